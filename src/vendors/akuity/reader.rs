@@ -1,0 +1,241 @@
+//! Akuity's records: known by what they say besides `count` and `lastOccurredTimestamp`, brought into the schema.
+
+use std::borrow::Cow;
+
+use super::super::lenient::{self, Text, json_object};
+use super::super::settings::{choice, chosen};
+use super::super::{Identity, Profile, RecordOption, Records, Sighting, page, record};
+use super::{Envelope, NAME, go_time, words};
+use crate::event::id::IdHasher;
+use crate::event::{Actor, Event, EventId, Outcome, Target};
+use crate::time::EventTime;
+
+choice! {
+    /// What becomes of a delivered record that grows.
+    CollapsedUpdates {
+        /// It is delivered again with the same id and a higher version.
+        Emit = "emit",
+        /// It is not delivered again.
+        Ignore = "ignore",
+    }
+}
+
+impl CollapsedUpdates {
+    pub(super) const OPTION: RecordOption = RecordOption { name: "collapsed_updates", words: Self::WORDS };
+}
+
+/// Knows and normalises Akuity's records.
+#[derive(Clone, Debug)]
+pub struct RecordReader {
+    tenant: Option<String>,
+    ignores_updates: bool,
+}
+
+json_object! {
+    /// Akuity's `AuditLog`. Any part may be null or absent.
+    struct AuditLog<'a> {
+        timestamp: Text<'a> = "timestamp",
+        action: Text<'a> = "action",
+        actor: AuditActor<'a> = "actor",
+        object: AuditObject<'a> = "object",
+        details: AuditDetails<'a> = "details",
+        count: Option<i64> = "count",
+        last_occurred: Text<'a> = "lastOccurredTimestamp",
+    }
+}
+
+json_object! {
+    struct AuditActor<'a> {
+        kind: Text<'a> = "type",
+        id: Text<'a> = "id",
+        ip: Text<'a> = "ip",
+    }
+}
+
+json_object! {
+    struct AuditObject<'a> {
+        kind: Text<'a> = "type",
+        id: ObjectId<'a> = "id",
+        parent: ParentId<'a> = "parentId",
+    }
+}
+
+json_object! {
+    struct ObjectId<'a> {
+        name: Text<'a> = "name",
+        kind: Text<'a> = "kind",
+        group: Text<'a> = "group",
+    }
+}
+
+json_object! {
+    struct ParentId<'a> {
+        name: Text<'a> = "name",
+        parent_name: Text<'a> = "parentName",
+        application_name: Text<'a> = "applicationName",
+    }
+}
+
+json_object! {
+    struct AuditDetails<'a> {
+        message: Text<'a> = "message",
+        patch: Text<'a> = "patch",
+        action_type: Text<'a> = "actionType",
+    }
+}
+
+impl AuditLog<'_> {
+    fn time(&self) -> Option<EventTime> {
+        go_time::parse(self.timestamp.as_deref()?)
+    }
+
+    /// Grows when the count or the last occurrence does: their sum in microseconds. A missing count is one occurrence,
+    /// a missing last occurrence is the first.
+    fn version(&self, time: Option<EventTime>) -> u64 {
+        let first = time.map_or(0, |time| time.at.as_micros());
+        let last = self.last_occurred.as_deref().and_then(go_time::parse).map_or(0, |time| time.at.as_micros());
+        let micros = u64::try_from(first.max(last)).unwrap_or(0);
+        let count = self.count.unwrap_or(1).clamp(1, i64::from(u32::MAX));
+        micros + u64::try_from(count).unwrap_or(1)
+    }
+}
+
+impl RecordReader {
+    /// From the stored profile.
+    #[must_use]
+    pub fn new(profile: &Profile) -> Self {
+        let updates: CollapsedUpdates = chosen(profile, CollapsedUpdates::OPTION.name);
+        Self { tenant: profile.tenant.clone(), ignores_updates: updates == CollapsedUpdates::Ignore }
+    }
+
+    fn tenant(&self) -> Option<Cow<'static, str>> {
+        self.tenant.clone().map(Cow::Owned)
+    }
+
+    /// The hash of the moment (not its text, whose form differs between platform versions) and of what happened. Left
+    /// out are the fields that change: `count`, `lastOccurredTimestamp`, and `actor.ip`, which may be the latest one's.
+    /// A record without a usable time is known by its bytes: what is left of it may be the same in records that are not.
+    fn id_of(&self, log: &AuditLog<'_>, time: Option<EventTime>, raw: &str) -> EventId {
+        let Some(time) = time else { return record::identity_of_bytes(NAME, self.tenant.as_deref(), raw).id };
+        let mut hasher = IdHasher::new(NAME, self.tenant.as_deref());
+        record::number_field(&mut hasher, Some(time.at.as_nanos()));
+        let (object, parent) = (&log.object.id, &log.object.parent);
+        for field in [
+            &log.action,
+            &log.actor.kind,
+            &log.actor.id,
+            &log.object.kind,
+            &object.group,
+            &object.kind,
+            &object.name,
+            &parent.name,
+            &parent.parent_name,
+            &parent.application_name,
+            &log.details.action_type,
+            &log.details.message,
+            &log.details.patch,
+        ] {
+            hasher.field(field.as_deref());
+        }
+        hasher.finish()
+    }
+
+    fn event<'a>(&self, log: AuditLog<'a>, raw: &'a str, sighting: &Sighting<'a>) -> Event<'a> {
+        let time = log.time();
+        let (action, category) =
+            words::meaning(log.action.as_deref(), log.details.action_type.as_deref(), log.object.kind.as_deref());
+        let event = Event {
+            id: self.id_of(&log, time, raw).nth(sighting.occurrence),
+            version: (!self.ignores_updates).then(|| log.version(time)),
+            vendor: NAME,
+            source: sighting.source,
+            tenant: self.tenant(),
+            vendor_event_id: None,
+            event_type: log.action.unwrap_or_default(),
+            action,
+            category,
+            outcome: Outcome::Unknown,
+            message: log.details.message,
+            timestamp: time.unwrap_or(sighting.observed_at.with_digits(3)),
+            observed_at: sighting.observed_at,
+            actor: actor(log.actor),
+            target: target(log.object),
+            related: Vec::new(),
+            changes: Vec::new(),
+            normalize_error: None,
+            raw,
+        };
+        match time {
+            Some(_) => event,
+            None => record::without_time(event, record::no_usable_time("timestamp", log.timestamp.as_deref())),
+        }
+    }
+}
+
+impl Records for RecordReader {
+    fn identify(&self, raw: &str) -> Identity {
+        let Ok(log) = lenient::object::<AuditLog<'_>>(raw) else {
+            return record::identity_of_bytes(NAME, self.tenant.as_deref(), raw);
+        };
+        let time = log.time();
+        let version = if self.ignores_updates { 0 } else { log.version(time) };
+        Identity { id: self.id_of(&log, time, raw), timestamp: time.map(|time| time.at), version }
+    }
+
+    fn normalise<'a>(&self, raw: &'a str, sighting: &Sighting<'a>) -> Event<'a> {
+        match lenient::object(raw) {
+            Ok(log) => self.event(log, raw, sighting),
+            Err(reason) => record::unreadable(NAME, self.tenant.as_deref(), raw, sighting, reason),
+        }
+    }
+
+    fn options(&self) -> &'static [RecordOption] {
+        &[CollapsedUpdates::OPTION]
+    }
+
+    fn has_ids(&self) -> bool {
+        false
+    }
+
+    fn page_records<'a>(&self, json: &'a str) -> Option<Vec<&'a str>> {
+        let envelope: Envelope<'a> = page::envelope(NAME, json).ok()?;
+        envelope.records()
+    }
+}
+
+/// An id is an e-mail address, an account's name, or an id with a prefix that says whose it is.
+fn actor(actor: AuditActor<'_>) -> Actor<'_> {
+    const PREFIXES_OF_IDS: [&str; 3] = ["controller:", "kubernetes:", "subject:"];
+    let kind = words::actor_type(actor.kind.as_deref());
+    let email = actor.id.clone().and_then(email);
+    let is_name = |id: &Cow<'_, str>| email.is_none() && !PREFIXES_OF_IDS.iter().any(|prefix| id.starts_with(prefix));
+    let name = actor.id.clone().filter(is_name);
+    Actor { kind, id: actor.id.or(actor.kind), name, email, ip: record::valid_ip(actor.ip), on_behalf_of: None }
+}
+
+fn email(id: Cow<'_, str>) -> Option<Cow<'_, str>> {
+    let address = match id {
+        Cow::Borrowed(text) => Cow::Borrowed(text.strip_prefix("email:").unwrap_or(text)),
+        Cow::Owned(text) => text.strip_prefix("email:").map(str::to_owned).map_or(Cow::Owned(text), Cow::Owned),
+    };
+    record::looks_like_email(&address).then_some(address)
+}
+
+/// Objects have no opaque id: the path of names from the outermost parent stands for it.
+fn target(object: AuditObject<'_>) -> Option<Target<'_>> {
+    let (id, parent) = (&object.id, &object.parent);
+    let parts = [&parent.parent_name, &parent.name, &parent.application_name, &id.group, &id.kind, &id.name];
+    let mut path = String::with_capacity(64);
+    for part in parts.into_iter().flatten() {
+        if !path.is_empty() {
+            path.push('/');
+        }
+        path.push_str(part);
+    }
+    let target = Target {
+        kind: object.kind.map(record::lower_case),
+        id: (!path.is_empty()).then_some(Cow::Owned(path)),
+        name: object.id.name,
+    };
+    (target != Target::default()).then_some(target)
+}

@@ -1,0 +1,276 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::event::{Action, ActorType, Category, EventId, Outcome, Role};
+use crate::vendors::{Records, Sighting, testing};
+
+const PAGE: &str = include_str!("../../../tests/fixtures/captivateiq_page.json");
+
+fn config(settings: serde_json::Value) -> Config {
+    let mut settings = settings;
+    settings["api_token"] = json!("t0ken");
+    serde_json::from_value(settings).expect("settings")
+}
+
+fn vendor(settings: serde_json::Value) -> Arc<dyn Vendor> {
+    config(settings).build().expect("a vendor")
+}
+
+fn at(text: &str) -> Timestamp {
+    Timestamp::parse_rfc3339(text).expect("a time")
+}
+
+fn ask(cursor: Option<&str>) -> PageAsk<'_> {
+    let ask = Ask { from: at("2025-02-23T00:00:00Z"), to: at("2025-02-26T00:00:00Z") };
+    PageAsk { ask, cursor, page_size: 2 }
+}
+
+fn query(settings: serde_json::Value, cursor: Option<&str>) -> Vec<(String, String)> {
+    vendor(settings).request(&ask(cursor)).query
+}
+
+fn value<'a>(query: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+}
+
+fn next(body: &str, cursor: Option<&str>) -> Option<String> {
+    vendor(json!({})).read(body, &ask(cursor)).expect(body).next
+}
+
+fn sighting() -> Sighting<'static> {
+    Sighting { source: "acme", observed_at: Timestamp::from_secs(1_755_000_000), occurrence: 0 }
+}
+
+fn reader(options: &[(&str, &str)]) -> RecordReader {
+    let options = options.iter().map(|(name, word)| ((*name).to_owned(), (*word).to_owned())).collect();
+    RecordReader::new(&Profile { tenant: None, options })
+}
+
+#[test]
+fn a_page_gives_its_records_next_offset_and_total() {
+    let vendor = vendor(json!({}));
+    let page = vendor.read(PAGE, &ask(None)).expect("a page");
+    assert_eq!(page.records.len(), 2);
+    assert!(page.records.iter().all(|raw| PAGE.contains(raw)));
+    assert_eq!((page.next.as_deref(), page.total), (Some("2"), Some(5)));
+}
+
+#[test]
+fn the_next_offset_is_found_whatever_the_link_looks_like() {
+    for (body, cursor, wanted) in [
+        (r#"{"data":[1,2],"next":"/ciq/v1/audit-logs/?limit=2&offset=4"}"#, Some("2"), Some("4")),
+        (r#"{"data":[1,2],"next":"http://elsewhere.example/?offset=9&limit=2"}"#, None, Some("9")),
+        (r#"{"data":[1,2],"next":"https://api.captivateiq.com/?page=2"}"#, Some("10"), Some("12")),
+        (r#"{"data":[1,2],"next":"/?offset=x"}"#, Some("10"), Some("12")),
+        (r#"{"data":[1,2],"next":null,"total_count":9}"#, None, None),
+        (r#"{"data":[1,2],"next":""}"#, None, None),
+        (r#"{"data":[1,2],"total_count":9}"#, Some("4"), Some("6")),
+        (r#"{"data":[1,2],"total_count":6}"#, Some("4"), None),
+        (r#"{"data":[],"total_count":6}"#, Some("4"), None),
+        (r#"{"data":[1,2]}"#, None, Some("2")),
+        (r#"{"data":[1]}"#, None, None),
+    ] {
+        assert_eq!(next(body, cursor).as_deref(), wanted, "{body}");
+    }
+}
+
+#[test]
+fn what_is_no_page_is_refused() {
+    let vendor = vendor(json!({}));
+    for body in [
+        "",
+        "<html>blocked</html>",
+        "{}",
+        "[]",
+        r#"{"detail":"Invalid token."}"#,
+        r#"{"data":null}"#,
+        r#"{"data":{}}"#,
+        &PAGE[..PAGE.len() / 2],
+    ] {
+        assert!(vendor.read(body, &ask(None)).is_err(), "{body}");
+    }
+}
+
+#[test]
+fn the_request_is_the_documented_one() {
+    let vendor = vendor(json!({"email": "a+b@example.com", "ordering": "created_at"}));
+    let request = vendor.request(&ask(Some("2000")));
+    assert_eq!(request.path, "/audit-logs/");
+    assert!(matches!(request.auth, Auth::Scheme("Token", _)));
+    for (name, wanted) in [
+        ("limit", "2"),
+        ("offset", "2000"),
+        ("start_date", "2025-02-23"),
+        ("email", "a+b@example.com"),
+        ("ordering", "created_at"),
+    ] {
+        assert_eq!(value(&request.query, name), Some(wanted), "{name}");
+    }
+    let plain = query(json!({}), None);
+    assert_eq!((value(&plain, "offset"), value(&plain, "email"), value(&plain, "ordering")), (Some("0"), None, None));
+}
+
+#[test]
+fn the_end_date_is_safe_under_either_reading() {
+    for (setting, wanted) in [("day_after", Some("2025-02-26")), ("last_day", Some("2025-02-25")), ("omit", None)] {
+        assert_eq!(value(&query(json!({"end_date": setting}), None), "end_date"), wanted, "{setting}");
+    }
+}
+
+#[test]
+fn wrong_settings_are_named() {
+    for (settings, key) in [
+        (json!({"email": "nobody"}), "email"),
+        (json!({"ordering": "a\nb"}), "ordering"),
+        (json!({"base_url": "http://api.captivateiq.com"}), "base_url"),
+    ] {
+        assert_eq!(config(settings).build().expect_err(key)[0].key, key);
+    }
+}
+
+#[test]
+fn faults_say_what_to_mend() {
+    let vendor = vendor(json!({}));
+    let fault = vendor.fault(401, r#"{"detail":"Invalid token."}"#);
+    assert_eq!(fault.kind, FaultKind::Permanent);
+    assert!(fault.hint.contains("Token") && fault.message.contains("Invalid token."));
+    assert_eq!(vendor.fault(403, "<html>").kind, FaultKind::Transient);
+    assert!(vendor.fault(403, "{}").hint.contains("administrator"));
+}
+
+#[test]
+fn an_outage_is_waited_out() {
+    for status in [500, 502, 503, 504] {
+        assert_eq!(vendor(json!({})).fault(status, "<html>").kind, FaultKind::Transient, "{status}");
+    }
+}
+
+#[test]
+fn without_an_end_date_no_walk_is_shortened_in_vain() {
+    let whole = vendor(json!({"end_date": "omit"}));
+    assert_eq!((whole.facts().slice, whole.facts().max_window_records), (3_650 * DAY, u64::MAX));
+    let sliced = vendor(json!({}));
+    assert_eq!((sliced.facts().slice, sliced.facts().max_window_records), (7 * DAY, 100_000));
+}
+
+#[test]
+fn impersonation_in_the_documented_sample() {
+    let records = reader(&[]).page_records(PAGE).expect("a page");
+    let event = reader(&[]).normalise(records[0], &sighting());
+    assert_eq!(event.tenant.as_deref(), Some("org_123456"));
+    assert_eq!(event.id, EventId::of_key("captivateiq", Some("org_123456"), "550e8400-e29b-41d4-a716-446655440000"));
+    assert_eq!((event.action, event.category), (Action::Login, Category::Authentication));
+    assert_eq!((event.outcome, event.event_type.as_ref()), (Outcome::Unknown, "user.login"));
+    assert_eq!(event.actor.kind, ActorType::User);
+    assert_eq!(event.actor.id.as_deref(), Some("admin_001"));
+    let user = event.actor.on_behalf_of.expect("an effective user");
+    assert_eq!((user.id.as_deref(), user.email.as_deref()), (Some("user_001"), Some("john.smith@example.com")));
+    assert!(event.changes.is_empty() && event.related.is_empty());
+    assert_eq!(event.raw, records[0]);
+}
+
+#[test]
+fn changes_and_parents_in_the_documented_sample() {
+    let records = reader(&[]).page_records(PAGE).expect("a page");
+    let event = reader(&[]).normalise(records[1], &sighting());
+    assert_eq!((event.action, event.category), (Action::Update, Category::Data));
+    assert_eq!(event.actor.on_behalf_of, None);
+    assert_eq!(event.changes.len(), 1);
+    assert_eq!(event.changes[0].field, "name");
+    assert_eq!(event.changes[0].old.as_deref(), Some("Quota"));
+    assert_eq!(event.changes[0].new.as_deref(), Some("Quota FY25"));
+    let kinds: Vec<_> = event.related.iter().map(|related| related.object.kind.as_deref()).collect();
+    assert_eq!(kinds, [Some("worksheet"), Some("workbook")]);
+    assert!(event.related.iter().all(|related| related.role == Role::Parent));
+}
+
+#[test]
+fn options_of_the_profile() {
+    let vendor = vendor(json!({"actor": "effective", "assume_success": true, "event_type": "with_object_type"}));
+    let stored = RecordReader::new(&vendor.profile());
+    let records = stored.page_records(PAGE).expect("a page");
+    let login = stored.normalise(records[0], &sighting());
+    assert_eq!((login.actor.id.as_deref(), login.actor.on_behalf_of), (Some("user_001"), None));
+    assert_eq!((login.event_type.as_ref(), login.outcome), ("user.login", Outcome::Success));
+    assert_eq!(stored.normalise(records[1], &sighting()).event_type, "column.update");
+    let failed = r#"{"id":"a","event_type":"user.login_failed","created_at":"2025-02-23T14:30:00Z"}"#;
+    assert_eq!(stored.normalise(failed, &sighting()).outcome, Outcome::Failure);
+}
+
+#[test]
+fn data_of_any_shape_costs_nothing() {
+    for (data, wanted) in [
+        (r#"{"a":{"old":1.50,"new":null},"b":7,"c":{"x":1},"d":{"new":[1, 2]}}"#, 2),
+        ("[1]", 0),
+        ("\"text\"", 0),
+        ("{}", 0),
+    ] {
+        let raw = format!(r#"{{"id":"a","created_at":"2025-02-23T14:30:00Z","data":{data}}}"#);
+        let event = reader(&[]).normalise(&raw, &sighting());
+        assert_eq!((event.changes.len(), &event.normalize_error), (wanted, &None), "{data}");
+    }
+    let raw = r#"{"data":{"a":{"old":1.50},"d":{"new":[1, 2]}}}"#;
+    let changes = reader(&[]).normalise(raw, &sighting()).changes;
+    assert_eq!((changes[0].old.as_deref(), changes[1].new.as_deref()), (Some("1.50"), Some("[1, 2]")));
+}
+
+#[test]
+fn object_types_tell_the_category() {
+    for (event_type, object_type, wanted) in [
+        ("update", "worksheet", Category::Data),
+        ("update", "user_role", Category::Iam),
+        ("create", "api_token", Category::Credential),
+        ("update", "organization_settings", Category::Configuration),
+        ("update", "commission_plan", Category::Data),
+        ("user.create", "", Category::Iam),
+        ("teleport", "", Category::Other),
+    ] {
+        let mut raw = json!({"id": "a", "created_at": "2025-02-23T14:30:00Z", "event_type": event_type});
+        raw["object_type"] = json!(object_type);
+        let raw = raw.to_string();
+        assert_eq!(reader(&[]).normalise(&raw, &sighting()).category, wanted, "{event_type} {object_type}");
+    }
+}
+
+#[test]
+fn records_of_nobody_are_the_systems() {
+    let raw =
+        r#"{"id":"a","created_at":"2025-02-23T14:30:00Z","user_id":null,"logged_in_user_email":"","ip_address":""}"#;
+    let actor = reader(&[]).normalise(raw, &sighting()).actor;
+    assert_eq!((actor.kind, actor.id, actor.ip, actor.on_behalf_of), (ActorType::System, None, None, None));
+}
+
+#[test]
+fn missing_values_of_the_same_person_are_filled_in() {
+    let raw =
+        r#"{"id":"a","created_at":"2025-02-23T14:30:00Z","user_id":"u","user_name":"Ada","logged_in_user_id":"u"}"#;
+    let actor = reader(&[]).normalise(raw, &sighting()).actor;
+    assert_eq!((actor.id.as_deref(), actor.name.as_deref(), actor.on_behalf_of), (Some("u"), Some("Ada"), None));
+}
+
+#[test]
+fn what_cannot_be_normalised_is_delivered_all_the_same() {
+    for (raw, reason) in [
+        (r#"{"id":"a","created_at":12,"event_type":"create"}"#, "created_at"),
+        (r#"{"created_at":"2025-02-23T14:30:00Z"}"#, "`id`"),
+        ("7", "a number"),
+        ("{", "not valid JSON"),
+    ] {
+        let event = reader(&[]).normalise(raw, &sighting());
+        assert!(event.normalize_error.expect(raw).contains(reason), "{raw}");
+        assert_eq!((event.raw, event.action), (raw, Action::Other));
+    }
+}
+
+#[test]
+fn a_record_with_data_is_no_page() {
+    assert_eq!(reader(&[]).page_records(r#"{"object":"audit_log","id":"a","data":[{"x":1}]}"#), None);
+}
+
+proptest! {
+    #[test]
+    fn nothing_that_is_read_can_panic(body in testing::any_or_damaged(PAGE)) {
+        testing::read_in_every_way(&*vendor(json!({})), &body);
+    }
+}

@@ -1,0 +1,243 @@
+//! Confluence's records: known by what they say, brought into the schema.
+
+use std::borrow::Cow;
+
+use super::super::lenient::{self, Text, json_object};
+use super::super::{Identity, Profile, Records, Sighting, page, record};
+use super::{Envelope, NAME, words};
+use crate::event::id::IdHasher;
+use crate::event::{Actor, ActorType, Change, Event, EventId, Outcome, Related, Role, Target};
+use crate::time::Timestamp;
+
+/// Knows and normalises Confluence's records.
+#[derive(Clone, Debug)]
+pub struct RecordReader {
+    tenant: Option<String>,
+}
+
+json_object! {
+    /// Confluence's `AuditRecord`. Any text may be empty or null, any part may be absent.
+    struct AuditRecord<'a> {
+        author: Author<'a> = "author",
+        remote_address: Text<'a> = "remoteAddress",
+        creation_millis: Option<i64> = "creationDate",
+        summary: Text<'a> = "summary",
+        description: Text<'a> = "description",
+        category: Text<'a> = "category",
+        sys_admin: Option<bool> = "sysAdmin",
+        super_admin: Option<bool> = "superAdmin",
+        affected: NamedObject<'a> = "affectedObject",
+        changed: Vec<ChangedValue<'a>> = "changedValues",
+        associated: Vec<NamedObject<'a>> = "associatedObjects",
+    }
+}
+
+json_object! {
+    /// Who acted. `publicName` is of no use: it reads "Unknown user" nearly everywhere.
+    struct Author<'a> {
+        account_id: Text<'a> = "accountId",
+        display_name: Text<'a> = "displayName",
+    }
+}
+
+json_object! {
+    struct NamedObject<'a> {
+        name: Text<'a> = "name",
+        kind: Text<'a> = "objectType",
+    }
+}
+
+json_object! {
+    struct ChangedValue<'a> {
+        name: Text<'a> = "name",
+        old: Text<'a> = "oldValue",
+        new: Text<'a> = "newValue",
+        hidden_old: Text<'a> = "hiddenOldValue",
+        hidden_new: Text<'a> = "hiddenNewValue",
+    }
+}
+
+impl AuditRecord<'_> {
+    /// The record's time, unless it lies outside of what can be written.
+    fn time(&self) -> Option<Timestamp> {
+        let millis = self.creation_millis?;
+        let time = Timestamp::from_millis(millis);
+        (time.as_millis() == millis).then_some(time)
+    }
+
+    fn is_by_administrator(&self) -> bool {
+        self.sys_admin == Some(true) || self.super_admin == Some(true)
+    }
+}
+
+impl RecordReader {
+    /// From the stored profile.
+    #[must_use]
+    pub fn new(profile: &Profile) -> Self {
+        Self { tenant: profile.tenant.clone() }
+    }
+
+    fn tenant(&self) -> Option<Cow<'static, str>> {
+        self.tenant.clone().map(Cow::Owned)
+    }
+
+    /// The hash of what happened. Of the author only the account id counts (the display name where there is none): the
+    /// other fields describe the account at the time of reading and would turn one event into two. A record without a
+    /// usable time is known by its bytes: what is left of it may be the same in records that are not.
+    fn id_of(&self, record: &AuditRecord<'_>, raw: &str) -> EventId {
+        if record.time().is_none() {
+            return record::identity_of_bytes(NAME, self.tenant.as_deref(), raw).id;
+        }
+        let mut hasher = IdHasher::new(NAME, self.tenant.as_deref());
+        record::number_field(&mut hasher, record.creation_millis);
+        let flag = |set: Option<bool>| Some(if set == Some(true) { "true" } else { "false" });
+        let author = &record.author;
+        let name_without_id = author.display_name.as_deref().filter(|_| author.account_id.is_none());
+        for field in [
+            record.category.as_deref(),
+            record.summary.as_deref(),
+            record.description.as_deref(),
+            record.remote_address.as_deref(),
+            flag(record.sys_admin),
+            flag(record.super_admin),
+            author.account_id.as_deref(),
+            name_without_id,
+        ] {
+            hasher.field(field);
+        }
+        hash_object(&mut hasher, &record.affected);
+        hash_count(&mut hasher, record.associated.len());
+        record.associated.iter().for_each(|object| hash_object(&mut hasher, object));
+        hash_count(&mut hasher, record.changed.len());
+        record.changed.iter().for_each(|change| hash_change(&mut hasher, change));
+        hasher.finish()
+    }
+
+    fn event<'a>(&self, record: AuditRecord<'a>, raw: &'a str, sighting: &Sighting<'a>) -> Event<'a> {
+        let time = record.time();
+        let (action, category) = words::meaning(record.summary.as_deref(), record.category.as_deref());
+        let is_administrator = record.is_by_administrator();
+        let event = Event {
+            id: self.id_of(&record, raw).nth(sighting.occurrence),
+            version: None,
+            vendor: NAME,
+            source: sighting.source,
+            tenant: self.tenant(),
+            vendor_event_id: None,
+            event_type: record.summary.unwrap_or_default(),
+            action,
+            category,
+            outcome: Outcome::Unknown,
+            message: record.description,
+            timestamp: time.unwrap_or(sighting.observed_at).with_digits(3),
+            observed_at: sighting.observed_at,
+            actor: actor(record.author, record.remote_address, is_administrator),
+            target: target(record.affected),
+            related: record.associated.into_iter().filter_map(associated).collect(),
+            changes: record.changed.into_iter().map(change).collect(),
+            normalize_error: None,
+            raw,
+        };
+        match time {
+            Some(_) => event,
+            None => record::without_time(event, record::no_usable_time("creationDate", None)),
+        }
+    }
+}
+
+impl Records for RecordReader {
+    fn identify(&self, raw: &str) -> Identity {
+        let Ok(record) = lenient::object::<AuditRecord<'_>>(raw) else {
+            return record::identity_of_bytes(NAME, self.tenant.as_deref(), raw);
+        };
+        Identity { id: self.id_of(&record, raw), timestamp: record.time(), version: 0 }
+    }
+
+    fn normalise<'a>(&self, raw: &'a str, sighting: &Sighting<'a>) -> Event<'a> {
+        match lenient::object(raw) {
+            Ok(record) => self.event(record, raw, sighting),
+            Err(reason) => record::unreadable(NAME, self.tenant.as_deref(), raw, sighting, reason),
+        }
+    }
+
+    fn has_ids(&self) -> bool {
+        false
+    }
+
+    fn page_records<'a>(&self, json: &'a str) -> Option<Vec<&'a str>> {
+        let envelope: Envelope<'a> = page::envelope(NAME, json).ok()?;
+        Some(page::records(&envelope.results))
+    }
+}
+
+/// The number of items before the items, so that an item cannot pass from one list into the next.
+fn hash_count(hasher: &mut IdHasher, count: usize) {
+    record::number_field(hasher, i64::try_from(count).ok());
+}
+
+fn hash_object(hasher: &mut IdHasher, object: &NamedObject<'_>) {
+    hasher.field(object.name.as_deref());
+    hasher.field(object.kind.as_deref());
+}
+
+fn hash_change(hasher: &mut IdHasher, change: &ChangedValue<'_>) {
+    for field in [&change.name, &change.old, &change.new, &change.hidden_old, &change.hidden_new] {
+        hasher.field(field.as_deref());
+    }
+}
+
+fn actor<'a>(author: Author<'a>, address: Text<'a>, is_administrator: bool) -> Actor<'a> {
+    let kind = match (&author.account_id, author.display_name.as_deref()) {
+        (Some(_), _) if is_administrator => ActorType::Admin,
+        (Some(_), _) => ActorType::User,
+        (None, Some("System")) => ActorType::System,
+        (None, _) => ActorType::Unknown,
+    };
+    Actor {
+        kind,
+        id: author.account_id,
+        name: author.display_name,
+        email: None,
+        ip: record::valid_ip(address),
+        on_behalf_of: None,
+    }
+}
+
+/// An object without a name is none: both of its fields are empty in practice.
+fn target(object: NamedObject<'_>) -> Option<Target<'_>> {
+    let name = object.name?;
+    let kind = object.kind.map(record::lower_case);
+    let (name, id) = if kind.as_deref() == Some("group") { split_group(name) } else { (name, None) };
+    Some(Target { kind, id, name: Some(name) })
+}
+
+fn associated(object: NamedObject<'_>) -> Option<Related<'_>> {
+    target(object).map(|object| Related { role: Role::Associated, object })
+}
+
+fn change(value: ChangedValue<'_>) -> Change<'_> {
+    Change { field: value.name.unwrap_or_default(), old: value.old, new: value.new }
+}
+
+/// A group's name ends in its id: `confluence-users:4d0b7f52-1111-4222-8333-444455556666`.
+fn split_group(name: Cow<'_, str>) -> (Cow<'_, str>, Option<Cow<'_, str>>) {
+    let Some((group, id)) = name.rsplit_once(':').filter(|(group, id)| !group.is_empty() && is_uuid(id)) else {
+        return (name, None);
+    };
+    let id_starts = name.len() - id.len();
+    let name_ends = group.len();
+    match name {
+        Cow::Borrowed(text) => (Cow::Borrowed(&text[..name_ends]), Some(Cow::Borrowed(&text[id_starts..]))),
+        Cow::Owned(text) => (Cow::Owned(text[..name_ends].to_owned()), Some(Cow::Owned(text[id_starts..].to_owned()))),
+    }
+}
+
+/// Lower-case hex digits in groups of 8, 4, 4, 4 and 12.
+fn is_uuid(text: &str) -> bool {
+    const FORM: &[u8; 36] = b"xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+    let fits = |(byte, form): (u8, &u8)| match form {
+        b'-' => byte == b'-',
+        _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+    };
+    text.len() == FORM.len() && text.bytes().zip(FORM).all(fits)
+}

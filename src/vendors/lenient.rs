@@ -1,0 +1,413 @@
+//! Reading a vendor's record without giving up over any one field.
+//!
+//! ```text
+//! record --one pass, borrowed--> fields          nearly always
+//!    |
+//!    +- a string serde refuses (half a surrogate pair, a number out of range)
+//!         --every field by itself--> fields      what can be read is kept
+//! ```
+//!
+//! A field of an unexpected type is absent, an unknown one is skipped, of a repeated one the last counts, and an empty
+//! text is absent, as the schema has it. Only what is no JSON object at all is an error.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// A value that is read from whatever JSON is there; what it cannot use becomes its default.
+pub(super) trait FromJson<'de>: Default {
+    /// From any value: calls the one of the others that fits it.
+    fn from_json<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Seed::new())
+    }
+
+    /// From a string.
+    fn from_text(_text: Cow<'de, str>) -> Self {
+        Self::default()
+    }
+
+    /// From `true` or `false`.
+    fn from_bool(_value: bool) -> Self {
+        Self::default()
+    }
+
+    /// From a whole number.
+    fn from_whole(_number: i64) -> Self {
+        Self::default()
+    }
+
+    /// From an object.
+    fn from_object<A: MapAccess<'de>>(mut fields: A) -> Result<Self, A::Error> {
+        while fields.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Self::default())
+    }
+
+    /// From an array.
+    fn from_list<A: SeqAccess<'de>>(mut items: A) -> Result<Self, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Self::default())
+    }
+
+    /// The slow way, for JSON text that is well formed but could not be read in one pass.
+    fn salvage(_json: &'de str) -> Self {
+        Self::default()
+    }
+}
+
+/// A text that is not empty, borrowed from the record unless it holds escapes.
+pub(super) type Text<'a> = Option<Cow<'a, str>>;
+
+/// Reads a record that should be a JSON object.
+///
+/// # Errors
+/// The reason, when `raw` is not a JSON object, in words that hold nothing of its content.
+pub(super) fn object<'a, T: FromJson<'a>>(raw: &'a str) -> Result<T, String> {
+    let reason = match in_one_pass(raw) {
+        Ok(value) => return kind_of_other_value(raw).map_or(Ok(value), |kind| Err(not_an_object(kind))),
+        Err(reason) => reason,
+    };
+    // Skipping does not decode strings, so it tells broken JSON from a value that is merely unusable.
+    if serde_json::from_str::<IgnoredAny>(raw).is_err() {
+        return Err(format!("the record is not valid JSON: {reason}"));
+    }
+    kind_of_other_value(raw).map_or_else(|| Ok(T::salvage(raw)), |kind| Err(not_an_object(kind)))
+}
+
+fn not_an_object(kind: &str) -> String {
+    format!("the record is {kind}, not a JSON object")
+}
+
+/// What valid JSON is if it is no object, by its first character.
+fn kind_of_other_value(json: &str) -> Option<&'static str> {
+    match json.trim_start().bytes().next()? {
+        b'{' => None,
+        b'[' => Some("an array"),
+        b'"' => Some("a string"),
+        b't' | b'f' => Some("a truth value"),
+        b'n' => Some("null"),
+        _ => Some("a number"),
+    }
+}
+
+fn in_one_pass<'a, T: FromJson<'a>>(json: &'a str) -> serde_json::Result<T> {
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let value = Seed::new().deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(value)
+}
+
+/// Reads one value by itself.
+pub(super) fn value<'a, T: FromJson<'a>>(json: &'a str) -> T {
+    in_one_pass(json).unwrap_or_else(|_| T::salvage(json))
+}
+
+/// Reads `T` as a part of something larger.
+pub(super) struct Seed<T>(PhantomData<T>);
+
+impl<T> Seed<T> {
+    pub(super) fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<'de, T: FromJson<'de>> DeserializeSeed<'de> for Seed<T> {
+    type Value = T;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+        T::from_json(deserializer)
+    }
+}
+
+impl<'de, T: FromJson<'de>> Visitor<'de> for Seed<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<T, E> {
+        Ok(T::from_text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        Ok(T::from_text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<T, E> {
+        Ok(T::from_bool(value))
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
+        Ok(T::from_whole(number))
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
+        Ok(i64::try_from(number).map_or_else(|_| T::default(), T::from_whole))
+    }
+
+    fn visit_f64<E: de::Error>(self, _number: f64) -> Result<T, E> {
+        Ok(T::default())
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<T, E> {
+        Ok(T::default())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
+        T::from_object(fields)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<T, A::Error> {
+        T::from_list(items)
+    }
+}
+
+impl<'de> FromJson<'de> for Text<'de> {
+    fn from_text(text: Cow<'de, str>) -> Self {
+        (!text.is_empty()).then_some(text)
+    }
+
+    fn salvage(json: &'de str) -> Self {
+        // As bytes, halves of surrogate pairs pass; they then become the replacement character.
+        let mut deserializer = serde_json::Deserializer::from_str(json);
+        let text = deserializer.deserialize_bytes(LossyText).ok()?;
+        Self::from_text(Cow::Owned(text))
+    }
+}
+
+impl FromJson<'_> for Option<bool> {
+    fn from_bool(value: bool) -> Self {
+        Some(value)
+    }
+}
+
+impl<'de> FromJson<'de> for Option<i64> {
+    fn from_whole(number: i64) -> Self {
+        Some(number)
+    }
+
+    /// Tools that store records sometimes turn numbers into text.
+    fn from_text(text: Cow<'de, str>) -> Self {
+        text.parse().ok()
+    }
+}
+
+impl<'de, T: FromJson<'de>> FromJson<'de> for Vec<T> {
+    fn from_list<A: SeqAccess<'de>>(mut items: A) -> Result<Self, A::Error> {
+        let mut list = Self::new();
+        while let Some(item) = items.next_element_seed(Seed::new())? {
+            list.push(item);
+        }
+        Ok(list)
+    }
+
+    fn salvage(json: &'de str) -> Self {
+        let items: Vec<&'de RawValue> = serde_json::from_str(json).unwrap_or_default();
+        items.into_iter().map(|item| value(item.get())).collect()
+    }
+}
+
+/// The JSON text of a value whose shape is not known beforehand; `null` is none.
+impl<'de> FromJson<'de> for Option<&'de RawValue> {
+    fn from_json<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = <&'de RawValue as de::Deserialize>::deserialize(deserializer)?;
+        Ok(Some(json).filter(|json| json.get() != "null"))
+    }
+}
+
+struct LossyText;
+
+impl Visitor<'_> for LossyText {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<String, E> {
+        Ok(String::from_utf8_lossy(bytes).into_owned())
+    }
+}
+
+/// The name of a field, borrowed unless it holds escapes.
+pub(super) struct FieldName<'de>(pub(super) Cow<'de, str>);
+
+impl<'de> de::Deserialize<'de> for FieldName<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameVisitor;
+        impl<'de> Visitor<'de> for NameVisitor {
+            type Value = FieldName<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a field name")
+            }
+            fn visit_borrowed_str<E: de::Error>(self, name: &'de str) -> Result<FieldName<'de>, E> {
+                Ok(FieldName(Cow::Borrowed(name)))
+            }
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<FieldName<'de>, E> {
+                Ok(FieldName(Cow::Owned(name.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(NameVisitor)
+    }
+}
+
+/// The fields of an object, each as its JSON text; none if it is no object.
+pub(super) fn fields_of(json: &str) -> Vec<(FieldName<'_>, &RawValue)> {
+    struct Fields<'de>(Vec<(FieldName<'de>, &'de RawValue)>);
+    impl<'de> de::Deserialize<'de> for Fields<'de> {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct FieldsVisitor;
+            impl<'de> Visitor<'de> for FieldsVisitor {
+                type Value = Fields<'de>;
+                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.write_str("an object")
+                }
+                fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+                    let mut fields = Vec::new();
+                    while let Some(field) = map.next_entry()? {
+                        fields.push(field);
+                    }
+                    Ok(Fields(fields))
+                }
+            }
+            deserializer.deserialize_map(FieldsVisitor)
+        }
+    }
+    serde_json::from_str::<Fields<'_>>(json).map(|fields| fields.0).unwrap_or_default()
+}
+
+/// Declares an object of a vendor's record: each field with its JSON name. Every field type is a [`FromJson`].
+macro_rules! json_object {
+    ($(#[$doc:meta])* $visibility:vis struct $name:ident<'a> { $($field:ident: $type:ty = $key:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Default)]
+        $visibility struct $name<'a> {
+            $($visibility $field: $type,)+
+        }
+
+        impl<'a> $crate::vendors::lenient::FromJson<'a> for $name<'a> {
+            fn from_object<A: serde::de::MapAccess<'a>>(mut fields: A) -> Result<Self, A::Error> {
+                use $crate::vendors::lenient::{FieldName, Seed};
+                let mut object = Self::default();
+                while let Some(FieldName(name)) = fields.next_key()? {
+                    match &*name {
+                        $($key => object.$field = fields.next_value_seed(Seed::new())?,)+
+                        _ => _ = fields.next_value::<serde::de::IgnoredAny>()?,
+                    }
+                }
+                Ok(object)
+            }
+
+            fn salvage(json: &'a str) -> Self {
+                use $crate::vendors::lenient::{FieldName, fields_of, value};
+                let mut object = Self::default();
+                for (FieldName(name), json) in fields_of(json) {
+                    match &*name {
+                        $($key => object.$field = value(json.get()),)+
+                        _ => {}
+                    }
+                }
+                object
+            }
+        }
+    };
+}
+
+pub(super) use json_object;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    json_object! {
+        struct Outer<'a> {
+            name: Text<'a> = "name",
+            count: Option<i64> = "count",
+            inner: Inner<'a> = "inner",
+            any: Option<&'a RawValue> = "any",
+            list: Vec<Inner<'a>> = "list",
+        }
+    }
+
+    json_object! {
+        struct Inner<'a> {
+            text: Text<'a> = "text",
+            flag: Option<bool> = "flag",
+        }
+    }
+
+    fn read(raw: &str) -> Outer<'_> {
+        object(raw).expect(raw)
+    }
+
+    #[test]
+    fn plain_text_is_borrowed() {
+        let outer = read(r#"{"name": "Ada", "unknown": {"a": [1]}, "count": 3, "inner": {"text": "t", "flag": true}}"#);
+        assert!(matches!(outer.name, Some(Cow::Borrowed("Ada"))));
+        assert_eq!(outer.count, Some(3));
+        assert_eq!(outer.inner.text.as_deref(), Some("t"));
+        assert_eq!(outer.inner.flag, Some(true));
+    }
+
+    #[test]
+    fn wrong_types_are_absent_and_cost_nothing_else() {
+        let outer = read(r#"{"name": [1], "count": {"a": 1}, "inner": "x", "list": {"b": 2}}"#);
+        assert!(outer.name.is_none() && outer.count.is_none() && outer.inner.text.is_none() && outer.list.is_empty());
+        let outer = read(r#"{"name": 7, "count": 1.5, "inner": null, "list": [null, {"text": "t"}, 3]}"#);
+        assert!(outer.name.is_none() && outer.count.is_none());
+        assert_eq!(outer.list.len(), 3);
+        assert_eq!(outer.list[1].text.as_deref(), Some("t"));
+    }
+
+    #[test]
+    fn of_repeated_keys_the_last_counts_and_empty_text_is_absent() {
+        assert_eq!(read(r#"{"name": "a", "name": "b"}"#).name.as_deref(), Some("b"));
+        assert_eq!(read(r#"{"name": ""}"#).name, None);
+        assert_eq!(read(r#"{"\u006eame": "escaped key"}"#).name.as_deref(), Some("escaped key"));
+        assert_eq!(read(r#"{"count": "12"}"#).count, Some(12));
+        assert_eq!(read(r#"{"count": 18446744073709551615}"#).count, None);
+    }
+
+    #[test]
+    fn a_value_of_any_shape_is_its_own_text() {
+        let any = |raw| read(raw).any.map(RawValue::get);
+        assert_eq!(any(r#"{"any": {"a": [1, "\ud800"]} , "name": "a"}"#), Some(r#"{"a": [1, "\ud800"]}"#));
+        assert_eq!(any(r#"{"any": 1e999, "name": "\ud800"}"#), Some("1e999"));
+        assert_eq!((any(r#"{"any": null}"#), any("{}")), (None, None));
+    }
+
+    #[test]
+    fn one_unreadable_value_costs_only_itself() {
+        let outer = read(
+            r#"{"name": "half \ud800 pair", "count": 4, "inner": {"text": "fine", "x": "\udc00"},
+                "list": [{"text": "\ud83d"}, {"text": "b"}]}"#,
+        );
+        assert!(outer.name.expect("kept").starts_with("half \u{fffd}"));
+        assert_eq!(outer.count, Some(4));
+        assert_eq!(outer.inner.text.as_deref(), Some("fine"));
+        assert!(outer.list[0].text.is_some());
+        assert_eq!(outer.list[1].text.as_deref(), Some("b"));
+        let outer = read(r#"{"count": 1e999, "name": "a"}"#);
+        assert_eq!((outer.count, outer.name.as_deref()), (None, Some("a")));
+    }
+
+    #[test]
+    fn what_is_no_object_says_why() {
+        for (raw, reason) in [
+            ("null", "is null, not a JSON object"),
+            ("[1]", "is an array, not a JSON object"),
+            (" \"secret text\"", "is a string, not a JSON object"),
+            ("\"half \\ud800 pair\"", "is a string, not a JSON object"),
+            ("-1", "is a number, not a JSON object"),
+            ("", "not valid JSON"),
+            ("{", "not valid JSON"),
+            ("{\"name\": \"a\"} trailing", "not valid JSON"),
+        ] {
+            let said = object::<Outer<'_>>(raw).expect_err(raw);
+            assert!(said.contains(reason) && !said.contains("secret"), "{raw}: {said}");
+        }
+    }
+}

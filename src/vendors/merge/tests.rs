@@ -1,0 +1,313 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::event::{Action, ActorType, Category, Outcome};
+use crate::vendors::{Ask, Records, Sighting, testing};
+
+const PAGE: &str = r#"{
+  "next": "cD0yMDI2LTAzLTAyKzA5JTNBMTQlM0EwNy4xMjAwNDUlMkIwMCUzQTAw",
+  "previous": null,
+  "results": [
+    {
+      "id": "0f6d2c1e-5a0b-4c55-9d0e-2f7c1b8a9e01",
+      "user_name": "Ada Example",
+      "user_email": "ada@example.com",
+      "role": "ADMIN",
+      "ip_address": "192.0.2.123",
+      "event_type": "CHANGED_SCOPES",
+      "event_description": "Organization-wide Scopes for model hris.Employee updated from Read to Read+Write",
+      "created_at": "2026-03-02T08:59:30.004211Z"
+    },
+    {
+      "id": "7b1f4e63-91aa-4a43-8b8f-6a3d0c5e7f02",
+      "user_name": null,
+      "user_email": null,
+      "role": "API",
+      "ip_address": "198.51.100.7",
+      "event_type": "CREATED_TEST_API_KEY",
+      "event_description": "Test API key \"ci-runner\" created",
+      "created_at": "2026-03-02T09:02:11Z"
+    },
+    {
+      "id": "c2a9d7b4-0c3e-4f1d-a6b7-91e2f3a4b503",
+      "user_name": "Merge Support",
+      "user_email": "support@merge.example",
+      "role": "MERGE_TEAM",
+      "ip_address": "",
+      "event_type": "END_USER_CREDENTIALS_ACCESSED",
+      "event_description": "Credentials of Linked Account \"Example Corp\" were accessed",
+      "created_at": "2026-03-02T11:14:07.120045+02:00"
+    }
+  ]
+}"#;
+
+fn config(settings: &str) -> Config {
+    serde_json::from_str(settings).expect(settings)
+}
+
+fn vendor(settings: &str) -> Arc<dyn Vendor> {
+    config(settings).build().expect(settings)
+}
+
+fn plain() -> Arc<dyn Vendor> {
+    vendor(r#"{"api_key": "k3y"}"#)
+}
+
+fn ask(cursor: Option<&str>) -> PageAsk<'_> {
+    let at = |text| Timestamp::parse_rfc3339(text).expect("a time");
+    let ask = Ask { from: at("2026-03-02T08:00:00Z"), to: at("2026-03-02T09:15:00.25Z") };
+    PageAsk { ask, cursor, page_size: 100 }
+}
+
+fn sighting() -> Sighting<'static> {
+    Sighting { source: "acme_merge", observed_at: Timestamp::from_millis(1_772_445_600_004), occurrence: 0 }
+}
+
+fn records() -> Vec<&'static str> {
+    plain().read(PAGE, &ask(None)).expect("a page").records
+}
+
+#[test]
+fn the_request_is_as_documented() {
+    let request = plain().request(&ask(None));
+    assert_eq!(plain().base_url(), "https://api.merge.dev/api");
+    assert_eq!(request.path, "/hris/v1/audit-trail");
+    let query: Vec<(&str, &str)> = request.query.iter().map(|(name, value)| (&**name, &**value)).collect();
+    assert_eq!(
+        query,
+        [("page_size", "100"), ("start_date", "2026-03-02T08:00:00Z"), ("end_date", "2026-03-02T09:15:00.25Z")]
+    );
+    assert!(request.secret_headers.is_empty());
+    assert!(matches!(request.auth, Auth::Bearer(key) if key.reveal().expect("a key") == "k3y"));
+}
+
+#[test]
+fn options_change_the_request() {
+    let vendor = vendor(
+        r#"{"api_key": "k3y", "region": "eu", "category": "crm", "event_type": "CHANGED_SCOPES",
+            "user_email": "ada@example.com", "send_end_date": false, "account_token": "t0ken"}"#,
+    );
+    let request = vendor.request(&ask(Some("cD0y+/=")));
+    assert_eq!(vendor.base_url(), "https://api-eu.merge.dev/api");
+    assert_eq!(request.path, "/crm/v1/audit-trail");
+    let names: Vec<&str> = request.query.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(names, ["page_size", "start_date", "event_type", "user_email", "cursor"]);
+    assert_eq!(request.query[4].1, "cD0y+/=");
+    assert_eq!(request.secret_headers[0].0, "x-account-token");
+    assert!(!format!("{vendor:?}{request:?}").contains("t0ken"));
+}
+
+#[test]
+fn settings_that_cannot_be_right_are_all_told() {
+    let problems = config(
+        r#"{"api_key": "k", "event_type": "A,B", "user_email": " ", "base_url": "http://api.merge.dev", "tenant": ""}"#,
+    )
+    .build()
+    .expect_err("problems");
+    let keys: Vec<&str> = problems.iter().map(|problem| &*problem.key).collect();
+    assert_eq!(keys, ["user_email", "tenant", "event_type", "base_url"]);
+    assert!(serde_json::from_str::<Config>(r#"{"api_key": "k", "regoin": "us"}"#).is_err());
+    assert!(serde_json::from_str::<Config>(r#"{"api_key": "k", "category": "payroll"}"#).is_err());
+    assert_eq!(config(r#"{"api_key": "k", "account_token": "t"}"#).secrets_mut().len(), 2);
+}
+
+#[test]
+fn every_region_and_category_has_an_address() {
+    for (region, base_url) in [
+        ("us", "https://api.merge.dev/api"),
+        ("eu", "https://api-eu.merge.dev/api"),
+        ("ap", "https://api-ap.merge.dev/api"),
+        ("sandbox", "https://api-sandbox.merge.dev/api"),
+    ] {
+        assert_eq!(vendor(&format!(r#"{{"api_key": "k", "region": "{region}"}}"#)).base_url(), base_url);
+    }
+    for category in
+        "hris ats accounting crm ticketing filestorage knowledgebase chat calendar email mktg".split_whitespace()
+    {
+        let vendor = vendor(&format!(r#"{{"api_key": "k", "category": "{category}"}}"#));
+        assert_eq!(vendor.request(&ask(None)).path, format!("/{category}/v1/audit-trail"));
+    }
+}
+
+#[test]
+fn a_page_gives_the_exact_bytes_of_its_records() {
+    let page = plain().read(PAGE, &ask(None)).expect("a page");
+    assert_eq!(page.records.len(), 3);
+    assert!(page.records.iter().all(|record| PAGE.contains(record) && record.starts_with('{')));
+    assert_eq!(page.next.as_deref(), Some("cD0yMDI2LTAzLTAyKzA5JTNBMTQlM0EwNy4xMjAwNDUlMkIwMCUzQTAw"));
+    assert_eq!(page.total, None);
+}
+
+#[test]
+fn the_walk_ends_without_a_next_and_goes_on_over_an_empty_page() {
+    let read = |body| plain().read(body, &ask(None)).expect(body);
+    for last in [
+        r#"{"next": null, "previous": null, "results": []}"#,
+        r#"{"previous": null, "results": null}"#,
+        r#"{"next": null}"#,
+        r#"{"next": "", "results": []}"#,
+    ] {
+        assert_eq!(read(last), Page::default(), "{last}");
+    }
+    assert_eq!(read(r#"{"next": "b", "results": []}"#).next.as_deref(), Some("b"));
+}
+
+#[test]
+fn what_is_no_page_is_refused() {
+    for (body, reason) in [
+        ("<html>sign in</html>", "web page"),
+        (r#"{"detail": "Not found."}"#, "no page"),
+        ("{}", "no page"),
+        ("[]", "no page"),
+        (r#"{"results": {}}"#, "no page"),
+        (r#"{"next": 3, "results": []}"#, "no page"),
+        (&PAGE[..PAGE.len() / 2], "cut off"),
+    ] {
+        let said = plain().read(body, &ask(None)).expect_err(body);
+        assert!(said.0.contains(reason), "{body}: {said}");
+    }
+}
+
+#[test]
+fn faults_say_what_to_mend() {
+    let fault = |status, body| plain().fault(status, body);
+    assert_eq!(fault(404, r#"{"detail":"Invalid cursor"}"#).kind, FaultKind::CursorExpired);
+    for (status, body, hint) in [
+        (404, r#"{"detail":"Not found."}"#, "category"),
+        (401, r#"{"detail":"Invalid token."}"#, "api_key"),
+        (401, r#"{"detail":"Account Token must be passed in as an X-Account-Token header."}"#, "account_token"),
+        (403, r#"{"detail":"You do not have permission to perform this action."}"#, "Enterprise"),
+        (400, r#"{"start_date":["bad"]}"#, "event_type"),
+        (405, "", "base_url"),
+    ] {
+        let fault = fault(status, body);
+        assert_eq!(fault.kind, FaultKind::Permanent, "{status} {body}");
+        assert!(fault.hint.contains(hint), "{status} {body}: {}", fault.hint);
+    }
+    assert_eq!(fault(429, r#"{"detail":"Request was throttled."}"#).kind, FaultKind::RateLimited);
+    assert_eq!(fault(502, "<html>").kind, FaultKind::Transient);
+    assert_eq!(fault(408, "").kind, FaultKind::Transient);
+}
+
+#[test]
+fn a_record_becomes_an_event() {
+    let raw = records()[0];
+    let event = plain().normalise(raw, &sighting());
+    assert_eq!(event.id, plain().identify(raw).id);
+    assert_eq!(event.vendor_event_id.as_deref(), Some("0f6d2c1e-5a0b-4c55-9d0e-2f7c1b8a9e01"));
+    assert_eq!(event.event_type, "CHANGED_SCOPES");
+    assert_eq!(
+        (event.action, event.category, event.outcome),
+        (Action::Update, Category::Configuration, Outcome::Unknown)
+    );
+    assert_eq!(event.timestamp.to_string(), "2026-03-02T08:59:30.004211Z");
+    assert_eq!(event.actor.kind, ActorType::Admin);
+    assert_eq!(event.actor.id.as_deref(), Some("ada@example.com"));
+    assert_eq!(event.actor.name.as_deref(), Some("Ada Example"));
+    assert_eq!(event.actor.email.as_deref(), Some("ada@example.com"));
+    assert_eq!(event.actor.ip.as_deref(), Some("192.0.2.123"));
+    assert_eq!(event.target.expect("a target").kind.as_deref(), Some("scopes"));
+    assert!(event.message.expect("a message").starts_with("Organization-wide"));
+    assert_eq!((event.normalize_error, event.version, event.tenant), (None, None, None));
+    assert_eq!(event.raw, raw);
+}
+
+#[test]
+fn without_a_user_the_role_stands_in_and_an_empty_address_is_none() {
+    let api = plain().normalise(records()[1], &sighting());
+    assert_eq!((api.actor.kind, api.actor.id.as_deref(), api.actor.name), (ActorType::ApiKey, Some("API"), None));
+    assert_eq!(api.timestamp.to_string(), "2026-03-02T09:02:11Z");
+    let staff = plain().normalise(records()[2], &sighting());
+    assert_eq!((staff.actor.kind, staff.actor.ip), (ActorType::Service, None));
+    assert_eq!((staff.action, staff.category), (Action::Read, Category::Credential));
+    assert_eq!(staff.timestamp.to_string(), "2026-03-02T09:14:07.120045Z");
+}
+
+#[test]
+fn the_profile_carries_what_bears_on_events() {
+    let configured = vendor(r#"{"api_key": "k", "tenant": "acme", "assume_success": true}"#);
+    let stored = RecordReader::new(&configured.profile());
+    let event = stored.normalise(records()[0], &sighting());
+    assert_eq!(event, configured.normalise(records()[0], &sighting()));
+    assert_eq!((event.outcome, event.tenant.as_deref()), (Outcome::Success, Some("acme")));
+    assert_ne!(event.id, plain().identify(records()[0]).id);
+    let options = configured.options();
+    assert!(configured.profile().options.iter().all(|(name, word)| {
+        options.iter().any(|option| option.name == name.as_str() && option.words.contains(&word.as_str()))
+    }));
+}
+
+/// The id of a record is for ever: if this fails, the rule of the ids was changed. Computed without this program:
+/// `printf 'merge\0acme\0%s' 0f6d2c1e-5a0b-4c55-9d0e-2f7c1b8a9e01 | sha256sum | cut -c1-32`
+#[test]
+fn the_id_is_stable() {
+    let hex = |tenant: &str| vendor(tenant).identify(records()[0]).id.to_string();
+    assert_eq!(hex(r#"{"api_key": "k"}"#), "0906bd11916eabf1bda885584d333d98");
+    assert_eq!(hex(r#"{"api_key": "k", "tenant": "acme"}"#), "c6a82e67ff0ca4a45da2b34ab20b4584");
+}
+
+#[test]
+fn records_without_id_are_known_by_their_bytes() {
+    let (one, other) = (r#"{"created_at": "2026-03-02T09:02:11Z", "role": "API"}"#, r#"{"role": "API"}"#);
+    assert_ne!(plain().identify(one).id, plain().identify(other).id);
+    assert_eq!(plain().identify(one), plain().identify(one));
+    assert_eq!(plain().identify(one).timestamp, Timestamp::parse_rfc3339("2026-03-02T09:02:11Z"));
+    assert_eq!(plain().normalise(one, &sighting()).vendor_event_id, None);
+}
+
+#[test]
+fn records_that_cannot_be_normalised_are_delivered_with_the_reason() {
+    for raw in ["null", "[]", "{", r#"{"id": "a"}"#, r#"{"id": "a", "created_at": "yesterday"}"#] {
+        let event = plain().normalise(raw, &sighting());
+        assert!(event.normalize_error.is_some(), "{raw}");
+        assert_eq!((event.action, event.category), (Action::Other, Category::Other), "{raw}");
+        assert_eq!(event.timestamp.to_string(), "2026-03-02T10:00:00.004Z", "{raw}");
+        assert_eq!(event.raw, raw);
+        assert_eq!(event.id, plain().identify(raw).id, "{raw}");
+    }
+    let event = plain().normalise(r#"{"id": "a", "created_at": "yesterday", "role": "API"}"#, &sighting());
+    assert_eq!(event.vendor_event_id.as_deref(), Some("a"));
+    assert_eq!(event.actor.kind, ActorType::ApiKey);
+    assert!(event.normalize_error.expect("a reason").contains("yesterday"));
+}
+
+#[test]
+fn unknown_words_and_wrong_types_cost_nothing() {
+    let raw = r#"{"id": 7, "role": "WIZARD", "event_type": "CREATED_PORTAL", "user_name": {"x": 1}, "new": [1],
+                  "created_at": "2026-03-02T09:02:11.1Z"}"#;
+    let event = plain().normalise(raw, &sighting());
+    assert_eq!((event.action, event.category, event.target), (Action::Create, Category::Other, None));
+    assert_eq!((event.actor.kind, event.actor.id.as_deref()), (ActorType::Unknown, Some("WIZARD")));
+    assert_eq!(event.normalize_error, None);
+}
+
+#[test]
+fn archives_of_whole_pages_give_their_records() {
+    assert_eq!(plain().page_records(PAGE), Some(records()));
+    assert_eq!(plain().page_records(records()[0]), None, "a record is no page");
+    assert_eq!(plain().page_records("[]"), None);
+    assert_eq!((plain().has_ids(), plain().facts().has_ids), (true, true));
+}
+
+#[test]
+fn an_empty_page_is_a_page_however_it_is_written() {
+    for body in [r#"{"results":null}"#, r#"{"next":null,"previous":null}"#, r#"{"next":null,"results":[]}"#] {
+        assert_eq!(plain().page_records(body), Some(Vec::new()), "{body}");
+        assert_eq!(plain().read(body, &ask(None)).expect(body).records, Vec::<&str>::new());
+    }
+}
+
+#[test]
+fn without_an_end_no_walk_is_shortened_in_vain() {
+    let day = Duration::from_secs(86_400);
+    let whole = vendor(r#"{"api_key": "k3y", "send_end_date": false}"#);
+    assert_eq!((whole.facts().slice, whole.facts().max_window_records), (3_650 * day, u64::MAX));
+    assert_eq!((plain().facts().slice, plain().facts().max_window_records), (day, 10_000));
+}
+
+proptest! {
+    #[test]
+    fn nothing_that_is_read_can_panic(body in testing::any_or_damaged(PAGE)) {
+        testing::read_in_every_way(&*plain(), &body);
+    }
+}

@@ -1,0 +1,93 @@
+//! The table of vendors: the one place that knows them all by name. A new vendor is one file and one line here.
+
+use std::sync::Arc;
+
+use serde::Deserializer;
+
+use super::{Profile, Records, Vendor};
+
+/// A setting that reads well but cannot be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigProblem {
+    /// The setting, relative to the component, for example `region`.
+    pub key: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to write instead; may be empty.
+    pub hint: String,
+}
+
+macro_rules! vendors {
+    ($($name:literal => $module:ident :: $variant:ident,)+) => {
+        /// The configuration of a source, by vendor.
+        #[derive(Clone, Debug)]
+        pub enum VendorConfig {
+            $(
+                #[doc = concat!("`type: ", $name, "`")]
+                $variant(super::$module::Config),
+            )+
+        }
+
+        /// Every vendor's name, in alphabetical order.
+        pub const NAMES: &[&str] = &[$($name,)+];
+
+        impl VendorConfig {
+            /// Reads the settings of the vendor called `name`; `None` if there is no such vendor.
+            ///
+            /// # Errors
+            /// What the deserializer finds wrong: unknown keys, wrong types, missing settings.
+            pub fn read<'de, D: Deserializer<'de>>(name: &str, settings: D) -> Option<Result<Self, D::Error>> {
+                match name {
+                    $($name => Some(serde::Deserialize::deserialize(settings).map(Self::$variant)),)+
+                    _ => None,
+                }
+            }
+
+            /// Checks the settings against each other and builds the vendor.
+            ///
+            /// # Errors
+            /// Every setting that cannot be right.
+            pub fn build(&self) -> Result<Arc<dyn Vendor>, Vec<ConfigProblem>> {
+                match self { $(Self::$variant(config) => config.build(),)+ }
+            }
+
+            /// What works but is probably not meant.
+            #[must_use]
+            pub fn warnings(&self) -> Vec<ConfigProblem> {
+                match self {
+                    Self::Clumio(config) => config.warnings(),
+                    _ => Vec::new(),
+                }
+            }
+
+            /// Every secret of the source, for resolving relative files.
+            pub fn secrets_mut(&mut self) -> Vec<&mut crate::secret::Secret> {
+                match self { $(Self::$variant(config) => config.secrets_mut(),)+ }
+            }
+        }
+
+        /// How records of the vendor called `name` are known again and normalised, from a stored profile; `None` if
+        /// there is no such vendor.
+        #[must_use]
+        pub fn records(name: &str, profile: &Profile) -> Option<Arc<dyn Records>> {
+            match name {
+                $($name => Some(Arc::new(super::$module::RecordReader::new(profile))),)+
+                _ => None,
+            }
+        }
+
+        /// The vendor's name as the `'static` that events carry.
+        #[must_use]
+        pub fn static_name(name: &str) -> Option<&'static str> {
+            NAMES.iter().copied().find(|known| *known == name)
+        }
+    };
+}
+
+vendors! {
+    "akuity" => akuity::Akuity,
+    "captivateiq" => captivateiq::CaptivateIq,
+    "clumio" => clumio::Clumio,
+    "confluence" => confluence::Confluence,
+    "merge" => merge::Merge,
+}

@@ -1,0 +1,44 @@
+//! What the tests of every vendor share: bodies that are damaged in every way, and reading them.
+
+use proptest::prelude::*;
+
+use super::{Ask, PageAsk, Sighting, Vendor};
+use crate::time::Timestamp;
+
+/// Any text, or the page with some of its bytes replaced, cut or doubled.
+pub(super) fn any_or_damaged(page: &'static str) -> impl Strategy<Value = String> {
+    let edits = proptest::collection::vec((0..page.len(), 0..40_usize, "[\\[\\]{}\":,0-9nulta<\\\\\\PC]{0,6}"), 1..4);
+    let damaged = edits.prop_map(|edits| {
+        let mut text = page.to_owned();
+        edits.into_iter().for_each(|(at, length, piece)| replace(&mut text, at, length, &piece));
+        text
+    });
+    prop_oneof![1 => ".*", 3 => damaged]
+}
+
+fn replace(text: &mut String, at: usize, length: usize, piece: &str) {
+    let boundary = |text: &str, at: usize| (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
+    let (start, end) = (boundary(text, at).unwrap_or(0), boundary(text, at + length).unwrap_or(0));
+    text.replace_range(start..end, piece);
+}
+
+/// Reads the body as a page, as a record and as an error: nothing panics, no byte of a record is lost, and an event has
+/// the id by which its record is known again.
+pub(super) fn read_in_every_way(vendor: &dyn Vendor, body: &str) {
+    let ask = Ask { from: Timestamp::from_secs(1_700_000_000), to: Timestamp::from_secs(1_800_000_000) };
+    for cursor in [None, Some(body)] {
+        let page = vendor.read(body, &PageAsk { ask, cursor, page_size: 100 });
+        page.into_iter().flat_map(|page| page.records).for_each(|record| normalise(vendor, record));
+    }
+    normalise(vendor, body);
+    vendor.page_records(body).into_iter().flatten().for_each(|record| normalise(vendor, record));
+    for status in [400, 403, 404] {
+        vendor.fault(status, body);
+    }
+}
+
+fn normalise(vendor: &dyn Vendor, record: &str) {
+    let sighting = Sighting { source: "acme", observed_at: Timestamp::from_secs(1_790_000_000), occurrence: 0 };
+    let event = vendor.normalise(record, &sighting);
+    assert_eq!((event.raw, event.id), (record, vendor.identify(record).id));
+}
