@@ -1,0 +1,391 @@
+//! Blocks: the new records of one page, compressed, with their keys beside them.
+//!
+//! ```text
+//! BlockBuilder --push(raw, key, occurrence)*--> finish --> EncodedBlock { data, keys }      collector
+//!                                                              |      |
+//!                                          journal: delivered, |      | looked up for as long as the overlap needs
+//!                                          then trimmed        v      v
+//!                                            RecordBlock --decode--> DecodedBlock --records--> BlockRecord   deliver
+//! ```
+//!
+//! A page is one blob and its keys another: a row a key was measured a hundred times slower. Numbers first, texts after
+//! them, so that equal things lie side by side for the compressor:
+//!
+//! ```text
+//! data = count, number of twins, (index, occurrence) per twin, length of each record, all records' bytes
+//! keys = count, per key: flags, 16 bytes id, [version], [time less the time before it]
+//! ```
+
+use super::codec::{self, Cursor};
+use super::{JournalError, Seq, SourceId};
+use crate::event::EventId;
+use crate::time::Timestamp;
+
+const RECORDS_FORMAT: u8 = 1;
+const KEYS_FORMAT: u8 = 1;
+
+const HAS_VERSION: u8 = 1;
+const HAS_TIME: u8 = 2;
+
+/// The key by which a record is known again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeenKey {
+    /// The record's event id, its occurrence number included.
+    pub id: EventId,
+    /// Its version; 0 if its vendor's records never change.
+    pub version: u64,
+    /// Its own time.
+    pub timestamp: Option<Timestamp>,
+}
+
+/// Collects the new records of a page in the order in which they shall be delivered.
+#[derive(Debug)]
+pub struct BlockBuilder {
+    observed_at: Timestamp,
+    text: String,
+    lengths: Vec<usize>,
+    twins: Vec<(usize, u32)>,
+    keys: Vec<SeenKey>,
+}
+
+/// A block ready to be stored.
+#[derive(Clone, Debug)]
+pub struct EncodedBlock {
+    /// When its records were read.
+    pub observed_at: Timestamp,
+    /// Number of records.
+    pub count: u32,
+    /// Bytes of the raw records.
+    pub raw_bytes: u64,
+    /// The earliest time of a record; `None` if a record has none.
+    pub min_time: Option<Timestamp>,
+    /// The latest time of a record; `None` if a record has none.
+    pub max_time: Option<Timestamp>,
+    /// The compressed records.
+    pub data: Vec<u8>,
+    /// The keys, one blob.
+    pub keys: Vec<u8>,
+}
+
+impl BlockBuilder {
+    /// An empty block of records that were read at `observed_at`.
+    #[must_use]
+    pub fn new(observed_at: Timestamp) -> Self {
+        Self { observed_at, text: String::new(), lengths: Vec::new(), twins: Vec::new(), keys: Vec::new() }
+    }
+
+    /// Adds a record: its bytes, its key, and its number among wholly identical records.
+    pub fn push(&mut self, raw: &str, key: SeenKey, occurrence: u32) {
+        if occurrence > 0 {
+            self.twins.push((self.lengths.len(), occurrence));
+        }
+        self.text.push_str(raw);
+        self.lengths.push(raw.len());
+        self.keys.push(key);
+    }
+
+    /// Whether nothing was added.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lengths.is_empty()
+    }
+
+    /// Compresses it; `None` if nothing was added.
+    ///
+    /// # Errors
+    /// If the compressor fails (out of memory).
+    pub fn finish(self) -> Result<Option<EncodedBlock>, JournalError> {
+        if self.is_empty() {
+            return Ok(None);
+        }
+        let times: Option<Vec<Timestamp>> = self.keys.iter().map(|key| key.timestamp).collect();
+        let times = times.unwrap_or_default();
+        Ok(Some(EncodedBlock {
+            observed_at: self.observed_at,
+            count: u32::try_from(self.lengths.len())
+                .map_err(|_| JournalError::OutOfTurn("a page of more than four billion records".to_owned()))?,
+            raw_bytes: self.text.len() as u64,
+            min_time: times.iter().min().copied(),
+            max_time: times.iter().max().copied(),
+            data: codec::pack(RECORDS_FORMAT, &self.plain()).map_err(|error| not_compressed(&error))?,
+            keys: encode_keys(&self.keys).map_err(|error| not_compressed(&error))?,
+        }))
+    }
+
+    fn plain(&self) -> Vec<u8> {
+        let mut plain = Vec::with_capacity(self.text.len() + 2 * self.lengths.len() + 16);
+        codec::put_number(&mut plain, self.lengths.len() as u64);
+        codec::put_number(&mut plain, self.twins.len() as u64);
+        for &(index, occurrence) in &self.twins {
+            codec::put_number(&mut plain, index as u64);
+            codec::put_number(&mut plain, u64::from(occurrence));
+        }
+        for &length in &self.lengths {
+            codec::put_number(&mut plain, length as u64);
+        }
+        plain.extend_from_slice(self.text.as_bytes());
+        plain
+    }
+}
+
+fn not_compressed(error: &std::io::Error) -> JournalError {
+    JournalError::Storage { path: "page in memory".to_owned(), reason: format!("it cannot be compressed: {error}") }
+}
+
+/// A visible block as it is read back.
+#[derive(Clone, Debug)]
+pub struct RecordBlock {
+    /// Sequence number of its first record.
+    pub first: Seq,
+    /// Number of records.
+    pub count: u32,
+    /// Whose records they are.
+    pub source: SourceId,
+    /// When they were read from the vendor.
+    pub observed_at: Timestamp,
+    /// When they became visible.
+    pub visible_at: Timestamp,
+    /// The compressed records.
+    pub data: Vec<u8>,
+}
+
+impl RecordBlock {
+    /// Sequence number of its last record.
+    #[must_use]
+    pub fn last(&self) -> Seq {
+        self.first + Seq::from(self.count).saturating_sub(1)
+    }
+
+    /// Decompresses it. Takes CPU in proportion to the records' bytes and holds all of them in memory once.
+    ///
+    /// # Errors
+    /// [`JournalError::Damaged`] if the data is not what was stored.
+    pub fn decode(&self) -> Result<DecodedBlock, JournalError> {
+        self.try_decode().map_err(|reason| JournalError::Damaged {
+            path: format!("journal.db (events {} to {})", self.first, self.last()),
+            reason,
+        })
+    }
+
+    fn try_decode(&self) -> Result<DecodedBlock, String> {
+        let mut plain = codec::unpack(RECORDS_FORMAT, &self.data)?;
+        let header = Header::read(&plain).ok_or("the lengths in a block do not fit its records")?;
+        if header.lengths.len() != self.count as usize {
+            return Err(format!("a block holds {} records instead of {}", header.lengths.len(), self.count));
+        }
+        plain.drain(..header.bytes);
+        let text = String::from_utf8(plain).map_err(|_| "a record is not UTF-8")?;
+        DecodedBlock { first: self.first, text, lengths: header.lengths, twins: header.twins }.checked()
+    }
+}
+
+/// The numbers before the records' bytes.
+struct Header {
+    lengths: Vec<u32>,
+    twins: Vec<(u32, u32)>,
+    bytes: usize,
+}
+
+impl Header {
+    fn read(plain: &[u8]) -> Option<Self> {
+        let mut cursor = Cursor::new(plain);
+        let count = cursor.number_u32()?;
+        let twin_count = cursor.number_u32()?;
+        // Each number takes a byte at least, so a count beyond the bytes ends the loops before memory does.
+        let mut twins = Vec::new();
+        for _ in 0..twin_count {
+            twins.push((cursor.number_u32()?, cursor.number_u32()?));
+        }
+        let mut lengths = Vec::new();
+        for _ in 0..count {
+            lengths.push(cursor.number_u32()?);
+        }
+        Some(Self { lengths, twins, bytes: plain.len() - cursor.remaining() })
+    }
+}
+
+/// The records of a block, decompressed.
+#[derive(Clone, Debug)]
+pub struct DecodedBlock {
+    first: Seq,
+    text: String,
+    lengths: Vec<u32>,
+    twins: Vec<(u32, u32)>,
+}
+
+/// One record of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockRecord<'a> {
+    /// Its sequence number.
+    pub seq: Seq,
+    /// Its bytes as the vendor sent them.
+    pub raw: &'a str,
+    /// Its number among wholly identical records, from 0.
+    pub occurrence: u32,
+}
+
+impl DecodedBlock {
+    /// Refuses lengths that do not add up or that cut a character in two, so that [`DecodedBlock::records`] cannot fail.
+    fn checked(self) -> Result<Self, String> {
+        let mut end = 0_usize;
+        for &length in &self.lengths {
+            end = end.saturating_add(length as usize);
+            if !self.text.is_char_boundary(end) {
+                return Err("the lengths in a block do not fit its records".to_owned());
+            }
+        }
+        if end == self.text.len() { Ok(self) } else { Err("a block has bytes that are of no record".to_owned()) }
+    }
+
+    /// The records in the order of their sequence numbers. Nothing is copied.
+    pub fn records(&self) -> impl Iterator<Item = BlockRecord<'_>> {
+        let mut rest = self.text.as_str();
+        let mut twins = self.twins.iter().copied().peekable();
+        (0_u32..).zip(&self.lengths).map(move |(index, &length)| {
+            let (raw, after) = rest.split_at(length as usize);
+            rest = after;
+            let twin = twins.next_if(|&(twin, _)| twin == index);
+            BlockRecord { seq: self.first + Seq::from(index), raw, occurrence: twin.map_or(0, |(_, number)| number) }
+        })
+    }
+}
+
+/// Keys as one blob.
+pub(super) fn encode_keys(keys: &[SeenKey]) -> std::io::Result<Vec<u8>> {
+    let mut plain = Vec::with_capacity(24 * keys.len() + 4);
+    let mut time_before = 0_i64;
+    codec::put_number(&mut plain, keys.len() as u64);
+    for key in keys {
+        let version_flag = if key.version == 0 { 0 } else { HAS_VERSION };
+        plain.push(version_flag | key.timestamp.map_or(0, |_| HAS_TIME));
+        plain.extend_from_slice(&key.id.0);
+        if key.version != 0 {
+            codec::put_number(&mut plain, key.version);
+        }
+        if let Some(time) = key.timestamp {
+            codec::put_signed(&mut plain, time.as_nanos().wrapping_sub(time_before));
+            time_before = time.as_nanos();
+        }
+    }
+    codec::pack(KEYS_FORMAT, &plain)
+}
+
+/// Appends the keys of a blob to `keys`. The error says what is wrong with the blob.
+pub(super) fn decode_keys(blob: &[u8], keys: &mut Vec<SeenKey>) -> Result<(), String> {
+    let plain = codec::unpack(KEYS_FORMAT, blob)?;
+    read_keys(&plain, keys).ok_or_else(|| "a blob of keys is shorter or longer than its count".to_owned())
+}
+
+fn read_keys(plain: &[u8], keys: &mut Vec<SeenKey>) -> Option<()> {
+    let mut cursor = Cursor::new(plain);
+    let mut time_before = 0_i64;
+    for _ in 0..cursor.number()? {
+        let flags = cursor.byte()?;
+        let id = EventId(cursor.array()?);
+        let version = if flags & HAS_VERSION == 0 { 0 } else { cursor.number()? };
+        let mut timestamp = None;
+        if flags & HAS_TIME != 0 {
+            time_before = time_before.wrapping_add(cursor.signed()?);
+            timestamp = Some(Timestamp::from_nanos(time_before));
+        }
+        keys.push(SeenKey { id, version, timestamp });
+    }
+    (cursor.remaining() == 0).then_some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn any_key() -> impl Strategy<Value = SeenKey> {
+        (any::<[u8; 16]>(), any::<u64>(), any::<Option<i64>>()).prop_map(|(id, version, nanos)| SeenKey {
+            id: EventId(id),
+            version,
+            timestamp: nanos.map(Timestamp::from_nanos),
+        })
+    }
+
+    fn as_read_back(block: &EncodedBlock, first: Seq) -> RecordBlock {
+        RecordBlock {
+            first,
+            count: block.count,
+            source: SourceId(1),
+            observed_at: block.observed_at,
+            visible_at: block.observed_at,
+            data: block.data.clone(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn records_and_keys_come_back(records in prop::collection::vec((".*", any_key(), 0_u32..3), 1..40)) {
+            let mut builder = BlockBuilder::new(Timestamp::EPOCH);
+            for (raw, key, occurrence) in &records {
+                builder.push(raw, *key, *occurrence);
+            }
+            let block = builder.finish().expect("compresses").expect("has records");
+            let decoded = as_read_back(&block, 7).decode().expect("decodes");
+            let found: Vec<_> = decoded.records().map(|record| (record.seq, record.raw, record.occurrence)).collect();
+            let wanted: Vec<_> = (7..).zip(&records).map(|(seq, (raw, _, twin))| (seq, raw.as_str(), *twin)).collect();
+            prop_assert_eq!(found, wanted);
+
+            let mut keys = Vec::new();
+            decode_keys(&block.keys, &mut keys).expect("keys decode");
+            prop_assert_eq!(keys, records.iter().map(|(_, key, _)| *key).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn random_bytes_are_damage_and_never_a_panic(bytes: Vec<u8>, count: u32) {
+            let packed = codec::pack(RECORDS_FORMAT, &bytes).expect("packs");
+            for data in [packed, bytes] {
+                let block = RecordBlock {
+                    first: 1, count, source: SourceId(1), observed_at: Timestamp::EPOCH, visible_at: Timestamp::EPOCH,
+                    data: data.clone(),
+                };
+                if let Ok(decoded) = block.decode() {
+                    prop_assert_eq!(decoded.records().count(), count as usize);
+                }
+                let _ = decode_keys(&data, &mut Vec::new());
+            }
+        }
+    }
+
+    #[test]
+    fn a_block_without_records_is_none() {
+        let builder = BlockBuilder::new(Timestamp::EPOCH);
+        assert!(builder.is_empty());
+        assert!(builder.finish().expect("nothing to compress").is_none());
+    }
+
+    #[test]
+    fn a_record_without_a_time_leaves_the_block_without_one() {
+        let key = |nanos: Option<i64>| SeenKey {
+            id: EventId([0; 16]),
+            version: 0,
+            timestamp: nanos.map(Timestamp::from_nanos),
+        };
+        let times = |keys: &[SeenKey]| {
+            let mut builder = BlockBuilder::new(Timestamp::EPOCH);
+            keys.iter().for_each(|key| builder.push("{}", *key, 0));
+            let block = builder.finish().expect("compresses").expect("has records");
+            (block.min_time.map(Timestamp::as_nanos), block.max_time.map(Timestamp::as_nanos))
+        };
+        assert_eq!(times(&[key(Some(5)), key(Some(3)), key(Some(4))]), (Some(3), Some(5)));
+        assert_eq!(times(&[key(Some(5)), key(None)]), (None, None));
+    }
+
+    #[test]
+    fn damage_names_the_events_that_it_hits() {
+        let block = RecordBlock {
+            first: 11,
+            count: 10,
+            source: SourceId(1),
+            observed_at: Timestamp::EPOCH,
+            visible_at: Timestamp::EPOCH,
+            data: vec![RECORDS_FORMAT, 1, 2, 3],
+        };
+        let error = block.decode().expect_err("is damaged").to_string();
+        assert!(error.contains("events 11 to 20"), "{error}");
+    }
+}

@@ -1,0 +1,531 @@
+//! The rules of the contract as tests against `dyn Journal`: every implementation runs all of them.
+//!
+//! `journal_conformance!(fresh)` makes a test of each rule; `fresh()` gives an empty journal and whatever must live as
+//! long as it.
+
+use super::{
+    AfterPage, BlockBuilder, Delivery, Journal, JournalError, NewWindow, PageCommit, PlannedOutput, SeenKey, Seq,
+    SinkId, SinkStart, SourceId, SourceRegistration, TimeRange, Trouble, WalkProgress, WindowId, WindowKind,
+};
+use crate::event::EventId;
+use crate::time::Timestamp;
+use crate::vendors::Profile;
+
+/// Makes a tokio test of each rule.
+macro_rules! journal_conformance {
+    ($fresh:expr) => {
+        $crate::journal::conformance::journal_conformance!($fresh;
+            a_source_is_remembered,
+            a_source_keeps_its_vendor,
+            pages_are_invisible_until_their_window_is_complete,
+            a_window_becomes_visible_with_earlier_times_first,
+            progress_and_walked_keys_come_back,
+            a_restarted_window_forgets_its_pages,
+            a_split_window_covers_the_same,
+            windows_do_not_cover_the_same_time_twice,
+            touching_windows_are_one_coverage,
+            sweeps_cover_nothing,
+            a_page_of_no_open_window_is_refused,
+            keys_are_found_by_time,
+            a_batch_is_cut_by_events,
+            a_batch_is_closed_by_bytes,
+            a_batch_skips_other_sources,
+            reading_gives_blocks_that_reach_into_the_range,
+            a_plan_is_remembered_until_it_is_finished,
+            an_abandoned_plan_is_forgotten,
+            plans_out_of_turn_are_refused,
+            sinks_begin_where_they_are_told,
+            trimming_waits_for_every_active_sink,
+            trimming_keeps_the_retention,
+            a_sink_that_was_taken_out_learns_what_it_missed,
+            keys_outlive_their_events,
+            troubles_are_noted_and_cleared,
+            figures_add_up,
+            the_head_is_told,
+        );
+    };
+    ($fresh:expr; $($rule:ident),* $(,)?) => {$(
+        #[tokio::test]
+        async fn $rule() {
+            let (journal, _keep) = $fresh();
+            $crate::journal::conformance::$rule(&journal).await;
+        }
+    )*};
+}
+pub(crate) use journal_conformance;
+
+pub(crate) fn at(secs: i64) -> Timestamp {
+    Timestamp::from_secs(secs)
+}
+
+pub(crate) fn range(from: i64, to: i64) -> TimeRange {
+    TimeRange::new(at(from), at(to))
+}
+
+pub(crate) fn live(from: i64, to: i64) -> NewWindow {
+    NewWindow { kind: WindowKind::Live, covers: range(from, to), asks: range(from, to) }
+}
+
+/// A key whose id is made from the record's text.
+pub(crate) fn key_of(raw: &str, time: Option<i64>) -> SeenKey {
+    SeenKey { id: EventId::of_key("test", None, raw), version: 0, timestamp: time.map(at) }
+}
+
+/// A page of records, each with its time; `then` says how the walk goes on.
+pub(crate) fn page(window: WindowId, records: &[(&str, Option<i64>)], then: AfterPage) -> PageCommit {
+    let mut block = BlockBuilder::new(at(1_000));
+    for (raw, time) in records {
+        block.push(raw, key_of(raw, *time), 0);
+    }
+    PageCommit { window, block: block.finish().expect("compresses"), requests: 1, then }
+}
+
+pub(crate) fn complete(secs: i64) -> AfterPage {
+    AfterPage::Complete { at: at(secs), pages: 1, walked: 1 }
+}
+
+pub(crate) fn go_on(cursor: &str) -> AfterPage {
+    AfterPage::Continue(WalkProgress { next_cursor: cursor.to_owned(), page_size: 100, ..WalkProgress::default() })
+}
+
+pub(crate) fn registration(name: &str) -> SourceRegistration {
+    SourceRegistration { name: name.to_owned(), vendor: "clumio".to_owned(), profile: Profile::default(), now: at(500) }
+}
+
+pub(crate) async fn source(journal: &dyn Journal, name: &str) -> SourceId {
+    journal.open_source(registration(name)).await.expect("opens").id
+}
+
+pub(crate) async fn window(journal: &dyn Journal, source: SourceId, window: NewWindow) -> WindowId {
+    journal.add_windows(source, vec![window]).await.expect("is added")[0]
+}
+
+/// Completes one window of one page.
+pub(crate) async fn collect(journal: &dyn Journal, source: SourceId, covers: (i64, i64), records: &[&str]) {
+    let window = window(journal, source, live(covers.0, covers.1)).await;
+    let records: Vec<_> = records.iter().map(|raw| (*raw, Some(covers.0))).collect();
+    journal.commit_page(page(window, &records, complete(covers.1))).await.expect("is committed");
+}
+
+/// All records of a source in order.
+pub(crate) async fn visible(journal: &dyn Journal, source: SourceId) -> Vec<(Seq, String)> {
+    let blocks = journal.read(1, Seq::from(u32::MAX), vec![source], usize::MAX).await.expect("reads");
+    let decoded: Vec<_> = blocks.iter().map(|block| block.decode().expect("decodes")).collect();
+    decoded.iter().flat_map(|block| block.records()).map(|record| (record.seq, record.raw.to_owned())).collect()
+}
+
+async fn texts(journal: &dyn Journal, source: SourceId) -> Vec<String> {
+    visible(journal, source).await.into_iter().map(|(_, raw)| raw).collect()
+}
+
+async fn coverage(journal: &dyn Journal, name: &str) -> Vec<TimeRange> {
+    journal.open_source(registration(name)).await.expect("opens").coverage
+}
+
+async fn sink(journal: &dyn Journal, name: &str) -> SinkId {
+    journal.open_sink(name, SinkStart::Beginning).await.expect("opens").id
+}
+
+async fn move_to(journal: &dyn Journal, sink: SinkId, position: Seq) {
+    journal.finish_plan(sink, Delivery { position, ..Delivery::default() }).await.expect("moves");
+}
+
+fn is_out_of_turn<T>(answer: &Result<T, JournalError>) -> bool {
+    matches!(answer, Err(JournalError::OutOfTurn(_)))
+}
+
+pub(crate) async fn a_source_is_remembered(journal: &dyn Journal) {
+    let first = journal.open_source(registration("a")).await.expect("opens");
+    assert_eq!((first.first_started_at, first.coverage, first.last_sweep_at), (at(500), vec![], None));
+    let profile = Profile { tenant: Some("t".to_owned()), ..Profile::default() };
+    let later = SourceRegistration { now: at(900), profile: profile.clone(), ..registration("a") };
+    let second = journal.open_source(later).await.expect("opens again");
+    assert_eq!((second.id, second.first_started_at), (first.id, at(500)));
+    let known = journal.sources().await.expect("lists");
+    assert_eq!(known.len(), 1);
+    assert_eq!((known[0].name.as_str(), known[0].vendor.as_str(), &known[0].profile), ("a", "clumio", &profile));
+}
+
+pub(crate) async fn a_source_keeps_its_vendor(journal: &dyn Journal) {
+    source(journal, "a").await;
+    let other = SourceRegistration { vendor: "merge".to_owned(), ..registration("a") };
+    let error = journal.open_source(other).await.expect_err("another vendor");
+    assert!(matches!(&error, JournalError::OtherVendor { was, now, .. } if was == "clumio" && now == "merge"));
+}
+
+pub(crate) async fn pages_are_invisible_until_their_window_is_complete(journal: &dyn Journal) {
+    let source = source(journal, "a").await;
+    let window = window(journal, source, live(0, 100)).await;
+    journal.commit_page(page(window, &[("1", Some(1))], go_on("next"))).await.expect("commits");
+    assert_eq!(texts(journal, source).await, Vec::<String>::new());
+    assert_eq!(coverage(journal, "a").await, vec![]);
+    journal.commit_page(page(window, &[("2", Some(2))], complete(100))).await.expect("commits");
+    assert_eq!(visible(journal, source).await, vec![(1, "1".to_owned()), (2, "2".to_owned())]);
+    assert_eq!(coverage(journal, "a").await, vec![range(0, 100)]);
+    assert_eq!(journal.open_source(registration("a")).await.expect("opens").open, vec![]);
+}
+
+pub(crate) async fn a_window_becomes_visible_with_earlier_times_first(journal: &dyn Journal) {
+    let source = source(journal, "a").await;
+    let window = window(journal, source, live(0, 100)).await;
+    for (records, then) in [
+        (vec![("late", Some(90))], go_on("2")),
+        (vec![("tie one", Some(50)), ("tie one b", Some(51))], go_on("3")),
+        (vec![("tie two", Some(50))], go_on("4")),
+        (vec![], go_on("5")),
+        (vec![("early", Some(10))], complete(100)),
+    ] {
+        journal.commit_page(page(window, &records, then)).await.expect("commits");
+    }
+    let order = ["early", "tie one", "tie one b", "tie two", "late"];
+    assert_eq!(texts(journal, source).await, order);
+    let seqs: Vec<Seq> = visible(journal, source).await.into_iter().map(|(seq, _)| seq).collect();
+    assert_eq!(seqs, [1, 2, 3, 4, 5]);
+}
+
+pub(crate) async fn progress_and_walked_keys_come_back(journal: &dyn Journal) {
+    let source = source(journal, "a").await;
+    let first = window(journal, source, live(0, 100)).await;
+    let second = window(journal, source, live(100, 200)).await;
+    let progress = WalkProgress {
+        next_cursor: "p3".to_owned(),
+        page_size: 50,
+        pages: 2,
+        walked: 99,
+        total: Some(1_000),
+        walked_keys: vec![key_of("x", Some(3)), key_of("y", None)],
+    };
+    journal.commit_page(page(second, &[], AfterPage::Continue(progress.clone()))).await.expect("commits");
+    let open = journal.open_source(registration("a")).await.expect("opens").open;
+    let found: Vec<_> = open.iter().map(|open| (open.id, open.window, open.progress.clone())).collect();
+    assert_eq!(found, vec![(first, live(0, 100), None), (second, live(100, 200), Some(progress))]);
+}
+
+pub(crate) async fn a_restarted_window_forgets_its_pages(journal: &dyn Journal) {
+    let source = source(journal, "a").await;
+    let window = window(journal, source, live(0, 100)).await;
+    journal.commit_page(page(window, &[("old", Some(1))], go_on("2"))).await.expect("commits");
+    journal.restart_window(window, 3).await.expect("restarts");
+    assert_eq!(journal.keys_within(source, range(0, 100)).await.expect("reads"), vec![]);
+    assert_eq!(journal.open_source(registration("a")).await.expect("opens").open[0].progress, None);
+    journal.commit_page(page(window, &[("new", Some(1))], complete(100))).await.expect("commits");
+    assert_eq!(texts(journal, source).await, ["new"]);
+    assert_eq!(journal.summary().await.expect("sums up").sources[0].requests, 5);
+}
+
+pub(crate) async fn a_split_window_covers_the_same(journal: &dyn Journal) {
+    let source = source(journal, "a").await;
+    let window = window(journal, source, live(0, 100)).await;
+    journal.commit_page(page(window, &[("old", Some(1))], go_on("2"))).await.expect("commits");
+    assert!(is_out_of_turn(&journal.split_window(window, [live(0, 40), live(41, 100)]).await));
+    let [left, right] = journal.split_window(window, [live(0, 40), live(40, 100)]).await.expect("splits");
+    assert!(is_out_of_turn(&journal.restart_window(window, 0).await));
+    journal.commit_page(page(right, &[("right", Some(60))], complete(100))).await.expect("commits");
+    assert_eq!(coverage(journal, "a").await, vec![range(40, 100)]);
+    journal.commit_page(page(left, &[("left", Some(1))], complete(101))).await.expect("commits");
+    assert_eq!(coverage(journal, "a").await, vec![range(0, 100)]);
+    assert_eq!(texts(journal, source).await, ["right", "left"]);
+}
+
+pub(crate) async fn windows_do_not_cover_the_same_time_twice(journal: &dyn Journal) {
+    let source = source(journal, "a").await;
+    collect(journal, source, (0, 100), &[]).await;
+    assert!(is_out_of_turn(&journal.add_windows(source, vec![live(99, 150)]).await));
+    assert!(is_out_of_turn(&journal.add_windows(source, vec![live(100, 150), live(149, 160)]).await));
+    window(journal, source, live(100, 150)).await;
+    assert_eq!(journal.summary().await.expect("sums up").sources[0].open_windows, 1, "a refused call adds nothing");
+}
+
+pub(crate) async fn touching_windows_are_one_coverage(journal: &dyn Journal) {
+    let source = source(journal, "a").await;
+    for covers in [(0, 10), (20, 30), (50, 60), (30, 50)] {
+        collect(journal, source, covers, &[]).await;
+    }
+    assert_eq!(coverage(journal, "a").await, vec![range(0, 10), range(20, 60)]);
+}
+
+pub(crate) async fn sweeps_cover_nothing(journal: &dyn Journal) {
+    let source = source(journal, "a").await;
+    let sweep = NewWindow { kind: WindowKind::Sweep, covers: range(0, 0), asks: range(0, 100) };
+    let sweep = window(journal, source, sweep).await;
+    journal.commit_page(page(sweep, &[("changed", Some(5))], complete(70))).await.expect("commits");
+    let state = journal.open_source(registration("a")).await.expect("opens");
+    assert_eq!((state.coverage, state.last_sweep_at), (vec![], Some(at(70))));
+    assert_eq!(texts(journal, source).await, ["changed"]);
+}
+
+pub(crate) async fn a_page_of_no_open_window_is_refused(journal: &dyn Journal) {
+    let source = source(journal, "a").await;
+    let window = window(journal, source, live(0, 100)).await;
+    journal.commit_page(page(window, &[("1", Some(1))], complete(100))).await.expect("commits");
+    assert!(is_out_of_turn(&journal.commit_page(page(window, &[("2", Some(1))], complete(100))).await));
+    assert_eq!(texts(journal, source).await, ["1"]);
+}
+
+pub(crate) async fn keys_are_found_by_time(journal: &dyn Journal) {
+    let source = source(journal, "a").await;
+    let window = window(journal, source, live(0, 100)).await;
+    for records in
+        [vec![("10", Some(10)), ("20", Some(20))], vec![("30", Some(30))], vec![("timeless", None), ("90", Some(90))]]
+    {
+        journal.commit_page(page(window, &records, go_on("next"))).await.expect("commits");
+    }
+    let timeless = [key_of("timeless", None), key_of("90", Some(90))];
+    let first = [key_of("10", Some(10)), key_of("20", Some(20))];
+    let third = [key_of("30", Some(30))];
+    for (asked, mut wanted) in [
+        (range(15, 16), [first.as_slice(), &timeless].concat()),
+        (range(20, 30), [first.as_slice(), &timeless].concat()),
+        (range(30, 31), [third.as_slice(), &timeless].concat()),
+        (range(21, 30), timeless.to_vec()),
+        (range(0, 100), [first.as_slice(), &third, &timeless].concat()),
+    ] {
+        let mut found = journal.keys_within(source, asked).await.expect("reads");
+        found.sort_by_key(|key| key.id);
+        wanted.sort_by_key(|key| key.id);
+        assert_eq!(found, wanted, "{asked:?}");
+    }
+}
+
+pub(crate) async fn a_batch_is_cut_by_events(journal: &dyn Journal) {
+    let source = source(journal, "a").await;
+    collect(journal, source, (0, 10), &["1", "2", "3"]).await;
+    collect(journal, source, (10, 20), &["4", "5", "6"]).await;
+    let batch = async |after, max_events| {
+        let batch = journal.next_batch(after, vec![source], max_events, u64::MAX).await.expect("reads");
+        (batch.first, batch.last, batch.events, batch.full)
+    };
+    assert_eq!(batch(0, 2).await, (1, 2, 2, true));
+    assert_eq!(batch(2, 2).await, (3, 4, 2, true));
+    assert_eq!(batch(0, 3).await, (1, 3, 3, true));
+    assert_eq!(batch(4, 100).await, (5, 6, 2, false));
+    assert_eq!(batch(6, 100).await, (7, 6, 0, false));
+}
+
+pub(crate) async fn a_batch_is_closed_by_bytes(journal: &dyn Journal) {
+    let source = source(journal, "a").await;
+    collect(journal, source, (0, 10), &["1234567890", "1234567890"]).await;
+    collect(journal, source, (10, 20), &["1234567890", "1234567890"]).await;
+    let batch = async |after, max_bytes| {
+        let batch = journal.next_batch(after, vec![source], 100, max_bytes).await.expect("reads");
+        (batch.last, batch.raw_bytes, batch.full)
+    };
+    assert_eq!(batch(0, 1).await, (2, 20, true));
+    assert_eq!(batch(0, 21).await, (4, 40, true));
+    assert_eq!(batch(1, 100).await, (4, 30, false));
+    let batch = journal.next_batch(0, vec![source], 100, 1_000).await.expect("reads");
+    assert_eq!(batch.oldest_visible_at, Some(at(10)));
+}
+
+pub(crate) async fn a_batch_skips_other_sources(journal: &dyn Journal) {
+    let (wanted, other) = (source(journal, "a").await, source(journal, "b").await);
+    collect(journal, other, (0, 10), &["o", "o"]).await;
+    collect(journal, wanted, (0, 10), &["w"]).await;
+    collect(journal, other, (10, 20), &["o", "o"]).await;
+    let batch = journal.next_batch(0, vec![wanted], 100, 1_000).await.expect("reads");
+    assert_eq!((batch.first, batch.last, batch.events, batch.full), (1, 5, 1, false));
+    let batch = journal.next_batch(0, vec![wanted], 1, 1_000).await.expect("reads");
+    assert_eq!((batch.first, batch.last, batch.events, batch.full), (1, 3, 1, true));
+    let batch = journal.next_batch(3, vec![wanted], 100, 1_000).await.expect("reads");
+    assert_eq!((batch.last, batch.events, batch.oldest_visible_at), (5, 0, None));
+}
+
+pub(crate) async fn reading_gives_blocks_that_reach_into_the_range(journal: &dyn Journal) {
+    let (wanted, other) = (source(journal, "a").await, source(journal, "b").await);
+    collect(journal, wanted, (0, 10), &["1", "2", "3"]).await;
+    collect(journal, other, (0, 10), &["4"]).await;
+    collect(journal, wanted, (10, 20), &["5", "6"]).await;
+    let firsts = async |first, last, sources, limit| {
+        let blocks = journal.read(first, last, sources, limit).await.expect("reads");
+        blocks.iter().map(|block| block.first).collect::<Vec<_>>()
+    };
+    assert_eq!(firsts(2, 2, vec![wanted], 10).await, [1]);
+    assert_eq!(firsts(3, 5, vec![wanted], 10).await, [1, 5]);
+    assert_eq!(firsts(3, 5, vec![wanted, other], 10).await, [1, 4, 5]);
+    assert_eq!(firsts(4, 4, vec![wanted], 10).await, [0_u64; 0]);
+    assert_eq!(firsts(1, 6, vec![wanted, other], 2).await, [1, 4]);
+    let block = &journal.read(5, 5, vec![wanted], 1).await.expect("reads")[0];
+    assert_eq!((block.observed_at, block.visible_at, block.count), (at(1_000), at(20), 2));
+}
+
+pub(crate) async fn a_plan_is_remembered_until_it_is_finished(journal: &dyn Journal) {
+    let source = source(journal, "a").await;
+    collect(journal, source, (0, 10), &["1", "2"]).await;
+    let id = sink(journal, "files").await;
+    let output = |name: &str| PlannedOutput { name: name.to_owned(), before: "7".to_owned() };
+    journal.begin_plan(id, 1, 2, "v1".to_owned()).await.expect("begins");
+    journal.add_plan_outputs(id, vec![output("b"), output("a")]).await.expect("adds");
+    journal.add_plan_outputs(id, vec![output("c")]).await.expect("adds");
+    let state = journal.open_sink("files", SinkStart::Beginning).await.expect("opens");
+    let plan = state.plan.expect("is open");
+    assert_eq!((state.position, plan.first, plan.last, plan.fingerprint.as_str()), (0, 1, 2, "v1"));
+    assert_eq!(plan.outputs, vec![output("b"), output("a"), output("c")]);
+    let delivery = Delivery { position: 2, delivered: 1, filtered: 1, dead_lettered: 0, bytes: 40 };
+    journal.finish_plan(id, delivery).await.expect("finishes");
+    let state = journal.open_sink("files", SinkStart::Beginning).await.expect("opens");
+    assert_eq!((state.position, state.plan, state.missed), (2, None, 0));
+}
+
+pub(crate) async fn an_abandoned_plan_is_forgotten(journal: &dyn Journal) {
+    let source = source(journal, "a").await;
+    collect(journal, source, (0, 10), &["1", "2"]).await;
+    let id = sink(journal, "files").await;
+    journal.begin_plan(id, 1, 2, "v1".to_owned()).await.expect("begins");
+    let output = PlannedOutput { name: "f".to_owned(), before: String::new() };
+    journal.add_plan_outputs(id, vec![output]).await.expect("adds");
+    journal.abandon_plan(id).await.expect("abandons");
+    journal.begin_plan(id, 1, 1, "v2".to_owned()).await.expect("begins anew");
+    let state = journal.open_sink("files", SinkStart::Beginning).await.expect("opens");
+    let plan = state.plan.expect("is open");
+    assert_eq!((state.position, plan.last, plan.outputs), (0, 1, vec![]));
+}
+
+pub(crate) async fn plans_out_of_turn_are_refused(journal: &dyn Journal) {
+    let source = source(journal, "a").await;
+    collect(journal, source, (0, 10), &["1", "2"]).await;
+    let id = sink(journal, "files").await;
+    assert!(is_out_of_turn(&journal.add_plan_outputs(id, vec![]).await), "no plan is open");
+    assert!(is_out_of_turn(&journal.begin_plan(id, 1, 3, String::new()).await), "beyond the head");
+    journal.begin_plan(id, 1, 1, String::new()).await.expect("begins");
+    assert!(is_out_of_turn(&journal.begin_plan(id, 1, 1, String::new()).await), "one is open");
+    move_to(journal, id, 2).await;
+    assert!(is_out_of_turn(&journal.begin_plan(id, 2, 2, String::new()).await), "behind the position");
+    let back = Delivery { position: 1, ..Delivery::default() };
+    assert!(is_out_of_turn(&journal.finish_plan(id, back).await), "backwards");
+    let beyond = Delivery { position: 3, ..Delivery::default() };
+    assert!(is_out_of_turn(&journal.finish_plan(id, beyond).await), "beyond the head");
+}
+
+pub(crate) async fn sinks_begin_where_they_are_told(journal: &dyn Journal) {
+    let source = source(journal, "a").await;
+    collect(journal, source, (0, 10), &["1", "2"]).await;
+    let position = async |name, start| journal.open_sink(name, start).await.expect("opens").position;
+    assert_eq!(position("all", SinkStart::Beginning).await, 0);
+    assert_eq!(position("new", SinkStart::Now).await, 2);
+    collect(journal, source, (10, 20), &["3"]).await;
+    assert_eq!(position("all", SinkStart::Now).await, 0, "a known sink stays where it is");
+    assert_eq!(position("new", SinkStart::Now).await, 2);
+    let all = sink(journal, "all").await;
+    move_to(journal, all, 3).await;
+    let new = sink(journal, "new").await;
+    move_to(journal, new, 3).await;
+    journal.trim(at(11), at(0)).await.expect("trims");
+    let late = journal.open_sink("late", SinkStart::Beginning).await.expect("opens");
+    assert_eq!((late.position, late.missed), (2, 0), "at the oldest event held");
+}
+
+pub(crate) async fn trimming_waits_for_every_active_sink(journal: &dyn Journal) {
+    let source = source(journal, "a").await;
+    collect(journal, source, (0, 10), &["1", "2"]).await;
+    collect(journal, source, (10, 20), &["3", "4"]).await;
+    assert_eq!(journal.trim(Timestamp::MAX, at(0)).await.expect("trims"), 0, "nobody has had them");
+    let (fast, slow) = (sink(journal, "fast").await, sink(journal, "slow").await);
+    move_to(journal, fast, 4).await;
+    move_to(journal, slow, 3).await;
+    assert_eq!(journal.trim(Timestamp::MAX, at(0)).await.expect("trims"), 2, "the block that is passed wholly");
+    assert_eq!(texts(journal, source).await, ["3", "4"]);
+    assert_eq!(journal.summary().await.expect("sums up").oldest, 3);
+    let retired = journal.retire_sinks(vec!["fast".to_owned()]).await.expect("retires");
+    assert_eq!(retired, ["slow"]);
+    assert_eq!(journal.retire_sinks(vec!["fast".to_owned()]).await.expect("retires"), Vec::<String>::new());
+    assert_eq!(journal.trim(Timestamp::MAX, at(0)).await.expect("trims"), 2);
+    let summary = journal.summary().await.expect("sums up");
+    assert_eq!((summary.head, summary.oldest, summary.bytes), (4, 5, 0));
+    let batch = journal.next_batch(4, vec![source], 10, 10).await.expect("reads");
+    assert_eq!((batch.first, batch.last, batch.events), (5, 4, 0));
+}
+
+pub(crate) async fn trimming_keeps_the_retention(journal: &dyn Journal) {
+    let source = source(journal, "a").await;
+    collect(journal, source, (0, 10), &["1"]).await;
+    collect(journal, source, (10, 20), &["2"]).await;
+    let id = sink(journal, "files").await;
+    move_to(journal, id, 2).await;
+    assert_eq!(journal.trim(at(10), at(0)).await.expect("trims"), 0);
+    assert_eq!(journal.trim(at(20), at(0)).await.expect("trims"), 1);
+    assert_eq!(texts(journal, source).await, ["2"]);
+}
+
+pub(crate) async fn a_sink_that_was_taken_out_learns_what_it_missed(journal: &dyn Journal) {
+    let source = source(journal, "a").await;
+    collect(journal, source, (0, 10), &["1", "2", "3"]).await;
+    collect(journal, source, (10, 20), &["4"]).await;
+    let (stays, leaves) = (sink(journal, "stays").await, sink(journal, "leaves").await);
+    move_to(journal, leaves, 1).await;
+    move_to(journal, stays, 3).await;
+    journal.retire_sinks(vec!["stays".to_owned()]).await.expect("retires");
+    journal.trim(Timestamp::MAX, at(0)).await.expect("trims");
+    let back = journal.open_sink("leaves", SinkStart::Beginning).await.expect("opens");
+    assert_eq!((back.position, back.missed), (1, 2));
+    let batch = journal.next_batch(back.position, vec![source], 10, 100).await.expect("reads");
+    assert_eq!((batch.first, batch.last, batch.events), (2, 4, 1));
+    move_to(journal, stays, 4).await;
+    assert_eq!(journal.trim(Timestamp::MAX, at(0)).await.expect("trims"), 0, "it holds the journal again");
+}
+
+pub(crate) async fn keys_outlive_their_events(journal: &dyn Journal) {
+    const DAY: i64 = 86_400;
+    let source = source(journal, "a").await;
+    for day in [0, 1, 2, 3, 4, 5] {
+        collect(journal, source, (day * DAY, (day + 1) * DAY), &[&day.to_string()]).await;
+    }
+    let open = NewWindow { kind: WindowKind::Sweep, covers: range(0, 0), asks: range(2 * DAY, 2 * DAY + 10) };
+    window(journal, source, open).await;
+    let id = sink(journal, "files").await;
+    move_to(journal, id, 6).await;
+    assert_eq!(journal.trim(Timestamp::MAX, at(0)).await.expect("trims"), 6);
+    let keys = async || {
+        let keys = journal.keys_within(source, range(0, 10 * DAY)).await.expect("reads");
+        let mut days: Vec<_> =
+            keys.iter().map(|key| key.timestamp.map_or(0, |t| t.as_nanos() / 1_000_000_000 / DAY)).collect();
+        days.sort_unstable();
+        days
+    };
+    assert_eq!(keys().await, [0, 1, 2, 3, 4, 5], "events are gone, keys are not");
+    journal.trim(Timestamp::MAX, Timestamp::MAX).await.expect("trims");
+    assert_eq!(keys().await, [0, 1, 2, 5], "needed at an end of the coverage, or by the open window");
+}
+
+pub(crate) async fn troubles_are_noted_and_cleared(journal: &dyn Journal) {
+    let source = source(journal, "a").await;
+    let sink = sink(journal, "files").await;
+    let trouble = Trouble { message: "401".to_owned(), hint: "renew the token".to_owned(), since: at(5) };
+    journal.set_source_trouble(source, Some(trouble.clone())).await.expect("notes");
+    journal.set_sink_trouble(sink, Some(trouble.clone())).await.expect("notes");
+    let summary = journal.summary().await.expect("sums up");
+    assert_eq!((&summary.sources[0].trouble, &summary.sinks[0].trouble), (&Some(trouble.clone()), &Some(trouble)));
+    journal.set_source_trouble(source, None).await.expect("clears");
+    journal.set_sink_trouble(sink, None).await.expect("clears");
+    let summary = journal.summary().await.expect("sums up");
+    assert_eq!((&summary.sources[0].trouble, &summary.sinks[0].trouble), (&None, &None));
+}
+
+pub(crate) async fn figures_add_up(journal: &dyn Journal) {
+    let source = source(journal, "a").await;
+    collect(journal, source, (0, 10), &["12", "345"]).await;
+    let open = window(journal, source, live(10, 20)).await;
+    journal.commit_page(page(open, &[("staged", Some(11))], go_on("2"))).await.expect("commits");
+    let id = sink(journal, "files").await;
+    for (position, delivered) in [(1, 1), (2, 0)] {
+        let delivery = Delivery { position, delivered, filtered: 1 - delivered, dead_lettered: 0, bytes: 10 };
+        journal.finish_plan(id, delivery).await.expect("moves");
+    }
+    let summary = journal.summary().await.expect("sums up");
+    let figures = &summary.sources[0];
+    assert_eq!((figures.events, figures.raw_bytes, figures.pages, figures.requests), (2, 5, 2, 2));
+    assert_eq!((figures.covered_to, figures.open_windows), (Some(at(10)), 1));
+    let figures = &summary.sinks[0];
+    assert_eq!((figures.position, figures.delivered, figures.filtered, figures.bytes), (2, 1, 1, 20));
+    assert!(figures.active);
+    assert_eq!((summary.head, summary.oldest), (2, 1));
+    assert!(summary.bytes > 0);
+}
+
+pub(crate) async fn the_head_is_told(journal: &dyn Journal) {
+    let mut head = journal.head();
+    assert_eq!(*head.borrow_and_update(), 0);
+    let source = source(journal, "a").await;
+    collect(journal, source, (0, 10), &["1", "2"]).await;
+    assert!(head.has_changed().expect("the journal lives"), "it is told before the call answers");
+    assert_eq!(*head.borrow_and_update(), 2);
+}

@@ -1,0 +1,76 @@
+//! Figures of sources and sinks, for people and tests.
+
+use serde::{Deserialize, Serialize};
+
+use super::Seq;
+use crate::time::Timestamp;
+
+/// A trouble that a source or sink has at present.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// What is wrong, without secrets.
+    pub message: String,
+    /// What the user must do.
+    pub hint: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// A figure of each source, for people and tests.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SourceSummary {
+    /// Its name.
+    pub name: String,
+    /// Its vendor.
+    pub vendor: String,
+    /// Events collected since the first start.
+    pub events: u64,
+    /// Bytes of their raw records.
+    pub raw_bytes: u64,
+    /// Pages read.
+    pub pages: u64,
+    /// Requests made, failed ones included.
+    pub requests: u64,
+    /// The end of the newest covered time.
+    pub covered_to: Option<Timestamp>,
+    /// Windows that are not complete.
+    pub open_windows: u64,
+    /// The present trouble.
+    pub trouble: Option<Trouble>,
+}
+
+/// A figure of each sink, for people and tests.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SinkSummary {
+    /// Its name.
+    pub name: String,
+    /// Whether it is in the pipeline file at present.
+    pub active: bool,
+    /// Its position.
+    pub position: Seq,
+    /// Events written since the first start.
+    pub delivered: u64,
+    /// Events dropped by a filter.
+    pub filtered: u64,
+    /// Events in the dead letter.
+    pub dead_lettered: u64,
+    /// Bytes written.
+    pub bytes: u64,
+    /// The present trouble.
+    pub trouble: Option<Trouble>,
+}
+
+/// What the journal holds, at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct JournalSummary {
+    /// Every source ever started.
+    pub sources: Vec<SourceSummary>,
+    /// Every sink ever started.
+    pub sinks: Vec<SinkSummary>,
+    /// The newest visible event.
+    pub head: Seq,
+    /// The oldest event still held; `head + 1` if none is.
+    pub oldest: Seq,
+    /// Size of the events held, in bytes on disk.
+    pub bytes: u64,
+}

@@ -1,0 +1,84 @@
+//! One process a data folder: a lock file that names the process which holds it.
+//!
+//! The operating system frees the lock when its holder ends, however it ends, so a lock file that lies about means
+//! nothing by itself and is never deleted (deleting it would let two processes lock two files of the same name).
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::path::Path;
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+use super::JournalError;
+
+/// The name of the lock file in the data folder.
+pub const LOCK_FILE: &str = "auditflow.lock";
+
+/// The sole right to use a data folder, until it is dropped.
+#[derive(Debug)]
+pub struct FolderLock {
+    _file: File,
+}
+
+impl FolderLock {
+    /// Takes the lock of `folder`, which must exist, and writes this process's number into it.
+    ///
+    /// # Errors
+    /// [`JournalError::InUse`] if another process, or another part of this one, has it; [`JournalError::NotOpened`] if
+    /// the lock file cannot be written.
+    pub fn take(folder: &Path) -> Result<Self, JournalError> {
+        let path = folder.join(LOCK_FILE);
+        let failed = |error: std::io::Error| not_opened(&path, &error);
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Err(in_use(folder, &mut file)),
+            Err(errno) => return Err(failed(errno.into())),
+        }
+        note_holder(&mut file).map_err(failed)?;
+        Ok(Self { _file: file })
+    }
+}
+
+fn note_holder(file: &mut File) -> std::io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{}", std::process::id())
+}
+
+fn in_use(folder: &Path, file: &mut File) -> JournalError {
+    let mut pid = String::new();
+    let known = file.read_to_string(&mut pid).is_ok() && !pid.trim().is_empty();
+    let pid = if known { pid.trim().to_owned() } else { "unknown".to_owned() };
+    JournalError::InUse { path: folder.display().to_string(), pid }
+}
+
+fn not_opened(path: &Path, error: &std::io::Error) -> JournalError {
+    JournalError::NotOpened { path: path.display().to_string(), reason: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_holder_is_told_of_the_first() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let held = FolderLock::take(folder.path()).expect("free");
+        let error = FolderLock::take(folder.path()).expect_err("held");
+        assert!(matches!(&error, JournalError::InUse { pid, .. } if *pid == std::process::id().to_string()), "{error}");
+        drop(held);
+        FolderLock::take(folder.path()).expect("free again");
+    }
+
+    #[test]
+    fn a_lock_file_left_by_a_dead_process_does_not_lock() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join(LOCK_FILE), "99999999\n").expect("writes");
+        FolderLock::take(folder.path()).expect("nobody holds it");
+        let text = std::fs::read_to_string(folder.path().join(LOCK_FILE)).expect("reads");
+        assert_eq!(text.trim(), std::process::id().to_string());
+    }
+}

@@ -1,0 +1,240 @@
+//! What the collector writes: sources, windows, pages. Each function is one call's work inside its transaction.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::coverage::{self, Covered};
+use super::fault::Fault;
+use super::staging::{self, Shown};
+use super::values::{Count, Counts, int};
+use crate::journal::block::{decode_keys, encode_keys};
+use crate::journal::{
+    AfterPage, JournalError, NewWindow, OpenWindow, PageCommit, SourceId, SourceRegistration, SourceState, TimeRange,
+    WalkProgress, WindowId, WindowKind,
+};
+use crate::time::Timestamp;
+
+pub(super) fn open_source(connection: &Connection, source: &SourceRegistration) -> Result<SourceState, Fault> {
+    let profile = serde_json::to_string(&source.profile).map_err(|error| Fault::out_of_turn(error.to_string()))?;
+    let known: Option<(SourceId, String)> = connection
+        .prepare_cached("SELECT id, vendor FROM sources WHERE name = ?1")?
+        .query_row([&source.name], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    match known {
+        Some((_, was)) if was != source.vendor => {
+            return Err(Fault::Refused(JournalError::OtherVendor {
+                name: source.name.clone(),
+                was,
+                now: source.vendor.clone(),
+            }));
+        }
+        Some((id, _)) => connection
+            .execute("UPDATE sources SET profile = ?2 WHERE id = ?1 AND profile <> ?2", params![id, profile])?,
+        None => connection.execute(
+            "INSERT INTO sources (name, vendor, profile, first_started_at) VALUES (?1, ?2, ?3, ?4)",
+            params![source.name, source.vendor, profile, source.now],
+        )?,
+    };
+    source_state(connection, &source.name)
+}
+
+fn source_state(connection: &Connection, name: &str) -> Result<SourceState, Fault> {
+    let (id, first_started_at, last_sweep_at) = connection
+        .prepare_cached("SELECT id, first_started_at, last_sweep_at FROM sources WHERE name = ?1")?
+        .query_row([name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    Ok(SourceState {
+        id,
+        first_started_at,
+        coverage: coverage::merged(connection, id)?,
+        open: open_windows(connection, id)?,
+        last_sweep_at,
+    })
+}
+
+fn open_windows(connection: &Connection, source: SourceId) -> Result<Vec<OpenWindow>, Fault> {
+    let mut rows = connection.prepare_cached(
+        "SELECT kind, covers_from, covers_to, asks_from, asks_to, id FROM windows WHERE source = ?1 ORDER BY id",
+    )?;
+    let windows = rows.query_map([source], |row| Ok((row.get(5)?, window_of(row)?)))?.collect::<Result<Vec<_>, _>>()?;
+    let with_progress = |(id, window)| Ok(OpenWindow { id, window, progress: progress_of(connection, id)? });
+    windows.into_iter().map(with_progress).collect()
+}
+
+fn window_of(row: &Row<'_>) -> rusqlite::Result<NewWindow> {
+    Ok(NewWindow {
+        kind: row.get(0)?,
+        covers: TimeRange::new(row.get(1)?, row.get(2)?),
+        asks: TimeRange::new(row.get(3)?, row.get(4)?),
+    })
+}
+
+fn progress_of(connection: &Connection, window: WindowId) -> Result<Option<WalkProgress>, Fault> {
+    let sql = "SELECT next_cursor, page_size, pages, walked, total, walked_keys FROM walks WHERE window = ?1";
+    let found = connection.prepare_cached(sql)?.query_row([window], |row| {
+        let progress = WalkProgress {
+            next_cursor: row.get(0)?,
+            page_size: row.get(1)?,
+            pages: row.count(2)?,
+            walked: row.count(3)?,
+            total: row.get::<_, Option<Count>>(4)?.map(|total| total.0),
+            walked_keys: Vec::new(),
+        };
+        Ok((progress, row.get::<_, Option<Vec<u8>>>(5)?))
+    });
+    let Some((mut progress, keys)) = found.optional()? else { return Ok(None) };
+    if let Some(keys) = keys {
+        decode_keys(&keys, &mut progress.walked_keys).map_err(Fault::Damaged)?;
+    }
+    Ok(Some(progress))
+}
+
+pub(super) fn add_windows(
+    connection: &Connection,
+    source: SourceId,
+    windows: &[NewWindow],
+) -> Result<Vec<WindowId>, Fault> {
+    windows.iter().map(|window| add_window(connection, source, window)).collect()
+}
+
+fn add_window(connection: &Connection, source: SourceId, window: &NewWindow) -> Result<WindowId, Fault> {
+    if window.kind != WindowKind::Sweep && coverage::is_taken(connection, source, window.covers)? {
+        return Err(Fault::out_of_turn(format!(
+            "a new window covers time from {} to {} that another window covers",
+            window.covers.from, window.covers.to
+        )));
+    }
+    let NewWindow { kind, covers, asks } = *window;
+    connection
+        .prepare_cached(
+            "INSERT INTO windows (source, kind, covers_from, covers_to, asks_from, asks_to)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![source, kind, covers.from, covers.to, asks.from, asks.to])?;
+    let id = WindowId(connection.last_insert_rowid());
+    note_overlap(connection, source, window)?;
+    Ok(id)
+}
+
+/// Remembers the longest overlap, which tells the trimming which keys the next window will need.
+fn note_overlap(connection: &Connection, source: SourceId, window: &NewWindow) -> Result<(), Fault> {
+    if window.kind == WindowKind::Sweep {
+        return Ok(());
+    }
+    let overlap = i64::try_from(window.covers.from.since(window.asks.from).as_nanos()).unwrap_or(i64::MAX);
+    connection
+        .prepare_cached("UPDATE sources SET overlap = ?2 WHERE id = ?1 AND overlap < ?2")?
+        .execute(params![source, overlap])?;
+    Ok(())
+}
+
+fn open_window(connection: &Connection, id: WindowId) -> Result<(SourceId, NewWindow), Fault> {
+    let sql = "SELECT kind, covers_from, covers_to, asks_from, asks_to, source FROM windows WHERE id = ?1";
+    let found = connection.prepare_cached(sql)?.query_row([id], |row| Ok((row.get(5)?, window_of(row)?))).optional()?;
+    found.ok_or_else(|| Fault::out_of_turn(format!("window {} is not open", id.0)))
+}
+
+pub(super) fn commit_page(connection: &Connection, page: &PageCommit) -> Result<(), Fault> {
+    let (source, window) = open_window(connection, page.window)?;
+    if let Some(block) = &page.block {
+        staging::stage(connection, source, page.window, window.asks, block)?;
+    }
+    connection
+        .prepare_cached("UPDATE sources SET pages = pages + 1, requests = requests + ?2 WHERE id = ?1")?
+        .execute(params![source, int(page.requests)])?;
+    match &page.then {
+        AfterPage::Continue(progress) => note_progress(connection, page.window, progress),
+        &AfterPage::Complete { at, pages, walked } => {
+            let shown = staging::show(connection, page.window, at)?;
+            count_events(connection, source, &shown)?;
+            delete_window(connection, page.window)?;
+            if window.kind == WindowKind::Sweep {
+                return note_sweep(connection, source, at);
+            }
+            coverage::add(connection, source, &covered_by(&window, &shown, at, pages, walked))
+        }
+    }
+}
+
+fn count_events(connection: &Connection, source: SourceId, shown: &Shown) -> Result<(), Fault> {
+    connection
+        .prepare_cached("UPDATE sources SET events = events + ?2, raw_bytes = raw_bytes + ?3 WHERE id = ?1")?
+        .execute(params![source, int(shown.events), int(shown.raw_bytes)])?;
+    Ok(())
+}
+
+fn note_sweep(connection: &Connection, source: SourceId, at: Timestamp) -> Result<(), Fault> {
+    connection.prepare_cached("UPDATE sources SET last_sweep_at = ?2 WHERE id = ?1")?.execute(params![source, at])?;
+    Ok(())
+}
+
+fn covered_by(window: &NewWindow, shown: &Shown, at: Timestamp, pages: u64, walked: u64) -> Covered {
+    Covered {
+        kind: window.kind,
+        covers: window.covers,
+        windows: 1,
+        pages,
+        walked,
+        events: shown.events,
+        first_time: shown.first_time,
+        last_time: shown.last_time,
+        completed_at: at,
+    }
+}
+
+fn note_progress(connection: &Connection, window: WindowId, progress: &WalkProgress) -> Result<(), Fault> {
+    let keys = (!progress.walked_keys.is_empty()).then(|| encode_keys(&progress.walked_keys)).transpose();
+    let keys = keys.map_err(|error| Fault::Storage(format!("keys cannot be compressed: {error}")))?;
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO walks (window, next_cursor, page_size, pages, walked, total, walked_keys)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute(params![
+            window,
+            progress.next_cursor,
+            progress.page_size,
+            int(progress.pages),
+            int(progress.walked),
+            progress.total.map(int),
+            keys
+        ])?;
+    Ok(())
+}
+
+fn delete_window(connection: &Connection, window: WindowId) -> Result<(), Fault> {
+    connection.prepare_cached("DELETE FROM walks WHERE window = ?1")?.execute([window])?;
+    connection.prepare_cached("DELETE FROM windows WHERE id = ?1")?.execute([window])?;
+    Ok(())
+}
+
+pub(super) fn restart_window(connection: &Connection, window: WindowId, requests: u64) -> Result<(), Fault> {
+    let (source, _) = open_window(connection, window)?;
+    connection
+        .prepare_cached("UPDATE sources SET requests = requests + ?2 WHERE id = ?1")?
+        .execute(params![source, int(requests)])?;
+    staging::forget(connection, window)
+}
+
+pub(super) fn split_window(
+    connection: &Connection,
+    window: WindowId,
+    parts: [NewWindow; 2],
+) -> Result<[WindowId; 2], Fault> {
+    let (source, original) = open_window(connection, window)?;
+    check_parts(&original, &parts)?;
+    staging::forget(connection, window)?;
+    delete_window(connection, window)?;
+    Ok([add_window(connection, source, &parts[0])?, add_window(connection, source, &parts[1])?])
+}
+
+/// The parts must cover what the original covers, no more and no less, or a split would make a gap.
+fn check_parts(original: &NewWindow, [first, second]: &[NewWindow; 2]) -> Result<(), Fault> {
+    let same_kind = first.kind == original.kind && second.kind == original.kind;
+    let joined = first.covers.from == original.covers.from
+        && first.covers.to == second.covers.from
+        && second.covers.to == original.covers.to;
+    let covers_nothing = original.covers.is_empty() && first.covers.is_empty() && second.covers.is_empty();
+    if same_kind && (joined || covers_nothing) {
+        return Ok(());
+    }
+    Err(Fault::out_of_turn("the parts of a split window do not cover what it covers"))
+}

@@ -1,0 +1,373 @@
+//! The journal against a naive list under random crash points.
+//!
+//! A crash is played by copying the file and its write-ahead log, the log cut at a random byte of what the last call has
+//! appended: what a kill or a power loss in the middle of that call leaves behind. The copy must hold everything that was
+//! answered before, and the last call wholly or not at all.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+use tokio::runtime::Builder;
+
+use super::tests::options;
+use super::*;
+use crate::journal::conformance::{at, key_of, live, page, registration, visible};
+use crate::journal::{AfterPage, OpenPlan, WalkProgress};
+
+const SOURCES: [&str; 2] = ["a", "b"];
+const SINKS: [&str; 2] = ["x", "y"];
+
+#[derive(Clone, Debug)]
+enum Op {
+    AddWindow { source: usize, length: i64 },
+    Page { pick: usize, times: Vec<i64>, last: bool },
+    Restart { pick: usize },
+    Split { pick: usize },
+    Plan { sink: usize, events: u64 },
+    Finish { sink: usize, events: u64 },
+    Trim { before: i64 },
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Then {
+    Nothing,
+    Reopen,
+    /// Crash with this part of the last call's bytes in the log, in 1/255.
+    Crash(u8),
+}
+
+fn any_op() -> impl Strategy<Value = Op> {
+    let times = prop::collection::vec(0..50_i64, 0..4);
+    prop_oneof![
+        2 => (0..2_usize, 1..50_i64).prop_map(|(source, length)| Op::AddWindow { source, length }),
+        5 => (any::<usize>(), times, any::<bool>()).prop_map(|(pick, times, last)| Op::Page { pick, times, last }),
+        1 => any::<usize>().prop_map(|pick| Op::Restart { pick }),
+        1 => any::<usize>().prop_map(|pick| Op::Split { pick }),
+        1 => (0..2_usize, 1..6_u64).prop_map(|(sink, events)| Op::Plan { sink, events }),
+        2 => (0..2_usize, 1..6_u64).prop_map(|(sink, events)| Op::Finish { sink, events }),
+        1 => (0..60_i64).prop_map(|before| Op::Trim { before }),
+    ]
+}
+
+fn any_then() -> impl Strategy<Value = Then> {
+    prop_oneof![
+        8 => Just(Then::Nothing),
+        1 => Just(Then::Reopen),
+        3 => prop_oneof![any::<u8>(), Just(255)].prop_map(Then::Crash),
+    ]
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct WindowModel {
+    id: WindowId,
+    source: usize,
+    window: NewWindow,
+    staged: Vec<Vec<(String, i64)>>,
+    progress: Option<WalkProgress>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct BlockModel {
+    first: Seq,
+    source: usize,
+    records: Vec<String>,
+    visible_at: i64,
+}
+
+impl BlockModel {
+    fn last(&self) -> Seq {
+        self.first + self.records.len() as u64 - 1
+    }
+}
+
+/// First and last event of an open plan.
+type Plan = Option<(Seq, Seq)>;
+
+/// What the journal must hold, as plain lists.
+#[derive(Clone, Debug, Default)]
+struct Model {
+    windows: Vec<WindowModel>,
+    covered: [Vec<TimeRange>; 2],
+    keys: [Vec<SeenKey>; 2],
+    next_from: [i64; 2],
+    log: Vec<BlockModel>,
+    head: Seq,
+    trimmed_to: Seq,
+    sinks: [(Seq, Plan); 2],
+    steps: i64,
+}
+
+/// What can be seen of a journal from outside.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    coverage: Vec<Vec<TimeRange>>,
+    open: Vec<(WindowId, NewWindow, Option<WalkProgress>)>,
+    events: Vec<Vec<(Seq, String)>>,
+    keys: Vec<Vec<SeenKey>>,
+    sinks: Vec<(Seq, Plan, u64)>,
+    head: Seq,
+    oldest: Seq,
+}
+
+impl Model {
+    fn seen(&self) -> Seen {
+        let mut windows = self.windows.clone();
+        windows.sort_by_key(|window| (window.source, window.id));
+        Seen {
+            coverage: self.covered.iter().map(|ranges| union_of(ranges)).collect(),
+            open: windows.into_iter().map(|window| (window.id, window.window, window.progress)).collect(),
+            events: (0..SOURCES.len()).map(|source| self.events_of(source)).collect(),
+            keys: self.keys.iter().map(|keys| sorted(keys.clone())).collect(),
+            sinks: self.sinks.iter().map(|(at, plan)| (*at, *plan, self.trimmed_to.saturating_sub(*at))).collect(),
+            head: self.head,
+            oldest: self.trimmed_to + 1,
+        }
+    }
+
+    fn events_of(&self, source: usize) -> Vec<(Seq, String)> {
+        let blocks = self.log.iter().filter(|block| block.source == source);
+        blocks.flat_map(|block| (block.first..).zip(block.records.iter().cloned())).collect()
+    }
+
+    fn forget(&mut self, index: usize) {
+        let window = &mut self.windows[index];
+        let staged: Vec<SeenKey> =
+            window.staged.drain(..).flatten().map(|(raw, time)| key_of(&raw, Some(time))).collect();
+        window.progress = None;
+        self.keys[window.source].retain(|key| !staged.contains(key));
+    }
+
+    fn complete(&mut self, index: usize, now: i64) {
+        let mut window = self.windows.remove(index);
+        let earliest = |page: &Vec<(String, i64)>| page.iter().map(|(_, time)| *time).min();
+        window.staged.sort_by_key(earliest);
+        for page in window.staged {
+            let records: Vec<String> = page.into_iter().map(|(raw, _)| raw).collect();
+            let count = records.len() as u64;
+            self.log.push(BlockModel { first: self.head + 1, source: window.source, records, visible_at: now });
+            self.head += count;
+        }
+        self.covered[window.source].push(window.window.covers);
+    }
+
+    fn trim(&mut self, before: i64) {
+        let passed = self.sinks.iter().map(|(position, _)| *position).min().unwrap_or(0);
+        while let Some(block) = self.log.first()
+            && block.last() <= passed
+            && block.visible_at < before
+        {
+            self.trimmed_to = block.last();
+            self.log.remove(0);
+        }
+    }
+}
+
+fn union_of(ranges: &[TimeRange]) -> Vec<TimeRange> {
+    let mut ranges = ranges.to_vec();
+    ranges.sort();
+    ranges.chunk_by(|a, b| a.to == b.from).map(|run| TimeRange::new(run[0].from, run[run.len() - 1].to)).collect()
+}
+
+fn sorted(mut keys: Vec<SeenKey>) -> Vec<SeenKey> {
+    keys.sort_by_key(|key| key.id);
+    keys
+}
+
+async fn look_at(journal: &SqliteJournal) -> Seen {
+    let all_time = TimeRange::new(Timestamp::from_nanos(i64::MIN), Timestamp::MAX);
+    let (mut coverage, mut open, mut events, mut keys, mut sinks) = (vec![], vec![], vec![], vec![], vec![]);
+    for name in SOURCES {
+        let state = journal.open_source(registration(name)).await.expect("opens");
+        coverage.push(state.coverage);
+        open.extend(state.open.into_iter().map(|open| (open.id, open.window, open.progress)));
+        events.push(visible(journal, state.id).await);
+        keys.push(sorted(journal.keys_within(state.id, all_time).await.expect("reads")));
+    }
+    for name in SINKS {
+        let state = journal.open_sink(name, SinkStart::Beginning).await.expect("opens");
+        sinks.push((state.position, state.plan.map(|OpenPlan { first, last, .. }| (first, last)), state.missed));
+    }
+    let summary = journal.summary().await.expect("sums up");
+    let counted = "SELECT coalesce(sum(bytes), 0) FROM blocks";
+    let counted = journal.look(move |file| Ok(file.query_row(counted, [], |row| row.get::<_, i64>(0))?));
+    assert_eq!(summary.bytes, counted.await.expect("counts").cast_unsigned(), "the running size is the true one");
+    Seen { coverage, open, events, keys, sinks, head: summary.head, oldest: summary.oldest }
+}
+
+/// The journal and the list, side by side.
+struct Pair {
+    open: Option<SqliteJournal>,
+    folder: TempDir,
+    model: Model,
+    source_ids: [SourceId; 2],
+    sink_ids: [SinkId; 2],
+}
+
+impl Pair {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let journal = SqliteJournal::open(&options(folder.path(), u64::MAX)).expect("opens");
+        look_at(&journal).await;
+        let (source_ids, sink_ids) = ([SourceId(1), SourceId(2)], [SinkId(1), SinkId(2)]);
+        Self { open: Some(journal), folder, model: Model::default(), source_ids, sink_ids }
+    }
+
+    async fn apply(&mut self, op: &Op) {
+        self.model.steps += 1;
+        match *op {
+            Op::AddWindow { source, length } => self.add_window(source, length).await,
+            Op::Page { pick, ref times, last } => self.page(pick, times, last).await,
+            Op::Restart { pick } => self.restart(pick).await,
+            Op::Split { pick } => self.split(pick).await,
+            Op::Plan { sink, events } => self.plan(sink, events).await,
+            Op::Finish { sink, events } => self.finish(sink, events).await,
+            Op::Trim { before } => {
+                let no_keys = Timestamp::from_nanos(i64::MIN);
+                self.journal().trim(at(before), no_keys).await.expect("trims");
+                self.model.trim(before);
+            }
+        }
+    }
+
+    /// A window that is open, if there is one.
+    fn pick(&self, pick: usize) -> Option<usize> {
+        pick.checked_rem(self.model.windows.len())
+    }
+
+    async fn add_window(&mut self, source: usize, length: i64) {
+        let from = self.model.next_from[source];
+        let window = live(from, from + length);
+        let ids = self.journal().add_windows(self.source_ids[source], vec![window]).await.expect("is added");
+        self.model.windows.push(WindowModel { id: ids[0], source, window, staged: vec![], progress: None });
+        self.model.next_from[source] = from + length;
+    }
+
+    async fn page(&mut self, pick: usize, times: &[i64], last: bool) {
+        let Some(index) = self.pick(pick) else { return };
+        let now = self.model.steps;
+        let window = self.model.windows[index].id;
+        let text = |number: usize, time: &i64| (format!("{{\"event\":\"{now}-{number}\"}}"), *time);
+        let records: Vec<(String, i64)> = times.iter().enumerate().map(|(number, time)| text(number, time)).collect();
+        let given: Vec<(&str, Option<i64>)> = records.iter().map(|(raw, time)| (raw.as_str(), Some(*time))).collect();
+        let progress = WalkProgress { next_cursor: now.to_string(), page_size: 9, ..WalkProgress::default() };
+        let then = if last {
+            AfterPage::Complete { at: at(now), pages: 1, walked: 1 }
+        } else {
+            AfterPage::Continue(progress.clone())
+        };
+        self.journal().commit_page(page(window, &given, then)).await.expect("commits");
+        let window = &mut self.model.windows[index];
+        self.model.keys[window.source].extend(records.iter().map(|(raw, time)| key_of(raw, Some(*time))));
+        window.progress = Some(progress);
+        if !records.is_empty() {
+            window.staged.push(records);
+        }
+        if last {
+            self.model.complete(index, now);
+        }
+    }
+
+    async fn restart(&mut self, pick: usize) {
+        let Some(index) = self.pick(pick) else { return };
+        self.journal().restart_window(self.model.windows[index].id, 1).await.expect("restarts");
+        self.model.forget(index);
+    }
+
+    async fn split(&mut self, pick: usize) {
+        let Some(index) = self.pick(pick) else { return };
+        let old = self.model.windows[index].clone();
+        let TimeRange { from, to } = old.window.covers;
+        let middle = from + to.since(from) / 2;
+        let part =
+            |from, to| NewWindow { covers: TimeRange::new(from, to), asks: TimeRange::new(from, to), ..old.window };
+        let parts = [part(from, middle), part(middle, to)];
+        let ids = self.journal().split_window(old.id, parts).await.expect("splits");
+        self.model.forget(index);
+        self.model.windows.remove(index);
+        for (id, window) in ids.into_iter().zip(parts) {
+            self.model.windows.push(WindowModel { id, source: old.source, window, staged: vec![], progress: None });
+        }
+    }
+
+    async fn plan(&mut self, sink: usize, events: u64) {
+        let (position, plan) = self.model.sinks[sink];
+        let last = (position + events).min(self.model.head);
+        if plan.is_some() || last == position {
+            return;
+        }
+        self.journal().begin_plan(self.sink_ids[sink], position + 1, last, String::new()).await.expect("begins");
+        self.model.sinks[sink].1 = Some((position + 1, last));
+    }
+
+    async fn finish(&mut self, sink: usize, events: u64) {
+        let (position, plan) = self.model.sinks[sink];
+        let position = plan.map_or((position + events).min(self.model.head), |(_, last)| last);
+        let delivery = Delivery { position, ..Delivery::default() };
+        self.journal().finish_plan(self.sink_ids[sink], delivery).await.expect("finishes");
+        self.model.sinks[sink] = (position, None);
+    }
+
+    fn log_length(&self) -> u64 {
+        std::fs::metadata(self.folder.path().join("journal.db-wal")).map_or(0, |found| found.len())
+    }
+
+    fn journal(&self) -> &SqliteJournal {
+        self.open.as_ref().expect("is open but while it is opened again")
+    }
+
+    fn reopen(&mut self) {
+        self.open = None;
+        self.open = Some(SqliteJournal::open(&options(self.folder.path(), u64::MAX)).expect("opens"));
+    }
+
+    /// Goes on with what a crash in the last call leaves: `kept` of 255 parts of its bytes in the log.
+    async fn crash(&mut self, before: (Model, u64), kept: u8) {
+        let (model_before, log_before) = before;
+        let appended = self.log_length().saturating_sub(log_before);
+        let log = log_before + appended * u64::from(kept) / 255;
+        let left = tempfile::tempdir().expect("a folder");
+        copy_cut(self.folder.path(), left.path(), log);
+        self.open = None;
+        self.folder = left;
+        self.reopen();
+        let found = look_at(self.journal()).await;
+        if found != self.model.seen() {
+            assert!(kept < 255, "an answered call is lost: {found:#?}\ninstead of {:#?}", self.model.seen());
+            assert_eq!(found, model_before.seen(), "neither before nor after the last call");
+            self.model = model_before;
+        }
+    }
+}
+
+fn copy_cut(from: &Path, to: &Path, log_length: u64) {
+    for name in [JOURNAL_FILE, "journal.db-wal"] {
+        std::fs::copy(from.join(name), to.join(name)).expect("copies");
+    }
+    let log = std::fs::OpenOptions::new().write(true).open(to.join("journal.db-wal")).expect("opens");
+    log.set_len(log_length).expect("is cut");
+}
+
+async fn run(ops: &[(Op, Then)]) {
+    let mut pair = Pair::new().await;
+    for (op, then) in ops {
+        let before = (pair.model.clone(), pair.log_length());
+        pair.apply(op).await;
+        match then {
+            Then::Nothing => {}
+            Then::Reopen => pair.reopen(),
+            Then::Crash(kept) => pair.crash(before, *kept).await,
+        }
+    }
+    assert_eq!(look_at(pair.journal()).await, pair.model.seen());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #[test]
+    fn a_journal_that_crashes_anywhere_holds_what_a_list_holds(
+        ops in prop::collection::vec((any_op(), any_then()), 1..60),
+    ) {
+        Builder::new_current_thread().build().expect("a runtime").block_on(run(&ops));
+    }
+}

@@ -1,0 +1,71 @@
+//! All figures at one moment, for people and tests.
+
+use rusqlite::{Connection, Row};
+
+use super::fault::Fault;
+use super::totals::Totals;
+use super::values::Counts;
+use crate::journal::{JournalSummary, SinkSummary, SourceSummary, Trouble};
+
+pub(super) fn summary(connection: &Connection) -> Result<JournalSummary, Fault> {
+    let totals = Totals::read(connection)?;
+    Ok(JournalSummary {
+        sources: sources(connection)?,
+        sinks: sinks(connection)?,
+        head: totals.head,
+        oldest: totals.oldest(),
+        bytes: totals.bytes(),
+    })
+}
+
+fn sources(connection: &Connection) -> Result<Vec<SourceSummary>, Fault> {
+    let mut rows = connection.prepare_cached(
+        "SELECT name, vendor, events, raw_bytes, pages, requests, trouble,
+                (SELECT max(covers_to) FROM covered WHERE source = sources.id),
+                (SELECT count(*) FROM windows WHERE source = sources.id)
+         FROM sources ORDER BY id",
+    )?;
+    let mut rows = rows.query([])?;
+    let mut sources = Vec::new();
+    while let Some(row) = rows.next()? {
+        sources.push(SourceSummary {
+            name: row.get(0)?,
+            vendor: row.get(1)?,
+            events: row.count(2)?,
+            raw_bytes: row.count(3)?,
+            pages: row.count(4)?,
+            requests: row.count(5)?,
+            covered_to: row.get(7)?,
+            open_windows: row.count(8)?,
+            trouble: trouble(row, 6)?,
+        });
+    }
+    Ok(sources)
+}
+
+fn sinks(connection: &Connection) -> Result<Vec<SinkSummary>, Fault> {
+    let mut rows = connection.prepare_cached(
+        "SELECT name, active, position, delivered, filtered, dead_lettered, bytes, trouble FROM sinks ORDER BY id",
+    )?;
+    let mut rows = rows.query([])?;
+    let mut sinks = Vec::new();
+    while let Some(row) = rows.next()? {
+        sinks.push(SinkSummary {
+            name: row.get(0)?,
+            active: row.get(1)?,
+            position: row.count(2)?,
+            delivered: row.count(3)?,
+            filtered: row.count(4)?,
+            dead_lettered: row.count(5)?,
+            bytes: row.count(6)?,
+            trouble: trouble(row, 7)?,
+        });
+    }
+    Ok(sinks)
+}
+
+fn trouble(row: &Row<'_>, index: usize) -> Result<Option<Trouble>, Fault> {
+    let text: Option<String> = row.get(index)?;
+    let trouble = text.map(|text| serde_json::from_str(&text)).transpose();
+    trouble.map_err(|error| Fault::Damaged(format!("a noted trouble: {error}")))
+}

@@ -1,0 +1,132 @@
+//! Deleting what nobody needs any more, in small steps, so that a page never waits long for its commit.
+//!
+//! Keys live longer than their events: a later window may read the same time again. Beside the age that the caller
+//! gives, keys are held for as long as a window could meet their records:
+//!
+//! ```text
+//!  covered ====================|          |=================|      open windows: all the time that they ask for
+//!              keys held    <--+-->    <--+-->           <--+-->   each end of the coverage: the overlap and a day
+//! ```
+//!
+//! So a source that was switched off for a month still knows the records before its gap when it comes back.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::coverage;
+use super::fault::Fault;
+use super::totals::Totals;
+use super::values::{Count, Counts};
+use crate::journal::{Seq, SourceId, TimeRange};
+use crate::time::Timestamp;
+
+/// Blocks deleted in one transaction at most.
+const BLOCKS_AT_ONCE: u32 = 64;
+
+/// Pages of keys looked at in one transaction at most.
+const KEYS_AT_ONCE: u32 = 256;
+
+/// Added to the overlap: some vendors can be asked for whole days only.
+const MARGIN: Duration = Duration::from_secs(86_400);
+
+/// Deletes some of the oldest blocks, in order, as far as all active sinks have passed them and they became visible
+/// before `visible_before`. Returns how many events went; 0 when there is nothing to trim. Without an active sink nothing
+/// is trimmed, since nobody has had the events.
+pub(super) fn trim_events(connection: &Connection, visible_before: Timestamp) -> Result<u64, Fault> {
+    let passed = passed_by_all(connection)?;
+    let mut oldest = connection.prepare_cached(
+        "SELECT id, first, count, bytes, visible_at FROM blocks WHERE first IS NOT NULL ORDER BY first LIMIT ?1",
+    )?;
+    let oldest = oldest.query_map([BLOCKS_AT_ONCE], |row| {
+        let last = row.count(1)? + row.count(2)?.saturating_sub(1);
+        Ok((row.get::<_, i64>(0)?, last, row.count(2)?, row.count(3)?, row.get::<_, Timestamp>(4)?))
+    })?;
+    let mut totals = Totals::read(connection)?;
+    let mut events = 0;
+    for row in oldest.collect::<Result<Vec<_>, _>>()? {
+        let (id, last, count, bytes, visible_at) = row;
+        if last > passed || visible_at >= visible_before {
+            break;
+        }
+        connection.prepare_cached("DELETE FROM block_data WHERE block = ?1")?.execute([id])?;
+        connection.prepare_cached("DELETE FROM blocks WHERE id = ?1")?.execute([id])?;
+        events += count;
+        totals.trimmed_to = last;
+        totals.visible_bytes = totals.visible_bytes.saturating_sub(bytes);
+    }
+    if events > 0 {
+        totals.write(connection)?;
+    }
+    Ok(events)
+}
+
+fn passed_by_all(connection: &Connection) -> Result<Seq, Fault> {
+    let slowest = "SELECT min(position) FROM sinks WHERE active = 1";
+    let position: Option<Count> = connection.prepare_cached(slowest)?.query_row([], |row| row.get(0))?;
+    Ok(position.map_or(0, |position| position.0))
+}
+
+/// Where a walk over the keys has come: the end of the asked time, and the block.
+pub(super) type KeysPlace = (Timestamp, i64);
+
+/// The place before all keys.
+pub(super) const KEYS_BEGIN: KeysPlace = (Timestamp::from_nanos(i64::MIN), 0);
+
+/// Deletes some pages of keys after `place` whose windows end before `keys_before` and that no window can need. Returns
+/// the place to go on from; `None` at the end.
+pub(super) fn trim_keys(
+    connection: &Connection,
+    keys_before: Timestamp,
+    place: KeysPlace,
+) -> Result<Option<KeysPlace>, Fault> {
+    let mut old = connection.prepare_cached(
+        "SELECT k.asks_to, k.block, k.source, coalesce(k.min_time, k.asks_from), coalesce(k.max_time, k.asks_to)
+         FROM keys AS k LEFT JOIN blocks AS b ON b.id = k.block
+         WHERE (k.asks_to, k.block) > (?1, ?2) AND k.asks_to < ?3 AND (b.id IS NULL OR b.first IS NOT NULL)
+         ORDER BY k.asks_to, k.block LIMIT ?4",
+    )?;
+    let old = old.query_map(params![place.0, place.1, keys_before, KEYS_AT_ONCE], |row| {
+        Ok(((row.get(0)?, row.get(1)?), row.get::<_, SourceId>(2)?, TimeRange::new(row.get(3)?, row.get(4)?)))
+    })?;
+    let mut needed = HashMap::new();
+    let mut last_place = None;
+    for row in old.collect::<Result<Vec<_>, _>>()? {
+        let (place, source, times): (KeysPlace, _, _) = row;
+        last_place = Some(place);
+        let needed = match needed.entry(source) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(needed_times(connection, source)?),
+        };
+        if !needed.iter().any(|range| touches(range, &times)) {
+            connection.prepare_cached("DELETE FROM keys WHERE block = ?1")?.execute([place.1])?;
+        }
+    }
+    Ok(last_place)
+}
+
+/// `times` holds its end, unlike other ranges: it goes from the earliest to the latest record.
+fn touches(range: &TimeRange, times: &TimeRange) -> bool {
+    times.to >= range.from && times.from <= range.to
+}
+
+/// The time in which a present or coming window may meet records again.
+fn needed_times(connection: &Connection, source: SourceId) -> Result<Vec<TimeRange>, Fault> {
+    let overlap: Option<Count> = connection
+        .prepare_cached("SELECT overlap FROM sources WHERE id = ?1")?
+        .query_row([source], |row| row.get(0))
+        .optional()?;
+    let margin = MARGIN.saturating_add(Duration::from_nanos(overlap.map_or(0, |overlap| overlap.0)));
+    let around = |moment: Timestamp| TimeRange::new(moment - margin, moment + margin);
+    let mut needed: Vec<TimeRange> = coverage::merged(connection, source)?
+        .into_iter()
+        .flat_map(|range| [around(range.from), around(range.to)])
+        .collect();
+    let mut open = connection.prepare_cached("SELECT asks_from, asks_to FROM windows WHERE source = ?1")?;
+    for range in open.query_map([source], |row| Ok(TimeRange::new(row.get(0)?, row.get(1)?)))? {
+        needed.push(range?);
+    }
+    Ok(needed)
+}
