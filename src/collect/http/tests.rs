@@ -1,0 +1,225 @@
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response as Answer};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::*;
+use crate::clock::TestClock;
+use crate::secret::Secret;
+use crate::time::Timestamp;
+
+/// What the server has seen: paths with queries, and headers.
+type Seen = Arc<Mutex<Vec<(String, HeaderMap)>>>;
+
+async fn serve(answer: fn(&str) -> Answer) -> (String, Seen) {
+    let seen = Seen::default();
+    let log = seen.clone();
+    let app = Router::new().fallback(move |uri: Uri, headers: HeaderMap| async move {
+        log.lock().expect("no panic").push((uri.to_string(), headers));
+        answer(uri.path())
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    (format!("http://{address}"), seen)
+}
+
+fn transport(base_url: &str) -> HttpTransport {
+    let now = Timestamp::parse_rfc3339("2026-03-02T09:00:00Z").expect("a time");
+    HttpTransport::new(base_url, Arc::new(TestClock::starting_at(now))).expect("an address")
+}
+
+fn request(path: &str, auth: Auth) -> Request {
+    Request {
+        path: path.to_owned(),
+        query: vec![("filter".into(), "a b&c=d/ü".into())],
+        headers: vec![("accept", "application/json".into())],
+        secret_headers: Vec::new(),
+        auth,
+    }
+}
+
+fn bearer() -> Auth {
+    Auth::Bearer(Secret::from_value("s3cret".into()))
+}
+
+const LIMITS: Limits = Limits { timeout: Duration::from_secs(20), max_body_bytes: 1_000 };
+
+fn gzipped(text: &str) -> Answer {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(text.as_bytes()).expect("memory");
+    ([("content-encoding", "gzip")], encoder.finish().expect("memory")).into_response()
+}
+
+#[tokio::test]
+async fn sends_below_the_base_path_and_authenticates() {
+    let (origin, seen) = serve(|_| "{}".into_response()).await;
+    let transport = transport(&format!("{origin}/api/v1"));
+    for auth in [
+        bearer(),
+        Auth::Scheme("Token", Secret::from_value("s3cret".into())),
+        Auth::Basic { user: "me@example.com".into(), password: Secret::from_value("s3cret".into()) },
+    ] {
+        let response = transport.send(&request("/logs", auth), LIMITS).await.expect("an answer");
+        assert_eq!((response.status, response.body.as_str()), (200, "{}"));
+    }
+    let seen = seen.lock().expect("no panic");
+    let credentials: Vec<_> =
+        seen.iter().map(|(_, headers)| headers["authorization"].to_str().expect("text")).collect();
+    assert_eq!(credentials, ["Bearer s3cret", "Token s3cret", "Basic bWVAZXhhbXBsZS5jb206czNjcmV0"]);
+    assert_eq!(seen[0].0, "/api/v1/logs?filter=a+b%26c%3Dd%2F%C3%BC");
+    assert_eq!(seen[0].1["user-agent"], concat!("auditflow/", env!("CARGO_PKG_VERSION")));
+    assert_eq!(seen[0].1["accept"], "application/json");
+}
+
+#[tokio::test]
+async fn a_refusal_that_repeats_the_secret_does_not_show_it() {
+    let (origin, _) =
+        serve(|_| (StatusCode::UNAUTHORIZED, "bad: s3cret or bWVAZXhhbXBsZS5jb206czNjcmV0").into_response()).await;
+    let auth = Auth::Basic { user: "me@example.com".into(), password: Secret::from_value("s3cret".into()) };
+    let response = transport(&origin).send(&request("/logs", auth), LIMITS).await.expect("an answer");
+    assert_eq!(response.body, "bad: *** or ***");
+}
+
+#[tokio::test]
+async fn credentials_never_leave_the_configured_address() {
+    let (origin, seen) = serve(|_| "{}".into_response()).await;
+    let transport = transport(&format!("{origin}/api"));
+    for path in ["@example.com/logs", ".example.com/logs", "/../other", "logs", "\\\\example.com", ":1/logs"] {
+        let outcome = transport.send(&request(path, bearer()), LIMITS).await;
+        assert!(matches!(outcome, Err(TransportFault::NotSent(_))), "{path}: {outcome:?}");
+    }
+    assert!(seen.lock().expect("no panic").is_empty());
+}
+
+#[tokio::test]
+async fn a_redirect_is_an_answer_and_is_not_followed() {
+    let (elsewhere, seen_elsewhere) = serve(|_| "{}".into_response()).await;
+    static TARGET: Mutex<String> = Mutex::new(String::new());
+    TARGET.lock().expect("no panic").clone_from(&elsewhere);
+    let (origin, _) = serve(|_| {
+        let target = TARGET.lock().expect("no panic").clone();
+        (StatusCode::FOUND, [("location", target)]).into_response()
+    })
+    .await;
+    let response = transport(&origin).send(&request("/logs", bearer()), LIMITS).await.expect("an answer");
+    assert_eq!(response.status, 302);
+    assert!(seen_elsewhere.lock().expect("no panic").is_empty());
+}
+
+#[tokio::test]
+async fn bodies_are_unpacked_and_bounded() {
+    let (origin, _) = serve(|path| match path {
+        "/small" => gzipped("{\"ok\":true}"),
+        "/bomb" => gzipped(&"x".repeat(1 << 20)),
+        "/damaged" => ([("content-encoding", "gzip")], "not gzip").into_response(),
+        "/binary" => Bytes::from_static(&[0xff, 0xfe]).into_response(),
+        _ => "y".repeat(1_001).into_response(),
+    })
+    .await;
+    let transport = transport(&origin);
+    let send = async |path: &str| transport.send(&request(path, bearer()), LIMITS).await;
+    assert_eq!(send("/small").await.expect("an answer").body, "{\"ok\":true}");
+    assert!(matches!(send("/bomb").await, Err(TransportFault::TooLarge(1_000))));
+    assert!(matches!(send("/long").await, Err(TransportFault::TooLarge(1_000))));
+    assert!(matches!(send("/damaged").await, Err(TransportFault::Broken(_))));
+    assert!(matches!(send("/binary").await, Err(TransportFault::NotText)));
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_no_answer() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let origin = format!("http://{}", listener.local_addr().expect("bound"));
+    tokio::spawn(async move {
+        let (mut connection, _) = listener.accept().await.expect("a client");
+        let mut request = [0; 1_024];
+        assert!(connection.read(&mut request).await.expect("a request") > 0);
+        let cut = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"records\":[";
+        connection.write_all(cut).await.expect("written");
+    });
+    let outcome = transport(&origin).send(&request("/logs", bearer()), LIMITS).await;
+    assert!(matches!(outcome, Err(TransportFault::Broken(_))), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn faults_keep_their_beginning_and_what_the_vendor_asks_for() {
+    let (origin, _) = serve(|path| match path {
+        "/seconds" => (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "7")], "slow").into_response(),
+        "/date" => {
+            let headers = [("retry-after", "Mon, 02 Mar 2026 09:10:00 GMT")];
+            (StatusCode::SERVICE_UNAVAILABLE, headers, "slow").into_response()
+        }
+        _ => (StatusCode::BAD_GATEWAY, "z".repeat(100_000)).into_response(),
+    })
+    .await;
+    let transport = transport(&origin);
+    let send = async |path: &str| transport.send(&request(path, bearer()), LIMITS).await.expect("an answer");
+    assert_eq!(send("/seconds").await.retry_after, Some(Duration::from_secs(7)));
+    let wait = send("/date").await.retry_after.expect("a wait");
+    assert!((590..=600).contains(&wait.as_secs()), "{wait:?}");
+    let gateway = send("/gateway").await;
+    assert_eq!((gateway.status, gateway.retry_after), (502, None));
+    assert!(!gateway.body.is_empty() && gateway.body.len() < 100_000);
+}
+
+#[tokio::test]
+async fn no_answer_in_time_and_nobody_there() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = silent.local_addr().expect("bound");
+    let base = format!("http://{address}");
+    let limits = Limits { timeout: Duration::from_millis(50), ..LIMITS };
+    let outcome = transport(&base).send(&request("/logs", bearer()), limits).await;
+    assert!(matches!(outcome, Err(TransportFault::Timeout(_))), "{outcome:?}");
+    drop(silent);
+    let outcome = transport(&base).send(&request("/logs", bearer()), LIMITS).await;
+    assert!(matches!(outcome, Err(TransportFault::Unreachable(_))), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_rotated_secret_file_takes_effect_with_the_next_request() {
+    let (origin, seen) = serve(|_| "{}".into_response()).await;
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("token");
+    let transport = transport(&origin);
+    let send = async || {
+        let auth = Auth::Bearer(Secret::from_file(path.clone()));
+        transport.send(&request("/logs", auth), LIMITS).await
+    };
+    assert!(matches!(send().await, Err(TransportFault::Secret(_))));
+    for token in ["first", "second"] {
+        std::fs::write(&path, token).expect("written");
+        send().await.expect("an answer");
+    }
+    let seen = seen.lock().expect("no panic");
+    assert_eq!([&seen[0].1["authorization"], &seen[1].1["authorization"]], ["Bearer first", "Bearer second"]);
+}
+
+#[test]
+fn secrets_travel_encrypted_or_not_at_all() {
+    let clock = Arc::new(TestClock::starting_at(Timestamp::EPOCH));
+    for (url, fine) in [
+        ("https://api.example.com/v1", true),
+        ("http://localhost:8080", true),
+        ("http://[::1]:8080/x", true),
+        ("http://api.example.com", false),
+        ("http://127.0.0.1.example.com", false),
+        ("ftp://127.0.0.1", false),
+        ("not a url", false),
+    ] {
+        assert_eq!(HttpTransport::new(url, clock.clone()).is_ok(), fine, "{url}");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_fits_no_header_is_named_without_being_shown() {
+    let transport = transport("https://api.example.com");
+    let auth = Auth::Bearer(Secret::from_value("sec\nret".into()));
+    let fault = transport.send(&request("/logs", auth), LIMITS).await.expect_err("not sent");
+    assert!(matches!(fault, TransportFault::NotSent(_)));
+    assert!(!format!("{fault} {fault:?}").contains("ret\""));
+}

@@ -1,0 +1,63 @@
+//! How late events become visible at the vendor, compared with what the overlap can still catch.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::time::Timestamp;
+
+/// One warning a source in this time.
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(3_600);
+
+/// Watches the lateness of one source's events.
+#[derive(Debug)]
+pub(super) struct Lateness {
+    overlap: Duration,
+    greatest: Duration,
+    warned_at: Option<Instant>,
+}
+
+impl Lateness {
+    /// For a source with this overlap.
+    pub(super) fn new(overlap: Duration) -> Self {
+        Self { overlap, greatest: Duration::ZERO, warned_at: None }
+    }
+
+    /// A new event of `timestamp` was read at `observed_at`, although its time had been covered already. Tells how late
+    /// it is if that is worth a warning now: later than the overlap covers, so the next of its kind may be missed.
+    pub(super) fn note(&mut self, timestamp: Timestamp, observed_at: Timestamp, now: Instant) -> Option<Duration> {
+        let late = observed_at.since(timestamp);
+        self.greatest = self.greatest.max(late);
+        let silent = self.warned_at.is_some_and(|at| now.duration_since(at) < BETWEEN_WARNINGS);
+        if late <= self.overlap || silent {
+            return None;
+        }
+        self.warned_at = Some(now);
+        Some(late)
+    }
+
+    /// The greatest lateness met since the start.
+    pub(super) fn greatest(&self) -> Duration {
+        self.greatest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warns_once_an_hour_of_events_that_the_overlap_hardly_catches() {
+        let mut lateness = Lateness::new(Duration::from_secs(60));
+        let start = Instant::now();
+        let observed = Timestamp::from_secs(10_000);
+        let mut note = |late, after| {
+            lateness.note(observed - Duration::from_secs(late), observed, start + Duration::from_secs(after))
+        };
+        assert_eq!(note(60, 0), None);
+        assert_eq!(note(90, 1), Some(Duration::from_secs(90)));
+        assert_eq!(note(95, 2), None);
+        assert_eq!(note(70, 3_602), Some(Duration::from_secs(70)));
+        assert_eq!(lateness.greatest(), Duration::from_secs(95));
+    }
+}

@@ -1,0 +1,144 @@
+//! The settings that every source has, whatever its vendor.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de};
+
+use crate::time::Timestamp;
+use crate::units::{RateLimit, Span};
+use crate::vendors::{Facts, Sweep};
+
+/// Settings common to all sources. What is not given comes from the vendor's [`Facts`].
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SourceOptions {
+    /// Where collecting begins: a time, a date, or `earliest`. Unset: nothing from before the first start.
+    pub backfill_start_time: Option<StartTime>,
+    /// Where collecting ends, for a bounded backfill. Unset: never.
+    pub end_time: Option<PointInTime>,
+    /// Time between two polls.
+    pub poll_interval: Option<Span>,
+    /// How much of the recent past each poll reads again.
+    pub overlap: Option<Span>,
+    /// How far behind the present a poll stays.
+    pub settle: Option<Span>,
+    /// Records asked for a page.
+    pub page_size: Option<u32>,
+    /// Requests allowed: `2/s`, or a list of rates that all hold.
+    pub rate_limit: Option<RateLimit>,
+    /// Time limit of one request.
+    pub timeout: Option<Span>,
+    /// Length of a backfill window.
+    pub backfill_slice: Option<Span>,
+    /// A window with more records than this is cut in two.
+    pub max_window_records: Option<u64>,
+    /// Time between two sweeps over records that change later.
+    pub sweep_interval: Option<Span>,
+    /// How much of the past a sweep reads again; 0 switches sweeps off.
+    pub sweep_lookback: Option<Span>,
+    /// How soon a source that stopped on a permanent fault looks again.
+    pub fault_retry_interval: Option<Span>,
+    /// The longest answer body that is accepted, after decompression.
+    pub max_body_bytes: Option<crate::units::ByteSize>,
+}
+
+/// Where collecting begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartTime {
+    /// As far back as the vendor keeps records.
+    Earliest,
+    /// At this moment.
+    At(Timestamp),
+}
+
+/// A time (RFC 3339) or a date (its first moment in UTC).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PointInTime(pub Timestamp);
+
+impl PointInTime {
+    fn parse(text: &str) -> Option<Self> {
+        Timestamp::parse_rfc3339(text).or_else(|| Timestamp::parse_rfc3339(&format!("{text}T00:00:00Z"))).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for PointInTime {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| {
+            de::Error::custom(format!("`{text}` is not a time; write 2026-01-31T00:00:00Z or 2026-01-31"))
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for StartTime {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text == "earliest" {
+            return Ok(Self::Earliest);
+        }
+        PointInTime::parse(&text).map(|time| Self::At(time.0)).ok_or_else(|| {
+            de::Error::custom(format!("`{text}` is not a time; write 2026-01-31T00:00:00Z, 2026-01-31 or `earliest`"))
+        })
+    }
+}
+
+/// The options laid over the vendor's facts: what the collector works with.
+#[derive(Clone, Debug)]
+pub struct SourceSettings {
+    /// Where collecting begins.
+    pub backfill_start_time: Option<StartTime>,
+    /// Where it ends.
+    pub end_time: Option<Timestamp>,
+    /// The vendor's facts with the options laid over them.
+    pub facts: Facts,
+    /// How soon a stopped source looks again.
+    pub fault_retry_interval: Duration,
+    /// The longest body accepted, in bytes.
+    pub max_body_bytes: u64,
+}
+
+impl SourceOptions {
+    /// Lays the options over the vendor's facts.
+    #[must_use]
+    pub fn over(&self, facts: &Facts) -> SourceSettings {
+        let mut facts = facts.clone();
+        let set = |target: &mut Duration, option: Option<Span>| {
+            if let Some(span) = option {
+                *target = span.0;
+            }
+        };
+        set(&mut facts.poll_interval, self.poll_interval);
+        set(&mut facts.overlap, self.overlap);
+        set(&mut facts.settle, self.settle);
+        set(&mut facts.timeout, self.timeout);
+        set(&mut facts.slice, self.backfill_slice);
+        if let Some(page_size) = self.page_size {
+            facts.page_size = page_size.clamp(1, facts.max_page_size);
+        }
+        if let Some(limit) = &self.rate_limit {
+            facts.rate_limit.clone_from(&limit.0);
+        }
+        if let Some(records) = self.max_window_records {
+            facts.max_window_records = records.max(1);
+        }
+        facts.sweep = self.sweep(facts.sweep);
+        SourceSettings {
+            backfill_start_time: self.backfill_start_time,
+            end_time: self.end_time.map(|end| end.0),
+            facts,
+            fault_retry_interval: self.fault_retry_interval.map_or(Duration::from_secs(300), |span| span.0),
+            max_body_bytes: self.max_body_bytes.map_or(64 << 20, |size| size.0),
+        }
+    }
+
+    fn sweep(&self, of_vendor: Option<Sweep>) -> Option<Sweep> {
+        let mut sweep = of_vendor.unwrap_or(Sweep { interval: Duration::from_secs(900), lookback: Duration::ZERO });
+        if let Some(interval) = self.sweep_interval {
+            sweep.interval = interval.0;
+        }
+        if let Some(lookback) = self.sweep_lookback {
+            sweep.lookback = lookback.0;
+        }
+        (!sweep.lookback.is_zero()).then_some(sweep)
+    }
+}

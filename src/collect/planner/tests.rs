@@ -1,0 +1,347 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::collect::tests::example_facts;
+use crate::journal::SourceId;
+
+const FIRST_START: i64 = 1_000_000;
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+fn at(secs: i64) -> Timestamp {
+    Timestamp::from_secs(secs)
+}
+
+fn span(from: i64, to: i64) -> TimeRange {
+    TimeRange::new(at(from), at(to))
+}
+
+fn settings(start: Option<StartTime>) -> SourceSettings {
+    let facts = Facts {
+        overlap: secs(60),
+        settle: secs(5),
+        slice: secs(1_000),
+        filter_step: Duration::from_millis(1),
+        earliest: at(900_000),
+        ..example_facts()
+    };
+    SourceSettings {
+        backfill_start_time: start,
+        end_time: None,
+        facts,
+        fault_retry_interval: secs(300),
+        max_body_bytes: 1 << 20,
+    }
+}
+
+fn state(coverage: Vec<TimeRange>) -> SourceState {
+    SourceState { id: SourceId(1), first_started_at: at(FIRST_START), coverage, open: Vec::new(), last_sweep_at: None }
+}
+
+fn planner(start: Option<StartTime>, coverage: Vec<TimeRange>) -> Planner {
+    Planner::new(&settings(start), &state(coverage), None)
+}
+
+fn begun(work: Option<Work>) -> NewWindow {
+    match work {
+        Some(Work::Begin(window)) => window,
+        other => panic!("expected a window to begin, not {other:?}"),
+    }
+}
+
+#[test]
+fn without_a_backfill_nothing_from_before_the_first_start() {
+    let planner = planner(None, vec![]);
+    assert_eq!(planner.live(at(FIRST_START + 3), true), None);
+    let window = begun(planner.live(at(FIRST_START + 65), true));
+    assert_eq!(window.covers, span(FIRST_START, FIRST_START + 60));
+    assert_eq!(window.asks.from, at(FIRST_START) - Duration::from_millis(1));
+    assert_eq!(planner.past(at(FIRST_START + 65)), None);
+}
+
+#[test]
+fn a_first_backfill_ends_where_the_live_lane_begins_however_the_settled_edge_moves() {
+    let mut settings = settings(Some(StartTime::At(at(FIRST_START - 1_500))));
+    settings.facts.settle = secs(60);
+    let mut planner = Planner::new(&settings, &state(vec![]), None);
+    let mut given_out = Vec::new();
+    for tick in 0..2_000 {
+        let now = at(FIRST_START) + Duration::from_millis(100) * tick;
+        let poll_due = tick % 300 == 0;
+        let Some(Work::Begin(window)) = planner.live(now, poll_due).or_else(|| planner.past(now)) else { continue };
+        given_out.push((window.kind, window.covers));
+        planner.opened(WindowId(i64::from(tick)), window);
+        planner.completed(WindowId(i64::from(tick)), now, 1);
+    }
+    let live = (1..=6).map(|poll| {
+        let from = FIRST_START - 60 + (poll - 1) * 30;
+        (WindowKind::Live, span(from, from + 30))
+    });
+    let backfill = [span(FIRST_START - 1_500, FIRST_START - 500), span(FIRST_START - 500, FIRST_START - 60)];
+    let expected: Vec<_> = backfill.map(|covers| (WindowKind::Backfill, covers)).into_iter().chain(live).collect();
+    assert_eq!(given_out, expected);
+}
+
+#[test]
+fn each_poll_reads_the_overlap_again() {
+    let planner = planner(None, vec![span(FIRST_START, FIRST_START + 500)]);
+    let window = begun(planner.live(at(FIRST_START + 565), true));
+    assert_eq!(window.covers, span(FIRST_START + 500, FIRST_START + 560));
+    assert_eq!(window.asks.from, at(FIRST_START + 440) - Duration::from_millis(1));
+    assert_eq!(planner.live(at(FIRST_START + 565), false), None, "not before the poll interval has passed");
+}
+
+#[test]
+fn after_a_downtime_the_head_is_caught_up_in_slices_oldest_first() {
+    let planner = planner(None, vec![span(FIRST_START, FIRST_START + 500)]);
+    let window = begun(planner.live(at(FIRST_START + 9_000), false));
+    assert_eq!(window.covers, span(FIRST_START + 500, FIRST_START + 1_500));
+}
+
+#[test]
+fn an_earlier_start_opens_a_gap_and_a_later_one_leaves_the_coverage_alone() {
+    let covered = vec![span(FIRST_START, FIRST_START + 500)];
+    let earlier = planner(Some(StartTime::At(at(FIRST_START - 1_500))), covered.clone());
+    let window = begun(earlier.past(at(FIRST_START + 505)));
+    assert_eq!(window.covers, span(FIRST_START - 1_500, FIRST_START - 500));
+    assert_eq!(window.kind, WindowKind::Backfill);
+    let later = planner(Some(StartTime::At(at(FIRST_START + 300))), covered);
+    assert_eq!(later.past(at(FIRST_START + 505)), None);
+}
+
+#[test]
+fn earliest_begins_where_the_vendor_keeps_records_and_stays_there() {
+    let mut settings = settings(Some(StartTime::Earliest));
+    assert_eq!(Planner::new(&settings, &state(vec![]), None).floor, at(900_000));
+    settings.facts.retention = Some(secs(50_000));
+    assert_eq!(Planner::new(&settings, &state(vec![]), None).floor, at(FIRST_START - 50_000));
+}
+
+#[test]
+fn empty_slices_grow_and_a_deep_one_brings_them_back() {
+    let mut planner = planner(Some(StartTime::Earliest), vec![]);
+    let now = at(FIRST_START);
+    let mut lengths = Vec::new();
+    for id in 0..8 {
+        let window = begun(planner.past(now));
+        lengths.push(ranges::length(window.covers).as_secs() / 1_000);
+        planner.opened(WindowId(id), window);
+        if id < 6 {
+            planner.completed(WindowId(id), now, 0);
+        } else {
+            let parts = planner.halves(window).expect("long enough");
+            planner.split(WindowId(id), [(WindowId(100), parts[0]), (WindowId(101), parts[1])]);
+            planner.completed(WindowId(100), now, 5);
+            planner.completed(WindowId(101), now, 5);
+        }
+    }
+    assert_eq!(lengths, [1, 2, 4, 8, 16, 32, 32, 1].map(|length: u64| length.min(32)));
+}
+
+#[test]
+fn open_windows_first_then_a_due_sweep_then_the_next_slice() {
+    let mut settings = settings(Some(StartTime::Earliest));
+    settings.facts.sweep = Some(Sweep { interval: secs(600), lookback: secs(3_600) });
+    let mut planner = Planner::new(&settings, &state(vec![span(FIRST_START, FIRST_START + 500)]), None);
+    let soon = at(FIRST_START + 505);
+    let slice = begun(planner.past(soon));
+    assert_eq!(slice.kind, WindowKind::Backfill);
+    planner.opened(WindowId(1), slice);
+    let later = at(FIRST_START + 700);
+    assert_eq!(planner.past(later), Some(Work::Resume(WindowId(1))));
+    planner.completed(WindowId(1), later, 1);
+    let sweep = begun(planner.past(later));
+    assert_eq!(sweep.kind, WindowKind::Sweep);
+    assert!(sweep.covers.is_empty());
+    assert_eq!(sweep.asks.to, at(FIRST_START + 500), "covered time only");
+    planner.opened(WindowId(2), sweep);
+    planner.completed(WindowId(2), later, 1);
+    assert_eq!(begun(planner.past(later)).kind, WindowKind::Backfill);
+}
+
+#[test]
+fn a_sweep_in_the_future_does_not_stop_sweeping() {
+    let mut settings = settings(None);
+    settings.facts.sweep = Some(Sweep { interval: secs(600), lookback: secs(3_600) });
+    let mut state = state(vec![span(FIRST_START, FIRST_START + 500)]);
+    state.last_sweep_at = Some(at(FIRST_START + 1_000_000));
+    let planner = Planner::new(&settings, &state, None);
+    assert_eq!(begun(planner.past(at(FIRST_START + 600))).kind, WindowKind::Sweep);
+}
+
+#[test]
+fn a_bounded_run_is_done_when_all_is_covered_and_swept_once() {
+    let mut settings = settings(None);
+    settings.facts.sweep = Some(Sweep { interval: secs(600), lookback: secs(3_600) });
+    let until = at(FIRST_START + 100);
+    let mut planner = Planner::new(&settings, &state(vec![]), Some(until));
+    let now = until + secs(5);
+    assert!(!planner.done(now));
+    let window = begun(planner.live(now, false));
+    assert_eq!(window.covers, span(FIRST_START, FIRST_START + 100));
+    planner.opened(WindowId(1), window);
+    assert_eq!(planner.past(now), None);
+    planner.completed(WindowId(1), now, 3);
+    assert!(!planner.done(now));
+    let sweep = begun(planner.past(now));
+    planner.opened(WindowId(2), sweep);
+    assert!(!planner.done(now));
+    planner.completed(WindowId(2), now, 3);
+    assert!(planner.done(now));
+}
+
+#[test]
+fn windows_that_are_mostly_overlap_are_not_cut() {
+    let planner = planner(None, vec![]);
+    let mostly_overlap = planner.window(WindowKind::Live, span(FIRST_START + 500, FIRST_START + 530));
+    assert_eq!(planner.halves(mostly_overlap), None);
+    let long = planner.window(WindowKind::Live, span(FIRST_START + 500, FIRST_START + 800));
+    let [first, second] = planner.halves(long).expect("cut");
+    assert_eq!((first.covers.to, second.covers.from), (at(FIRST_START + 650), at(FIRST_START + 650)));
+    assert!(second.asks.from < second.covers.from, "the second part asks for the overlap before it");
+}
+
+#[test]
+fn day_filters_ask_for_whole_days_and_cut_at_midnight() {
+    let mut settings = settings(Some(StartTime::At(at(100_000))));
+    settings.facts.filter_step = DAY;
+    settings.facts.slice = DAY * 3;
+    settings.facts.overlap = DAY;
+    let planner = Planner::new(&settings, &state(vec![]), None);
+    let window = begun(planner.past(at(FIRST_START)));
+    assert_eq!(window.covers, TimeRange::new(at(100_000), Timestamp::EPOCH + DAY * 4));
+    let the_day_before_the_floor = Timestamp::EPOCH;
+    assert_eq!(window.asks, TimeRange::new(the_day_before_the_floor, Timestamp::EPOCH + DAY * 4));
+    let live = begun(planner.live(at(FIRST_START + 50), true));
+    assert_eq!(live.covers, span(FIRST_START - 5, FIRST_START + 45));
+    assert_eq!(live.asks.to, live.asks.to.floor_to(DAY));
+}
+
+/// What may happen to a source.
+#[derive(Clone, Debug)]
+enum Happening {
+    Time(i64),
+    Begin(bool),
+    Complete { pick: usize, walked: u64 },
+    Split(usize),
+    Restart { start: Option<i64>, end: Option<i64> },
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    prop_oneof![
+        3 => (-50_i64..4_000).prop_map(Happening::Time),
+        6 => any::<bool>().prop_map(Happening::Begin),
+        6 => (0_usize..8, 0_u64..3).prop_map(|(pick, walked)| Happening::Complete { pick, walked }),
+        1 => (0_usize..8).prop_map(Happening::Split),
+        1 => (prop::option::of(-20_000_i64..2_000), prop::option::of(-5_000_i64..20_000))
+            .prop_map(|(start, end)| Happening::Restart { start, end }),
+    ]
+}
+
+/// A source and its planner, with every span ever given out.
+struct World {
+    now: Timestamp,
+    settings: SourceSettings,
+    planner: Planner,
+    next_id: i64,
+}
+
+impl World {
+    fn new() -> Self {
+        let settings = settings(None);
+        let planner = Planner::new(&settings, &state(vec![]), None);
+        Self { now: at(FIRST_START), settings, planner, next_id: 0 }
+    }
+
+    fn id(&mut self) -> WindowId {
+        self.next_id += 1;
+        WindowId(self.next_id)
+    }
+
+    fn happen(&mut self, happening: &Happening) {
+        match happening {
+            Happening::Time(step) => self.now = Timestamp::from_nanos(self.now.as_nanos() + step * 1_000_000_000),
+            Happening::Begin(live) => self.begin(*live),
+            Happening::Complete { pick, walked } => {
+                if let Some(id) = self.pick(*pick) {
+                    self.planner.completed(id, self.now, *walked);
+                }
+            }
+            Happening::Split(pick) => self.split(*pick),
+            Happening::Restart { start, end } => self.restart(*start, *end),
+        }
+    }
+
+    fn pick(&self, pick: usize) -> Option<WindowId> {
+        let open = &self.planner.open;
+        (!open.is_empty()).then(|| open[pick % open.len()].0)
+    }
+
+    fn begin(&mut self, live: bool) {
+        let work = if live { self.planner.live(self.now, true) } else { self.planner.past(self.now) };
+        let Some(Work::Begin(window)) = work else { return };
+        assert!(!window.covers.is_empty(), "{window:?}");
+        assert!(window.asks.from <= window.covers.from && window.asks.to >= window.covers.to, "{window:?}");
+        assert!(window.covers.from >= self.planner.floor && window.covers.to <= self.now, "{window:?}");
+        for taken in &self.planner.coverage {
+            assert!(ranges::common(*taken, window.covers).is_empty(), "{window:?} is covered already");
+        }
+        for (_, other) in &self.planner.open {
+            assert!(ranges::common(other.covers, window.covers).is_empty(), "{window:?} is open already");
+        }
+        let id = self.id();
+        self.planner.opened(id, window);
+    }
+
+    fn split(&mut self, pick: usize) {
+        let Some(id) = self.pick(pick) else { return };
+        let whole = self.planner.window_of(id).expect("open");
+        let Some(parts) = self.planner.halves(whole) else { return };
+        assert_eq!((parts[0].covers.from, parts[1].covers.to), (whole.covers.from, whole.covers.to));
+        assert_eq!(parts[0].covers.to, parts[1].covers.from);
+        assert!(!parts[0].covers.is_empty() && !parts[1].covers.is_empty());
+        let ids = [self.id(), self.id()];
+        self.planner.split(id, [(ids[0], parts[0]), (ids[1], parts[1])]);
+    }
+
+    fn restart(&mut self, start: Option<i64>, end: Option<i64>) {
+        self.settings.backfill_start_time = start.map(|start| StartTime::At(at(FIRST_START + start)));
+        self.settings.end_time = end.map(|end| at(FIRST_START + end));
+        let open = self.planner.open.iter();
+        let state = SourceState {
+            coverage: self.planner.coverage.clone(),
+            open: open.map(|(id, window)| OpenWindow { id: *id, window: *window, progress: None }).collect(),
+            ..state(vec![])
+        };
+        self.planner = Planner::new(&self.settings, &state, None);
+    }
+
+    /// Does all that is left to do at this moment.
+    fn settle(&mut self) {
+        for _ in 0..10_000 {
+            match self.planner.live(self.now, true).or_else(|| self.planner.past(self.now)) {
+                Some(Work::Resume(id)) => self.planner.completed(id, self.now, 1),
+                Some(Work::Begin(window)) => self.begin(window.kind == WindowKind::Live),
+                None => return,
+            }
+        }
+        panic!("the work never ends");
+    }
+}
+
+proptest! {
+    /// Whatever happens in whatever order: no moment is given out twice, and in the end none is missing.
+    #[test]
+    fn covers_every_instant_of_the_desired_range_exactly_once(happenings in prop::collection::vec(happening(), 0..80)) {
+        let mut world = World::new();
+        for happening in &happenings {
+            world.happen(happening);
+        }
+        world.settle();
+        let end = world.planner.desired_end(world.now);
+        prop_assert_eq!(world.planner.missing_until(end), vec![]);
+        prop_assert!(world.planner.open.is_empty());
+    }
+}

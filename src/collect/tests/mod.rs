@@ -1,0 +1,8 @@
+//! The collector against a vendor that is played in memory, and the real journal.
+
+mod changes;
+mod faults;
+mod play;
+mod scenarios;
+
+pub(super) use play::example_facts;

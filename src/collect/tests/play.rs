@@ -1,0 +1,388 @@
+//! A vendor in memory: a list of records behind an offset-paged API, with a hook that sees every request and may answer
+//! in the vendor's place.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{Clock, TestClock};
+use crate::collect::transport::{Limits, Response, Transport, TransportFault};
+use crate::collect::{Mode, Parts, Source, SourceEnd, SourceOptions, SourceSettings, run};
+use crate::event::{Event, EventId};
+use crate::journal::{Journal, JournalOptions, SqliteJournal};
+use crate::secret::Secret;
+use crate::time::Timestamp;
+use crate::units::{ByteSize, Rate};
+use crate::vendors::{
+    Auth, BadPage, Facts, Identity, Page, PageAsk, Profile, RecordOrder, Records, Request, Sighting, Vendor, fault,
+    record,
+};
+
+/// The moment at which every play begins.
+pub(super) const START: Timestamp = Timestamp::from_secs(1_000_000);
+
+/// Facts of a vendor as most are: ids, newest first, millisecond filter.
+pub(in crate::collect) fn example_facts() -> Facts {
+    Facts {
+        name: "example",
+        order: RecordOrder::NewestFirst,
+        filter_step: Duration::from_millis(1),
+        has_ids: true,
+        overlap: Duration::from_secs(60),
+        settle: Duration::from_secs(5),
+        poll_interval: Duration::from_secs(30),
+        timeout: Duration::from_secs(30),
+        page_size: 10,
+        max_page_size: 1_000,
+        rate_limit: vec![Rate { requests: 1_000, per: Duration::from_secs(1) }],
+        bare_rate_limit_wait: Duration::from_secs(20),
+        retention: None,
+        earliest: START - Duration::from_secs(10_000),
+        slice: Duration::from_secs(3_600),
+        max_window_records: 10_000,
+        sweep: None,
+    }
+}
+
+/// A record at the vendor.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    pub(super) at: Timestamp,
+    pub(super) raw: String,
+    pub(super) visible_from: Timestamp,
+}
+
+/// A record with an id, `secs` seconds from the start, visible at once.
+pub(super) fn held(id: &str, secs: i64) -> Held {
+    versioned(id, secs, 0)
+}
+
+pub(super) fn versioned(id: &str, secs: i64, version: u64) -> Held {
+    let at = moment(secs);
+    let raw = format!(r#"{{"id":"{id}","at":{},"v":{version}}}"#, at.as_millis());
+    Held { at, raw, visible_from: at }
+}
+
+pub(super) fn late(id: &str, secs: i64, visible_secs: i64) -> Held {
+    Held { visible_from: moment(visible_secs), ..held(id, secs) }
+}
+
+pub(super) fn moment(secs: i64) -> Timestamp {
+    Timestamp::from_millis(START.as_millis() + secs * 1_000)
+}
+
+/// What a request asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Call {
+    pub(super) at: Timestamp,
+    pub(super) from: Timestamp,
+    pub(super) to: Timestamp,
+    pub(super) offset: usize,
+    pub(super) limit: usize,
+}
+
+/// The answer of a hook; `None` lets the vendor answer.
+pub(super) type Reply = Option<Result<Response, TransportFault>>;
+type Hook = Box<dyn FnMut(usize, &Call, &mut Vec<Held>) -> Reply + Send>;
+
+pub(super) fn status(status: u16) -> Reply {
+    Some(Ok(Response { status, retry_after: None, body: String::new() }))
+}
+
+pub(super) fn body(text: &str) -> Reply {
+    Some(Ok(Response { status: 200, retry_after: None, body: text.to_owned() }))
+}
+
+/// The vendor's service.
+pub(super) struct Service {
+    clock: TestClock,
+    order: RecordOrder,
+    tells_total: bool,
+    state: Mutex<State>,
+}
+
+struct State {
+    records: Vec<Held>,
+    calls: Vec<Call>,
+    hook: Hook,
+    stop: Option<(usize, CancellationToken)>,
+}
+
+impl Service {
+    fn answer(&self, request: &Request) -> Result<Response, TransportFault> {
+        let number = |name: &str| {
+            let found = request.query.iter().find(|(key, _)| key == name);
+            found.and_then(|(_, value)| value.parse::<i64>().ok()).expect("sent by the vendor's file")
+        };
+        let time = |name| Timestamp::from_nanos(number(name));
+        let count = |name| usize::try_from(number(name)).expect("not negative");
+        let call = Call {
+            at: self.clock.now(),
+            from: time("from"),
+            to: time("to"),
+            offset: count("offset"),
+            limit: count("limit"),
+        };
+        let mut state = self.state.lock().expect("no panic");
+        let State { records, calls, hook, stop } = &mut *state;
+        calls.push(call.clone());
+        if let Some((at, token)) = stop
+            && calls.len() >= *at
+        {
+            token.cancel();
+        }
+        hook(calls.len(), &call, records).unwrap_or_else(|| Ok(self.page(records, &call)))
+    }
+
+    fn page(&self, records: &[Held], call: &Call) -> Response {
+        let asked = |held: &&Held| held.visible_from <= call.at && call.from <= held.at && held.at <= call.to;
+        let mut found: Vec<&Held> = records.iter().filter(asked).collect();
+        found.sort_by_key(|held| held.at);
+        match self.order {
+            RecordOrder::NewestFirst => found.reverse(),
+            RecordOrder::Unknown => found.sort_by_key(|held| std::cmp::Reverse(held.raw.len())),
+            RecordOrder::OldestFirst => {}
+        }
+        let page: Vec<&str> = found.iter().skip(call.offset).take(call.limit).map(|held| held.raw.as_str()).collect();
+        let end = call.offset + page.len();
+        let next = if end < found.len() { format!("\"{end}\"") } else { "null".into() };
+        let total = if self.tells_total { found.len().to_string() } else { "null".into() };
+        let body = format!(r#"{{"records":[{}],"next":{next},"total":{total}}}"#, page.join(","));
+        Response { status: 200, retry_after: None, body }
+    }
+}
+
+impl Transport for Service {
+    fn send<'a>(&'a self, request: &'a Request, _limits: Limits) -> BoxFuture<'a, Result<Response, TransportFault>> {
+        async move { self.answer(request) }.boxed()
+    }
+}
+
+/// The vendor's file.
+#[derive(Debug)]
+struct ExampleVendor(Facts, &'static str);
+
+#[derive(Deserialize)]
+struct ExampleRecord<'a> {
+    id: Option<&'a str>,
+    at: Option<i64>,
+    v: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct ExamplePage<'a> {
+    #[serde(borrow)]
+    records: Vec<&'a RawValue>,
+    next: Option<String>,
+    total: Option<u64>,
+}
+
+impl Records for ExampleVendor {
+    fn identify(&self, raw: &str) -> Identity {
+        let Ok(found) = serde_json::from_str::<ExampleRecord<'_>>(raw) else {
+            return record::identity_of_bytes("example", None, raw);
+        };
+        let key = if self.0.has_ids { found.id.unwrap_or(raw) } else { raw };
+        Identity {
+            id: EventId::of_key("example", None, key),
+            timestamp: found.at.map(Timestamp::from_millis),
+            version: found.v.unwrap_or(0),
+        }
+    }
+
+    fn normalise<'a>(&self, raw: &'a str, sighting: &Sighting<'a>) -> Event<'a> {
+        Event {
+            id: self.identify(raw).id.nth(sighting.occurrence),
+            ..record::unreadable("example", None, raw, sighting, String::new())
+        }
+    }
+}
+
+impl Vendor for ExampleVendor {
+    fn facts(&self) -> &Facts {
+        &self.0
+    }
+
+    fn base_url(&self) -> &str {
+        "https://example.com"
+    }
+
+    fn profile(&self) -> Profile {
+        Profile::default()
+    }
+
+    fn request(&self, page: &PageAsk<'_>) -> Request {
+        let query = [
+            ("from", page.ask.from.as_nanos().to_string()),
+            ("to", page.ask.to.as_nanos().to_string()),
+            ("offset", page.cursor.unwrap_or("0").to_owned()),
+            ("limit", page.page_size.to_string()),
+        ];
+        Request {
+            path: "/logs".into(),
+            query: query.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            headers: vec![("x-filter", self.1.to_owned())],
+            secret_headers: Vec::new(),
+            auth: Auth::Bearer(Secret::from_value("s3cret".into())),
+        }
+    }
+
+    fn read<'a>(&self, body: &'a str, _page: &PageAsk<'_>) -> Result<Page<'a>, BadPage> {
+        let page: ExamplePage<'a> = serde_json::from_str(body).map_err(|error| BadPage(error.to_string()))?;
+        Ok(Page { records: page.records.iter().map(|raw| raw.get()).collect(), next: page.next, total: page.total })
+    }
+
+    fn fault(&self, status: u16, body: &str) -> fault::Fault {
+        let mut fault = fault::by_status("example", status, body);
+        match status {
+            410 => fault.kind = fault::FaultKind::CursorExpired,
+            413 => fault.kind = fault::FaultKind::PageTooLarge,
+            _ => {}
+        }
+        fault
+    }
+}
+
+/// A stage for one source: its clock, its vendor, its journal.
+pub(super) struct Stage {
+    clock: TestClock,
+    facts: Facts,
+    pub(super) options: SourceOptions,
+    /// What the pipeline file filters by.
+    pub(super) filter: &'static str,
+    service: Arc<Service>,
+    folder: tempfile::TempDir,
+    journal: Option<Arc<dyn Journal>>,
+}
+
+impl Stage {
+    pub(super) fn new(facts: Facts, tells_total: bool, records: Vec<Held>) -> Self {
+        let clock = TestClock::starting_at(START);
+        let state = State { records, calls: vec![], hook: Box::new(|_, _, _| None), stop: None };
+        let service = Service { clock, order: facts.order, tells_total, state: Mutex::new(state) };
+        // In memory where there is such a place: what the disk does is the journal's matter, and tested there.
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder");
+        Self {
+            clock,
+            facts,
+            options: SourceOptions::default(),
+            filter: "",
+            service: Arc::new(service),
+            folder,
+            journal: None,
+        }
+    }
+
+    /// Sees every request from now on, numbered from 1 since the beginning.
+    pub(super) fn hook(&self, hook: impl FnMut(usize, &Call, &mut Vec<Held>) -> Reply + Send + 'static) {
+        self.service.state.lock().expect("no panic").hook = Box::new(hook);
+    }
+
+    pub(super) fn calls(&self) -> Vec<Call> {
+        self.service.state.lock().expect("no panic").calls.clone()
+    }
+
+    pub(super) fn truth(&self) -> BTreeMap<String, usize> {
+        counted(self.service.state.lock().expect("no panic").records.iter().map(|held| held.raw.clone()))
+    }
+
+    pub(super) fn journal(&mut self) -> Arc<dyn Journal> {
+        let folder = self.folder.path().to_owned();
+        let open = || {
+            let options = JournalOptions { data_dir: folder, max_size: ByteSize(1 << 30) };
+            Arc::new(SqliteJournal::open(&options).expect("opened")) as Arc<dyn Journal>
+        };
+        self.journal.get_or_insert_with(open).clone()
+    }
+
+    /// Puts another journal in place of the own one, mostly around it.
+    pub(super) fn replace_journal(&mut self, journal: Arc<dyn Journal>) {
+        self.journal = Some(journal);
+    }
+
+    fn settings(&self) -> SourceSettings {
+        self.options.over(&self.facts)
+    }
+
+    /// Runs the source until it ends, or until the `stop`-th request from now has been answered.
+    pub(super) async fn run(&mut self, mode: Mode, stop: Option<usize>) -> SourceEnd {
+        let shutdown = CancellationToken::new();
+        {
+            let mut state = self.service.state.lock().expect("no panic");
+            let made = state.calls.len();
+            state.stop = stop.map(|stop| (made + stop, shutdown.clone()));
+        }
+        self.run_with(mode, shutdown).await
+    }
+
+    /// Runs the source until it ends or is shut down.
+    pub(super) async fn run_with(&mut self, mode: Mode, shutdown: CancellationToken) -> SourceEnd {
+        let source = Source {
+            name: "audit".into(),
+            vendor: Arc::new(ExampleVendor(self.facts.clone(), self.filter)),
+            settings: self.settings(),
+        };
+        let parts = Parts {
+            journal: self.journal(),
+            transport: self.service.clone(),
+            clock: Arc::new(self.clock),
+            rng_seed: 1,
+            mode,
+            shutdown,
+        };
+        run(source, parts).await.expect("the journal works")
+    }
+
+    /// Collects everything up to so many seconds from the start.
+    pub(super) async fn collect_until(&mut self, secs: i64) -> SourceEnd {
+        self.run(Mode::Once { until: moment(secs) }, None).await
+    }
+
+    /// Polls until so many more requests have been answered.
+    pub(super) async fn poll(&mut self, requests: usize) {
+        assert_eq!(self.run(Mode::Continuous, Some(requests)).await, SourceEnd::Shutdown);
+    }
+
+    /// Closes the journal, as the end of a process does.
+    pub(super) fn restart(&mut self) {
+        self.journal = None;
+    }
+
+    /// Every visible event, in order.
+    pub(super) async fn events(&mut self) -> Vec<(String, u32)> {
+        let journal = self.journal();
+        let head = *journal.head().borrow();
+        let sources = journal.sources().await.expect("read").iter().map(|source| source.id).collect();
+        let blocks = journal.read(1, head, sources, usize::MAX >> 1).await.expect("read");
+        let mut events = Vec::new();
+        for block in blocks {
+            let decoded = block.decode().expect("sound");
+            events.extend(decoded.records().map(|record| (record.raw.to_owned(), record.occurrence)));
+        }
+        events
+    }
+
+    /// How often each raw record was collected.
+    pub(super) async fn collected(&mut self) -> BTreeMap<String, usize> {
+        counted(self.events().await.into_iter().map(|(raw, _)| raw))
+    }
+
+    pub(super) async fn trouble(&mut self) -> Option<String> {
+        let summary = self.journal().summary().await.expect("read");
+        summary.sources[0].trouble.as_ref().map(|trouble| trouble.message.clone())
+    }
+}
+
+fn counted(raws: impl Iterator<Item = String>) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for raw in raws {
+        *counts.entry(raw).or_default() += 1;
+    }
+    counts
+}
