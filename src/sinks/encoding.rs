@@ -1,0 +1,66 @@
+//! One event as one line.
+
+use serde::Deserialize;
+
+use super::EventForm;
+use crate::event::Event;
+use crate::event::json;
+use crate::event::native::{self, RawForm};
+
+/// `encoding:` in the pipeline file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EncodingOptions {
+    /// What becomes of the vendor's record: `keep` (JSON, byte for byte; the default), `string` (a JSON string with the
+    /// exact bytes) or `drop`.
+    pub raw: RawForm,
+}
+
+/// Appends the event in its form and a line's end.
+pub fn push_line(event: &Event<'_>, form: EventForm, options: EncodingOptions, out: &mut Vec<u8>) {
+    match form {
+        EventForm::Normalised => native::encode(event, options.raw, out),
+        EventForm::Raw => push_record(event, out),
+    }
+    out.push(b'\n');
+}
+
+/// The vendor's record alone, byte for byte unless it has line breaks. What is no JSON becomes a JSON string, so that every
+/// line of the output can be read.
+fn push_record(event: &Event<'_>, out: &mut Vec<u8>) {
+    let doubtful = event.normalize_error.is_some();
+    if doubtful && serde_json::from_str::<serde::de::IgnoredAny>(event.raw).is_err() {
+        return json::push_string(out, event.raw);
+    }
+    json::push_in_one_line(out, event.raw);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sinks::testing::event;
+
+    fn line(event: &Event<'_>, form: EventForm, raw: RawForm) -> String {
+        let mut out = Vec::new();
+        push_line(event, form, EncodingOptions { raw }, &mut out);
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn a_raw_event_is_the_vendors_record_in_one_line() {
+        let raw = |record| line(&event(record, "2026-01-02T03:04:05Z"), EventForm::Raw, RawForm::Drop);
+        assert_eq!(raw("{\"a\": 1.10}"), "{\"a\": 1.10}\n");
+        assert_eq!(raw("{\n \"a\": \"b c\"\n}"), "{\"a\":\"b c\"}\n");
+        let mut broken = event("{\n\"a", "2026-01-02T03:04:05Z");
+        broken.normalize_error = Some("cut off".to_owned());
+        assert_eq!(line(&broken, EventForm::Raw, RawForm::Keep), "\"{\\n\\\"a\"\n");
+    }
+
+    #[test]
+    fn the_raw_option_is_heard() {
+        let event = event("{\"a\":1}", "2026-01-02T03:04:05Z");
+        assert!(line(&event, EventForm::Normalised, RawForm::Keep).contains("\"raw\":{\"a\":1}"));
+        assert!(line(&event, EventForm::Normalised, RawForm::String).contains("\"raw\":\"{"));
+        assert!(!line(&event, EventForm::Normalised, RawForm::Drop).contains("\"raw\""));
+    }
+}

@@ -1,0 +1,207 @@
+//! The settings of a `file` sink, and what can be wrong with them.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::rotation::Rotation;
+use crate::sinks::compression::Compression;
+use crate::sinks::encoding::EncodingOptions;
+use crate::sinks::template::Template;
+use crate::units::{ByteSize, Span};
+use crate::vendors::table::ConfigProblem;
+
+/// The longest file name that common file systems take, in bytes.
+const MAX_NAME_BYTES: usize = 255;
+
+/// What a rotation's number can add to a name: a dot and six digits.
+const NUMBER_BYTES: usize = 7;
+
+/// The settings of a `file` sink.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileConfig {
+    /// Where events go, for example `audit/{{ vendor }}/%Y-%m-%d.ndjson`: fields of the event in double braces, parts of
+    /// its own time (UTC) as strftime letters. A relative path begins in the folder that auditflow is started in.
+    pub path: String,
+    /// `none` (default), `gzip` or `zstd`. The matching end of the name, `.gz` or `.zst`, is yours to write in `path`.
+    #[serde(default)]
+    pub compression: Compression,
+    /// How an event is written.
+    #[serde(default)]
+    pub encoding: EncodingOptions,
+    /// When a file is left and the next one begun. Without it files grow for ever.
+    #[serde(default)]
+    pub rotate: RotateOptions,
+}
+
+/// `rotate:` of a `file` sink.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RotateOptions {
+    /// A file does not grow beyond this, unless one batch alone is larger.
+    pub max_bytes: Option<ByteSize>,
+    /// A file that was made longer ago than this gets no further batch: seconds, or a length of time such as `1h`.
+    pub max_age_secs: Option<Span>,
+}
+
+impl FileConfig {
+    /// Everything that reads well but cannot be right.
+    #[must_use]
+    pub fn check(&self) -> Vec<ConfigProblem> {
+        let mut problems = Vec::new();
+        match Template::parse(&self.path) {
+            Ok(template) => problems.extend(self.path_problem(&template)),
+            Err(error) => problems.push(problem(
+                "path",
+                format!("`{}`, column {}: {}", self.path, error.column, error.message),
+                error.hint,
+            )),
+        }
+        if self.rotate.max_bytes.is_some_and(|size| size.0 == 0) {
+            problems.push(problem(
+                "rotate.max_bytes",
+                "a file of 0 bytes holds no event",
+                "write a size such as 256MiB",
+            ));
+        }
+        if self.rotate.max_age_secs.is_some_and(|age| age.0.is_zero()) {
+            problems.push(problem("rotate.max_age_secs", "a file of no age gets no event", "write a time such as 1h"));
+        }
+        problems
+    }
+
+    fn path_problem(&self, template: &Template) -> Option<ConfigProblem> {
+        if self.path.trim().is_empty() {
+            return Some(problem("path", "the path is empty", "write one such as audit/{{ vendor }}/%Y-%m-%d.ndjson"));
+        }
+        if template.fixed_end().ends_with('/') || matches!(self.path.rsplit('/').next(), Some("." | "..")) {
+            let hint = "add a file name such as %Y-%m-%d.ndjson";
+            return Some(problem("path", format!("`{}` names a folder", self.path), hint));
+        }
+        if self.path.contains('\0') {
+            return Some(problem("path", "a path cannot hold a NUL character", "take it out"));
+        }
+        if template.longest_part() + NUMBER_BYTES > MAX_NAME_BYTES {
+            let message = format!("a part of `{}` can become longer than a file name may be", self.path);
+            return Some(problem("path", message, "put fewer fields between two slashes"));
+        }
+        None
+    }
+
+    /// What works but is probably not meant.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<ConfigProblem> {
+        let expected = self.compression.extension();
+        let ends = [Compression::Gzip.extension(), Compression::Zstd.extension()];
+        if !expected.is_empty() && !self.path.ends_with(expected) {
+            let message = format!("the files hold {} but their names do not say so", self.compression.as_str());
+            return vec![problem("path", message, format!("let the path end with `{expected}`"))];
+        }
+        let misleading = ends.iter().find(|end| self.path.ends_with(**end) && **end != expected);
+        let Some(end) = misleading else { return Vec::new() };
+        let message =
+            format!("the names end with `{end}` but the files hold compression {}", self.compression.as_str());
+        vec![problem("path", message, "set `compression` to match, or change the end of the path")]
+    }
+
+    /// Two sinks with the same key would write the same files, each undoing the other's work.
+    #[must_use]
+    pub fn conflict_key(&self) -> String {
+        let canonical = Template::parse(&self.path).map_or_else(|_| self.path.clone(), |template| template.canonical());
+        let absolute = std::path::absolute(&canonical).unwrap_or_else(|_| PathBuf::from(&canonical));
+        format!("file {}", absolute.display())
+    }
+
+    /// A text that changes whenever other bytes would be written, or elsewhere.
+    pub(super) fn fingerprint(&self) -> String {
+        format!(
+            "{} compression={} raw={:?} max_bytes={:?} max_age={:?}",
+            self.conflict_key(),
+            self.compression.as_str(),
+            self.encoding.raw,
+            self.rotation().max_bytes,
+            self.rotation().max_age,
+        )
+    }
+
+    pub(super) fn rotation(&self) -> Rotation {
+        Rotation {
+            max_bytes: self.rotate.max_bytes.map(|size| size.0),
+            max_age: self.rotate.max_age_secs.map(|age| age.0),
+        }
+    }
+}
+
+fn problem(key: &str, message: impl Into<String>, hint: impl Into<String>) -> ConfigProblem {
+    ConfigProblem { key: key.to_owned(), message: message.into(), hint: hint.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> FileConfig {
+        serde_json::from_str(text).expect("a config")
+    }
+
+    #[test]
+    fn a_bad_template_names_its_key_and_the_way_out() {
+        let problems = config(r#"{"path": "{{ vendr }}.ndjson"}"#).check();
+        assert_eq!(problems.len(), 1);
+        assert_eq!(problems[0].key, "path");
+        assert!(problems[0].message.contains("column 4"), "{problems:?}");
+        assert!(problems[0].hint.contains("did you mean `vendor`?"), "{problems:?}");
+    }
+
+    #[test]
+    fn paths_that_cannot_be_files_are_refused() {
+        for path in ["", "  ", "audit/", "audit/..", "a/{{ actor.id }}{{ actor.name }}{{ target.id }}{{ target.name }}"]
+        {
+            let problems = FileConfig { path: path.to_owned(), ..config(r#"{"path": ""}"#) }.check();
+            assert_eq!(problems.len(), 1, "{path}: {problems:?}");
+        }
+        assert_eq!(config(r#"{"path": "audit/{{ vendor }}/%Y-%m-%d.ndjson"}"#).check(), []);
+    }
+
+    #[test]
+    fn every_mistake_is_found_in_one_run() {
+        let text = r#"{"path": "%Q", "rotate": {"max_bytes": 0, "max_age_secs": 0}}"#;
+        let keys: Vec<_> = config(text).check().into_iter().map(|problem| problem.key).collect();
+        assert_eq!(keys, ["path", "rotate.max_bytes", "rotate.max_age_secs"]);
+    }
+
+    #[test]
+    fn a_name_that_belies_its_compression_is_warned_of() {
+        assert_eq!(config(r#"{"path": "a.ndjson", "compression": "gzip"}"#).warnings().len(), 1);
+        assert_eq!(config(r#"{"path": "a.ndjson.zst", "compression": "gzip"}"#).warnings().len(), 1);
+        assert_eq!(config(r#"{"path": "a.ndjson.gz"}"#).warnings().len(), 1);
+        assert_eq!(config(r#"{"path": "a.ndjson.gz", "compression": "gzip"}"#).warnings(), []);
+        assert_eq!(config(r#"{"path": "a.ndjson"}"#).warnings(), []);
+    }
+
+    #[test]
+    fn the_same_files_written_differently_conflict() {
+        let here = std::env::current_dir().expect("a folder");
+        let key = |path: &str| config(&format!(r#"{{"path": "{path}"}}"#)).conflict_key();
+        assert_eq!(
+            key("a/{{vendor}}/%F.ndjson"),
+            key(&format!("{}/./a/{{{{ vendor }}}}/%Y-%m-%d.ndjson", here.display()))
+        );
+        assert_ne!(key("a/{{vendor}}.ndjson"), key("b/{{vendor}}.ndjson"));
+    }
+
+    #[test]
+    fn the_fingerprint_tells_configs_apart() {
+        let texts = [
+            r#"{"path": "a"}"#,
+            r#"{"path": "b"}"#,
+            r#"{"path": "a", "compression": "gzip"}"#,
+            r#"{"path": "a", "encoding": {"raw": "drop"}}"#,
+            r#"{"path": "a", "rotate": {"max_bytes": 5}}"#,
+            r#"{"path": "a", "rotate": {"max_age_secs": 5}}"#,
+        ];
+        let prints: std::collections::BTreeSet<_> = texts.iter().map(|text| config(text).fingerprint()).collect();
+        assert_eq!(prints.len(), texts.len());
+    }
+}

@@ -1,0 +1,182 @@
+//! The file sink: NDJSON files, each batch appended exactly once.
+//!
+//! ```text
+//! event -> path (template) -> buffer of that path -> flush: piece (compressed) -> file chosen (rotation)
+//!                                                           recorded in the plan: absolute path, length before
+//!                                                           appended
+//!                                              commit: fsync files, fsync folders with new names
+//! undo: each recorded file cut back to its length before, or removed
+//! ```
+//!
+//! Between batches nothing is open and nothing is remembered: the folder is the truth, so files may be moved away or
+//! removed at any time but the middle of a batch. What users should know is in `docs/files.md`.
+
+mod config;
+mod disk;
+mod partitions;
+mod rotation;
+#[cfg(test)]
+mod tests;
+mod undo;
+mod writer;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+pub use config::{FileConfig, RotateOptions};
+pub use undo::undo_local_files;
+
+use self::disk::{Disk, LocalDisk, fault};
+use self::partitions::Partitions;
+use self::rotation::{Pins, Rotation};
+use self::writer::{Batch, Circumstances, Piece};
+use super::blocking::blocking;
+use super::compression::Compression;
+use super::encoding::{EncodingOptions, push_line};
+use super::template::{PathCache, Template};
+use super::{BatchRange, EventForm, PlanLog, Sink, SinkError, Written};
+use crate::clock::SharedClock;
+use crate::event::Event;
+use crate::journal::PlannedOutput;
+use crate::vendors::table::ConfigProblem;
+
+/// Writes events to files.
+#[derive(Debug)]
+pub struct FileSink {
+    template: Template,
+    /// Relative paths begin here.
+    root: PathBuf,
+    compression: Compression,
+    encoding: EncodingOptions,
+    rotation: Rotation,
+    fingerprint: String,
+    clock: SharedClock,
+    disk: Arc<dyn Disk>,
+    cache: PathCache,
+    partitions: Partitions,
+    batch: Batch,
+    /// Files of the batch that was undone last.
+    pins: Pins,
+}
+
+impl FileConfig {
+    /// Builds the sink. The clock tells how old a file is, for `rotate.max_age_secs`.
+    ///
+    /// # Errors
+    /// Every setting that cannot be right.
+    pub fn build(&self, clock: SharedClock) -> Result<FileSink, Vec<ConfigProblem>> {
+        self.build_on(clock, Arc::new(LocalDisk))
+    }
+
+    fn build_on(&self, clock: SharedClock, disk: Arc<dyn Disk>) -> Result<FileSink, Vec<ConfigProblem>> {
+        let problems = self.check();
+        let (Ok(template), []) = (Template::parse(&self.path), problems.as_slice()) else { return Err(problems) };
+        Ok(FileSink {
+            template,
+            root: current_folder()?,
+            compression: self.compression,
+            encoding: self.encoding,
+            rotation: self.rotation(),
+            fingerprint: self.fingerprint(),
+            clock,
+            disk,
+            cache: PathCache::default(),
+            partitions: Partitions::default(),
+            batch: Batch::default(),
+            pins: Pins::default(),
+        })
+    }
+}
+
+/// Paths are recorded as absolute text, so that a restart in another folder undoes the right files.
+fn current_folder() -> Result<PathBuf, Vec<ConfigProblem>> {
+    let problem = |message: String| {
+        let hint = "start auditflow in a folder that exists and whose name is valid UTF-8".to_owned();
+        vec![ConfigProblem { key: "path".to_owned(), message, hint }]
+    };
+    let folder = std::env::current_dir().map_err(|error| problem(format!("there is no current folder: {error}")))?;
+    if folder.to_str().is_none() {
+        return Err(problem(format!("the current folder {} cannot be written as text", folder.display())));
+    }
+    Ok(folder)
+}
+
+impl FileSink {
+    fn take_pieces(&mut self) -> Result<Vec<Piece>, SinkError> {
+        let mut pieces = Vec::new();
+        for partition in self.partitions.take() {
+            let base = self.root.join(&partition.path);
+            let piece = self.compression.piece(partition.lines);
+            let bytes = piece.map_err(|error| fault("compress lines for", &base, &error))?;
+            pieces.push(Piece { base, bytes });
+        }
+        Ok(pieces)
+    }
+
+    fn choose_files(&mut self, pieces: &[Piece]) -> Result<Vec<PlannedOutput>, SinkError> {
+        let around = Circumstances {
+            disk: self.disk.as_ref(),
+            rotation: self.rotation,
+            pins: &self.pins,
+            now: self.clock.now(),
+        };
+        self.batch.choose(&around, pieces)
+    }
+
+    async fn write_out(&mut self, plan: &mut dyn PlanLog) -> Result<(), SinkError> {
+        let pieces = blocking(|| self.take_pieces())?;
+        let outputs = blocking(|| self.choose_files(&pieces))?;
+        if !outputs.is_empty() {
+            plan.record(outputs).await?;
+        }
+        blocking(|| self.batch.write(self.disk.as_ref(), &pieces))
+    }
+}
+
+impl Sink for FileSink {
+    fn fingerprint(&self) -> String {
+        self.fingerprint.clone()
+    }
+
+    fn begin(&mut self, _range: BatchRange) {
+        self.partitions = Partitions::default();
+        self.batch = Batch::default();
+    }
+
+    fn absorb(&mut self, event: &Event<'_>, form: EventForm) -> Result<(), SinkError> {
+        let (path, changed) = self.cache.render(&self.template, event);
+        self.partitions.append(path, !changed, |lines| push_line(event, form, self.encoding, lines));
+        self.batch.written.events += 1;
+        Ok(())
+    }
+
+    fn buffered_bytes(&self) -> usize {
+        self.partitions.bytes()
+    }
+
+    fn flush<'a>(&'a mut self, plan: &'a mut dyn PlanLog) -> BoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(self.write_out(plan))
+    }
+
+    fn commit<'a>(&'a mut self, plan: &'a mut dyn PlanLog) -> BoxFuture<'a, Result<Written, SinkError>> {
+        Box::pin(async move {
+            self.write_out(plan).await?;
+            let written = blocking(|| self.batch.make_durable(self.disk.as_ref()))?;
+            self.batch = Batch::default();
+            self.pins = Pins::default();
+            Ok(written)
+        })
+    }
+
+    fn undo<'a>(&'a mut self, outputs: &'a [PlannedOutput]) -> BoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(async move {
+            self.partitions = Partitions::default();
+            self.batch = Batch::default();
+            blocking(|| undo::undo(self.disk.as_ref(), outputs))?;
+            self.pins = Pins::of(outputs);
+            Ok(())
+        })
+    }
+}

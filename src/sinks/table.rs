@@ -1,0 +1,124 @@
+//! The table of sinks: the one place that knows them all by name. A new sink is one file or folder and its lines here.
+
+use std::time::Duration;
+
+use serde::{Deserialize as _, Deserializer};
+
+use super::console::ConsoleConfig;
+use super::file::FileConfig;
+use super::{BatchOptions, Sink};
+use crate::clock::SharedClock;
+use crate::vendors::table::ConfigProblem;
+
+/// The settings of a sink, by type.
+#[derive(Clone, Debug)]
+pub enum SinkConfig {
+    /// `type: console`
+    Console(ConsoleConfig),
+    /// `type: file`
+    File(FileConfig),
+}
+
+/// Every sink type's name, in alphabetical order.
+pub const NAMES: &[&str] = &["console", "file"];
+
+impl SinkConfig {
+    /// Reads the settings of the sink type called `name`; `None` if there is no such type.
+    ///
+    /// # Errors
+    /// What the deserializer finds wrong: unknown keys, wrong types, missing settings.
+    pub fn read<'de, D: Deserializer<'de>>(name: &str, settings: D) -> Option<Result<Self, D::Error>> {
+        match name {
+            "console" => Some(ConsoleConfig::deserialize(settings).map(Self::Console)),
+            "file" => Some(FileConfig::deserialize(settings).map(Self::File)),
+            _ => None,
+        }
+    }
+
+    /// Everything that reads well but cannot be right. Looks at neither network nor disk.
+    #[must_use]
+    pub fn check(&self) -> Vec<ConfigProblem> {
+        match self {
+            Self::Console(_) => Vec::new(),
+            Self::File(config) => config.check(),
+        }
+    }
+
+    /// What works but is probably not meant.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<ConfigProblem> {
+        match self {
+            Self::Console(_) => Vec::new(),
+            Self::File(config) => config.warnings(),
+        }
+    }
+
+    /// Two sinks of one pipeline must not have the same key: they would write the same place. `None`: any number may.
+    #[must_use]
+    pub fn conflict_key(&self) -> Option<String> {
+        match self {
+            Self::Console(_) => None,
+            Self::File(config) => Some(config.conflict_key()),
+        }
+    }
+
+    /// When a batch closes unless the pipeline file says otherwise.
+    #[must_use]
+    pub fn default_batch(&self) -> BatchOptions {
+        match self {
+            Self::Console(_) => {
+                BatchOptions { max_events: 1_000, max_bytes: 1 << 20, timeout: Duration::from_millis(200) }
+            }
+            Self::File(_) => BatchOptions { max_events: 10_000, max_bytes: 16 << 20, timeout: Duration::from_secs(1) },
+        }
+    }
+
+    /// Builds the sink. Touches nothing outside.
+    ///
+    /// # Errors
+    /// Every setting that cannot be right.
+    pub fn build(&self, clock: SharedClock) -> Result<Box<dyn Sink>, Vec<ConfigProblem>> {
+        match self {
+            Self::Console(config) => Ok(Box::new(config.build())),
+            Self::File(config) => Ok(Box::new(config.build(clock)?)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clock::SystemClock;
+
+    fn settings(name: &str) -> serde_json::Value {
+        match name {
+            "file" => serde_json::json!({"path": "audit/{{ vendor }}.ndjson"}),
+            _ => serde_json::json!({}),
+        }
+    }
+
+    #[test]
+    fn every_name_reads_checks_and_builds() {
+        let mut prints = std::collections::BTreeSet::new();
+        for name in NAMES {
+            let config = SinkConfig::read(name, settings(name)).expect(name).expect(name);
+            assert_eq!(config.check(), []);
+            assert!(config.default_batch().max_events > 0);
+            prints.insert(config.build(Arc::new(SystemClock)).expect(name).fingerprint());
+        }
+        assert_eq!(prints.len(), NAMES.len());
+        assert!(SinkConfig::read("files", settings("file")).is_none());
+    }
+
+    #[test]
+    fn unknown_settings_are_refused() {
+        for name in NAMES {
+            let mut settings = settings(name);
+            settings["compresion"] = "gzip".into();
+            let error = SinkConfig::read(name, settings).expect(name).expect_err(name);
+            assert!(error.to_string().contains("compresion"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! Path templates: `audit/{{ vendor }}/%Y-%m-%d.ndjson` becomes one path an event.
+//!
+//! ```text
+//! text --parse--> parts: fixed text | field of the event | part of the event's own time (UTC)
+//! event + parts --render--> path; the same partition again costs a few comparisons (PathCache)
+//! ```
+//!
+//! The fixed text is the user's and goes in as it is. Values come from vendors, so they are made safe as parts of a path
+//! ([`safe`]): no value can leave its folder, hide a file or make a name too long for the file system.
+
+mod parse;
+mod safe;
+
+use std::fmt::Write as _;
+
+use crate::event::Event;
+use crate::time::Timestamp;
+
+pub use safe::{MAX_VALUE_BYTES, push_safe};
+
+/// A field of the event that a template may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// The vendor's name.
+    Vendor,
+    /// The source's name.
+    Source,
+    /// The vendor's organisation, cloud or account id.
+    Tenant,
+    /// What was done, in the closed list.
+    Action,
+    /// Which area, in the closed list.
+    Category,
+    /// How it ended, in the closed list.
+    Outcome,
+    /// The vendor's own word.
+    EventType,
+    /// What kind of actor.
+    ActorType,
+    /// The actor's id.
+    ActorId,
+    /// The actor's name.
+    ActorName,
+    /// The actor's e-mail address.
+    ActorEmail,
+    /// What kind of target.
+    TargetType,
+    /// The target's id.
+    TargetId,
+    /// The target's name.
+    TargetName,
+}
+
+impl Field {
+    /// Every field and its name in a template.
+    pub const ALL: &'static [(&'static str, Self)] = &[
+        ("vendor", Self::Vendor),
+        ("source", Self::Source),
+        ("tenant", Self::Tenant),
+        ("action", Self::Action),
+        ("category", Self::Category),
+        ("outcome", Self::Outcome),
+        ("event_type", Self::EventType),
+        ("actor.type", Self::ActorType),
+        ("actor.id", Self::ActorId),
+        ("actor.name", Self::ActorName),
+        ("actor.email", Self::ActorEmail),
+        ("target.type", Self::TargetType),
+        ("target.id", Self::TargetId),
+        ("target.name", Self::TargetName),
+    ];
+
+    fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, field)| *field == self).map_or("", |(name, _)| name)
+    }
+
+    /// The event's value; empty if it has none.
+    fn value<'e>(self, event: &'e Event<'_>) -> &'e str {
+        let target = event.target.as_ref();
+        match self {
+            Self::Vendor => event.vendor,
+            Self::Source => event.source,
+            Self::Tenant => event.tenant.as_deref().unwrap_or_default(),
+            Self::Action => event.action.as_str(),
+            Self::Category => event.category.as_str(),
+            Self::Outcome => event.outcome.as_str(),
+            Self::EventType => &event.event_type,
+            Self::ActorType => event.actor.kind.as_str(),
+            Self::ActorId => event.actor.id.as_deref().unwrap_or_default(),
+            Self::ActorName => event.actor.name.as_deref().unwrap_or_default(),
+            Self::ActorEmail => event.actor.email.as_deref().unwrap_or_default(),
+            Self::TargetType => target.and_then(|target| target.kind.as_deref()).unwrap_or_default(),
+            Self::TargetId => target.and_then(|target| target.id.as_deref()).unwrap_or_default(),
+            Self::TargetName => target.and_then(|target| target.name.as_deref()).unwrap_or_default(),
+        }
+    }
+}
+
+/// A part of the event's own time, by its strftime letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct TimePart {
+    /// As it is given to the formatter, for example `%Y`.
+    specifier: &'static str,
+    /// The text stays the same for this many seconds, counted from 1970.
+    holds_secs: i64,
+}
+
+const DAY: i64 = 86_400;
+
+/// The strftime letters that a template may use. Letters whose text holds a `/` or depends on a locale or time zone are
+/// not among them.
+const TIME_PARTS: &[(char, TimePart)] = &[
+    ('Y', TimePart { specifier: "%Y", holds_secs: DAY }),
+    ('y', TimePart { specifier: "%y", holds_secs: DAY }),
+    ('m', TimePart { specifier: "%m", holds_secs: DAY }),
+    ('d', TimePart { specifier: "%d", holds_secs: DAY }),
+    ('F', TimePart { specifier: "%F", holds_secs: DAY }),
+    ('j', TimePart { specifier: "%j", holds_secs: DAY }),
+    ('G', TimePart { specifier: "%G", holds_secs: DAY }),
+    ('V', TimePart { specifier: "%V", holds_secs: DAY }),
+    ('u', TimePart { specifier: "%u", holds_secs: DAY }),
+    ('a', TimePart { specifier: "%a", holds_secs: DAY }),
+    ('A', TimePart { specifier: "%A", holds_secs: DAY }),
+    ('b', TimePart { specifier: "%b", holds_secs: DAY }),
+    ('B', TimePart { specifier: "%B", holds_secs: DAY }),
+    ('H', TimePart { specifier: "%H", holds_secs: 3_600 }),
+    ('M', TimePart { specifier: "%M", holds_secs: 60 }),
+    ('S', TimePart { specifier: "%S", holds_secs: 1 }),
+];
+
+/// The longest text of a time part: `Wednesday`, `September`, or a date.
+const MAX_TIME_BYTES: usize = 10;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Fixed(String),
+    Field(Field),
+    Time(TimePart),
+}
+
+/// A checked template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    parts: Vec<Part>,
+    /// The rendered text stays the same for this many seconds; 0 if it holds no time.
+    holds_secs: i64,
+}
+
+/// What is wrong with a template.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("column {column}: {message}")]
+pub struct TemplateError {
+    /// Where, counted in characters from 1.
+    pub column: usize,
+    /// What is wrong.
+    pub message: String,
+    /// What to write instead.
+    pub hint: String,
+}
+
+impl Template {
+    /// Reads the written form.
+    ///
+    /// # Errors
+    /// The first mistake: an unknown field or time letter, a brace that is not closed.
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        let parts = parse::parts(text)?;
+        let times =
+            parts.iter().filter_map(|part| if let Part::Time(time) = part { Some(time.holds_secs) } else { None });
+        let holds_secs = times.min().unwrap_or(0);
+        Ok(Self { parts, holds_secs })
+    }
+
+    /// The path of an event.
+    #[must_use]
+    pub fn render(&self, event: &Event<'_>) -> String {
+        let mut path = String::with_capacity(64);
+        for part in &self.parts {
+            match part {
+                Part::Fixed(text) => path.push_str(text),
+                Part::Field(field) => push_safe(field.value(event), &mut path),
+                Part::Time(time) => push_time(*time, event.timestamp.at, &mut path),
+            }
+        }
+        path
+    }
+
+    /// The template in one written form, so that `{{vendor}}` and `{{ vendor }}`, `%F` and `%Y-%m-%d` compare equal.
+    #[must_use]
+    pub fn canonical(&self) -> String {
+        let mut text = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Fixed(fixed) => text.push_str(&fixed.replace('%', "%%")),
+                Part::Field(field) => drop(write!(text, "{{{{ {} }}}}", field.name())),
+                Part::Time(TimePart { specifier: "%F", .. }) => text.push_str("%Y-%m-%d"),
+                Part::Time(time) => text.push_str(time.specifier),
+            }
+        }
+        text
+    }
+
+    /// The fixed text at the very end, for example `.ndjson.gz`; empty if the template ends with a value.
+    #[must_use]
+    pub fn fixed_end(&self) -> &str {
+        match self.parts.last() {
+            Some(Part::Fixed(text)) => text,
+            _ => "",
+        }
+    }
+
+    /// The most bytes that one part of the path (between two slashes) can come to.
+    #[must_use]
+    pub fn longest_part(&self) -> usize {
+        let (mut longest, mut current) = (0, 0);
+        for part in &self.parts {
+            match part {
+                Part::Field(_) => current += MAX_VALUE_BYTES,
+                Part::Time(_) => current += MAX_TIME_BYTES,
+                Part::Fixed(text) => {
+                    for (index, piece) in text.split('/').enumerate() {
+                        if index > 0 {
+                            longest = longest.max(current);
+                            current = 0;
+                        }
+                        current += piece.len();
+                    }
+                }
+            }
+        }
+        longest.max(current)
+    }
+
+    fn time_slot(&self, at: Timestamp) -> i64 {
+        if self.holds_secs == 0 { 0 } else { at.as_millis().div_euclid(1_000 * self.holds_secs) }
+    }
+}
+
+fn push_time(part: TimePart, at: Timestamp, path: &mut String) {
+    // Every specifier is one of `TIME_PARTS`, which a test renders, and every moment has a date: this cannot fail.
+    if let Ok(text) = jiff::fmt::strtime::format(part.specifier, at.calendar()) {
+        path.push_str(&text);
+    }
+}
+
+/// Remembers the last path, so that a run of events of one partition neither formats nor allocates.
+#[derive(Debug, Default)]
+pub struct PathCache {
+    values: Vec<String>,
+    slot: i64,
+    path: Option<String>,
+}
+
+impl PathCache {
+    /// The path of an event, and whether it is another one than at the call before.
+    pub fn render(&mut self, template: &Template, event: &Event<'_>) -> (&str, bool) {
+        let changed = !self.holds(template, event);
+        if changed {
+            self.remember(template, event);
+        }
+        (self.path.as_deref().unwrap_or_default(), changed)
+    }
+
+    fn holds(&self, template: &Template, event: &Event<'_>) -> bool {
+        let values = fields(template).map(|field| field.value(event));
+        self.path.is_some() && self.slot == template.time_slot(event.timestamp.at) && values.eq(self.values.iter())
+    }
+
+    fn remember(&mut self, template: &Template, event: &Event<'_>) {
+        self.slot = template.time_slot(event.timestamp.at);
+        self.values.clear();
+        self.values.extend(fields(template).map(|field| field.value(event).to_owned()));
+        self.path = Some(template.render(event));
+    }
+}
+
+fn fields(template: &Template) -> impl Iterator<Item = Field> + '_ {
+    template.parts.iter().filter_map(|part| if let Part::Field(field) = part { Some(*field) } else { None })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::sinks::testing::event;
+
+    fn render(template: &str, at: &str, tenant: &str) -> String {
+        let template = Template::parse(template).expect(template);
+        let mut event = event("{}", at);
+        event.tenant = Some(tenant.into());
+        template.render(&event)
+    }
+
+    #[test]
+    fn fields_and_the_events_own_time_in_utc() {
+        let path = render("audit/{{ vendor }}/{{tenant}}/%Y-%m-%d/%H.ndjson", "2026-11-21T23:30:00-02:00", "acme");
+        assert_eq!(path, "audit/clumio/acme/2026-11-22/01.ndjson");
+    }
+
+    #[test]
+    fn every_field_and_time_letter_renders() {
+        for (name, _) in Field::ALL {
+            assert!(!render(&format!("{{{{ {name} }}}}"), "2026-01-02T03:04:05Z", "t").is_empty(), "{name}");
+        }
+        for (letter, part) in TIME_PARTS {
+            let text = render(&format!("%{letter}"), "2026-09-30T03:04:05Z", "t");
+            assert!((1..=MAX_TIME_BYTES).contains(&text.len()), "{} gives {text}", part.specifier);
+        }
+    }
+
+    #[test]
+    fn fixed_text_is_the_users() {
+        assert_eq!(render("../a {b} 100%% }}", "2026-01-02T03:04:05Z", ""), "../a {b} 100% }}");
+    }
+
+    #[test]
+    fn canonical_forms_meet() {
+        let canonical = |text: &str| Template::parse(text).expect(text).canonical();
+        assert_eq!(canonical("{{vendor}}/%F"), canonical("{{  .vendor }}/%Y-%m-%d"));
+        assert_ne!(canonical("{{vendor}}"), canonical("{{source}}"));
+        assert_eq!(canonical("5%%"), "5%%");
+    }
+
+    #[test]
+    fn the_longest_part_is_counted_between_slashes() {
+        let longest = |text: &str| Template::parse(text).expect(text).longest_part();
+        assert_eq!(longest("abc/{{ vendor }}x/ab"), MAX_VALUE_BYTES + 1);
+        assert_eq!(longest("abcd/a/b"), 4);
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_never_panics_and_errors_point_into_the_text(text in "[{}% a-zA-Z./é]{0,24}") {
+            if let Err(error) = Template::parse(&text) {
+                prop_assert!(error.column >= 1 && error.column <= text.chars().count() + 1);
+                prop_assert!(!error.hint.is_empty());
+            }
+        }
+
+        #[test]
+        fn the_cache_always_gives_what_rendering_gives(
+            events in proptest::collection::vec((0i64..200_000, "[ab/.]{0,2}", "[xy]?"), 1..30),
+        ) {
+            let template = Template::parse("{{ tenant }}/{{ event_type }}-%d-%H").expect("a template");
+            let mut cache = PathCache::default();
+            let mut before = None;
+            for (secs, tenant, event_type) in events {
+                let mut event = event("{}", "2026-01-02T03:04:05Z");
+                event.timestamp = Timestamp::from_secs(secs).with_digits(0);
+                event.tenant = Some(tenant.into());
+                event.event_type = event_type.into();
+                let expected = template.render(&event);
+                let (path, changed) = cache.render(&template, &event);
+                prop_assert_eq!(path, &expected);
+                prop_assert!(changed || before.as_ref() == Some(&expected));
+                before = Some(expected);
+            }
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! What the sinks' tests share.
+
+use std::sync::{Arc, Mutex};
+
+use futures_util::future::BoxFuture;
+
+use super::PlanLog;
+use crate::event::Event;
+use crate::journal::{JournalError, PlannedOutput};
+use crate::time::EventTime;
+use crate::vendors::{Sighting, record};
+
+/// A clumio event of the source `acme` with the given record and time.
+pub(crate) fn event<'a>(raw: &'a str, at: &str) -> Event<'a> {
+    let timestamp = EventTime::parse_rfc3339(at).expect("a time");
+    let sighting = Sighting { source: "acme", observed_at: timestamp.at, occurrence: 0 };
+    let mut event = record::unreadable("clumio", None, raw, &sighting, String::new());
+    event.normalize_error = None;
+    event.timestamp = timestamp;
+    event
+}
+
+/// Remembers what was recorded, as the journal would.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MemoryPlan {
+    outputs: Arc<Mutex<Vec<Vec<PlannedOutput>>>>,
+    refuses: bool,
+}
+
+impl MemoryPlan {
+    /// A plan that cannot be written.
+    pub(crate) fn refusing() -> Self {
+        Self { refuses: true, ..Self::default() }
+    }
+
+    /// All that was recorded, in order.
+    pub(crate) fn outputs(&self) -> Vec<PlannedOutput> {
+        self.calls().concat()
+    }
+
+    /// What each call recorded.
+    pub(crate) fn calls(&self) -> Vec<Vec<PlannedOutput>> {
+        self.outputs.lock().expect("not poisoned").clone()
+    }
+}
+
+impl PlanLog for MemoryPlan {
+    fn record(&mut self, outputs: Vec<PlannedOutput>) -> BoxFuture<'_, Result<(), JournalError>> {
+        if self.refuses {
+            let error = JournalError::Storage { path: "journal.db".to_owned(), reason: "disk full".to_owned() };
+            return Box::pin(std::future::ready(Err(error)));
+        }
+        self.outputs.lock().expect("not poisoned").push(outputs);
+        Box::pin(std::future::ready(Ok(())))
+    }
+}

@@ -1,0 +1,42 @@
+//! The table of transforms: the one place that knows them all by name. A new transform is one file and one line here.
+
+use serde::{Deserialize, Deserializer};
+
+use super::normalize;
+
+/// The configuration of a transform, by type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TransformConfig {
+    /// `type: normalize`
+    Normalize(normalize::Config),
+}
+
+/// Every transform's name, in alphabetical order.
+pub const NAMES: &[&str] = &["normalize"];
+
+impl TransformConfig {
+    /// Reads the settings of the transform called `name`; `None` if there is no such transform.
+    ///
+    /// # Errors
+    /// What the deserializer finds wrong: unknown keys, wrong types, missing settings.
+    pub fn read<'de, D: Deserializer<'de>>(name: &str, settings: D) -> Option<Result<Self, D::Error>> {
+        match name {
+            "normalize" => Some(normalize::Config::deserialize(settings).map(Self::Normalize)),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_known_and_wrong_settings_are_refused() {
+        for name in NAMES {
+            assert!(TransformConfig::read(name, serde_json::json!({})).is_some_and(|read| read.is_ok()), "{name}");
+            assert!(TransformConfig::read(name, serde_json::json!({"odd": 1})).is_some_and(|read| read.is_err()));
+        }
+        assert!(TransformConfig::read("normalise", serde_json::json!({})).is_none());
+    }
+}
