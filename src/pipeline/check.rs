@@ -1,0 +1,149 @@
+//! From the tree to the checked plan. Pure: touches neither the network nor the disk.
+//!
+//! ```text
+//! text -> tree -> variables -> settings
+//!                           -> components -> sources, transforms, sinks -> routes -> Pipeline
+//!                 every step adds what it finds wrong to one list and goes on as far as it can
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::definition::{self, Component, Kind};
+use super::environment::Environment;
+use super::graph::{Graph, InputAsWritten};
+use super::node::{Node, Value};
+use super::path::KeyPath;
+use super::plan::{Pipeline, SinkPlan};
+use super::problem::{Finding, Findings, Problem};
+use super::settings::{self, Overrides, Settings};
+use super::sinks::{self, Sinks};
+use super::sources::{self, CheckedSource};
+use super::{component, interpolate, suggest, transforms, yaml};
+
+/// Checks the text of a pipeline file.
+///
+/// `name` is how the file is called in messages; `folder` is the one that relative secret files are in.
+///
+/// # Errors
+/// Every problem of the file, warnings included, in the order of the file.
+pub fn check(
+    name: &str,
+    text: &str,
+    folder: &Path,
+    environment: &Environment,
+    overrides: &Overrides,
+) -> Result<Pipeline, Vec<Problem>> {
+    let mut findings = Findings::default();
+    let pipeline = plan(name, text, folder, environment, overrides, &mut findings);
+    let problems = findings.into_problems(name, text);
+    match pipeline {
+        Some(pipeline) if !problems.iter().any(Problem::is_error) => Ok(Pipeline { warnings: problems, ..pipeline }),
+        _ => Err(problems),
+    }
+}
+
+fn plan(
+    name: &str,
+    text: &str,
+    folder: &Path,
+    environment: &Environment,
+    overrides: &Overrides,
+    findings: &mut Findings,
+) -> Option<Pipeline> {
+    let mut root = yaml::read(text, findings)?;
+    interpolate::interpolate(&mut root, &KeyPath::default(), environment, findings);
+    if !check_top_level(&root, findings) {
+        return None;
+    }
+    let settings = settings::read(name, &root, environment, overrides, findings);
+    let components = definition::components(&root, findings);
+    let checked = check_components(&components, folder, findings);
+    sinks::report_shared_places(&components, &checked.sinks, findings);
+    check_key_retention(&settings, &checked.sources, &root, findings);
+    let sinks = route(&components, &checked.inputs, checked.sinks, findings);
+    let sources = checked.sources.into_iter().map(CheckedSource::into_plan).collect::<Option<Vec<_>>>()?;
+    let transforms = components.iter().filter(|component| component.kind == Kind::Transform).count();
+    Some(Pipeline { settings, sources, sinks, transforms, warnings: Vec::new() })
+}
+
+/// Whether the file is a map at all; reports the keys that no one knows.
+fn check_top_level(root: &Node, findings: &mut Findings) -> bool {
+    if !matches!(root.value, Value::Map(_)) && !root.is_nothing() {
+        let hint = "a pipeline file begins with keys such as `sources:` and `sinks:`";
+        let finding = Finding::error(Some(root.place), "", "this is not a pipeline", hint);
+        findings.push(finding.without_token());
+        return false;
+    }
+    let mut known: Vec<&str> = Kind::ALL.map(Kind::section).to_vec();
+    known.extend(Settings::NAMES);
+    for entry in root.entries().iter().filter(|entry| !known.contains(&entry.key.as_str())) {
+        let message = format!("unknown setting `{}`", entry.key);
+        findings.push(Finding::error(Some(entry.place), &entry.key, message, suggest::hint(&entry.key, &known)));
+    }
+    true
+}
+
+#[derive(Default)]
+struct Checked<'t> {
+    sources: Vec<CheckedSource>,
+    sinks: Sinks<'t>,
+    inputs: BTreeMap<&'t str, Vec<InputAsWritten>>,
+}
+
+fn check_components<'t>(components: &[Component<'t>], folder: &Path, findings: &mut Findings) -> Checked<'t> {
+    let mut checked = Checked::default();
+    for component in components {
+        match component.kind {
+            Kind::Source => checked.sources.push(sources::check(component, folder, findings)),
+            Kind::Transform => transforms::check(component, findings),
+            Kind::Sink => {
+                let sink = sinks::check(component, findings);
+                checked.sinks.extend(sink.map(|sink| (component.name, sink)));
+            }
+        }
+        if component.kind != Kind::Source {
+            checked.inputs.insert(component.name, component::inputs(component, findings));
+        }
+    }
+    checked
+}
+
+/// Records are known again by their keys; keys that are forgotten while the source still reads that time again would
+/// bring every event twice.
+fn check_key_retention(settings: &Settings, sources: &[CheckedSource], root: &Node, findings: &mut Findings) {
+    let kept = settings.journal.key_retention;
+    for source in sources {
+        let Some(looked_back) = source.looks_back().filter(|looked_back| *looked_back > kept) else { continue };
+        let message =
+            format!("key_retention is {kept}, but source `{}` reads the last {looked_back} again", source.name);
+        let place = root.entry_at("journal.key_retention").map(|entry| entry.value.place);
+        let hint = format!("set it to {looked_back} or more, or events would come twice");
+        findings.push(Finding::error(place, "journal.key_retention", message, hint));
+    }
+}
+
+fn route(
+    components: &[Component<'_>],
+    inputs: &BTreeMap<&str, Vec<InputAsWritten>>,
+    mut checked: Sinks<'_>,
+    findings: &mut Findings,
+) -> Vec<SinkPlan> {
+    let found_before = findings.len();
+    let has_broken_inputs = inputs.values().any(Vec::is_empty);
+    let graph = Graph::new(components, inputs, findings);
+    if graph.report_cycles(findings) {
+        return Vec::new();
+    }
+    // With a broken input, something is unread only as a consequence.
+    if findings.len() == found_before && !has_broken_inputs {
+        graph.warn_of_unread(findings);
+    }
+    let sinks = components.iter().filter(|component| component.kind == Kind::Sink);
+    let mut plans = Vec::new();
+    for component in sinks {
+        let routes = graph.routes(component, findings);
+        plans.extend(checked.remove(component.name).map(|sink| sink.into_plan(component.name, routes)));
+    }
+    plans
+}

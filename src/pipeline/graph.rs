@@ -1,0 +1,268 @@
+//! Which source reaches which sink, and in which form.
+//!
+//! ```text
+//! inputs as written (names, globs) --resolve--> edges --walk up from each sink--> routes (source, form)
+//!                                  dangling, empty globs      cycles, two forms of one source, unread components
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::definition::{Component, Kind};
+use super::node::Place;
+use super::problem::{Finding, Findings};
+use super::suggest;
+use crate::deliver::Route;
+use crate::sinks::EventForm;
+
+/// The transform that brings events into the schema.
+const NORMALIZE: &str = "normalize";
+
+/// One entry of `inputs`, as written.
+#[derive(Clone, Debug)]
+pub(super) struct InputAsWritten {
+    pub(super) text: String,
+    /// The text for messages: with the variable's name, if it came from one.
+    pub(super) shown: String,
+    pub(super) place: Place,
+    pub(super) key: String,
+}
+
+/// Who reads from whom.
+pub(super) struct Graph<'c, 't> {
+    components: BTreeMap<&'c str, &'c Component<'t>>,
+    /// For each reader, what it reads and where that is written.
+    edges: BTreeMap<&'c str, Vec<(&'c str, &'c InputAsWritten)>>,
+}
+
+impl<'c, 't> Graph<'c, 't> {
+    /// Resolves all inputs. What is wrong with them goes to `findings`.
+    pub(super) fn new(
+        components: &'c [Component<'t>],
+        inputs: &'c BTreeMap<&'t str, Vec<InputAsWritten>>,
+        findings: &mut Findings,
+    ) -> Self {
+        let mut graph = Self { components: BTreeMap::new(), edges: BTreeMap::new() };
+        for component in components {
+            graph.components.entry(component.name).or_insert(component);
+        }
+        for (reader, written) in inputs {
+            let edges = written.iter().flat_map(|input| graph.resolve(reader, input, findings)).collect();
+            graph.edges.insert(reader, edges);
+        }
+        graph
+    }
+
+    fn resolve(
+        &self,
+        reader: &str,
+        input: &'c InputAsWritten,
+        findings: &mut Findings,
+    ) -> Vec<(&'c str, &'c InputAsWritten)> {
+        if input.text.contains(['*', '?']) {
+            return self.resolve_glob(reader, input, findings);
+        }
+        match self.components.get_key_value(input.text.as_str()) {
+            Some((name, component)) if component.kind != Kind::Sink => vec![(*name, input)],
+            Some(_) => {
+                let message = format!("`{}` is a sink, and nothing comes out of a sink", input.shown);
+                findings.push(input.error(message, "name a source or a transform"));
+                Vec::new()
+            }
+            None => {
+                let message = format!("there is no source or transform called `{}`", input.shown);
+                let names: Vec<_> = self.readable().filter(|name| *name != reader).collect();
+                findings.push(input.error(message, suggest::hint(&input.text, &names)));
+                Vec::new()
+            }
+        }
+    }
+
+    fn resolve_glob(
+        &self,
+        reader: &str,
+        input: &'c InputAsWritten,
+        findings: &mut Findings,
+    ) -> Vec<(&'c str, &'c InputAsWritten)> {
+        let matching = self.readable().filter(|name| *name != reader && glob_matches(&input.text, name));
+        let edges: Vec<_> = matching.map(|name| (name, input)).collect();
+        if edges.is_empty() {
+            let message = format!("no source or transform matches `{}`", input.shown);
+            let names: Vec<_> = self.readable().filter(|name| *name != reader).collect();
+            findings.push(input.error(message, suggest::hint("", &names)));
+        }
+        edges
+    }
+
+    /// The names of all components that have something to read.
+    fn readable(&self) -> impl Iterator<Item = &'c str> {
+        self.components.iter().filter(|(_, component)| component.kind != Kind::Sink).map(|(name, _)| *name)
+    }
+
+    /// Reports every cycle, at the input that closes it.
+    pub(super) fn report_cycles(&self, findings: &mut Findings) -> bool {
+        let mut done = BTreeSet::new();
+        let found_before = findings.len();
+        for name in self.edges.keys().copied() {
+            self.follow(name, &mut Vec::new(), &mut done, findings);
+        }
+        findings.len() > found_before
+    }
+
+    fn follow(&self, name: &'c str, path: &mut Vec<&'c str>, done: &mut BTreeSet<&'c str>, findings: &mut Findings) {
+        path.push(name);
+        for (upstream, input) in self.edges.get(name).into_iter().flatten() {
+            if let Some(start) = path.iter().position(|on_path| on_path == upstream) {
+                findings.push(cycle(&path[start..], input));
+            } else if !done.contains(upstream) {
+                self.follow(upstream, path, done, findings);
+            }
+        }
+        path.pop();
+        done.insert(name);
+    }
+
+    /// What a sink gets. A source that comes in two forms is a mistake.
+    pub(super) fn routes(&self, sink: &Component<'_>, findings: &mut Findings) -> Vec<Route> {
+        let mut forms: BTreeMap<&str, Vec<EventForm>> = BTreeMap::new();
+        self.walk_up(sink.name, EventForm::Raw, &mut BTreeSet::new(), &mut forms);
+        let mut routes = Vec::new();
+        for (source, forms) in forms {
+            if forms.len() > 1 {
+                findings.push(self.two_forms(sink, source));
+            }
+            routes.push(Route { source: source.to_owned(), form: forms[0] });
+        }
+        routes
+    }
+
+    /// Visits everything upstream once a form. `form` is what the reader makes of the events on the way down.
+    fn walk_up(
+        &self,
+        reader: &str,
+        form: EventForm,
+        seen: &mut BTreeSet<(&'c str, bool)>,
+        forms: &mut BTreeMap<&'c str, Vec<EventForm>>,
+    ) {
+        for (upstream, _) in self.edges.get(reader).into_iter().flatten() {
+            let Some(component) = self.components.get(upstream) else { continue };
+            let form = if component.type_name == Some(NORMALIZE) { EventForm::Normalised } else { form };
+            if !seen.insert((upstream, form == EventForm::Normalised)) {
+                continue;
+            }
+            match component.kind {
+                Kind::Source => forms.entry(upstream).or_default().push(form),
+                _ => self.walk_up(upstream, form, seen, forms),
+            }
+        }
+    }
+
+    fn two_forms(&self, sink: &Component<'_>, source: &str) -> Finding {
+        let message = format!("sink `{}` gets source `{source}` twice: normalised and as raw records", sink.name);
+        let hint = "take either the source or the `normalize` transform out of its inputs, or use two sinks";
+        let written = self.edges.get(sink.name).into_iter().flatten().map(|(_, input)| *input).next();
+        match written {
+            Some(input) => Finding::error(Some(input.place), input.list_key(), message, hint),
+            None => Finding::error(Some(sink.place), &sink.path, message, hint),
+        }
+    }
+
+    /// Warns of sources and transforms whose events reach no sink.
+    pub(super) fn warn_of_unread(&self, findings: &mut Findings) {
+        let mut read = BTreeSet::new();
+        for (name, component) in &self.components {
+            if component.kind == Kind::Sink {
+                self.mark_upstream(name, &mut read);
+            }
+        }
+        for (name, component) in &self.components {
+            if component.kind != Kind::Sink && !read.contains(name) {
+                findings.push(unread(component));
+            }
+        }
+    }
+
+    fn mark_upstream(&self, reader: &str, read: &mut BTreeSet<&'c str>) {
+        for (upstream, _) in self.edges.get(reader).into_iter().flatten() {
+            if read.insert(upstream) {
+                self.mark_upstream(upstream, read);
+            }
+        }
+    }
+}
+
+impl InputAsWritten {
+    fn error(&self, message: String, hint: impl Into<String>) -> Finding {
+        Finding::error(Some(self.place), self.key.clone(), message, hint)
+    }
+
+    /// The key of the list that it stands in.
+    fn list_key(&self) -> &str {
+        self.key.split('[').next().unwrap_or(&self.key)
+    }
+}
+
+fn cycle(names: &[&str], input: &InputAsWritten) -> Finding {
+    // Edges lead upstream; events run the other way.
+    let mut way: Vec<_> = names.iter().rev().copied().collect();
+    way.extend(names.last());
+    let message = format!("events would go round in a circle: {}", way.join(" -> "));
+    input.error(message, "take one of these inputs out")
+}
+
+fn unread(component: &Component<'_>) -> Finding {
+    let (noun, name) = (component.kind.noun(), component.name);
+    let message = match component.kind {
+        Kind::Source => format!("no sink reads source `{name}`: its events are collected and delivered nowhere"),
+        _ => format!("no sink reads {noun} `{name}`"),
+    };
+    let hint = format!("add `{name}` to the inputs of a sink, or take the {noun} out");
+    Finding::warning(Some(component.place), &component.path, message, hint)
+}
+
+/// Whether a name matches a pattern in which `*` stands for any characters and `?` for one.
+fn glob_matches(pattern: &str, name: &str) -> bool {
+    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
+    let (mut at_pattern, mut at_name) = (0, 0);
+    let mut last_star: Option<(usize, usize)> = None;
+    while at_name < name.len() {
+        match pattern.get(at_pattern) {
+            Some('*') => {
+                last_star = Some((at_pattern, at_name));
+                at_pattern += 1;
+            }
+            Some(wanted) if *wanted == '?' || *wanted == name[at_name] => {
+                at_pattern += 1;
+                at_name += 1;
+            }
+            _ => {
+                let Some((star, from)) = last_star else { return false };
+                last_star = Some((star, from + 1));
+                at_pattern = star + 1;
+                at_name = from + 1;
+            }
+        }
+    }
+    pattern[at_pattern..].iter().all(|rest| *rest == '*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::glob_matches;
+
+    #[test]
+    fn globs() {
+        for (pattern, name, expected) in [
+            ("acme_*", "acme_clumio", true),
+            ("acme_*", "acme_", true),
+            ("acme_*", "other", false),
+            ("*", "anything", true),
+            ("a?c", "abc", true),
+            ("a?c", "ac", false),
+            ("*_*_c", "a_b_b_c", true),
+            ("a.c", "abc", false),
+            ("*a", "b", false),
+        ] {
+            assert_eq!(glob_matches(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+}

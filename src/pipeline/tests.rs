@@ -1,0 +1,318 @@
+//! Reading with all mistakes, checks across components, and what no text may do to the reader.
+
+use std::num::NonZeroU16;
+use std::path::Path;
+
+use proptest::prelude::*;
+use serde::Deserialize;
+
+use super::collect_all::{self, Outcome};
+use super::environment::Environment;
+use super::fields::fields_of;
+use super::interpolate::interpolate;
+use super::path::KeyPath;
+use super::problem::Findings;
+use super::settings::Overrides;
+use super::{Problem, check, yaml};
+use crate::secret::Secret;
+use crate::units::{ByteSize, RateLimit, Span};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only read")]
+struct Example {
+    region: Region,
+    api_token: Secret,
+    organization_id: String,
+    #[serde(default)]
+    page_size: u32,
+    #[serde(default)]
+    verbose: bool,
+    port: Option<NonZeroU16>,
+    ratio: Option<f64>,
+    overlap: Option<Span>,
+    size: Option<ByteSize>,
+    rate_limit: Option<RateLimit>,
+    names: Option<Vec<String>>,
+    nested: Option<Nested>,
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "snake_case")]
+enum Region {
+    UsWest,
+    EuCentral,
+    Custom { host: String },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only read")]
+struct Nested {
+    depth: i64,
+    other: Option<String>,
+}
+
+const GOOD: &str = "region: us_west\napi_token: ${TOKEN}\norganization_id: 0123\n";
+
+fn read<T: serde::de::DeserializeOwned>(text: &str) -> (Outcome<T>, Vec<Problem>) {
+    let environment = Environment::from_pairs([("TOKEN", "s3cret-token"), ("FIVE", "5"), ("YES", "true")]);
+    let mut findings = Findings::default();
+    let mut root = yaml::read(text, &mut findings).expect("YAML");
+    interpolate(&mut root, &KeyPath::default(), &environment, &mut findings);
+    let outcome = collect_all::read_type(&root, &KeyPath::default(), &mut findings);
+    (outcome, findings.into_problems("x.yaml", text))
+}
+
+fn read_well(text: &str) -> Example {
+    let (outcome, problems) = read(text);
+    assert!(problems.is_empty(), "{problems:#?}");
+    outcome.whole().expect("whole")
+}
+
+/// The key and the message of each problem, in the order of the file.
+fn problems_of(more: &str) -> Vec<String> {
+    let (outcome, problems) = read::<Example>(&format!("{GOOD}{more}"));
+    assert!(outcome.whole().is_none() || problems.is_empty());
+    problems.iter().map(|problem| format!("{}: {}", problem.key, problem.message)).collect()
+}
+
+#[test]
+fn every_kind_of_value_is_read() {
+    let example = read_well(
+        "region: {custom: {host: h}}\napi_token: ${TOKEN}\norganization_id: 0123\npage_size: \"${FIVE}\"\n\
+         verbose: ${YES}\nport: ${PORT:-80}\nratio: 1\noverlap: 90\nsize: 64MiB\nrate_limit: [2/s, 60/m]\n\
+         names: [a, 1, true]\nnested: {depth: -3}\n",
+    );
+    assert_eq!(example.region, Region::Custom { host: "h".into() });
+    assert_eq!(example.organization_id, "0123", "digits are text where text is wanted, just as written");
+    assert_eq!((example.page_size, example.verbose, example.port.map(NonZeroU16::get)), (5, true, Some(80)));
+    assert_eq!(example.names.expect("names"), ["a", "1", "true"]);
+    assert_eq!(example.api_token.reveal().expect("a secret"), "s3cret-token");
+}
+
+#[test]
+fn an_empty_value_is_as_good_as_none() {
+    let example = read_well(&format!("{GOOD}port:\nnames: ~\n"));
+    assert!(example.port.is_none() && example.names.is_none());
+}
+
+#[test]
+fn wrong_types_say_what_was_found_and_what_was_expected() {
+    for (more, expected) in [
+        ("page_size: five", "page_size: found text `five`, expected a whole number from 0 to 4294967295"),
+        ("page_size: -1", "page_size: found the number -1, expected a whole number from 0 to 4294967295"),
+        ("page_size: 1.5", "page_size: found the number 1.5, expected a whole number from 0 to 4294967295"),
+        ("page_size: [1]", "page_size: found a list, expected a whole number from 0 to 4294967295"),
+        ("verbose: yes", "verbose: found text `yes`, expected `true` or `false`"),
+        ("port: 0", "port: found the number 0, expected a whole number, 1 or more"),
+        ("names: a", "names: found text, expected a list"),
+        ("names: [a, {b: c}]", "names[1]: found settings (`key: value`), expected text"),
+        ("nested: 5", "nested: found a number, expected settings (`key: value`)"),
+        ("nested: {depth: x}", "nested.depth: found text `x`, expected a whole number"),
+        ("nested: {}", "nested: the setting `depth` is missing"),
+        ("nested: {depth: 1, dept: 2}", "nested.dept: unknown setting `dept`"),
+        (
+            "rate_limit: [2/s, fast]",
+            "rate_limit: `fast` is not a rate; write requests per time such as 2/s, 60/m or 1200/h",
+        ),
+    ] {
+        assert_eq!(problems_of(more), [expected], "{more}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_found_in_one_run() {
+    let (outcome, problems) = read::<Example>(
+        "regoin: us_west\napi_token: {fil: x}\npage_size: five\nverbose: maybe\nnested: {dep: 1, othr: 2}\nnames: {a: b}\n",
+    );
+    assert!(outcome.partial.is_none());
+    let found: Vec<_> = problems.iter().map(|problem| (problem.key.as_str(), problem.hint.as_str())).collect();
+    assert_eq!(
+        found,
+        [
+            ("", "add a line `organization_id: ...` here"),
+            ("regoin", "did you mean `region`?"),
+            ("api_token.fil", "did you mean `file`?"),
+            ("page_size", ""),
+            ("verbose", ""),
+            ("nested.dep", "did you mean `depth`? allowed here: `depth`, `other`"),
+            ("nested.othr", "did you mean `other`? allowed here: `depth`, `other`"),
+            ("names", ""),
+        ],
+        "{problems:#?}"
+    );
+}
+
+#[test]
+fn a_required_setting_that_is_wrong_is_not_reported_as_missing_too() {
+    let (outcome, problems) = read::<Example>("region: mars\napi_token: x\norganization_id: a\n");
+    assert!(outcome.partial.is_none());
+    assert_eq!(problems.len(), 1, "{problems:#?}");
+    assert!(problems[0].hint.contains("`us_west`, `eu_central`, `custom`"));
+}
+
+#[test]
+fn what_came_from_a_variable_is_shown_by_its_name() {
+    for more in ["page_size: ${TOKEN}", "overlap: '${TOKEN}'", "rate_limit: [1/s, \"${TOKEN}\"]", "nested: ${TOKEN}"] {
+        let (_, problems) = read::<Example>(&format!("{GOOD}{more}\n"));
+        let shown = problems[0].to_string();
+        assert_eq!(problems.len(), 1, "{more}: {problems:#?}");
+        assert!(!shown.contains("s3cret-token"), "{shown}");
+    }
+    assert_eq!(
+        problems_of("overlap: x${TOKEN}")[0].split(';').next(),
+        Some("overlap: `x${TOKEN}` is not a length of time")
+    );
+}
+
+#[test]
+fn literal_secrets_are_never_shown() {
+    for text in [
+        "region: us_west\norganization_id: a\napi_token: [hunter2]\n",
+        "region: us_west\norganization_id: a\napi_token: {fil: hunter2}\n",
+        "region: us_west\norganization_id: a\napi_tokn: hunter2\n",
+        "region: us_west\napi_token: hunter2\norganization_id: {hunter2: 1}\nnested: {depth: hunter, api_token: hunter2}\n",
+        "{region: us_west, api_token: hunter2, page_size: five}\n",
+        "{region: us_west, api_token:hunter2}\n",
+    ] {
+        let (_, problems) = read::<Example>(text);
+        assert!(!problems.is_empty(), "{text}");
+        for problem in problems {
+            let shown = problem.to_string() + &serde_json::to_string(&problem).expect("JSON");
+            assert!(!shown.contains("hunter2"), "{shown}");
+        }
+    }
+}
+
+fn environment() -> Environment {
+    Environment::from_pairs([("TOKEN", "s3cret-token")])
+}
+
+/// The problems about anything but the settings of vendors.
+fn check_text(text: &str) -> Vec<String> {
+    let outcome = check("x.yaml", text, Path::new(""), &environment(), &Overrides::default());
+    outcome.err().unwrap_or_default().iter().map(|problem| format!("{}: {}", problem.key, problem.message)).collect()
+}
+
+#[test]
+fn sinks_that_get_a_source_in_two_forms_are_refused() {
+    let text = "sources: {a: {type: clumio, access_token: x}}\n\
+                transforms: {n: {type: normalize, inputs: a}, m: {type: normalize, inputs: [a, n]}}\n\
+                sinks: {good: {type: console, inputs: [n, m]}, raw: {type: console, inputs: a}, bad: {type: console, inputs: ['*']}}\n";
+    let problems = check_text(text);
+    let two_forms: Vec<_> = problems.iter().filter(|problem| problem.contains("twice")).collect();
+    assert_eq!(two_forms, ["sinks.bad.inputs: sink `bad` gets source `a` twice: normalised and as raw records"]);
+}
+
+#[test]
+fn a_file_without_anything_says_what_is_needed() {
+    assert_eq!(check_text(""), ["sources: the pipeline has no sources", "sinks: the pipeline has no sinks"]);
+    assert_eq!(check_text("- a\n"), [": this is not a pipeline"]);
+    assert_eq!(
+        check_text("sources: [a]\nsinks:\n"),
+        ["sources: `sources` must hold settings by name", "sinks: the pipeline has no sinks"]
+    );
+}
+
+#[test]
+fn a_longer_cycle_is_printed_once_in_the_direction_of_the_events() {
+    let text = "sources: {s: {type: clumio, access_token: x}}\ntransforms:\n  a: {type: normalize, inputs: [s, c]}\n  \
+                b: {type: normalize, inputs: a}\n  c: {type: normalize, inputs: b}\nsinks: {k: {type: console, inputs: c}}\n";
+    let problems = check_text(text);
+    let cycles: Vec<_> = problems.iter().filter(|problem| problem.contains("circle")).collect();
+    assert_eq!(cycles.len(), 1, "{problems:?}");
+    assert!(cycles[0].contains("b -> c -> a -> b") || cycles[0].contains("a -> b -> c -> a"), "{cycles:?}");
+}
+
+#[test]
+fn a_secret_without_a_blank_before_it_is_not_shown() {
+    for text in [
+        "sources:\n  a:\n    type: clumio\n    access_token:hunter2\n",
+        "sources:\n  a:\n    access_token:hunter2\n    type: clumio\n",
+        "sources:\n  a:\n    access_token:hunter2\n",
+        "sources: {a: {type: clumio, access_token:hunter2}}\n",
+        "sources:\n  access_token:hunter2\n",
+        "access_token: hunter2\n  type: clumio\n",
+        "sources: {a: {type: clumio, access_token: \"hunter2}}\n",
+        "sources: {a: {type: clumio, access_token: *hunter2}}\n",
+        "sources: {a: {type: clumio, access_token: !hunter2 x}}\n",
+    ] {
+        let problems = check("x.yaml", text, Path::new(""), &environment(), &Overrides::default()).expect_err(text);
+        for problem in problems {
+            assert!(!problem.to_string().contains("hunter2"), "{text}\n{problem}");
+        }
+    }
+}
+
+const VALID: &str = "data_dir: ./data\nlog: {level: info}\nsources:\n  a:\n    type: clumio\n    access_token: ${TOKEN}\n    \
+                     poll_interval: 1m\ntransforms:\n  n:\n    type: normalize\n    inputs: [a*]\nsinks:\n  k:\n    \
+                     type: console\n    inputs: [n]\n    batch: {max_events: 5}\n";
+
+/// The names of all settings, asked of the types that read them.
+fn all_settings() -> Vec<&'static str> {
+    let mut all = super::settings::Settings::NAMES.to_vec();
+    all.extend(fields_of(|probe| crate::collect::SourceOptions::deserialize(probe)));
+    for name in crate::vendors::table::NAMES {
+        all.extend(fields_of(|probe| crate::vendors::table::VendorConfig::read(name, probe).transpose()));
+    }
+    for name in crate::sinks::table::NAMES {
+        all.extend(fields_of(|probe| crate::sinks::table::SinkConfig::read(name, probe).transpose()));
+    }
+    all
+}
+
+#[test]
+fn every_setting_is_in_the_manual() {
+    let manual = include_str!("../../docs/pipelines.md");
+    for setting in all_settings() {
+        let described = [format!("`{setting}`"), format!("`{setting}.")].iter().any(|written| manual.contains(written));
+        assert!(described, "docs/pipelines.md does not describe `{setting}`");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_reader_panic(text in "(\\PC|[\\n:{}\\[\\]&*!|>'\"#$-]){0,200}") {
+        let _ = check("x.yaml", &text, Path::new(""), &environment(), &Overrides::default());
+    }
+
+    #[test]
+    fn no_change_to_a_valid_file_makes_the_reader_panic_or_show_a_secret(
+        at in 0..VALID.len(),
+        cut in 0..20_usize,
+        insert in "(\\PC|[\\n:{}\\[\\]&*!|>'\"#$ -]){0,8}",
+    ) {
+        let end = (at + cut).min(VALID.len());
+        let text = format!("{}{insert}{}", &VALID[..at], &VALID[end..]);
+        let outcome = check("x.yaml", &text, Path::new(""), &environment(), &Overrides::default());
+        for problem in outcome.err().unwrap_or_default() {
+            prop_assert!(!problem.to_string().contains("s3cret-token"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn as_many_problems_are_reported_as_were_planted(planted in proptest::sample::subsequence(MISTAKES, 0..=MISTAKES.len())) {
+        let mut text = String::from(GOOD);
+        for (line, _) in &planted {
+            text += line;
+        }
+        let (_, problems) = read::<Example>(&text);
+        prop_assert_eq!(problems.len(), planted.iter().map(|(_, count)| count).sum::<usize>(), "{}\n{:#?}", text, problems);
+    }
+}
+
+/// Lines with mistakes, and how many each holds.
+const MISTAKES: &[(&str, usize)] = &[
+    ("regoin: x\n", 1),
+    ("page_size: five\n", 1),
+    ("verbose: [1]\n", 1),
+    ("port: 70000\n", 1),
+    ("ratio: ${NOT_SET}\n", 1),
+    ("overlap: 5 fortnights\n", 1),
+    ("size: {a: b}\n", 1),
+    ("rate_limit: [2/s, {}]\n", 1),
+    ("names: [[], a, {}]\n", 2),
+    ("nested: {depth: x, other: [], third: 1}\n", 3),
+    ("region: eu_central\n", 1),
+];
