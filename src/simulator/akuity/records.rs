@@ -1,0 +1,153 @@
+//! Akuity's records: no id, times in Go's form, unset messages as null, repetitions folded into a count.
+
+use std::time::Duration;
+
+use crate::simulator::draft::{Draft, quoted};
+use crate::simulator::switches::{AkuitySwitches, TimeFormat};
+use crate::time::EventTime;
+
+/// Action, action type, object type, object kind, object group.
+const KINDS: [(&str, &str, &str, &str, &str); 12] = [
+    ("deleted", "DELETE", "custom_role", "", ""),
+    ("created", "CREATE", "organization_invite", "", ""),
+    ("updated", "PATCH", "k8s_resource", "Deployment", "apps"),
+    ("deleted", "DELETE", "k8s_resource", "Pod", ""),
+    ("sync-started", "SYNC", "argocd_application", "Application", "argoproj.io"),
+    ("sync-finished", "SYNC", "argocd_application", "Application", "argoproj.io"),
+    ("created", "CREATE", "argocd_cluster", "", ""),
+    ("updated", "UPDATE", "argocd_instance", "", ""),
+    ("promoted", "UPDATE", "kargo_promotion", "Promotion", "kargo.akuity.io"),
+    ("regenerated", "UPDATE", "api_key", "", ""),
+    ("created", "CREATE", "team_member", "", ""),
+    ("login", "", "member", "", ""),
+];
+/// Share of the records that stand for several occurrences from the beginning.
+const FOLDED: f64 = 0.15;
+
+/// Writes one record.
+pub(super) fn write(draft: &mut Draft, switches: &AkuitySwitches) -> String {
+    let (action, action_type, object, kind, group) =
+        if draft.unknown { ("defenestrated", "YEET", "hovercraft", "Eel", "fens.example") } else { draft.pick(&KINDS) };
+    let actor = actor(draft, switches);
+    let name = draft.unique_name(object);
+    let parent = parent(draft, kind, switches);
+    let details = details(draft, action_type, &name, switches);
+    let occurrences = occurrences(draft, switches);
+    let extra = if draft.unknown { r#","traceId":12345678901234567890"# } else { "" };
+    format!(
+        r#"{{"timestamp":"{time}","action":"{action}"{actor},"object":{{"type":"{object}","id":{{"name":{name},"kind":"{kind}","group":"{group}"}}{parent}}}{details}{occurrences}{extra}}}"#,
+        time = written(draft.time, switches.time_format),
+        name = quoted(&name),
+    )
+}
+
+/// A time in the form that the switch names. Go's form drops the zeros at the end of the fraction.
+pub(super) fn written(time: EventTime, format: TimeFormat) -> String {
+    if format == TimeFormat::Rfc3339 {
+        return time.to_string();
+    }
+    let text = time.to_string();
+    let (seconds, fraction) = text.trim_end_matches('Z').split_once('.').unwrap_or((text.trim_end_matches('Z'), ""));
+    let fraction = fraction.trim_end_matches('0');
+    let point = if fraction.is_empty() { "" } else { "." };
+    format!("{}{point}{fraction} +0000 UTC", seconds.replacen('T', " ", 1))
+}
+
+/// A key with an unset message: `null`, or left out.
+fn unset(name: &str, switches: &AkuitySwitches) -> String {
+    if switches.drop_nulls { String::new() } else { format!(r#","{name}":null"#) }
+}
+
+fn actor(draft: &mut Draft, switches: &AkuitySwitches) -> String {
+    if draft.chance(0.02) {
+        return unset("actor", switches);
+    }
+    let person = draft.person();
+    let (kind, id) = match draft.below(9) {
+        0 => ("system", String::new()),
+        1 => ("argocd_user", "kargo-controller".to_owned()),
+        2 => ("kargo_user", format!("email:{}", person.email)),
+        3 => ("api_key", format!("ci-bot{}@example.io", person.number)),
+        4 => ("user", format!("{}@akuity.example", person.name)),
+        _ => ("user", person.email),
+    };
+    let ip = draft.ip();
+    // An address that is not known is left out, not null.
+    let has_ip = matches!(kind, "user" | "api_key") && draft.chance(0.9) && !switches.omit_new_fields;
+    let ip = if has_ip { format!(r#","ip":"{ip}""#) } else { String::new() };
+    format!(r#","actor":{{"type":"{kind}","id":{}{ip}}}"#, quoted(&id))
+}
+
+fn parent(draft: &mut Draft, kind: &str, switches: &AkuitySwitches) -> String {
+    if draft.chance(0.15) {
+        return unset("parentId", switches);
+    }
+    let (name, above, application) = match kind {
+        "Deployment" | "Pod" => ("in-cluster", "prod-argocd", "web-app"),
+        "Application" => ("default", "prod-argocd", ""),
+        _ => ("", "", ""),
+    };
+    format!(r#","parentId":{{"name":"{name}","parentName":"{above}","applicationName":"{application}"}}"#)
+}
+
+fn details(draft: &mut Draft, action_type: &str, name: &str, switches: &AkuitySwitches) -> String {
+    if draft.chance(0.03) {
+        return unset("details", switches);
+    }
+    let replicas = draft.below(40);
+    let patch = if action_type == "PATCH" {
+        quoted(&format!(r#"{{"spec":{{"replicas":{replicas},"note":"line one\nline two – ☃"}}}}"#))
+    } else {
+        r#""""#.into()
+    };
+    let message = quoted(&format!("{action_type} of '{name}' by request {replicas}"));
+    format!(r#","details":{{"message":{message},"patch":{patch},"actionType":"{action_type}"}}"#)
+}
+
+/// How often it happened and when last. It grows with each revision.
+fn occurrences(draft: &mut Draft, switches: &AkuitySwitches) -> String {
+    if switches.omit_new_fields {
+        return String::new();
+    }
+    let folded = draft.chance(FOLDED) && !switches.collapse_interval.is_zero();
+    let more = 1 + draft.below(8);
+    let share = draft.pick(&[50_u32, 200, 500, 800, 999]);
+    // The latest occurrence must not lie in the future when the record appears.
+    let longest = switches.collapse_interval.min(draft.room).min(Duration::from_secs(600));
+    let later = longest * share / 1_000;
+    let (mut count, mut last) = (1, draft.time);
+    if folded && draft.revision == 0 {
+        last =
+            EventTime { at: (draft.time.at + later).floor_to(Duration::from_secs(1)).max(draft.time.at), ..draft.time };
+    }
+    if folded {
+        count += more;
+    }
+    if draft.revision > 0 {
+        count += u64::from(draft.revision);
+        last = draft.changed;
+    }
+    draft.last_at = last.at;
+    if count == 1 && draft.chance(0.05) {
+        return r#","count":1,"lastOccurredTimestamp":"""#.into();
+    }
+    format!(r#","count":{count},"lastOccurredTimestamp":"{}""#, written(last, switches.time_format))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_as_go_prints_them() {
+        for (text, go) in [
+            ("2026-03-02T09:14:07.139210Z", "2026-03-02 09:14:07.13921 +0000 UTC"),
+            ("2026-03-02T09:14:07.000000Z", "2026-03-02 09:14:07 +0000 UTC"),
+            ("2026-03-02T09:14:07Z", "2026-03-02 09:14:07 +0000 UTC"),
+        ] {
+            let time = EventTime::parse_rfc3339(text).expect(text);
+            assert_eq!(written(time, TimeFormat::Go), go);
+            assert_eq!(written(time, TimeFormat::Rfc3339), text);
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The proof: compares what was delivered with what the simulator says a perfect collector must have seen.
+//!
+//! ```text
+//! truth (exact bytes of every record) ---+
+//!                                        +--> Verdict: lost, twice, foreign
+//! delivered lines (id, version, raw) ----+
+//! ```
+
+use std::collections::{HashMap, HashSet};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// One delivered event, as far as the proof needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivered {
+    /// The vendor's name.
+    pub vendor: String,
+    /// The event's id.
+    pub id: String,
+    /// Its version; 0 if it has none.
+    pub version: u64,
+    /// The vendor's record, byte for byte.
+    pub raw: String,
+}
+
+impl Delivered {
+    /// Reads one line of normalised NDJSON.
+    ///
+    /// # Errors
+    /// When the line is no event.
+    pub fn from_line(line: &str) -> Result<Self, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Line<'a> {
+            vendor: String,
+            id: String,
+            #[serde(default)]
+            version: u64,
+            #[serde(borrow)]
+            raw: &'a RawValue,
+        }
+        let line: Line<'_> = serde_json::from_str(line)?;
+        Ok(Self { vendor: line.vendor, id: line.id, version: line.version, raw: line.raw.get().to_owned() })
+    }
+}
+
+/// What the comparison found. Each list holds the raw records concerned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Records of the truth.
+    pub expected: usize,
+    /// Delivered lines that are the latest form of a record.
+    pub delivered: usize,
+    /// Delivered lines that an expected later version of the same record has replaced.
+    pub earlier_versions: usize,
+    /// In the truth, not delivered.
+    pub lost: Vec<String>,
+    /// Delivered more often than the truth has it.
+    pub twice: Vec<String>,
+    /// Delivered, and not in the truth.
+    pub foreign: Vec<String>,
+}
+
+impl Verdict {
+    /// Whether nothing is lost, nothing twice, nothing foreign.
+    #[must_use]
+    pub fn is_perfect(&self) -> bool {
+        self.lost.is_empty() && self.twice.is_empty() && self.foreign.is_empty()
+    }
+}
+
+/// Compares the truth's raw records (twins stand there twice) with what was delivered.
+#[must_use]
+pub fn compare<'a>(truth: impl IntoIterator<Item = &'a str>, delivered: &[Delivered]) -> Verdict {
+    let mut open: HashMap<&str, usize> = HashMap::new();
+    let mut verdict = Verdict::default();
+    for raw in truth {
+        *open.entry(raw).or_default() += 1;
+        verdict.expected += 1;
+    }
+    let mut latest_version: HashMap<&str, u64> = HashMap::new();
+    let mut seen: HashSet<(&str, u64)> = HashSet::new();
+    let mut others = Vec::new();
+    for event in delivered {
+        match open.get_mut(event.raw.as_str()) {
+            None => others.push(event),
+            Some(left) if *left == 0 || !seen.insert((&event.id, event.version)) => {
+                verdict.twice.push(event.raw.clone())
+            }
+            Some(left) => {
+                *left -= 1;
+                verdict.delivered += 1;
+                latest_version.insert(&event.id, event.version);
+            }
+        }
+    }
+    for event in others {
+        match latest_version.get(event.id.as_str()) {
+            Some(latest) if event.version < *latest && seen.insert((&event.id, event.version)) => {
+                verdict.earlier_versions += 1
+            }
+            Some(_) => verdict.twice.push(event.raw.clone()),
+            None => verdict.foreign.push(event.raw.clone()),
+        }
+    }
+    for (raw, left) in open {
+        verdict.lost.extend(std::iter::repeat_n(raw.to_owned(), left));
+    }
+    verdict
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(id: &str, version: u64, raw: &str) -> Delivered {
+        Delivered { vendor: "akuity".into(), id: id.into(), version, raw: raw.into() }
+    }
+
+    #[test]
+    fn everything_once_is_perfect_twins_included() {
+        let verdict = compare(["a", "b", "b"], &[event("1", 0, "a"), event("2", 0, "b"), event("3", 0, "b")]);
+        assert!(verdict.is_perfect());
+        assert_eq!((verdict.expected, verdict.delivered), (3, 3));
+    }
+
+    #[test]
+    fn finds_the_lost_the_doubled_and_the_foreign() {
+        let verdict = compare(["a", "b"], &[event("1", 0, "a"), event("1", 0, "a"), event("9", 0, "z")]);
+        assert_eq!(
+            (verdict.lost, verdict.twice, verdict.foreign),
+            (vec!["b".into()], vec!["a".into()], vec!["z".into()])
+        );
+    }
+
+    #[test]
+    fn a_twin_needs_an_id_of_its_own() {
+        let verdict = compare(["b", "b"], &[event("2", 0, "b"), event("2", 0, "b")]);
+        assert_eq!(verdict.twice, ["b"]);
+    }
+
+    #[test]
+    fn earlier_versions_of_a_record_are_no_doubles_unless_repeated() {
+        let seen = [event("1", 5, "old"), event("1", 7, "new"), event("1", 5, "old")];
+        let verdict = compare(["new"], &seen);
+        assert_eq!((verdict.earlier_versions, verdict.twice.len()), (1, 1));
+    }
+
+    #[test]
+    fn reads_raw_byte_for_byte() {
+        let line = r#"{"id":"1","vendor":"clumio","raw":{"n":1.10, "x":"\u00e9"}}"#;
+        assert_eq!(Delivered::from_line(line).expect("an event").raw, r#"{"n":1.10, "x":"\u00e9"}"#);
+    }
+}

@@ -1,0 +1,244 @@
+//! `/_sim/`: the truth, the request counts and the controls over HTTP. Not part of any vendor's API.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::SimulatorError;
+use super::control::{NewRecord, OrderedAnswer, SimulatorControl};
+use super::faults::{FaultOrder, FaultSetting, parse_subject};
+use super::log::RequestStats;
+use super::name::VendorName;
+use super::truth::TruthQuery;
+use super::world::World;
+use crate::time::Timestamp;
+
+/// What the handlers share.
+#[derive(Clone)]
+struct SideDoor {
+    control: SimulatorControl,
+    pipeline_file: Arc<str>,
+}
+
+pub(super) fn router<S: Clone + Send + Sync + 'static>(world: Arc<World>, pipeline_file: String) -> Router<S> {
+    Router::new()
+        .route("/health", get(health))
+        .route("/truth/{vendor}", get(truth))
+        .route("/requests", get(requests))
+        .route("/faults", get(faults).put(put_faults))
+        .route("/switches", get(switches).put(put_switches))
+        .route("/fail_next/{vendor}", post(fail_next))
+        .route("/records/{vendor}", post(insert))
+        .route("/records/{vendor}/{key}", put(change))
+        .route("/pipeline", get(pipeline))
+        .with_state(SideDoor { control: SimulatorControl::new(world), pipeline_file: pipeline_file.into() })
+}
+
+/// A refusal with the reason as JSON.
+struct Refused(StatusCode, String);
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (self.0, Json(json!({ "error": self.1 }))).into_response()
+    }
+}
+
+impl From<SimulatorError> for Refused {
+    fn from(error: SimulatorError) -> Self {
+        let status = match error {
+            SimulatorError::NotPlayed(_) | SimulatorError::NoRecord(_) => StatusCode::NOT_FOUND,
+            SimulatorError::BadSwitch(_) | SimulatorError::Listen { .. } => StatusCode::BAD_REQUEST,
+        };
+        Self(status, error.to_string())
+    }
+}
+
+fn bad_request(reason: impl std::fmt::Display) -> Refused {
+    Refused(StatusCode::BAD_REQUEST, format!("{reason}"))
+}
+
+fn vendor(name: &str) -> Result<VendorName, Refused> {
+    name.parse().map_err(|reason| Refused(StatusCode::NOT_FOUND, reason))
+}
+
+fn read<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T, Refused> {
+    serde_json::from_slice(body).map_err(bad_request)
+}
+
+async fn health(State(door): State<SideDoor>) -> Result<Response, Refused> {
+    let mut records = BTreeMap::new();
+    for vendor in door.control.vendors() {
+        records.insert(vendor.as_str(), door.control.count(vendor)?);
+    }
+    Ok(Json(json!({ "status": "ok", "now": door.control.now(), "records": records })).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TruthParameters {
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+    visible_by: Option<Timestamp>,
+}
+
+async fn truth(
+    State(door): State<SideDoor>,
+    Path(name): Path<String>,
+    Query(parameters): Query<TruthParameters>,
+) -> Result<Response, Refused> {
+    let TruthParameters { from, to, visible_by } = parameters;
+    let records = door.control.truth_of(vendor(&name)?, TruthQuery { from, to, visible_by })?;
+    let mut lines = Vec::new();
+    for record in records {
+        serde_json::to_writer(&mut lines, &record).map_err(bad_request)?;
+        lines.push(b'\n');
+    }
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], lines).into_response())
+}
+
+async fn requests(State(door): State<SideDoor>) -> Result<Response, Refused> {
+    let mut all: BTreeMap<&str, RequestStats> = BTreeMap::new();
+    for vendor in door.control.vendors() {
+        all.insert(vendor.as_str(), door.control.requests(vendor)?);
+    }
+    Ok(Json(all).into_response())
+}
+
+async fn faults(State(door): State<SideDoor>) -> Response {
+    let all: BTreeMap<String, FaultSetting> = door
+        .control
+        .faults()
+        .into_iter()
+        .map(|(vendor, fault, setting)| (format!("{vendor}.{fault}"), setting))
+        .collect();
+    Json(all).into_response()
+}
+
+/// A fault's strength: `true`, a probability, or both numbers.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Strength {
+    On(bool),
+    Probability(f64),
+    Whole(FaultSetting),
+}
+
+async fn put_faults(State(door): State<SideDoor>, body: Bytes) -> Result<Response, Refused> {
+    let wanted: BTreeMap<String, Strength> = read(&body)?;
+    let mut orders = Vec::new();
+    for (subject, strength) in wanted {
+        orders.extend(order(&subject, &strength)?);
+    }
+    door.control.clear_faults();
+    // Those for all vendors come first, so that those for one vendor win.
+    orders.sort_by_key(|order| order.vendor.is_some());
+    for order in orders {
+        door.control.set_fault(order);
+    }
+    Ok(faults(State(door)).await)
+}
+
+fn order(subject: &str, strength: &Strength) -> Result<Option<FaultOrder>, Refused> {
+    let (vendor, fault) = parse_subject(subject).map_err(bad_request)?;
+    let default = fault.default_setting();
+    let setting = match strength {
+        Strength::On(false) => return Ok(None),
+        Strength::On(true) => default,
+        Strength::Probability(probability) => FaultSetting { probability: *probability, ..default },
+        Strength::Whole(setting) => *setting,
+    };
+    if !setting.is_sane() {
+        return Err(bad_request(format!("{subject}: a probability lies between 0 and 1")));
+    }
+    Ok(Some(FaultOrder { vendor, fault, setting }))
+}
+
+async fn switches(State(door): State<SideDoor>) -> Response {
+    Json(door.control.switches()).into_response()
+}
+
+async fn put_switches(State(door): State<SideDoor>, body: Bytes) -> Result<Response, Refused> {
+    let wanted: BTreeMap<String, String> = read(&body)?;
+    for (name, value) in wanted {
+        door.control.set_switch(&name, &value)?;
+    }
+    Ok(switches(State(door)).await)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FailNext {
+    #[serde(default = "one")]
+    count: usize,
+    status: u16,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(default)]
+    body: String,
+}
+
+fn one() -> usize {
+    1
+}
+
+async fn fail_next(State(door): State<SideDoor>, Path(name): Path<String>, body: Bytes) -> Result<StatusCode, Refused> {
+    let FailNext { count, status, headers, body } = read(&body)?;
+    let answer = OrderedAnswer { status, headers: headers.into_iter().collect(), body };
+    door.control.fail_next(vendor(&name)?, count, answer)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Insert<'a> {
+    timestamp: Option<Timestamp>,
+    visible_at: Option<Timestamp>,
+    #[serde(borrow)]
+    raw: Option<&'a RawValue>,
+    twin_of: Option<String>,
+    after_requests: Option<u64>,
+}
+
+async fn insert(State(door): State<SideDoor>, Path(name): Path<String>, body: Bytes) -> Result<Response, Refused> {
+    let wanted: Insert<'_> = read(&body)?;
+    let vendor = vendor(&name)?;
+    if let Some(twin) = wanted.twin_of {
+        let key = door.control.insert_twin(vendor, &twin)?;
+        return Ok(Json(json!({ "key": key })).into_response());
+    }
+    let record = NewRecord {
+        timestamp: wanted.timestamp,
+        visible_at: wanted.visible_at,
+        raw: wanted.raw.map(|raw| raw.get().to_owned()),
+    };
+    if let Some(requests) = wanted.after_requests {
+        door.control.insert_after(vendor, requests, record)?;
+        return Ok(StatusCode::ACCEPTED.into_response());
+    }
+    let key = door.control.insert(vendor, record)?;
+    Ok(Json(json!({ "key": key })).into_response())
+}
+
+/// The body is the record's new text.
+async fn change(
+    State(door): State<SideDoor>,
+    Path((name, key)): Path<(String, String)>,
+    body: Bytes,
+) -> Result<StatusCode, Refused> {
+    let raw: &RawValue = read(&body)?;
+    door.control.change(vendor(&name)?, &key, raw.get().to_owned())?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn pipeline(State(door): State<SideDoor>) -> Response {
+    ([(header::CONTENT_TYPE, "application/yaml")], door.pipeline_file.to_string()).into_response()
+}
