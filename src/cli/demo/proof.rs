@@ -1,0 +1,84 @@
+//! The demo's proof: every delivered file against the simulator's truth, vendor by vendor.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use crate::observe::progress::count;
+use crate::simulator::proof::{self, Delivered, Verdict};
+use crate::simulator::{RunningSimulator, VendorName};
+
+/// The verdict on each vendor.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    verdicts: Vec<(VendorName, Verdict)>,
+    /// One of the delivered files.
+    pub(super) example: Option<PathBuf>,
+}
+
+impl Outcome {
+    /// Whether nothing is lost, twice or foreign.
+    pub(super) fn is_perfect(&self) -> bool {
+        self.verdicts.iter().all(|(_, verdict)| verdict.is_perfect())
+    }
+
+    /// The verdicts, a row a vendor.
+    pub(super) fn table(&self) -> String {
+        let mut table =
+            format!("{:<14}{:>14}{:>14}{:>8}{:>8}\n", "vendor", "at the vendor", "in the files", "lost", "twice");
+        for (vendor, verdict) in &self.verdicts {
+            table += &format!(
+                "{:<14}{:>14}{:>14}{:>8}{:>8}\n",
+                vendor.as_str(),
+                count(verdict.expected as u64),
+                count((verdict.delivered + verdict.foreign.len() + verdict.twice.len()) as u64),
+                verdict.lost.len(),
+                verdict.twice.len() + verdict.foreign.len(),
+            );
+        }
+        table
+    }
+}
+
+/// Reads every file below `events` and compares it with the truth.
+pub(super) fn compare(events: &Path, simulator: &RunningSimulator) -> Result<Outcome, String> {
+    let mut by_vendor: BTreeMap<String, Vec<Delivered>> = BTreeMap::new();
+    let mut files = Vec::new();
+    collect_files(events, &mut files)?;
+    for file in &files {
+        read_file(file, &mut by_vendor)?;
+    }
+    let mut verdicts = Vec::new();
+    for vendor in VendorName::ALL {
+        let truth = simulator.control().truth(vendor).map_err(|reason| reason.to_string())?;
+        let delivered = by_vendor.remove(vendor.as_str()).unwrap_or_default();
+        verdicts.push((vendor, proof::compare(truth.iter().map(|record| record.raw.as_str()), &delivered)));
+    }
+    Ok(Outcome { verdicts, example: files.into_iter().next() })
+}
+
+fn collect_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), String> {
+    let entries = fs::read_dir(folder).map_err(|reason| format!("cannot read {}: {reason}", folder.display()))?;
+    for entry in entries {
+        let path = entry.map_err(|reason| format!("cannot read {}: {reason}", folder.display()))?.path();
+        if path.is_dir() {
+            collect_files(&path, files)?;
+        } else {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(())
+}
+
+fn read_file(path: &Path, by_vendor: &mut BTreeMap<String, Vec<Delivered>>) -> Result<(), String> {
+    let unreadable = |reason: String| format!("cannot read {}: {reason}", path.display());
+    let file = fs::File::open(path).map_err(|reason| unreadable(reason.to_string()))?;
+    for line in BufReader::new(file).lines() {
+        let line = line.map_err(|reason| unreadable(reason.to_string()))?;
+        let event = Delivered::from_line(&line).map_err(|reason| unreadable(reason.to_string()))?;
+        by_vendor.entry(event.vendor.clone()).or_default().push(event);
+    }
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! The command line: one file a command. Standard output carries only what a command promises; logs go to stderr.
+
+mod demo;
+mod normalize;
+mod run;
+mod simulate;
+mod summary;
+mod validate;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Everything was done.
+pub const EXIT_DONE: u8 = 0;
+/// Something failed while running; the message says what.
+pub const EXIT_FAILED: u8 = 1;
+/// The arguments or the pipeline file are wrong; nothing was started.
+pub const EXIT_USAGE: u8 = 2;
+/// `run --once` ended, but a source or sink could not finish its work; the summary says which.
+pub const EXIT_INCOMPLETE: u8 = 3;
+
+#[derive(Parser, Debug)]
+#[command(
+    name = "auditflow",
+    version,
+    about = "Collects the audit trails of SaaS vendors into one schema: nothing lost, nothing twice."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Run(run::Arguments),
+    Demo(demo::Arguments),
+    Validate(validate::Arguments),
+    Normalize(normalize::Arguments),
+    Simulate(simulate::Arguments),
+}
+
+/// Says something to the person who started the command, on standard error. If nobody reads it, nobody is told.
+fn say(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Runs the program on this process's arguments.
+#[must_use]
+pub fn main() -> ExitCode {
+    let code = match Arguments::parse().command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Validate(arguments) => validate::run(&arguments),
+        Command::Normalize(arguments) => normalize::run(&arguments),
+        Command::Simulate(arguments) => simulate::run(&arguments),
+    };
+    ExitCode::from(code)
+}

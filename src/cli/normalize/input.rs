@@ -1,0 +1,352 @@
+//! The input in chunks of whole records: lines of NDJSON, items of an array, or pretty-printed values.
+//!
+//! Its first bytes tell which it is. NDJSON, the form for large archives, is only ever cut at line ends.
+
+use std::io::{self, Read};
+use std::ops::Range;
+
+use super::split::{Found, Splitter};
+
+/// Bytes asked for at a time, and about the size of a chunk.
+const CHUNK: usize = 1 << 20;
+
+/// The longest record, or page, in bytes.
+pub(super) const LONGEST: usize = 256 << 20;
+
+/// Some whole records.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    /// Their bytes.
+    pub(super) bytes: Vec<u8>,
+    /// Where they are in the bytes.
+    pub(super) records: Places,
+    /// Whether they may be whole pages of the vendor's API.
+    pub(super) pages: bool,
+}
+
+/// Where the records of a chunk are.
+#[derive(Debug)]
+pub(super) enum Places {
+    /// One in each line that is not blank.
+    Lines,
+    /// Here.
+    At(Vec<Range<usize>>),
+}
+
+/// Why the input cannot be read further.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum InputError {
+    /// The operating system says so.
+    #[error("cannot read the input: {0}")]
+    Io(#[from] io::Error),
+    /// It is not what this command reads.
+    #[error("line {line}: {what}")]
+    NotRecords {
+        /// Where, from 1.
+        line: u64,
+        /// What is wrong and what to do.
+        what: String,
+    },
+}
+
+#[derive(Debug)]
+enum Form {
+    Lines,
+    Values(Splitter),
+    Array(Splitter),
+    /// An array whose closing bracket has been read.
+    Closed,
+}
+
+/// Reads a source in chunks.
+pub(super) struct Input<R> {
+    source: R,
+    buffer: Vec<u8>,
+    at_end: bool,
+    lines_before: u64,
+    form: Option<Form>,
+    pages: Option<bool>,
+    longest: usize,
+}
+
+impl<R: Read> Input<R> {
+    /// From a source. Nothing is read yet.
+    pub(super) fn new(source: R, longest: usize) -> Self {
+        Self { source, buffer: Vec::new(), at_end: false, lines_before: 0, form: None, pages: None, longest }
+    }
+
+    /// The next chunk; `None` at the end. `is_page` tells whole pages of the vendor's API; the first value decides for
+    /// the whole input.
+    pub(super) fn next_chunk(&mut self, is_page: &dyn Fn(&str) -> bool) -> Result<Option<Chunk>, InputError> {
+        if self.form.is_none() {
+            self.form = self.detect(is_page)?;
+        }
+        match self.form.take() {
+            None => Ok(None),
+            Some(Form::Lines) => {
+                self.form = Some(Form::Lines);
+                self.next_lines()
+            }
+            Some(Form::Values(splitter)) => self.next_values(splitter, false, is_page),
+            Some(Form::Array(splitter)) => self.next_values(splitter, true, is_page),
+            Some(Form::Closed) => self.end_after_array(),
+        }
+    }
+
+    fn detect(&mut self, is_page: &dyn Fn(&str) -> bool) -> Result<Option<Form>, InputError> {
+        let Some(start) = self.find_first_byte()? else { return Ok(None) };
+        if self.buffer[start] == b'[' {
+            return Ok(Some(Form::Array(Splitter::of_array(start))));
+        }
+        let end = self.find_line_end(start)?;
+        let line = String::from_utf8_lossy(&self.buffer[start..end]);
+        match serde_json::from_str::<serde::de::IgnoredAny>(&line) {
+            Ok(_) => {
+                self.pages = Some(is_page(line.trim()));
+                Ok(Some(Form::Lines))
+            }
+            Err(error) if error.is_eof() && line.starts_with('{') => Ok(Some(Form::Values(Splitter::of_values()))),
+            Err(error) => Err(self.not_records(
+                start,
+                &format!("this is no JSON ({error}); give NDJSON, a JSON array, or a page of the vendor's API"),
+            )),
+        }
+    }
+
+    /// The place of the first byte that is neither white space nor a byte-order mark.
+    fn find_first_byte(&mut self) -> Result<Option<usize>, InputError> {
+        loop {
+            if self.buffer.starts_with(b"\xef\xbb\xbf") {
+                self.buffer[..3].fill(b' ');
+            }
+            let first = self.buffer.iter().position(|byte| !byte.is_ascii_whitespace());
+            if first.is_some() && (self.buffer.len() >= 3 || self.at_end) {
+                return Ok(first);
+            }
+            if self.at_end {
+                return Ok(None);
+            }
+            self.fill()?;
+        }
+    }
+
+    /// The end of the line in which `start` is.
+    fn find_line_end(&mut self, start: usize) -> Result<usize, InputError> {
+        let mut searched = start;
+        loop {
+            if let Some(end) = memchr::memchr(b'\n', &self.buffer[searched..]) {
+                return Ok(searched + end);
+            }
+            searched = self.buffer.len();
+            if self.at_end {
+                return Ok(searched);
+            }
+            self.check_length(start)?;
+            self.fill()?;
+        }
+    }
+
+    fn next_lines(&mut self) -> Result<Option<Chunk>, InputError> {
+        let mut searched = 0;
+        loop {
+            if let Some(end) = memchr::memrchr(b'\n', &self.buffer[searched..]) {
+                return Ok(Some(self.take(searched + end + 1, Places::Lines)));
+            }
+            searched = self.buffer.len();
+            if self.at_end {
+                return Ok((searched > 0).then(|| self.take(searched, Places::Lines)));
+            }
+            self.check_length(0)?;
+            self.fill()?;
+        }
+    }
+
+    fn next_values(
+        &mut self,
+        mut splitter: Splitter,
+        in_array: bool,
+        is_page: &dyn Fn(&str) -> bool,
+    ) -> Result<Option<Chunk>, InputError> {
+        let mut places: Vec<Range<usize>> = Vec::new();
+        loop {
+            match splitter.next(&self.buffer, self.at_end) {
+                Found::Value(place) => {
+                    self.decide_pages(&place, is_page);
+                    places.push(place);
+                }
+                Found::ArrayEnd(end) => {
+                    self.form = Some(Form::Closed);
+                    return Ok(Some(self.take(end, Places::At(places))));
+                }
+                Found::Garbage(_) if !places.is_empty() => break,
+                Found::Garbage(at) => return Err(self.not_records(at, "this is no JSON value")),
+                Found::NeedMore if !places.is_empty() || self.at_end => break,
+                Found::NeedMore => {
+                    self.check_length(splitter.pending_from())?;
+                    self.fill()?;
+                }
+            }
+        }
+        if places.is_empty() {
+            return self.end_of_values(&splitter, in_array);
+        }
+        let end = splitter.pending_from();
+        splitter.shift(end);
+        self.form = Some(if in_array { Form::Array(splitter) } else { Form::Values(splitter) });
+        Ok(Some(self.take(end, Places::At(places))))
+    }
+
+    /// The first value tells whether there are pages.
+    fn decide_pages(&mut self, place: &Range<usize>, is_page: &dyn Fn(&str) -> bool) {
+        if self.pages.is_none() {
+            self.pages = Some(std::str::from_utf8(&self.buffer[place.clone()]).is_ok_and(is_page));
+        }
+    }
+
+    /// The input has ended between values, or in the middle of one.
+    fn end_of_values(&self, splitter: &Splitter, in_array: bool) -> Result<Option<Chunk>, InputError> {
+        if splitter.is_inside() {
+            return Err(self.not_records(splitter.pending_from(), "the value that begins here is cut off"));
+        }
+        if in_array {
+            return Err(self.not_records(self.buffer.len(), "the array is cut off: its closing bracket is missing"));
+        }
+        Ok(None)
+    }
+
+    fn end_after_array(&mut self) -> Result<Option<Chunk>, InputError> {
+        loop {
+            if let Some(at) = self.buffer.iter().position(|byte| !byte.is_ascii_whitespace()) {
+                return Err(self.not_records(at, "something follows the array; give one array, or NDJSON"));
+            }
+            if self.at_end {
+                return Ok(None);
+            }
+            self.fill()?;
+        }
+    }
+
+    fn check_length(&self, start: usize) -> Result<(), InputError> {
+        if self.buffer.len() - start > self.longest {
+            let what = format!(
+                "the record that begins here is longer than {}; is this NDJSON?",
+                crate::units::ByteSize(self.longest as u64)
+            );
+            return Err(self.not_records(start, &what));
+        }
+        Ok(())
+    }
+
+    /// Takes the first `end` bytes of the buffer as a chunk.
+    fn take(&mut self, end: usize, records: Places) -> Chunk {
+        let rest = self.buffer.split_off(end);
+        let bytes = std::mem::replace(&mut self.buffer, rest);
+        self.lines_before += lines_in(&bytes);
+        Chunk { bytes, records, pages: self.pages.unwrap_or(false) }
+    }
+
+    /// Reads what is there, at most a chunk, so that records from a slow pipe are not held back.
+    fn fill(&mut self) -> Result<(), InputError> {
+        let filled = self.buffer.len();
+        self.buffer.resize(filled + CHUNK, 0);
+        let read = loop {
+            match self.source.read(&mut self.buffer[filled..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other,
+            }
+        };
+        self.buffer.truncate(filled + *read.as_ref().unwrap_or(&0));
+        self.at_end = read? == 0;
+        Ok(())
+    }
+
+    fn not_records(&self, at: usize, what: &str) -> InputError {
+        let line = 1 + self.lines_before + lines_in(&self.buffer[..at]);
+        InputError::NotRecords { line, what: what.to_owned() }
+    }
+}
+
+fn lines_in(bytes: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', bytes).count() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives `step` bytes at a time, as a slow pipe does.
+    struct Slow<'a> {
+        rest: &'a [u8],
+        step: usize,
+    }
+
+    impl Read for Slow<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let count = self.step.min(self.rest.len()).min(buffer.len());
+            buffer[..count].copy_from_slice(&self.rest[..count]);
+            self.rest = &self.rest[count..];
+            Ok(count)
+        }
+    }
+
+    fn records(text: &str, step: usize) -> Result<Vec<String>, String> {
+        let mut input = Input::new(Slow { rest: text.as_bytes(), step }, 64);
+        let mut found = Vec::new();
+        while let Some(chunk) = input.next_chunk(&|_| false).map_err(|error| error.to_string())? {
+            let text = String::from_utf8(chunk.bytes).expect("text");
+            match chunk.records {
+                Places::Lines => {
+                    found.extend(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned))
+                }
+                Places::At(places) => found.extend(places.into_iter().map(|place| text[place].to_owned())),
+            }
+        }
+        Ok(found)
+    }
+
+    #[test]
+    fn every_form_gives_the_same_records_however_slowly_it_comes() {
+        for (text, wanted) in [
+            ("{\"a\":1}\n\n{\"a\":2}\nbroken\n", vec!["{\"a\":1}", "{\"a\":2}", "broken"]),
+            ("\u{feff}{\"a\":1}", vec!["{\"a\":1}"]),
+            ("  [{\"a\":1},\n{\"a\":2}]\n", vec!["{\"a\":1}", "{\"a\":2}"]),
+            ("[]", vec![]),
+            ("{\n\"a\":1}\n{\"a\":\n2}", vec!["{\n\"a\":1}", "{\"a\":\n2}"]),
+            ("", vec![]),
+            (" \n\n", vec![]),
+        ] {
+            for step in [1, 2, 3, 7, 1_000] {
+                assert_eq!(records(text, step), Ok(wanted.iter().map(|word| (*word).to_owned()).collect()), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_input_is_told_with_its_line() {
+        let long = format!("{{\"a\":\"{}\"}}\n", "x".repeat(100));
+        for (text, says) in [
+            ("\nid,time\n1,2\n", "line 2: this is no JSON"),
+            ("[{\"a\":1}\n,{\"b\":", "line 2: the value that begins here is cut off"),
+            ("[1\n", "line 2: the array is cut off"),
+            ("[1]\n\nx", "line 3: something follows"),
+            ("{\n\"a\":1}\n,", "line 3: this is no JSON value"),
+            ("{\n\"a\":1", "line 1: the value that begins here is cut off"),
+            (long.as_str(), "line 1: the record that begins here is longer than 64 B"),
+        ] {
+            for step in [1, 3, 20] {
+                let error = records(text, step).expect_err(text);
+                assert!(error.starts_with(says), "{text}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_value_tells_whether_there_are_pages() {
+        for (text, pages) in [("{\"p\":1}\n", true), ("{\n\"p\":1}", true), ("[{\"p\":1}]", true), ("{\"a\":1}", false)]
+        {
+            let mut input = Input::new(text.as_bytes(), 64);
+            let chunk = input.next_chunk(&|json| json.contains("\"p\"")).expect("readable").expect("a chunk");
+            assert_eq!(chunk.pages, pages, "{text}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! `auditflow run`: runs a pipeline until it is stopped, or once.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::{summary, validate};
+use crate::clock::SystemClock;
+use crate::observe::logging;
+use crate::pipeline::run::{Mode, RunOptions, RunReport};
+use crate::pipeline::{self, Environment, LogFormat, Overrides, Pipeline};
+use crate::units::Span;
+
+/// Exit code of a process that a second signal ended: 128 + SIGINT.
+const EXIT_SECOND_SIGNAL: i32 = 130;
+
+/// Run a pipeline until it is stopped (Ctrl-C or SIGTERM: finish what is in hand; a second one: end at once)
+#[derive(clap::Args, Debug)]
+pub(super) struct Arguments {
+    /// The pipeline file
+    pub(super) file: PathBuf,
+    /// Collect and deliver everything up to now, print a summary, and end
+    #[arg(long)]
+    pub(super) once: bool,
+    /// With --once: how long trouble (a vendor or disk that is away) may hold up the rest before the run ends without it
+    #[arg(long, requires = "once", default_value = "5m", value_parser = Span::parse)]
+    pub(super) give_up_after: Span,
+    #[command(flatten)]
+    pub(super) settings: Overrides,
+}
+
+/// Runs the command; returns the exit code.
+pub(super) fn run(arguments: &Arguments) -> u8 {
+    let pipeline = match pipeline::load(&arguments.file, &Environment::of_process(), &arguments.settings) {
+        Ok(pipeline) => pipeline,
+        Err(problems) => {
+            validate::report(&problems);
+            return super::EXIT_USAGE;
+        }
+    };
+    let log = pipeline.settings.log;
+    if let Err(reason) = logging::init(log.level.as_str(), log.format == LogFormat::Json) {
+        eprintln!("error: {reason}");
+        return super::EXIT_USAGE;
+    }
+    for warning in &pipeline.warnings {
+        tracing::warn!("{}: {}; {}", warning.key, warning.message, warning.hint);
+    }
+    let give_up_after = arguments.give_up_after.0;
+    let mode = if arguments.once { Mode::Once { give_up_after } } else { Mode::Continuous };
+    match run_to_the_end(pipeline, mode) {
+        Ok(report) => conclude(&report, mode),
+        Err(reason) => {
+            super::say(&format!("error: {reason}\n"));
+            super::EXIT_FAILED
+        }
+    }
+}
+
+fn conclude(report: &RunReport, mode: Mode) -> u8 {
+    super::say(&summary::of(report));
+    let once = mode != Mode::Continuous;
+    if report.unfinished().is_empty() && !(report.cut_short && once) {
+        super::EXIT_DONE
+    } else {
+        super::EXIT_INCOMPLETE
+    }
+}
+
+/// Runs `pipeline` on a runtime of its own, with signals as the way to stop it.
+pub(super) fn run_to_the_end(pipeline: Pipeline, mode: Mode) -> Result<RunReport, String> {
+    let runtime = runtime(pipeline.settings.threads)?;
+    let report = runtime.block_on(async {
+        let shutdown = CancellationToken::new();
+        tokio::spawn(stop_on_signals(shutdown.clone()));
+        pipeline::run::run(pipeline, options(mode, shutdown)).await.map_err(|error| error.to_string())
+    });
+    runtime.shutdown_background();
+    report
+}
+
+/// The runtime that a pipeline runs on; `threads` as in the settings, all cores if `None`.
+pub(super) fn runtime(threads: Option<NonZeroUsize>) -> Result<tokio::runtime::Runtime, String> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = threads {
+        builder.worker_threads(threads.get());
+    }
+    builder.enable_all().build().map_err(|reason| format!("cannot start threads: {reason}"))
+}
+
+/// The options of a run on the real clock.
+pub(super) fn options(mode: Mode, shutdown: CancellationToken) -> RunOptions {
+    RunOptions { mode, clock: Arc::new(SystemClock), seed: fastrand::u64(..), shutdown, show_progress: true }
+}
+
+/// The first signal asks for an orderly end, the second ends the process at once: the journal makes that safe.
+pub(super) async fn stop_on_signals(shutdown: CancellationToken) {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        tracing::warn!("signals cannot be listened to; a signal ends the process at once, and nothing is lost by it");
+        return;
+    };
+    let mut either = async || {
+        tokio::select! {
+            _ = interrupt.recv() => (),
+            _ = terminate.recv() => (),
+        }
+    };
+    either().await;
+    shutdown.cancel();
+    tracing::info!("stopping after what is in hand; a second signal ends at once");
+    either().await;
+    std::process::exit(EXIT_SECOND_SIGNAL);
+}

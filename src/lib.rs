@@ -1,0 +1,31 @@
+//! auditflow: audit trails of SaaS vendors, in one schema, into Kafka, S3 or files. Nothing lost, nothing twice.
+//!
+//! The tour, one event from vendor to sink:
+//!
+//! ```text
+//! vendors::Vendor::request      what to ask                                        pure
+//! collect                       asks, retries, walks the pages, drops known ones   one task a source
+//! journal                       page + keys + coverage in one transaction          one SQLite file
+//! deliver                       reads from the sink's own position, plans a batch  one task a sink
+//! vendors::Records::normalise   the vendor's record becomes an event::Event        pure
+//! sinks::Sink                   encodes and writes it, exactly once                file, console
+//! ```
+//!
+//! [`pipeline`] reads the YAML file, checks it and runs the parts; [`cli`] is what people type; [`simulator`] plays the
+//! vendors. `ARCHITECTURE.md` says where to add what.
+
+pub mod cli;
+pub mod clock;
+pub mod collect;
+pub mod deliver;
+pub mod event;
+pub mod journal;
+pub mod observe;
+pub mod pipeline;
+pub mod secret;
+pub mod simulator;
+pub mod sinks;
+pub mod time;
+pub mod transform;
+pub mod units;
+pub mod vendors;
