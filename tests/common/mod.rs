@@ -1,0 +1,279 @@
+//! A small world for end-to-end tests: the simulator in this process, the real program in another, files in a folder of
+//! their own, and the comparison of what landed with what the simulator knows to be true.
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub, missing_docs)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use auditflow::clock::{SharedClock, SystemClock};
+use auditflow::journal::Journal;
+use auditflow::journal::sqlite::{JournalOptions, SqliteJournal};
+use auditflow::simulator::proof::{self, Delivered, Verdict};
+use auditflow::simulator::{RunningSimulator, Simulator, SimulatorOptions, VendorName};
+use auditflow::units::ByteSize;
+use tokio::time::Instant;
+
+/// The seed of a test's random moments: from `AUDITFLOW_TEST_SEED`, else drawn and printed, so that a failure can be repeated.
+pub fn seed() -> u64 {
+    let seed = std::env::var("AUDITFLOW_TEST_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| fastrand::u64(..));
+    eprintln!("seed of the random moments: AUDITFLOW_TEST_SEED={seed}");
+    seed
+}
+
+/// The simulator, a folder, and the program under test.
+pub struct World {
+    pub folder: tempfile::TempDir,
+    pub simulator: RunningSimulator,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl World {
+    pub fn new(options: SimulatorOptions) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let simulator = runtime.block_on(Simulator::start(options)).unwrap();
+        Self { folder: tempfile::tempdir().unwrap(), simulator, runtime }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Five sources with short intervals; `rest` is the rest of the file (transforms, sinks).
+    pub fn write_pipeline(&self, rest: &str) -> PathBuf {
+        let common = "backfill_start_time: earliest, poll_interval: 500ms, settle: 1s, overlap: 120s, rate_limit: 1000/s, sweep_interval: 2s";
+        let text = format!(
+            "data_dir: {folder}/data
+sources:
+  akuity: {{type: akuity, base_url: \"${{SIMULATOR}}\", organization_id: \"${{AKUITY_ORGANIZATION_ID}}\", api_key_id: \"${{AKUITY_API_KEY_ID}}\", api_key_secret: \"${{AKUITY_API_KEY_SECRET}}\", {common}}}
+  captivateiq: {{type: captivateiq, base_url: \"${{SIMULATOR}}/ciq/v1\", api_token: \"${{CAPTIVATEIQ_API_TOKEN}}\", {common}}}
+  clumio: {{type: clumio, base_url: \"${{SIMULATOR}}\", access_token: \"${{CLUMIO_ACCESS_TOKEN}}\", {common}}}
+  confluence: {{type: confluence, base_url: \"${{SIMULATOR}}/ex/confluence/${{CONFLUENCE_CLOUD_ID}}\", cloud_id: \"${{CONFLUENCE_CLOUD_ID}}\", email: \"${{CONFLUENCE_EMAIL}}\", api_token: \"${{CONFLUENCE_API_TOKEN}}\", {common}}}
+  merge: {{type: merge, base_url: \"${{SIMULATOR}}/api\", api_key: \"${{MERGE_API_KEY}}\", {common}}}
+transforms:
+  events: {{type: normalize, inputs: [akuity, captivateiq, clumio, confluence, merge]}}
+{rest}",
+            folder = self.folder.path().display()
+        );
+        let file = self.path("pipeline.yaml");
+        fs::write(&file, text).unwrap();
+        file
+    }
+
+    /// The program, with the secrets in its environment and its log appended to `log`.
+    pub fn program(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_auditflow"));
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).unwrap();
+        command
+            .args(arguments)
+            .envs(self.environment())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
+        command
+    }
+
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        let credentials = self.simulator.credentials().clone();
+        vec![
+            ("SIMULATOR", format!("http://{}", self.simulator.address())),
+            ("CLUMIO_ACCESS_TOKEN", credentials.clumio_access_token),
+            ("CAPTIVATEIQ_API_TOKEN", credentials.captivateiq_api_token),
+            ("MERGE_API_KEY", credentials.merge_api_key),
+            ("AKUITY_ORGANIZATION_ID", credentials.akuity_organization_id),
+            ("AKUITY_API_KEY_ID", credentials.akuity_api_key_id),
+            ("AKUITY_API_KEY_SECRET", credentials.akuity_api_key_secret),
+            ("CONFLUENCE_CLOUD_ID", credentials.confluence_cloud_id),
+            ("CONFLUENCE_EMAIL", credentials.confluence_email),
+            ("CONFLUENCE_API_TOKEN", credentials.confluence_api_token),
+        ]
+    }
+
+    /// Starts `run FILE`, lets it work for `life`, and kills it with SIGKILL. Fails if it had ended by itself.
+    pub fn run_and_kill(&self, file: &Path, life: Duration) {
+        let mut child = self.program(&["run", file.to_str().unwrap(), "--log-level", "debug"]).spawn().unwrap();
+        let born = Instant::now();
+        while born.elapsed() < life {
+            assert!(child.try_wait().unwrap().is_none(), "the program ended by itself:\n{}", self.log_tail());
+            std::thread::yield_now();
+            std::thread::park_timeout(Duration::from_millis(2));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Runs `run FILE --once` to its end.
+    pub fn run_once(&self, file: &Path) {
+        let child = self.program(&["run", file.to_str().unwrap(), "--once", "--log-level", "debug"]).spawn().unwrap();
+        let status = wait(child, Duration::from_secs(240), || self.log_tail());
+        assert!(status.success(), "run --once ended with {status}:\n{}", self.log_tail());
+    }
+
+    /// How often a text stands in the log of all runs so far.
+    pub fn log_count(&self, text: &str) -> usize {
+        let log = fs::read_to_string(self.path("log")).unwrap_or_default();
+        log.matches(text).count()
+    }
+
+    /// Collected = delivered + filtered + dead-lettered + still in the journal, for every sink that was there from the
+    /// beginning; and each collected event has a sequence number of its own.
+    pub fn assert_counters_add_up(&self, sinks: &[&str]) {
+        let options = JournalOptions { data_dir: self.path("data"), max_size: ByteSize(1 << 30) };
+        let journal = SqliteJournal::open(&options).unwrap();
+        let summary = self.runtime.block_on(journal.summary()).unwrap();
+        let collected: u64 = summary.sources.iter().map(|source| source.events).sum();
+        assert_eq!(collected, summary.head, "collected events and sequence numbers");
+        for name in sinks {
+            let sink = summary.sinks.iter().find(|sink| sink.name == *name).unwrap();
+            let behind = summary.head - sink.position;
+            assert_eq!(
+                collected,
+                sink.delivered + sink.filtered + sink.dead_lettered + behind,
+                "the counters of {name}"
+            );
+        }
+    }
+
+    pub fn log_tail(&self) -> String {
+        let text = fs::read_to_string(self.path("log")).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
+    /// Ends growth and faults, and waits until everything that has happened is visible and older than the settle time.
+    pub fn wait_until_quiet(&self) {
+        let control = self.simulator.control();
+        control.stop_growth();
+        control.clear_faults();
+        until("the simulator is quiet", || control.is_quiet());
+        let settled = control.now() + Duration::from_millis(1_500);
+        until("the settle time is over", || control.now() > settled);
+    }
+
+    /// Compares every NDJSON file below `folder` with the truth of each vendor.
+    pub fn assert_exact(&self, folder: &Path) {
+        let mut delivered = delivered_below(folder);
+        for vendor in VendorName::ALL {
+            let truth = self.simulator.control().truth(vendor).unwrap();
+            let verdict = proof::compare(
+                truth.iter().map(|record| record.raw.as_str()),
+                &delivered.remove(vendor.as_str()).unwrap_or_default(),
+            );
+            eprintln!("{}: {}", vendor.as_str(), figures(&verdict));
+            assert!(verdict.expected > 0, "the test has no events of {}", vendor.as_str());
+            assert!(verdict.is_perfect(), "{}: {}", vendor.as_str(), details(&verdict));
+        }
+        assert!(delivered.is_empty(), "events of vendors that do not exist: {:?}", delivered.keys());
+    }
+
+    /// No secret stands in anything that the program wrote: logs, journal, files.
+    pub fn assert_no_secret_anywhere(&self) {
+        let secrets = self.simulator.credentials().secrets().map(str::to_owned);
+        for file in files_below(self.folder.path()) {
+            let bytes = fs::read(&file).unwrap();
+            for secret in &secrets {
+                assert!(
+                    memchr::memmem::find(&bytes, secret.as_bytes()).is_none(),
+                    "a secret stands in {}",
+                    file.display()
+                );
+            }
+        }
+    }
+}
+
+fn figures(verdict: &Verdict) -> String {
+    format!(
+        "{} expected, {} delivered, {} earlier versions, {} lost, {} twice, {} foreign",
+        verdict.expected,
+        verdict.delivered,
+        verdict.earlier_versions,
+        verdict.lost.len(),
+        verdict.twice.len(),
+        verdict.foreign.len()
+    )
+}
+
+fn details(verdict: &Verdict) -> String {
+    let first = |records: &[String]| records.iter().take(3).cloned().collect::<Vec<_>>().join("\n  ");
+    format!(
+        "{}\nlost:\n  {}\ntwice:\n  {}\nforeign:\n  {}",
+        figures(verdict),
+        first(&verdict.lost),
+        first(&verdict.twice),
+        first(&verdict.foreign)
+    )
+}
+
+/// Waits for `condition` with a deadline.
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !condition() {
+        assert!(begin.elapsed() < Duration::from_secs(120), "waited two minutes in vain until {what}");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+/// Waits for a process to end by itself.
+pub fn wait(mut child: Child, longest: Duration, log: impl Fn() -> String) -> std::process::ExitStatus {
+    let begin = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if begin.elapsed() > longest {
+            child.kill().unwrap();
+            panic!("the program did not end within {longest:?}:\n{}", log());
+        }
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+/// The events of every `.ndjson`, `.ndjson.gz` and `.ndjson.zst` file below a folder, by vendor.
+pub fn delivered_below(folder: &Path) -> BTreeMap<String, Vec<Delivered>> {
+    let mut by_vendor: BTreeMap<String, Vec<Delivered>> = BTreeMap::new();
+    for file in files_below(folder) {
+        for line in read_text(&file).lines() {
+            let event =
+                Delivered::from_line(line).unwrap_or_else(|reason| panic!("{}: {reason}: {line}", file.display()));
+            by_vendor.entry(event.vendor.clone()).or_default().push(event);
+        }
+    }
+    by_vendor
+}
+
+fn read_text(file: &Path) -> String {
+    let bytes = fs::read(file).unwrap();
+    let mut text = String::new();
+    match file.extension().and_then(|extension| extension.to_str()) {
+        Some("gz") => flate2::read::MultiGzDecoder::new(bytes.as_slice()).read_to_string(&mut text).unwrap(),
+        Some("zst") => zstd::Decoder::new(bytes.as_slice()).unwrap().read_to_string(&mut text).unwrap(),
+        _ => return String::from_utf8(bytes).unwrap(),
+    };
+    text
+}
+
+pub fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap_or_else(|reason| panic!("{}: {reason}", folder.display())).flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            files.extend(files_below(&path));
+        } else {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// A clock that the simulator and the test share with the operating system.
+pub fn system_clock() -> SharedClock {
+    Arc::new(SystemClock)
+}

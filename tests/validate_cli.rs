@@ -1,0 +1,390 @@
+//! `auditflow validate` as people and scripts meet it: output, exit codes, and the pipelines that come with the project.
+
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use assert_cmd::assert::Assert;
+
+/// Values that must never be printed, whatever is wrong.
+const SECRETS: [&str; 3] = ["s3cret-from-the-environment", "hunter2-literal", "s3cret-span"];
+
+fn auditflow(folder: &Path) -> Command {
+    let mut command = Command::cargo_bin("auditflow").expect("the program is built");
+    command.current_dir(folder).env_clear().env("VENDOR_SECRET", SECRETS[0]).env("BAD_SPAN", SECRETS[2]);
+    command
+}
+
+/// Runs `validate` on texts that lie in files called `a.yaml`, `b.yaml` and so on.
+fn validate(texts: &[&str], options: &[&str]) -> Assert {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = auditflow(folder.path());
+    command.arg("validate").args(options);
+    for (text, letter) in texts.iter().zip('a'..) {
+        let name = format!("{letter}.yaml");
+        std::fs::write(folder.path().join(&name), text).expect("written");
+        command.arg(name);
+    }
+    command.assert()
+}
+
+fn stdout(assert: &Assert) -> String {
+    String::from_utf8(assert.get_output().stdout.clone()).expect("UTF-8")
+}
+
+fn stderr(assert: &Assert) -> String {
+    String::from_utf8(assert.get_output().stderr.clone()).expect("UTF-8")
+}
+
+const GOOD: &str = "\
+sources:
+  acme:
+    type: clumio
+    access_token: ${VENDOR_SECRET}
+transforms:
+  events:
+    type: normalize
+    inputs: [acme]
+sinks:
+  files:
+    type: file
+    inputs: [events]
+    path: out/%Y-%m-%d.ndjson
+";
+
+const BAD: &str = "\
+# a comment with ${NOT_A_VARIABLE}
+data_dri: ./data
+threads: \"4\"
+sources:
+  acme_clumio:
+    type: clumio
+    regoin: us-west-2
+    access_token: ${VENDOR_SECRET}
+    page_size: five
+    overlap: ${BAD_SPAN}
+  acme_merge:
+    type: mergee
+    api_key: hunter2-literal
+  acme_akuity:
+    type: akuity
+    api_key_id: ${NOT_SET}
+    api_key_secret: {api_key: hunter2-literal}
+  acme_confluence:
+    type: confluence
+    email: audit@acme.example
+    api_tokn: hunter2-literal
+    site: acme
+    backfill_start_time: 2026-02-01
+    end_time: 2026-01-01
+transforms:
+  events:
+    type: normalize
+    inputs: [acme_*, people, acme_clumoi]
+  people:
+    type: normalize
+    inputs: events
+  alone:
+    type: normalize
+sinks:
+  lake:
+    type: file
+    path: out/%Y-%m-%d.ndjson
+    compression: gzp
+    inputs: [events, other_*]
+    batch: {max_evnts: 5, max_bytes: lots}
+    start: later
+  lake:
+    type: console
+  acme_clumio:
+    type: console
+    inputs: [lake]
+";
+
+#[test]
+fn every_planted_mistake_is_shown_with_its_place_and_a_hint() {
+    let assert = validate(&[BAD], &[]).code(2);
+    assert_eq!(stdout(&assert), "");
+    insta::assert_snapshot!(stderr(&assert), @r#"
+    error: unknown setting `data_dri`
+      --> a.yaml:2:1 (data_dri)
+      |
+    2 | data_dri: ...
+      | ^^^^^^^^
+      = help: did you mean `data_dir`?
+
+    error: found text `4`, expected a whole number, 1 or more
+      --> a.yaml:3:10 (threads)
+      |
+    3 | threads: "4"
+      |          ^^^
+      = help: take the quotes away
+
+    error: unknown setting `regoin`
+      --> a.yaml:7:5 (sources.acme_clumio.regoin)
+      |
+    7 |     regoin: ...
+      |     ^^^^^^
+      = help: did you mean `region`?
+
+    error: found text `five`, expected a whole number from 0 to 4294967295
+      --> a.yaml:9:16 (sources.acme_clumio.page_size)
+      |
+    9 |     page_size: five
+      |                ^^^^
+
+    error: `${BAD_SPAN}` is not a length of time; write seconds (90) or a number with ms, s, m, h or d (90s, 15m, 1h30m)
+      --> a.yaml:10:14 (sources.acme_clumio.overlap)
+       |
+    10 |     overlap: ${BAD_SPAN}
+       |              ^^^^^^^^^^^
+
+    error: unknown type of source: `mergee`
+      --> a.yaml:12:11 (sources.acme_merge.type)
+       |
+    12 |     type: mergee
+       |           ^^^^^^
+      = help: did you mean `merge`? allowed here: `akuity`, `captivateiq`, `clumio`, `confluence`, `merge`
+
+    error: the setting `organization_id` is missing
+      --> a.yaml:14:3 (sources.acme_akuity)
+       |
+    14 |   acme_akuity:
+       |   ^^^^^^^^^^^
+      = help: add a line `organization_id: ...` here
+
+    error: the environment variable NOT_SET is not set
+      --> a.yaml:16:17 (sources.acme_akuity.api_key_id)
+       |
+    16 |     api_key_id: ...
+       |                 ^^^
+      = help: set it, or give a value to fall back on: `${NOT_SET:-value}`
+
+    error: unknown setting `api_key`
+      --> a.yaml:17:22 (sources.acme_akuity.api_key_secret.api_key)
+       |
+    17 |     api_key_secret: ... api_key: ...
+       |                         ^^^^^^^
+      = help: allowed here: `file`
+
+    error: unknown setting `api_tokn`
+      --> a.yaml:21:5 (sources.acme_confluence.api_tokn)
+       |
+    21 |     api_tokn: ...
+       |     ^^^^^^^^
+      = help: did you mean `api_token`?
+
+    error: end_time is not after backfill_start_time
+      --> a.yaml:24:15 (sources.acme_confluence.end_time)
+       |
+    24 |     end_time: 2026-01-01
+       |               ^^^^^^^^^^
+      = help: set end_time to a later moment, or take it out to collect without an end
+
+    error: there is no source or transform called `acme_clumoi`
+      --> a.yaml:28:30 (transforms.events.inputs[2])
+       |
+    28 |     inputs: ... acme_clumoi ...
+       |                 ^^^^^^^^^^^
+      = help: did you mean `acme_clumio`? allowed here: `acme_akuity`, `acme_clumio`, `acme_confluence`, `acme_merge`, `alone`, `people`
+
+    error: events would go round in a circle: people -> events -> people
+      --> a.yaml:31:13 (transforms.people.inputs)
+       |
+    31 |     inputs: events
+       |             ^^^^^^
+      = help: take one of these inputs out
+
+    error: transform `alone` has no inputs
+      --> a.yaml:32:3 (transforms.alone.inputs)
+       |
+    32 |   alone:
+       |   ^^^^^
+      = help: name the sources or transforms that it reads: `inputs: [name, other_*]`
+
+    error: unknown value `gzp`
+      --> a.yaml:38:18 (sinks.lake.compression)
+       |
+    38 |     compression: gzp
+       |                  ^^^
+      = help: did you mean `gzip`? allowed here: `none`, `gzip`, `zstd`
+
+    error: no source or transform matches `other_*`
+      --> a.yaml:39:22 (sinks.lake.inputs[1])
+       |
+    39 |     inputs: ... other_* ...
+       |                 ^^^^^^^
+      = help: allowed here: `acme_akuity`, `acme_clumio`, `acme_confluence`, `acme_merge`, `alone`, `events`, `people`
+
+    error: unknown setting `max_evnts`
+      --> a.yaml:40:13 (sinks.lake.batch.max_evnts)
+       |
+    40 |     batch: ... max_evnts: ...
+       |                ^^^^^^^^^
+      = help: did you mean `max_events`? allowed here: `max_events`, `max_bytes`, `timeout_secs`
+
+    error: `lots` is not a size; write bytes (4096) or a number with KiB, MiB, GiB, KB, MB or GB (64MiB)
+      --> a.yaml:40:38 (sinks.lake.batch.max_bytes)
+       |
+    40 |     batch: ... lots ...
+       |                ^^^^
+
+    error: unknown value `later`
+      --> a.yaml:41:12 (sinks.lake.start)
+       |
+    41 |     start: later
+       |            ^^^^^
+      = help: allowed here: `beginning`, `now`
+
+    error: the key `lake` is here a second time; the first is in line 35
+      --> a.yaml:42:3 (sinks.lake)
+       |
+    42 |   lake:
+       |   ^^^^
+      = help: keep one of the two
+
+    error: the name `acme_clumio` is taken by the source in line 5
+      --> a.yaml:44:3 (sinks.acme_clumio)
+       |
+    44 |   acme_clumio:
+       |   ^^^^^^^^^^^
+      = help: give each source, transform and sink a name of its own
+
+    error: `lake` is a sink, and nothing comes out of a sink
+      --> a.yaml:46:14 (sinks.acme_clumio.inputs[0])
+       |
+    46 |     inputs: ... lake ...
+       |                 ^^^^
+      = help: name a source or a transform
+    "#);
+}
+
+#[test]
+fn a_right_file_is_counted_on_stdout() {
+    let assert = validate(&[GOOD], &[]).code(0);
+    assert_eq!(stdout(&assert), "a.yaml: 1 source, 1 transform, 1 sink: ok\n");
+    assert_eq!(stderr(&assert), "");
+}
+
+#[test]
+fn all_files_are_checked_and_one_wrong_one_decides_the_exit_code() {
+    let assert = validate(&["sinks: [", GOOD, ""], &[]).code(2);
+    assert_eq!(stdout(&assert), "b.yaml: 1 source, 1 transform, 1 sink: ok\n");
+    let shown = stderr(&assert);
+    assert!(shown.contains("--> a.yaml:1:") && shown.contains("this is not YAML"), "{shown}");
+    assert!(shown.contains("the pipeline has no sources\n  --> c.yaml (sources)"), "{shown}");
+}
+
+#[test]
+fn what_a_vendor_warns_of_is_shown_once_at_its_place() {
+    let text = "sources:\n  clumio:\n    type: clumio\n    access_token: t\n    bucket_region: us-west-2\n\
+                sinks:\n  out:\n    type: console\n    inputs: [clumio]\n";
+    let assert = validate(&[text], &[]).code(0);
+    insta::assert_snapshot!(stderr(&assert), @r"
+    warning: Clumio's reference does not list this filter for audit trails
+      --> a.yaml:5:20 (sources.clumio.bucket_region)
+      |
+    5 |     bucket_region: us-west-2
+      |                    ^^^^^^^^^
+      = help: if the API refuses it, or no events come, set undocumented_filters to match_locally or ignore
+    ");
+}
+
+#[test]
+fn a_warning_is_shown_and_the_file_is_right_all_the_same() {
+    let text =
+        GOOD.replace("transforms:", "  unread:\n    type: clumio\n    access_token: ${VENDOR_SECRET}\ntransforms:");
+    let assert = validate(&[&text], &[]).code(0);
+    assert!(stderr(&assert).starts_with("warning: no sink reads source `unread`"), "{}", stderr(&assert));
+    assert!(stdout(&assert).ends_with("ok\n"));
+}
+
+#[test]
+fn a_missing_file_is_a_problem_of_that_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let assert = auditflow(folder.path()).args(["validate", "none.yaml"]).assert().code(2);
+    assert!(stderr(&assert).contains("--> none.yaml"), "{}", stderr(&assert));
+}
+
+#[test]
+fn nothing_but_the_file_is_touched() {
+    let text = GOOD.replace("${VENDOR_SECRET}", "{file: secrets/not-there}");
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("a.yaml"), text).expect("written");
+    auditflow(folder.path()).args(["validate", "a.yaml"]).assert().code(0);
+    let left: Vec<_> = std::fs::read_dir(folder.path()).expect("a folder").collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+}
+
+#[test]
+fn json_has_one_problem_a_line_with_its_place() {
+    let assert = validate(&["data_dri: x\n"], &["--json"]).code(2);
+    let lines: Vec<serde_json::Value> =
+        stdout(&assert).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(
+        lines[0],
+        serde_json::json!({
+            "severity": "error",
+            "file": "a.yaml",
+            "line": 1,
+            "column": 1,
+            "key": "data_dri",
+            "message": "unknown setting `data_dri`",
+            "hint": "did you mean `data_dir`?",
+        })
+    );
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert!(lines[1]["line"].is_null());
+}
+
+#[test]
+fn no_secret_is_printed() {
+    for options in [&[] as &[&str], &["--json"]] {
+        let assert = validate(&[BAD, GOOD], options);
+        let printed = stdout(&assert) + &stderr(&assert);
+        for secret in SECRETS {
+            assert!(!printed.contains(secret), "{secret} in {printed}");
+        }
+    }
+}
+
+/// The variables that the pipelines of the project name; values of the right form for each.
+const VARIABLES: [(&str, &str); 9] = [
+    ("AKUITY_API_KEY_ID", "key-id"),
+    ("AKUITY_API_KEY_SECRET", "key-secret"),
+    ("AKUITY_ORGANIZATION_ID", "org-id"),
+    ("CAPTIVATEIQ_API_TOKEN", "token"),
+    ("CLUMIO_ACCESS_TOKEN", "token"),
+    ("CONFLUENCE_API_TOKEN", "token"),
+    ("CONFLUENCE_CLOUD_ID", "7f8f6a52-58a6-4a3a-9d0e-5a1e2b3c4d5e"),
+    ("CONFLUENCE_EMAIL", "audit@acme.example"),
+    ("MERGE_API_KEY", "key"),
+];
+
+fn pipelines() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines");
+    let files = std::fs::read_dir(folder).expect("the pipelines").map(|file| file.expect("a file").path());
+    let mut pipelines: Vec<_> = files.filter(|file| file.extension().is_some_and(|end| end == "yaml")).collect();
+    pipelines.sort();
+    pipelines
+}
+
+#[test]
+fn every_pipeline_of_the_project_is_right_once_its_variables_are_set() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipelines = pipelines();
+    let assert = auditflow(folder.path()).arg("validate").args(&pipelines).envs(VARIABLES).assert().code(0);
+    assert_eq!(stderr(&assert), "");
+    assert_eq!(stdout(&assert).lines().count(), pipelines.len());
+    assert!(stdout(&assert).contains("all.yaml: 5 sources, 1 transform, 1 sink: ok"), "{}", stdout(&assert));
+}
+
+#[test]
+fn every_pipeline_of_the_project_names_its_variables_at_the_top() {
+    for pipeline in pipelines().iter().filter(|file| !file.ends_with("all.yaml")) {
+        let text = std::fs::read_to_string(pipeline).expect("readable");
+        let (top, _) = text.split_once("\nsources:").expect("sources");
+        for (name, _) in VARIABLES.iter().filter(|(name, _)| text.contains(&format!("${{{name}}}"))) {
+            assert!(top.contains(name), "{}: {name}", pipeline.display());
+        }
+    }
+}
