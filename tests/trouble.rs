@@ -39,6 +39,7 @@ fn a_bounded_run_gives_up_on_a_broken_disk_says_why_and_the_next_one_goes_on() {
     world.wait_until_quiet();
     world.run_once(&file);
     world.assert_exact(&world.path("out"));
+    world.assert_no_secret_anywhere();
 }
 
 #[test]
@@ -63,6 +64,7 @@ fn a_sink_that_is_renamed_in_the_middle_of_a_batch_leaves_nothing_torn() {
         let distinct: std::collections::BTreeSet<_> = events.iter().map(|event| &event.id).collect();
         assert_eq!(distinct.len(), 300, "{vendor}");
     }
+    world.assert_no_secret_anywhere();
 }
 
 #[test]
