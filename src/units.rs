@@ -145,6 +145,46 @@ impl fmt::Display for ByteSize {
     }
 }
 
+/// A text, a number or a yes-or-no, kept as it is written: the values of options that are passed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlainText(String);
+
+impl PlainText {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for PlainText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+        impl de::Visitor<'_> for TextVisitor {
+            type Value = PlainText;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text, a number, true or false")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<PlainText, E> {
+                Ok(PlainText(text.to_owned()))
+            }
+            fn visit_bool<E: de::Error>(self, value: bool) -> Result<PlainText, E> {
+                Ok(PlainText(value.to_string()))
+            }
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<PlainText, E> {
+                Ok(PlainText(number.to_string()))
+            }
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<PlainText, E> {
+                Ok(PlainText(number.to_string()))
+            }
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<PlainText, E> {
+                Ok(PlainText(number.to_string()))
+            }
+        }
+        deserializer.deserialize_any(TextVisitor)
+    }
+}
+
 /// Accepts a string in a unit's written form, or a bare number.
 struct UnitVisitor<T> {
     parse: fn(&str) -> Result<T, String>,

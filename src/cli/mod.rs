@@ -1,5 +1,6 @@
 //! The command line: one file a command. Standard output carries only what a command promises; logs go to stderr.
 
+mod check;
 mod demo;
 mod normalize;
 mod run;
@@ -36,6 +37,7 @@ struct Arguments {
 enum Command {
     Run(run::Arguments),
     Demo(demo::Arguments),
+    Check(check::Arguments),
     Validate(validate::Arguments),
     Normalize(normalize::Arguments),
     Simulate(simulate::Arguments),
@@ -52,6 +54,7 @@ pub fn main() -> ExitCode {
     let code = match Arguments::parse().command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
         Command::Validate(arguments) => validate::run(&arguments),
         Command::Normalize(arguments) => normalize::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),

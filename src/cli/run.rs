@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{summary, validate};
+use super::{check, summary, validate};
 use crate::clock::SystemClock;
 use crate::observe::logging;
 use crate::pipeline::run::{Mode, RunOptions, RunReport};
@@ -28,6 +28,9 @@ pub(super) struct Arguments {
     /// With --once: how long trouble (a vendor or disk that is away) may hold up the rest before the run ends without it
     #[arg(long, requires = "once", default_value = "5m", value_parser = Span::parse)]
     pub(super) give_up_after: Span,
+    /// Begin without reaching every source and sink first
+    #[arg(long)]
+    pub(super) skip_check: bool,
     #[command(flatten)]
     pub(super) settings: Overrides,
 }
@@ -49,6 +52,9 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
     for warning in &pipeline.warnings {
         tracing::warn!("{}: {}; {}", warning.key, warning.message, warning.hint);
     }
+    if !arguments.skip_check && !is_ready(&pipeline) {
+        return super::EXIT_FAILED;
+    }
     let give_up_after = arguments.give_up_after.0;
     let mode = if arguments.once { Mode::Once { give_up_after } } else { Mode::Continuous };
     match run_to_the_end(pipeline, mode) {
@@ -58,6 +64,31 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
             super::EXIT_FAILED
         }
     }
+}
+
+/// Whether nothing stands in the way that will not pass by itself. All that does is logged.
+fn is_ready(pipeline: &Pipeline) -> bool {
+    let reached = match check::reach_all(pipeline) {
+        Ok(reached) => reached,
+        Err(reason) => {
+            eprintln!("error: {reason}");
+            return false;
+        }
+    };
+    let mut ready = true;
+    for part in reached {
+        let Some(obstacle) = part.obstacle else { continue };
+        ready &= obstacle.may_pass;
+        if obstacle.may_pass {
+            tracing::warn!(part = part.name, hint = obstacle.hint, "{}", obstacle.message);
+        } else {
+            eprintln!("error: {}: {}\n  hint: {}", part.name, obstacle.message, obstacle.hint);
+        }
+    }
+    if !ready {
+        eprintln!("nothing was started; mend it, or start with --skip-check");
+    }
+    ready
 }
 
 fn conclude(report: &RunReport, mode: Mode) -> u8 {

@@ -26,6 +26,7 @@ pub mod options;
 mod page_size;
 mod pages;
 mod planner;
+mod probe;
 mod ranges;
 mod rate;
 mod retry;
@@ -41,6 +42,7 @@ use tracing::Instrument;
 
 pub use http::{BadAddress, HttpTransport};
 pub use options::{SourceOptions, SourceSettings};
+pub use probe::probe;
 pub use transport::{Limits, Response, Transport, TransportFault};
 
 use crate::clock::SharedClock;

@@ -25,6 +25,14 @@ pub enum DeliverError {
         /// Events that were found.
         found: u64,
     },
+    /// Writing on would break the sink's guarantee.
+    #[error("{message}; {hint}")]
+    Stopped {
+        /// What happened.
+        message: String,
+        /// What the user must do before starting again.
+        hint: String,
+    },
     /// The journal gave a block of a source that was not asked for, or of a vendor that this build does not know.
     #[error(
         "source `{name}` of vendor `{vendor}` is not known to this auditflow; run the version that collected its events"
@@ -42,6 +50,8 @@ pub enum DeliverError {
 pub(super) enum Failure {
     /// Try again later.
     Transient { message: String, hint: String },
+    /// Try again at once.
+    Again { reason: String },
     /// Trying again would not help.
     Fatal(DeliverError),
 }
@@ -62,6 +72,8 @@ impl From<SinkError> for Failure {
     fn from(error: SinkError) -> Self {
         match error {
             SinkError::Transient { message, hint } => Self::Transient { message, hint },
+            SinkError::Again { reason } => Self::Again { reason },
+            SinkError::Stopped { message, hint } => Self::Fatal(DeliverError::Stopped { message, hint }),
             SinkError::Journal(error) => error.into(),
         }
     }

@@ -10,7 +10,10 @@
 //!         +--- journal.finish_plan(position, counters)
 //!
 //! failure:   sink.undo(outputs), wait with jitter, the same range again, for ever
-//! restart:   an open plan is undone first; then the same range again, or, if the config has changed, new batches
+//! restart:   an open plan is undone first; then the same range again, or, if the config has changed, new batches;
+//!            what lies before the position that the outside itself knows makes batches of its own, which the sink
+//!            counts and does not write again
+//! refused:   events that the outside will never take go to the dead letter, in the same batch
 //! ```
 //!
 //! The loop is the only layer that waits or retries. It holds no event across a wait: whatever is not delivered is in the
@@ -28,6 +31,7 @@ mod trouble;
 mod writing;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -50,6 +54,8 @@ pub struct SinkTask {
     pub batch: BatchOptions,
     /// Where it begins at its first start.
     pub start: SinkStart,
+    /// The file for events that the outside will never take.
+    pub dead_letter: PathBuf,
 }
 
 impl fmt::Debug for SinkTask {
@@ -102,6 +108,8 @@ pub struct SinkEnd {
     pub batches: u64,
     /// Events delivered by this run.
     pub delivered: u64,
+    /// Events that went to the dead letter in this run.
+    pub dead_lettered: u64,
     /// Bytes written by this run.
     pub bytes: u64,
     /// What kept it from delivering when it ended.
@@ -111,7 +119,7 @@ pub struct SinkEnd {
 impl SinkEnd {
     fn new(name: &str) -> Self {
         let name = name.to_owned();
-        Self { name, drained: false, position: 0, batches: 0, delivered: 0, bytes: 0, trouble: None }
+        Self { name, drained: false, position: 0, batches: 0, delivered: 0, dead_lettered: 0, bytes: 0, trouble: None }
     }
 }
 

@@ -13,7 +13,8 @@ use super::trouble::TroubleReport;
 use super::writing::{BatchWriter, Outcome, Recorder};
 use super::{Parts, SinkEnd, SinkTask};
 use crate::journal::{Delivery, OpenPlan, PendingBatch, PlannedOutput, Seq, SinkId};
-use crate::sinks::BatchRange;
+use crate::sinks::dead_letter::{self, DeadLetter};
+use crate::sinks::{BatchRange, Written};
 use crate::time::Timestamp;
 
 /// A wait for a time of day is cut into pieces, so that a clock that was set is noticed.
@@ -61,6 +62,17 @@ impl Batch {
         }
     }
 
+    /// Cut where the outside says that it has come to: the sink counts the events up to there and does not write them.
+    fn up_to(pending: &PendingBatch, outside: Seq) -> Self {
+        if !(pending.first..pending.last).contains(&outside) {
+            return Self::new(pending);
+        }
+        let mut batch = Self::new(pending);
+        batch.range.last = outside;
+        batch.events = None;
+        batch
+    }
+
     fn left_behind(plan: OpenPlan, fingerprint: &str) -> Self {
         Self {
             range: BatchRange { first: plan.first, last: plan.last },
@@ -83,6 +95,8 @@ pub(super) struct SinkLoop {
     /// The sink's number, once the journal has told.
     id: Option<SinkId>,
     position: Seq,
+    /// How far the outside says that this sink has come, once it was asked; 0 if it does not know.
+    outside: Option<Seq>,
     /// The batch in hand.
     batch: Option<Batch>,
     /// Since when something is pending behind the position.
@@ -100,6 +114,7 @@ impl SinkLoop {
             sources: RoutedSources::new(&task.routes),
             id: None,
             position: 0,
+            outside: None,
             batch: None,
             seen_since: None,
             head: parts.journal.head(),
@@ -128,7 +143,8 @@ impl SinkLoop {
 
     async fn step(&mut self) -> Result<Step, Failure> {
         let Some(id) = self.id else { return self.open().await };
-        let Some(mut batch) = self.batch.take() else { return self.look(id).await };
+        let Some(outside) = self.outside else { return self.resume().await };
+        let Some(mut batch) = self.batch.take() else { return self.look(id, outside).await };
         let advanced = self.advance(id, &mut batch).await;
         if advanced.is_err() {
             self.batch = Some(batch);
@@ -146,6 +162,21 @@ impl SinkLoop {
         Ok(Step::Again)
     }
 
+    async fn resume(&mut self) -> Result<Step, Failure> {
+        let journal = self.parts.journal.identity().await?;
+        let outside = self.task.sink.resume(&journal).await?.unwrap_or(0);
+        if outside > self.position {
+            tracing::info!(
+                sink = self.task.name,
+                position = self.position,
+                outside,
+                "the outside is further than the journal knows; what lies between is counted and not written again"
+            );
+        }
+        self.outside = Some(outside);
+        Ok(Step::Again)
+    }
+
     async fn passed_over(&mut self, position: Seq) -> Result<PassedOver, Failure> {
         let sources = self.parts.journal.sources().await?;
         let others: Vec<_> = sources.iter().filter(|source| !self.sources.is_routed(source)).collect();
@@ -160,7 +191,7 @@ impl SinkLoop {
     // --- between batches ---
 
     /// Looks what is pending, and decides.
-    async fn look(&mut self, id: SinkId) -> Result<Step, Failure> {
+    async fn look(&mut self, id: SinkId, outside: Seq) -> Result<Step, Failure> {
         let draining = self.parts.drain.is_cancelled();
         self.head.borrow_and_update();
         let limits = self.task.batch;
@@ -173,7 +204,7 @@ impl SinkLoop {
         let now = self.parts.clock.now();
         let seen_since = *self.seen_since.get_or_insert(now);
         match closing::next(&pending, &limits, seen_since, now, draining) {
-            Next::Deliver => self.batch = Some(Batch::new(&pending)),
+            Next::Deliver => self.batch = Some(Batch::up_to(&pending, outside)),
             Next::PassOver => self.finish(id, Delivery { position: pending.last, ..Delivery::default() }).await?,
             Next::WaitUntil(due) => return Ok(self.idle(Some(due)).await),
             Next::Idle => {
@@ -215,7 +246,8 @@ impl SinkLoop {
 
     async fn undo(&mut self, batch: &mut Batch) -> Result<(), Failure> {
         if batch.touched {
-            self.task.sink.undo(&batch.outputs).await?;
+            let outputs = dead_letter::undo(&self.task.dead_letter, &batch.outputs)?;
+            self.task.sink.undo(&outputs).await?;
             batch.touched = false;
         }
         Ok(())
@@ -242,11 +274,13 @@ impl SinkLoop {
             sources: &self.sources,
             sink: self.task.sink.as_mut(),
             recorder: Recorder::new(journal, id, &mut batch.outputs),
+            dead_letter: DeadLetter::of_batch(&self.task.name, &self.task.dead_letter),
         };
-        let Outcome { absorbed, written } = writer.write(range).await?;
+        let Outcome { absorbed, written, dead_lettered } = writer.write(range).await?;
         self.check_count(range, batch.events.unwrap_or(absorbed), absorbed)?;
-        self.check_count(range, absorbed, written.events)?;
-        Ok(Delivery { position: range.last, delivered: written.events, bytes: written.bytes, ..Delivery::default() })
+        self.check_count(range, absorbed, written.events + dead_lettered)?;
+        let Written { events: delivered, bytes } = written;
+        Ok(Delivery { position: range.last, delivered, dead_lettered, bytes, ..Delivery::default() })
     }
 
     fn check_count(&self, range: BatchRange, expected: u64, found: u64) -> Result<(), DeliverError> {
@@ -260,11 +294,16 @@ impl SinkLoop {
     /// What lies up to the delivery's position is delivered or passed over: moves the position.
     async fn finish(&mut self, id: SinkId, delivery: Delivery) -> Result<(), Failure> {
         self.parts.journal.finish_plan(id, delivery).await?;
-        let Delivery { position, delivered, bytes, .. } = delivery;
+        let Delivery { position, delivered, dead_lettered, bytes, .. } = delivery;
         tracing::debug!(sink = self.task.name, position, delivered, bytes, "the position has moved");
+        if dead_lettered > 0 {
+            let file = self.task.dead_letter.display();
+            tracing::warn!(sink = self.task.name, events = dead_lettered, %file, "events were refused for good; they are in the dead letter, with the reason");
+        }
         self.position = position;
         self.seen_since = None;
         self.end.delivered += delivered;
+        self.end.dead_lettered += dead_lettered;
         self.end.bytes += bytes;
         self.succeeded().await;
         Ok(())
@@ -284,6 +323,10 @@ impl SinkLoop {
                 self.raise(message, hint).await;
                 let wait = self.backoff.next();
                 self.pause(wait).await;
+                Ok(())
+            }
+            Failure::Again { reason } => {
+                tracing::debug!(sink = self.task.name, reason, "the sink wants the batch again");
                 Ok(())
             }
             Failure::Fatal(error) => {

@@ -264,6 +264,7 @@ fn task(sink: ScriptedSink, sources: &[&str]) -> SinkTask {
         routes,
         batch: BatchOptions { max_events: 10, max_bytes: 1 << 20, timeout: Duration::from_secs(900) },
         start: SinkStart::Beginning,
+        dead_letter: std::env::temp_dir().join("auditflow-no-dead-letter.ndjson"),
     }
 }
 
@@ -293,7 +294,9 @@ async fn fills_files() {
     let config = serde_json::json!({"path": path});
     let config = SinkConfig::read("file", config).expect("a type").expect("a config");
     let mut task = task(World::new(&[]).sink("x"), &["a", "b"]);
-    task.sink = config.build(Arc::clone(&bench.clock)).expect("a sink");
+    task.sink = config
+        .build(Arc::clone(&bench.clock), crate::sinks::table::SinkName { pipeline: "p", sink: "s" })
+        .expect("a sink");
     let end = run(task, bench.parts()).await.expect("delivered");
     let lines = |name: &str| -> Vec<String> {
         let text = std::fs::read_to_string(files.path().join(name)).expect("a file");

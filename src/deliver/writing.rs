@@ -3,6 +3,7 @@
 //! ```text
 //! journal.read --blocks--> decode --records--> normalise --Event--> Sink::absorb
 //!                                                    buffers over the limit: Sink::flush
+//!                                                    Sink::take_refused:     the dead letter
 //!                                                    at the end:             Sink::commit
 //! ```
 //!
@@ -17,6 +18,7 @@ use super::failure::Failure;
 use super::routed::{RoutedSource, RoutedSources};
 use crate::journal::{DecodedBlock, Journal, JournalError, PlannedOutput, RecordBlock, Seq, SinkId};
 use crate::sinks::blocking::blocking;
+use crate::sinks::dead_letter::DeadLetter;
 use crate::sinks::{BatchRange, PlanLog, Sink, Written};
 use crate::time::Timestamp;
 use crate::vendors::Sighting;
@@ -33,6 +35,7 @@ pub(super) struct BatchWriter<'a> {
     pub(super) sources: &'a RoutedSources,
     pub(super) sink: &'a mut dyn Sink,
     pub(super) recorder: Recorder<'a>,
+    pub(super) dead_letter: DeadLetter<'a>,
 }
 
 /// What was read and what was written.
@@ -40,6 +43,7 @@ pub(super) struct BatchWriter<'a> {
 pub(super) struct Outcome {
     pub(super) absorbed: u64,
     pub(super) written: Written,
+    pub(super) dead_lettered: u64,
 }
 
 impl BatchWriter<'_> {
@@ -56,8 +60,10 @@ impl BatchWriter<'_> {
                 absorbed += self.absorb_block(block, range).await?;
             }
         }
+        self.put_refused_away().await?;
+        let dead_lettered = self.dead_letter.finish()?;
         let written = self.sink.commit(&mut self.recorder).await?;
-        Ok(Outcome { absorbed, written })
+        Ok(Outcome { absorbed, written, dead_lettered })
     }
 
     /// Absorbs the block's part of the range; returns how many events that were.
@@ -71,8 +77,14 @@ impl BatchWriter<'_> {
             if self.sink.buffered_bytes() > FLUSH_BYTES {
                 self.sink.flush(&mut self.recorder).await?;
             }
+            self.put_refused_away().await?;
         }
         Ok(next - first)
+    }
+
+    async fn put_refused_away(&mut self) -> Result<(), Failure> {
+        let refused = self.sink.take_refused();
+        Ok(self.dead_letter.add(refused, &mut self.recorder).await?)
     }
 
     /// Absorbs records until the sink's buffers are over the limit; returns where to go on.

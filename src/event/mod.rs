@@ -1,16 +1,23 @@
 //! The one schema that every vendor's records are brought into: actor, action, target, timestamp, raw.
 //!
 //! ```text
-//! vendor's record (bytes) --normalise--> Event<'a> (borrows from the record) --encode--> native JSON
+//! vendor's record (bytes) --normalise--> Event<'a> (borrows from the record) --encode--> native JSON, OCSF or ECS
 //! ```
 //!
 //! [`Event`] borrows from the record that it was read from, so that normalising a page copies no text. The closed lists
-//! are in [`lists`], the deterministic ids in [`id`], and what a sink writes by default in [`native`].
+//! are in [`lists`], the deterministic ids in [`id`], and what a sink writes by default in [`native`]; [`ocsf`] and [`ecs`]
+//! write the same event for those who keep to these schemas.
 
+pub mod ecs;
 pub mod id;
 pub mod json;
 pub mod lists;
 pub mod native;
+mod object;
+pub mod ocsf;
+mod own;
+#[cfg(test)]
+mod samples;
 
 use std::borrow::Cow;
 

@@ -42,6 +42,7 @@ macro_rules! journal_conformance {
             troubles_are_noted_and_cleared,
             figures_add_up,
             the_head_is_told,
+            the_identity_stays,
         );
     };
     ($fresh:expr; $($rule:ident),* $(,)?) => {$(
@@ -528,4 +529,11 @@ pub(crate) async fn the_head_is_told(journal: &dyn Journal) {
     collect(journal, source, (0, 10), &["1", "2"]).await;
     assert!(head.has_changed().expect("the journal lives"), "it is told before the call answers");
     assert_eq!(*head.borrow_and_update(), 2);
+}
+
+pub(crate) async fn the_identity_stays(journal: &dyn Journal) {
+    let identity = journal.identity().await.expect("told");
+    assert!(identity.len() >= 16, "{identity} could be another journal's too");
+    source(journal, "a").await;
+    assert_eq!(journal.identity().await.expect("told"), identity);
 }

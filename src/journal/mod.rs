@@ -143,6 +143,9 @@ pub trait Journal: Send + Sync {
 
     // --- both ---
 
+    /// What tells this journal from all others: made with it, and never changed. A copy of the file has the same.
+    fn identity(&self) -> Answer<'_, String>;
+
     /// The newest visible event; changes wake the sinks, before the call that made them answers.
     fn head(&self) -> watch::Receiver<Seq>;
 

@@ -64,7 +64,8 @@ fn plan(
     let sinks = route(&components, &checked.inputs, checked.sinks, findings);
     let sources = checked.sources.into_iter().map(CheckedSource::into_plan).collect::<Option<Vec<_>>>()?;
     let transforms = components.iter().filter(|component| component.kind == Kind::Transform).count();
-    Some(Pipeline { settings, sources, sinks, transforms, warnings: Vec::new() })
+    let name = Path::new(name).file_stem().map_or_else(|| name.to_owned(), |stem| stem.to_string_lossy().into_owned());
+    Some(Pipeline { name, settings, sources, sinks, transforms, warnings: Vec::new() })
 }
 
 /// Whether the file is a map at all; reports the keys that no one knows.
@@ -98,7 +99,7 @@ fn check_components<'t>(components: &[Component<'t>], folder: &Path, findings: &
             Kind::Source => checked.sources.push(sources::check(component, folder, findings)),
             Kind::Transform => transforms::check(component, findings),
             Kind::Sink => {
-                let sink = sinks::check(component, findings);
+                let sink = sinks::check(component, folder, findings);
                 checked.sinks.extend(sink.map(|sink| (component.name, sink)));
             }
         }

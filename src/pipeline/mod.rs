@@ -28,6 +28,7 @@ mod path;
 mod patience;
 mod plan;
 mod problem;
+pub mod reach;
 mod read_error;
 pub mod run;
 mod settings;

@@ -14,6 +14,8 @@ use crate::vendors::Vendor;
 /// A pipeline file that has been read and checked.
 #[derive(Clone, Debug)]
 pub struct Pipeline {
+    /// Its name: the file's, without folder and ending. A broker knows a sink by it.
+    pub name: String,
     /// The settings of the process.
     pub settings: Settings,
     /// The sources, in the order of the file.

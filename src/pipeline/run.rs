@@ -21,8 +21,9 @@ use crate::deliver::{self, DeliverError, SinkEnd};
 use crate::journal::sqlite::{JournalOptions, SqliteJournal};
 use crate::journal::{Journal, JournalError, JournalSummary, SinkStart, Trouble};
 use crate::observe::progress;
-use crate::sinks::SinkError;
 use crate::sinks::file::undo_local_files;
+use crate::sinks::table::SinkName;
+use crate::sinks::{Sink, SinkError, dead_letter};
 use crate::time::Timestamp;
 use crate::vendors::table::ConfigProblem;
 
@@ -139,7 +140,7 @@ pub async fn run(pipeline: Pipeline, options: RunOptions) -> Result<RunReport, R
     // What stops the parts: the caller's wish, or that a bounded run has to give up.
     let options = RunOptions { shutdown: options.shutdown.child_token(), ..options };
     let drain = CancellationToken::new();
-    let mut sinks = start_sinks(&pipeline.sinks, &journal, &options, &drain)?;
+    let mut sinks = start_sinks(&pipeline, &journal, &options, &drain)?;
     let mut sources = start_sources(&pipeline.sources, &journal, &options)?;
     let mut report = RunReport { sources: Vec::new(), sinks: Vec::new(), summary: empty_summary(), cut_short: false };
     let running = Running::default();
@@ -197,8 +198,8 @@ async fn undo_for_sinks_that_left(pipeline: &Pipeline, journal: &dyn Journal) ->
 
 fn explained(error: &SinkError) -> String {
     match error {
-        SinkError::Transient { message, hint } => with_hint(message, hint),
-        SinkError::Journal(error) => error.to_string(),
+        SinkError::Transient { message, hint } | SinkError::Stopped { message, hint } => with_hint(message, hint),
+        SinkError::Again { .. } | SinkError::Journal(_) => error.to_string(),
     }
 }
 
@@ -262,23 +263,21 @@ fn start_sources(
 }
 
 fn start_sinks(
-    plans: &[SinkPlan],
+    pipeline: &Pipeline,
     journal: &Arc<dyn Journal>,
     options: &RunOptions,
     drain: &CancellationToken,
 ) -> Result<Tasks<Result<SinkEnd, DeliverError>>, RunError> {
     let mut tasks = JoinSet::new();
-    for (index, plan) in plans.iter().enumerate() {
-        let sink = plan
-            .config
-            .build(Arc::clone(&options.clock))
-            .map_err(|problems| RunError::Part { name: plan.name.clone(), reason: in_one_line(&problems) })?;
+    for (index, plan) in pipeline.sinks.iter().enumerate() {
+        let sink = build_sink(pipeline, plan, &options.clock)?;
         let task = deliver::SinkTask {
             name: plan.name.clone(),
             sink,
             routes: plan.routes.clone(),
             batch: plan.batch,
             start: plan.start,
+            dead_letter: dead_letter::path(&pipeline.settings.data_dir, &plan.name),
         };
         let parts = deliver::Parts {
             journal: Arc::clone(journal),
@@ -291,6 +290,11 @@ fn start_sinks(
         tasks.spawn(async move { (name, deliver::run(task, parts).await) });
     }
     Ok(tasks)
+}
+
+pub(super) fn build_sink(pipeline: &Pipeline, plan: &SinkPlan, clock: &SharedClock) -> Result<Box<dyn Sink>, RunError> {
+    let sink = plan.config.build(Arc::clone(clock), SinkName { pipeline: &pipeline.name, sink: &plan.name });
+    sink.map_err(|problems| RunError::Part { name: plan.name.clone(), reason: in_one_line(&problems) })
 }
 
 async fn gather<T: 'static, E: std::fmt::Display + 'static>(

@@ -1,6 +1,7 @@
 //! The sinks of a pipeline file, checked.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::Deserialize;
 
@@ -41,7 +42,7 @@ impl CheckedSink {
 }
 
 /// Checks a sink; returns it if nothing in it is wrong.
-pub(super) fn check(component: &Component<'_>, findings: &mut Findings) -> Option<CheckedSink> {
+pub(super) fn check(component: &Component<'_>, folder: &Path, findings: &mut Findings) -> Option<CheckedSink> {
     let common_fields = fields_of(|probe| CommonSettings::deserialize(probe));
     let common =
         component::read_fields(component, common_fields, findings, |reader| CommonSettings::deserialize(reader));
@@ -50,7 +51,9 @@ pub(super) fn check(component: &Component<'_>, findings: &mut Findings) -> Optio
     component::report_unknown_keys(component, &[ALWAYS, common_fields, own_fields], findings);
     let read =
         component::read_fields(component, own_fields, findings, |reader| SinkConfig::read(name, reader).transpose());
-    let (clean, config) = (read.clean, read.partial.flatten());
+    let (clean, mut config) = (read.clean, read.partial.flatten());
+    let secrets = config.iter_mut().flat_map(SinkConfig::secrets_mut);
+    secrets.for_each(|secret| secret.resolve_against(folder));
     if let Some(config) = &config {
         component::report_problems(component, &config.check(), Severity::Error, clean, findings);
         component::report_problems(component, &config.warnings(), Severity::Warning, clean, findings);

@@ -1,28 +1,54 @@
-//! One event as one line.
+//! One event as one line, or one record.
 
 use serde::Deserialize;
 
 use super::EventForm;
 use crate::event::Event;
+use crate::event::ecs;
 use crate::event::json;
 use crate::event::native::{self, RawForm};
+use crate::event::ocsf::{self, OcsfVersion};
 
 /// `encoding:` in the pipeline file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EncodingOptions {
+    /// `native` (default), `ocsf` or `ecs`.
+    pub schema: Schema,
+    /// With `schema: ocsf`: `1.8.0` (default) or `1.7.0`.
+    pub ocsf_version: OcsfVersion,
     /// What becomes of the vendor's record: `keep` (JSON, byte for byte; the default), `string` (a JSON string with the
     /// exact bytes) or `drop`.
     pub raw: RawForm,
 }
 
+/// In which schema events are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schema {
+    /// The envelope as it is.
+    #[default]
+    Native,
+    /// Open Cybersecurity Schema Framework.
+    Ocsf,
+    /// Elastic Common Schema.
+    Ecs,
+}
+
 /// Appends the event in its form and a line's end.
 pub fn push_line(event: &Event<'_>, form: EventForm, options: EncodingOptions, out: &mut Vec<u8>) {
-    match form {
-        EventForm::Normalised => native::encode(event, options.raw, out),
-        EventForm::Raw => push_record(event, out),
-    }
+    push_event(event, form, options, out);
     out.push(b'\n');
+}
+
+/// Appends the event in its form, without a line break in it.
+pub fn push_event(event: &Event<'_>, form: EventForm, options: EncodingOptions, out: &mut Vec<u8>) {
+    match (form, options.schema) {
+        (EventForm::Raw, _) => push_record(event, out),
+        (EventForm::Normalised, Schema::Native) => native::encode(event, options.raw, out),
+        (EventForm::Normalised, Schema::Ocsf) => ocsf::encode(event, options.ocsf_version, options.raw, out),
+        (EventForm::Normalised, Schema::Ecs) => ecs::encode(event, options.raw, out),
+    }
 }
 
 /// The vendor's record alone, byte for byte unless it has line breaks. What is no JSON becomes a JSON string, so that every
@@ -42,7 +68,7 @@ mod tests {
 
     fn line(event: &Event<'_>, form: EventForm, raw: RawForm) -> String {
         let mut out = Vec::new();
-        push_line(event, form, EncodingOptions { raw }, &mut out);
+        push_line(event, form, EncodingOptions { raw, ..EncodingOptions::default() }, &mut out);
         String::from_utf8(out).expect("text")
     }
 

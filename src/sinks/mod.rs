@@ -16,8 +16,11 @@ pub mod compression;
 #[cfg(test)]
 mod conformance;
 pub mod console;
+pub mod dead_letter;
 pub mod encoding;
 pub mod file;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod table;
 pub mod template;
 #[cfg(test)]
@@ -28,6 +31,7 @@ use futures_util::future::BoxFuture;
 pub use batch::{BatchOptions, BatchSettings};
 
 use crate::event::Event;
+use crate::event::native::{self, RawForm};
 use crate::journal::{JournalError, PlannedOutput, Seq};
 
 /// In which form an event reaches a sink.
@@ -57,6 +61,25 @@ pub struct Written {
     pub bytes: u64,
 }
 
+/// An event that the outside will never take: it goes to the dead letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Why, in a sentence.
+    pub reason: String,
+    /// The event in the native form, its record included.
+    pub event: Vec<u8>,
+}
+
+impl Refused {
+    /// An event that is refused for `reason`.
+    #[must_use]
+    pub fn new(event: &Event<'_>, reason: String) -> Self {
+        let mut encoded = Vec::new();
+        native::encode(event, RawForm::Keep, &mut encoded);
+        Self { reason, event: encoded }
+    }
+}
+
 /// Where a sink records what it is about to touch, durably, before it touches it.
 pub trait PlanLog: Send {
     /// Records outputs. When it returns, a crash can no longer make us forget them.
@@ -72,6 +95,21 @@ pub enum SinkError {
         /// What happened.
         message: String,
         /// What the user can do.
+        hint: String,
+    },
+    /// No fault: the sink has learned something about this batch and wants it again at once. It says so only a bounded
+    /// number of times a batch.
+    #[error("{reason}")]
+    Again {
+        /// What it has learned.
+        reason: String,
+    },
+    /// Writing on would break the guarantee, and no retry mends it: the sink stops, its position stays.
+    #[error("{message}")]
+    Stopped {
+        /// What happened.
+        message: String,
+        /// What the user must do before starting again.
         hint: String,
     },
     /// The plan could not be recorded.
@@ -100,12 +138,35 @@ pub trait Sink: Send {
     /// yet.
     fn flush<'a>(&'a mut self, plan: &'a mut dyn PlanLog) -> BoxFuture<'a, Result<(), SinkError>>;
 
+    /// The events absorbed since [`Sink::begin`] or the last call that will never be taken outside. Asked before
+    /// [`Sink::commit`], so that they are in the dead letter before the position moves.
+    fn take_refused(&mut self) -> Vec<Refused> {
+        Vec::new()
+    }
+
     /// Writes out the rest and makes the batch durable. [`Written::events`] must be the number of events absorbed since
-    /// [`Sink::begin`]: the deliver loop compares, and stops the sink before its position moves if they differ.
+    /// [`Sink::begin`] and not refused: the deliver loop compares, and stops the sink before its position moves if they differ.
     fn commit<'a>(&'a mut self, plan: &'a mut dyn PlanLog) -> BoxFuture<'a, Result<Written, SinkError>>;
 
     /// Makes the outside as it was before an unfinished batch touched `outputs`. Can be called again after a failure, and
     /// for outputs of another config of this sink. Where an output was recorded twice, it was undone between the two
     /// attempts, and the later record holds.
     fn undo<'a>(&'a mut self, outputs: &'a [PlannedOutput]) -> BoxFuture<'a, Result<(), SinkError>>;
+
+    /// Begins, once and before the first batch: how far this sink has come by what is written outside, where the outside
+    /// knows; it wins over the journal's position if it is further. `journal` tells this journal from all others.
+    ///
+    /// # Errors
+    /// The outside cannot be reached, or what it knows belongs to another journal.
+    fn resume<'a>(&'a mut self, _journal: &'a str) -> BoxFuture<'a, Result<Option<Seq>, SinkError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    /// Reaches the outside with the real credentials, and changes nothing.
+    ///
+    /// # Errors
+    /// What keeps this sink from writing.
+    fn check(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }

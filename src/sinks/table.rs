@@ -6,6 +6,8 @@ use serde::{Deserialize as _, Deserializer};
 
 use super::console::ConsoleConfig;
 use super::file::FileConfig;
+#[cfg(feature = "kafka")]
+use super::kafka::KafkaConfig;
 use super::{BatchOptions, Sink};
 use crate::clock::SharedClock;
 use crate::vendors::table::ConfigProblem;
@@ -17,10 +19,26 @@ pub enum SinkConfig {
     Console(ConsoleConfig),
     /// `type: file`
     File(FileConfig),
+    /// `type: kafka`
+    #[cfg(feature = "kafka")]
+    Kafka(Box<KafkaConfig>),
 }
 
 /// Every sink type's name, in alphabetical order.
+#[cfg(feature = "kafka")]
+pub const NAMES: &[&str] = &["console", "file", "kafka"];
+/// Every sink type's name, in alphabetical order.
+#[cfg(not(feature = "kafka"))]
 pub const NAMES: &[&str] = &["console", "file"];
+
+/// What a sink is called, for those whose outside knows them by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SinkName<'a> {
+    /// The pipeline's name.
+    pub pipeline: &'a str,
+    /// The sink's name in the pipeline file.
+    pub sink: &'a str,
+}
 
 impl SinkConfig {
     /// Reads the settings of the sink type called `name`; `None` if there is no such type.
@@ -31,6 +49,8 @@ impl SinkConfig {
         match name {
             "console" => Some(ConsoleConfig::deserialize(settings).map(Self::Console)),
             "file" => Some(FileConfig::deserialize(settings).map(Self::File)),
+            #[cfg(feature = "kafka")]
+            "kafka" => Some(KafkaConfig::deserialize(settings).map(|config| Self::Kafka(Box::new(config)))),
             _ => None,
         }
     }
@@ -41,6 +61,8 @@ impl SinkConfig {
         match self {
             Self::Console(_) => Vec::new(),
             Self::File(config) => config.check(),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(config) => config.check(),
         }
     }
 
@@ -50,6 +72,8 @@ impl SinkConfig {
         match self {
             Self::Console(_) => Vec::new(),
             Self::File(config) => config.warnings(),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(config) => config.warnings(),
         }
     }
 
@@ -59,6 +83,17 @@ impl SinkConfig {
         match self {
             Self::Console(_) => None,
             Self::File(config) => Some(config.conflict_key()),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(_) => None,
+        }
+    }
+
+    /// Every secret of the sink, for resolving relative files.
+    pub fn secrets_mut(&mut self) -> Vec<&mut crate::secret::Secret> {
+        match self {
+            Self::Console(_) | Self::File(_) => Vec::new(),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(config) => config.secrets_mut(),
         }
     }
 
@@ -70,6 +105,8 @@ impl SinkConfig {
                 BatchOptions { max_events: 1_000, max_bytes: 1 << 20, timeout: Duration::from_millis(200) }
             }
             Self::File(_) => BatchOptions { max_events: 10_000, max_bytes: 16 << 20, timeout: Duration::from_secs(1) },
+            #[cfg(feature = "kafka")]
+            Self::Kafka(_) => BatchOptions { max_events: 10_000, max_bytes: 16 << 20, timeout: Duration::from_secs(1) },
         }
     }
 
@@ -77,10 +114,12 @@ impl SinkConfig {
     ///
     /// # Errors
     /// Every setting that cannot be right.
-    pub fn build(&self, clock: SharedClock) -> Result<Box<dyn Sink>, Vec<ConfigProblem>> {
+    pub fn build(&self, clock: SharedClock, name: SinkName<'_>) -> Result<Box<dyn Sink>, Vec<ConfigProblem>> {
         match self {
             Self::Console(config) => Ok(Box::new(config.build())),
             Self::File(config) => Ok(Box::new(config.build(clock)?)),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(config) => Ok(Box::new(config.build(clock, name.pipeline, name.sink)?)),
         }
     }
 }
@@ -95,6 +134,7 @@ mod tests {
     fn settings(name: &str) -> serde_json::Value {
         match name {
             "file" => serde_json::json!({"path": "audit/{{ vendor }}.ndjson"}),
+            "kafka" => serde_json::json!({"bootstrap_servers": "kafka:9092", "topic": "audit.{{ vendor }}"}),
             _ => serde_json::json!({}),
         }
     }
@@ -106,7 +146,9 @@ mod tests {
             let config = SinkConfig::read(name, settings(name)).expect(name).expect(name);
             assert_eq!(config.check(), []);
             assert!(config.default_batch().max_events > 0);
-            prints.insert(config.build(Arc::new(SystemClock)).expect(name).fingerprint());
+            prints.insert(
+                config.build(Arc::new(SystemClock), SinkName { pipeline: "p", sink: "s" }).expect(name).fingerprint(),
+            );
         }
         assert_eq!(prints.len(), NAMES.len());
         assert!(SinkConfig::read("files", settings("file")).is_none());

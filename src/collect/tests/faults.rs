@@ -262,6 +262,7 @@ impl Journal for WeakJournal {
         set_sink_trouble(sink: SinkId, trouble: Option<Trouble>) -> ();
         trim(visible_before: Timestamp, keys_before: Timestamp) -> u64;
         summary() -> JournalSummary;
+        identity() -> String;
     }
     fn head(&self) -> watch::Receiver<Seq> {
         self.inner.head()

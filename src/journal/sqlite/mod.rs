@@ -216,6 +216,10 @@ impl Journal for SqliteJournal {
         self.write(move |file| delivering::set_trouble(file, "sinks", sink.0, trouble.as_ref()))
     }
 
+    fn identity(&self) -> Answer<'_, String> {
+        self.look(totals::identity)
+    }
+
     fn head(&self) -> watch::Receiver<Seq> {
         self.head.clone()
     }

@@ -55,6 +55,12 @@ impl Totals {
     }
 }
 
+/// What tells this journal from all others.
+pub(super) fn identity(connection: &Connection) -> Result<String, Fault> {
+    let mut row = connection.prepare_cached("SELECT identity FROM totals")?;
+    Ok(row.query_row([], |row| row.get(0))?)
+}
+
 /// Tells the head and whether the journal is full.
 ///
 /// Full means: the limit is reached, until a tenth of it is free again. Without visible events it is never full, since

@@ -11,6 +11,7 @@
 //! Between batches nothing is open and nothing is remembered: the folder is the truth, so files may be moved away or
 //! removed at any time but the middle of a batch. What users should know is in `docs/files.md`.
 
+mod append;
 mod config;
 mod disk;
 mod partitions;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+pub(in crate::sinks) use append::LocalAppend;
 pub use config::{FileConfig, RotateOptions};
 pub use undo::undo_local_files;
 

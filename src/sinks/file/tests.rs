@@ -60,7 +60,7 @@ async fn write(sink: &mut FileSink, raws: &[&str]) -> Result<MemoryPlan, (Memory
 fn message_and_hint(error: SinkError) -> (String, String) {
     match error {
         SinkError::Transient { message, hint } => (message, hint),
-        SinkError::Journal(error) => panic!("{error}"),
+        error => panic!("{error}"),
     }
 }
 

@@ -75,7 +75,7 @@ impl Field {
     }
 
     /// The event's value; empty if it has none.
-    fn value<'e>(self, event: &'e Event<'_>) -> &'e str {
+    pub(crate) fn value<'e>(self, event: &'e Event<'_>) -> &'e str {
         let target = event.target.as_ref();
         match self {
             Self::Vendor => event.vendor,
@@ -183,6 +183,38 @@ impl Template {
             }
         }
         path
+    }
+
+    /// The text of an event with every value as it is: for headers and the like, never for paths.
+    #[must_use]
+    pub fn render_text(&self, event: &Event<'_>) -> String {
+        let mut text = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Fixed(fixed) => text.push_str(fixed),
+                Part::Field(field) => text.push_str(field.value(event)),
+                Part::Time(time) => push_time(*time, event.timestamp.at, &mut text),
+            }
+        }
+        text
+    }
+
+    /// All fixed text, without the values between.
+    #[must_use]
+    pub fn fixed_text(&self) -> String {
+        self.parts
+            .iter()
+            .filter_map(|part| if let Part::Fixed(text) = part { Some(text.as_str()) } else { None })
+            .collect()
+    }
+
+    /// The one text that every event renders to, if there is no value in the template.
+    #[must_use]
+    pub fn fixed_name(&self) -> Option<&str> {
+        match self.parts.as_slice() {
+            [Part::Fixed(text)] => Some(text),
+            _ => None,
+        }
     }
 
     /// The template in one written form, so that `{{vendor}}` and `{{ vendor }}`, `%F` and `%Y-%m-%d` compare equal.

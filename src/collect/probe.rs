@@ -1,0 +1,36 @@
+//! One request, to see whether a source can be reached with its credentials. Nothing is kept of the answer.
+
+use std::time::Duration;
+
+use super::{Limits, SourceSettings, Transport};
+use crate::time::Timestamp;
+use crate::vendors::{Ask, Fault, FaultKind, PageAsk, Vendor};
+
+/// How much of the recent past is asked for.
+const LOOKBACK: Duration = Duration::from_secs(3_600);
+
+/// Asks the vendor for one page. Being asked to slow down counts as being let in.
+///
+/// # Errors
+/// What the vendor, or the way to it, has against the request.
+pub async fn probe(
+    vendor: &dyn Vendor,
+    settings: &SourceSettings,
+    transport: &dyn Transport,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    let facts = &settings.facts;
+    let ask = Ask { from: now - LOOKBACK, to: now };
+    let page = PageAsk { ask, cursor: None, page_size: facts.page_size };
+    let limits = Limits { timeout: facts.timeout, max_body_bytes: settings.max_body_bytes };
+    let answer = transport.send(&vendor.request(&page), limits).await.map_err(|fault| fault.explained(facts.name))?;
+    if !(200..300).contains(&answer.status) {
+        let fault = vendor.fault(answer.status, &answer.body);
+        return if fault.kind == FaultKind::RateLimited { Ok(()) } else { Err(fault) };
+    }
+    vendor.read(&answer.body, &page).map(|_| ()).map_err(|bad| Fault {
+        kind: FaultKind::Transient,
+        message: format!("{} sent a page that cannot be read: {bad}", facts.name),
+        hint: "check base_url: something else may answer there".to_owned(),
+    })
+}

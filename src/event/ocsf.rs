@@ -1,0 +1,225 @@
+//! The same event as OCSF, the Open Cybersecurity Schema Framework: one line of JSON, for security lakes.
+//!
+//! ```text
+//! Event<'a> --class_of--> class + activity --encode--> {"class_uid":6003,...,"unmapped":{...}}
+//!             category, action, target.type: never whether an address is there
+//! ```
+//!
+//! Only attributes with a value are written, times are integers in milliseconds, and the vendor's record is always text
+//! (`raw_data`). Source of names, numbers and required attributes: `ocsf/ocsf-schema`, tags 1.7.0 and 1.8.0.
+
+mod class;
+
+use class::{Class, class_of};
+
+use super::native::RawForm;
+use super::object::Object;
+use super::own::{is_named, push_details, push_target, push_words, raw_sha256, valid_ip};
+use super::{Actor, ActorType, Change, Event, Outcome, Related, Target};
+
+/// Which release of OCSF an event says that it follows. What auditflow writes is valid in both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+pub enum OcsfVersion {
+    /// 1.7.0
+    #[serde(rename = "1.7.0")]
+    V1_7,
+    /// 1.8.0
+    #[default]
+    #[serde(rename = "1.8.0")]
+    V1_8,
+}
+
+impl OcsfVersion {
+    /// As it stands in `metadata.version`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::V1_7 => "1.7.0",
+            Self::V1_8 => "1.8.0",
+        }
+    }
+}
+
+/// Appends `event` as one JSON object, without a line break in it or after it.
+///
+/// OCSF holds the vendor's record as text, so [`RawForm::Keep`] and [`RawForm::String`] write the same. With
+/// [`RawForm::Drop`] the record's size and hash go too.
+pub fn encode(event: &Event<'_>, version: OcsfVersion, raw: RawForm, out: &mut Vec<u8>) {
+    out.reserve(event.raw.len() + 2_048);
+    let class = class_of(event);
+    Object::write(out, |object| {
+        push_class(event, &class, object);
+        push_base(event, object);
+        object.object("metadata", |metadata| push_metadata(event, version, metadata));
+        object.object("actor", |actor| push_actor(event, actor));
+        push_source(event, &class, object);
+        push_class_fields(event, &class, object);
+        push_observables(event, object);
+        if raw != RawForm::Drop {
+            push_raw(event.raw, object);
+        }
+        object.object("unmapped", |unmapped| push_unmapped(event, &class, unmapped));
+    });
+}
+
+fn push_class(event: &Event<'_>, class: &Class<'_, '_>, object: &mut Object<'_>) {
+    object.number("category_uid", class.uid() / 1_000);
+    object.number("class_uid", class.uid());
+    object.number("activity_id", class.activity(event.action));
+    if class.activity(event.action) == class::OTHER_ACTIVITY {
+        object.plain("activity_name", event.action);
+    }
+    object.number("type_uid", class.uid() * 100 + class.activity(event.action));
+}
+
+fn push_base(event: &Event<'_>, object: &mut Object<'_>) {
+    object.number("severity_id", 1);
+    object.number("time", event.timestamp.at.as_millis());
+    let status = match event.outcome {
+        Outcome::Unknown => 0,
+        Outcome::Success => 1,
+        Outcome::Failure => 2,
+        Outcome::Partial => 99,
+    };
+    object.number("status_id", status);
+    object.plain("status", event.outcome);
+    object.optional("message", event.message.as_deref());
+}
+
+fn push_metadata(event: &Event<'_>, version: OcsfVersion, metadata: &mut Object<'_>) {
+    metadata.plain("version", version.as_str());
+    metadata.object("product", |product| {
+        product.text("name", event.vendor);
+        product.text("vendor_name", event.vendor);
+    });
+    metadata.plain("uid", event.id);
+    metadata.optional("original_event_uid", event.vendor_event_id.as_deref());
+    metadata.text("event_code", &event.event_type);
+    metadata.text("log_name", event.source);
+    metadata.optional("tenant_uid", event.tenant.as_deref());
+    metadata.plain("original_time", event.timestamp);
+    metadata.number("logged_time", event.observed_at.as_millis());
+}
+
+fn push_actor(event: &Event<'_>, actor: &mut Object<'_>) {
+    if display_name(&event.actor).is_none() {
+        return actor.text("app_name", event.vendor);
+    }
+    actor.object("user", |user| push_acting_user(&event.actor, user));
+}
+
+fn push_acting_user(actor: &Actor<'_>, user: &mut Object<'_>) {
+    user.optional("uid", actor.id.as_deref());
+    user.optional("name", display_name(actor));
+    user.optional("email_addr", actor.email.as_deref());
+    let kind = match actor.kind {
+        ActorType::User => 1,
+        ActorType::Admin => 2,
+        ActorType::System => 3,
+        ActorType::ApiKey | ActorType::Service => 4,
+        ActorType::Anonymous | ActorType::Unknown => 0,
+    };
+    user.number("type_id", kind);
+}
+
+/// OCSF's users want a name: the e-mail address or the id stands in for one. `None` if nothing tells who it was.
+fn display_name<'a>(actor: &'a Actor<'_>) -> Option<&'a str> {
+    let known = |text: &'a Option<std::borrow::Cow<'_, str>>| text.as_deref().filter(|text| !text.is_empty());
+    known(&actor.name).or_else(|| known(&actor.email)).or_else(|| known(&actor.id))
+}
+
+/// API activity requires a source; the service that reports the event is one that is always known.
+fn push_source(event: &Event<'_>, class: &Class<'_, '_>, object: &mut Object<'_>) {
+    object.object("src_endpoint", |endpoint| match valid_ip(event) {
+        Some(ip) => endpoint.text("ip", ip),
+        None if matches!(class, Class::ApiActivity) => endpoint.text("svc_name", event.vendor),
+        None => {}
+    });
+}
+
+fn push_class_fields(event: &Event<'_>, class: &Class<'_, '_>, object: &mut Object<'_>) {
+    match class {
+        Class::Authentication => {
+            object.object("user", |user| push_acting_user(&event.actor, user));
+            object.object("service", |service| service.text("name", event.vendor));
+        }
+        Class::GroupManagement { group } => {
+            object.object("group", |inner| push_uid_and_name(group, inner));
+            if let Some(member) = class::first_related_user(event) {
+                object.object("user", |user| push_uid_and_name(member, user));
+            }
+            object.texts("privileges", class::privileges(event));
+        }
+        Class::UserAccess { user } => {
+            object.object("user", |inner| push_uid_and_name(user, inner));
+            object.texts("privileges", class::privileges(event));
+        }
+        Class::AccountChange { user } => object.object("user", |inner| push_uid_and_name(user, inner)),
+        Class::ApiActivity => push_api(event, object),
+    }
+}
+
+fn push_api(event: &Event<'_>, object: &mut Object<'_>) {
+    object.object("api", |api| {
+        let operation = if event.event_type.is_empty() { event.action.as_str() } else { &event.event_type };
+        api.text("operation", operation);
+        api.object("service", |service| service.text("name", event.vendor));
+    });
+    let objects = event.target.iter().chain(event.related.iter().map(|related| &related.object));
+    object.objects("resources", objects.filter(|object| is_named(object)), |resource, object| {
+        push_uid_and_name(object, resource);
+        resource.optional("type", object.kind.as_deref());
+    });
+}
+
+fn push_uid_and_name(target: &Target<'_>, object: &mut Object<'_>) {
+    object.optional("uid", target.id.as_deref());
+    object.optional("name", target.name.as_deref().filter(|name| !name.is_empty()).or(target.id.as_deref()));
+}
+
+fn push_observables(event: &Event<'_>, object: &mut Object<'_>) {
+    const IP_ADDRESS: u8 = 2;
+    const EMAIL_ADDRESS: u8 = 5;
+    const USER_UID: u8 = 31;
+    let seen = [
+        ("src_endpoint.ip", IP_ADDRESS, valid_ip(event)),
+        ("actor.user.email_addr", EMAIL_ADDRESS, event.actor.email.as_deref()),
+        ("actor.user.uid", USER_UID, event.actor.id.as_deref()),
+    ];
+    let known = seen.into_iter().filter_map(|(name, kind, value)| Some((name, kind, value?)));
+    object.objects("observables", known.filter(|(.., value)| !value.is_empty()), |observable, (name, kind, value)| {
+        observable.plain("name", name);
+        observable.number("type_id", kind);
+        observable.text("value", value);
+    });
+}
+
+fn push_raw(raw: &str, object: &mut Object<'_>) {
+    object.text("raw_data", raw);
+    object.number("raw_data_size", raw.len() as u64);
+    object.object("raw_data_hash", |hash| {
+        hash.plain("algorithm", "SHA-256");
+        hash.number("algorithm_id", 3);
+        hash.plain("value", raw_sha256(raw));
+    });
+}
+
+fn push_unmapped(event: &Event<'_>, class: &Class<'_, '_>, unmapped: &mut Object<'_>) {
+    push_words(event, unmapped);
+    if valid_ip(event).is_none() {
+        unmapped.optional("actor_ip", event.actor.ip.as_deref());
+    }
+    unmapped.object("on_behalf_of", |user| {
+        let Some(effective) = &event.actor.on_behalf_of else { return };
+        user.optional("id", effective.id.as_deref());
+        user.optional("name", effective.name.as_deref());
+        user.optional("email", effective.email.as_deref());
+    });
+    if let Some(target) = event.target.as_ref().filter(|target| !class.carries_target(target)) {
+        unmapped.object("target", |object| push_target(target, object));
+    }
+    push_details(event, unmapped);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+//! What consumers of the OCSF form rely on.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::event::{Action, Category, samples};
+
+fn encoded(event: &Event<'_>, raw: RawForm) -> Value {
+    let mut out = Vec::new();
+    encode(event, OcsfVersion::default(), raw, &mut out);
+    assert!(!out.contains(&b'\n'));
+    serde_json::from_slice(&out).expect("valid JSON")
+}
+
+#[test]
+fn a_full_event_field_by_field() {
+    assert_eq!(
+        encoded(&samples::grant_to_user(), RawForm::Keep),
+        json!({
+            "category_uid": 3, "class_uid": 3005, "activity_id": 1, "type_uid": 300_501, "severity_id": 1,
+            "time": 1_764_000_000_100_i64, "status_id": 1, "status": "success", "message": "granted",
+            "metadata": {
+                "version": "1.8.0", "product": {"name": "confluence", "vendor_name": "confluence"},
+                "uid": "abababababababababababababababab", "original_event_uid": "v7",
+                "event_code": "Space permission added", "log_name": "acme", "tenant_uid": "t1",
+                "original_time": "2025-11-24T16:00:00.10Z", "logged_time": 1_764_000_062_004_i64,
+            },
+            "actor": {"user": {"uid": "u1", "name": "Avery", "email_addr": "a@example.com", "type_id": 1}},
+            "src_endpoint": {"ip": "203.0.113.24"},
+            "user": {"uid": "u2", "name": "Blake"},
+            "privileges": ["ADMIN"],
+            "observables": [
+                {"name": "src_endpoint.ip", "type_id": 2, "value": "203.0.113.24"},
+                {"name": "actor.user.email_addr", "type_id": 5, "value": "a@example.com"},
+                {"name": "actor.user.uid", "type_id": 31, "value": "u1"},
+            ],
+            "raw_data": "{\"n\": 1.0}", "raw_data_size": 10,
+            "raw_data_hash": {"algorithm": "SHA-256", "algorithm_id": 3, "value": raw_sha256("{\"n\": 1.0}")},
+            "unmapped": {
+                "schema_version": "1.0", "version": 3, "action": "grant", "category": "iam", "actor_type": "user",
+                "on_behalf_of": {"id": "u9", "email": "z@example.com"},
+                "related": [{"role": "associated", "type": "group", "id": "g1"}],
+                "changes": [{"field": "Permission", "new": "ADMIN"}],
+            },
+        })
+    );
+}
+
+#[test]
+fn a_bare_event_is_api_activity_of_its_vendor() {
+    let bare = encoded(&samples::bare(), RawForm::Drop);
+    assert_eq!(bare["class_uid"], 6_003);
+    assert_eq!(bare["activity_id"], 99);
+    assert_eq!(bare["activity_name"], "other");
+    assert_eq!(bare["api"], json!({"operation": "other", "service": {"name": "confluence"}}));
+    assert_eq!(bare["src_endpoint"], json!({"svc_name": "confluence"}));
+    assert_eq!(bare["actor"], json!({"app_name": "confluence"}));
+    for absent in ["raw_data", "raw_data_size", "raw_data_hash", "observables", "resources", "message"] {
+        assert_eq!(bare.get(absent), None, "{absent}");
+    }
+}
+
+#[test]
+fn the_class_follows_category_action_and_target() {
+    let class_of = |category, action, target: Option<(&'static str, &'static str)>| {
+        let target = target.map(|(kind, id)| samples::object(kind, id, None));
+        let event = Event { category, action, target, changes: Vec::new(), ..samples::grant_to_user() };
+        let encoded = encoded(&event, RawForm::Drop);
+        (encoded["class_uid"].as_u64().expect("a number"), encoded["activity_id"].as_u64().expect("a number"))
+    };
+    let (user, group) = (Some(("user", "u2")), Some(("group", "g2")));
+    for (category, action, target, expected) in [
+        (Category::Authentication, Action::Login, None, (3_002, 1)),
+        (Category::Authentication, Action::Logout, None, (3_002, 2)),
+        (Category::Authentication, Action::MfaEnable, user, (6_003, 99)),
+        (Category::Iam, Action::AddMember, group, (3_006, 3)),
+        (Category::Iam, Action::Create, group, (3_006, 6)),
+        (Category::Iam, Action::Update, group, (3_006, 99)),
+        (Category::Iam, Action::Grant, user, (3_001, 99)),
+        (Category::Iam, Action::MfaDisable, user, (3_001, 11)),
+        (Category::Iam, Action::Delete, Some(("role", "r1")), (6_003, 4)),
+        (Category::Configuration, Action::Export, None, (6_003, 2)),
+        (Category::Data, Action::Rotate, user, (6_003, 3)),
+    ] {
+        assert_eq!(class_of(category, action, target), expected, "{category} {action} {target:?}");
+    }
+}
+
+#[test]
+fn nothing_is_null_or_empty_and_required_attributes_are_there() {
+    fn assert_filled(value: &Value, line: &Value) {
+        match value {
+            Value::Null => panic!("null in {line}"),
+            Value::String(text) => assert!(!text.is_empty(), "empty text in {line}"),
+            Value::Array(items) => {
+                assert!(!items.is_empty(), "empty list in {line}");
+                items.iter().for_each(|item| assert_filled(item, line));
+            }
+            Value::Object(fields) => {
+                assert!(!fields.is_empty(), "empty object in {line}");
+                fields.values().for_each(|field| assert_filled(field, line));
+            }
+            Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+    for event in samples::every_combination() {
+        let line = encoded(&event, RawForm::Keep);
+        assert_filled(&line, &line);
+        let required: &[&str] = match line["class_uid"].as_u64() {
+            Some(3_001) => &["user"],
+            Some(3_002) => &["user", "service"],
+            Some(3_005) => &["user", "privileges"],
+            Some(3_006) => &["group"],
+            _ => &["actor", "api", "src_endpoint"],
+        };
+        for name in required {
+            assert!(line.get(name).is_some(), "{name} in {line}");
+        }
+        let class = line["class_uid"].as_u64().expect("a number");
+        assert_eq!(line["type_uid"], class * 100 + line["activity_id"].as_u64().expect("a number"));
+    }
+}
+
+#[test]
+fn an_actor_without_a_name_goes_by_address_or_id() {
+    let mut event = samples::grant_to_user();
+    event.actor.name = None;
+    assert_eq!(encoded(&event, RawForm::Drop)["actor"]["user"]["name"], "a@example.com");
+    event.actor.email = None;
+    assert_eq!(encoded(&event, RawForm::Drop)["actor"]["user"]["name"], "u1");
+}
+
+#[test]
+fn the_older_release_can_be_asked_for() {
+    let mut out = Vec::new();
+    encode(&samples::bare(), OcsfVersion::V1_7, RawForm::Drop, &mut out);
+    let line: Value = serde_json::from_slice(&out).expect("valid JSON");
+    assert_eq!(line["metadata"]["version"], "1.7.0");
+}

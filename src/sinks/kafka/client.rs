@@ -1,0 +1,242 @@
+//! What every client of a sink is made from: names, addresses, credentials.
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::BaseConsumer;
+use rdkafka::producer::ThreadedProducer;
+
+use super::config::{KafkaConfig, Sasl, SaslMechanism, Tls};
+use super::context::{BearerToken, SinkContext, Tally};
+use super::error::{stopped, transient};
+use super::topics::sanitised;
+use crate::clock::SharedClock;
+use crate::sinks::SinkError;
+
+/// How long a transaction may take unless `message_timeout_ms` says otherwise: librdkafka's own default.
+const TRANSACTION_TIMEOUT_MS: u32 = 60_000;
+
+/// The most that brokers allow by default (`transaction.max.timeout.ms`).
+const LONGEST_TRANSACTION_MS: u32 = 900_000;
+
+/// Records wait for at most this much memory inside librdkafka.
+const QUEUE_KBYTES: u32 = 32 * 1_024;
+
+/// Under which names a sink is known to the broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Names {
+    /// The sink's name in the pipeline file.
+    pub(super) sink: String,
+    /// The consumer group whose offset shows the position, and the transactional id.
+    pub(super) group: String,
+    /// The compacted topic that holds the position.
+    pub(super) position_topic: String,
+}
+
+impl Names {
+    pub(super) fn new(pipeline: &str, sink: &str) -> Self {
+        let group = format!("auditflow.{pipeline}.{sink}");
+        Self { sink: sink.to_owned(), position_topic: sanitised(&group), group }
+    }
+}
+
+/// Makes clients. Secrets are read when a client is made, so that a rotated one takes effect at the next session.
+#[derive(Clone)]
+pub(super) struct Connection {
+    pub(super) names: Names,
+    /// This process, among all that ever used the names.
+    pub(super) instance: String,
+    clock: SharedClock,
+    base: ClientConfig,
+    tls: Option<Tls>,
+    sasl: Option<Sasl>,
+    transaction_timeout_ms: u32,
+    message_timeout_ms: Option<u32>,
+}
+
+impl Connection {
+    pub(super) fn new(config: &KafkaConfig, names: Names, clock: SharedClock) -> Self {
+        let mut base = ClientConfig::new();
+        for (name, value) in &config.librdkafka_options {
+            base.set(name, value.as_str());
+        }
+        base.set("bootstrap.servers", &config.bootstrap_servers)
+            .set("client.id", "auditflow")
+            .set("compression.type", config.compression.as_str());
+        let message_timeout_ms = config.message_timeout_ms.map(std::num::NonZeroU32::get);
+        let transaction_timeout_ms = message_timeout_ms.unwrap_or(TRANSACTION_TIMEOUT_MS).min(LONGEST_TRANSACTION_MS);
+        Self {
+            instance: instance_of(&clock),
+            names,
+            clock,
+            base,
+            tls: config.tls.clone().filter(|tls| tls.enabled),
+            sasl: config.sasl.clone(),
+            transaction_timeout_ms,
+            message_timeout_ms,
+        }
+    }
+
+    /// A producer whose records are each written once to their partition, in order.
+    pub(super) fn producer(&self, transactional: bool) -> Result<ThreadedProducer<SinkContext>, SinkError> {
+        let mut config = self.secured()?;
+        set_default(&mut config, "queue.buffering.max.kbytes", &QUEUE_KBYTES.to_string());
+        // A key lands on the partition that Java's producers choose for it.
+        set_default(&mut config, "partitioner", "murmur2_random");
+        config.set("enable.idempotence", "true");
+        if transactional {
+            config.set("transactional.id", &self.names.group);
+            config.set("transaction.timeout.ms", self.transaction_timeout_ms.to_string());
+        } else if let Some(millis) = self.message_timeout_ms {
+            config.set("message.timeout.ms", millis.to_string());
+        }
+        config.create_with_context(self.context()?).map_err(|error| unusable(&error))
+    }
+
+    /// A consumer that sees what is committed, for the position and for the cluster's metadata. It joins no group.
+    pub(super) fn consumer(&self) -> Result<BaseConsumer<SinkContext>, SinkError> {
+        let mut config = self.without_producer_options()?;
+        config
+            .set("group.id", &self.names.group)
+            .set("enable.auto.commit", "false")
+            .set("isolation.level", "read_committed")
+            .set("enable.partition.eof", "true")
+            .set("auto.offset.reset", "earliest");
+        config.create_with_context(self.context()?).map_err(|error| unusable(&error))
+    }
+
+    /// A client that makes topics and reads their settings.
+    pub(super) fn admin(&self) -> Result<rdkafka::admin::AdminClient<SinkContext>, SinkError> {
+        let config = self.without_producer_options()?;
+        config.create_with_context(self.context()?).map_err(|error| unusable(&error))
+    }
+
+    /// Only the options that lead to the broker: a consumer warns about options of producers.
+    fn without_producer_options(&self) -> Result<ClientConfig, SinkError> {
+        const OF_CLIENTS: [&str; 9] = [
+            "socket.",
+            "ssl.",
+            "broker.",
+            "reconnect.",
+            "debug",
+            "client.",
+            "topic.metadata.",
+            "metadata.",
+            "connections.",
+        ];
+        let secured = self.secured()?;
+        let mut config = ClientConfig::new();
+        for (name, value) in secured.config_map() {
+            let leads_to_broker = ["bootstrap.servers", "security.protocol"].contains(&name)
+                || name.starts_with("sasl.")
+                || OF_CLIENTS.iter().any(|prefix| name.starts_with(prefix));
+            if leads_to_broker {
+                config.set(name, value);
+            }
+        }
+        Ok(config)
+    }
+
+    fn secured(&self) -> Result<ClientConfig, SinkError> {
+        let mut config = self.base.clone();
+        let protocol = match (&self.tls, &self.sasl) {
+            (None, None) => "plaintext",
+            (Some(_), None) => "ssl",
+            (None, Some(_)) => "sasl_plaintext",
+            (Some(_), Some(_)) => "sasl_ssl",
+        };
+        config.set("security.protocol", protocol);
+        if let Some(tls) = &self.tls {
+            set_tls(&mut config, tls)?;
+        }
+        if let Some(sasl) = &self.sasl {
+            set_sasl(&mut config, sasl)?;
+        }
+        Ok(config)
+    }
+
+    fn context(&self) -> Result<SinkContext, SinkError> {
+        let token = self.sasl.as_ref().and_then(|sasl| sasl.token.clone());
+        let token = token.map(|secret| BearerToken { secret, clock: self.clock.clone() });
+        Ok(SinkContext {
+            sink: self.names.sink.clone(),
+            tally: Tally::default(),
+            token,
+            last_error: Default::default(),
+        })
+    }
+}
+
+fn set_tls(config: &mut ClientConfig, tls: &Tls) -> Result<(), SinkError> {
+    // librdkafka built with its own OpenSSL looks for certificates where nothing is; `probe` finds the system's.
+    let authorities = tls.ca_file.as_ref().map_or("probe".into(), |path| path.to_string_lossy());
+    config.set("ssl.ca.location", authorities);
+    if let Some(path) = &tls.crt_file {
+        config.set("ssl.certificate.location", path.to_string_lossy());
+    }
+    if let Some(path) = &tls.key_file {
+        config.set("ssl.key.location", path.to_string_lossy());
+    }
+    if let Some(secret) = &tls.key_pass {
+        config.set("ssl.key.password", revealed(secret)?);
+    }
+    config.set("enable.ssl.certificate.verification", tls.verify_certificate.to_string());
+    config.set("ssl.endpoint.identification.algorithm", if tls.verify_hostname { "https" } else { "none" });
+    Ok(())
+}
+
+fn set_sasl(config: &mut ClientConfig, sasl: &Sasl) -> Result<(), SinkError> {
+    config.set("sasl.mechanism", sasl.mechanism.as_str());
+    if sasl.mechanism == SaslMechanism::OauthBearer {
+        return Ok(());
+    }
+    if let Some(username) = &sasl.username {
+        config.set("sasl.username", username);
+    }
+    if let Some(secret) = &sasl.password {
+        config.set("sasl.password", revealed(secret)?);
+    }
+    Ok(())
+}
+
+fn revealed(secret: &crate::secret::Secret) -> Result<String, SinkError> {
+    secret.reveal().map_err(|error| SinkError::Transient {
+        message: error.to_string(),
+        hint: "auditflow goes on by itself once the secret can be read".to_owned(),
+    })
+}
+
+fn set_default(config: &mut ClientConfig, name: &str, value: &str) {
+    if config.get(name).is_none() {
+        config.set(name, value);
+    }
+}
+
+/// A client cannot be made at all: a file of certificates that cannot be read, or options that exclude each other.
+fn unusable(error: &rdkafka::error::KafkaError) -> SinkError {
+    match error {
+        rdkafka::error::KafkaError::ClientCreation(reason) => SinkError::Transient {
+            message: format!("cannot make a Kafka client: {reason}"),
+            hint: "mend `tls`, `sasl` or `librdkafka_options`; files of certificates and keys must be readable PEM"
+                .to_owned(),
+        },
+        rdkafka::error::KafkaError::ClientConfig(_, reason, name, _) => {
+            stopped(format!("librdkafka does not take the option {name}: {reason}"), "mend it in the pipeline file")
+        }
+        other => transient(other, "make a client of", None),
+    }
+}
+
+/// Whether librdkafka takes an option.
+pub(super) fn try_option(name: &str, value: &str) -> Result<(), String> {
+    let mut config = ClientConfig::new();
+    config.set(name, value);
+    match config.create_native_config() {
+        Ok(_) => Ok(()),
+        Err(rdkafka::error::KafkaError::ClientConfig(_, reason, ..)) => Err(reason),
+        Err(other) => Err(other.to_string()),
+    }
+}
+
+/// A name that no other process has: the host's process number and the moment of its start.
+fn instance_of(clock: &SharedClock) -> String {
+    format!("{}-{:x}", std::process::id(), clock.now().as_nanos())
+}

@@ -1,0 +1,196 @@
+//! What librdkafka tells us from its own threads: log lines, errors, delivery reports; and its question for a token.
+
+use std::error::Error;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{DeliveryResult, ProducerContext};
+use rdkafka::statistics::Statistics;
+use tokio::sync::Notify;
+
+use crate::clock::SharedClock;
+use crate::secret::Secret;
+
+/// How long a bearer token is used before it is read again.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(300);
+
+/// Whoever waits for delivery reports is woken by the last one, and by each of so many.
+const REPORTS_BETWEEN_WAKES: usize = 256;
+
+/// Under which name librdkafka logs that a transaction can only be given up. It says so in no other way until the next call.
+const TRANSACTION_FAILED: &str = "TXNERR";
+
+/// Receives what librdkafka has to say for one client of a sink.
+pub(super) struct SinkContext {
+    pub(super) sink: String,
+    pub(super) tally: Tally,
+    pub(super) token: Option<BearerToken>,
+    pub(super) last_error: Mutex<Option<(RDKafkaErrorCode, String)>>,
+}
+
+/// The secret that bearer tokens are read from.
+pub(super) struct BearerToken {
+    pub(super) secret: Secret,
+    pub(super) clock: SharedClock,
+}
+
+/// How many records are under way, and what failed.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    under_way: AtomicUsize,
+    failures: Mutex<Failures>,
+    reported: Notify,
+}
+
+/// Records that the broker did not take.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Failures {
+    /// The first failure that is not about one record's size, and the topic.
+    pub(super) first: Option<(KafkaError, String)>,
+    /// The records that came in a request that was too large, by the number they were sent with.
+    pub(super) too_large: Vec<usize>,
+    /// Why the transaction as a whole can only be given up. Reports of its records may come long after.
+    pub(super) transaction: Option<String>,
+}
+
+impl Tally {
+    pub(super) fn sent(&self) {
+        self.under_way.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn under_way(&self) -> usize {
+        self.under_way.load(Ordering::Acquire)
+    }
+
+    /// It was not sent after all.
+    pub(super) fn not_sent(&self) {
+        self.reported();
+    }
+
+    /// Waits until every record has its report.
+    pub(super) async fn all_reported(&self) {
+        while self.under_way() > 0 {
+            self.reported.notified().await;
+        }
+    }
+
+    /// Waits until every record has its report, or one of them has failed.
+    pub(super) async fn all_reported_or_failed(&self) {
+        while self.under_way() > 0 && !self.has_failures() {
+            self.reported.notified().await;
+        }
+    }
+
+    pub(super) fn has_failures(&self) -> bool {
+        let failures = self.lock();
+        failures.first.is_some() || failures.transaction.is_some() || !failures.too_large.is_empty()
+    }
+
+    /// Waits for one more wake-up: some reports have come, or all.
+    pub(super) async fn more_reports(&self) {
+        if self.under_way() > 0 {
+            self.reported.notified().await;
+        }
+    }
+
+    pub(super) fn take_failures(&self) -> Failures {
+        std::mem::take(&mut *self.lock())
+    }
+
+    pub(super) fn failed(&self, error: KafkaError, topic: &str, number: usize) {
+        let mut failures = self.lock();
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::MessageSizeTooLarge) => failures.too_large.push(number),
+            // What is left behind when a transaction is given up: it says nothing about the record.
+            Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) => {}
+            _ if failures.first.is_none() => failures.first = Some((error, topic.to_owned())),
+            _ => {}
+        }
+        drop(failures);
+        self.reported.notify_one();
+    }
+
+    fn transaction_failed(&self, reason: &str) {
+        self.lock().transaction = Some(reason.to_owned());
+        self.reported.notify_one();
+    }
+
+    fn reported(&self) {
+        let left = self.under_way.fetch_sub(1, Ordering::AcqRel) - 1;
+        if left.is_multiple_of(REPORTS_BETWEEN_WAKES) {
+            self.reported.notify_one();
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Failures> {
+        self.failures.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl SinkContext {
+    /// What the client last complained about by itself: the reason behind a bare "timed out".
+    pub(super) fn last_error(&self) -> Option<(RDKafkaErrorCode, String)> {
+        self.last_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+}
+
+impl ClientContext for SinkContext {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        let sink = self.sink.as_str();
+        if facility == TRANSACTION_FAILED {
+            self.tally.transaction_failed(message);
+        }
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+                tracing::warn!(target: "librdkafka", sink, facility, "{message}");
+            }
+            RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice => {
+                tracing::info!(target: "librdkafka", sink, facility, "{message}");
+            }
+            RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
+                tracing::debug!(target: "librdkafka", sink, facility, "{message}");
+            }
+        }
+    }
+
+    fn stats(&self, _statistics: Statistics) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(target: "librdkafka", sink = self.sink, %error, reason, "the client reports an error");
+        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+        let mut last = self.last_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // "All brokers are down" follows on the error that says why.
+        if code != RDKafkaErrorCode::AllBrokersDown || last.is_none() {
+            *last = Some((code, reason.to_owned()));
+        }
+    }
+
+    fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        let Some(BearerToken { secret, clock }) = &self.token else { return Err("no token is configured".into()) };
+        let token = secret.reveal()?;
+        let lifetime_ms = (clock.now() + TOKEN_LIFETIME).as_millis();
+        Ok(OAuthToken { token, principal_name: "auditflow".to_owned(), lifetime_ms })
+    }
+}
+
+impl ConsumerContext for SinkContext {}
+
+impl ProducerContext for SinkContext {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
+        use rdkafka::Message as _;
+        if let Err((error, message)) = result {
+            self.tally.failed(error.clone(), message.topic(), number);
+        }
+        self.tally.reported();
+    }
+}

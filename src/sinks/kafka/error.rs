@@ -1,0 +1,149 @@
+//! Kafka's errors, as sentences that say what to mend.
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+
+use super::context::SinkContext;
+use crate::sinks::SinkError;
+
+/// A fault that may pass, or that somebody may mend outside. `doing` completes "cannot ... Kafka".
+pub(super) fn transient(error: &KafkaError, doing: &str, client: Option<&SinkContext>) -> SinkError {
+    let code = error.rdkafka_error_code();
+    let told = client.and_then(SinkContext::last_error);
+    let (code, reason) = match (code, told) {
+        (Some(code), Some((told_code, told))) if says_little(code) => (Some(told_code), told),
+        (Some(code), _) => (Some(code), reason_of(error, code)),
+        (None, _) => (None, error.to_string()),
+    };
+    SinkError::Transient {
+        message: format!("cannot {doing} Kafka: {reason}"),
+        hint: code.map_or(RETRIED, hint).to_owned(),
+    }
+}
+
+/// A fault of one topic.
+pub(super) fn of_topic(error: &KafkaError, topic: &str) -> SinkError {
+    let code = error.rdkafka_error_code();
+    let reason = code.map_or_else(|| error.to_string(), |code| reason_of(error, code));
+    SinkError::Transient {
+        message: format!("Kafka does not take records for topic `{topic}`: {reason}"),
+        hint: code.map_or(RETRIED, hint).to_owned(),
+    }
+}
+
+/// A fault that no retry mends.
+pub(super) fn stopped(message: impl Into<String>, hint: impl Into<String>) -> SinkError {
+    SinkError::Stopped { message: message.into(), hint: hint.into() }
+}
+
+/// The last word of a chain that ends in one of these says no more than "it did not work".
+const fn says_little(code: Code) -> bool {
+    matches!(
+        code,
+        Code::BrokerTransportFailure
+            | Code::OperationTimedOut
+            | Code::AllBrokersDown
+            | Code::MessageTimedOut
+            | Code::RequestTimedOut
+    )
+}
+
+fn reason_of(error: &KafkaError, code: Code) -> String {
+    match error {
+        KafkaError::Transaction(inner) => inner.string(),
+        _ => code.to_string(),
+    }
+}
+
+const RETRIED: &str = "nothing is lost; auditflow tries again by itself";
+
+/// What the user can do.
+const fn hint(code: Code) -> &'static str {
+    match code {
+        Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => {
+            "create the topic, or let auditflow do it with `create_topic: {partitions: 6, replication_factor: 3}`"
+        }
+        Code::TopicAuthorizationFailed => {
+            "allow the user DESCRIBE and WRITE on the topic (kafka-acls --add --operation Write --operation Describe --topic ...)"
+        }
+        Code::ClusterAuthorizationFailed => {
+            "allow the user IDEMPOTENT_WRITE on the cluster (brokers before 3.0), or CREATE if auditflow is to create topics"
+        }
+        Code::GroupAuthorizationFailed => {
+            "allow the user READ and DESCRIBE on the groups with the prefix `auditflow.` (kafka-acls --add --resource-pattern-type prefixed --group auditflow.)"
+        }
+        Code::TransactionalIdAuthorizationFailed => {
+            "allow the user WRITE and DESCRIBE on the transactional ids with the prefix `auditflow.` (kafka-acls --add --resource-pattern-type prefixed --transactional-id auditflow.)"
+        }
+        Code::Authentication | Code::SaslAuthenticationFailed => {
+            "mend `sasl`: the broker refuses this user name and password (or token) for this mechanism"
+        }
+        Code::UnsupportedSASLMechanism | Code::IllegalSASLState => {
+            "mend `sasl.mechanism`: the broker does not offer it on this listener"
+        }
+        Code::SSL => {
+            "mend `tls`: `ca_file` must hold the authority that signed the broker's certificate, and the host name in `bootstrap_servers` must be one of that certificate"
+        }
+        Code::Resolve => "mend `bootstrap_servers`: the host name is not known here",
+        Code::BrokerTransportFailure | Code::AllBrokersDown => {
+            "mend `bootstrap_servers` or start the brokers; if a listener wants TLS add `tls: {}`. auditflow goes on by itself"
+        }
+        Code::NotEnoughReplicas | Code::NotEnoughReplicasAfterAppend => {
+            "too few brokers hold the partition (min.insync.replicas): start them. auditflow goes on by itself"
+        }
+        Code::PolicyViolation => "the cluster's policy forbids it: ask its operator",
+        Code::InvalidReplicationFactor => "the cluster has fewer brokers than the replication factor asks for",
+        Code::InvalidTransactionTimeout => {
+            "lower `message_timeout_ms` to what the broker allows a transaction (transaction.max.timeout.ms)"
+        }
+        _ => RETRIED,
+    }
+}
+
+/// Whether a hint asks somebody to mend something that does not mend itself: a topic, credentials, rights.
+pub(super) fn is_for_people(said: &str) -> bool {
+    let codes = [
+        Code::UnknownTopicOrPartition,
+        Code::TopicAuthorizationFailed,
+        Code::Authentication,
+        Code::UnsupportedSASLMechanism,
+        Code::SSL,
+    ];
+    codes.into_iter().any(|code| hint(code) == said)
+}
+
+/// Whether another producer with our name has taken over, or the broker gave up on our transaction: the two look alike.
+pub(super) fn is_fenced(error: &KafkaError) -> bool {
+    let code = match error {
+        KafkaError::Transaction(inner) => Some(inner.code()),
+        other => other.rdkafka_error_code(),
+    };
+    matches!(code, Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_hint_says_what_to_do() {
+        for (code, word) in [
+            (Code::UnknownTopicOrPartition, "create_topic"),
+            (Code::TopicAuthorizationFailed, "WRITE"),
+            (Code::SSL, "ca_file"),
+            (Code::Authentication, "sasl"),
+            (Code::Resolve, "bootstrap_servers"),
+        ] {
+            let SinkError::Transient { message, hint } = of_topic(&KafkaError::MessageProduction(code), "audit") else {
+                panic!("{code} may be mended outside");
+            };
+            assert!(hint.contains(word), "{hint}");
+            assert!(message.contains("`audit`"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_fence_is_told_apart_from_other_faults() {
+        assert!(is_fenced(&KafkaError::MessageProduction(Code::Fenced)));
+        assert!(!is_fenced(&KafkaError::MessageProduction(Code::MessageTimedOut)));
+    }
+}

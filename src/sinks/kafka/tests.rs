@@ -1,0 +1,328 @@
+//! The sink against librdkafka's mock cluster: what a broker can be made to do in this process. What only a real broker
+//! does (isolation, expiry, authorisation) is in `tests/kafka.rs`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Headers, Message};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use rdkafka::{Offset, TopicPartitionList};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::clock::SystemClock;
+use crate::sinks::testing::{MemoryPlan, event};
+
+type Cluster = MockCluster<'static, DefaultProducerContext>;
+
+const JOURNAL: &str = "0123456789abcdef";
+const POSITIONS: &str = "auditflow.acme.stream";
+
+fn cluster() -> Cluster {
+    let cluster = MockCluster::new(1).expect("a cluster");
+    cluster.create_topic("audit", 2, 1).expect("a topic");
+    cluster.create_topic(POSITIONS, 1, 1).expect("a topic");
+    cluster
+}
+
+fn config(cluster: &Cluster, more: Value) -> KafkaConfig {
+    let mut settings = json!({"bootstrap_servers": cluster.bootstrap_servers(), "topic": "audit"});
+    let (Value::Object(all), Value::Object(more)) = (&mut settings, more) else { panic!("settings are a map") };
+    all.extend(more);
+    serde_json::from_value(settings).expect("settings")
+}
+
+fn sink(cluster: &Cluster, more: Value) -> KafkaSink {
+    config(cluster, more).build(Arc::new(SystemClock), "acme", "stream").expect("a sink")
+}
+
+fn exactly_once() -> Value {
+    json!({"delivery": "exactly_once"})
+}
+
+fn absorb(sink: &mut KafkaSink, first: Seq, last: Seq) {
+    sink.begin(BatchRange { first, last });
+    for number in first..=last {
+        let raw = format!(r#"{{"number":{number}}}"#);
+        sink.absorb(&event(&raw, "2026-01-02T03:04:05.678Z"), EventForm::Normalised).expect("absorbed");
+    }
+}
+
+async fn write(sink: &mut KafkaSink, first: Seq, last: Seq) -> Result<Written, SinkError> {
+    absorb(sink, first, last);
+    sink.commit(&mut MemoryPlan::default()).await
+}
+
+/// As the deliver loop does: undo, then the same batch again.
+async fn write_again(sink: &mut KafkaSink, plan: &mut MemoryPlan, first: Seq, last: Seq) -> Result<Written, SinkError> {
+    sink.undo(&plan.outputs()).await.expect("undone");
+    absorb(sink, first, last);
+    sink.commit(plan).await
+}
+
+struct Received {
+    key: Option<String>,
+    value: Value,
+    time_ms: Option<i64>,
+    headers: Vec<(String, String)>,
+}
+
+/// Everything in a topic of the cluster.
+fn received(cluster: &Cluster, topic: &str, partitions: i32) -> Vec<Received> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", cluster.bootstrap_servers())
+        .set("group.id", "reader")
+        .set("enable.partition.eof", "true")
+        .create()
+        .expect("a consumer");
+    let mut all = TopicPartitionList::new();
+    for partition in 0..partitions {
+        all.add_partition_offset(topic, partition, Offset::Beginning).expect("a partition");
+    }
+    consumer.assign(&all).expect("assigned");
+    let (mut records, mut ends) = (Vec::new(), 0);
+    while ends < partitions {
+        match consumer.poll(Duration::from_secs(20)).expect("an answer in time") {
+            Ok(message) => records.push(Received::of(&message)),
+            Err(KafkaError::PartitionEOF(_)) => ends += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    records
+}
+
+impl Received {
+    fn of(message: &impl Message) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
+        let headers = message.headers().into_iter().flat_map(Headers::iter);
+        Self {
+            key: message.key().map(text),
+            value: serde_json::from_slice(message.payload().expect("a value")).expect("JSON"),
+            time_ms: message.timestamp().to_millis(),
+            headers: headers.map(|header| (header.key.to_owned(), text(header.value.unwrap_or_default()))).collect(),
+        }
+    }
+}
+
+fn numbers(records: &[Received]) -> Vec<u64> {
+    let mut numbers: Vec<_> = records.iter().filter_map(|record| record.value["raw"]["number"].as_u64()).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+fn sentence(error: SinkError) -> String {
+    match error {
+        SinkError::Transient { message, hint } => format!("transient: {message}; {hint}"),
+        SinkError::Again { reason } => format!("again: {reason}"),
+        SinkError::Stopped { message, hint } => format!("stopped: {message}; {hint}"),
+        SinkError::Journal(error) => error.to_string(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_has_key_time_headers_and_value() {
+    let cluster = cluster();
+    let headers =
+        json!({"headers": {"env": "prod", "what": "{{ action }}/{{ target.name }}", "none": "{{ actor.id }}"}});
+    let mut sink = sink(&cluster, headers);
+    let written = write(&mut sink, 1, 1).await.expect("written");
+    assert_eq!(written.events, 1);
+    let records = received(&cluster, "audit", 2);
+    let [record] = records.as_slice() else { panic!("{} records", records.len()) };
+    let id = record.value["id"].as_str().expect("an id");
+    assert_eq!(record.key.as_deref(), Some(id));
+    assert_eq!(record.time_ms, Some(1_767_323_045_678));
+    let headers: Vec<_> = record.headers.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    assert_eq!(
+        headers,
+        [
+            ("content-type", "application/json"),
+            ("schema_version", "1.0"),
+            ("vendor", "clumio"),
+            ("source", "acme"),
+            ("event_id", id),
+            ("env", "prod"),
+            ("what", "other/"),
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn topic_key_and_schema_are_as_configured() {
+    let cluster = cluster();
+    cluster.create_topic("audit.clumio", 1, 1).expect("a topic");
+    let settings =
+        json!({"topic": "audit.{{ vendor }}", "key_field": "source", "schema": "ocsf", "compression": "zstd"});
+    let mut sink = sink(&cluster, settings);
+    write(&mut sink, 1, 3).await.expect("written");
+    let records = received(&cluster, "audit.clumio", 1);
+    assert_eq!(records.len(), 3);
+    assert!(records.iter().all(|record| record.key.as_deref() == Some("acme")));
+    assert_eq!(records[0].value["metadata"]["version"], "1.8.0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_that_pass_cost_neither_loss_nor_repeats() {
+    for settings in [json!({}), exactly_once()] {
+        let cluster = cluster();
+        let mut sink = sink(&cluster, settings);
+        sink.resume(JOURNAL).await.expect("resumed");
+        let passing = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION; 3];
+        cluster.request_errors(RDKafkaApiKey::Produce, &passing);
+        write(&mut sink, 1, 500).await.expect("written");
+        assert_eq!(numbers(&received(&cluster, "audit", 2)), (1..=500).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_user_is_told_what_to_allow_and_the_batch_comes_later() {
+    let cluster = cluster();
+    let mut sink = sink(&cluster, json!({}));
+    let refused = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED];
+    cluster.request_errors(RDKafkaApiKey::Produce, &refused);
+    let error = sentence(write(&mut sink, 1, 1).await.expect_err("refused"));
+    assert!(error.contains("`audit`") && error.contains("WRITE"), "{error}");
+    // The client remembers for a moment that it was refused.
+    while write_again(&mut sink, &mut MemoryPlan::default(), 1, 1).await.is_err() {}
+    assert_eq!(numbers(&received(&cluster, "audit", 2)), [1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_too_large_is_refused_with_its_reason_and_the_others_go() {
+    let cluster = cluster();
+    let mut sink = sink(&cluster, json!({"librdkafka_options": {"message.max.bytes": 4_000}}));
+    sink.begin(BatchRange { first: 1, last: 3 });
+    let large = format!(r#"{{"number":2,"text":"{}"}}"#, "x".repeat(5_000));
+    for raw in [r#"{"number":1}"#, &large, r#"{"number":3}"#] {
+        sink.absorb(&event(raw, "2026-01-02T03:04:05Z"), EventForm::Normalised).expect("absorbed");
+    }
+    let refused = sink.take_refused();
+    assert_eq!(refused.len(), 1);
+    assert!(refused[0].reason.contains("4000"), "{}", refused[0].reason);
+    let event: Value = serde_json::from_slice(&refused[0].event).expect("the event");
+    assert_eq!(event["raw"]["number"], 2);
+    assert_eq!(sink.commit(&mut MemoryPlan::default()).await.expect("written").events, 2);
+    assert_eq!(numbers(&received(&cluster, "audit", 2)), [1, 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_broker_finds_too_large_is_tried_alone_before_it_is_refused() {
+    for settings in [json!({}), exactly_once()] {
+        let cluster = cluster();
+        let mut sink = sink(&cluster, settings);
+        sink.resume(JOURNAL).await.expect("resumed");
+        let mut plan = MemoryPlan::default();
+        let too_large = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+        let mut attempts = 0;
+        while plan.outputs().is_empty() {
+            attempts += 1;
+            assert!(attempts < 20, "never refused");
+            sink.resume(JOURNAL).await.expect("resumed");
+            // Two requests: the record's, and with transactions the position's.
+            cluster.request_errors(RDKafkaApiKey::Produce, &[too_large; 2]);
+            write_again(&mut sink, &mut plan, 1, 1).await.expect_err("too large");
+            cluster.clear_request_errors(RDKafkaApiKey::Produce);
+        }
+        assert!(attempts > 1, "refused without having been alone");
+        assert_eq!(plan.outputs().len(), 1, "the refusal is in the plan");
+
+        let written = write_again(&mut sink, &mut plan, 1, 1).await.expect("nothing is left to write");
+        assert_eq!((written.events, sink.take_refused().len()), (0, 1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_the_broker_holds_is_counted_and_not_sent_again() {
+    let cluster = cluster();
+    let mut sink = sink_of(&cluster);
+    assert_eq!(sink.resume(JOURNAL).await.expect("resumed"), Some(0));
+    write(&mut sink, 1, 5).await.expect("written");
+
+    // The process was killed before the journal knew.
+    let mut after = sink_of(&cluster);
+    assert_eq!(after.resume(JOURNAL).await.expect("resumed"), Some(5));
+    assert_eq!(write(&mut after, 1, 5).await.expect("counted").events, 5);
+    write(&mut after, 6, 7).await.expect("written");
+    assert_eq!(numbers(&received(&cluster, "audit", 2)), [1, 2, 3, 4, 5, 6, 7]);
+}
+
+fn sink_of(cluster: &Cluster) -> KafkaSink {
+    sink(cluster, exactly_once())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_that_holds_other_events_there_stops_the_sink() {
+    let cluster = cluster();
+    let mut sink = sink_of(&cluster);
+    sink.resume(JOURNAL).await.expect("resumed");
+    write(&mut sink, 1, 5).await.expect("written");
+    let mut restored = sink_of(&cluster);
+    restored.resume(JOURNAL).await.expect("resumed");
+    restored.begin(BatchRange { first: 1, last: 5 });
+    restored.absorb(&event(r#"{"number":99}"#, "2026-01-02T03:04:05Z"), EventForm::Normalised).expect("absorbed");
+    let error = sentence(restored.commit(&mut MemoryPlan::default()).await.expect_err("not the same"));
+    assert!(error.starts_with("stopped") && error.contains(POSITIONS), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_position_of_another_journal_stops_the_sink() {
+    let cluster = cluster();
+    let mut sink = sink_of(&cluster);
+    sink.resume(JOURNAL).await.expect("resumed");
+    write(&mut sink, 1, 5).await.expect("written");
+    let error = sentence(sink_of(&cluster).resume("another journal").await.expect_err("not ours"));
+    assert!(error.starts_with("stopped") && error.contains("data_dir") && error.contains(POSITIONS), "{error}");
+    write(&mut sink, 6, 6).await.expect("the healthy one was not fenced");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_broker_is_an_error_that_names_the_option() {
+    let cluster = cluster();
+    let settings = json!({"bootstrap_servers": "127.0.0.1:1", "message_timeout_ms": 300});
+    let mut sink = sink(&cluster, settings);
+    // Without a fixed topic to look for, the first word with the broker is the batch.
+    let error = sentence(sink.check().await.expect_err("nobody there"));
+    assert!(error.starts_with("transient") && error.contains("bootstrap_servers"), "{error}");
+}
+
+#[test]
+fn mistakes_in_the_settings_are_found_without_a_broker() {
+    let problems = |more: Value| {
+        let mut settings = json!({"bootstrap_servers": "kafka:9092", "topic": "audit"});
+        let (Value::Object(all), Value::Object(more)) = (&mut settings, more) else { panic!("settings are a map") };
+        all.extend(more);
+        let config: KafkaConfig = serde_json::from_value(settings).expect("settings");
+        config.check().into_iter().map(|problem| problem.key).collect::<Vec<_>>()
+    };
+    assert_eq!(problems(json!({})), [""; 0]);
+    for (settings, key) in [
+        (json!({"bootstrap_servers": " , "}), "bootstrap_servers"),
+        (json!({"topic": "audit/{{ vendor }}"}), "topic"),
+        (json!({"topic": "audit.{{ vender }}"}), "topic"),
+        (json!({"key_field": "actor.ids"}), "key_field"),
+        (json!({"headers": {"x": "{{ nothing }}"}}), "headers.x"),
+        (json!({"sasl": {"mechanism": "PLAIN", "username": "u"}}), "sasl.password"),
+        (json!({"sasl": {"mechanism": "OAUTHBEARER"}}), "sasl.token"),
+        (json!({"tls": {"crt_file": "a.pem"}}), "tls.key_file"),
+        (json!({"librdkafka_options": {"acks": 1}}), "librdkafka_options.acks"),
+        (json!({"librdkafka_options": {"linger.msec": 1}}), "librdkafka_options.linger.msec"),
+        (json!({"librdkafka_options": {"linger.ms": "soon"}}), "librdkafka_options.linger.ms"),
+    ] {
+        assert_eq!(problems(settings.clone()), [key], "{settings}");
+    }
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let settings = json!({"bootstrap_servers": "kafka:9092", "topic": "audit",
+        "tls": {"key_pass": "hunter1"}, "sasl": {"mechanism": "PLAIN", "username": "u", "password": "hunter2"}});
+    let mut config: KafkaConfig = serde_json::from_value(settings).expect("settings");
+    assert_eq!(config.secrets_mut().len(), 2);
+    let shown = format!("{config:?} {:?}", config.build(Arc::new(SystemClock), "acme", "stream").expect("a sink"));
+    assert!(!shown.contains("hunter"), "{shown}");
+}
