@@ -1,71 +1,227 @@
 //! Apache Kafka in a container. Built with the feature `servers` only, so that `cargo test` shares its build with
 //! `cargo run`; without it the tests are named, and ignored.
+//!
+//! ```text
+//! host port -> PLAIN     whoever comes is the super user: topics, rights, and the reader that judges
+//!           -> TLS       a certificate for `localhost`, signed by itself
+//!           -> SASL      PLAIN, SCRAM and OAUTHBEARER; each user may do what it was allowed
+//!           -> SASLTLS   the same over TLS
+//! ```
 
-use std::sync::OnceLock;
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
-#[cfg(feature = "servers")]
-use testcontainers::{Container, ImageExt, runners::SyncRunner};
-#[cfg(feature = "servers")]
-use testcontainers_modules::kafka::apache::{KAFKA_PORT, Kafka};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 
-#[cfg(feature = "servers")]
-const IMAGE_TAG: &str = "4.1.0";
+use crate::common;
+use crate::reader::client;
 
-/// A broker in a container, on a port that stays the same when it is started again.
+/// The name and password that the broker knows, by PLAIN and by SCRAM.
+pub const USER: &str = "collector";
+pub const PASSWORD: &str = "KAFKA_SECRET_7c1f";
+
+/// A broker in a container, on ports that stay the same when it is started again. It goes when it is dropped.
 pub struct Broker {
-    #[cfg(feature = "servers")]
-    container: Container<Kafka>,
-    /// Where clients reach it: host and port.
-    pub address: String,
+    container: Container,
+    ports: Ports,
 }
 
-impl Broker {
-    /// The broker that all tests share that leave it running.
-    pub fn shared() -> &'static str {
-        static SHARED: OnceLock<Broker> = OnceLock::new();
-        &SHARED.get_or_init(Self::start).address
-    }
+/// The ports on the host.
+#[derive(Clone, Copy)]
+struct Ports {
+    plain: u16,
+    tls: u16,
+    sasl: u16,
+    sasl_tls: u16,
 }
 
-#[cfg(feature = "servers")]
 impl Broker {
     pub fn start() -> Self {
-        let port = free_port();
-        let container = Kafka::default()
-            .with_jvm_image()
-            .with_tag(IMAGE_TAG)
-            .with_mapped_port(port, KAFKA_PORT)
-            .with_env_var("KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR", "1")
-            .with_env_var("KAFKA_TRANSACTION_STATE_LOG_MIN_ISR", "1")
-            .with_env_var("KAFKA_AUTO_CREATE_TOPICS_ENABLE", "false")
-            .with_env_var("KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS", "0")
-            .start()
-            .expect("a container engine and the image apache/kafka");
-        Self { container, address: format!("127.0.0.1:{port}") }
+        let ports = Ports { plain: free_port(), tls: free_port(), sasl: free_port(), sasl_tls: free_port() };
+        let broker = Self { container: Container::start(ports), ports };
+        broker.wait_until_ready();
+        broker
     }
 
+    /// The broker that tests share that leave it running: it lives as long as one of them does.
+    pub fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Broker>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let broker = Arc::new(Self::start());
+            *shared = Arc::downgrade(&broker);
+            broker
+        })
+    }
+
+    /// Where clients reach it without further ado: host and port.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.plain)
+    }
+
+    /// With TLS; the certificate is for this host name.
+    pub fn tls_address(&self) -> String {
+        format!("localhost:{}", self.ports.tls)
+    }
+
+    /// With TLS, by a host name that the certificate is not for.
+    pub fn tls_address_of_another_name(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.tls)
+    }
+
+    /// With a user.
+    pub fn sasl_address(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.sasl)
+    }
+
+    /// With a user, over TLS.
+    pub fn sasl_tls_address(&self) -> String {
+        format!("localhost:{}", self.ports.sasl_tls)
+    }
+
+    /// The certificate that it shows, PEM.
+    pub fn certificate(&self) -> Vec<u8> {
+        self.container.read("/tmp/broker.pem")
+    }
+
+    /// Killed, as by a power cut.
+    pub fn kill(&self) {
+        self.container.stop(0);
+    }
+
+    /// Shut down in order.
     pub fn stop(&self) {
-        self.container.stop_with_timeout(Some(2)).unwrap();
+        self.container.stop(20);
     }
 
+    /// Returns at once; the broker needs some seconds.
     pub fn start_again(&self) {
-        self.container.start().unwrap();
+        self.container.start_again();
+    }
+
+    fn wait_until_ready(&self) {
+        let consumer: BaseConsumer = client(&self.address()).create().unwrap();
+        common::until("the broker answers", || consumer.fetch_metadata(None, Duration::from_secs(2)).is_ok());
     }
 }
 
-/// Ports that were just free. Nobody else takes them: the system hands out others first.
-#[cfg(feature = "servers")]
+/// A port that was just free. Nobody else takes it: the system hands out others first.
 fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
+
+#[cfg(feature = "servers")]
+use in_a_container::Container;
+
+#[cfg(feature = "servers")]
+mod in_a_container {
+    use testcontainers::core::ContainerPort;
+    use testcontainers::runners::SyncRunner;
+    use testcontainers::{GenericImage, ImageExt};
+
+    use super::{PASSWORD, Ports, USER};
+
+    const IMAGE: (&str, &str) = ("apache/kafka", "4.1.0");
+
+    /// Makes the certificate and the storage at the first start, and becomes the broker.
+    const START: &str = r#"set -e
+cd /tmp
+[ -f broker.p12 ] || keytool -genkeypair -alias broker -keyalg EC -dname CN=localhost -ext san=dns:localhost \
+    -ext bc:critical=ca:true -validity 30 -storetype PKCS12 -storepass changeit -keystore broker.p12
+[ -f broker.pem ] || keytool -exportcert -rfc -alias broker -storepass changeit -keystore broker.p12 >broker.pem
+[ -f log/meta.properties ] || java -cp '/opt/kafka/libs/*' kafka.tools.StorageTool format --cluster-id \
+    5L6g3nShT-eMCtK--X86sw --config server.properties $SCRAM
+exec java -Xmx400m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp '/opt/kafka/libs/*' kafka.Kafka server.properties"#;
+
+    pub(super) struct Container(testcontainers::Container<GenericImage>);
+
+    impl Container {
+        pub(super) fn start(ports: Ports) -> Self {
+            let users = ["SCRAM-SHA-256", "SCRAM-SHA-512"]
+                .map(|mechanism| format!("--add-scram {mechanism}=[name={USER},password={PASSWORD}]"));
+            let mut request = GenericImage::new(IMAGE.0, IMAGE.1)
+                .with_entrypoint("bash")
+                .with_cmd(["-c", START])
+                .with_env_var("SCRAM", users.join(" "))
+                .with_copy_to("/tmp/server.properties", properties(ports).into_bytes());
+            for (outside, inside) in
+                [(ports.plain, 9092), (ports.tls, 9093), (ports.sasl, 9094), (ports.sasl_tls, 9095)]
+            {
+                request = request.with_mapped_port(outside, ContainerPort::Tcp(inside));
+            }
+            Self(request.start().expect("a container engine and the image apache/kafka"))
+        }
+
+        pub(super) fn stop(&self, patience_secs: i32) {
+            self.0.stop_with_timeout(Some(patience_secs)).unwrap();
+        }
+
+        pub(super) fn start_again(&self) {
+            self.0.start().unwrap();
+        }
+
+        pub(super) fn read(&self, path: &str) -> Vec<u8> {
+            self.0.copy_file_from(path, Vec::new()).unwrap()
+        }
+    }
+
+    fn properties(ports: Ports) -> String {
+        let Ports { plain, tls, sasl, sasl_tls } = ports;
+        let module = "org.apache.kafka.common.security";
+        let mut text = format!(
+            "process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@localhost:9097
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=INTERNAL
+listeners=PLAIN://:9092,TLS://:9093,SASL://:9094,SASLTLS://:9095,INTERNAL://localhost:9096,CONTROLLER://localhost:9097
+advertised.listeners=PLAIN://127.0.0.1:{plain},TLS://localhost:{tls},SASL://127.0.0.1:{sasl},SASLTLS://localhost:{sasl_tls},INTERNAL://localhost:9096
+listener.security.protocol.map=PLAIN:PLAINTEXT,TLS:SSL,SASL:SASL_PLAINTEXT,SASLTLS:SASL_SSL,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT
+ssl.keystore.type=PKCS12
+ssl.keystore.location=/tmp/broker.p12
+ssl.keystore.password=changeit
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=5
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=5
+group.initial.rebalance.delay.ms=0
+log.dirs=/tmp/log
+"
+        );
+        for listener in ["sasl", "sasltls"] {
+            text += &format!(
+                "listener.name.{listener}.plain.sasl.jaas.config={module}.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\";
+listener.name.{listener}.scram-sha-256.sasl.jaas.config={module}.scram.ScramLoginModule required;
+listener.name.{listener}.scram-sha-512.sasl.jaas.config={module}.scram.ScramLoginModule required;
+listener.name.{listener}.oauthbearer.sasl.jaas.config={module}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub=\"broker\";
+"
+            );
+        }
+        text
+    }
+}
+
+/// Stands in where the containers are not built in: the tests are ignored then.
+#[cfg(not(feature = "servers"))]
+struct Container;
 
 #[cfg(not(feature = "servers"))]
-impl Broker {
-    pub fn start() -> Self {
+impl Container {
+    fn start(_: Ports) -> Self {
         panic!("the containers are not built in: cargo test --features servers --test kafka -- --ignored")
     }
 
-    pub fn stop(&self) {}
+    fn stop(&self, _: i32) {}
 
-    pub fn start_again(&self) {}
+    fn start_again(&self) {}
+
+    fn read(&self, _: &str) -> Vec<u8> {
+        Vec::new()
+    }
 }

@@ -1,7 +1,10 @@
 //! What every client of a sink is made from: names, addresses, credentials.
 
+use std::time::Duration;
+
 use rdkafka::ClientConfig;
 use rdkafka::consumer::BaseConsumer;
+use rdkafka::error::KafkaResult;
 use rdkafka::producer::ThreadedProducer;
 
 use super::config::{KafkaConfig, Sasl, SaslMechanism, Tls};
@@ -19,6 +22,9 @@ const LONGEST_TRANSACTION_MS: u32 = 900_000;
 
 /// Records wait for at most this much memory inside librdkafka.
 const QUEUE_KBYTES: u32 = 32 * 1_024;
+
+/// How long a consumer waits for what it has to say before the answer to a question is looked for again.
+const HEARING: Duration = Duration::from_millis(10);
 
 /// Under which names a sink is known to the broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,6 +169,22 @@ impl Connection {
             last_error: Default::default(),
         })
     }
+}
+
+/// Asks a consumer something that waits for the broker, and hears what the client has to say meanwhile: that it wants a
+/// token, without which it never connects, or why it cannot. Not for async threads.
+pub(super) fn ask<T: Send>(
+    consumer: &BaseConsumer<SinkContext>,
+    question: impl FnOnce(&BaseConsumer<SinkContext>) -> KafkaResult<T> + Send,
+) -> KafkaResult<T> {
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| question(consumer));
+        while !asked.is_finished() {
+            // Only the context is to hear it; nothing is assigned, so no record can come.
+            drop(consumer.poll(HEARING));
+        }
+        asked.join().unwrap_or_else(|panicked| std::panic::resume_unwind(panicked))
+    })
 }
 
 fn set_tls(config: &mut ClientConfig, tls: &Tls) -> Result<(), SinkError> {

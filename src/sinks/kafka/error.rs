@@ -2,31 +2,55 @@
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
+use super::client::Names;
 use super::context::SinkContext;
 use crate::sinks::SinkError;
 
 /// A fault that may pass, or that somebody may mend outside. `doing` completes "cannot ... Kafka".
 pub(super) fn transient(error: &KafkaError, doing: &str, client: Option<&SinkContext>) -> SinkError {
-    let code = error.rdkafka_error_code();
-    let told = client.and_then(SinkContext::last_error);
-    let (code, reason) = match (code, told) {
-        (Some(code), Some((told_code, told))) if says_little(code) => (Some(told_code), told),
-        (Some(code), _) => (Some(code), reason_of(error, code)),
-        (None, _) => (None, error.to_string()),
-    };
+    let (code, reason) = explained(error, client);
     SinkError::Transient {
         message: format!("cannot {doing} Kafka: {reason}"),
         hint: code.map_or(RETRIED, hint).to_owned(),
     }
 }
 
+/// The code and the reason; what the client has complained about by itself, where the error says no more than that it did
+/// not work.
+fn explained(error: &KafkaError, client: Option<&SinkContext>) -> (Option<Code>, String) {
+    let told = client.and_then(SinkContext::last_error);
+    match (error.rdkafka_error_code(), told) {
+        (Some(code), Some((told_code, told))) if says_little(code) => (Some(told_code), told),
+        (Some(code), _) => (Some(code), reason_of(error, code)),
+        (None, _) => (None, error.to_string()),
+    }
+}
+
 /// A fault of one topic.
-pub(super) fn of_topic(error: &KafkaError, topic: &str) -> SinkError {
-    let code = error.rdkafka_error_code();
-    let reason = code.map_or_else(|| error.to_string(), |code| reason_of(error, code));
+pub(super) fn of_topic(error: &KafkaError, topic: &str, names: &Names) -> SinkError {
+    let (code, reason) = explained(error, None);
     SinkError::Transient {
         message: format!("Kafka does not take records for topic `{topic}`: {reason}"),
-        hint: code.map_or(RETRIED, hint).to_owned(),
+        hint: topic_hint(code, topic, names).to_owned(),
+    }
+}
+
+/// The topic that holds the position cannot be read.
+pub(super) fn of_reading(error: &KafkaError, names: &Names, client: &SinkContext) -> SinkError {
+    let topic = &names.position_topic;
+    let (code, reason) = explained(error, Some(client));
+    SinkError::Transient {
+        message: format!("cannot read the position in topic `{topic}`: {reason}"),
+        hint: topic_hint(code, topic, names).to_owned(),
+    }
+}
+
+/// The topic that holds the position needs more rights than others: the sink makes it and reads it too.
+fn topic_hint(code: Option<Code>, topic: &str, names: &Names) -> &'static str {
+    match code {
+        Some(Code::TopicAuthorizationFailed) if topic == names.position_topic => POSITION_RIGHTS,
+        Some(code) => hint(code),
+        None => RETRIED,
     }
 }
 
@@ -56,6 +80,8 @@ fn reason_of(error: &KafkaError, code: Code) -> String {
 
 const RETRIED: &str = "nothing is lost; auditflow tries again by itself";
 
+const POSITION_RIGHTS: &str = "allow the user READ, WRITE, DESCRIBE and CREATE on the topic (kafka-acls --add --operation Read --operation Write --operation Describe --operation Create --topic ...)";
+
 /// What the user can do.
 const fn hint(code: Code) -> &'static str {
     match code {
@@ -63,7 +89,7 @@ const fn hint(code: Code) -> &'static str {
             "create the topic, or let auditflow do it with `create_topic: {partitions: 6, replication_factor: 3}`"
         }
         Code::TopicAuthorizationFailed => {
-            "allow the user DESCRIBE and WRITE on the topic (kafka-acls --add --operation Write --operation Describe --topic ...)"
+            "allow the user WRITE and DESCRIBE on the topic (kafka-acls --add --operation Write --operation Describe --topic ...)"
         }
         Code::ClusterAuthorizationFailed => {
             "allow the user IDEMPOTENT_WRITE on the cluster (brokers before 3.0), or CREATE if auditflow is to create topics"
@@ -108,7 +134,7 @@ pub(super) fn is_for_people(said: &str) -> bool {
         Code::UnsupportedSASLMechanism,
         Code::SSL,
     ];
-    codes.into_iter().any(|code| hint(code) == said)
+    said == POSITION_RIGHTS || codes.into_iter().any(|code| hint(code) == said)
 }
 
 /// Whether another producer with our name has taken over, or the broker gave up on our transaction: the two look alike.
@@ -126,6 +152,7 @@ mod tests {
 
     #[test]
     fn every_hint_says_what_to_do() {
+        let names = Names::new("acme", "stream");
         for (code, word) in [
             (Code::UnknownTopicOrPartition, "create_topic"),
             (Code::TopicAuthorizationFailed, "WRITE"),
@@ -133,11 +160,24 @@ mod tests {
             (Code::Authentication, "sasl"),
             (Code::Resolve, "bootstrap_servers"),
         ] {
-            let SinkError::Transient { message, hint } = of_topic(&KafkaError::MessageProduction(code), "audit") else {
+            let SinkError::Transient { message, hint } =
+                of_topic(&KafkaError::MessageProduction(code), "audit", &names)
+            else {
                 panic!("{code} may be mended outside");
             };
             assert!(hint.contains(word), "{hint}");
             assert!(message.contains("`audit`"), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_position_topic_needs_more_rights_and_a_check_stops_at_either() {
+        let names = Names::new("acme", "stream");
+        let refused = KafkaError::MetadataFetch(Code::TopicAuthorizationFailed);
+        for (topic, asks_for_read) in [("audit", false), (names.position_topic.as_str(), true)] {
+            let SinkError::Transient { hint, .. } = of_topic(&refused, topic, &names) else { panic!("may be mended") };
+            assert_eq!(hint.contains("READ"), asks_for_read, "{hint}");
+            assert!(is_for_people(&hint));
         }
     }
 

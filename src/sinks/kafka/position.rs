@@ -15,9 +15,9 @@ use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 
-use super::client::Connection;
+use super::client::{Connection, ask};
 use super::context::SinkContext;
-use super::error::transient;
+use super::error::of_reading;
 use super::session::CALL_TIMEOUT;
 use crate::journal::Seq;
 use crate::sinks::SinkError;
@@ -51,9 +51,10 @@ impl Position {
 /// The last position that is committed; `None` if there never was one. Waits for the broker: not for async threads.
 pub(super) fn read(connection: &Connection) -> Result<Option<Position>, SinkError> {
     let consumer = connection.consumer()?;
-    let failed = |error: &KafkaError| transient(error, "read the position from", Some(consumer.context().as_ref()));
     let topic = &connection.names.position_topic;
-    let (low, high) = consumer.fetch_watermarks(topic, 0, CALL_TIMEOUT).map_err(|error| failed(&error))?;
+    let failed = |error: &KafkaError| of_reading(error, &connection.names, consumer.context());
+    let watermarks = ask(&consumer, |consumer| consumer.fetch_watermarks(topic, 0, CALL_TIMEOUT));
+    let (low, high) = watermarks.map_err(|error| failed(&error))?;
     let mut from = high;
     let mut look = FIRST_LOOK;
     while from > low {

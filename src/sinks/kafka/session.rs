@@ -12,7 +12,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
@@ -59,6 +59,7 @@ impl From<KafkaError> for Failure {
 
 /// A producer that the broker knows.
 pub(super) struct Session {
+    names: Names,
     producer: Arc<ThreadedProducer<SinkContext>>,
     transaction: Option<Transactions>,
     /// Which records were sent in the batch, by the number they were sent with.
@@ -68,10 +69,9 @@ pub(super) struct Session {
 
 /// What a session with transactions knows beside.
 struct Transactions {
-    names: Names,
     position: Option<Position>,
-    /// Gives the group's metadata that offsets are committed with.
-    consumer: Arc<BaseConsumer<SinkContext>>,
+    /// What offsets are committed with.
+    group: Arc<ConsumerGroupMetadata>,
     is_open: bool,
 }
 
@@ -79,7 +79,15 @@ impl Session {
     /// A producer without transactions. It speaks to the broker when the first record comes.
     pub(super) fn begin(connection: &Connection) -> Result<Self, SinkError> {
         let producer = Arc::new(connection.producer(false)?);
-        Ok(Self { producer, transaction: None, sent: Vec::new(), too_large: Vec::new() })
+        Ok(Self::new(connection, producer, None))
+    }
+
+    fn new(
+        connection: &Connection,
+        producer: Arc<ThreadedProducer<SinkContext>>,
+        transaction: Option<Transactions>,
+    ) -> Self {
+        Self { names: connection.names.clone(), producer, transaction, sent: Vec::new(), too_large: Vec::new() }
     }
 
     /// A producer with transactions: it takes over the sink's name from any other, and knows how far that one has come.
@@ -101,12 +109,11 @@ impl Session {
         let position = read_position(connection).await?;
         expect_ours(connection, position.as_ref(), journal)?;
         let transactions = Transactions {
-            names: connection.names.clone(),
-            consumer: Arc::new(connection.consumer()?),
+            group: Arc::new(connection.consumer()?.group_metadata().ok_or(KafkaError::Canceled)?),
             position: position.clone(),
             is_open: false,
         };
-        let mut session = Self { producer, transaction: Some(transactions), sent: Vec::new(), too_large: Vec::new() };
+        let mut session = Self::new(connection, producer, Some(transactions));
         let claim = Position {
             instance: connection.instance.clone(),
             ..position.unwrap_or_else(|| Position::before_the_first(journal))
@@ -194,7 +201,11 @@ impl Session {
                     self.tally().failed(error, topic, number);
                     return Ok(());
                 }
-                _ => return Err(self.failure(&error, self.transaction.is_some(), |error| of_topic(error, topic))),
+                _ => {
+                    return Err(
+                        self.failure(&error, self.transaction.is_some(), |error| of_topic(error, topic, &self.names))
+                    );
+                }
             }
             record = returned;
         }
@@ -231,7 +242,7 @@ impl Session {
         if let Some((error, topic)) = failures.first {
             return Err(self.failure(&error, is_lost, |error| match error.rdkafka_error_code() {
                 Some(Code::MessageTimedOut) => transient(error, "write to", Some(self.producer.context().as_ref())),
-                _ => of_topic(error, &topic),
+                _ => of_topic(error, &topic, &self.names),
             }));
         }
         match failures.transaction {
@@ -250,8 +261,7 @@ impl Session {
 
     fn position_refused(&self, is_lost: bool) -> Failure {
         let error = KafkaError::MessageProduction(Code::MessageSizeTooLarge);
-        let topic = self.transaction.as_ref().map_or("", |transaction| &transaction.names.position_topic);
-        self.failure(&error, is_lost, |error| of_topic(error, topic))
+        self.failure(&error, is_lost, |error| of_topic(error, &self.names.position_topic, &self.names))
     }
 
     /// The records that were refused as too large since this was asked last.
@@ -273,8 +283,8 @@ impl Session {
     async fn commit_transaction(&mut self, position: Position) -> Result<(), Failure> {
         self.open_transaction()?;
         let Some(transaction) = &self.transaction else { return Ok(()) };
-        let names = transaction.names.clone();
-        let consumer = Arc::clone(&transaction.consumer);
+        let names = self.names.clone();
+        let group = Arc::clone(&transaction.group);
         let value = position.to_json();
         let record = BaseRecord::with_opaque_to(&names.position_topic, POSITION_RECORD)
             .key(names.group.as_bytes())
@@ -286,7 +296,6 @@ impl Session {
         call(&self.producer, move |producer| {
             let mut offsets = TopicPartitionList::new();
             offsets.add_partition_offset(&names.position_topic, 0, offset)?;
-            let group = consumer.group_metadata().ok_or(KafkaError::Canceled)?;
             producer.send_offsets_to_transaction(&offsets, &group, CALL_TIMEOUT)?;
             producer.commit_transaction(CALL_TIMEOUT)
         })

@@ -7,7 +7,7 @@ use rdkafka::admin::{AdminOptions, NewTopic, ResourceSpecifier, TopicReplication
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
-use super::client::Connection;
+use super::client::{Connection, ask};
 use super::config::{CreateTopic, Delivery};
 use super::error::{is_for_people, of_topic, stopped, transient};
 use super::session::{CALL_TIMEOUT, on_a_thread};
@@ -74,7 +74,7 @@ impl Topics {
                 continue;
             }
             if !exists(connection, name).await? {
-                let create = self.create.ok_or_else(|| missing(name))?;
+                let create = self.create.ok_or_else(|| missing(connection, name))?;
                 make(connection, name, i32::from(create.partitions.get()), replication(create), &[]).await?;
             }
             self.known.insert(name.clone());
@@ -112,7 +112,7 @@ impl Topics {
         let name = self.template.fixed_name().map_or_else(|| connection.names.position_topic.clone(), sanitised);
         let is_there = exists(connection, &name).await.map_err(mended_by_people)?;
         if self.template.fixed_name().is_some() && !is_there && self.create.is_none() {
-            return Err(mended_by_people(missing(&name)));
+            return Err(mended_by_people(missing(connection, &name)));
         }
         if delivery == Delivery::ExactlyOnce && exists(connection, &connection.names.position_topic).await? {
             expect_compacted(connection, &connection.names.position_topic).await?;
@@ -133,22 +133,21 @@ fn replication(create: CreateTopic) -> i32 {
     i32::from(create.replication_factor.get())
 }
 
-fn missing(name: &str) -> SinkError {
-    of_topic(&KafkaError::MetadataFetch(Code::UnknownTopicOrPartition), name)
+fn missing(connection: &Connection, name: &str) -> SinkError {
+    of_topic(&KafkaError::MetadataFetch(Code::UnknownTopicOrPartition), name, &connection.names)
 }
 
 async fn exists(connection: &Connection, name: &str) -> Result<bool, SinkError> {
     let consumer = connection.consumer()?;
-    let name = name.to_owned();
+    let (name, names) = (name.to_owned(), connection.names.clone());
     on_a_thread(move || {
-        let metadata = consumer
-            .fetch_metadata(Some(&name), CALL_TIMEOUT)
+        let metadata = ask(&consumer, |consumer| consumer.fetch_metadata(Some(&name), CALL_TIMEOUT))
             .map_err(|error| transient(&error, "reach", Some(consumer.context().as_ref())))?;
         let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else { return Ok(false) };
         match topic.error().map(Code::from) {
             None => Ok(!topic.partitions().is_empty()),
             Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => Ok(false),
-            Some(code) => Err(of_topic(&KafkaError::MetadataFetch(code), &name)),
+            Some(code) => Err(of_topic(&KafkaError::MetadataFetch(code), &name, &names)),
         }
     })
     .await
