@@ -68,6 +68,7 @@ fn read(broker: &str, topics: &[&str], isolation: &str) -> Vec<Received> {
         .set("group.id", format!("reader-{}", fastrand::u64(..)))
         .set("isolation.level", isolation)
         .set("enable.partition.eof", "true")
+        .set("enable.auto.commit", "false")
         .create()
         .unwrap();
     let mut records = Vec::new();

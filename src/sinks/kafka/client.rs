@@ -130,11 +130,12 @@ impl Connection {
         ];
         let secured = self.secured()?;
         let mut config = ClientConfig::new();
-        for (name, value) in secured.config_map() {
+        // The map shows no secrets, also not to us: values are asked for one by one.
+        for name in secured.config_map().into_keys() {
             let leads_to_broker = ["bootstrap.servers", "security.protocol"].contains(&name)
                 || name.starts_with("sasl.")
                 || OF_CLIENTS.iter().any(|prefix| name.starts_with(prefix));
-            if leads_to_broker {
+            if let Some(value) = secured.get(name).filter(|_| leads_to_broker) {
                 config.set(name, value);
             }
         }
@@ -261,4 +262,33 @@ pub(super) fn try_option(name: &str, value: &str) -> Result<(), String> {
 /// A name that no other process has: the host's process number and the moment of its start.
 fn instance_of(clock: &SharedClock) -> String {
     format!("{}-{:x}", std::process::id(), clock.now().as_nanos())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::clock::SystemClock;
+
+    #[test]
+    fn every_client_gets_the_secrets_and_only_producers_get_their_options() {
+        let settings = json!({"bootstrap_servers": "kafka:9092", "topic": "audit",
+            "librdkafka_options": {"linger.ms": 7, "socket.timeout.ms": 9000},
+            "tls": {"key_pass": "hunter1"},
+            "sasl": {"mechanism": "SCRAM-SHA-512", "username": "u", "password": "hunter2"}});
+        let config: KafkaConfig = serde_json::from_value(settings).expect("settings");
+        let connection = Connection::new(&config, Names::new("acme", "stream"), std::sync::Arc::new(SystemClock));
+        let options = connection.without_producer_options().expect("options");
+        for (name, value) in [
+            ("ssl.key.password", "hunter1"),
+            ("sasl.password", "hunter2"),
+            ("sasl.username", "u"),
+            ("security.protocol", "sasl_ssl"),
+            ("socket.timeout.ms", "9000"),
+        ] {
+            assert_eq!(options.get(name), Some(value), "{name}");
+        }
+        assert_eq!(options.get("linger.ms"), None);
+    }
 }

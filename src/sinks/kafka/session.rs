@@ -148,15 +148,16 @@ impl Session {
         if !records.is_empty() {
             self.open_transaction()?;
         }
+        let mut refused = None;
         for record in records {
-            let alone = refusals.is_suspect(record.id);
-            if alone {
-                self.settle().await?;
+            if refusals.is_suspect(record.id) {
+                refused = self.send_alone(buffer, record).await?.or(refused);
+            } else {
+                self.send_one(buffer, record).await?;
             }
-            self.send_one(buffer, record).await?;
-            if alone {
-                self.settle().await?;
-            }
+        }
+        if let Some(failure) = refused {
+            return Err(failure);
         }
         buffer.clear();
         Ok(())
@@ -169,6 +170,20 @@ impl Session {
             transaction.is_open = true;
         }
         Ok(())
+    }
+
+    /// Sends a record in a request of its own. Outside a transaction the others go on after one that is too large, so that
+    /// one attempt finds them all; the failure is returned as a value then.
+    async fn send_alone(&mut self, buffer: &RecordBuffer, record: Record) -> Result<Option<Failure>, Failure> {
+        self.settle().await?;
+        self.send_one(buffer, record).await?;
+        match self.settle().await {
+            Ok(()) => Ok(None),
+            Err(failure) if !failure.ends_session && matches!(failure.error, SinkError::Again { .. }) => {
+                Ok(Some(failure))
+            }
+            Err(failure) => Err(failure),
+        }
     }
 
     async fn send_one(&mut self, buffer: &RecordBuffer, record: Record) -> Result<(), Failure> {
