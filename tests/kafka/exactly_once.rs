@@ -12,7 +12,7 @@ use crate::reader::{Received, written};
 use crate::stage::Stage;
 
 const KILLS: usize = 40;
-const BATCHES: &str = "batch: {max_events: 200, timeout_secs: 50ms}";
+const BATCHES: &str = "batch: {max_events: 50, timeout_secs: 50ms}";
 
 /// A random life: mostly short, so that the first steps after a start are hit as often as the steady work.
 fn life(random: &mut fastrand::Rng) -> Duration {

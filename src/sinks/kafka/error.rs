@@ -26,6 +26,11 @@ fn explained(error: &KafkaError, client: Option<&SinkContext>) -> (Option<Code>,
     }
 }
 
+/// The broker does not take this producer at all.
+pub(super) fn of_producer(code: Code, reason: &str) -> SinkError {
+    SinkError::Transient { message: format!("Kafka refuses the producer: {reason}"), hint: hint(code).to_owned() }
+}
+
 /// A fault of one topic.
 pub(super) fn of_topic(error: &KafkaError, topic: &str, names: &Names) -> SinkError {
     let (code, reason) = explained(error, None);
@@ -92,7 +97,7 @@ const fn hint(code: Code) -> &'static str {
             "allow the user WRITE and DESCRIBE on the topic (kafka-acls --add --operation Write --operation Describe --topic ...)"
         }
         Code::ClusterAuthorizationFailed => {
-            "allow the user IDEMPOTENT_WRITE on the cluster (brokers before 3.0), or CREATE if auditflow is to create topics"
+            "allow the user WRITE on the topic, which is enough since Kafka 3.0; before that also IDEMPOTENT_WRITE on the cluster. If auditflow is to create topics, allow CREATE"
         }
         Code::GroupAuthorizationFailed => {
             "allow the user READ and DESCRIBE on the groups with the prefix `auditflow.` (kafka-acls --add --resource-pattern-type prefixed --group auditflow.)"

@@ -282,8 +282,9 @@ impl Sink for KafkaSink {
     fn resume<'a>(&'a mut self, journal: &'a str) -> BoxFuture<'a, Result<Option<Seq>, SinkError>> {
         Box::pin(async move {
             journal.clone_into(&mut self.journal);
-            self.connect().await?;
+            // The topic comes first: a producer is made once the broker has been reached with today's credentials.
             self.topics.ensure_fixed(&self.connection).await?;
+            self.connect().await?;
             Ok(self.position().map(|position| position.last))
         })
     }

@@ -19,7 +19,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::client::{Connection, Names};
 use super::context::{Failures, SinkContext};
-use super::error::{is_fenced, of_topic, stopped, transient};
+use super::error::{is_fenced, of_producer, of_topic, stopped, transient};
 use super::position::{self, Position};
 use super::record::{Record, RecordBuffer, RecordId};
 use super::refusals::Refusals;
@@ -255,7 +255,8 @@ impl Session {
             return Err(self.position_refused(is_lost));
         }
         if let Some((error, topic)) = failures.first {
-            return Err(self.failure(&error, is_lost, |error| match error.rdkafka_error_code() {
+            // A new session reads the credentials again, which may be what is to be mended.
+            return Err(self.failure(&error, true, |error| match error.rdkafka_error_code() {
                 Some(Code::MessageTimedOut) => transient(error, "write to", Some(self.producer.context().as_ref())),
                 _ => of_topic(error, &topic, &self.names),
             }));
@@ -337,11 +338,21 @@ impl Session {
         !transaction.is_open
     }
 
-    fn failure(&self, error: &KafkaError, is_lost: bool, sentence: impl FnOnce(&KafkaError) -> SinkError) -> Failure {
+    fn failure(
+        &self,
+        error: &KafkaError,
+        ends_session: bool,
+        sentence: impl FnOnce(&KafkaError) -> SinkError,
+    ) -> Failure {
         let fatal = self.producer.client().fatal_error();
         let fenced = is_fenced(error) || fatal.as_ref().is_some_and(|(code, _)| matches!(code, Code::Fenced));
-        let ends_session = is_lost || fatal.is_some();
-        Failure { error: sentence(error), ends_session, fenced }
+        let ends_session = ends_session || fatal.is_some();
+        // What comes after a fatal error says only that there was one.
+        let error = match fatal {
+            Some((code, reason)) if !fenced => of_producer(code, &reason),
+            _ => sentence(error),
+        };
+        Failure { error, ends_session, fenced }
     }
 }
 
