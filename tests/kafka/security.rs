@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::acls::{self, Allowed, Operation, Resource};
 use crate::broker::{Broker, PASSWORD, USER};
+use crate::reader;
 use crate::stage::Stage;
 
 const BATCHES: &str = "batch: {timeout_secs: 50ms}";
@@ -83,6 +84,9 @@ fn tls_and_every_way_to_say_who_we_are_work_with_both_guarantees() {
         let sasl = match mechanism {
             "" => String::new(),
             "OAUTHBEARER" => {
+                // The sink cannot make topics with a token.
+                let address = stage.broker.address();
+                reader::create_topic(&address, &stage.group, &[("cleanup.policy", "compact")]);
                 let file = stage.put("token", token().as_bytes());
                 format!(", sasl: {{mechanism: OAUTHBEARER, token: {{file: {}}}}}", file.display())
             }

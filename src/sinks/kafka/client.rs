@@ -115,6 +115,12 @@ impl Connection {
         config.create_with_context(self.context()?).map_err(|error| unusable(&error))
     }
 
+    /// Whether topics can be made and described: librdkafka's administrator, as the Rust library runs it, never asks for a
+    /// bearer token.
+    pub(super) fn has_administrator(&self) -> bool {
+        self.sasl.as_ref().is_none_or(|sasl| sasl.mechanism != SaslMechanism::OauthBearer)
+    }
+
     /// Only the options that lead to the broker: a consumer warns about options of producers.
     fn without_producer_options(&self) -> Result<ClientConfig, SinkError> {
         const OF_CLIENTS: [&str; 9] = [

@@ -160,6 +160,9 @@ async fn make(
     replication: i32,
     settings: &[(&str, &str)],
 ) -> Result<(), SinkError> {
+    if !connection.has_administrator() {
+        return Err(cannot_make(name, partitions, settings, "not possible with OAUTHBEARER"));
+    }
     let admin = connection.admin()?;
     let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(replication));
     for (key, value) in settings {
@@ -172,7 +175,7 @@ async fn make(
     for result in results {
         match result {
             Ok(_) | Err((_, Code::TopicAlreadyExists)) => {}
-            Err((topic, code)) => return Err(cannot_make(&topic, partitions, settings, code)),
+            Err((topic, code)) => return Err(cannot_make(&topic, partitions, settings, &code.to_string())),
         }
     }
     tracing::info!(sink = connection.names.sink, topic = name, partitions, "created the topic");
@@ -183,27 +186,32 @@ fn patient(longest: Duration) -> AdminOptions {
     AdminOptions::new().request_timeout(Some(longest)).operation_timeout(Some(longest))
 }
 
-fn cannot_make(topic: &str, partitions: i32, settings: &[(&str, &str)], code: Code) -> SinkError {
+fn cannot_make(topic: &str, partitions: i32, settings: &[(&str, &str)], reason: &str) -> SinkError {
     let settings: String = settings.iter().map(|(key, value)| format!(" --config {key}={value}")).collect();
     SinkError::Transient {
-        message: format!("cannot create the topic `{topic}`: {code}"),
+        message: format!("cannot create the topic `{topic}`: {reason}"),
         hint: format!(
             "allow the user CREATE, or create it: kafka-topics --create --topic {topic} --partitions {partitions}{settings}"
         ),
     }
 }
 
-/// A position that expires would bring events twice after a long rest.
-async fn expect_compacted(connection: &Connection, name: &str) -> Result<(), SinkError> {
+/// `None` if it may not be seen.
+async fn cleanup_policy(connection: &Connection, name: &str) -> Result<Option<String>, SinkError> {
     let admin = connection.admin()?;
     let asked = [ResourceSpecifier::Topic(name)];
     let answered = admin.describe_configs(&asked, &patient(LOOK_TIMEOUT)).await;
     let settings = answered.ok().and_then(|mut results| results.pop()).and_then(Result::ok);
-    let policy = settings.as_ref().and_then(|settings| settings.get("cleanup.policy")?.value.as_deref());
-    match policy {
+    Ok(settings.and_then(|settings| settings.get("cleanup.policy")?.value.clone()))
+}
+
+/// A position that expires would bring events twice after a long rest.
+async fn expect_compacted(connection: &Connection, name: &str) -> Result<(), SinkError> {
+    let policy = if connection.has_administrator() { cleanup_policy(connection, name).await? } else { None };
+    match policy.as_deref() {
         None => tracing::warn!(
             topic = name,
-            "cannot see whether the position topic is compacted (DESCRIBE_CONFIGS is not allowed); it must have cleanup.policy=compact"
+            "cannot see whether the position topic is compacted (DESCRIBE_CONFIGS is not allowed, or not possible with OAUTHBEARER); it must have cleanup.policy=compact"
         ),
         Some("compact") => {}
         Some(other) => {
