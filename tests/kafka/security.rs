@@ -202,7 +202,7 @@ fn a_topic_that_may_be_seen_and_not_written_gets_its_events_once_it_may() {
     let of_topic = |operation| Allowed { resource: Resource::Topic, name: stage.topic.as_str(), operation };
     acls::allow(&stage.broker, &[of_topic(Operation::Describe)]);
     let _running = stage.start();
-    stage.until_logged("the right is named", "allow the user WRITE on the topic");
+    stage.until_logged("the right is named", "allow the user WRITE");
     assert!(stage.committed().is_empty());
     acls::allow(&stage.broker, &[of_topic(Operation::Write)]);
     stage.until_all_is_there();
