@@ -55,6 +55,8 @@ pub(super) struct Failures {
     pub(super) first: Option<(KafkaError, String)>,
     /// The records that came in a request that was too large, by the number they were sent with.
     pub(super) too_large: Vec<usize>,
+    /// A record that was dropped unsent because of something else that failed, and the topic.
+    pub(super) dropped: Option<(KafkaError, String)>,
     /// Why the transaction as a whole can only be given up. Reports of its records may come long after.
     pub(super) transaction: Option<String>,
 }
@@ -107,8 +109,10 @@ impl Tally {
         let mut failures = self.lock();
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::MessageSizeTooLarge) => failures.too_large.push(number),
-            // What is left behind when a transaction is given up: it says nothing about the record.
-            Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) => {}
+            // Dropped unsent, after a fatal error or when a transaction is given up: what failed before says why.
+            Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) => {
+                failures.dropped = Some((error, topic.to_owned()));
+            }
             _ if failures.first.is_none() => failures.first = Some((error, topic.to_owned())),
             _ => {}
         }

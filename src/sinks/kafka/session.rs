@@ -261,8 +261,11 @@ impl Session {
                 _ => of_topic(error, &topic, &self.names),
             }));
         }
-        match failures.transaction {
-            Some(reason) => Err(self.transaction_failed(&reason, is_lost)),
+        if let Some(reason) = failures.transaction {
+            return Err(self.transaction_failed(&reason, is_lost));
+        }
+        match failures.dropped {
+            Some((error, topic)) => Err(self.failure(&error, true, |error| of_topic(error, &topic, &self.names))),
             None => Ok(()),
         }
     }
