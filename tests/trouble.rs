@@ -70,6 +70,17 @@ fn a_sink_that_is_renamed_in_the_middle_of_a_batch_leaves_nothing_torn() {
 }
 
 #[test]
+fn a_full_journal_makes_room_before_its_retention_and_the_run_goes_on() {
+    let world = world(2_000);
+    let small = "journal: {max_size: 400KiB, retention: 30d}\n".to_owned();
+    let file = world.write_pipeline(&(small + &sink(&world, "files")));
+    world.wait_until_quiet();
+    world.run_once(&file);
+    assert!(world.log_count("the journal is full") > 0, "the journal was never full: {}", world.log_tail());
+    world.assert_exact(&world.path("out"));
+}
+
+#[test]
 fn nobody_reading_the_log_stops_nothing() {
     let world = world(50);
     let file = world.write_pipeline(&sink(&world, "files"));
