@@ -1,8 +1,8 @@
 //! The `kafka` sink beside a bare rdkafka producer that sends the same bytes to the same broker.
 //!
 //! ```text
-//! sink   Event --absorb--> encoded --flush at 8 MiB, commit a batch--> broker         as the deliver loop drives it
-//! bare   bytes, headers and times made beforehand -----------------> broker         same librdkafka settings
+//! sink   Event --absorb--> encoded --flush on the way, commit a batch--> broker       as the deliver loop drives it
+//! bare   bytes, headers and times made beforehand ------------------> broker       same librdkafka settings
 //! ```
 //!
 //! The two take turns, several times in one run, and the ratio is the median over the rounds: above 1 the sink is faster.
@@ -45,9 +45,6 @@ const EVENTS_PER_VENDOR: u64 = 10_000;
 
 /// The sink's own default.
 const EVENTS_PER_BATCH: usize = 10_000;
-
-/// When the deliver loop has a sink write out its buffers.
-const FLUSH_BYTES: usize = 8 << 20;
 
 /// Rounds that count; one more before them warms both sides up.
 const ROUNDS: usize = 9;
@@ -281,7 +278,7 @@ impl SinkRunner {
         self.sink.begin(range);
         for event in batch {
             self.sink.absorb(event, EventForm::Normalised)?;
-            if self.sink.buffered_bytes() > FLUSH_BYTES {
+            if self.sink.buffered_bytes() > self.sink.flush_bytes() {
                 self.sink.flush(&mut NoPlan).await?;
             }
         }
