@@ -12,6 +12,7 @@
 //! With `exactly_once` the bare producer commits a transaction for each batch, but writes no position. With
 //! `at_least_once` it waits for all acknowledgements either at each batch's end, as the sink must before the journal's
 //! position may move, or once at the very end.
+#![allow(clippy::print_stdout)]
 
 use std::ops::Range;
 use std::sync::Arc;
