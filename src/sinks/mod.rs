@@ -132,8 +132,13 @@ pub trait Sink: Send {
     /// Only if the event cannot be encoded at all, which no event should cause.
     fn absorb(&mut self, event: &Event<'_>, form: EventForm) -> Result<(), SinkError>;
 
-    /// Bytes in buffers: the deliver loop calls [`Sink::flush`] when they pass its limit.
+    /// Bytes in buffers: the deliver loop calls [`Sink::flush`] when they pass [`Sink::flush_bytes`].
     fn buffered_bytes(&self) -> usize;
+
+    /// How many bytes may be in buffers. Less where the outside works on while the next events are absorbed.
+    fn flush_bytes(&self) -> usize {
+        8 << 20
+    }
 
     /// Writes out the buffers, recording each output before it is touched for the first time in this batch. Not durable
     /// yet.

@@ -8,6 +8,7 @@
 mod broker;
 #[path = "../common/mod.rs"]
 mod common;
+mod examples;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -47,6 +47,10 @@ use super::{BatchRange, EventForm, PlanLog, Refused, Sink, SinkError, Written};
 use crate::event::Event;
 use crate::journal::{PlannedOutput, Seq};
 
+/// Records are handed to librdkafka when they pass this many bytes: little, so that it compresses and sends them on its
+/// own threads while the next are encoded.
+const FLUSH_BYTES: usize = 512 << 10;
+
 /// Sends events to Kafka.
 pub struct KafkaSink {
     delivery: Delivery,
@@ -249,6 +253,10 @@ impl Sink for KafkaSink {
 
     fn buffered_bytes(&self) -> usize {
         self.buffer.bytes()
+    }
+
+    fn flush_bytes(&self) -> usize {
+        FLUSH_BYTES
     }
 
     fn flush<'a>(&'a mut self, plan: &'a mut dyn PlanLog) -> BoxFuture<'a, Result<(), SinkError>> {
