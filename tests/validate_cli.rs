@@ -348,7 +348,7 @@ fn no_secret_is_printed() {
 }
 
 /// The variables that the pipelines of the project name; values of the right form for each.
-const VARIABLES: [(&str, &str); 9] = [
+const VARIABLES: [(&str, &str); 11] = [
     ("AKUITY_API_KEY_ID", "key-id"),
     ("AKUITY_API_KEY_SECRET", "key-secret"),
     ("AKUITY_ORGANIZATION_ID", "org-id"),
@@ -357,6 +357,8 @@ const VARIABLES: [(&str, &str); 9] = [
     ("CONFLUENCE_API_TOKEN", "token"),
     ("CONFLUENCE_CLOUD_ID", "7f8f6a52-58a6-4a3a-9d0e-5a1e2b3c4d5e"),
     ("CONFLUENCE_EMAIL", "audit@acme.example"),
+    ("KAFKA_PASSWORD", "password"),
+    ("KAFKA_USERNAME", "auditflow"),
     ("MERGE_API_KEY", "key"),
 ];
 
@@ -364,6 +366,9 @@ fn pipelines() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines");
     let files = std::fs::read_dir(folder).expect("the pipelines").map(|file| file.expect("a file").path());
     let mut pipelines: Vec<_> = files.filter(|file| file.extension().is_some_and(|end| end == "yaml")).collect();
+    if cfg!(not(feature = "kafka")) {
+        pipelines.retain(|file| !file.ends_with("kafka.yaml"));
+    }
     pipelines.sort();
     pipelines
 }

@@ -26,9 +26,6 @@ use crate::vendors::Sighting;
 /// Blocks read from the journal at once. A block is a vendor's page.
 const BLOCKS_AT_ONCE: usize = 8;
 
-/// A sink's buffers are written out when they pass this many bytes.
-const FLUSH_BYTES: usize = 8 << 20;
-
 /// Everything that writing a batch needs.
 pub(super) struct BatchWriter<'a> {
     pub(super) journal: &'a dyn Journal,
@@ -74,7 +71,7 @@ impl BatchWriter<'_> {
         let mut next = first;
         while next <= last {
             next = blocking(|| self.absorb_until_full(source, block.observed_at, &decoded, next..=last))?;
-            if self.sink.buffered_bytes() > FLUSH_BYTES {
+            if self.sink.buffered_bytes() > self.sink.flush_bytes() {
                 self.sink.flush(&mut self.recorder).await?;
             }
             self.put_refused_away().await?;
@@ -98,7 +95,7 @@ impl BatchWriter<'_> {
         for record in block.records().filter(|record| range.contains(&record.seq)) {
             let sighting = Sighting { source: source.name(), observed_at, occurrence: record.occurrence };
             self.sink.absorb(&source.records.normalise(record.raw, &sighting), source.form)?;
-            if self.sink.buffered_bytes() > FLUSH_BYTES {
+            if self.sink.buffered_bytes() > self.sink.flush_bytes() {
                 return Ok(record.seq + 1);
             }
         }

@@ -19,6 +19,7 @@ mod broker;
 #[path = "../common/mod.rs"]
 mod common;
 mod exactly_once;
+mod examples;
 mod reader;
 mod records;
 mod security;

@@ -47,6 +47,10 @@ use super::{BatchRange, EventForm, PlanLog, Refused, Sink, SinkError, Written};
 use crate::event::Event;
 use crate::journal::{PlannedOutput, Seq};
 
+/// Records are handed to librdkafka when they pass this many bytes: little, so that it compresses and sends them on its
+/// own threads while the next are encoded.
+const FLUSH_BYTES: usize = 512 << 10;
+
 /// Sends events to Kafka.
 pub struct KafkaSink {
     delivery: Delivery,
@@ -251,6 +255,10 @@ impl Sink for KafkaSink {
         self.buffer.bytes()
     }
 
+    fn flush_bytes(&self) -> usize {
+        FLUSH_BYTES
+    }
+
     fn flush<'a>(&'a mut self, plan: &'a mut dyn PlanLog) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(self.send(plan))
     }
@@ -268,8 +276,7 @@ impl Sink for KafkaSink {
     fn undo<'a>(&'a mut self, outputs: &'a [PlannedOutput]) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(async move {
             self.buffer.clear();
-            let files = self.refusals.recall(outputs);
-            super::file::undo_local_files(&files)?;
+            super::foreign::undo_foreign(&self.refusals.recall(outputs))?;
             if let Some(session) = &mut self.session
                 && !session.give_up().await
             {

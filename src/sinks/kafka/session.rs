@@ -126,6 +126,7 @@ impl Session {
     pub(super) fn begin_batch(&mut self) {
         self.sent.clear();
         self.too_large.clear();
+        drop(self.tally().take_failures());
     }
 
     /// How far the broker says that this sink has come; `None` without transactions.
