@@ -21,6 +21,9 @@ pub mod encoding;
 pub mod file;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+pub mod manifest;
+#[cfg(feature = "s3")]
+pub mod s3;
 pub mod table;
 pub mod template;
 #[cfg(test)]
@@ -125,13 +128,17 @@ pub trait Sink: Send {
     /// A new batch begins. Whatever an unfinished one has left in memory is dropped.
     fn begin(&mut self, range: BatchRange);
 
+    /// The sequence number of the event that is absorbed next, told before each. Only sinks that name what they write by
+    /// it listen.
+    fn next_is(&mut self, _seq: Seq) {}
+
     /// Takes one event into the sink's own buffers. Does not touch the outside.
     ///
     /// # Errors
     /// Only if the event cannot be encoded at all, which no event should cause.
     fn absorb(&mut self, event: &Event<'_>, form: EventForm) -> Result<(), SinkError>;
 
-    /// Bytes in buffers: the deliver loop calls [`Sink::flush`] when they pass its limit.
+    /// Bytes that a flush would write out: the deliver loop calls [`Sink::flush`] when they pass its limit.
     fn buffered_bytes(&self) -> usize;
 
     /// Writes out the buffers, recording each output before it is touched for the first time in this batch. Not durable
