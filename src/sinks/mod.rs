@@ -19,6 +19,7 @@ pub mod console;
 pub mod dead_letter;
 pub mod encoding;
 pub mod file;
+pub mod foreign;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod manifest;
@@ -154,6 +155,16 @@ pub trait Sink: Send {
     /// Writes out the rest and makes the batch durable. [`Written::events`] must be the number of events absorbed since
     /// [`Sink::begin`] and not refused: the deliver loop compares, and stops the sink before its position moves if they differ.
     fn commit<'a>(&'a mut self, plan: &'a mut dyn PlanLog) -> BoxFuture<'a, Result<Written, SinkError>>;
+
+    /// A line that this sink wants to know again after a restart: asked after each [`Sink::commit`], and kept by the journal
+    /// in the same step as the position. `None` keeps the former one.
+    fn memo(&self) -> Option<String> {
+        None
+    }
+
+    /// What [`Sink::memo`] said of the last batch that this sink finished, in this process or an earlier one. Told once,
+    /// before anything else; not told if there was none.
+    fn remember(&mut self, _memo: &str) {}
 
     /// Makes the outside as it was before an unfinished batch touched `outputs`. Can be called again after a failure, and
     /// for outputs of another config of this sink. Where an output was recorded twice, it was undone between the two

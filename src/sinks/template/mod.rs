@@ -232,6 +232,15 @@ impl Template {
         text
     }
 
+    /// The fixed text at the very beginning, for example `audit/`; empty if the template begins with a value.
+    #[must_use]
+    pub fn fixed_start(&self) -> &str {
+        match self.parts.first() {
+            Some(Part::Fixed(text)) => text,
+            _ => "",
+        }
+    }
+
     /// The fixed text at the very end, for example `.ndjson.gz`; empty if the template ends with a value.
     #[must_use]
     pub fn fixed_end(&self) -> &str {
