@@ -146,7 +146,10 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response<
         fs::remove_file(shared.root.join(decoded(uri.path().trim_start_matches('/')))).ok();
     }
     let answered = shared.service.call(request.map(s3s::Body::http_body_unsync)).await;
-    let (parts, body) = answered.unwrap().map(Body::new).into_parts();
+    let (mut parts, body) = answered.unwrap().map(Body::new).into_parts();
+    // Answers that are sent piece by piece are sent whole from here.
+    parts.headers.remove("transfer-encoding");
+    parts.headers.remove("trailer");
     let bytes = to_bytes(body, usize::MAX).await.unwrap();
     if parts.status.is_success() {
         shared.note_upload(&method, key, &query, &String::from_utf8_lossy(&bytes));
