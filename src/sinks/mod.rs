@@ -21,6 +21,8 @@ pub mod encoding;
 pub mod file;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+#[cfg(feature = "parquet")]
+pub mod parquet;
 pub mod table;
 pub mod template;
 #[cfg(test)]
