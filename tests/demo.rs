@@ -7,6 +7,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+mod common;
+
+/// What every secret of the simulator begins with.
+const SECRET: &str = "SIMULATOR_SECRET";
+
 fn demo(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_auditflow"));
     command.current_dir(folder).args(["demo", "--events", "400"]).stdin(Stdio::null());
@@ -36,5 +41,11 @@ fn the_demo_collects_delivers_and_proves_and_a_killed_one_goes_on() {
             assert_eq!(figures, ["400", "400", "0", "0"], "{vendor}: {said}");
         }
         assert!(said.contains("demo_clumio") && said.contains("Try also"), "{said}");
+        assert!(!said.contains(SECRET), "{said}");
+    }
+    for file in common::files_below(folder.path()) {
+        let bytes = std::fs::read(&file).unwrap();
+        let found = memchr::memmem::find(&bytes, SECRET.as_bytes());
+        assert!(found.is_none(), "a secret stands in {}", file.display());
     }
 }

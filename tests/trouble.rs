@@ -46,15 +46,17 @@ fn a_bounded_run_gives_up_on_a_broken_disk_says_why_and_the_next_one_goes_on() {
 fn a_sink_that_is_renamed_in_the_middle_of_a_batch_leaves_nothing_torn() {
     let world = world(300);
     let mut unfinished = 0;
-    for life in 0..40 {
-        let file = world.write_pipeline(&sink(&world, if life % 2 == 0 { "one" } else { "other" }));
-        world.run_and_kill(&file, Duration::from_millis(20 + life * 5));
+    for life in 0..60 {
+        // Small batches, one after the other: most of the time one is in the middle.
+        let sink = sink(&world, if life % 2 == 0 { "one" } else { "other" });
+        let small = sink.replace("type: file", "type: file, batch: {max_events: 7, timeout_secs: 1ms}");
+        world.run_and_kill(&world.write_pipeline(&small), Duration::from_millis(120 + life * 7));
         unfinished = world.log_count("left the pipeline file in the middle of a batch");
-        if unfinished > 0 {
+        if unfinished > 2 {
             break;
         }
     }
-    eprintln!("{unfinished} batches were left by a renamed sink");
+    assert!(unfinished > 0, "no kill hit a batch of a sink that was renamed afterwards");
     world.wait_until_quiet();
     let file = world.write_pipeline(&sink(&world, "one"));
     world.run_once(&file);
@@ -65,6 +67,17 @@ fn a_sink_that_is_renamed_in_the_middle_of_a_batch_leaves_nothing_torn() {
         assert_eq!(distinct.len(), 300, "{vendor}");
     }
     world.assert_no_secret_anywhere();
+}
+
+#[test]
+fn a_full_journal_makes_room_before_its_retention_and_the_run_goes_on() {
+    let world = world(2_000);
+    let small = "journal: {max_size: 400KiB, retention: 30d}\n".to_owned();
+    let file = world.write_pipeline(&(small + &sink(&world, "files")));
+    world.wait_until_quiet();
+    world.run_once(&file);
+    assert!(world.log_count("the journal is full") > 0, "the journal was never full: {}", world.log_tail());
+    world.assert_exact(&world.path("out"));
 }
 
 #[test]

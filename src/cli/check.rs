@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use super::{run, validate};
 use crate::clock::{SharedClock, SystemClock};
-use crate::pipeline::reach::{self, Reached};
+use crate::pipeline::reach::{self, Obstacle, Reached};
 use crate::pipeline::{self, Environment, Overrides, Pipeline};
 
 /// Reach every source and sink of a pipeline with the real credentials
 ///
-/// Asks each source for one page and each sink whether it could write. Nothing is written and nothing kept. `run` does the
-/// same when it starts. Exit code 0 if all are well, 1 if one is not, 2 if the file is wrong.
+/// Asks each source for one page and each sink whether it could write. Nothing is kept and nothing left behind. `run` does
+/// the same when it starts. Exit code 0 if all are well, 1 if one is not, 2 if the file is wrong.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
     /// The pipeline file
@@ -33,7 +33,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
     match reach_all(&pipeline) {
         Ok(reached) => report(&reached),
         Err(reason) => {
-            eprintln!("error: {reason}");
+            super::say(&format!("error: {reason}\n"));
             super::EXIT_FAILED
         }
     }
@@ -49,14 +49,19 @@ pub(super) fn reach_all(pipeline: &Pipeline) -> Result<Vec<Reached>, String> {
 }
 
 fn report(reached: &[Reached]) -> u8 {
+    let width = reached.iter().map(|part| part.name.len()).max().unwrap_or(0);
     let mut stdout = io::stdout().lock();
     for part in reached {
         // A reader that has closed the pipe wants no more lines.
-        drop(match &part.obstacle {
-            None => writeln!(stdout, "{}: ok", part.name),
-            Some(obstacle) if obstacle.hint.is_empty() => writeln!(stdout, "{}: {}", part.name, obstacle.message),
-            Some(obstacle) => writeln!(stdout, "{}: {}\n  hint: {}", part.name, obstacle.message, obstacle.hint),
-        });
+        let _ = writeln!(stdout, "{:<6} {:<width$}  {}", part.kind.as_str(), part.name, verdict(part));
     }
     if reached.iter().all(|part| part.obstacle.is_none()) { super::EXIT_DONE } else { super::EXIT_FAILED }
+}
+
+fn verdict(part: &Reached) -> String {
+    match &part.obstacle {
+        None => "ok".to_owned(),
+        Some(Obstacle { message, hint, .. }) if hint.is_empty() => format!("FAILED: {message}"),
+        Some(Obstacle { message, hint, .. }) => format!("FAILED: {message}\n       hint: {hint}"),
+    }
 }

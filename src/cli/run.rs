@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::{check, summary, validate};
 use crate::clock::SystemClock;
 use crate::observe::logging;
+use crate::pipeline::reach::{Obstacle, Reached};
 use crate::pipeline::run::{Mode, RunOptions, RunReport};
 use crate::pipeline::{self, Environment, LogFormat, Overrides, Pipeline};
 use crate::units::Span;
@@ -31,6 +32,9 @@ pub(super) struct Arguments {
     /// Begin without reaching every source and sink first
     #[arg(long)]
     pub(super) skip_check: bool,
+    /// Do not begin unless every source and sink could be reached
+    #[arg(long, conflicts_with = "skip_check")]
+    pub(super) require_healthy: bool,
     #[command(flatten)]
     pub(super) settings: Overrides,
 }
@@ -52,7 +56,10 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
     for warning in &pipeline.warnings {
         tracing::warn!("{}: {}; {}", warning.key, warning.message, warning.hint);
     }
-    if !arguments.skip_check && !is_ready(&pipeline) {
+    if !arguments.skip_check && !all_reached(&pipeline) && arguments.require_healthy {
+        super::say(
+            "error: nothing was started, since not everything could be reached; mend it, or leave --require-healthy out\n",
+        );
         return super::EXIT_FAILED;
     }
     let give_up_after = arguments.give_up_after.0;
@@ -66,29 +73,30 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
     }
 }
 
-/// Whether nothing stands in the way that will not pass by itself. All that does is logged.
-fn is_ready(pipeline: &Pipeline) -> bool {
+/// Reaches all sources and sinks and logs what stands in the way; whether nothing does.
+///
+/// A part that cannot be reached does not keep the others from their work, unless the user asks for that: after a restart
+/// at night, one expired token must not stop the collecting of all.
+fn all_reached(pipeline: &Pipeline) -> bool {
     let reached = match check::reach_all(pipeline) {
         Ok(reached) => reached,
         Err(reason) => {
-            eprintln!("error: {reason}");
+            tracing::error!("the check before the start: {reason}");
             return false;
         }
     };
-    let mut ready = true;
-    for part in reached {
-        let Some(obstacle) = part.obstacle else { continue };
-        ready &= obstacle.may_pass;
-        if obstacle.may_pass {
-            tracing::warn!(part = part.name, hint = obstacle.hint, "{}", obstacle.message);
+    let mut all = true;
+    for Reached { kind, name, obstacle } in reached {
+        let Some(Obstacle { message, hint, may_pass }) = obstacle else { continue };
+        all = false;
+        let kind = kind.as_str();
+        if may_pass {
+            tracing::warn!(part = name, hint, "the check before the start: the {kind} cannot be reached: {message}");
         } else {
-            eprintln!("error: {}: {}\n  hint: {}", part.name, obstacle.message, obstacle.hint);
+            tracing::error!(part = name, hint, "the check before the start: the {kind} cannot work: {message}");
         }
     }
-    if !ready {
-        eprintln!("nothing was started; mend it, or start with --skip-check");
-    }
-    ready
+    all
 }
 
 fn conclude(report: &RunReport, mode: Mode) -> u8 {

@@ -29,8 +29,8 @@ use super::{Mode, Parts, Source, SourceEnd, SourceSettings};
 use super::{dedupe::Known, options::StartTime};
 use crate::clock::SharedClock;
 use crate::journal::{
-    JournalError, NewWindow, PageCommit, SourceId, SourceRegistration, SourceState, TimeRange, WalkProgress, WindowId,
-    WindowKind,
+    JournalError, NewWindow, PageCommit, SourceId, SourceInfo, SourceRegistration, SourceState, TimeRange,
+    WalkProgress, WindowId, WindowKind,
 };
 use crate::time::Timestamp;
 use crate::units::Span;
@@ -84,9 +84,25 @@ async fn work(source: Source, parts: Parts) -> Result<SourceEnd, Halt> {
         profile: source.vendor.profile(),
         now: parts.clock.now(),
     };
+    let known = ledger.keep_trying(|journal| journal.sources()).await?;
+    warn_of_other_ids(&known, &registration);
     let state = ledger.keep_trying(|journal| journal.open_source(registration.clone())).await?;
     ledger.keep_trying(|journal| journal.set_source_trouble(state.id, None)).await?;
     Collector::new(source, parts, ledger, state).collect().await
+}
+
+/// Ids are made of the vendor's account, among others. Where it is told anew, what the overlap brings again is not known
+/// again.
+fn warn_of_other_ids(known: &[SourceInfo], now: &SourceRegistration) {
+    let Some(before) = known.iter().find(|source| source.name == now.name && source.profile != now.profile) else {
+        return;
+    };
+    tracing::warn!(
+        source = now.name,
+        before = ?before.profile,
+        now = ?now.profile,
+        "the settings that ids are made of have changed: events from now on have other ids, and those of the overlap come once more under them; for another account, give the source another name"
+    );
 }
 
 impl Collector {

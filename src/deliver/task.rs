@@ -158,6 +158,9 @@ impl SinkLoop {
         announce::start(&self.task.name, &state, &self.fingerprint, &passed_over);
         self.id = Some(state.id);
         self.position = state.position;
+        if let Some(memo) = &state.memo {
+            self.task.sink.remember(memo);
+        }
         self.batch = state.plan.map(|plan| Batch::left_behind(plan, &self.fingerprint));
         Ok(Step::Again)
     }
@@ -225,8 +228,8 @@ impl SinkLoop {
 
     /// Takes a batch to its end, from wherever it stands.
     async fn advance(&mut self, id: SinkId, batch: &mut Batch) -> Result<(), Failure> {
-        if let Some(delivery) = batch.written {
-            return self.finish(id, delivery).await;
+        if let Some(delivery) = &batch.written {
+            return self.finish(id, delivery.clone()).await;
         }
         self.undo(batch).await?;
         if !batch.wanted {
@@ -239,7 +242,7 @@ impl SinkLoop {
                 return Err(failure);
             }
         };
-        batch.written = Some(delivery);
+        batch.written = Some(delivery.clone());
         self.end.batches += 1;
         self.finish(id, delivery).await
     }
@@ -280,7 +283,8 @@ impl SinkLoop {
         self.check_count(range, batch.events.unwrap_or(absorbed), absorbed)?;
         self.check_count(range, absorbed, written.events + dead_lettered)?;
         let Written { events: delivered, bytes } = written;
-        Ok(Delivery { position: range.last, delivered, dead_lettered, bytes, ..Delivery::default() })
+        let memo = self.task.sink.memo();
+        Ok(Delivery { position: range.last, delivered, filtered: 0, dead_lettered, bytes, memo })
     }
 
     fn check_count(&self, range: BatchRange, expected: u64, found: u64) -> Result<(), DeliverError> {
@@ -293,8 +297,8 @@ impl SinkLoop {
 
     /// What lies up to the delivery's position is delivered or passed over: moves the position.
     async fn finish(&mut self, id: SinkId, delivery: Delivery) -> Result<(), Failure> {
-        self.parts.journal.finish_plan(id, delivery).await?;
         let Delivery { position, delivered, dead_lettered, bytes, .. } = delivery;
+        self.parts.journal.finish_plan(id, delivery).await?;
         tracing::debug!(sink = self.task.name, position, delivered, bytes, "the position has moved");
         if dead_lettered > 0 {
             let file = self.task.dead_letter.display();

@@ -43,6 +43,7 @@ macro_rules! journal_conformance {
             figures_add_up,
             the_head_is_told,
             the_identity_stays,
+            a_memo_stays_until_there_is_another,
         );
     };
     ($fresh:expr; $($rule:ident),* $(,)?) => {$(
@@ -361,10 +362,23 @@ pub(crate) async fn a_plan_is_remembered_until_it_is_finished(journal: &dyn Jour
     let plan = state.plan.expect("is open");
     assert_eq!((state.position, plan.first, plan.last, plan.fingerprint.as_str()), (0, 1, 2, "v1"));
     assert_eq!(plan.outputs, vec![output("b"), output("a"), output("c")]);
-    let delivery = Delivery { position: 2, delivered: 1, filtered: 1, dead_lettered: 0, bytes: 40 };
+    let delivery =
+        Delivery { position: 2, delivered: 1, filtered: 1, dead_lettered: 0, bytes: 40, memo: Some("m".to_owned()) };
     journal.finish_plan(id, delivery).await.expect("finishes");
     let state = journal.open_sink("files", SinkStart::Beginning).await.expect("opens");
-    assert_eq!((state.position, state.plan, state.missed), (2, None, 0));
+    assert_eq!((state.position, state.plan, state.memo.as_deref(), state.missed), (2, None, Some("m"), 0));
+}
+
+pub(crate) async fn a_memo_stays_until_there_is_another(journal: &dyn Journal) {
+    let source = source(journal, "a").await;
+    collect(journal, source, (0, 10), &["1", "2", "3"]).await;
+    let id = sink(journal, "files").await;
+    for (position, memo, kept) in [(1, None, None), (2, Some("x"), Some("x")), (3, None, Some("x"))] {
+        let memo = memo.map(str::to_owned);
+        journal.finish_plan(id, Delivery { position, memo, ..Delivery::default() }).await.expect("moves");
+        let state = journal.open_sink("files", SinkStart::Beginning).await.expect("opens");
+        assert_eq!(state.memo.as_deref(), kept);
+    }
 }
 
 pub(crate) async fn an_abandoned_plan_is_forgotten(journal: &dyn Journal) {
@@ -508,7 +522,7 @@ pub(crate) async fn figures_add_up(journal: &dyn Journal) {
     journal.commit_page(page(open, &[("staged", Some(11))], go_on("2"))).await.expect("commits");
     let id = sink(journal, "files").await;
     for (position, delivered) in [(1, 1), (2, 0)] {
-        let delivery = Delivery { position, delivered, filtered: 1 - delivered, dead_lettered: 0, bytes: 10 };
+        let delivery = Delivery { position, delivered, filtered: 1 - delivered, bytes: 10, ..Delivery::default() };
         journal.finish_plan(id, delivery).await.expect("moves");
     }
     let summary = journal.summary().await.expect("sums up");

@@ -26,6 +26,8 @@ pub struct SinkState {
     pub position: Seq,
     /// A batch that was begun and not finished.
     pub plan: Option<OpenPlan>,
+    /// What the sink noted when it last finished a batch.
+    pub memo: Option<String>,
     /// Events that were trimmed before this sink could deliver them (it had been taken out of the file): the sequence
     /// numbers between its position and the oldest event held.
     pub missed: u64,
@@ -71,7 +73,7 @@ pub struct PendingBatch {
 }
 
 /// What became of a batch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delivery {
     /// The new position.
     pub position: Seq,
@@ -83,6 +85,8 @@ pub struct Delivery {
     pub dead_lettered: u64,
     /// Bytes written.
     pub bytes: u64,
+    /// What the sink wants to know again after a restart; `None` keeps what it noted before.
+    pub memo: Option<String>,
 }
 
 /// Which source a record is of, by number: what deliver needs beside its bytes.

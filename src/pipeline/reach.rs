@@ -1,6 +1,8 @@
-//! The check before a run: every source and sink is reached with its real credentials, and nothing is written.
+//! The check before a run: every source and sink is reached with its real credentials, all at the same time, and nothing is
+//! kept and nothing left behind.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 
@@ -11,9 +13,34 @@ use crate::collect::{self, HttpTransport};
 use crate::sinks::SinkError;
 use crate::vendors::FaultKind;
 
+/// How long one part may take to answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A source or a sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartKind {
+    /// A source.
+    Source,
+    /// A sink.
+    Sink,
+}
+
+impl PartKind {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Sink => "sink",
+        }
+    }
+}
+
 /// How a source or sink was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reached {
+    /// What it is.
+    pub kind: PartKind,
     /// Its name.
     pub name: String,
     /// What keeps it from working, if anything.
@@ -27,17 +54,18 @@ pub struct Obstacle {
     pub message: String,
     /// What the user can do; may be empty.
     pub hint: String,
-    /// Whether it may pass by itself: a run begins all the same.
+    /// Whether it may pass by itself: a vendor that is away, a timeout. Else somebody must mend something.
     pub may_pass: bool,
 }
 
-/// Reaches all sources and sinks of a pipeline at the same time.
+/// Reaches all sources and sinks of a pipeline; they come in the order of the file, sources first.
 ///
 /// # Errors
 /// A part could not be built from its settings.
 pub async fn reach(pipeline: &Pipeline, clock: &SharedClock) -> Result<Vec<Reached>, RunError> {
-    let sources = join_all(pipeline.sources.iter().map(|source| reach_source(source, clock))).await;
-    let sinks = join_all(pipeline.sinks.iter().map(|sink| reach_sink(pipeline, sink, clock))).await;
+    let sources = join_all(pipeline.sources.iter().map(|source| reach_source(source, clock)));
+    let sinks = join_all(pipeline.sinks.iter().map(|sink| reach_sink(pipeline, sink, clock)));
+    let (sources, sinks) = tokio::join!(sources, sinks);
     sources.into_iter().chain(sinks).collect()
 }
 
@@ -45,22 +73,33 @@ async fn reach_source(plan: &SourcePlan, clock: &SharedClock) -> Result<Reached,
     let settings = plan.options.over(plan.vendor.facts());
     let transport = HttpTransport::new(plan.vendor.base_url(), Arc::clone(clock))
         .map_err(|reason| RunError::Part { name: plan.name.clone(), reason: reason.to_string() })?;
-    let probed = collect::probe(plan.vendor.as_ref(), &settings, &transport, clock.now()).await;
-    let obstacle = probed.err().map(|fault| Obstacle {
-        may_pass: fault.kind != FaultKind::Permanent,
-        message: fault.message,
-        hint: fault.hint,
-    });
-    Ok(Reached { name: plan.name.clone(), obstacle })
+    let probe = collect::probe(plan.vendor.as_ref(), &settings, &transport, clock.now());
+    let obstacle = match tokio::time::timeout(PATIENCE, probe).await {
+        Err(_) => Some(no_answer()),
+        Ok(Ok(())) => None,
+        Ok(Err(fault)) => {
+            Some(Obstacle { may_pass: fault.kind != FaultKind::Permanent, message: fault.message, hint: fault.hint })
+        }
+    };
+    Ok(Reached { kind: PartKind::Source, name: plan.name.clone(), obstacle })
 }
 
 async fn reach_sink(pipeline: &Pipeline, plan: &SinkPlan, clock: &SharedClock) -> Result<Reached, RunError> {
     let mut sink = build_sink(pipeline, plan, clock)?;
-    let obstacle = match sink.check().await {
-        Ok(()) => None,
-        Err(SinkError::Transient { message, hint }) => Some(Obstacle { message, hint, may_pass: true }),
-        Err(SinkError::Stopped { message, hint }) => Some(Obstacle { message, hint, may_pass: false }),
-        Err(other) => Some(Obstacle { message: other.to_string(), hint: String::new(), may_pass: true }),
+    let obstacle = match tokio::time::timeout(PATIENCE, sink.check()).await {
+        Err(_) => Some(no_answer()),
+        Ok(Ok(())) => None,
+        Ok(Err(SinkError::Transient { message, hint })) => Some(Obstacle { message, hint, may_pass: true }),
+        Ok(Err(SinkError::Stopped { message, hint })) => Some(Obstacle { message, hint, may_pass: false }),
+        Ok(Err(other)) => Some(Obstacle { message: other.to_string(), hint: String::new(), may_pass: true }),
     };
-    Ok(Reached { name: plan.name.clone(), obstacle })
+    Ok(Reached { kind: PartKind::Sink, name: plan.name.clone(), obstacle })
+}
+
+fn no_answer() -> Obstacle {
+    Obstacle {
+        message: format!("no answer within {} seconds", PATIENCE.as_secs()),
+        hint: "check the address and the network between".to_owned(),
+        may_pass: true,
+    }
 }

@@ -21,7 +21,7 @@ use crate::deliver::{self, DeliverError, SinkEnd};
 use crate::journal::sqlite::{JournalOptions, SqliteJournal};
 use crate::journal::{Journal, JournalError, JournalSummary, SinkStart, Trouble};
 use crate::observe::progress;
-use crate::sinks::file::undo_local_files;
+use crate::sinks::foreign::undo_foreign;
 use crate::sinks::table::SinkName;
 use crate::sinks::{Sink, SinkError, dead_letter};
 use crate::time::Timestamp;
@@ -181,16 +181,14 @@ async fn undo_for_sinks_that_left(pipeline: &Pipeline, journal: &dyn Journal) ->
         }
         let state = journal.open_sink(&sink.name, SinkStart::Beginning).await?;
         let Some(plan) = state.plan else { continue };
-        undo_local_files(&plan.outputs)
+        undo_foreign(&plan.outputs)
             .map_err(|error| RunError::Part { name: sink.name.clone(), reason: explained(&error) })?;
         journal.abandon_plan(state.id).await?;
-        let files: Vec<&str> = plan.outputs.iter().map(|output| output.name.as_str()).collect();
         tracing::warn!(
             sink = sink.name,
             first = plan.first,
             last = plan.last,
-            files = files.join(", "),
-            "the sink left the pipeline file in the middle of a batch: what the batch had written is undone"
+            "the sink left the pipeline file in the middle of a batch: the batch is given up"
         );
     }
     Ok(())

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::blocking::blocking;
 use super::encoding::{EncodingOptions, push_line};
-use super::file::undo_local_files;
+use super::foreign::undo_foreign;
 use super::{BatchRange, EventForm, PlanLog, Sink, SinkError, Written};
 use crate::event::Event;
 use crate::journal::PlannedOutput;
@@ -110,7 +110,7 @@ impl Sink for ConsoleSink {
     fn undo<'a>(&'a mut self, outputs: &'a [PlannedOutput]) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(async move {
             self.lines.clear();
-            undo_local_files(outputs)
+            undo_foreign(outputs)
         })
     }
 }

@@ -19,10 +19,14 @@ pub mod console;
 pub mod dead_letter;
 pub mod encoding;
 pub mod file;
+pub mod foreign;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+pub mod manifest;
 #[cfg(feature = "parquet")]
 pub mod parquet;
+#[cfg(feature = "s3")]
+pub mod s3;
 pub mod table;
 pub mod template;
 #[cfg(test)]
@@ -127,13 +131,17 @@ pub trait Sink: Send {
     /// A new batch begins. Whatever an unfinished one has left in memory is dropped.
     fn begin(&mut self, range: BatchRange);
 
+    /// The sequence number of the event that is absorbed next, told before each. Only sinks that name what they write by
+    /// it listen.
+    fn next_is(&mut self, _seq: Seq) {}
+
     /// Takes one event into the sink's own buffers. Does not touch the outside.
     ///
     /// # Errors
     /// Only if the event cannot be encoded at all, which no event should cause.
     fn absorb(&mut self, event: &Event<'_>, form: EventForm) -> Result<(), SinkError>;
 
-    /// Bytes in buffers: the deliver loop calls [`Sink::flush`] when they pass its limit.
+    /// Bytes that a flush would write out: the deliver loop calls [`Sink::flush`] when they pass its limit.
     fn buffered_bytes(&self) -> usize;
 
     /// Writes out the buffers, recording each output before it is touched for the first time in this batch. Not durable
@@ -149,6 +157,16 @@ pub trait Sink: Send {
     /// Writes out the rest and makes the batch durable. [`Written::events`] must be the number of events absorbed since
     /// [`Sink::begin`] and not refused: the deliver loop compares, and stops the sink before its position moves if they differ.
     fn commit<'a>(&'a mut self, plan: &'a mut dyn PlanLog) -> BoxFuture<'a, Result<Written, SinkError>>;
+
+    /// A line that this sink wants to know again after a restart: asked after each [`Sink::commit`], and kept by the journal
+    /// in the same step as the position. `None` keeps the former one.
+    fn memo(&self) -> Option<String> {
+        None
+    }
+
+    /// What [`Sink::memo`] said of the last batch that this sink finished, in this process or an earlier one. Told once,
+    /// before anything else; not told if there was none.
+    fn remember(&mut self, _memo: &str) {}
 
     /// Makes the outside as it was before an unfinished batch touched `outputs`. Can be called again after a failure, and
     /// for outputs of another config of this sink. Where an output was recorded twice, it was undone between the two

@@ -11,6 +11,7 @@ use crate::journal::{Delivery, OpenPlan, PlannedOutput, Seq, SinkId, SinkStart, 
 struct Standing {
     position: Seq,
     plan: Option<(Seq, Seq, String)>,
+    memo: Option<String>,
 }
 
 pub(super) fn open_sink(connection: &Connection, name: &str, start: SinkStart) -> Result<SinkState, Fault> {
@@ -25,21 +26,21 @@ pub(super) fn open_sink(connection: &Connection, name: &str, start: SinkStart) -
         params![name, int(begin)],
     )?;
     let id = connection.query_row("SELECT id FROM sinks WHERE name = ?1", [name], |row| row.get(0))?;
-    let Standing { position, plan } = standing(connection, id)?;
+    let Standing { position, plan, memo } = standing(connection, id)?;
     let plan = plan
         .map(|(first, last, fingerprint)| {
             Ok::<_, Fault>(OpenPlan { first, last, fingerprint, outputs: plan_outputs(connection, id)? })
         })
         .transpose()?;
-    Ok(SinkState { id, position, plan, missed: totals.trimmed_to.saturating_sub(position) })
+    Ok(SinkState { id, position, plan, memo, missed: totals.trimmed_to.saturating_sub(position) })
 }
 
 fn standing(connection: &Connection, sink: SinkId) -> Result<Standing, Fault> {
-    let sql = "SELECT position, plan_first, plan_last, plan_fingerprint FROM sinks WHERE id = ?1";
+    let sql = "SELECT position, plan_first, plan_last, plan_fingerprint, memo FROM sinks WHERE id = ?1";
     let found = connection.prepare_cached(sql)?.query_row([sink], |row| {
         let first: Option<Count> = row.get(1)?;
         let plan = first.map(|first| Ok::<_, rusqlite::Error>((first.0, row.count(2)?, row.get(3)?))).transpose()?;
-        Ok(Standing { position: row.count(0)?, plan })
+        Ok(Standing { position: row.count(0)?, plan, memo: row.get(4)? })
     });
     found.optional()?.ok_or_else(|| Fault::out_of_turn(format!("there is no sink {}", sink.0)))
 }
@@ -68,7 +69,7 @@ pub(super) fn begin_plan(
     fingerprint: &str,
 ) -> Result<(), Fault> {
     let head = Totals::read(connection)?.head;
-    let Standing { position, plan } = standing(connection, sink)?;
+    let Standing { position, plan, .. } = standing(connection, sink)?;
     if plan.is_some() {
         return Err(Fault::out_of_turn("a sink begins a plan and has one open"));
     }
@@ -106,7 +107,7 @@ pub(super) fn finish_plan(connection: &Connection, sink: SinkId, delivery: Deliv
     connection
         .prepare_cached(
             "UPDATE sinks SET position = ?2, delivered = delivered + ?3, filtered = filtered + ?4,
-             dead_lettered = dead_lettered + ?5, bytes = bytes + ?6 WHERE id = ?1",
+             dead_lettered = dead_lettered + ?5, bytes = bytes + ?6, memo = coalesce(?7, memo) WHERE id = ?1",
         )?
         .execute(params![
             sink,
@@ -114,7 +115,8 @@ pub(super) fn finish_plan(connection: &Connection, sink: SinkId, delivery: Deliv
             int(delivery.delivered),
             int(delivery.filtered),
             int(delivery.dead_lettered),
-            int(delivery.bytes)
+            int(delivery.bytes),
+            delivery.memo
         ])?;
     abandon_plan(connection, sink)
 }

@@ -30,12 +30,14 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The steps from an empty file to the present schema. The file's `user_version` is the number of steps it has had.
 /// A released step is never changed; a new one is added at the end.
-const MIGRATIONS: &[&str] = &[FIRST_SCHEMA, IDENTITY];
+const MIGRATIONS: &[&str] = &[FIRST_SCHEMA, IDENTITY, MEMO];
 
 const IDENTITY: &str = "
 ALTER TABLE totals ADD COLUMN identity TEXT NOT NULL DEFAULT '';
 UPDATE totals SET identity = lower(hex(randomblob(16)));
 ";
+
+const MEMO: &str = "ALTER TABLE sinks ADD COLUMN memo TEXT;";
 
 const FIRST_SCHEMA: &str = "
 CREATE TABLE totals (

@@ -15,13 +15,14 @@ mod append;
 mod config;
 mod disk;
 mod partitions;
+mod reach;
 mod rotation;
 #[cfg(test)]
 mod tests;
 mod undo;
 mod writer;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -37,6 +38,7 @@ use self::writer::{Batch, Circumstances, Piece};
 use super::blocking::blocking;
 use super::compression::Compression;
 use super::encoding::{EncodingOptions, push_line};
+use super::foreign::undo_foreign;
 use super::template::{PathCache, Template};
 use super::{BatchRange, EventForm, PlanLog, Sink, SinkError, Written};
 use crate::clock::SharedClock;
@@ -176,9 +178,16 @@ impl Sink for FileSink {
         Box::pin(async move {
             self.partitions = Partitions::default();
             self.batch = Batch::default();
-            blocking(|| undo::undo(self.disk.as_ref(), outputs))?;
+            let (files, others): (Vec<_>, Vec<_>) =
+                outputs.iter().cloned().partition(|output| Path::new(&output.name).is_absolute());
+            blocking(|| undo::undo(self.disk.as_ref(), &files))?;
+            undo_foreign(&others)?;
             self.pins = Pins::of(outputs);
             Ok(())
         })
+    }
+
+    fn check(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
+        Box::pin(std::future::ready(reach::check(&self.root, &self.template)))
     }
 }

@@ -268,8 +268,7 @@ impl Sink for KafkaSink {
     fn undo<'a>(&'a mut self, outputs: &'a [PlannedOutput]) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(async move {
             self.buffer.clear();
-            let files = self.refusals.recall(outputs);
-            super::file::undo_local_files(&files)?;
+            super::foreign::undo_foreign(&self.refusals.recall(outputs))?;
             if let Some(session) = &mut self.session
                 && !session.give_up().await
             {

@@ -232,6 +232,15 @@ impl Template {
         text
     }
 
+    /// The fixed text at the very beginning, for example `audit/`; empty if the template begins with a value.
+    #[must_use]
+    pub fn fixed_start(&self) -> &str {
+        match self.parts.first() {
+            Some(Part::Fixed(text)) => text,
+            _ => "",
+        }
+    }
+
     /// The fixed text at the very end, for example `.ndjson.gz`; empty if the template ends with a value.
     #[must_use]
     pub fn fixed_end(&self) -> &str {
@@ -239,6 +248,26 @@ impl Template {
             Some(Part::Fixed(text)) => text,
             _ => "",
         }
+    }
+
+    /// The fixed text at the very beginning; empty if the template begins with a value.
+    #[must_use]
+    pub fn fixed_start(&self) -> &str {
+        match self.parts.first() {
+            Some(Part::Fixed(text)) => text,
+            _ => "",
+        }
+    }
+
+    /// The most bytes that the whole path can come to.
+    #[must_use]
+    pub fn longest(&self) -> usize {
+        let length = |part: &Part| match part {
+            Part::Field(_) => MAX_VALUE_BYTES,
+            Part::Time(_) => MAX_TIME_BYTES,
+            Part::Fixed(text) => text.len(),
+        };
+        self.parts.iter().map(length).sum()
     }
 
     /// The most bytes that one part of the path (between two slashes) can come to.

@@ -1,0 +1,111 @@
+//! `auditflow check`, and the same check at the start of `auditflow run`: the real program against the simulator.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use auditflow::simulator::SimulatorOptions;
+use common::World;
+
+fn world() -> World {
+    let world = World::new(SimulatorOptions {
+        seed: 7,
+        events_per_vendor: 20,
+        span: Duration::from_secs(3_600),
+        clock: common::system_clock(),
+        ..SimulatorOptions::default()
+    });
+    world.simulator.control().stop_growth();
+    world
+}
+
+fn with_files(world: &World) -> std::path::PathBuf {
+    let path = world.path("out").join("{{ vendor }}.ndjson");
+    world.write_pipeline(&format!("sinks:\n  files: {{type: file, inputs: [events], path: \"{}\"}}\n", path.display()))
+}
+
+fn output(mut command: Command) -> Output {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap()
+}
+
+fn check(world: &World, file: &Path, change: impl FnOnce(&mut Command)) -> (Option<i32>, String) {
+    let mut command = world.program(&["check", file.to_str().unwrap()]);
+    change(&mut command);
+    let output = output(command);
+    let said = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+    for secret in world.simulator.credentials().secrets() {
+        assert!(!said.contains(secret), "a secret is shown: {said}");
+    }
+    (output.status.code(), said)
+}
+
+#[test]
+fn all_is_well_and_nothing_is_left_behind() {
+    let world = world();
+    let file = with_files(&world);
+    let (code, said) = check(&world, &file, |_| {});
+    let lines: Vec<Vec<&str>> = said.lines().map(|line| line.split_whitespace().collect()).collect();
+    let source = |name: &'static str| vec!["source", name, "ok"];
+    assert_eq!(
+        lines,
+        [
+            source("akuity"),
+            source("captivateiq"),
+            source("clumio"),
+            source("confluence"),
+            source("merge"),
+            vec!["sink", "files", "ok"]
+        ],
+        "{said}"
+    );
+    assert_eq!(code, Some(0));
+    assert!(!world.path("out").exists() && !world.path("data").exists());
+}
+
+#[test]
+fn each_obstacle_stands_with_its_part_and_a_hint() {
+    let world = world();
+    let file = with_files(&world);
+    fs::write(world.path("out"), "a file where the folder should be").unwrap();
+    let (code, said) = check(&world, &file, |command| {
+        command.env("CLUMIO_ACCESS_TOKEN", "revoked");
+    });
+    assert_eq!(code, Some(1), "{said}");
+    let of_part = |name: &str| said.split_once(name).unwrap().1.lines().take(2).collect::<Vec<_>>().join("\n");
+    let clumio = of_part("clumio");
+    assert!(clumio.contains("FAILED") && clumio.contains("401") && clumio.contains("hint: "), "{said}");
+    let files = of_part("files");
+    assert!(files.contains("FAILED") && files.contains("a file where a folder is needed"), "{said}");
+    assert!(of_part("merge").contains("ok"), "{said}");
+}
+
+#[test]
+fn a_run_says_what_is_wrong_and_goes_on_with_the_rest() {
+    let world = world();
+    let file = with_files(&world);
+    let mut command = world.program(&["run", file.to_str().unwrap(), "--once", "--give-up-after", "1s"]);
+    command.env("CLUMIO_ACCESS_TOKEN", "revoked");
+    let output = output(command);
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(log.contains("the check before the start") && log.contains("clumio"), "{log}");
+    assert_eq!(output.status.code(), Some(3), "{log}");
+    let mut delivered = common::delivered_below(&world.path("out"));
+    assert_eq!(delivered.remove("merge").unwrap().len(), 20);
+    assert!(!delivered.contains_key("clumio"));
+}
+
+#[test]
+fn a_run_that_requires_healthy_parts_does_not_begin_without() {
+    let world = world();
+    let file = with_files(&world);
+    let mut command = world.program(&["run", file.to_str().unwrap(), "--once", "--require-healthy"]);
+    command.env("CLUMIO_ACCESS_TOKEN", "revoked");
+    let output = output(command);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("nothing was started"));
+    assert!(!world.path("data").exists());
+}
