@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use axum::body::{Body, to_bytes};
@@ -31,6 +31,7 @@ pub struct Store {
 
 struct Shared {
     service: S3Service,
+    root: PathBuf,
     fault: Mutex<Option<Fault>>,
     /// Unfinished uploads: id and key.
     uploads: Mutex<BTreeMap<String, String>>,
@@ -45,6 +46,7 @@ impl Store {
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY_ID, SECRET_ACCESS_KEY));
         let shared = Arc::new(Shared {
             service: builder.build(),
+            root: folder.path().to_owned(),
             fault: Mutex::default(),
             uploads: Mutex::default(),
             requests: Mutex::default(),
@@ -128,7 +130,7 @@ fn collect(root: &Path, folder: &Path, objects: &mut BTreeMap<String, Vec<u8>>) 
     }
 }
 
-async fn serve(State(shared): State<Arc<Shared>>, mut request: Request) -> Response<Body> {
+async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
     let (method, uri) = (request.method().clone(), request.uri().clone());
     shared.requests.lock().unwrap().push(format!("{method} {uri}"));
     let fault = shared.fault.lock().unwrap().as_mut().and_then(|fault| fault(&method, &uri));
@@ -140,8 +142,8 @@ async fn serve(State(shared): State<Arc<Shared>>, mut request: Request) -> Respo
     if method == Method::GET && has(&query, "uploads") {
         return shared.list_uploads(&query);
     }
-    if !*shared.heeds_conditions.lock().unwrap() {
-        request.headers_mut().remove("if-none-match");
+    if request.headers().contains_key("if-none-match") && !*shared.heeds_conditions.lock().unwrap() {
+        fs::remove_file(shared.root.join(decoded(uri.path().trim_start_matches('/')))).ok();
     }
     let answered = shared.service.call(request.map(s3s::Body::http_body_unsync)).await;
     let (parts, body) = answered.unwrap().map(Body::new).into_parts();

@@ -35,7 +35,7 @@ impl Fault {
         Self {
             code: error.code().unwrap_or_default().to_owned(),
             status: response.map_or(0, |response| response.status().as_u16()),
-            message: error.message().map_or_else(|| causes(error), str::to_owned),
+            message: prose(error),
             region: response.and_then(|response| response.headers().get("x-amz-bucket-region")).map(str::to_owned),
             kind: kind_of(error),
         }
@@ -155,6 +155,14 @@ fn kind_of<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E>) -> Ki
         }
         SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => Kind::NoAnswer,
         _ => Kind::Answer,
+    }
+}
+
+/// What the store says, or what kept its answer away.
+fn prose<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E>) -> String {
+    match error {
+        SdkError::ServiceError(_) => error.message().unwrap_or_default().to_owned(),
+        _ => causes(error),
     }
 }
 

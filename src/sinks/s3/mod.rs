@@ -41,6 +41,7 @@ use upload::{Put, Store};
 use writer::ObjectOptions;
 
 use super::blocking::blocking;
+use super::foreign::{OBJECT, undo_foreign};
 use super::manifest::{MANIFEST_VERSION, Manifest, ManifestObject, sha256_hex};
 use super::template::{PathCache, Template};
 use super::{BatchRange, EventForm, PlanLog, Sink, SinkError, Written};
@@ -88,15 +89,16 @@ impl Batch {
 struct Chain {
     /// The hash of the manifest before the batch in hand.
     previous: Option<String>,
-    /// The manifest that was written last, and its batch: whether that batch stands is known when another one begins.
+    /// The hash of the manifest that was written last, and its batch: whether that batch stands is known when another one
+    /// begins.
     latest: Option<(BatchRange, String)>,
 }
 
 impl Chain {
     fn begin(&mut self, range: BatchRange) {
-        match self.latest.take() {
-            Some((former, hash)) if former.last < range.first => self.previous = Some(hash),
-            _ => {}
+        let stands = self.latest.take().filter(|(former, _)| former.last < range.first);
+        if let Some((_, hash)) = stands {
+            self.previous = Some(hash);
         }
     }
 }
@@ -222,11 +224,20 @@ impl Sink for S3Sink {
         Box::pin(self.finish(plan))
     }
 
+    fn memo(&self) -> Option<String> {
+        self.chain.latest.as_ref().map(|(_, hash)| hash.clone())
+    }
+
+    fn remember(&mut self, memo: &str) {
+        self.chain.previous = Some(memo.to_owned());
+    }
+
     fn undo<'a>(&'a mut self, outputs: &'a [PlannedOutput]) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(async move {
             self.batch = Batch::new(self.options, self.batch.range);
-            let (objects, files) = undo::split(outputs);
-            super::file::undo_local_files(&files)?;
+            let (objects, others): (Vec<_>, Vec<_>) =
+                outputs.iter().cloned().partition(|output| output.name.starts_with(OBJECT));
+            undo_foreign(&others)?;
             if objects.is_empty() { Ok(()) } else { self.store.undo(&objects).await }
         })
     }

@@ -9,7 +9,6 @@
 //! objects of a former config are found too, with the credentials that are configured now.
 
 use std::collections::HashSet;
-use std::path::Path;
 
 use aws_sdk_s3::Client;
 use futures_util::future::BoxFuture;
@@ -21,9 +20,7 @@ use super::error::{Fault, transient};
 use super::upload::{Put, Store, TOKEN_FIELD, abort};
 use crate::journal::PlannedOutput;
 use crate::sinks::SinkError;
-
-/// What the names of this sink's outputs begin with.
-const SCHEME: &str = "s3://";
+use crate::sinks::foreign::OBJECT;
 
 /// What must be known to take an object back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,23 +47,14 @@ struct Target<'a> {
 pub(super) fn planned(store: &Store, object: &Put) -> PlannedOutput {
     let recorded = Recorded {
         place: store.connection.place.clone(),
-        multipart: object.bytes.len() > store.part_bytes,
+        multipart: object.bytes.len() > store.multipart_above,
         manifest: object.is_manifest,
         token: store.token().map(str::to_owned),
     };
     PlannedOutput {
-        name: format!("{SCHEME}{}/{}", store.bucket, object.key),
+        name: format!("{OBJECT}{}/{}", store.bucket, object.key),
         before: serde_json::to_string(&recorded).expect("plain fields always become JSON"),
     }
-}
-
-/// Parts what an `s3` sink has recorded from the files of a sink that was a `file` sink before. Notes of other sinks leave
-/// nothing behind.
-pub(super) fn split(outputs: &[PlannedOutput]) -> (Vec<PlannedOutput>, Vec<PlannedOutput>) {
-    let (objects, others): (Vec<_>, Vec<_>) =
-        outputs.iter().cloned().partition(|output| output.name.starts_with(SCHEME));
-    let files = others.into_iter().filter(|output| Path::new(&output.name).is_absolute()).collect();
-    (objects, files)
 }
 
 impl Store {
@@ -126,7 +114,7 @@ fn target(output: &PlannedOutput) -> Result<Target<'_>, SinkError> {
             "run the version of auditflow that began the batch once more",
         )
     };
-    let path = output.name.strip_prefix(SCHEME).unwrap_or_default();
+    let path = output.name.strip_prefix(OBJECT).unwrap_or_default();
     let (bucket, key) = path.split_once('/').ok_or_else(|| unreadable("no object is named".to_owned()))?;
     let recorded = serde_json::from_str(&output.before).map_err(|error| unreadable(error.to_string()))?;
     Ok(Target { bucket, key, recorded })
@@ -134,7 +122,7 @@ fn target(output: &PlannedOutput) -> Result<Target<'_>, SinkError> {
 
 async fn take_back(client: &Client, target: &Target<'_>) -> Result<(), SinkError> {
     let Target { bucket, key, recorded } = target;
-    let object = format!("{SCHEME}{bucket}/{key}");
+    let object = format!("{OBJECT}{bucket}/{key}");
     let undone = async {
         if recorded.multipart {
             abort_uploads(client, bucket, key).await?;
@@ -179,7 +167,7 @@ async fn abort_uploads(client: &Client, bucket: &str, key: &str) -> Result<(), F
     let listed = match listed.map_err(|error| Fault::of(&error)) {
         Err(fault) if fault.is_not_offered() => {
             tracing::warn!(
-                object = format!("{SCHEME}{bucket}/{key}"),
+                object = format!("{OBJECT}{bucket}/{key}"),
                 "unfinished uploads cannot be listed: parts of one may stay, unseen and paid for, until a lifecycle rule removes them (AbortIncompleteMultipartUpload)"
             );
             return Ok(());
@@ -195,15 +183,6 @@ async fn abort_uploads(client: &Client, bucket: &str, key: &str) -> Result<(), F
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_other_sinks_have_recorded_is_told_apart() {
-        let output = |name: &str| PlannedOutput { name: name.to_owned(), before: String::new() };
-        let all = [output("s3://bucket/a"), output("/var/audit/a.ndjson"), output("kafka refused 0a version 0")];
-        let (objects, files) = split(&all);
-        assert_eq!(objects, [output("s3://bucket/a")]);
-        assert_eq!(files, [output("/var/audit/a.ndjson")]);
-    }
 
     #[test]
     fn the_later_record_of_an_object_holds() {

@@ -19,7 +19,7 @@ use crate::clock::SharedClock;
 use crate::sinks::SinkError;
 
 /// Larger objects go in parts of this size. S3 wants parts of 5 MiB or more.
-pub(super) const PART_BYTES: usize = 8 << 20;
+const PART_BYTES: usize = 8 << 20;
 
 /// Parts of one object that are under way at once.
 const PARTS_AT_ONCE: usize = 4;
@@ -69,7 +69,8 @@ pub(super) struct Store {
     headers: Headers,
     manifest_headers: Headers,
     pub(super) concurrency: usize,
-    pub(super) part_bytes: usize,
+    /// Larger objects go in parts.
+    pub(super) multipart_above: usize,
     /// This process, among all that ever put objects of this sink.
     token: String,
     client: Option<Client>,
@@ -85,8 +86,8 @@ impl Store {
     ) -> Self {
         let token = format!("{}-{:x}", std::process::id(), clock.now().as_nanos());
         let manifest_headers = headers.of_manifest();
-        let part_bytes = PART_BYTES;
-        Self { connection, bucket, headers, manifest_headers, concurrency, part_bytes, token, client: None }
+        let multipart_above = PART_BYTES;
+        Self { connection, bucket, headers, manifest_headers, concurrency, multipart_above, token, client: None }
     }
 
     /// The client of the configured place, made if there is none.
@@ -124,7 +125,7 @@ impl Store {
     }
 
     async fn put(&self, client: &Client, object: Put) -> Result<(), SinkError> {
-        let done = if object.bytes.len() > self.part_bytes {
+        let done = if object.bytes.len() > self.multipart_above {
             self.upload(client, &object).put(&object.bytes).await
         } else {
             self.put_whole(client, &object.key, self.headers_of(&object), object.bytes).await
@@ -226,7 +227,7 @@ impl Upload<'_> {
     /// All parts are waited for, also after a fault: none may arrive behind the abort.
     async fn put_parts(&self, id: &str, bytes: &[u8]) -> Result<Vec<CompletedPart>, Fault> {
         let mut puts: Vec<BoxFuture<'_, Result<CompletedPart, Fault>>> = Vec::new();
-        for (index, chunk) in bytes.chunks(self.store.part_bytes).enumerate() {
+        for (index, chunk) in bytes.chunks(PART_BYTES).enumerate() {
             let number = i32::try_from(index + 1).unwrap_or(i32::MAX);
             puts.push(Box::pin(self.put_part(id, number, chunk)));
         }

@@ -250,15 +250,6 @@ impl Template {
         }
     }
 
-    /// The fixed text at the very beginning; empty if the template begins with a value.
-    #[must_use]
-    pub fn fixed_start(&self) -> &str {
-        match self.parts.first() {
-            Some(Part::Fixed(text)) => text,
-            _ => "",
-        }
-    }
-
     /// The most bytes that the whole path can come to.
     #[must_use]
     pub fn longest(&self) -> usize {
