@@ -23,6 +23,8 @@ pub mod foreign;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod manifest;
+#[cfg(feature = "parquet")]
+pub mod parquet;
 #[cfg(feature = "s3")]
 pub mod s3;
 pub mod table;

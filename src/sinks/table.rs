@@ -122,6 +122,10 @@ impl SinkConfig {
             Self::Console(_) => {
                 BatchOptions { max_events: 1_000, max_bytes: 1 << 20, timeout: Duration::from_millis(200) }
             }
+            // A manifest a batch: one a second would be more manifests than anyone wants to list.
+            Self::File(config) if config.manifest => {
+                BatchOptions { max_events: 100_000, max_bytes: 64 << 20, timeout: Duration::from_secs(60) }
+            }
             Self::File(_) => BatchOptions { max_events: 10_000, max_bytes: 16 << 20, timeout: Duration::from_secs(1) },
             #[cfg(feature = "kafka")]
             Self::Kafka(_) => BatchOptions { max_events: 10_000, max_bytes: 16 << 20, timeout: Duration::from_secs(1) },
@@ -140,7 +144,7 @@ impl SinkConfig {
     pub fn build(&self, clock: SharedClock, name: SinkName<'_>) -> Result<Box<dyn Sink>, Vec<ConfigProblem>> {
         match self {
             Self::Console(config) => Ok(Box::new(config.build())),
-            Self::File(config) => Ok(Box::new(config.build(clock)?)),
+            Self::File(config) => Ok(Box::new(config.build(clock, name)?)),
             #[cfg(feature = "kafka")]
             Self::Kafka(config) => Ok(Box::new(config.build(clock, name.pipeline, name.sink)?)),
             #[cfg(feature = "s3")]
