@@ -114,12 +114,44 @@ fn is_manifest(key: &str) -> bool {
 pub fn events(objects: &BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<Delivered>> {
     let mut by_vendor: BTreeMap<String, Vec<Delivered>> = BTreeMap::new();
     for (key, bytes) in objects.iter().filter(|(key, _)| !is_manifest(key)) {
-        for line in text(key, bytes).lines() {
-            let event = Delivered::from_line(line).unwrap_or_else(|reason| panic!("{key}: {reason}: {line}"));
+        for event in events_of(key, bytes) {
             by_vendor.entry(event.vendor.clone()).or_default().push(event);
         }
     }
     by_vendor
+}
+
+fn events_of(key: &str, bytes: &[u8]) -> Vec<Delivered> {
+    if key.ends_with(".parquet") {
+        return rows(bytes);
+    }
+    let event = |line: &str| Delivered::from_line(line).unwrap_or_else(|reason| panic!("{key}: {reason}: {line}"));
+    text(key, bytes).lines().map(event).collect()
+}
+
+#[cfg(feature = "parquet")]
+fn rows(bytes: &[u8]) -> Vec<Delivered> {
+    use arrow_array::Array as _;
+    use arrow_array::cast::AsArray as _;
+    let mut file = tempfile::tempfile().unwrap();
+    std::io::Write::write_all(&mut file, bytes).unwrap();
+    let builder = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    let mut events = Vec::new();
+    for batch in builder.build().unwrap() {
+        let batch = batch.unwrap();
+        let text = |name: &str, row: usize| batch[name].as_string::<i32>().value(row).to_owned();
+        let versions = batch["version"].as_primitive::<arrow_array::types::Int64Type>();
+        for row in 0..batch.num_rows() {
+            let version = if versions.is_null(row) { 0 } else { u64::try_from(versions.value(row)).unwrap() };
+            events.push(Delivered { vendor: text("vendor", row), id: text("id", row), version, raw: text("raw", row) });
+        }
+    }
+    events
+}
+
+#[cfg(not(feature = "parquet"))]
+fn rows(_bytes: &[u8]) -> Vec<Delivered> {
+    panic!("this build has no Parquet")
 }
 
 fn text(key: &str, bytes: &[u8]) -> String {

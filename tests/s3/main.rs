@@ -62,17 +62,18 @@ fn check(world: &World, file: &Path) -> (bool, String) {
     (output.status.success(), String::from_utf8(output.stdout).unwrap())
 }
 
-fn all_five_vendors_arrive(bucket: &Bucket) {
+fn all_five_vendors_arrive(bucket: &Bucket, format: &str, extension: &str, content_type: &str) {
     let world = world(common::seed(), 300, &[]);
-    let file = world.write_pipeline(&bucket.sink("key_prefix: \"audit/vendor={{ vendor }}/date=%Y-%m-%d/\""));
+    let prefix = "key_prefix: \"audit/vendor={{ vendor }}/date=%Y-%m-%d/\"";
+    let file = world.write_pipeline(&bucket.sink(&format!("{prefix}, format: {format}")));
     let (content, said) = check(&world, &file);
     assert!(content && bucket.is_empty(), "{said}");
     world.wait_until_quiet();
     world.run_once(&file);
     let objects = bucket.assert_exact(&world);
     let key = objects.keys().find(|key| key.contains("vendor=clumio/date=20")).expect("a partition");
-    assert!(key.starts_with("audit/vendor=clumio/date=") && key.ends_with(".ndjson.gz"), "{key}");
-    assert_eq!(bucket.head(key).0, "application/x-ndjson");
+    assert!(key.starts_with("audit/vendor=clumio/date=") && key.ends_with(extension), "{key}");
+    assert_eq!(bucket.head(key).0, content_type);
     assert!(objects.keys().any(|key| key.starts_with("audit/_manifests/pipeline-lake/")), "{:?}", objects.keys());
     world.assert_counters_add_up(&["lake"]);
 }
@@ -103,6 +104,8 @@ fn the_config_may_change(bucket: &Bucket, seed: u64, rounds: usize) {
     let forms = [
         format!("key_prefix: \"audit/vendor={{{{ vendor }}}}/\", {batch}"),
         format!("key_prefix: \"audit/%Y/%m/%d\", compression: zstd, {batch}"),
+        #[cfg(feature = "parquet")]
+        format!("key_prefix: \"audit/vendor={{{{ vendor }}}}/\", format: parquet, {batch}"),
         format!("key_prefix: \"\", compression: none, manifest_prefix: audit/_manifests, {batch}"),
         format!("key_prefix: \"audit/{{{{ action }}}}/\", checksum: crc32c, request: {{concurrency: 2}}, {batch}"),
     ];
@@ -120,10 +123,23 @@ fn the_config_may_change(bucket: &Bucket, seed: u64, rounds: usize) {
 
 // --- on a store in this process ---
 
+const NDJSON: (&str, &str, &str) = ("ndjson", ".ndjson.gz", "application/x-ndjson");
+#[cfg(feature = "parquet")]
+const PARQUET: (&str, &str, &str) = ("parquet", ".parquet", "application/vnd.apache.parquet");
+
 #[test]
 fn in_process_all_five_vendors_arrive_and_manifests_prove_it() {
     let store = Store::start();
-    all_five_vendors_arrive(&in_process(&store));
+    let (format, extension, content_type) = NDJSON;
+    all_five_vendors_arrive(&in_process(&store), format, extension, content_type);
+}
+
+#[test]
+#[cfg(feature = "parquet")]
+fn in_process_all_five_vendors_arrive_as_parquet() {
+    let store = Store::start();
+    let (format, extension, content_type) = PARQUET;
+    all_five_vendors_arrive(&in_process(&store), format, extension, content_type);
 }
 
 #[test]
@@ -143,7 +159,16 @@ fn in_process_the_config_may_change_between_kill_and_restart() {
 #[test]
 #[ignore = "needs a container engine: cargo test --features servers -- --ignored"]
 fn all_five_vendors_arrive_and_manifests_prove_it() {
-    all_five_vendors_arrive(&on_minio(Minio::shared()));
+    let (format, extension, content_type) = NDJSON;
+    all_five_vendors_arrive(&on_minio(Minio::shared()), format, extension, content_type);
+}
+
+#[test]
+#[cfg(feature = "parquet")]
+#[ignore = "needs a container engine: cargo test --features servers -- --ignored"]
+fn all_five_vendors_arrive_as_parquet() {
+    let (format, extension, content_type) = PARQUET;
+    all_five_vendors_arrive(&on_minio(Minio::shared()), format, extension, content_type);
 }
 
 #[test]

@@ -143,6 +143,10 @@ impl S3Config {
 
     fn format_problems(&self) -> Vec<ConfigProblem> {
         let mut problems = Vec::new();
+        if self.format == Format::Parquet && !cfg!(feature = "parquet") {
+            let hint = "write `format: ndjson`, or build auditflow with the feature `parquet`";
+            problems.push(problem("format", "this auditflow was built without Parquet", hint));
+        }
         if let Some(compression) = self.compression.filter(|compression| !self.format.takes(*compression)) {
             let message = format!("{} has no compression `{}`", self.format.as_str(), compression.as_str());
             problems.push(problem("compression", message, self.format.compression_hint()));
@@ -338,4 +342,141 @@ fn of_template(text: &str, error: &TemplateError) -> ConfigProblem {
 
 pub(super) fn problem(key: &str, message: impl Into<String>, hint: impl Into<String>) -> ConfigProblem {
     ConfigProblem { key: key.to_owned(), message: message.into(), hint: hint.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::sinks::Sink as _;
+
+    fn config(more: Value) -> S3Config {
+        let mut settings = json!({"bucket": "audit"});
+        let Value::Object(more) = more else { panic!("settings") };
+        settings.as_object_mut().expect("a map").extend(more);
+        serde_json::from_value(settings).expect("a config")
+    }
+
+    fn problem_of(more: Value) -> (String, String) {
+        let mut problems = config(more.clone()).check();
+        assert_eq!(problems.len(), 1, "{more}: {problems:?}");
+        let problem = problems.remove(0);
+        assert!(!problem.hint.is_empty(), "{problem:?}");
+        (problem.key, format!("{} | {}", problem.message, problem.hint))
+    }
+
+    #[test]
+    fn what_cannot_be_right_is_named_with_its_place_and_the_way_out() {
+        for (settings, key, word) in [
+            (json!({"bucket": "s3://audit/x"}), "bucket", "key_prefix"),
+            (json!({"bucket": "a b"}), "bucket", "hyphens"),
+            (json!({"endpoint": "minio:9000"}), "endpoint", "https://"),
+            (json!({"endpoint": "http://me:secret@minio:9000"}), "endpoint", "auth"),
+            (json!({"key_prefix": "{{ vendr }}/"}), "key_prefix", "did you mean `vendor`?"),
+            (json!({"key_prefix": "/audit/"}), "key_prefix", "slash"),
+            (json!({"key_prefix": "audit//x/"}), "key_prefix", "empty part"),
+            (json!({"key_prefix": "{{ actor.id }}".repeat(13)}), "key_prefix", "fewer fields"),
+            (json!({"manifest_prefix": "audit/%Y/"}), "manifest_prefix", "fixed text"),
+            (json!({"manifest": false, "manifest_prefix": "audit/"}), "manifest_prefix", "take it out"),
+            (json!({"compression": "snappy"}), "compression", "gzip, zstd or none"),
+            (json!({"format": "parquet", "compression": "gzip"}), "compression", "zstd, snappy or none"),
+            (json!({"format": "parquet", "schema": "ocsf"}), "schema", "ndjson"),
+            (json!({"format": "parquet", "content_encoding": "zstd"}), "content_encoding", "take it out"),
+            (json!({"ssekms_key_id": "alias/x"}), "ssekms_key_id", "aws:kms"),
+            (json!({"tags": {"": "x"}}), "tags", "1 to 128"),
+            (json!({"auth": {"access_key_id": "x"}}), "auth.secret_access_key", "add it"),
+            (json!({"auth": {"secret_access_key": "x"}}), "auth.access_key_id", "add it"),
+            (json!({"auth": {"session_token": "x"}}), "auth.session_token", "access_key_id"),
+            (json!({"auth": {"external_id": "x"}}), "auth.external_id", "assume_role"),
+            (
+                json!({"auth": {"access_key_id": "x", "secret_access_key": "y", "profile": "z"}}),
+                "auth.profile",
+                "take `profile`",
+            ),
+            (json!({"request": {"timeout_secs": 0}}), "request.timeout_secs", "60s"),
+        ] {
+            let (found, text) = problem_of(settings);
+            assert_eq!(found, key, "{text}");
+            assert!(text.contains(word), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_probably_not_meant_is_warned_of() {
+        let keys = |more: Value| config(more).warnings().into_iter().map(|problem| problem.key).collect::<Vec<_>>();
+        assert_eq!(keys(json!({"acl": "public-read"})), ["acl"]);
+        assert_eq!(keys(json!({"endpoint": "http://minio.example.com:9000"})), ["endpoint"]);
+        assert_eq!(keys(json!({"endpoint": "http://127.0.0.1:9000"})), Vec::<String>::new());
+        assert_eq!(
+            keys(json!({"storage_class": "STANDARD_IA", "server_side_encryption": "aws:kms"})),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn the_fingerprint_tells_configs_apart_that_put_other_bytes_or_elsewhere() {
+        let print = |more: Value| {
+            let clock: SharedClock = Arc::new(SystemClock);
+            config(more).build(&clock, "p", "s").expect("a sink").fingerprint()
+        };
+        let differing = [
+            json!({}),
+            json!({"bucket": "other"}),
+            json!({"endpoint": "https://minio:9000"}),
+            json!({"key_prefix": "x/"}),
+            json!({"format": "parquet"}),
+            json!({"format": "parquet", "compression": "snappy"}),
+            json!({"compression": "zstd"}),
+            json!({"schema": "ecs"}),
+            json!({"raw": "drop"}),
+            json!({"manifest": false}),
+            json!({"manifest_prefix": "m/"}),
+        ];
+        let prints: std::collections::BTreeSet<_> = differing.iter().map(|more| print(more.clone())).collect();
+        assert_eq!(prints.len(), differing.len());
+        assert_eq!(
+            print(json!({"key_prefix": "{{vendor}}/%F"})),
+            print(json!({"key_prefix": "{{ vendor }}/%Y-%m-%d/"}))
+        );
+    }
+
+    #[test]
+    fn manifests_go_beside_the_folder_that_keys_begin_with() {
+        let manifests = |prefix: &str, more: Value| {
+            let template = Template::parse(prefix).expect("a template");
+            config(more).manifests(&template)
+        };
+        assert_eq!(manifests("audit/vendor={{ vendor }}/", json!({})).as_deref(), Some("audit/_manifests/"));
+        assert_eq!(manifests("{{ vendor }}/", json!({})).as_deref(), Some("_manifests/"));
+        assert_eq!(manifests("a/", json!({"manifest_prefix": "b/m"})).as_deref(), Some("b/m/"));
+        assert_eq!(manifests("a/", json!({"manifest": false})), None);
+    }
+
+    #[test]
+    fn what_goes_with_an_object_follows_its_format() {
+        let of = |more: Value| {
+            let headers = config(more).headers();
+            (headers.content_type, headers.content_encoding)
+        };
+        assert_eq!(of(json!({})), ("application/x-ndjson".to_owned(), Some("gzip".to_owned())));
+        assert_eq!(of(json!({"compression": "zstd"})).1.as_deref(), Some("zstd"));
+        assert_eq!(of(json!({"content_encoding": ""})).1, None);
+        assert_eq!(of(json!({"format": "parquet"})), ("application/vnd.apache.parquet".to_owned(), None));
+        let tags = config(json!({"tags": {"team": "security & audit", "cost": 7}})).headers().tagging;
+        assert_eq!(tags.as_deref(), Some("cost=7&team=security%20%26%20audit"));
+    }
+
+    #[test]
+    fn no_secret_is_shown() {
+        let auth =
+            json!({"auth": {"access_key_id": "the-id", "secret_access_key": "the-key", "session_token": "the-token"}});
+        let config = config(auth);
+        let clock: SharedClock = Arc::new(SystemClock);
+        let shown = format!("{config:?} {:?}", config.build(&clock, "p", "s").expect("a sink"));
+        assert!(!shown.contains("the-id") && !shown.contains("the-key") && !shown.contains("the-token"), "{shown}");
+    }
 }

@@ -27,8 +27,6 @@ mod undo;
 mod upload;
 mod writer;
 
-use std::io;
-
 use futures_util::future::BoxFuture;
 
 pub use config::S3Config;
@@ -38,13 +36,13 @@ pub use writer::{Format, ObjectCompression};
 use keys::Keys;
 use objects::Objects;
 use upload::{Put, Store};
-use writer::ObjectOptions;
+use writer::{EncodeFault, ObjectOptions};
 
 use super::blocking::blocking;
 use super::foreign::{OBJECT, undo_foreign};
 use super::manifest::{MANIFEST_VERSION, Manifest, ManifestObject, sha256_hex};
 use super::template::{PathCache, Template};
-use super::{BatchRange, EventForm, PlanLog, Sink, SinkError, Written};
+use super::{BatchRange, EventForm, PlanLog, Refused, Sink, SinkError, Written};
 use crate::event::Event;
 use crate::journal::{PlannedOutput, Seq};
 
@@ -75,12 +73,13 @@ struct Batch {
     /// What has been put, for the manifest.
     put: Vec<ManifestObject>,
     written: Written,
+    refused: Vec<Refused>,
 }
 
 impl Batch {
     fn new(options: ObjectOptions, range: BatchRange) -> Self {
         let objects = Objects::new(options, range);
-        Self { range, seq: range.first, objects, put: Vec::new(), written: Written::default() }
+        Self { range, seq: range.first, objects, put: Vec::new(), written: Written::default(), refused: Vec::new() }
     }
 }
 
@@ -157,7 +156,7 @@ impl S3Sink {
     }
 
     async fn finish(&mut self, plan: &mut dyn PlanLog) -> Result<Written, SinkError> {
-        blocking(|| self.batch.objects.close_all(&self.keys)).map_err(|error| uncompressed(&error))?;
+        blocking(|| self.batch.objects.close_all(&self.keys)).map_err(|error| unencoded(&error))?;
         let objects = self.take_closed();
         let manifest = self.manifest();
         let all = objects.iter().chain(&manifest);
@@ -175,7 +174,7 @@ impl S3Sink {
     }
 }
 
-fn uncompressed(error: &io::Error) -> SinkError {
+fn unencoded(error: &EncodeFault) -> SinkError {
     error::transient(
         format!("cannot encode an object: {error}"),
         "the machine may be out of memory; auditflow tries again",
@@ -199,13 +198,17 @@ impl Sink for S3Sink {
     fn absorb(&mut self, event: &Event<'_>, form: EventForm) -> Result<(), SinkError> {
         let (prefix, changed) = self.cache.render(&self.template, event);
         let batch = &mut self.batch;
-        batch.objects.push(prefix, !changed, event, form).map_err(|error| uncompressed(&error))?;
+        if let Err(fault) = batch.objects.push(prefix, !changed, event, form) {
+            let reason = fault.refusal().ok_or_else(|| unencoded(&fault))?;
+            batch.refused.push(Refused::new(event, reason));
+            return Ok(());
+        }
         batch.written.events += 1;
         if batch.objects.open_bytes() <= self.open_bytes {
             return Ok(());
         }
         let closed = batch.objects.close_largest(self.open_bytes / 2, batch.seq, &self.keys);
-        closed.map_err(|error| uncompressed(&error))
+        closed.map_err(|error| unencoded(&error))
     }
 
     /// Only what waits to be put: open objects are bounded on their own.
@@ -218,6 +221,10 @@ impl Sink for S3Sink {
             let objects = self.take_closed();
             self.put(objects, plan).await
         })
+    }
+
+    fn take_refused(&mut self) -> Vec<Refused> {
+        std::mem::take(&mut self.batch.refused)
     }
 
     fn commit<'a>(&'a mut self, plan: &'a mut dyn PlanLog) -> BoxFuture<'a, Result<Written, SinkError>> {

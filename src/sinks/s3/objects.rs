@@ -10,10 +10,9 @@
 //! Where objects are cut hangs on the events alone, so a repeated attempt cuts them in the same places.
 
 use std::collections::HashMap;
-use std::io;
 
 use super::keys::Keys;
-use super::writer::{ObjectOptions, ObjectWriter};
+use super::writer::{EncodeFault, ObjectOptions, ObjectWriter};
 use crate::event::Event;
 use crate::journal::Seq;
 use crate::sinks::manifest::{ManifestObject, sha256_hex};
@@ -67,17 +66,27 @@ impl Objects {
     }
 
     /// Takes an event in. `same` says that its prefix is that of the call before.
-    pub(super) fn push(&mut self, prefix: &str, same: bool, event: &Event<'_>, form: EventForm) -> io::Result<()> {
+    pub(super) fn push(
+        &mut self,
+        prefix: &str,
+        same: bool,
+        event: &Event<'_>,
+        form: EventForm,
+    ) -> Result<(), EncodeFault> {
         let index = match self.current {
             Some(index) if same => index,
             _ => self.select(prefix),
         };
         let open = &mut self.partitions[index].open;
         let before = open.as_ref().map_or(0, memory);
-        let writer = open.get_or_insert_with(|| ObjectWriter::new(self.options));
-        writer.push(event, form)?;
-        self.open_bytes = self.open_bytes + memory(writer) - before;
-        Ok(())
+        let mut writer = open.take().unwrap_or_else(|| ObjectWriter::new(self.options));
+        let taken = writer.push(event, form);
+        // An object without events is never put.
+        if taken.is_ok() || before > 0 {
+            self.open_bytes = self.open_bytes + memory(&writer) - before;
+            *open = Some(writer);
+        }
+        taken
     }
 
     fn select(&mut self, prefix: &str) -> usize {
@@ -105,7 +114,7 @@ impl Objects {
 
     /// Closes the largest open objects until the others take no more than `remaining` bytes. `last` is the sequence
     /// number of the event that was taken in last.
-    pub(super) fn close_largest(&mut self, remaining: usize, last: Seq, keys: &Keys) -> io::Result<()> {
+    pub(super) fn close_largest(&mut self, remaining: usize, last: Seq, keys: &Keys) -> Result<(), EncodeFault> {
         let mut by_size: Vec<(usize, usize)> = Vec::new();
         for (index, partition) in self.partitions.iter().enumerate() {
             by_size.extend(partition.open.as_ref().map(|writer| (memory(writer), index)));
@@ -121,14 +130,14 @@ impl Objects {
     }
 
     /// Closes every open object: the batch has ended.
-    pub(super) fn close_all(&mut self, keys: &Keys) -> io::Result<()> {
+    pub(super) fn close_all(&mut self, keys: &Keys) -> Result<(), EncodeFault> {
         for index in 0..self.partitions.len() {
             self.close(index, self.range.last, keys)?;
         }
         Ok(())
     }
 
-    fn close(&mut self, index: usize, last: Seq, keys: &Keys) -> io::Result<()> {
+    fn close(&mut self, index: usize, last: Seq, keys: &Keys) -> Result<(), EncodeFault> {
         let partition = &mut self.partitions[index];
         let Some(writer) = partition.open.take() else { return Ok(()) };
         self.open_bytes -= memory(&writer);

@@ -6,9 +6,13 @@ use serde::Deserialize;
 
 use super::ndjson::NdjsonWriter;
 use crate::event::Event;
+#[cfg(feature = "parquet")]
+use crate::event::native::RawForm;
 use crate::sinks::EventForm;
 use crate::sinks::compression::Compression;
 use crate::sinks::encoding::EncodingOptions;
+#[cfg(feature = "parquet")]
+use crate::sinks::parquet::{ParquetCompression, ParquetFault, ParquetOptions, ParquetWriter};
 use crate::time::Timestamp;
 
 /// What objects hold.
@@ -52,6 +56,16 @@ impl ObjectCompression {
             Self::Gzip => Compression::Gzip,
             Self::Zstd => Compression::Zstd,
             Self::None | Self::Snappy => Compression::None,
+        }
+    }
+
+    /// As the compression of pages.
+    #[cfg(feature = "parquet")]
+    const fn of_pages(self) -> ParquetCompression {
+        match self {
+            Self::Zstd => ParquetCompression::Zstd,
+            Self::Snappy => ParquetCompression::Snappy,
+            Self::None | Self::Gzip => ParquetCompression::None,
         }
     }
 }
@@ -127,6 +141,8 @@ impl ObjectOptions {
 #[derive(Debug)]
 pub(super) enum ObjectWriter {
     Ndjson(NdjsonWriter),
+    #[cfg(feature = "parquet")]
+    Parquet(ParquetWriter),
 }
 
 /// An object that is full.
@@ -138,15 +154,62 @@ pub(super) struct Finished {
     pub(super) last_time: Timestamp,
 }
 
+/// Why an event or an object could not be encoded.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum EncodeFault {
+    /// No object of this format can hold the event. The writer is as it was before.
+    #[cfg(feature = "parquet")]
+    #[error("{0}")]
+    Refused(String),
+    /// The compressor failed: out of memory.
+    #[error("{0}")]
+    Failed(#[from] io::Error),
+    /// The Parquet library failed.
+    #[cfg(feature = "parquet")]
+    #[error("{0}")]
+    Parquet(ParquetFault),
+}
+
+#[cfg(feature = "parquet")]
+impl From<ParquetFault> for EncodeFault {
+    fn from(fault: ParquetFault) -> Self {
+        match fault {
+            ParquetFault::RowTooLarge => Self::Refused(fault.to_string()),
+            other => Self::Parquet(other),
+        }
+    }
+}
+
+impl EncodeFault {
+    /// Why the event can never be written, if so.
+    pub(super) fn refusal(&self) -> Option<String> {
+        match self {
+            #[cfg(feature = "parquet")]
+            Self::Refused(reason) => Some(reason.clone()),
+            _ => None,
+        }
+    }
+}
+
 impl ObjectWriter {
     pub(super) fn new(options: ObjectOptions) -> Self {
+        #[cfg(feature = "parquet")]
+        if options.format == Format::Parquet {
+            let with_raw = options.encoding.raw != RawForm::Drop;
+            return Self::Parquet(ParquetWriter::new(ParquetOptions {
+                compression: options.compression.of_pages(),
+                with_raw,
+            }));
+        }
         Self::Ndjson(NdjsonWriter::new(options.encoding, options.compression.of_lines()))
     }
 
     /// Takes an event in.
-    pub(super) fn push(&mut self, event: &Event<'_>, form: EventForm) -> io::Result<()> {
+    pub(super) fn push(&mut self, event: &Event<'_>, form: EventForm) -> Result<(), EncodeFault> {
         match self {
-            Self::Ndjson(writer) => writer.push(event, form),
+            Self::Ndjson(writer) => Ok(writer.push(event, form)?),
+            #[cfg(feature = "parquet")]
+            Self::Parquet(writer) => Ok(writer.push(event, form)?),
         }
     }
 
@@ -154,13 +217,21 @@ impl ObjectWriter {
     pub(super) fn memory(&self) -> usize {
         match self {
             Self::Ndjson(writer) => writer.memory(),
+            #[cfg(feature = "parquet")]
+            Self::Parquet(writer) => writer.buffered_bytes(),
         }
     }
 
     /// The object's bytes. The same events give the same bytes.
-    pub(super) fn finish(self) -> io::Result<Finished> {
+    pub(super) fn finish(self) -> Result<Finished, EncodeFault> {
         match self {
-            Self::Ndjson(writer) => writer.finish(),
+            Self::Ndjson(writer) => Ok(writer.finish()?),
+            #[cfg(feature = "parquet")]
+            Self::Parquet(writer) => {
+                let file = writer.finish()?;
+                let (first_time, last_time) = (file.first_time.unwrap_or_default(), file.last_time.unwrap_or_default());
+                Ok(Finished { bytes: file.bytes, rows: file.rows, first_time, last_time })
+            }
         }
     }
 }
