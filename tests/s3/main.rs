@@ -4,7 +4,7 @@
 //! Plain `cargo test` runs the main path on a store in this process. The tests on MinIO need a container engine; `.ci/run`
 //! runs them. One server serves them all, but for those that stop it.
 #![cfg(feature = "s3")]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, unreachable_pub)]
 
 mod bucket;
 #[path = "../common/mod.rs"]
