@@ -94,6 +94,7 @@ impl BatchWriter<'_> {
     ) -> Result<Seq, Failure> {
         for record in block.records().filter(|record| range.contains(&record.seq)) {
             let sighting = Sighting { source: source.name(), observed_at, occurrence: record.occurrence };
+            self.sink.next_is(record.seq);
             self.sink.absorb(&source.records.normalise(record.raw, &sighting), source.form)?;
             if self.sink.buffered_bytes() > self.sink.flush_bytes() {
                 return Ok(record.seq + 1);

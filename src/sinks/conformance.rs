@@ -44,6 +44,7 @@ enum Undoer {
 
 fn absorb(sink: &mut dyn Sink, batch: u64, part: u64) {
     for number in 0..20 {
+        sink.next_is(batch * 60 + part * 20 + number + 1);
         let raw = format!(r#"{{"batch":{batch},"part":{part},"number":{number}}}"#);
         let day = 1 + (number + batch + part) % 2;
         let event = event(&raw, &format!("2026-01-0{day}T00:00:00Z"));
@@ -109,12 +110,16 @@ async fn stopped_batch_comes_out_right<B: Bench>(stop: Stop, undoer: Undoer, fir
         committed(steady.as_mut(), 0).await;
     }
     let before = bench.outside();
+    let memo = sink.memo();
     let mut plan = MemoryPlan::default();
     write(sink.as_mut(), 1, &mut plan, stop).await;
     match undoer {
         Undoer::Same => {}
         Undoer::Fresh => sink = bench.sink(),
         Undoer::Reconfigured => sink = bench.reconfigured(),
+    }
+    if let (Some(memo), Undoer::Fresh | Undoer::Reconfigured) = (memo, undoer) {
+        sink.remember(&memo);
     }
     for _ in 0..2 {
         sink.undo(&plan.outputs()).await.expect("undone");

@@ -22,6 +22,11 @@ pub mod file;
 pub mod foreign;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+pub mod manifest;
+#[cfg(feature = "parquet")]
+pub mod parquet;
+#[cfg(feature = "s3")]
+pub mod s3;
 pub mod table;
 pub mod template;
 #[cfg(test)]
@@ -126,13 +131,17 @@ pub trait Sink: Send {
     /// A new batch begins. Whatever an unfinished one has left in memory is dropped.
     fn begin(&mut self, range: BatchRange);
 
+    /// The sequence number of the event that is absorbed next, told before each. Only sinks that name what they write by
+    /// it listen.
+    fn next_is(&mut self, _seq: Seq) {}
+
     /// Takes one event into the sink's own buffers. Does not touch the outside.
     ///
     /// # Errors
     /// Only if the event cannot be encoded at all, which no event should cause.
     fn absorb(&mut self, event: &Event<'_>, form: EventForm) -> Result<(), SinkError>;
 
-    /// Bytes in buffers: the deliver loop calls [`Sink::flush`] when they pass [`Sink::flush_bytes`].
+    /// Bytes that a flush would write out: the deliver loop calls [`Sink::flush`] when they pass [`Sink::flush_bytes`].
     fn buffered_bytes(&self) -> usize;
 
     /// How many bytes may be in buffers. Less where the outside works on while the next events are absorbed.

@@ -8,6 +8,8 @@ use super::console::ConsoleConfig;
 use super::file::FileConfig;
 #[cfg(feature = "kafka")]
 use super::kafka::KafkaConfig;
+#[cfg(feature = "s3")]
+use super::s3::S3Config;
 use super::{BatchOptions, Sink};
 use crate::clock::SharedClock;
 use crate::vendors::table::ConfigProblem;
@@ -22,14 +24,20 @@ pub enum SinkConfig {
     /// `type: kafka`
     #[cfg(feature = "kafka")]
     Kafka(Box<KafkaConfig>),
+    /// `type: s3`
+    #[cfg(feature = "s3")]
+    S3(Box<S3Config>),
 }
 
 /// Every sink type's name, in alphabetical order.
-#[cfg(feature = "kafka")]
-pub const NAMES: &[&str] = &["console", "file", "kafka"];
-/// Every sink type's name, in alphabetical order.
-#[cfg(not(feature = "kafka"))]
-pub const NAMES: &[&str] = &["console", "file"];
+pub const NAMES: &[&str] = &[
+    "console",
+    "file",
+    #[cfg(feature = "kafka")]
+    "kafka",
+    #[cfg(feature = "s3")]
+    "s3",
+];
 
 /// What a sink is called, for those whose outside knows them by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +59,8 @@ impl SinkConfig {
             "file" => Some(FileConfig::deserialize(settings).map(Self::File)),
             #[cfg(feature = "kafka")]
             "kafka" => Some(KafkaConfig::deserialize(settings).map(|config| Self::Kafka(Box::new(config)))),
+            #[cfg(feature = "s3")]
+            "s3" => Some(S3Config::deserialize(settings).map(|config| Self::S3(Box::new(config)))),
             _ => None,
         }
     }
@@ -63,6 +73,8 @@ impl SinkConfig {
             Self::File(config) => config.check(),
             #[cfg(feature = "kafka")]
             Self::Kafka(config) => config.check(),
+            #[cfg(feature = "s3")]
+            Self::S3(config) => config.check(),
         }
     }
 
@@ -74,6 +86,8 @@ impl SinkConfig {
             Self::File(config) => config.warnings(),
             #[cfg(feature = "kafka")]
             Self::Kafka(config) => config.warnings(),
+            #[cfg(feature = "s3")]
+            Self::S3(config) => config.warnings(),
         }
     }
 
@@ -85,6 +99,8 @@ impl SinkConfig {
             Self::File(config) => Some(config.conflict_key()),
             #[cfg(feature = "kafka")]
             Self::Kafka(_) => None,
+            #[cfg(feature = "s3")]
+            Self::S3(_) => None,
         }
     }
 
@@ -94,6 +110,8 @@ impl SinkConfig {
             Self::Console(_) | Self::File(_) => Vec::new(),
             #[cfg(feature = "kafka")]
             Self::Kafka(config) => config.secrets_mut(),
+            #[cfg(feature = "s3")]
+            Self::S3(config) => config.secrets_mut(),
         }
     }
 
@@ -104,9 +122,18 @@ impl SinkConfig {
             Self::Console(_) => {
                 BatchOptions { max_events: 1_000, max_bytes: 1 << 20, timeout: Duration::from_millis(200) }
             }
+            // A manifest a batch: one a second would be more manifests than anyone wants to list.
+            Self::File(config) if config.manifest => {
+                BatchOptions { max_events: 100_000, max_bytes: 64 << 20, timeout: Duration::from_secs(60) }
+            }
             Self::File(_) => BatchOptions { max_events: 10_000, max_bytes: 16 << 20, timeout: Duration::from_secs(1) },
             #[cfg(feature = "kafka")]
             Self::Kafka(_) => BatchOptions { max_events: 10_000, max_bytes: 16 << 20, timeout: Duration::from_secs(1) },
+            // Few large objects: waiting costs nothing, the journal holds the data.
+            #[cfg(feature = "s3")]
+            Self::S3(_) => {
+                BatchOptions { max_events: 1_000_000, max_bytes: 64 << 20, timeout: Duration::from_secs(15 * 60) }
+            }
         }
     }
 
@@ -117,9 +144,11 @@ impl SinkConfig {
     pub fn build(&self, clock: SharedClock, name: SinkName<'_>) -> Result<Box<dyn Sink>, Vec<ConfigProblem>> {
         match self {
             Self::Console(config) => Ok(Box::new(config.build())),
-            Self::File(config) => Ok(Box::new(config.build(clock)?)),
+            Self::File(config) => Ok(Box::new(config.build(clock, name)?)),
             #[cfg(feature = "kafka")]
             Self::Kafka(config) => Ok(Box::new(config.build(clock, name.pipeline, name.sink)?)),
+            #[cfg(feature = "s3")]
+            Self::S3(config) => Ok(Box::new(config.build(&clock, name.pipeline, name.sink)?)),
         }
     }
 }
@@ -135,6 +164,7 @@ mod tests {
         match name {
             "file" => serde_json::json!({"path": "audit/{{ vendor }}.ndjson"}),
             "kafka" => serde_json::json!({"bootstrap_servers": "kafka:9092", "topic": "audit.{{ vendor }}"}),
+            "s3" => serde_json::json!({"bucket": "audit", "region": "eu-central-1"}),
             _ => serde_json::json!({}),
         }
     }

@@ -33,6 +33,9 @@ pub struct FileConfig {
     /// When a file is left and the next one begun. Without it files grow for ever.
     #[serde(default)]
     pub rotate: RotateOptions,
+    /// Whether each batch leaves a manifest: what it has appended to which file, with hashes.
+    #[serde(default)]
+    pub manifest: bool,
 }
 
 /// `rotate:` of a `file` sink.
@@ -116,12 +119,13 @@ impl FileConfig {
     /// A text that changes whenever other bytes would be written, or elsewhere.
     pub(super) fn fingerprint(&self) -> String {
         format!(
-            "{} compression={} raw={:?} max_bytes={:?} max_age={:?}",
+            "{} compression={} raw={:?} max_bytes={:?} max_age={:?} manifest={}",
             self.conflict_key(),
             self.compression.as_str(),
             self.encoding.raw,
             self.rotation().max_bytes,
             self.rotation().max_age,
+            self.manifest,
         )
     }
 
@@ -200,6 +204,7 @@ mod tests {
             r#"{"path": "a", "encoding": {"raw": "drop"}}"#,
             r#"{"path": "a", "rotate": {"max_bytes": 5}}"#,
             r#"{"path": "a", "rotate": {"max_age_secs": 5}}"#,
+            r#"{"path": "a", "manifest": true}"#,
         ];
         let prints: std::collections::BTreeSet<_> = texts.iter().map(|text| config(text).fingerprint()).collect();
         assert_eq!(prints.len(), texts.len());

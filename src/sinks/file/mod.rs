@@ -8,12 +8,15 @@
 //! undo: each recorded file cut back to its length before, or removed
 //! ```
 //!
-//! Between batches nothing is open and nothing is remembered: the folder is the truth, so files may be moved away or
+//! With `manifest: true` a batch's last output is a manifest of what it has appended to which file.
+//!
+//! Between batches nothing is open and nothing of the files is remembered: the folder is the truth, so files may be moved away or
 //! removed at any time but the middle of a batch. What users should know is in `docs/files.md`.
 
 mod append;
 mod config;
 mod disk;
+mod manifests;
 mod partitions;
 mod reach;
 mod rotation;
@@ -32,18 +35,21 @@ pub use config::{FileConfig, RotateOptions};
 pub use undo::undo_local_files;
 
 use self::disk::{Disk, LocalDisk, fault};
+use self::manifests::Manifests;
 use self::partitions::Partitions;
 use self::rotation::{Pins, Rotation};
-use self::writer::{Batch, Circumstances, Piece};
+use self::writer::{Appended, Batch, Circumstances, Piece};
 use super::blocking::blocking;
 use super::compression::Compression;
 use super::encoding::{EncodingOptions, push_line};
 use super::foreign::undo_foreign;
+use super::manifest::ManifestObject;
+use super::table::SinkName;
 use super::template::{PathCache, Template};
 use super::{BatchRange, EventForm, PlanLog, Sink, SinkError, Written};
 use crate::clock::SharedClock;
 use crate::event::Event;
-use crate::journal::PlannedOutput;
+use crate::journal::{PlannedOutput, Seq};
 use crate::vendors::table::ConfigProblem;
 
 /// Writes events to files.
@@ -60,26 +66,36 @@ pub struct FileSink {
     disk: Arc<dyn Disk>,
     cache: PathCache,
     partitions: Partitions,
+    range: BatchRange,
     batch: Batch,
+    manifests: Option<Manifests>,
     /// Files of the batch that was undone last.
     pins: Pins,
 }
 
 impl FileConfig {
-    /// Builds the sink. The clock tells how old a file is, for `rotate.max_age_secs`.
+    /// Builds the sink. The clock tells how old a file is, for `rotate.max_age_secs`; the name stands in manifests.
     ///
     /// # Errors
     /// Every setting that cannot be right.
-    pub fn build(&self, clock: SharedClock) -> Result<FileSink, Vec<ConfigProblem>> {
-        self.build_on(clock, Arc::new(LocalDisk))
+    pub fn build(&self, clock: SharedClock, name: SinkName<'_>) -> Result<FileSink, Vec<ConfigProblem>> {
+        self.build_on(clock, name, Arc::new(LocalDisk))
     }
 
-    fn build_on(&self, clock: SharedClock, disk: Arc<dyn Disk>) -> Result<FileSink, Vec<ConfigProblem>> {
+    fn build_on(
+        &self,
+        clock: SharedClock,
+        name: SinkName<'_>,
+        disk: Arc<dyn Disk>,
+    ) -> Result<FileSink, Vec<ConfigProblem>> {
         let problems = self.check();
         let (Ok(template), []) = (Template::parse(&self.path), problems.as_slice()) else { return Err(problems) };
+        let root = current_folder()?;
+        let manifests =
+            self.manifest.then(|| Manifests::new(root.join(reach::fixed_folder(template.fixed_start())), name));
         Ok(FileSink {
             template,
-            root: current_folder()?,
+            root,
             compression: self.compression,
             encoding: self.encoding,
             rotation: self.rotation(),
@@ -88,7 +104,9 @@ impl FileConfig {
             disk,
             cache: PathCache::default(),
             partitions: Partitions::default(),
+            range: BatchRange { first: 0, last: 0 },
             batch: Batch::default(),
+            manifests,
             pins: Pins::default(),
         })
     }
@@ -114,7 +132,7 @@ impl FileSink {
             let base = self.root.join(&partition.path);
             let piece = self.compression.piece(partition.lines);
             let bytes = piece.map_err(|error| fault("compress lines for", &base, &error))?;
-            pieces.push(Piece { base, bytes });
+            pieces.push(Piece { base, bytes, events: partition.events });
         }
         Ok(pieces)
     }
@@ -137,6 +155,35 @@ impl FileSink {
         }
         blocking(|| self.batch.write(self.disk.as_ref(), &pieces))
     }
+
+    /// Writes the manifest of the batch and makes it durable; returns its length in bytes. A batch without files has none.
+    async fn write_manifest(&mut self, plan: &mut dyn PlanLog) -> Result<u64, SinkError> {
+        let Some(manifests) = &mut self.manifests else { return Ok(0) };
+        let objects = objects(&self.batch, manifests);
+        if objects.is_empty() {
+            return Ok(0);
+        }
+        let disk = self.disk.as_ref();
+        let draft = manifests.draft(self.range, &objects);
+        let output = blocking(|| draft.output(disk))?;
+        plan.record(vec![output.clone()]).await?;
+        let bytes = blocking(|| draft.write(disk, &output))?;
+        manifests.written(&draft, self.range);
+        Ok(bytes)
+    }
+}
+
+fn objects(batch: &Batch, manifests: &Manifests) -> Vec<ManifestObject> {
+    let object = |piece: Appended<'_>| ManifestObject {
+        key: manifests.key(piece.path),
+        offset: Some(piece.offset),
+        size: piece.size,
+        sha256: piece.sha256,
+        rows: piece.events.count,
+        first_time: piece.events.first_time,
+        last_time: piece.events.last_time,
+    };
+    batch.appended().map(object).collect()
 }
 
 impl Sink for FileSink {
@@ -144,14 +191,19 @@ impl Sink for FileSink {
         self.fingerprint.clone()
     }
 
-    fn begin(&mut self, _range: BatchRange) {
+    fn begin(&mut self, range: BatchRange) {
+        self.range = range;
         self.partitions = Partitions::default();
-        self.batch = Batch::default();
+        self.batch = Batch::new(self.manifests.is_some());
+        if let Some(manifests) = &mut self.manifests {
+            manifests.begin(range);
+        }
     }
 
     fn absorb(&mut self, event: &Event<'_>, form: EventForm) -> Result<(), SinkError> {
         let (path, changed) = self.cache.render(&self.template, event);
-        self.partitions.append(path, !changed, |lines| push_line(event, form, self.encoding, lines));
+        let time = event.timestamp.at;
+        self.partitions.append(path, !changed, time, |lines| push_line(event, form, self.encoding, lines));
         self.batch.written.events += 1;
         Ok(())
     }
@@ -167,11 +219,22 @@ impl Sink for FileSink {
     fn commit<'a>(&'a mut self, plan: &'a mut dyn PlanLog) -> BoxFuture<'a, Result<Written, SinkError>> {
         Box::pin(async move {
             self.write_out(plan).await?;
-            let written = blocking(|| self.batch.make_durable(self.disk.as_ref()))?;
+            let mut written = blocking(|| self.batch.make_durable(self.disk.as_ref()))?;
+            written.bytes += self.write_manifest(plan).await?;
             self.batch = Batch::default();
             self.pins = Pins::default();
             Ok(written)
         })
+    }
+
+    fn memo(&self) -> Option<String> {
+        self.manifests.as_ref()?.latest().map(str::to_owned)
+    }
+
+    fn remember(&mut self, memo: &str) {
+        if let Some(manifests) = &mut self.manifests {
+            manifests.follow(memo);
+        }
     }
 
     fn undo<'a>(&'a mut self, outputs: &'a [PlannedOutput]) -> BoxFuture<'a, Result<(), SinkError>> {
@@ -185,6 +248,13 @@ impl Sink for FileSink {
             self.pins = Pins::of(outputs);
             Ok(())
         })
+    }
+
+    fn resume<'a>(&'a mut self, journal: &'a str) -> BoxFuture<'a, Result<Option<Seq>, SinkError>> {
+        if let Some(manifests) = &mut self.manifests {
+            manifests.use_journal(journal);
+        }
+        Box::pin(std::future::ready(Ok(None)))
     }
 
     fn check(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {

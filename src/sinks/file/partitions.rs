@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use crate::time::Timestamp;
+
 /// What a buffer takes beside its lines: its path twice and the map's entry.
 const OVERHEAD_BYTES: usize = 256;
 
@@ -12,6 +14,36 @@ pub(super) struct Partition {
     pub(super) path: String,
     /// Whole lines.
     pub(super) lines: Vec<u8>,
+    /// Whose lines they are.
+    pub(super) events: Events,
+}
+
+/// How many events, and the time that they span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Events {
+    pub(super) count: u64,
+    pub(super) first_time: Timestamp,
+    pub(super) last_time: Timestamp,
+}
+
+impl Default for Events {
+    /// None: the span is the wrong way round, so that whatever is added becomes the span.
+    fn default() -> Self {
+        Self { count: 0, first_time: Timestamp::MAX, last_time: Timestamp::from_nanos(i64::MIN) }
+    }
+}
+
+impl Events {
+    fn add(&mut self, time: Timestamp) {
+        self.merge(Self { count: 1, first_time: time, last_time: time });
+    }
+
+    /// These and those.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.count += other.count;
+        self.first_time = self.first_time.min(other.first_time);
+        self.last_time = self.last_time.max(other.last_time);
+    }
 }
 
 /// Buffers in the order in which their paths first appeared, which is the same at every attempt.
@@ -24,13 +56,14 @@ pub(super) struct Partitions {
 }
 
 impl Partitions {
-    /// Appends with `write` to the buffer of `path`. `same` says that it is the path of the call before.
-    pub(super) fn append(&mut self, path: &str, same: bool, write: impl FnOnce(&mut Vec<u8>)) {
+    /// Appends an event of `time` with `write` to the buffer of `path`. `same` says that it is the path of the call before.
+    pub(super) fn append(&mut self, path: &str, same: bool, time: Timestamp, write: impl FnOnce(&mut Vec<u8>)) {
         let index = match self.current {
             Some(index) if same => index,
             _ => self.select(path),
         };
-        let lines = &mut self.all[index].lines;
+        let Partition { lines, events, .. } = &mut self.all[index];
+        events.add(time);
         let before = lines.len();
         write(lines);
         self.bytes += lines.len() - before;
@@ -45,7 +78,7 @@ impl Partitions {
     fn add(&mut self, path: &str) -> usize {
         let index = self.all.len();
         self.by_path.insert(path.to_owned(), index);
-        self.all.push(Partition { path: path.to_owned(), lines: Vec::new() });
+        self.all.push(Partition { path: path.to_owned(), lines: Vec::new(), events: Events::default() });
         self.bytes += OVERHEAD_BYTES;
         index
     }

@@ -22,7 +22,8 @@ pub(super) fn check(root: &Path, template: &Template) -> Result<(), SinkError> {
     access(&folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| fault("make files in", &folder, &error.into()))
 }
 
-fn fixed_folder(start: &str) -> &str {
+/// The folder in which every file lies that a template with this fixed start can give; empty if there is none.
+pub(super) fn fixed_folder(start: &str) -> &str {
     start.rsplit_once('/').map_or("", |(folder, _)| if folder.is_empty() { "/" } else { folder })
 }
 

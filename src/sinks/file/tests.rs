@@ -17,13 +17,14 @@ use crate::sinks::testing::{MemoryPlan, event};
 use crate::time::Timestamp;
 
 const DAY: &str = "2026-01-02T03:04:05Z";
+const NAME: SinkName<'_> = SinkName { pipeline: "p", sink: "s" };
 
 fn config(path: &Path, more: &str) -> FileConfig {
     serde_json::from_str(&format!(r#"{{"path": {:?}{more}}}"#, path.display().to_string())).expect("a config")
 }
 
 fn sink(path: &Path, more: &str) -> FileSink {
-    config(path, more).build(Arc::new(SystemClock)).expect("a sink")
+    config(path, more).build(Arc::new(SystemClock), NAME).expect("a sink")
 }
 
 /// Every file and folder below `root`; a folder ends with `/`.
@@ -122,6 +123,121 @@ async fn conforms_with_zstd() {
     conformance::passes::<FileBench<2, 300>>().await;
 }
 
+// --- manifests ---
+
+/// The same with manifests, which are no lines.
+struct ManifestBench(FileBench<2, 300>);
+
+impl Bench for ManifestBench {
+    fn new() -> Self {
+        Self(FileBench::new())
+    }
+
+    fn sink(&self) -> Box<dyn Sink> {
+        let settings = r#", "compression": "zstd", "rotate": {"max_bytes": 300}, "manifest": true"#;
+        Box::new(sink(&self.0.0.path().join("a/{{ vendor }}/%d/%F.ndjson"), settings))
+    }
+
+    fn reconfigured(&self) -> Box<dyn Sink> {
+        self.0.reconfigured()
+    }
+
+    fn outside(&self) -> BTreeMap<String, Vec<u8>> {
+        self.0.outside()
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let files =
+            outside(self.0.0.path()).into_iter().filter(|(name, _)| !name.contains('_') && !name.ends_with('/'));
+        let texts = files.map(|(_, bytes)| String::from_utf8(decompressed(Compression::Zstd, &bytes)).expect("text"));
+        texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+    }
+}
+
+#[tokio::test]
+async fn conforms_with_manifests() {
+    conformance::passes::<ManifestBench>().await;
+}
+
+fn with_manifests(folder: &Path) -> FileSink {
+    sink(&folder.join("a/{{ event_type }}.ndjson"), r#", "manifest": true"#)
+}
+
+async fn batch_of(sink: &mut FileSink, first: Seq, kinds: &[&str]) -> Result<MemoryPlan, SinkError> {
+    let mut plan = MemoryPlan::default();
+    let last = first + (kinds.len() as u64).max(1) - 1;
+    sink.begin(BatchRange { first, last });
+    for (number, kind) in kinds.iter().enumerate() {
+        let mut event = event("{}", &format!("2026-01-02T03:04:0{number}Z"));
+        event.event_type = (*kind).to_owned().into();
+        sink.absorb(&event, EventForm::Raw).expect("absorbed");
+    }
+    sink.commit(&mut plan).await.map(|_| plan)
+}
+
+fn manifest_file(first: Seq, last: Seq) -> String {
+    format!("a/_manifests/p-s/j1-{first:016}-{last:016}.json")
+}
+
+#[tokio::test]
+async fn manifests_say_what_was_appended_where_and_follow_each_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut sink = with_manifests(folder.path());
+    sink.resume("j1").await.expect("no outside to ask");
+    batch_of(&mut sink, 1, &["x", "y", "x"]).await.expect("written");
+    let mut restarted = with_manifests(folder.path());
+    restarted.remember(&sink.memo().expect("a hash"));
+    restarted.resume("j1").await.expect("no outside to ask");
+    let plan = batch_of(&mut restarted, 7, &["y"]).await.expect("written");
+    let files = outside(folder.path());
+    let first = &files[&manifest_file(1, 3)];
+    let hash = crate::sinks::manifest::sha256_hex;
+    let expected = serde_json::json!({
+        "manifest_version": 1, "pipeline": "p", "sink": "s", "journal": "j1", "first": 1, "last": 3, "rows": 3,
+        "objects": [
+            {"key": "x.ndjson", "offset": 0, "size": 6, "sha256": hash(b"{}\n{}\n"), "rows": 2,
+             "first_time": "2026-01-02T03:04:00Z", "last_time": "2026-01-02T03:04:02Z"},
+            {"key": "y.ndjson", "offset": 0, "size": 3, "sha256": hash(b"{}\n"), "rows": 1,
+             "first_time": "2026-01-02T03:04:01Z", "last_time": "2026-01-02T03:04:01Z"},
+        ],
+        "previous": null,
+    });
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(first).expect("JSON"), expected);
+    let second: serde_json::Value = serde_json::from_slice(&files[&manifest_file(7, 7)]).expect("JSON");
+    assert_eq!(second["previous"], hash(first));
+    assert_eq!(second["objects"][0]["offset"], 3);
+
+    restarted.undo(&plan.outputs()).await.expect("undone");
+    assert!(!outside(folder.path()).contains_key(&manifest_file(7, 7)));
+    batch_of(&mut restarted, 7, &["y"]).await.expect("written");
+    assert_eq!(outside(folder.path()), files);
+}
+
+#[tokio::test]
+async fn a_batch_without_events_leaves_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    batch_of(&mut with_manifests(folder.path()), 1, &[]).await.expect("written");
+    assert_eq!(outside(folder.path()), BTreeMap::new());
+}
+
+#[tokio::test]
+async fn a_batch_whose_manifest_is_there_already_stops_the_sink() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write_with_journal = async |journal| {
+        let mut sink = with_manifests(folder.path());
+        sink.resume(journal).await.expect("no outside to ask");
+        batch_of(&mut sink, 5, &["x"]).await
+    };
+    write_with_journal("j1").await.expect("written");
+    write_with_journal("j2").await.expect("another journal, another name");
+    match write_with_journal("j1").await {
+        Err(SinkError::Stopped { message, hint }) => {
+            assert!(message.contains("is there already") && hint.contains("restored"), "{message} {hint}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
 // --- a disk that fails at every call in turn ---
 
 /// Lets `calls` calls pass and fails all after them; a failing append writes half of its bytes first.
@@ -199,8 +315,8 @@ impl Disk for FailingDisk {
 async fn survives_failure_after(calls: i64) -> bool {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("x/{{ tenant }}.ndjson");
-    let settings = config(&path, r#", "rotate": {"max_bytes": 1000}"#);
-    let build = |disk| settings.build_on(Arc::new(SystemClock), Arc::new(disk)).expect("a sink");
+    let settings = config(&path, r#", "rotate": {"max_bytes": 1000}, "manifest": true"#);
+    let build = |disk| settings.build_on(Arc::new(SystemClock), NAME, Arc::new(disk)).expect("a sink");
     let mut first = build(FailingDisk::after(i64::MAX));
     write(&mut first, &[r#"{"n":0}"#]).await.map_err(|(_, error)| error).expect("written");
     let before = outside(folder.path());
@@ -224,7 +340,7 @@ async fn survives_failure_after(calls: i64) -> bool {
 }
 
 async fn write_two_paths(sink: &mut FileSink, plan: &mut MemoryPlan) -> Result<Written, SinkError> {
-    sink.begin(BatchRange { first: 1, last: 3 });
+    sink.begin(BatchRange { first: 2, last: 4 });
     for (number, tenant) in [(1, None), (2, Some("other")), (3, None)] {
         let raw = format!("{{\"n\":{number}}}");
         let mut event = event(&raw, DAY);
@@ -405,7 +521,7 @@ async fn files_rotate_by_age_and_a_second_attempt_lands_in_the_same_file() {
     let clock = TestClock::starting_at(start);
     let disk = || FailingDisk { created: Some(start), ..FailingDisk::after(i64::MAX) };
     let settings = config(&folder.path().join("x.ndjson"), r#", "rotate": {"max_age_secs": "1h"}"#);
-    let mut sink = settings.build_on(Arc::new(clock), Arc::new(disk())).expect("a sink");
+    let mut sink = settings.build_on(Arc::new(clock), NAME, Arc::new(disk())).expect("a sink");
     write(&mut sink, &["1"]).await.expect("written");
     let plan = write(&mut sink, &["2"]).await.expect("written");
     tokio::time::advance(Duration::from_secs(3_600)).await;
@@ -457,6 +573,6 @@ async fn two_paths_that_meet_in_one_file_share_it() {
 
 #[test]
 fn relative_paths_become_absolute() {
-    let sink = config(&PathBuf::from("x.ndjson"), "").build(Arc::new(SystemClock)).expect("a sink");
+    let sink = config(&PathBuf::from("x.ndjson"), "").build(Arc::new(SystemClock), NAME).expect("a sink");
     assert!(sink.root.is_absolute());
 }

@@ -8,7 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
 use super::disk::{Disk, DiskFile, fault};
+use super::partitions::Events;
 use super::rotation::{self, Pins, Rotation};
 use super::undo;
 use crate::journal::PlannedOutput;
@@ -25,14 +28,30 @@ pub(super) struct Piece {
     pub(super) base: PathBuf,
     /// Whole lines, or one whole compressed piece of them.
     pub(super) bytes: Vec<u8>,
+    /// Whose lines they are.
+    pub(super) events: Events,
 }
 
 /// A file that the batch touches.
 #[derive(Debug)]
 struct Touched {
+    /// Its length before.
+    offset: u64,
     /// Its length if nobody else writes to it.
     length: u64,
     handle: Option<Box<dyn DiskFile>>,
+    events: Events,
+    /// Of the bytes that were appended, if a manifest wants it.
+    digest: Option<Sha256>,
+}
+
+/// What a batch has appended to a file.
+pub(super) struct Appended<'a> {
+    pub(super) path: &'a Path,
+    pub(super) offset: u64,
+    pub(super) size: u64,
+    pub(super) sha256: String,
+    pub(super) events: Events,
 }
 
 /// What all choices of a batch hang on.
@@ -52,11 +71,17 @@ pub(super) struct Batch {
     /// Folders that get new names.
     folders: BTreeSet<PathBuf>,
     open_files: usize,
+    with_digests: bool,
     /// What has been written.
     pub(super) written: Written,
 }
 
 impl Batch {
+    /// Nothing touched yet. Digests are for manifests.
+    pub(super) fn new(with_digests: bool) -> Self {
+        Self { with_digests, ..Self::default() }
+    }
+
     /// Chooses the file of each piece; returns what must be recorded before they are written.
     pub(super) fn choose(
         &mut self,
@@ -81,7 +106,9 @@ impl Batch {
         let output = undo::planned(around.disk, &choice.path, choice.state)?;
         self.folders.extend(undo::folders_of_new_file(&choice.path, &output));
         let length = choice.state.map_or(0, |state| state.length);
-        self.files.insert(choice.path, Touched { length, handle: None });
+        let digest = self.with_digests.then(Sha256::new);
+        self.files
+            .insert(choice.path, Touched { offset: length, length, handle: None, events: Events::default(), digest });
         Ok(Some(output))
     }
 
@@ -89,12 +116,13 @@ impl Batch {
     pub(super) fn write(&mut self, disk: &dyn Disk, pieces: &[Piece]) -> Result<(), SinkError> {
         for piece in pieces {
             let path = self.chosen.get(&piece.base).unwrap_or(&piece.base).clone();
-            self.append(disk, &path, &piece.bytes)?;
+            self.append(disk, &path, piece)?;
         }
         Ok(())
     }
 
-    fn append(&mut self, disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), SinkError> {
+    fn append(&mut self, disk: &dyn Disk, path: &Path, piece: &Piece) -> Result<(), SinkError> {
+        let bytes = &piece.bytes;
         let Some(file) = self.files.get_mut(path) else { return Ok(()) };
         if file.handle.is_none() {
             file.handle = Some(open(disk, path)?);
@@ -104,6 +132,10 @@ impl Batch {
         handle.append(bytes).map_err(|error| fault("write", path, &error))?;
         let added = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         file.length += added;
+        file.events.merge(piece.events);
+        if let Some(digest) = &mut file.digest {
+            digest.update(bytes);
+        }
         self.written.bytes += added;
         if self.open_files > MAX_OPEN_FILES {
             close(disk, path, file)?;
@@ -122,6 +154,21 @@ impl Batch {
         }
         Ok(self.written)
     }
+
+    /// What has been appended to each file, by path.
+    pub(super) fn appended(&self) -> impl Iterator<Item = Appended<'_>> {
+        self.files.iter().map(|(path, file)| Appended {
+            path,
+            offset: file.offset,
+            size: file.length - file.offset,
+            sha256: file.digest.clone().map_or_else(String::new, |digest| hex(&digest.finalize())),
+            events: file.events,
+        })
+    }
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn open(disk: &dyn Disk, path: &Path) -> Result<Box<dyn DiskFile>, SinkError> {

@@ -250,6 +250,17 @@ impl Template {
         }
     }
 
+    /// The most bytes that the whole path can come to.
+    #[must_use]
+    pub fn longest(&self) -> usize {
+        let length = |part: &Part| match part {
+            Part::Field(_) => MAX_VALUE_BYTES,
+            Part::Time(_) => MAX_TIME_BYTES,
+            Part::Fixed(text) => text.len(),
+        };
+        self.parts.iter().map(length).sum()
+    }
+
     /// The most bytes that one part of the path (between two slashes) can come to.
     #[must_use]
     pub fn longest_part(&self) -> usize {

@@ -1,0 +1,115 @@
+//! The manifest of a batch: which objects it came to, written last, so that a reader takes complete batches only.
+//!
+//! ```text
+//! batch 1: objects, then manifest 1 {previous: null}
+//! batch 2: objects, then manifest 2 {previous: sha256 of manifest 1}
+//! batch 3: objects, then manifest 3 {previous: sha256 of manifest 2}     an object or a manifest that was removed or
+//!                                                                          changed later breaks the chain
+//! ```
+//!
+//! A manifest holds nothing that depends on when or how often it was written: the same batch gives the same bytes.
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::journal::Seq;
+use crate::time::Timestamp;
+
+/// The version of the form that this build writes. A step that only adds fields does not change it.
+pub const MANIFEST_VERSION: u32 = 1;
+
+/// What one batch came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Manifest<'a> {
+    /// [`MANIFEST_VERSION`].
+    pub manifest_version: u32,
+    /// The pipeline's name.
+    pub pipeline: &'a str,
+    /// The sink's name in the pipeline file.
+    pub sink: &'a str,
+    /// The journal that the sequence numbers are of.
+    pub journal: &'a str,
+    /// The batch's first sequence number.
+    pub first: Seq,
+    /// The batch's last sequence number.
+    pub last: Seq,
+    /// Events in all objects.
+    pub rows: u64,
+    /// The objects, by key.
+    pub objects: &'a [ManifestObject],
+    /// [`sha256_hex`] of the manifest before this one; `None` for the first.
+    pub previous: Option<&'a str>,
+}
+
+/// One object of a batch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ManifestObject {
+    /// Its key, or a file's path.
+    pub key: String,
+    /// Where it begins, for what is appended to a file: bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256 of its bytes, hexadecimal.
+    pub sha256: String,
+    /// Events in it.
+    pub rows: u64,
+    /// The earliest event's time.
+    pub first_time: Timestamp,
+    /// The latest event's time.
+    pub last_time: Timestamp,
+}
+
+impl Manifest<'_> {
+    /// As one line of JSON.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec(self).expect("plain fields always become JSON");
+        bytes.push(b'\n');
+        bytes
+    }
+}
+
+/// SHA-256, hexadecimal.
+#[must_use]
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_form_is_what_the_docs_say() {
+        let objects = [ManifestObject {
+            key: "audit/a.ndjson".to_owned(),
+            offset: None,
+            size: 3,
+            sha256: sha256_hex(b"abc"),
+            rows: 1,
+            first_time: Timestamp::from_secs(0),
+            last_time: Timestamp::from_millis(1_500),
+        }];
+        let manifest = Manifest {
+            manifest_version: MANIFEST_VERSION,
+            pipeline: "acme",
+            sink: "lake",
+            journal: "0123456789abcdef",
+            first: 1,
+            last: 2,
+            rows: 1,
+            objects: &objects,
+            previous: None,
+        };
+        let text = String::from_utf8(manifest.encode()).expect("text");
+        assert_eq!(
+            text,
+            "{\"manifest_version\":1,\"pipeline\":\"acme\",\"sink\":\"lake\",\"journal\":\"0123456789abcdef\",\"first\":1,\
+             \"last\":2,\"rows\":1,\"objects\":[{\"key\":\"audit/a.ndjson\",\"size\":3,\
+             \"sha256\":\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\",\"rows\":1,\
+             \"first_time\":\"1970-01-01T00:00:00Z\",\"last_time\":\"1970-01-01T00:00:01.5Z\"}],\"previous\":null}\n"
+        );
+    }
+}

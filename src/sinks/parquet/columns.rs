@@ -1,0 +1,232 @@
+//! Stored rows into arrow arrays, a slice of the file at a time.
+
+use std::sync::Arc;
+
+use arrow_array::builder::{
+    ArrayBuilder, Int64Builder, ListBuilder, StringBuilder, StructBuilder, TimestampMicrosecondBuilder,
+};
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::{ArrowError, Fields, SchemaRef};
+
+use super::layout;
+use super::rows::StoredRow;
+use crate::event::SCHEMA_VERSION;
+
+/// A slice is written with this many rows,
+const SLICE_ROWS: usize = 8 << 10;
+
+/// or this many bytes of text. With the largest row on top that is still far below what 32-bit offsets reach.
+const SLICE_BYTES: usize = 4 << 20;
+
+/// The arrays of a slice while they grow.
+#[derive(Debug)]
+pub(super) struct Columns {
+    schema: SchemaRef,
+    rows: usize,
+    bytes: usize,
+    schema_version: StringBuilder,
+    id: StringBuilder,
+    version: Int64Builder,
+    vendor: StringBuilder,
+    source: StringBuilder,
+    tenant: StringBuilder,
+    vendor_event_id: StringBuilder,
+    event_type: StringBuilder,
+    action: StringBuilder,
+    category: StringBuilder,
+    outcome: StringBuilder,
+    message: StringBuilder,
+    timestamp: TimestampMicrosecondBuilder,
+    observed_at: TimestampMicrosecondBuilder,
+    actor: StructBuilder,
+    target: StructBuilder,
+    related: ListBuilder<StructBuilder>,
+    changes: ListBuilder<StructBuilder>,
+    normalize_error: StringBuilder,
+    raw: Option<StringBuilder>,
+}
+
+impl Columns {
+    pub(super) fn new(schema: SchemaRef, with_raw: bool) -> Self {
+        Self {
+            schema,
+            rows: 0,
+            bytes: 0,
+            schema_version: StringBuilder::new(),
+            id: StringBuilder::new(),
+            version: Int64Builder::new(),
+            vendor: StringBuilder::new(),
+            source: StringBuilder::new(),
+            tenant: StringBuilder::new(),
+            vendor_event_id: StringBuilder::new(),
+            event_type: StringBuilder::new(),
+            action: StringBuilder::new(),
+            category: StringBuilder::new(),
+            outcome: StringBuilder::new(),
+            message: StringBuilder::new(),
+            timestamp: TimestampMicrosecondBuilder::new().with_timezone("UTC"),
+            observed_at: TimestampMicrosecondBuilder::new().with_timezone("UTC"),
+            actor: StructBuilder::from_fields(layout::actor_fields(), 0),
+            target: StructBuilder::from_fields(layout::object_fields(), 0),
+            related: list_of(layout::related_fields()),
+            changes: list_of(layout::change_fields()),
+            normalize_error: StringBuilder::new(),
+            raw: with_raw.then(StringBuilder::new),
+        }
+    }
+
+    /// Whether the slice should be written before the next row.
+    pub(super) fn is_full(&self) -> bool {
+        self.rows >= SLICE_ROWS || self.bytes >= SLICE_BYTES
+    }
+
+    /// Appends a row as [`store`](super::store::store) has written it.
+    pub(super) fn append(&mut self, row: &mut StoredRow<'_>) {
+        let text_bytes = row.text_bytes_left();
+        self.append_identity(row);
+        if row.count() == 1 {
+            self.append_normalised(row);
+        } else {
+            self.append_unnormalised();
+        }
+        self.normalize_error.append_option(row.text());
+        if let Some(raw) = &mut self.raw {
+            raw.append_value(row.text().unwrap_or_default());
+        }
+        self.rows += 1;
+        self.bytes += text_bytes - row.text_bytes_left();
+    }
+
+    fn append_identity(&mut self, row: &mut StoredRow<'_>) {
+        self.schema_version.append_value(SCHEMA_VERSION);
+        self.timestamp.append_value(row.time.as_micros());
+        self.id.append_value(row.text().unwrap_or_default());
+        let has_version = row.count() == 1;
+        self.version.append_option(has_version.then(|| row.number()));
+        self.vendor.append_value(row.text().unwrap_or_default());
+        self.source.append_value(row.text().unwrap_or_default());
+        self.tenant.append_option(row.text());
+        self.vendor_event_id.append_option(row.text());
+        self.observed_at.append_value(row.number());
+    }
+
+    fn append_normalised(&mut self, row: &mut StoredRow<'_>) {
+        self.event_type.append_option(row.text());
+        self.action.append_option(row.text());
+        self.category.append_option(row.text());
+        self.outcome.append_option(row.text());
+        self.message.append_option(row.text());
+        append_actor(&mut self.actor, row);
+        if row.count() == 1 {
+            append_texts(&mut self.target, row);
+        } else {
+            append_no_texts(&mut self.target);
+        }
+        append_list(&mut self.related, row);
+        append_list(&mut self.changes, row);
+    }
+
+    fn append_unnormalised(&mut self) {
+        for column in [&mut self.event_type, &mut self.action, &mut self.category, &mut self.outcome, &mut self.message]
+        {
+            column.append_null();
+        }
+        append_no_actor(&mut self.actor);
+        append_no_texts(&mut self.target);
+        self.related.append(false);
+        self.changes.append(false);
+    }
+
+    /// Takes the slice and begins the next one.
+    pub(super) fn take(&mut self) -> Result<RecordBatch, ArrowError> {
+        self.rows = 0;
+        self.bytes = 0;
+        let mut arrays: Vec<ArrayRef> = vec![
+            finished(&mut self.schema_version),
+            finished(&mut self.id),
+            finished(&mut self.version),
+            finished(&mut self.vendor),
+            finished(&mut self.source),
+            finished(&mut self.tenant),
+            finished(&mut self.vendor_event_id),
+            finished(&mut self.event_type),
+            finished(&mut self.action),
+            finished(&mut self.category),
+            finished(&mut self.outcome),
+            finished(&mut self.message),
+            finished(&mut self.timestamp),
+            finished(&mut self.observed_at),
+            finished(&mut self.actor),
+            finished(&mut self.target),
+            finished(&mut self.related),
+            finished(&mut self.changes),
+            finished(&mut self.normalize_error),
+        ];
+        arrays.extend(self.raw.as_mut().map(|raw| finished(raw)));
+        RecordBatch::try_new(Arc::clone(&self.schema), arrays)
+    }
+}
+
+fn list_of(fields: Fields) -> ListBuilder<StructBuilder> {
+    let field = layout::element(fields.clone());
+    ListBuilder::new(StructBuilder::from_fields(fields, 0)).with_field(field)
+}
+
+fn finished(builder: &mut dyn ArrayBuilder) -> ArrayRef {
+    builder.finish()
+}
+
+/// The index of `on_behalf_of` in the actor's struct, after the texts.
+const ON_BEHALF_OF: usize = 5;
+
+fn append_actor(actor: &mut StructBuilder, row: &mut StoredRow<'_>) {
+    for index in 0..ON_BEHALF_OF {
+        text_column(actor, index).append_option(row.text());
+    }
+    let user = effective_user(actor);
+    if row.count() == 1 {
+        append_texts(user, row);
+    } else {
+        append_no_texts(user);
+    }
+    actor.append(true);
+}
+
+fn append_no_actor(actor: &mut StructBuilder) {
+    for index in 0..ON_BEHALF_OF {
+        text_column(actor, index).append_null();
+    }
+    append_no_texts(effective_user(actor));
+    actor.append(false);
+}
+
+fn append_list(list: &mut ListBuilder<StructBuilder>, row: &mut StoredRow<'_>) {
+    for _ in 0..row.count() {
+        append_texts(list.values(), row);
+    }
+    list.append(true);
+}
+
+/// Appends to a struct that holds texts only.
+fn append_texts(fields: &mut StructBuilder, row: &mut StoredRow<'_>) {
+    for index in 0..fields.num_fields() {
+        text_column(fields, index).append_option(row.text());
+    }
+    fields.append(true);
+}
+
+/// Appends null to a struct that holds texts only.
+fn append_no_texts(fields: &mut StructBuilder) {
+    for index in 0..fields.num_fields() {
+        text_column(fields, index).append_null();
+    }
+    fields.append(false);
+}
+
+fn text_column(fields: &mut StructBuilder, index: usize) -> &mut StringBuilder {
+    fields.field_builder(index).expect("the layout makes this field a text")
+}
+
+fn effective_user(actor: &mut StructBuilder) -> &mut StructBuilder {
+    actor.field_builder(ON_BEHALF_OF).expect("the layout makes this field a struct")
+}

@@ -1,0 +1,141 @@
+//! The columns of a file and how each is encoded.
+//!
+//! Plain choices that every engine reads: format version 1, no arrow schema in the footer, three-level lists whose element
+//! is called `element`, timestamps in UTC microseconds, no unsigned numbers.
+
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, FieldRef, Fields, Schema, TimeUnit};
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::{KeyValue, SortingColumn};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+
+use super::ParquetCompression;
+use crate::event::SCHEMA_VERSION;
+
+/// Who wrote the file, in the form that readers parse (`<application> version <version>`). The version is that of this
+/// layout and not of the program: the same events must give the same bytes after an upgrade.
+const CREATED_BY: &str = "auditflow version 1";
+
+/// The key in the footer under which the version of the event schema stands.
+const SCHEMA_VERSION_KEY: &str = "auditflow.schema_version";
+
+/// A row group is closed with this many rows,
+const ROW_GROUP_ROWS: usize = 64 << 10;
+
+/// or when it is about this many bytes long, compressed: it is held in memory until then.
+const ROW_GROUP_BYTES: usize = 32 << 20;
+
+/// Columns whose values hardly ever repeat: a dictionary would be built and thrown away.
+const WITHOUT_DICTIONARY: &[&[&str]] = &[
+    &["id"],
+    &["vendor_event_id"],
+    &["timestamp"],
+    &["target", "id"],
+    &["related", "list", "element", "id"],
+    &["raw"],
+];
+
+/// The columns in the order of the native JSON form, `raw` last.
+pub(super) fn fields(with_raw: bool) -> Fields {
+    let mut fields = vec![
+        required("schema_version", DataType::Utf8),
+        required("id", DataType::Utf8),
+        optional("version", DataType::Int64),
+        required("vendor", DataType::Utf8),
+        required("source", DataType::Utf8),
+        text("tenant"),
+        text("vendor_event_id"),
+        text("event_type"),
+        text("action"),
+        text("category"),
+        text("outcome"),
+        text("message"),
+        required("timestamp", instant()),
+        required("observed_at", instant()),
+        optional("actor", DataType::Struct(actor_fields())),
+        optional("target", DataType::Struct(object_fields())),
+        optional("related", DataType::List(element(related_fields()))),
+        optional("changes", DataType::List(element(change_fields()))),
+        text("normalize_error"),
+    ];
+    if with_raw {
+        fields.push(required("raw", DataType::Utf8));
+    }
+    fields.into_iter().collect()
+}
+
+pub(super) fn actor_fields() -> Fields {
+    let user = optional("on_behalf_of", DataType::Struct(effective_user_fields()));
+    [text("type"), text("id"), text("name"), text("email"), text("ip"), user].into_iter().collect()
+}
+
+pub(super) fn effective_user_fields() -> Fields {
+    [text("id"), text("name"), text("email")].into_iter().collect()
+}
+
+pub(super) fn object_fields() -> Fields {
+    [text("type"), text("id"), text("name")].into_iter().collect()
+}
+
+pub(super) fn related_fields() -> Fields {
+    [text("role"), text("type"), text("id"), text("name")].into_iter().collect()
+}
+
+pub(super) fn change_fields() -> Fields {
+    [text("field"), text("old"), text("new")].into_iter().collect()
+}
+
+/// What the lists hold, under the name that the format's specification asks for.
+pub(super) fn element(fields: Fields) -> FieldRef {
+    Arc::new(required("element", DataType::Struct(fields)))
+}
+
+fn instant() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+fn text(name: &str) -> Field {
+    optional(name, DataType::Utf8)
+}
+
+fn optional(name: &str, kind: DataType) -> Field {
+    Field::new(name, kind, true)
+}
+
+fn required(name: &str, kind: DataType) -> Field {
+    Field::new(name, kind, false)
+}
+
+/// How a file with these columns is written.
+pub(super) fn writer_options(schema: &Schema, compression: ParquetCompression) -> ArrowWriterOptions {
+    let mut properties = WriterProperties::builder()
+        .set_created_by(CREATED_BY.to_owned())
+        .set_key_value_metadata(Some(vec![KeyValue::new(SCHEMA_VERSION_KEY.to_owned(), SCHEMA_VERSION.to_owned())]))
+        .set_compression(codec(compression))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
+        .set_sorting_columns(sorting_columns(schema))
+        .set_column_statistics_enabled(ColumnPath::from("raw"), EnabledStatistics::None);
+    for path in WITHOUT_DICTIONARY {
+        let path = ColumnPath::new(path.iter().map(|part| (*part).to_owned()).collect());
+        properties = properties.set_column_dictionary_enabled(path, false);
+    }
+    ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true)
+}
+
+fn codec(compression: ParquetCompression) -> Compression {
+    match compression {
+        ParquetCompression::Zstd => Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default()),
+        ParquetCompression::Snappy => Compression::SNAPPY,
+        ParquetCompression::None => Compression::UNCOMPRESSED,
+    }
+}
+
+/// Tells readers that rows are sorted. Columns are counted by their leaves; those before `timestamp` are all leaves.
+fn sorting_columns(schema: &Schema) -> Option<Vec<SortingColumn>> {
+    let column_idx = i32::try_from(schema.index_of("timestamp").ok()?).ok()?;
+    Some(vec![SortingColumn { column_idx, descending: false, nulls_first: false }])
+}

@@ -1,0 +1,123 @@
+//! Makes clients of the SDK: where the bucket is, who we are, how long a request may take.
+//!
+//! The SDK does not retry: the deliver loop does, with everything that it knows. Credentials that are given are read when a
+//! client is made, and after a failure a new one is made, so that a rotated secret takes effect.
+
+use std::time::Duration;
+
+use aws_config::sts::AssumeRoleProvider;
+use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{AppName, Credentials, RequestChecksumCalculation, ResponseChecksumValidation};
+use serde::{Deserialize, Serialize};
+
+use super::config::S3Config;
+use super::error::transient;
+use super::options::{AuthOptions, Checksum};
+use crate::secret::Secret;
+use crate::sinks::SinkError;
+
+/// How long opening a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The region that stores other than AWS go by, unless one is given.
+const REGION_OF_OTHERS: &str = "us-east-1";
+
+/// Where a bucket is. Recorded with each object, so that it is found again under another config.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Place {
+    pub(super) endpoint: Option<String>,
+    pub(super) region: Option<String>,
+    pub(super) force_path_style: bool,
+}
+
+/// Makes clients.
+#[derive(Clone, Debug)]
+pub(super) struct Connection {
+    pub(super) place: Place,
+    auth: AuthOptions,
+    checksum: Checksum,
+    timeout: Duration,
+}
+
+impl Connection {
+    pub(super) fn new(config: &S3Config) -> Self {
+        Self {
+            place: config.place(),
+            auth: config.auth.clone(),
+            checksum: config.checksum,
+            timeout: config.request.timeout(),
+        }
+    }
+
+    /// A client for `place`, with the credentials of this sink.
+    pub(super) async fn client(&self, place: &Place) -> Result<Client, SinkError> {
+        let shared = self.shared_config(place).await?;
+        if shared.region().is_none() {
+            let hint = "set `region` to the bucket's region, or AWS_REGION in the environment";
+            return Err(transient("no region is known for the bucket".to_owned(), hint));
+        }
+        let mut config = aws_sdk_s3::config::Builder::from(&shared).force_path_style(place.force_path_style);
+        config.set_endpoint_url(place.endpoint.clone().or_else(|| config_endpoint(&shared)));
+        if let Some(role) = &self.auth.assume_role {
+            config = config.credentials_provider(self.role_provider(role, &shared).await);
+        }
+        if self.checksum.only_when_required(place.endpoint.is_some()) {
+            config = config
+                .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+                .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+        }
+        Ok(Client::from_conf(config.build()))
+    }
+
+    async fn shared_config(&self, place: &Place) -> Result<SdkConfig, SinkError> {
+        let timeouts =
+            TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(self.timeout);
+        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts.build());
+        if let Ok(name) = AppName::new("auditflow") {
+            loader = loader.app_name(name);
+        }
+        let others = place.endpoint.as_ref().map(|_| REGION_OF_OTHERS.to_owned());
+        if let Some(region) = place.region.clone().or(others) {
+            loader = loader.region(Region::new(region));
+        }
+        Ok(self.with_credentials(loader)?.load().await)
+    }
+
+    fn with_credentials(&self, loader: ConfigLoader) -> Result<ConfigLoader, SinkError> {
+        let (Some(id), Some(key)) = (&self.auth.access_key_id, &self.auth.secret_access_key) else {
+            return Ok(match &self.auth.profile {
+                Some(profile) => loader.profile_name(profile),
+                None => loader,
+            });
+        };
+        let token = self.auth.session_token.as_ref().map(revealed).transpose()?;
+        Ok(loader.credentials_provider(Credentials::new(revealed(id)?, revealed(key)?, token, None, "pipeline file")))
+    }
+
+    async fn role_provider(&self, role: &str, shared: &SdkConfig) -> AssumeRoleProvider {
+        let name = self.auth.session_name.as_deref().unwrap_or("auditflow");
+        let mut provider = AssumeRoleProvider::builder(role).session_name(name).configure(shared);
+        if let Some(id) = &self.auth.external_id {
+            provider = provider.external_id(id);
+        }
+        if let Some(region) = &self.auth.region {
+            provider = provider.region(Region::new(region.clone()));
+        }
+        provider.build().await
+    }
+}
+
+/// The endpoint that the environment names for all services, if any.
+fn config_endpoint(shared: &SdkConfig) -> Option<String> {
+    shared.endpoint_url().map(str::to_owned)
+}
+
+fn revealed(secret: &Secret) -> Result<String, SinkError> {
+    let hint = "auditflow goes on by itself once the secret can be read";
+    secret.reveal().map_err(|error| transient(error.to_string(), hint))
+}

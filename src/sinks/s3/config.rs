@@ -1,0 +1,482 @@
+//! The settings of an `s3` sink, and what can be wrong with them.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::S3Sink;
+use super::client::{Connection, Place};
+use super::keys::{self, Keys};
+use super::options::{Acl, AuthOptions, Checksum, RequestOptions, ServerSideEncryption, StorageClass};
+use super::upload::{Headers, Store};
+use super::writer::{Format, ObjectCompression, ObjectOptions};
+use crate::clock::SharedClock;
+use crate::event::native::RawForm;
+use crate::event::ocsf::OcsfVersion;
+use crate::secret::Secret;
+use crate::sinks::encoding::{EncodingOptions, Schema};
+use crate::sinks::template::{Template, TemplateError};
+use crate::units::PlainText;
+use crate::vendors::table::ConfigProblem;
+
+/// The longest key that S3 takes, in bytes.
+const MAX_KEY_BYTES: usize = 1_024;
+
+/// The settings of an `s3` sink.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct S3Config {
+    /// The bucket.
+    pub bucket: String,
+    /// The bucket's region, for example `eu-central-1`. Without it what the environment says (`AWS_REGION`, the profile,
+    /// the machine); with `endpoint`: `us-east-1`.
+    pub region: Option<String>,
+    /// Another store than AWS: `https://minio.example.com:9000`.
+    pub endpoint: Option<String>,
+    /// Whether the bucket's name stands in the path and not in the host name. By default it does with `endpoint`.
+    pub force_path_style: Option<bool>,
+    /// What keys begin with: fields of the event in double braces, parts of its own time (UTC) as strftime letters. A `/`
+    /// is added at the end if there is none.
+    #[serde(default = "default_key_prefix")]
+    pub key_prefix: String,
+    /// `ndjson` (default) or `parquet`.
+    #[serde(default)]
+    pub format: Format,
+    /// With `format: ndjson`: `native` (default), `ocsf` or `ecs`.
+    #[serde(default)]
+    pub schema: Schema,
+    /// With `schema: ocsf`: `1.8.0` (default) or `1.7.0`.
+    #[serde(default)]
+    pub ocsf_version: OcsfVersion,
+    /// What becomes of the vendor's record: `keep` (default), `string` or `drop`.
+    #[serde(default)]
+    pub raw: RawForm,
+    /// ndjson: `gzip` (default: every reader knows it), `zstd` or `none`. parquet: `zstd` (default), `snappy` or `none`.
+    pub compression: Option<ObjectCompression>,
+    /// Whether each batch ends with an object that names all objects of the batch. By default it does.
+    #[serde(default = "yes")]
+    pub manifest: bool,
+    /// Where manifests go. By default `_manifests/` in the folder that `key_prefix` begins with.
+    pub manifest_prefix: Option<String>,
+    /// The storage class of the objects with events, for example `STANDARD_IA`. Without it the bucket's default.
+    pub storage_class: Option<StorageClass>,
+    /// A canned access control list, for buckets that still have them: `bucket-owner-full-control`.
+    pub acl: Option<Acl>,
+    /// `AES256`, `aws:kms` or `aws:kms:dsse`. Without it the bucket's default.
+    pub server_side_encryption: Option<ServerSideEncryption>,
+    /// With `aws:kms`: the key's id or ARN. Without it the account's own key.
+    pub ssekms_key_id: Option<String>,
+    /// Tags of every object, at most 10.
+    #[serde(default)]
+    pub tags: BTreeMap<String, PlainText>,
+    /// By default `application/x-ndjson`, or `application/vnd.apache.parquet`.
+    pub content_type: Option<String>,
+    /// By default the compression of ndjson: `gzip` or `zstd`. An empty text sends none.
+    pub content_encoding: Option<String>,
+    /// Who we are. Without it what the environment says (variables, profile, web identity, container, machine).
+    #[serde(default)]
+    pub auth: AuthOptions,
+    /// `auto` (default), `when_required`, `crc32`, `crc32c` or `sha256`.
+    #[serde(default)]
+    pub checksum: Checksum,
+    /// Whether an object that is already there is never written over. Not needed for exactly once.
+    #[serde(default)]
+    pub if_none_match: bool,
+    /// How requests are made.
+    #[serde(default)]
+    pub request: RequestOptions,
+}
+
+fn default_key_prefix() -> String {
+    "vendor={{ vendor }}/date=%Y-%m-%d/".to_owned()
+}
+
+const fn yes() -> bool {
+    true
+}
+
+impl S3Config {
+    /// Everything that reads well but cannot be right. Looks at neither network nor disk.
+    #[must_use]
+    pub fn check(&self) -> Vec<ConfigProblem> {
+        let mut problems = Vec::new();
+        problems.extend(bucket_problem(&self.bucket));
+        problems.extend(self.endpoint.as_deref().and_then(endpoint_problem));
+        problems.extend(self.prefix_problem());
+        problems.extend(self.manifest_prefix_problem());
+        problems.extend(self.format_problems());
+        problems.extend(self.kms_problem());
+        problems.extend(tag_problem(&self.tags));
+        problems.extend(self.auth.problems());
+        problems.extend(self.request.problems());
+        problems
+    }
+
+    fn prefix_problem(&self) -> Option<ConfigProblem> {
+        let template = match Template::parse(&self.key_prefix) {
+            Ok(template) => template,
+            Err(error) => return Some(of_template(&self.key_prefix, &error)),
+        };
+        if let Some(message) = path_problem(&self.key_prefix) {
+            return Some(problem("key_prefix", message, "write one such as vendor={{ vendor }}/date=%Y-%m-%d/"));
+        }
+        if template.longest() + keys::MAX_NAME_BYTES > MAX_KEY_BYTES {
+            let message = format!("keys can become longer than the {MAX_KEY_BYTES} bytes that S3 takes");
+            return Some(problem("key_prefix", message, "take fewer fields"));
+        }
+        None
+    }
+
+    fn manifest_prefix_problem(&self) -> Option<ConfigProblem> {
+        let prefix = self.manifest_prefix.as_deref()?;
+        if !self.manifest {
+            let message = "no manifests are written, so they need no place";
+            return Some(problem("manifest_prefix", message, "take it out, or set `manifest: true`"));
+        }
+        if prefix.contains("{{") || prefix.contains('%') {
+            let message = "a manifest is of many events: its place cannot hang on one event's fields";
+            return Some(problem("manifest_prefix", message, "write a fixed text such as audit/_manifests/"));
+        }
+        let message = path_problem(prefix)?;
+        Some(problem("manifest_prefix", message, "write a fixed text such as audit/_manifests/"))
+    }
+
+    fn format_problems(&self) -> Vec<ConfigProblem> {
+        let mut problems = Vec::new();
+        if self.format == Format::Parquet && !cfg!(feature = "parquet") {
+            let hint = "write `format: ndjson`, or build auditflow with the feature `parquet`";
+            problems.push(problem("format", "this auditflow was built without Parquet", hint));
+        }
+        if let Some(compression) = self.compression.filter(|compression| !self.format.takes(*compression)) {
+            let message = format!("{} has no compression `{}`", self.format.as_str(), compression.as_str());
+            problems.push(problem("compression", message, self.format.compression_hint()));
+        }
+        if self.format == Format::Parquet && self.schema != Schema::Native {
+            let message = "parquet holds the native columns";
+            problems.push(problem("schema", message, "take `schema` out, or write `format: ndjson`"));
+        }
+        if self.format == Format::Parquet && self.content_encoding.as_deref().is_some_and(|text| !text.is_empty()) {
+            let message = "parquet is compressed inside: a content encoding would make readers unpack it in vain";
+            problems.push(problem("content_encoding", message, "take it out"));
+        }
+        problems
+    }
+
+    fn kms_problem(&self) -> Option<ConfigProblem> {
+        let by_kms = self.server_side_encryption.is_some_and(ServerSideEncryption::takes_key);
+        if self.ssekms_key_id.is_none() || by_kms {
+            return None;
+        }
+        let hint = "add `server_side_encryption: aws:kms`, or take the key out";
+        Some(problem("ssekms_key_id", "a KMS key does nothing without KMS encryption", hint))
+    }
+
+    /// What works but is probably not meant.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<ConfigProblem> {
+        let mut warnings = Vec::new();
+        if self.acl.is_some_and(Acl::is_public) {
+            let message = "everybody on the internet will be able to read the audit trail";
+            warnings.push(problem("acl", message, "take `acl` out"));
+        }
+        let plain = self.endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"));
+        if plain && !self.endpoint.as_deref().is_some_and(is_local) {
+            let message = "events go over the network in the clear";
+            warnings.push(problem("endpoint", message, "use https:// if the store offers it"));
+        }
+        warnings
+    }
+
+    /// Every secret of the sink, for resolving relative files.
+    pub fn secrets_mut(&mut self) -> Vec<&mut Secret> {
+        self.auth.secrets_mut()
+    }
+
+    /// Builds the sink called `sink` of the pipeline called `pipeline`. Touches nothing outside.
+    ///
+    /// # Errors
+    /// Every setting that cannot be right.
+    pub fn build(&self, clock: &SharedClock, pipeline: &str, sink: &str) -> Result<S3Sink, Vec<ConfigProblem>> {
+        let problems = self.check();
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let template =
+            Template::parse(&self.directory()).map_err(|error| vec![of_template(&self.key_prefix, &error)])?;
+        let keys = Keys::new(pipeline, sink, self.manifests(&template), self.object_options().extension());
+        let store =
+            Store::new(Connection::new(self), self.bucket.clone(), self.headers(), self.request.concurrency(), clock);
+        Ok(S3Sink::new(self.fingerprint(&template), template, keys, self.object_options(), store))
+    }
+
+    /// The key prefix, as a folder.
+    fn directory(&self) -> String {
+        with_slash(&self.key_prefix)
+    }
+
+    /// The folder of the manifests; `None` without manifests.
+    fn manifests(&self, prefix: &Template) -> Option<String> {
+        if !self.manifest {
+            return None;
+        }
+        let given = self.manifest_prefix.as_deref().map(with_slash);
+        Some(given.unwrap_or_else(|| {
+            let fixed = prefix.fixed_start();
+            let folder = fixed.rfind('/').map_or("", |end| &fixed[..=end]);
+            format!("{folder}_manifests/")
+        }))
+    }
+
+    /// Where the bucket is.
+    pub(super) fn place(&self) -> Place {
+        Place {
+            endpoint: self.endpoint.clone(),
+            region: self.region.clone(),
+            force_path_style: self.force_path_style.unwrap_or(self.endpoint.is_some()),
+        }
+    }
+
+    pub(super) fn object_options(&self) -> ObjectOptions {
+        let encoding = EncodingOptions { schema: self.schema, ocsf_version: self.ocsf_version, raw: self.raw };
+        ObjectOptions { format: self.format, compression: self.format.compression(self.compression), encoding }
+    }
+
+    fn headers(&self) -> Headers {
+        let objects = self.object_options();
+        let encoding = self.content_encoding.clone().or_else(|| objects.content_encoding().map(str::to_owned));
+        Headers {
+            content_type: self.content_type.clone().unwrap_or_else(|| self.format.content_type().to_owned()),
+            content_encoding: encoding.filter(|text| !text.is_empty()),
+            storage_class: self.storage_class,
+            acl: self.acl,
+            server_side_encryption: self.server_side_encryption,
+            ssekms_key_id: self.ssekms_key_id.clone(),
+            tagging: encoded_tags(&self.tags),
+            checksum: self.checksum.algorithm(),
+            if_none_match: self.if_none_match,
+        }
+    }
+
+    /// A text that changes whenever other bytes would be put, or elsewhere.
+    fn fingerprint(&self, prefix: &Template) -> String {
+        format!(
+            "s3 {} bucket={} prefix={} manifests={:?} {:?}",
+            self.endpoint.as_deref().unwrap_or("aws"),
+            self.bucket,
+            prefix.canonical(),
+            self.manifests(prefix),
+            self.object_options(),
+        )
+    }
+}
+
+fn with_slash(prefix: &str) -> String {
+    if prefix.is_empty() || prefix.ends_with('/') { prefix.to_owned() } else { format!("{prefix}/") }
+}
+
+/// The tags as a request takes them: `team=security&env=prod`.
+fn encoded_tags(tags: &BTreeMap<String, PlainText>) -> Option<String> {
+    let encoded =
+        |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
+    let pairs: Vec<_> =
+        tags.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value.as_str()))).collect();
+    (!pairs.is_empty()).then(|| pairs.join("&"))
+}
+
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>, as far as all stores agree.
+fn bucket_problem(bucket: &str) -> Option<ConfigProblem> {
+    if bucket.contains("://") || bucket.contains('/') {
+        let hint = "write the bucket's name alone; what comes behind it belongs in `key_prefix`";
+        return Some(problem("bucket", format!("`{bucket}` is not a bucket's name"), hint));
+    }
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':');
+    if bucket.len() < 3 || !bucket.bytes().all(allowed) {
+        let hint = "a bucket's name has at least 3 lower-case letters, digits, dots and hyphens";
+        return Some(problem("bucket", format!("`{bucket}` cannot be a bucket's name"), hint));
+    }
+    None
+}
+
+fn endpoint_problem(endpoint: &str) -> Option<ConfigProblem> {
+    let hint = "write one such as https://minio.example.com:9000";
+    let url = match url::Url::parse(endpoint) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => url,
+        _ => return Some(problem("endpoint", format!("`{endpoint}` is not an http:// or https:// address"), hint)),
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        return Some(problem("endpoint", "an address holds no credentials", "give them in `auth`"));
+    }
+    None
+}
+
+fn is_local(endpoint: &str) -> bool {
+    let url = url::Url::parse(endpoint).ok();
+    let host = url.as_ref().and_then(url::Url::host_str).unwrap_or_default();
+    host == "localhost" || host.starts_with("127.") || host == "[::1]"
+}
+
+/// What a folder of keys must not look like: readers of the bucket see empty folders, or cannot copy it to a disk.
+fn path_problem(prefix: &str) -> Option<String> {
+    let wrong = prefix.starts_with('/')
+        || prefix.contains("//")
+        || prefix.chars().any(char::is_control)
+        || prefix.split('/').any(|part| matches!(part, "." | ".."));
+    wrong.then(|| format!("`{prefix}` has an empty part, a part of dots alone, or begins with a slash"))
+}
+
+fn tag_problem(tags: &BTreeMap<String, PlainText>) -> Option<ConfigProblem> {
+    if tags.len() > 10 {
+        return Some(problem("tags", "an object takes at most 10 tags", "take some out"));
+    }
+    let long = |(name, value): (&String, &PlainText)| {
+        name.is_empty() || name.chars().count() > 128 || value.as_str().chars().count() > 256
+    };
+    let (name, _) = tags.iter().find(|tag| long(*tag))?;
+    let message = format!("the tag `{name}` is empty or too long");
+    Some(problem("tags", message, "a name has 1 to 128 characters, a value at most 256"))
+}
+
+fn of_template(text: &str, error: &TemplateError) -> ConfigProblem {
+    problem("key_prefix", format!("`{text}`, column {}: {}", error.column, error.message), error.hint.clone())
+}
+
+pub(super) fn problem(key: &str, message: impl Into<String>, hint: impl Into<String>) -> ConfigProblem {
+    ConfigProblem { key: key.to_owned(), message: message.into(), hint: hint.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::sinks::Sink as _;
+
+    fn config(more: Value) -> S3Config {
+        let mut settings = json!({"bucket": "audit"});
+        let Value::Object(more) = more else { panic!("settings") };
+        settings.as_object_mut().expect("a map").extend(more);
+        serde_json::from_value(settings).expect("a config")
+    }
+
+    fn problem_of(more: Value) -> (String, String) {
+        let mut problems = config(more.clone()).check();
+        assert_eq!(problems.len(), 1, "{more}: {problems:?}");
+        let problem = problems.remove(0);
+        assert!(!problem.hint.is_empty(), "{problem:?}");
+        (problem.key, format!("{} | {}", problem.message, problem.hint))
+    }
+
+    #[test]
+    fn what_cannot_be_right_is_named_with_its_place_and_the_way_out() {
+        for (settings, key, word) in [
+            (json!({"bucket": "s3://audit/x"}), "bucket", "key_prefix"),
+            (json!({"bucket": "a b"}), "bucket", "hyphens"),
+            (json!({"endpoint": "minio:9000"}), "endpoint", "https://"),
+            (json!({"endpoint": "http://me:secret@minio:9000"}), "endpoint", "auth"),
+            (json!({"key_prefix": "{{ vendr }}/"}), "key_prefix", "did you mean `vendor`?"),
+            (json!({"key_prefix": "/audit/"}), "key_prefix", "slash"),
+            (json!({"key_prefix": "audit//x/"}), "key_prefix", "empty part"),
+            (json!({"key_prefix": "{{ actor.id }}".repeat(13)}), "key_prefix", "fewer fields"),
+            (json!({"manifest_prefix": "audit/%Y/"}), "manifest_prefix", "fixed text"),
+            (json!({"manifest": false, "manifest_prefix": "audit/"}), "manifest_prefix", "take it out"),
+            (json!({"compression": "snappy"}), "compression", "gzip, zstd or none"),
+            (json!({"format": "parquet", "compression": "gzip"}), "compression", "zstd, snappy or none"),
+            (json!({"format": "parquet", "schema": "ocsf"}), "schema", "ndjson"),
+            (json!({"format": "parquet", "content_encoding": "zstd"}), "content_encoding", "take it out"),
+            (json!({"ssekms_key_id": "alias/x"}), "ssekms_key_id", "aws:kms"),
+            (json!({"tags": {"": "x"}}), "tags", "1 to 128"),
+            (json!({"auth": {"access_key_id": "x"}}), "auth.secret_access_key", "add it"),
+            (json!({"auth": {"secret_access_key": "x"}}), "auth.access_key_id", "add it"),
+            (json!({"auth": {"session_token": "x"}}), "auth.session_token", "access_key_id"),
+            (json!({"auth": {"external_id": "x"}}), "auth.external_id", "assume_role"),
+            (
+                json!({"auth": {"access_key_id": "x", "secret_access_key": "y", "profile": "z"}}),
+                "auth.profile",
+                "take `profile`",
+            ),
+            (json!({"request": {"timeout_secs": 0}}), "request.timeout_secs", "60s"),
+        ] {
+            let (found, text) = problem_of(settings);
+            assert_eq!(found, key, "{text}");
+            assert!(text.contains(word), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_probably_not_meant_is_warned_of() {
+        let keys = |more: Value| config(more).warnings().into_iter().map(|problem| problem.key).collect::<Vec<_>>();
+        assert_eq!(keys(json!({"acl": "public-read"})), ["acl"]);
+        assert_eq!(keys(json!({"endpoint": "http://minio.example.com:9000"})), ["endpoint"]);
+        assert_eq!(keys(json!({"endpoint": "http://127.0.0.1:9000"})), Vec::<String>::new());
+        assert_eq!(
+            keys(json!({"storage_class": "STANDARD_IA", "server_side_encryption": "aws:kms"})),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn the_fingerprint_tells_configs_apart_that_put_other_bytes_or_elsewhere() {
+        let print = |more: Value| {
+            let clock: SharedClock = Arc::new(SystemClock);
+            config(more).build(&clock, "p", "s").expect("a sink").fingerprint()
+        };
+        let differing = [
+            json!({}),
+            json!({"bucket": "other"}),
+            json!({"endpoint": "https://minio:9000"}),
+            json!({"key_prefix": "x/"}),
+            json!({"format": "parquet"}),
+            json!({"format": "parquet", "compression": "snappy"}),
+            json!({"compression": "zstd"}),
+            json!({"schema": "ecs"}),
+            json!({"raw": "drop"}),
+            json!({"manifest": false}),
+            json!({"manifest_prefix": "m/"}),
+        ];
+        let prints: std::collections::BTreeSet<_> = differing.iter().map(|more| print(more.clone())).collect();
+        assert_eq!(prints.len(), differing.len());
+        assert_eq!(
+            print(json!({"key_prefix": "{{vendor}}/%F"})),
+            print(json!({"key_prefix": "{{ vendor }}/%Y-%m-%d/"}))
+        );
+    }
+
+    #[test]
+    fn manifests_go_beside_the_folder_that_keys_begin_with() {
+        let manifests = |prefix: &str, more: Value| {
+            let template = Template::parse(prefix).expect("a template");
+            config(more).manifests(&template)
+        };
+        assert_eq!(manifests("audit/vendor={{ vendor }}/", json!({})).as_deref(), Some("audit/_manifests/"));
+        assert_eq!(manifests("{{ vendor }}/", json!({})).as_deref(), Some("_manifests/"));
+        assert_eq!(manifests("a/", json!({"manifest_prefix": "b/m"})).as_deref(), Some("b/m/"));
+        assert_eq!(manifests("a/", json!({"manifest": false})), None);
+    }
+
+    #[test]
+    fn what_goes_with_an_object_follows_its_format() {
+        let of = |more: Value| {
+            let headers = config(more).headers();
+            (headers.content_type, headers.content_encoding)
+        };
+        assert_eq!(of(json!({})), ("application/x-ndjson".to_owned(), Some("gzip".to_owned())));
+        assert_eq!(of(json!({"compression": "zstd"})).1.as_deref(), Some("zstd"));
+        assert_eq!(of(json!({"content_encoding": ""})).1, None);
+        assert_eq!(of(json!({"format": "parquet"})), ("application/vnd.apache.parquet".to_owned(), None));
+        let tags = config(json!({"tags": {"team": "security & audit", "cost": 7}})).headers().tagging;
+        assert_eq!(tags.as_deref(), Some("cost=7&team=security%20%26%20audit"));
+    }
+
+    #[test]
+    fn no_secret_is_shown() {
+        let auth =
+            json!({"auth": {"access_key_id": "the-id", "secret_access_key": "the-key", "session_token": "the-token"}});
+        let config = config(auth);
+        let clock: SharedClock = Arc::new(SystemClock);
+        let shown = format!("{config:?} {:?}", config.build(&clock, "p", "s").expect("a sink"));
+        assert!(!shown.contains("the-id") && !shown.contains("the-key") && !shown.contains("the-token"), "{shown}");
+    }
+}

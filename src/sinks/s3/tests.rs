@@ -1,0 +1,395 @@
+//! The sink on a store in this process.
+
+#[path = "../../../tests/common/store.rs"]
+#[allow(unreachable_pub, reason = "shared with the tests of the whole program")]
+mod store;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use self::store::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, Store};
+use super::*;
+use crate::clock::SystemClock;
+use crate::sinks::compression::Compression;
+use crate::sinks::compression::tests::decompressed;
+use crate::sinks::conformance;
+use crate::sinks::testing::{MemoryPlan, event};
+
+const JOURNAL: &str = "0011223344556677";
+
+/// Settings for `bucket` on a store; `more` wins.
+fn settings(store: &Store, more: Value) -> Value {
+    let mut settings = json!({
+        "bucket": "audit",
+        "endpoint": store.endpoint(),
+        "key_prefix": "audit/vendor={{ vendor }}/date=%Y-%m-%d/",
+        "auth": {"access_key_id": ACCESS_KEY_ID, "secret_access_key": SECRET_ACCESS_KEY},
+    });
+    let Value::Object(more) = more else { panic!("settings") };
+    settings.as_object_mut().expect("a map").extend(more);
+    settings
+}
+
+fn sink_of(settings: Value) -> S3Sink {
+    let config: S3Config = serde_json::from_value(settings).expect("a config");
+    let clock: crate::clock::SharedClock = Arc::new(SystemClock);
+    let mut sink = config.build(&clock, "acme", "lake").expect("a sink");
+    sink.keys.journal = JOURNAL.to_owned();
+    sink
+}
+
+fn sink(store: &Store, more: Value) -> S3Sink {
+    sink_of(settings(store, more))
+}
+
+/// Absorbs events `first..=last`, each of about `bytes` bytes, on two days.
+fn absorb(sink: &mut S3Sink, first: Seq, last: Seq, bytes: usize) {
+    for seq in first..=last {
+        let raw = format!(r#"{{"number":{seq},"text":"{}"}}"#, "x".repeat(bytes));
+        sink.next_is(seq);
+        let event = event(&raw, &format!("2026-01-0{}T00:00:00Z", 1 + seq % 2));
+        sink.absorb(&event, EventForm::Raw).expect("absorbed");
+    }
+}
+
+async fn deliver(sink: &mut S3Sink, first: Seq, last: Seq, plan: &mut MemoryPlan) -> Result<Written, SinkError> {
+    sink.begin(BatchRange { first, last });
+    absorb(sink, first, last, 10);
+    sink.commit(plan).await
+}
+
+fn numbers(objects: &BTreeMap<String, Vec<u8>>) -> Vec<u64> {
+    let mut numbers = Vec::new();
+    for (key, bytes) in objects.iter().filter(|(key, _)| !key.contains("_manifests/")) {
+        let compression = Compression::ALL.iter().rfind(|compression| key.ends_with(compression.extension()));
+        let text = decompressed(*compression.expect("none matches all"), bytes);
+        for line in String::from_utf8(text).expect("text").lines() {
+            let value: Value = serde_json::from_str(line).expect("JSON");
+            numbers.push(value["number"].as_u64().expect("a number"));
+        }
+    }
+    numbers.sort_unstable();
+    numbers
+}
+
+fn manifests(objects: &BTreeMap<String, Vec<u8>>) -> Vec<(String, Value)> {
+    let found = objects.iter().filter(|(key, _)| key.contains("_manifests/"));
+    found.map(|(_, bytes)| (sha256_hex(bytes), serde_json::from_slice(bytes).expect("JSON"))).collect()
+}
+
+fn text_of(error: &SinkError) -> String {
+    match error {
+        SinkError::Transient { message, hint } | SinkError::Stopped { message, hint } => format!("{message} | {hint}"),
+        other => other.to_string(),
+    }
+}
+
+// --- the suite ---
+
+/// A sink that cuts objects early, so that flushes have something to put.
+struct Conforming<const IN_PARTS: bool>(Store);
+
+impl<const IN_PARTS: bool> Conforming<IN_PARTS> {
+    fn small(&self, more: Value) -> Box<dyn Sink> {
+        let mut sink = sink(&self.0, more);
+        sink.open_bytes = 4_096;
+        if IN_PARTS {
+            sink.store.multipart_above = 300;
+        }
+        Box::new(sink)
+    }
+}
+
+impl<const IN_PARTS: bool> conformance::Bench for Conforming<IN_PARTS> {
+    fn new() -> Self {
+        Self(Store::with_bucket("audit"))
+    }
+
+    fn sink(&self) -> Box<dyn Sink> {
+        self.small(json!({"compression": "zstd", "manifest": !IN_PARTS}))
+    }
+
+    fn reconfigured(&self) -> Box<dyn Sink> {
+        self.0.create_bucket("other");
+        self.small(json!({"bucket": "other", "compression": "none", "key_prefix": "elsewhere"}))
+    }
+
+    fn outside(&self) -> BTreeMap<String, Vec<u8>> {
+        assert_eq!(self.0.unfinished_uploads(), Vec::<String>::new());
+        self.0.objects("audit")
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (_, bytes) in self.outside().into_iter().filter(|(key, _)| !key.contains("_manifests/")) {
+            let text = String::from_utf8(decompressed(Compression::Zstd, &bytes)).expect("text");
+            lines.extend(text.lines().map(str::to_owned));
+        }
+        lines
+    }
+}
+
+#[tokio::test]
+async fn the_sink_passes_the_suite() {
+    conformance::passes::<Conforming<false>>().await;
+}
+
+#[tokio::test]
+async fn it_passes_with_every_object_in_parts() {
+    conformance::passes::<Conforming<true>>().await;
+}
+
+// --- batches ---
+
+#[tokio::test]
+async fn manifests_name_every_object_and_make_a_chain() {
+    let store = Store::with_bucket("audit");
+    let mut sink = sink(&store, json!({}));
+    for (first, last) in [(1, 10), (11, 30), (35, 40)] {
+        deliver(&mut sink, first, last, &mut MemoryPlan::default()).await.expect("delivered");
+    }
+    let objects = store.objects("audit");
+    let manifests = manifests(&objects);
+    assert_eq!(manifests.len(), 3);
+    let mut previous = Value::Null;
+    let mut named = Vec::new();
+    for (hash, manifest) in &manifests {
+        assert_eq!(manifest["previous"], previous);
+        previous = json!(hash);
+        for object in manifest["objects"].as_array().expect("a list") {
+            let key = object["key"].as_str().expect("a key");
+            assert_eq!(object["sha256"], sha256_hex(&objects[key]));
+            assert_eq!(object["size"], objects[key].len());
+            named.push(key.to_owned());
+        }
+    }
+    let data: Vec<_> = objects.keys().filter(|key| !key.contains("_manifests/")).cloned().collect();
+    named.sort_unstable();
+    assert_eq!(named, data);
+    assert_eq!(manifests[0].1["rows"], 10);
+    assert!(objects.contains_key(
+        "audit/vendor=clumio/date=2026-01-01/acme-lake-00112233-0000000000000001-0000000000000010.ndjson.gz"
+    ));
+    assert!(
+        objects.contains_key("audit/_manifests/acme-lake/00112233-0000000000000001-0000000000000010.json"),
+        "{:?}",
+        objects.keys()
+    );
+}
+
+#[tokio::test]
+async fn memory_stays_bounded_and_every_event_is_there_once() {
+    let store = Store::with_bucket("audit");
+    let mut sink = sink(&store, json!({"compression": "none"}));
+    sink.open_bytes = 64 << 10;
+    sink.begin(BatchRange { first: 1, last: 2_000 });
+    let mut plan = MemoryPlan::default();
+    for seq in 1..=2_000 {
+        absorb(&mut sink, seq, seq, 1_000);
+        assert!(sink.batch.objects.open_bytes() <= 64 << 10);
+        if sink.buffered_bytes() > 128 << 10 {
+            sink.flush(&mut plan).await.expect("flushed");
+        }
+    }
+    let written = sink.commit(&mut plan).await.expect("committed");
+    assert_eq!(written.events, 2_000);
+    assert_eq!(numbers(&store.objects("audit")), (1..=2_000).collect::<Vec<_>>());
+    assert!(plan.calls().len() > 10);
+}
+
+#[tokio::test]
+async fn an_object_in_parts_is_whole_and_a_fault_leaves_no_parts() {
+    let store = Store::with_bucket("audit");
+    let mut sink = sink(&store, json!({"compression": "none", "key_prefix": ""}));
+    store.set_fault(|_, uri| uri.query()?.contains("partNumber=2").then_some((503, "SlowDown")));
+    let mut plan = MemoryPlan::default();
+    sink.begin(BatchRange { first: 1, last: 200 });
+    absorb(&mut sink, 1, 200, 150_000);
+    let error = sink.commit(&mut plan).await.expect_err("a part is refused");
+    assert!(text_of(&error).contains("SlowDown"), "{error}");
+    assert_eq!(store.unfinished_uploads(), Vec::<String>::new());
+    assert!(store.objects("audit").is_empty());
+
+    store.clear_fault();
+    sink.undo(&plan.outputs()).await.expect("undone");
+    sink.begin(BatchRange { first: 1, last: 200 });
+    absorb(&mut sink, 1, 200, 150_000);
+    sink.commit(&mut plan).await.expect("committed");
+    let parts = store.requests().iter().filter(|request| request.contains("partNumber=")).count();
+    assert!(parts > 4, "{parts}");
+    assert_eq!(numbers(&store.objects("audit")), (1..=200).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn parts_that_a_crash_left_are_aborted_at_the_undo() {
+    let store = Store::with_bucket("audit");
+    let mut sink = sink(&store, json!({"key_prefix": ""}));
+    sink.store.multipart_above = 10;
+    let put = Put { key: "a key/with=signs".to_owned(), bytes: vec![0; 100], is_manifest: false };
+    let output = undo::planned(&sink.store, &put);
+    let client = sink.store.client().await.expect("a client");
+    for key in ["a key/with=signs", "a key/with=signs and more"] {
+        client.create_multipart_upload().bucket("audit").key(key).send().await.expect("begun");
+    }
+    sink.undo(&[output]).await.expect("undone");
+    assert_eq!(store.unfinished_uploads(), ["a key/with=signs and more"]);
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_list_uploads_holds_nothing_up() {
+    let store = Store::with_bucket("audit");
+    let mut sink = sink(&store, json!({"key_prefix": ""}));
+    sink.store.multipart_above = 10;
+    let put = Put { key: "key".to_owned(), bytes: vec![0; 100], is_manifest: false };
+    store.set_fault(|method, uri| {
+        (method == "GET" && uri.query()?.contains("uploads")).then_some((501, "NotImplemented"))
+    });
+    sink.undo(&[undo::planned(&sink.store, &put)]).await.expect("undone");
+}
+
+#[tokio::test]
+async fn the_manifest_is_put_last_and_deleted_first() {
+    let store = Store::with_bucket("audit");
+    let mut sink = sink(&store, json!({}));
+    let mut plan = MemoryPlan::default();
+    deliver(&mut sink, 1, 10, &mut plan).await.expect("delivered");
+    let puts: Vec<_> = store.requests().into_iter().filter(|request| request.starts_with("PUT")).collect();
+    assert!(puts.last().expect("puts").contains("_manifests/"), "{puts:?}");
+    sink.undo(&plan.outputs()).await.expect("undone");
+    let deletes: Vec<_> = store.requests().into_iter().filter(|request| request.starts_with("DELETE")).collect();
+    assert!(deletes[0].contains("_manifests/") && deletes.len() == 3, "{deletes:?}");
+    assert!(store.objects("audit").is_empty());
+}
+
+#[tokio::test]
+async fn the_buckets_of_a_former_config_are_undone_even_if_one_is_gone() {
+    let store = Store::with_bucket("audit");
+    store.create_bucket("former");
+    let mut former = sink(&store, json!({"bucket": "former"}));
+    let mut plan = MemoryPlan::default();
+    deliver(&mut former, 1, 10, &mut plan).await.expect("delivered");
+    let mut gone = MemoryPlan::default();
+    store.create_bucket("gone");
+    deliver(&mut sink(&store, json!({"bucket": "gone"})), 1, 10, &mut gone).await.expect("delivered");
+    std::fs::remove_dir_all(store.folder.path().join("gone")).expect("removed");
+
+    let outputs = [plan.outputs(), gone.outputs()].concat();
+    sink(&store, json!({})).undo(&outputs).await.expect("undone");
+    assert!(store.objects("former").is_empty());
+}
+
+// --- what can go wrong ---
+
+async fn error_of(sink: &mut S3Sink) -> String {
+    let error = deliver(sink, 1, 4, &mut MemoryPlan::default()).await.expect_err("a fault");
+    assert!(matches!(error, SinkError::Transient { .. }), "{error:?}");
+    let text = text_of(&error);
+    assert!(!text.contains(SECRET_ACCESS_KEY) && !format!("{error:?}").contains(SECRET_ACCESS_KEY), "{text}");
+    text
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_named_and_what_to_mend() {
+    let store = Store::with_bucket("audit");
+    store.set_fault(|_, _| Some((404, "NoSuchBucket")));
+    let mut missing = sink(&store, json!({}));
+    let text = error_of(&mut missing).await;
+    assert!(text.contains("NoSuchBucket") && text.contains("create the bucket"), "{text}");
+    store.clear_fault();
+    deliver(&mut missing, 1, 4, &mut MemoryPlan::default()).await.expect("the bucket is there now");
+
+    let wrong = json!({"auth": {"access_key_id": ACCESS_KEY_ID, "secret_access_key": "wrong"}});
+    let text = error_of(&mut sink(&store, wrong)).await;
+    assert!(text.contains("SignatureDoesNotMatch") && text.contains("secret_access_key"), "{text}");
+
+    store.set_fault(|_, _| Some((503, "SlowDown")));
+    let text = error_of(&mut sink(&store, json!({}))).await;
+    assert!(text.contains("SlowDown") && text.contains("by itself"), "{text}");
+
+    let nobody = json!({"endpoint": "http://127.0.0.1:1"});
+    let text = error_of(&mut sink(&store, nobody)).await;
+    assert!(text.contains("start the store") && text.to_lowercase().contains("refused"), "{text}");
+}
+
+#[tokio::test]
+async fn a_rotated_secret_takes_effect_after_a_failure() {
+    let store = Store::with_bucket("audit");
+    let file = store.folder.path().join("secret");
+    std::fs::write(&file, "an old one").expect("written");
+    let auth = json!({"auth": {"access_key_id": ACCESS_KEY_ID, "secret_access_key": {"file": file}}});
+    let mut sink = sink(&store, auth);
+    error_of(&mut sink).await;
+    std::fs::write(&file, SECRET_ACCESS_KEY).expect("written");
+    deliver(&mut sink, 1, 4, &mut MemoryPlan::default()).await.expect("the new secret is right");
+}
+
+#[tokio::test]
+async fn the_sdk_does_not_retry() {
+    let store = Store::with_bucket("audit");
+    store.set_fault(|_, _| Some((503, "SlowDown")));
+    let mut sink = sink(&store, json!({"key_prefix": "", "manifest": false}));
+    error_of(&mut sink).await;
+    assert_eq!(store.requests().len(), 1, "{:?}", store.requests());
+}
+
+#[tokio::test]
+async fn the_check_leaves_nothing_behind_and_names_what_is_wrong() {
+    let store = Store::with_bucket("audit");
+    sink(&store, json!({})).check().await.expect("content");
+    assert!(store.objects("audit").is_empty() && store.unfinished_uploads().is_empty());
+    store.set_fault(|_, _| Some((404, "NoSuchBucket")));
+    let error = sink(&store, json!({})).check().await.expect_err("no such bucket");
+    assert!(text_of(&error).contains("create the bucket"), "{error}");
+    store.set_fault(|_, uri| uri.path().contains("_manifests").then_some((403, "AccessDenied")));
+    let error = sink(&store, json!({})).check().await.expect_err("manifests cannot be written");
+    assert!(text_of(&error).contains("s3:PutObject"), "{error}");
+}
+
+#[tokio::test]
+async fn with_if_none_match_an_object_of_others_is_neither_written_over_nor_deleted() {
+    let store = Store::with_bucket("audit");
+    let mut sink = sink(&store, json!({"if_none_match": true, "key_prefix": "", "compression": "none"}));
+    sink.resume(JOURNAL).await.expect("the store heeds conditions");
+    assert!(store.objects("audit").is_empty(), "the probe is gone");
+    let key = sink.keys.object("", 1, 4);
+    let client = sink.store.client().await.expect("a client");
+    client.put_object().bucket("audit").key(&key).body(b"of others".to_vec().into()).send().await.expect("put");
+    let mut plan = MemoryPlan::default();
+    let error = deliver(&mut sink, 1, 4, &mut plan).await.expect_err("it is there already");
+    assert!(text_of(&error).contains("there already"), "{error}");
+    sink.undo(&plan.outputs()).await.expect("undone");
+    assert_eq!(store.objects("audit")[&key], b"of others");
+
+    client.delete_object().bucket("audit").key(&key).send().await.expect("deleted");
+    deliver(&mut sink, 1, 4, &mut plan).await.expect("nothing is there now");
+    sink.undo(&plan.outputs()).await.expect("undone");
+    assert!(store.objects("audit").is_empty(), "what we put ourselves is taken back");
+}
+
+#[tokio::test]
+async fn a_store_that_ignores_conditions_is_found_out() {
+    let store = Store::with_bucket("audit");
+    store.ignore_conditions();
+    let error = sink(&store, json!({"if_none_match": true})).resume(JOURNAL).await.expect_err("not heeded");
+    assert!(matches!(&error, SinkError::Stopped { hint, .. } if hint.contains("if_none_match")), "{error:?}");
+}
+
+#[tokio::test]
+async fn the_files_of_a_former_file_sink_are_undone_too() {
+    let store = Store::with_bucket("audit");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a.ndjson");
+    let config: crate::sinks::file::FileConfig = serde_json::from_value(json!({"path": path})).expect("a config");
+    let mut file = config
+        .build(Arc::new(SystemClock), crate::sinks::table::SinkName { pipeline: "acme", sink: "lake" })
+        .expect("a sink");
+    let mut plan = MemoryPlan::default();
+    file.begin(BatchRange { first: 1, last: 1 });
+    file.absorb(&event("{}", "2026-01-02T03:04:05Z"), EventForm::Raw).expect("absorbed");
+    file.flush(&mut plan).await.expect("flushed");
+    assert!(path.exists());
+    sink(&store, json!({})).undo(&plan.outputs()).await.expect("undone");
+    assert!(!path.exists());
+}

@@ -1,0 +1,207 @@
+//! An S3 store in this process: s3s-fs on a folder, with the listing of unfinished uploads that it lacks, and with faults
+//! on demand. Used by the s3 sink's own tests and by those of the whole program.
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub, missing_docs)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{Method, Response, StatusCode, Uri};
+use s3s::auth::SimpleAuth;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s_fs::FileSystem;
+
+pub const ACCESS_KEY_ID: &str = "test-access-key-id";
+pub const SECRET_ACCESS_KEY: &str = "test-secret-access-key-0123456789";
+
+/// Answers a request with a status and an error code instead of serving it.
+pub type Fault = Box<dyn FnMut(&Method, &Uri) -> Option<(u16, &'static str)> + Send>;
+
+/// A running store. Ends with its test.
+pub struct Store {
+    pub folder: tempfile::TempDir,
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+struct Shared {
+    service: S3Service,
+    root: PathBuf,
+    fault: Mutex<Option<Fault>>,
+    /// Unfinished uploads: id and key.
+    uploads: Mutex<BTreeMap<String, String>>,
+    requests: Mutex<Vec<String>>,
+    heeds_conditions: Mutex<bool>,
+}
+
+impl Store {
+    pub fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut builder = S3ServiceBuilder::new(FileSystem::new(folder.path()).unwrap());
+        builder.set_auth(SimpleAuth::from_single(ACCESS_KEY_ID, SECRET_ACCESS_KEY));
+        let shared = Arc::new(Shared {
+            service: builder.build(),
+            root: folder.path().to_owned(),
+            fault: Mutex::default(),
+            uploads: Mutex::default(),
+            requests: Mutex::default(),
+            heeds_conditions: Mutex::new(true),
+        });
+        let router = axum::Router::new().fallback(serve).with_state(Arc::clone(&shared));
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        runtime.spawn(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            axum::serve(listener, router).await.unwrap();
+        });
+        Self { folder, address, shared, runtime: Some(runtime) }
+    }
+
+    /// A store with a bucket in it.
+    pub fn with_bucket(name: &str) -> Self {
+        let store = Self::start();
+        store.create_bucket(name);
+        store
+    }
+
+    pub fn create_bucket(&self, name: &str) {
+        fs::create_dir(self.folder.path().join(name)).unwrap();
+    }
+
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Every request from now on is first shown to `fault`.
+    pub fn set_fault(&self, fault: impl FnMut(&Method, &Uri) -> Option<(u16, &'static str)> + Send + 'static) {
+        *self.shared.fault.lock().unwrap() = Some(Box::new(fault));
+    }
+
+    pub fn clear_fault(&self) {
+        *self.shared.fault.lock().unwrap() = None;
+    }
+
+    /// From now on the store writes over objects whatever the condition, as some do.
+    pub fn ignore_conditions(&self) {
+        *self.shared.heeds_conditions.lock().unwrap() = false;
+    }
+
+    /// All objects of a bucket, by key.
+    pub fn objects(&self, bucket: &str) -> BTreeMap<String, Vec<u8>> {
+        let root = self.folder.path().join(bucket);
+        let mut objects = BTreeMap::new();
+        collect(&root, &root, &mut objects);
+        objects
+    }
+
+    /// The keys of uploads that were begun and neither completed nor aborted.
+    pub fn unfinished_uploads(&self) -> Vec<String> {
+        self.shared.uploads.lock().unwrap().values().cloned().collect()
+    }
+
+    /// Method and path of every request so far.
+    pub fn requests(&self) -> Vec<String> {
+        self.shared.requests.lock().unwrap().clone()
+    }
+}
+
+/// Also inside a test that is asynchronous itself.
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.runtime.take().unwrap().shutdown_background();
+    }
+}
+
+fn collect(root: &Path, folder: &Path, objects: &mut BTreeMap<String, Vec<u8>>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            collect(root, &path, objects);
+        } else if let Ok(bytes) = fs::read(&path) {
+            objects.insert(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned(), bytes);
+        }
+    }
+}
+
+async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    shared.requests.lock().unwrap().push(format!("{method} {uri}"));
+    let fault = shared.fault.lock().unwrap().as_mut().and_then(|fault| fault(&method, &uri));
+    if let Some((status, code)) = fault {
+        to_bytes(request.into_body(), usize::MAX).await.ok();
+        return error(status, code);
+    }
+    let (key, query) = (key_of(&uri), uri.query().unwrap_or_default().to_owned());
+    if method == Method::GET && has(&query, "uploads") {
+        return shared.list_uploads(&query);
+    }
+    if request.headers().contains_key("if-none-match") && !*shared.heeds_conditions.lock().unwrap() {
+        fs::remove_file(shared.root.join(decoded(uri.path().trim_start_matches('/')))).ok();
+    }
+    let answered = shared.service.call(request.map(s3s::Body::http_body_unsync)).await;
+    let (mut parts, body) = answered.unwrap().map(Body::new).into_parts();
+    // Answers that are sent piece by piece are sent whole from here.
+    parts.headers.remove("transfer-encoding");
+    parts.headers.remove("trailer");
+    let bytes = to_bytes(body, usize::MAX).await.unwrap();
+    if parts.status.is_success() {
+        shared.note_upload(&method, key, &query, &String::from_utf8_lossy(&bytes));
+    }
+    Response::from_parts(parts, Body::from(bytes))
+}
+
+impl Shared {
+    fn note_upload(&self, method: &Method, key: String, query: &str, answer: &str) {
+        let mut uploads = self.uploads.lock().unwrap();
+        if *method == Method::POST && has(query, "uploads") {
+            let id = answer.split("<UploadId>").nth(1).unwrap().split('<').next().unwrap();
+            uploads.insert(id.to_owned(), key);
+        } else if let Some(id) = value(query, "uploadId").filter(|_| method != Method::PUT) {
+            uploads.remove(&id);
+        }
+    }
+
+    fn list_uploads(&self, query: &str) -> Response<Body> {
+        let prefix = value(query, "prefix").unwrap_or_default();
+        let uploads = self.uploads.lock().unwrap();
+        let listed: String = uploads
+            .iter()
+            .filter(|(_, key)| key.starts_with(&prefix))
+            .map(|(id, key)| format!("<Upload><Key>{key}</Key><UploadId>{id}</UploadId></Upload>"))
+            .collect();
+        let text = format!("<ListMultipartUploadsResult>{listed}</ListMultipartUploadsResult>");
+        Response::builder().header("content-type", "application/xml").body(Body::from(text)).unwrap()
+    }
+}
+
+/// What a store answers when it does not serve a request.
+pub fn error(status: u16, code: &str) -> Response<Body> {
+    let text = format!("<Error><Code>{code}</Code><Message>a fault of the test</Message></Error>");
+    Response::builder().status(StatusCode::from_u16(status).unwrap()).body(Body::from(text)).unwrap()
+}
+
+/// The key of a request in path style: what comes behind the bucket.
+fn key_of(uri: &Uri) -> String {
+    let path = uri.path().trim_start_matches('/');
+    decoded(path.split_once('/').map_or("", |(_, key)| key))
+}
+
+fn has(query: &str, name: &str) -> bool {
+    query.split('&').any(|pair| pair.split('=').next() == Some(name))
+}
+
+fn value(query: &str, name: &str) -> Option<String> {
+    let pair = query.split('&').find(|pair| pair.starts_with(&format!("{name}=")))?;
+    Some(decoded(pair.split_once('=').unwrap().1))
+}
+
+fn decoded(text: &str) -> String {
+    percent_encoding::percent_decode_str(text).decode_utf8().unwrap().into_owned()
+}

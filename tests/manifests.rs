@@ -1,0 +1,104 @@
+//! The file sink's manifests under SIGKILL: the chain has no gap, and every byte of every file is named exactly once.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use auditflow::simulator::{SimulatorOptions, Switches};
+use auditflow::sinks::manifest::sha256_hex;
+use common::World;
+use serde_json::Value;
+
+fn busy(seed: u64) -> SimulatorOptions {
+    let mut switches = Switches::default();
+    switches.lift_rate_limits();
+    let span = Duration::from_secs(3 * 86_400);
+    let clock = common::system_clock();
+    SimulatorOptions {
+        switches,
+        seed,
+        events_per_vendor: 3_000,
+        span,
+        rate: 40.0,
+        clock,
+        ..SimulatorOptions::default()
+    }
+}
+
+#[test]
+fn the_chain_is_complete_after_kills_and_names_every_byte_once() {
+    let seed = common::seed();
+    let mut random = fastrand::Rng::with_seed(seed);
+    let world = World::new(busy(seed));
+    let out = world.path("out");
+    let file = world.write_pipeline(&format!(
+        "sinks:
+  files: {{type: file, inputs: [events], manifest: true, compression: gzip, rotate: {{max_bytes: 64KiB}}, path: \"{}/{{{{ vendor }}}}/%Y-%m-%d.ndjson.gz\", batch: {{max_events: 20, timeout_secs: 0.01}}}}
+",
+        out.display()
+    ));
+    for _ in 0..30 {
+        world.run_and_kill(&file, Duration::from_millis(random.u64(50..700)));
+    }
+    assert!(world.log_count("a batch was not finished") > 0, "no kill hit a batch: the test shows nothing");
+    world.wait_until_quiet();
+    world.run_once(&file);
+    let manifests = manifests_below(&out.join("_manifests"));
+    assert_chain(&manifests);
+    assert_every_byte_is_named_once(&out, &manifests);
+    fs::rename(out.join("_manifests"), world.path("manifests")).unwrap();
+    world.assert_exact(&out);
+    let rows: u64 = manifests.iter().map(|bytes| parsed(bytes)["rows"].as_u64().unwrap()).sum();
+    assert_eq!(rows, common::delivered_below(&out).values().map(|events| events.len() as u64).sum::<u64>());
+}
+
+/// Every manifest, in the order of the names.
+fn manifests_below(folder: &Path) -> Vec<Vec<u8>> {
+    let mut files = common::files_below(folder);
+    files.sort();
+    files.iter().map(|file| fs::read(file).unwrap()).collect()
+}
+
+fn parsed(manifest: &[u8]) -> Value {
+    serde_json::from_slice(manifest).unwrap()
+}
+
+fn assert_chain(manifests: &[Vec<u8>]) {
+    assert!(manifests.len() > 100, "only {} batches", manifests.len());
+    let (mut previous, mut last) = (Value::Null, 0);
+    for bytes in manifests {
+        let manifest = parsed(bytes);
+        assert_eq!(manifest["previous"], previous);
+        assert!(manifest["first"].as_u64().unwrap() > last);
+        last = manifest["last"].as_u64().unwrap();
+        previous = sha256_hex(bytes).into();
+    }
+}
+
+fn assert_every_byte_is_named_once(folder: &Path, manifests: &[Vec<u8>]) {
+    let mut lengths: BTreeMap<String, u64> = BTreeMap::new();
+    for bytes in manifests {
+        for object in parsed(bytes)["objects"].as_array().unwrap() {
+            let key = object["key"].as_str().unwrap();
+            let length = lengths.entry(key.to_owned()).or_default();
+            assert_eq!(object["offset"].as_u64(), Some(*length), "{key}");
+            let end = *length + object["size"].as_u64().unwrap();
+            let file = fs::read(folder.join(key)).unwrap();
+            let piece = &file[usize::try_from(*length).unwrap()..usize::try_from(end).unwrap()];
+            assert_eq!(object["sha256"], sha256_hex(piece), "{key}");
+            *length = end;
+        }
+    }
+    let files = common::files_below(folder).into_iter().filter(|file| file.extension().is_some_and(|end| end == "gz"));
+    let found: BTreeMap<String, u64> = files
+        .map(|file| {
+            let key = file.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
+            (key, fs::metadata(&file).unwrap().len())
+        })
+        .collect();
+    assert_eq!(lengths, found);
+}

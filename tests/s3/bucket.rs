@@ -1,0 +1,198 @@
+//! A bucket as its readers see it, and what must be true of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
+
+use auditflow::simulator::proof::Delivered;
+use auditflow::sinks::manifest::sha256_hex;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, RequestChecksumCalculation};
+use serde_json::Value;
+
+use crate::common::World;
+
+/// A bucket on some store.
+pub struct Bucket {
+    pub name: String,
+    endpoint: String,
+    access_key_id: String,
+    secret_access_key: String,
+    client: Client,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Bucket {
+    /// A bucket of a new name; not there yet.
+    pub fn named_anew(endpoint: &str, access_key_id: &str, secret_access_key: &str) -> Self {
+        let config = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .endpoint_url(endpoint)
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new(access_key_id, secret_access_key, None, None, "test"))
+            .force_path_style(true)
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .build();
+        Self {
+            name: format!("audit-{:x}", fastrand::u64(..)),
+            endpoint: endpoint.to_owned(),
+            access_key_id: access_key_id.to_owned(),
+            secret_access_key: secret_access_key.to_owned(),
+            client: Client::from_conf(config),
+            runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
+        }
+    }
+
+    pub fn create(&self) {
+        self.runtime.block_on(self.client.create_bucket().bucket(&self.name).send()).unwrap();
+    }
+
+    /// The sink of a pipeline file, with `more` settings.
+    pub fn sink(&self, more: &str) -> String {
+        self.sink_through(&self.endpoint, &self.secret_access_key, more)
+    }
+
+    pub fn sink_through(&self, endpoint: &str, secret: &str, more: &str) -> String {
+        format!(
+            "sinks:\n  lake: {{type: s3, inputs: [events], bucket: {}, endpoint: \"{endpoint}\", auth: {{access_key_id: \"{}\", secret_access_key: \"{secret}\"}}, {more}}}\n",
+            self.name, self.access_key_id
+        )
+    }
+
+    /// Every object, by key.
+    pub fn objects(&self) -> BTreeMap<String, Vec<u8>> {
+        self.runtime.block_on(async {
+            let mut pages = self.client.list_objects_v2().bucket(&self.name).into_paginator().send();
+            let mut objects = BTreeMap::new();
+            while let Some(page) = pages.next().await {
+                for object in page.unwrap().contents() {
+                    let key = object.key().unwrap();
+                    let got = self.client.get_object().bucket(&self.name).key(key).send().await.unwrap();
+                    objects.insert(key.to_owned(), got.body.collect().await.unwrap().to_vec());
+                }
+            }
+            objects
+        })
+    }
+
+    /// Whether anything is there.
+    pub fn is_empty(&self) -> bool {
+        let listed = self.client.list_objects_v2().bucket(&self.name).max_keys(1).send();
+        self.runtime.block_on(listed).map_or(true, |page| page.contents().is_empty())
+    }
+
+    /// Keys of uploads that were begun and neither completed nor aborted, of those that begin with `key`. Some servers
+    /// list only those of one whole key.
+    pub fn unfinished_uploads(&self, key: &str) -> Vec<String> {
+        let listed = self.client.list_multipart_uploads().bucket(&self.name).prefix(key).send();
+        let listed = self.runtime.block_on(listed).unwrap();
+        listed.uploads().iter().map(|upload| upload.key().unwrap().to_owned()).collect()
+    }
+
+    /// The header fields that an object was put with: content type and encoding, and its ETag.
+    pub fn head(&self, key: &str) -> (String, String, String) {
+        let head = self.runtime.block_on(self.client.head_object().bucket(&self.name).key(key).send()).unwrap();
+        let text = |field: Option<&str>| field.unwrap_or_default().to_owned();
+        (text(head.content_type()), text(head.content_encoding()), text(head.e_tag()))
+    }
+
+    /// Nothing lost, nothing twice, and the manifests prove it.
+    pub fn assert_exact(&self, world: &World) -> BTreeMap<String, Vec<u8>> {
+        let objects = self.objects();
+        assert_manifests_complete(&objects);
+        world.assert_all_delivered_once(events(&objects));
+        world.assert_no_secret_anywhere();
+        assert_eq!(world.log_count(&self.secret_access_key), 0, "the store's key stands in the log");
+        objects
+    }
+}
+
+fn is_manifest(key: &str) -> bool {
+    key.contains("_manifests/")
+}
+
+/// Every event of the bucket, by vendor.
+pub fn events(objects: &BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<Delivered>> {
+    let mut by_vendor: BTreeMap<String, Vec<Delivered>> = BTreeMap::new();
+    for (key, bytes) in objects.iter().filter(|(key, _)| !is_manifest(key)) {
+        for event in events_of(key, bytes) {
+            by_vendor.entry(event.vendor.clone()).or_default().push(event);
+        }
+    }
+    by_vendor
+}
+
+fn events_of(key: &str, bytes: &[u8]) -> Vec<Delivered> {
+    if key.ends_with(".parquet") {
+        return rows(bytes);
+    }
+    let event = |line: &str| Delivered::from_line(line).unwrap_or_else(|reason| panic!("{key}: {reason}: {line}"));
+    text(key, bytes).lines().map(event).collect()
+}
+
+#[cfg(feature = "parquet")]
+fn rows(bytes: &[u8]) -> Vec<Delivered> {
+    use arrow_array::Array as _;
+    use arrow_array::cast::AsArray as _;
+    let mut file = tempfile::tempfile().unwrap();
+    std::io::Write::write_all(&mut file, bytes).unwrap();
+    let builder = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    let mut events = Vec::new();
+    for batch in builder.build().unwrap() {
+        let batch = batch.unwrap();
+        let text = |name: &str, row: usize| batch[name].as_string::<i32>().value(row).to_owned();
+        let versions = batch["version"].as_primitive::<arrow_array::types::Int64Type>();
+        for row in 0..batch.num_rows() {
+            let version = if versions.is_null(row) { 0 } else { u64::try_from(versions.value(row)).unwrap() };
+            events.push(Delivered { vendor: text("vendor", row), id: text("id", row), version, raw: text("raw", row) });
+        }
+    }
+    events
+}
+
+#[cfg(not(feature = "parquet"))]
+fn rows(_bytes: &[u8]) -> Vec<Delivered> {
+    panic!("this build has no Parquet")
+}
+
+fn text(key: &str, bytes: &[u8]) -> String {
+    let mut text = String::new();
+    match key.rsplit('.').next().unwrap() {
+        "gz" => flate2::read::GzDecoder::new(bytes).read_to_string(&mut text).unwrap(),
+        "zst" => zstd::Decoder::new(bytes).unwrap().read_to_string(&mut text).unwrap(),
+        _ => return String::from_utf8(bytes.to_vec()).unwrap(),
+    };
+    text
+}
+
+/// The manifests are one chain from the first to the last, their ranges follow one another, and every object stands in
+/// exactly one of them with the size, hash and rows that it has.
+fn assert_manifests_complete(objects: &BTreeMap<String, Vec<u8>>) {
+    let mut by_previous: BTreeMap<String, (String, Value)> = BTreeMap::new();
+    for (key, bytes) in objects.iter().filter(|(key, _)| is_manifest(key)) {
+        let manifest: Value = serde_json::from_slice(bytes).unwrap();
+        let previous = manifest["previous"].as_str().unwrap_or_default().to_owned();
+        let former = by_previous.insert(previous, (sha256_hex(bytes), manifest));
+        assert!(former.is_none(), "{key} and another manifest follow the same one");
+    }
+    let (mut hash, mut last, mut named) = (String::new(), 0, BTreeSet::new());
+    let (all, mut rows) = (by_previous.len(), 0);
+    while let Some((own, manifest)) = by_previous.remove(&hash) {
+        hash = own;
+        assert!(manifest["first"].as_u64().unwrap() > last, "{manifest}");
+        last = manifest["last"].as_u64().unwrap();
+        rows += manifest["rows"].as_u64().unwrap();
+        for object in manifest["objects"].as_array().unwrap() {
+            let key = object["key"].as_str().unwrap();
+            assert!(named.insert(key.to_owned()), "{key} is named twice");
+            let bytes = objects.get(key).unwrap_or_else(|| panic!("{key} is named and not there"));
+            assert_eq!(object["sha256"], sha256_hex(bytes), "{key}");
+            assert_eq!(object["size"], bytes.len(), "{key}");
+        }
+    }
+    assert!(by_previous.is_empty(), "the chain is broken: {} of {all} manifests hang loose", by_previous.len());
+    let there: BTreeSet<_> = objects.keys().filter(|key| !is_manifest(key)).cloned().collect();
+    assert_eq!(there, named, "objects that no manifest names");
+    let delivered: usize = events(objects).values().map(Vec::len).sum();
+    assert_eq!(delivered as u64, rows);
+    eprintln!("{all} manifests name {} objects with {rows} events", named.len());
+}
