@@ -58,6 +58,11 @@ impl Bucket {
         )
     }
 
+    /// Endpoint, credentials and name, for other programs.
+    pub fn address(&self) -> [&str; 4] {
+        [&self.endpoint, &self.access_key_id, &self.secret_access_key, &self.name]
+    }
+
     /// Every object, by key.
     pub fn objects(&self) -> BTreeMap<String, Vec<u8>> {
         self.runtime.block_on(async {

@@ -11,6 +11,8 @@ mod bucket;
 mod common;
 mod minio;
 mod proxy;
+#[cfg(feature = "parquet")]
+mod readers;
 #[path = "../common/store.rs"]
 mod store;
 
@@ -154,7 +156,22 @@ fn in_process_the_config_may_change_between_kill_and_restart() {
     the_config_may_change(&in_process(&store), common::seed(), 12);
 }
 
+#[test]
+#[cfg(feature = "parquet")]
+#[ignore = "needs a python3 with duckdb and pyarrow, named by AUDITFLOW_TEST_PYTHON: tests/python/requirements.txt"]
+fn in_process_duckdb_and_pyarrow_read_the_parquet_objects() {
+    let store = Store::start();
+    readers::read_by_others(&in_process(&store));
+}
+
 // --- on MinIO ---
+
+#[test]
+#[cfg(feature = "parquet")]
+#[ignore = "needs a container engine and a python3 with duckdb and pyarrow, named by AUDITFLOW_TEST_PYTHON: cargo test --features servers -- --ignored"]
+fn duckdb_and_pyarrow_read_the_parquet_objects() {
+    readers::read_by_others(&on_minio(Minio::shared()));
+}
 
 #[test]
 #[ignore = "needs a container engine: cargo test --features servers -- --ignored"]

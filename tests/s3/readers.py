@@ -1,0 +1,80 @@
+"""Reads the Parquet objects of the s3 sink's tests with DuckDB and pyarrow, and prints what they see as JSON.
+
+usage: readers.py ENDPOINT ACCESS_KEY_ID SECRET_ACCESS_KEY BUCKET FOLDER
+
+DuckDB reads the bucket itself where its extension httpfs can be had; else it reads FOLDER, a copy of the bucket.
+"""
+
+import importlib.metadata
+import json
+import sys
+
+import duckdb
+import pyarrow.compute as compute
+import pyarrow.dataset as dataset
+
+endpoint, key, secret, bucket, folder = sys.argv[1:]
+database = duckdb.connect()
+
+
+def load_httpfs():
+    """The extension from PyPI, whose signature DuckDB checks as it does that of a downloaded one; else a download."""
+    try:
+        files = importlib.metadata.files("duckdb_extension_httpfs")
+        path = next(file.locate() for file in files if file.name == "httpfs.duckdb_extension")
+        database.execute(f"LOAD '{path}'")
+    except importlib.metadata.PackageNotFoundError:
+        database.execute("INSTALL httpfs; LOAD httpfs")
+
+
+def root_of_bucket():
+    try:
+        load_httpfs()
+    except duckdb.Error as reason:
+        print(f"DuckDB reads a copy of the bucket: there is no httpfs: {reason}", file=sys.stderr)
+        return folder
+    host = endpoint.removeprefix("http://")
+    database.execute(
+        f"CREATE SECRET (TYPE s3, KEY_ID '{key}', SECRET '{secret}', ENDPOINT '{host}', URL_STYLE 'path', USE_SSL false)"
+    )
+    return f"s3://{bucket}"
+
+
+def rows(query):
+    return database.execute(query.replace("EVENTS", events)).fetchall()
+
+
+root = root_of_bucket()
+pattern = f"{root}/audit/vendor=*/date=*/*.parquet"
+events = f"read_parquet('{pattern}', hive_partitioning = true)"
+
+pyarrow_events = dataset.dataset(f"{folder}/audit", partitioning="hive", format="parquet")
+middle = rows("SELECT epoch_us(quantile_disc(timestamp, 0.5)) FROM EVENTS WHERE vendor = 'clumio'")[0][0]
+by_action = pyarrow_events.to_table(columns=["vendor", "action"]).group_by(["vendor", "action"]).aggregate([([], "count_all")])
+
+print(
+    json.dumps(
+        {
+            "from": "bucket" if root.startswith("s3://") else "copy",
+            "counts": rows("SELECT vendor, action, count(*) FROM EVENTS GROUP BY ALL ORDER BY ALL"),
+            "columns": rows("SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM EVENTS)"),
+            "wrong_dates": rows("SELECT count(*) FROM EVENTS WHERE date <> CAST(timestamp AT TIME ZONE 'UTC' AS DATE)")[0][0],
+            "actors": rows("SELECT count(*) FROM EVENTS WHERE actor.id IS NOT NULL OR actor.type IS NOT NULL")[0][0],
+            "changes": rows("SELECT count(*) FROM (SELECT unnest(changes) AS change FROM EVENTS) WHERE change.field <> ''")[0][0],
+            "raws": rows("SELECT id, vendor, version, raw FROM EVENTS"),
+            "unsorted": rows(
+                "SELECT count(*) FROM (SELECT timestamp < lag(timestamp) OVER (PARTITION BY filename ORDER BY file_row_number) AS back"
+                f" FROM read_parquet('{pattern}', filename = true, file_row_number = true)) WHERE back"
+            )[0][0],
+            "before_middle": rows(f"SELECT count(*) FROM EVENTS WHERE vendor = 'clumio' AND epoch_us(timestamp) < {middle}")[0][0],
+            "objects_all": rows(f"SELECT count(DISTINCT file_name) FROM parquet_metadata('{pattern}')")[0][0],
+            "objects_with_time_before_middle": rows(
+                f"SELECT count(DISTINCT file_name) FROM parquet_metadata('{pattern}') WHERE path_in_schema = 'timestamp'"
+                f" AND epoch_us(CAST(stats_min_value AS TIMESTAMPTZ)) < {middle}"
+            )[0][0],
+            "pyarrow_counts": sorted(zip(*[by_action.column(name).to_pylist() for name in ("vendor", "action", "count_all")])),
+            "pyarrow_clumio": pyarrow_events.count_rows(filter=compute.field("vendor") == "clumio"),
+            "pyarrow_actor_ids": pyarrow_events.count_rows(filter=compute.is_valid(compute.field("actor", "id"))),
+        }
+    )
+)
