@@ -5,7 +5,7 @@
 //!         |         |
 //!         |    journal.begin_plan(range, fingerprint)
 //!         |         |
-//!         |    read blocks -> decode -> normalise -> absorb -> flush ... -> commit     (writing)
+//!         |    read blocks -> decode -> normalise -> filter -> absorb -> flush ... -> commit     (writing)
 //!         |         |                                   outputs recorded before they are touched
 //!         +--- journal.finish_plan(position, counters)
 //!
@@ -39,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::SharedClock;
 use crate::journal::{Journal, Seq, SinkStart, Trouble};
 use crate::sinks::{BatchOptions, EventForm, Sink};
+use crate::transform::condition::Condition;
 
 pub use failure::DeliverError;
 
@@ -71,6 +72,8 @@ pub struct Route {
     pub source: String,
     /// In which form its events come.
     pub form: EventForm,
+    /// Which of its events come; `None` for all of them.
+    pub condition: Option<Condition>,
 }
 
 /// What a sink's loop works with.
@@ -108,6 +111,8 @@ pub struct SinkEnd {
     pub batches: u64,
     /// Events delivered by this run.
     pub delivered: u64,
+    /// Events that a filter dropped in this run.
+    pub filtered: u64,
     /// Events that went to the dead letter in this run.
     pub dead_lettered: u64,
     /// Bytes written by this run.
@@ -119,7 +124,17 @@ pub struct SinkEnd {
 impl SinkEnd {
     fn new(name: &str) -> Self {
         let name = name.to_owned();
-        Self { name, drained: false, position: 0, batches: 0, delivered: 0, dead_lettered: 0, bytes: 0, trouble: None }
+        Self {
+            name,
+            drained: false,
+            position: 0,
+            batches: 0,
+            delivered: 0,
+            filtered: 0,
+            dead_lettered: 0,
+            bytes: 0,
+            trouble: None,
+        }
     }
 }
 

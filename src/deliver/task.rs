@@ -11,7 +11,7 @@ use super::failure::{DeliverError, Failure};
 use super::routed::RoutedSources;
 use super::trouble::TroubleReport;
 use super::writing::{BatchWriter, Outcome, Recorder};
-use super::{Parts, SinkEnd, SinkTask};
+use super::{Parts, Route, SinkEnd, SinkTask};
 use crate::journal::{Delivery, OpenPlan, PendingBatch, PlannedOutput, Seq, SinkId};
 use crate::sinks::dead_letter::{self, DeadLetter};
 use crate::sinks::{BatchRange, Written};
@@ -278,13 +278,14 @@ impl SinkLoop {
             sink: self.task.sink.as_mut(),
             recorder: Recorder::new(journal, id, &mut batch.outputs),
             dead_letter: DeadLetter::of_batch(&self.task.name, &self.task.dead_letter),
+            filtered: 0,
         };
-        let Outcome { absorbed, written, dead_lettered } = writer.write(range).await?;
-        self.check_count(range, batch.events.unwrap_or(absorbed), absorbed)?;
-        self.check_count(range, absorbed, written.events + dead_lettered)?;
+        let Outcome { read, written, filtered, dead_lettered } = writer.write(range).await?;
+        self.check_count(range, batch.events.unwrap_or(read), read)?;
+        self.check_count(range, read, written.events + filtered + dead_lettered)?;
         let Written { events: delivered, bytes } = written;
         let memo = self.task.sink.memo();
-        Ok(Delivery { position: range.last, delivered, filtered: 0, dead_lettered, bytes, memo })
+        Ok(Delivery { position: range.last, delivered, filtered, dead_lettered, bytes, memo })
     }
 
     fn check_count(&self, range: BatchRange, expected: u64, found: u64) -> Result<(), DeliverError> {
@@ -297,9 +298,9 @@ impl SinkLoop {
 
     /// What lies up to the delivery's position is delivered or passed over: moves the position.
     async fn finish(&mut self, id: SinkId, delivery: Delivery) -> Result<(), Failure> {
-        let Delivery { position, delivered, dead_lettered, bytes, .. } = delivery;
+        let Delivery { position, delivered, filtered, dead_lettered, bytes, .. } = delivery;
         self.parts.journal.finish_plan(id, delivery).await?;
-        tracing::debug!(sink = self.task.name, position, delivered, bytes, "the position has moved");
+        tracing::debug!(sink = self.task.name, position, delivered, filtered, bytes, "the position has moved");
         if dead_lettered > 0 {
             let file = self.task.dead_letter.display();
             tracing::warn!(sink = self.task.name, events = dead_lettered, %file, "events were refused for good; they are in the dead letter, with the reason");
@@ -307,6 +308,7 @@ impl SinkLoop {
         self.position = position;
         self.seen_since = None;
         self.end.delivered += delivered;
+        self.end.filtered += filtered;
         self.end.dead_lettered += dead_lettered;
         self.end.bytes += bytes;
         self.succeeded().await;
@@ -375,9 +377,17 @@ impl SinkLoop {
     }
 }
 
-/// The sink's own settings and its inputs: both say which bytes a range comes to.
+/// The sink's own settings, its inputs and the filters before it: all say which bytes a range comes to.
 fn fingerprint(task: &SinkTask) -> String {
-    let mut routes: Vec<_> = task.routes.iter().map(|route| format!("{}={:?}", route.source, route.form)).collect();
+    let mut routes: Vec<_> = task.routes.iter().map(fingerprint_of_route).collect();
     routes.sort_unstable();
     format!("{} inputs={}", task.sink.fingerprint(), routes.join(","))
+}
+
+fn fingerprint_of_route(route: &Route) -> String {
+    let Route { source, form, condition } = route;
+    match condition {
+        Some(condition) => format!("{source}={form:?} if {condition}"),
+        None => format!("{source}={form:?}"),
+    }
 }

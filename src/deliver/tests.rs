@@ -257,7 +257,10 @@ impl Sink for ScriptedSink {
 }
 
 fn task(sink: ScriptedSink, sources: &[&str]) -> SinkTask {
-    let routes = sources.iter().map(|source| Route { source: (*source).to_owned(), form: EventForm::Raw }).collect();
+    let routes = sources
+        .iter()
+        .map(|source| Route { source: (*source).to_owned(), form: EventForm::Raw, condition: None })
+        .collect();
     SinkTask {
         name: "lake".to_owned(),
         sink: Box::new(sink),

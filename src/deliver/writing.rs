@@ -1,7 +1,8 @@
 //! Writes one planned batch: a few blocks of the journal at a time, an event at a time.
 //!
 //! ```text
-//! journal.read --blocks--> decode --records--> normalise --Event--> Sink::absorb
+//! journal.read --blocks--> decode --records--> normalise --Event--> filter --> Sink::absorb
+//!                                                                     dropped: counted, Sink::pass_over
 //!                                                    buffers over the limit: Sink::flush
 //!                                                    Sink::take_refused:     the dead letter
 //!                                                    at the end:             Sink::commit
@@ -33,13 +34,17 @@ pub(super) struct BatchWriter<'a> {
     pub(super) sink: &'a mut dyn Sink,
     pub(super) recorder: Recorder<'a>,
     pub(super) dead_letter: DeadLetter<'a>,
+    /// Events of the batch that a filter has dropped so far.
+    pub(super) filtered: u64,
 }
 
 /// What was read and what was written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Outcome {
-    pub(super) absorbed: u64,
+    /// Events of the routed sources in the range: each is written, filtered or dead-lettered.
+    pub(super) read: u64,
     pub(super) written: Written,
+    pub(super) filtered: u64,
     pub(super) dead_lettered: u64,
 }
 
@@ -48,22 +53,22 @@ impl BatchWriter<'_> {
     pub(super) async fn write(&mut self, range: BatchRange) -> Result<Outcome, Failure> {
         self.sink.begin(range);
         let ids = self.sources.ids();
-        let (mut next, mut absorbed) = (range.first, 0);
+        let (mut next, mut read) = (range.first, 0);
         while next <= range.last {
             let blocks = self.journal.read(next, range.last, ids.clone(), BLOCKS_AT_ONCE).await?;
             let Some(last) = blocks.last() else { break };
             next = last.last() + 1;
             for block in &blocks {
-                absorbed += self.absorb_block(block, range).await?;
+                read += self.absorb_block(block, range).await?;
             }
         }
         self.put_refused_away().await?;
         let dead_lettered = self.dead_letter.finish()?;
         let written = self.sink.commit(&mut self.recorder).await?;
-        Ok(Outcome { absorbed, written, dead_lettered })
+        Ok(Outcome { read, written, filtered: self.filtered, dead_lettered })
     }
 
-    /// Absorbs the block's part of the range; returns how many events that were.
+    /// Absorbs the block's part of the range; returns how many events that were, filtered ones included.
     async fn absorb_block(&mut self, block: &RecordBlock, range: BatchRange) -> Result<u64, Failure> {
         let Some(source) = self.sources.get(block.source) else { return Ok(0) };
         let decoded = blocking(|| block.decode())?;
@@ -94,8 +99,14 @@ impl BatchWriter<'_> {
     ) -> Result<Seq, Failure> {
         for record in block.records().filter(|record| range.contains(&record.seq)) {
             let sighting = Sighting { source: source.name(), observed_at, occurrence: record.occurrence };
+            let event = source.records.normalise(record.raw, &sighting);
+            if !source.lets_through(&event) {
+                self.sink.pass_over(&event);
+                self.filtered += 1;
+                continue;
+            }
             self.sink.next_is(record.seq);
-            self.sink.absorb(&source.records.normalise(record.raw, &sighting), source.form)?;
+            self.sink.absorb(&event, source.route.form)?;
             if self.sink.buffered_bytes() > self.sink.flush_bytes() {
                 return Ok(record.seq + 1);
             }

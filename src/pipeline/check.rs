@@ -19,6 +19,8 @@ use super::problem::{Finding, Findings, Problem};
 use super::settings::{self, Overrides, Settings};
 use super::sinks::{self, Sinks};
 use super::sources::{self, CheckedSource};
+use super::transforms::Filters;
+use super::ways::Ways;
 use super::{component, interpolate, suggest, transforms, yaml};
 
 /// Checks the text of a pipeline file.
@@ -58,10 +60,10 @@ fn plan(
     }
     let settings = settings::read(name, &root, environment, overrides, findings);
     let components = definition::components(&root, findings);
-    let checked = check_components(&components, folder, findings);
+    let checked = check_components(&components, text, folder, findings);
     sinks::report_shared_places(&components, &checked.sinks, findings);
     check_key_retention(&settings, &checked.sources, &root, findings);
-    let sinks = route(&components, &checked.inputs, checked.sinks, findings);
+    let sinks = route(&components, &checked.inputs, &checked.filters, checked.sinks, findings);
     let sources = checked.sources.into_iter().map(CheckedSource::into_plan).collect::<Option<Vec<_>>>()?;
     let transforms = components.iter().filter(|component| component.kind == Kind::Transform).count();
     let name = Path::new(name).file_stem().map_or_else(|| name.to_owned(), |stem| stem.to_string_lossy().into_owned());
@@ -88,16 +90,25 @@ fn check_top_level(root: &Node, findings: &mut Findings) -> bool {
 #[derive(Default)]
 struct Checked<'t> {
     sources: Vec<CheckedSource>,
+    filters: Filters<'t>,
     sinks: Sinks<'t>,
     inputs: BTreeMap<&'t str, Vec<InputAsWritten>>,
 }
 
-fn check_components<'t>(components: &[Component<'t>], folder: &Path, findings: &mut Findings) -> Checked<'t> {
+fn check_components<'t>(
+    components: &[Component<'t>],
+    text: &str,
+    folder: &Path,
+    findings: &mut Findings,
+) -> Checked<'t> {
     let mut checked = Checked::default();
     for component in components {
         match component.kind {
             Kind::Source => checked.sources.push(sources::check(component, folder, findings)),
-            Kind::Transform => transforms::check(component, findings),
+            Kind::Transform => {
+                let condition = transforms::check(component, text, findings);
+                checked.filters.extend(condition.map(|condition| (component.name, condition)));
+            }
             Kind::Sink => {
                 let sink = sinks::check(component, folder, findings);
                 checked.sinks.extend(sink.map(|sink| (component.name, sink)));
@@ -127,6 +138,7 @@ fn check_key_retention(settings: &Settings, sources: &[CheckedSource], root: &No
 fn route(
     components: &[Component<'_>],
     inputs: &BTreeMap<&str, Vec<InputAsWritten>>,
+    filters: &Filters<'_>,
     mut checked: Sinks<'_>,
     findings: &mut Findings,
 ) -> Vec<SinkPlan> {
@@ -140,10 +152,12 @@ fn route(
     if findings.len() == found_before && !has_broken_inputs {
         graph.warn_of_unread(findings);
     }
+    let mut ways = Ways::new(&graph, filters);
+    ways.report_raw_filters(findings);
     let sinks = components.iter().filter(|component| component.kind == Kind::Sink);
     let mut plans = Vec::new();
     for component in sinks {
-        let routes = graph.routes(component, findings);
+        let routes = ways.routes(component, findings);
         plans.extend(checked.remove(component.name).map(|sink| sink.into_plan(component.name, routes)));
     }
     plans

@@ -1,7 +1,7 @@
-//! Which source reaches which sink, and in which form.
+//! Which source reaches which sink, in which form, and through which filters.
 //!
 //! ```text
-//! inputs as written (names, globs) --resolve--> edges --walk up from each sink--> routes (source, form)
+//! inputs as written (names, globs) --resolve--> edges --ways--> routes (source, form, condition)
 //!                                  dangling, empty globs      cycles, two forms of one source, unread components
 //! ```
 
@@ -11,11 +11,6 @@ use super::definition::{Component, Kind};
 use super::node::Place;
 use super::problem::{Finding, Findings};
 use super::suggest;
-use crate::deliver::Route;
-use crate::sinks::EventForm;
-
-/// The transform that brings events into the schema.
-const NORMALIZE: &str = "normalize";
 
 /// One entry of `inputs`, as written.
 #[derive(Clone, Debug)]
@@ -29,9 +24,9 @@ pub(super) struct InputAsWritten {
 
 /// Who reads from whom.
 pub(super) struct Graph<'c, 't> {
-    components: BTreeMap<&'c str, &'c Component<'t>>,
+    pub(super) components: BTreeMap<&'c str, &'c Component<'t>>,
     /// For each reader, what it reads and where that is written.
-    edges: BTreeMap<&'c str, Vec<(&'c str, &'c InputAsWritten)>>,
+    pub(super) edges: BTreeMap<&'c str, Vec<(&'c str, &'c InputAsWritten)>>,
 }
 
 impl<'c, 't> Graph<'c, 't> {
@@ -121,51 +116,6 @@ impl<'c, 't> Graph<'c, 't> {
         done.insert(name);
     }
 
-    /// What a sink gets. A source that comes in two forms is a mistake.
-    pub(super) fn routes(&self, sink: &Component<'_>, findings: &mut Findings) -> Vec<Route> {
-        let mut forms: BTreeMap<&str, Vec<EventForm>> = BTreeMap::new();
-        self.walk_up(sink.name, EventForm::Raw, &mut BTreeSet::new(), &mut forms);
-        let mut routes = Vec::new();
-        for (source, forms) in forms {
-            if forms.len() > 1 {
-                findings.push(self.two_forms(sink, source));
-            }
-            routes.push(Route { source: source.to_owned(), form: forms[0] });
-        }
-        routes
-    }
-
-    /// Visits everything upstream once a form. `form` is what the reader makes of the events on the way down.
-    fn walk_up(
-        &self,
-        reader: &str,
-        form: EventForm,
-        seen: &mut BTreeSet<(&'c str, bool)>,
-        forms: &mut BTreeMap<&'c str, Vec<EventForm>>,
-    ) {
-        for (upstream, _) in self.edges.get(reader).into_iter().flatten() {
-            let Some(component) = self.components.get(upstream) else { continue };
-            let form = if component.type_name == Some(NORMALIZE) { EventForm::Normalised } else { form };
-            if !seen.insert((upstream, form == EventForm::Normalised)) {
-                continue;
-            }
-            match component.kind {
-                Kind::Source => forms.entry(upstream).or_default().push(form),
-                _ => self.walk_up(upstream, form, seen, forms),
-            }
-        }
-    }
-
-    fn two_forms(&self, sink: &Component<'_>, source: &str) -> Finding {
-        let message = format!("sink `{}` gets source `{source}` twice: normalised and as raw records", sink.name);
-        let hint = "take either the source or the `normalize` transform out of its inputs, or use two sinks";
-        let written = self.edges.get(sink.name).into_iter().flatten().map(|(_, input)| *input).next();
-        match written {
-            Some(input) => Finding::error(Some(input.place), input.list_key(), message, hint),
-            None => Finding::error(Some(sink.place), &sink.path, message, hint),
-        }
-    }
-
     /// Warns of sources and transforms whose events reach no sink.
     pub(super) fn warn_of_unread(&self, findings: &mut Findings) {
         let mut read = BTreeSet::new();
@@ -191,12 +141,12 @@ impl<'c, 't> Graph<'c, 't> {
 }
 
 impl InputAsWritten {
-    fn error(&self, message: String, hint: impl Into<String>) -> Finding {
+    pub(super) fn error(&self, message: String, hint: impl Into<String>) -> Finding {
         Finding::error(Some(self.place), self.key.clone(), message, hint)
     }
 
     /// The key of the list that it stands in.
-    fn list_key(&self) -> &str {
+    pub(super) fn list_key(&self) -> &str {
         self.key.split('[').next().unwrap_or(&self.key)
     }
 }

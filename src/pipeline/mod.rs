@@ -5,7 +5,7 @@
 //!                              |
 //!                              +--settings---> defaults < file < environment < flags
 //!                              +--definition-> names, types --sources, transforms, sinks--> settings of each
-//!                              +--graph------> inputs, globs, cycles --> routes
+//!                              +--graph------> inputs, globs, cycles --ways--> routes
 //!                                                  |
 //!                      problems, all of them  <----+---->  Pipeline (plan)
 //! ```
@@ -34,10 +34,12 @@ pub mod run;
 mod settings;
 mod sinks;
 mod sources;
+mod spot;
 mod suggest;
 #[cfg(test)]
 mod tests;
 mod transforms;
+mod ways;
 mod yaml;
 
 use std::path::Path;

@@ -157,12 +157,26 @@ async fn records_once_a_flush<B: Bench>() {
     assert!(calls.len() <= 3 && calls.iter().all(|call| !call.is_empty()), "{calls:?}");
 }
 
+/// A batch whose every event was filtered leaves nothing outside, and the next one comes out as ever.
+async fn takes_a_batch_without_events<B: Bench>() {
+    let bench = B::new();
+    let mut sink = bench.sink();
+    let mut plan = MemoryPlan::default();
+    sink.begin(BatchRange { first: 1, last: 60 });
+    let written = sink.commit(&mut plan).await.expect("committed");
+    assert_eq!((written.events, written.bytes, plan.outputs()), (0, 0, Vec::new()));
+    assert_eq!(bench.outside(), BTreeMap::new());
+    assert_eq!(committed(sink.as_mut(), 1).await.events, 60);
+    assert_eq!(bench.lines().len(), 60);
+}
+
 /// Runs the whole suite.
 pub(crate) async fn passes<B: Bench>() {
     writes_every_event_once::<B>().await;
     counts_its_bytes::<B>().await;
     touches_nothing_that_is_not_recorded::<B>().await;
     records_once_a_flush::<B>().await;
+    takes_a_batch_without_events::<B>().await;
     for stop in STOPS {
         for undoer in [Undoer::Same, Undoer::Fresh, Undoer::Reconfigured] {
             for first_batch in [true, false] {

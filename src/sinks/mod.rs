@@ -141,6 +141,10 @@ pub trait Sink: Send {
     /// Only if the event cannot be encoded at all, which no event should cause.
     fn absorb(&mut self, event: &Event<'_>, form: EventForm) -> Result<(), SinkError>;
 
+    /// An event of the batch that a filter has dropped: it is neither written nor counted. For sinks that remember which
+    /// events a batch is made of, whatever is written of them.
+    fn pass_over(&mut self, _event: &Event<'_>) {}
+
     /// Bytes that a flush would write out: the deliver loop calls [`Sink::flush`] when they pass [`Sink::flush_bytes`].
     fn buffered_bytes(&self) -> usize;
 
@@ -159,7 +163,7 @@ pub trait Sink: Send {
         Vec::new()
     }
 
-    /// Writes out the rest and makes the batch durable. [`Written::events`] must be the number of events absorbed since
+    /// Writes out the rest and makes the batch durable; a batch may have no events, if a filter has dropped them all. [`Written::events`] must be the number of events absorbed since
     /// [`Sink::begin`] and not refused: the deliver loop compares, and stops the sink before its position moves if they differ.
     fn commit<'a>(&'a mut self, plan: &'a mut dyn PlanLog) -> BoxFuture<'a, Result<Written, SinkError>>;
 

@@ -2,17 +2,19 @@
 
 use serde::{Deserialize, Deserializer};
 
-use super::normalize;
+use super::{filter, normalize};
 
 /// The configuration of a transform, by type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TransformConfig {
+    /// `type: filter`
+    Filter(filter::Config),
     /// `type: normalize`
     Normalize(normalize::Config),
 }
 
 /// Every transform's name, in alphabetical order.
-pub const NAMES: &[&str] = &["normalize"];
+pub const NAMES: &[&str] = &["filter", "normalize"];
 
 impl TransformConfig {
     /// Reads the settings of the transform called `name`; `None` if there is no such transform.
@@ -21,6 +23,7 @@ impl TransformConfig {
     /// What the deserializer finds wrong: unknown keys, wrong types, missing settings.
     pub fn read<'de, D: Deserializer<'de>>(name: &str, settings: D) -> Option<Result<Self, D::Error>> {
         match name {
+            "filter" => Some(filter::Config::deserialize(settings).map(Self::Filter)),
             "normalize" => Some(normalize::Config::deserialize(settings).map(Self::Normalize)),
             _ => None,
         }
@@ -33,8 +36,9 @@ mod tests {
 
     #[test]
     fn every_name_is_known_and_wrong_settings_are_refused() {
-        for name in NAMES {
-            assert!(TransformConfig::read(name, serde_json::json!({})).is_some_and(|read| read.is_ok()), "{name}");
+        let right = [serde_json::json!({"condition": "true"}), serde_json::json!({})];
+        for (name, settings) in NAMES.iter().zip(right) {
+            assert!(TransformConfig::read(name, settings).is_some_and(|read| read.is_ok()), "{name}");
             assert!(TransformConfig::read(name, serde_json::json!({"odd": 1})).is_some_and(|read| read.is_err()));
         }
         assert!(TransformConfig::read("normalise", serde_json::json!({})).is_none());
