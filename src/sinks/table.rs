@@ -10,6 +10,7 @@ use super::file::FileConfig;
 use super::kafka::KafkaConfig;
 use super::{BatchOptions, Sink};
 use crate::clock::SharedClock;
+use crate::event::Event;
 use crate::vendors::table::ConfigProblem;
 
 /// The settings of a sink, by type.
@@ -107,6 +108,28 @@ impl SinkConfig {
             Self::File(_) => BatchOptions { max_events: 10_000, max_bytes: 16 << 20, timeout: Duration::from_secs(1) },
             #[cfg(feature = "kafka")]
             Self::Kafka(_) => BatchOptions { max_events: 10_000, max_bytes: 16 << 20, timeout: Duration::from_secs(1) },
+        }
+    }
+
+    /// The word for it in the pipeline file.
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Console(_) => "console",
+            Self::File(_) => "file",
+            #[cfg(feature = "kafka")]
+            Self::Kafka(_) => "kafka",
+        }
+    }
+
+    /// Where an event would land: a few parts, each with its name. Looks at neither network nor disk.
+    #[must_use]
+    pub fn example(&self, event: &Event<'_>) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Console(_) => vec![("stream", "standard output".to_owned())],
+            Self::File(config) => config.example(event),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(config) => config.example(event),
         }
     }
 
