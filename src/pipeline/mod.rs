@@ -35,6 +35,7 @@ mod settings;
 mod sinks;
 mod sources;
 mod suggest;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod transforms;
