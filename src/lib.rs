@@ -22,6 +22,7 @@ pub mod event;
 pub mod journal;
 pub mod observe;
 pub mod pipeline;
+pub mod report;
 pub mod secret;
 pub mod simulator;
 pub mod sinks;

@@ -111,6 +111,18 @@ impl Rate {
     }
 }
 
+/// As it is written in the pipeline file: `2/s`.
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.per.as_secs() {
+            1 => write!(f, "{}/s", self.requests),
+            60 => write!(f, "{}/m", self.requests),
+            3_600 => write!(f, "{}/h", self.requests),
+            _ => write!(f, "{} in {}", self.requests, Span(self.per)),
+        }
+    }
+}
+
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const UNITS: [(u128, &str); 5] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];

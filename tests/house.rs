@@ -17,6 +17,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("observe", &["journal"]),
     ("simulator", &["event"]),
     ("pipeline", &["event", "journal", "vendors", "transform", "sinks", "collect", "deliver", "observe"]),
+    ("report", &["journal", "vendors", "sinks", "collect", "deliver", "observe", "pipeline"]),
     (
         "cli",
         &[
@@ -29,6 +30,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "deliver",
             "observe",
             "pipeline",
+            "report",
             "simulator",
         ],
     ),

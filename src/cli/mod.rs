@@ -1,10 +1,14 @@
 //! The command line: one file a command. Standard output carries only what a command promises; logs go to stderr.
 
 mod check;
+mod coverage;
 mod demo;
+mod look;
 mod normalize;
+mod plan;
 mod run;
 mod simulate;
+mod status;
 mod summary;
 mod validate;
 
@@ -39,6 +43,9 @@ enum Command {
     Demo(demo::Arguments),
     Check(check::Arguments),
     Validate(validate::Arguments),
+    Plan(plan::Arguments),
+    Status(status::Arguments),
+    Coverage(coverage::Arguments),
     Normalize(normalize::Arguments),
     Simulate(simulate::Arguments),
 }
@@ -56,6 +63,9 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Validate(arguments) => validate::run(&arguments),
+        Command::Plan(arguments) => plan::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Coverage(arguments) => coverage::run(&arguments),
         Command::Normalize(arguments) => normalize::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
     };

@@ -76,22 +76,8 @@ impl HttpTransport {
         Ok(Self { client, base, clock })
     }
 
-    /// The URL of a request; only ever below the base URL.
     fn url(&self, request: &Request) -> Result<Url, TransportFault> {
-        let base = self.base.as_str().trim_end_matches('/');
-        let mut url = Url::parse(&format!("{base}{}", request.path))
-            .map_err(|error| TransportFault::NotSent(format!("its address is no URL: {error}")))?;
-        let inside = request.path.starts_with('/')
-            && url.origin() == self.base.origin()
-            && url.username() == self.base.username()
-            && url.path().starts_with(self.base.path().trim_end_matches('/'));
-        if !inside {
-            return Err(TransportFault::NotSent("its address lies outside the configured one".to_owned()));
-        }
-        if !request.query.is_empty() {
-            url.query_pairs_mut().extend_pairs(&request.query);
-        }
-        Ok(url)
+        url_below(&self.base, request)
     }
 
     async fn exchange(&self, request: &Request, limits: Limits) -> Result<Response, TransportFault> {
@@ -113,6 +99,24 @@ impl HttpTransport {
         };
         Ok(Response { status, retry_after, body })
     }
+}
+
+/// The URL of a request; only ever below the base URL.
+pub(super) fn url_below(base: &Url, request: &Request) -> Result<Url, TransportFault> {
+    let text = format!("{}{}", base.as_str().trim_end_matches('/'), request.path);
+    let mut url =
+        Url::parse(&text).map_err(|error| TransportFault::NotSent(format!("its address is no URL: {error}")))?;
+    let inside = request.path.starts_with('/')
+        && url.origin() == base.origin()
+        && url.username() == base.username()
+        && url.path().starts_with(base.path().trim_end_matches('/'));
+    if !inside {
+        return Err(TransportFault::NotSent("its address lies outside the configured one".to_owned()));
+    }
+    if !request.query.is_empty() {
+        url.query_pairs_mut().extend_pairs(&request.query);
+    }
+    Ok(url)
 }
 
 impl Transport for HttpTransport {

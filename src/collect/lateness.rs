@@ -1,10 +1,14 @@
-//! How late events become visible at the vendor, compared with what the overlap can still catch.
+//! How late events become visible at the vendor: counted for people, and compared with what the overlap can still catch.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::pages::Fetched;
+use super::source::Collector;
+use crate::journal::{WindowId, WindowKind};
 use crate::time::Timestamp;
+use crate::units::Span;
 
 /// One warning a source in this time.
 const BETWEEN_WARNINGS: Duration = Duration::from_secs(3_600);
@@ -39,6 +43,31 @@ impl Lateness {
     /// The greatest lateness met since the start.
     pub(super) fn greatest(&self) -> Duration {
         self.greatest
+    }
+}
+
+impl Collector {
+    /// Counts how late the new events of a page became visible. Only what is read in time tells that: the age of what a
+    /// backfill reads, or a poll after an outage, is our own doing.
+    pub(super) fn note_lateness(&mut self, id: WindowId, page: &Fetched, new_times: &[Timestamp]) {
+        let Some(walk) = self.walks.get_mut(&id) else { return };
+        let (window, facts) = (walk.window, &self.settings.facts);
+        let on_time = page.observed_at.since(window.covers.from) <= (facts.poll_interval + facts.settle) * 2;
+        if window.kind == WindowKind::Backfill || (window.kind == WindowKind::Live && !on_time) {
+            return;
+        }
+        for at in new_times {
+            let missed = self.planner.covers(*at);
+            if missed || *at >= window.covers.from {
+                walk.lateness.add(page.observed_at.since(*at));
+            }
+            if missed && let Some(late) = self.lateness.note(*at, page.observed_at, Instant::now()) {
+                tracing::warn!(
+                    late = %Span(late), overlap = %Span(facts.overlap),
+                    "events become visible later than the overlap covers; raise `overlap` (or `sweep_lookback`) of this source"
+                );
+            }
+        }
     }
 }
 

@@ -142,16 +142,16 @@ impl Walker {
     }
 }
 
-impl Fetcher {
-    /// Eight hex digits that differ when what is asked for differs, in whatever way: address, filters, order, page size.
-    pub(super) fn fingerprint(&self, asks: TimeRange, page_size: u32) -> String {
-        let ask = Ask { from: asks.from, to: asks.to };
-        let Request { path, query, headers, .. } = self.vendor.request(&PageAsk { ask, cursor: None, page_size });
-        let request = format!("{} {path} {query:?} {headers:?}", self.vendor.base_url());
-        let digest = EventId::of_key(self.vendor.facts().name, None, &request).to_string();
-        digest.chars().take(8).collect()
-    }
+/// Eight hex digits that differ when what is asked for differs, in whatever way: address, filters, order, page size.
+pub(super) fn fingerprint(vendor: &dyn Vendor, asks: TimeRange, page_size: u32) -> String {
+    let ask = Ask { from: asks.from, to: asks.to };
+    let Request { path, query, headers, .. } = vendor.request(&PageAsk { ask, cursor: None, page_size });
+    let request = format!("{} {path} {query:?} {headers:?}", vendor.base_url());
+    let digest = EventId::of_key(vendor.facts().name, None, &request).to_string();
+    digest.chars().take(8).collect()
+}
 
+impl Fetcher {
     async fn fetch(&self, page: &PageAsk<'_>) -> Result<Fetched, Setback> {
         let request = self.vendor.request(page);
         let response = self.transport.send(&request, self.limits).await.map_err(|fault| self.unanswered(&fault))?;

@@ -123,6 +123,17 @@ impl Planner {
         swept && self.open.is_empty() && self.missing_until(end).is_empty()
     }
 
+    /// What is to be covered by now; may be empty.
+    pub(super) fn wanted(&self, now: Timestamp) -> TimeRange {
+        TimeRange::new(self.floor, self.desired_end(now).max(self.floor))
+    }
+
+    /// Where live collecting would go on if no window were open: what is missing before is the past's.
+    pub(super) fn head_covered(&self) -> Timestamp {
+        let covered = self.coverage.last().map_or(self.floor, |range| range.to);
+        (self.first_started_at - self.facts.settle).max(self.floor).max(covered)
+    }
+
     /// When the last live window can be opened, if there is a last one.
     pub(super) fn last_poll_at(&self) -> Option<Timestamp> {
         self.fixed_end.map(|end| end + self.facts.settle)

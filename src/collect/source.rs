@@ -29,8 +29,8 @@ use super::{Mode, Parts, Source, SourceEnd, SourceSettings};
 use super::{dedupe::Known, options::StartTime};
 use crate::clock::SharedClock;
 use crate::journal::{
-    JournalError, NewWindow, PageCommit, SourceId, SourceInfo, SourceRegistration, SourceState, TimeRange,
-    WalkProgress, WindowId, WindowKind,
+    JournalError, LatenessCounts, NewWindow, PageCommit, SourceId, SourceInfo, SourceRegistration, SourceState,
+    TimeRange, WalkProgress, WindowId, WindowKind,
 };
 use crate::time::Timestamp;
 use crate::units::Span;
@@ -52,7 +52,7 @@ pub(super) struct Collector {
     pub(super) backoff: Backoff,
     pub(super) lanes: Lanes,
     first_started_at: Timestamp,
-    lateness: Lateness,
+    pub(super) lateness: Lateness,
     next_poll: Instant,
     /// Walks that the last process left unfinished.
     interrupted: HashMap<WindowId, WalkProgress>,
@@ -261,8 +261,8 @@ impl Collector {
         if page.next.is_none() && !self.accepts(id).await? {
             return Ok(());
         }
+        self.note_lateness(id, &page, &new_times);
         self.commit(id, &page, block).await?;
-        self.note_lateness(&window, &page, &new_times);
         tracing::debug!(window = id.0, records = page.records().len(), stored, "page stored");
         if page.next.is_none() { self.close(id, &window).await } else { Ok(()) }
     }
@@ -324,7 +324,9 @@ impl Collector {
         let at = self.clock.now();
         let Some(walk) = self.walks.get_mut(&id) else { return Ok(()) };
         let requests = std::mem::take(&mut walk.requests);
-        let commit = PageCommit { window: id, block, requests, then: walk.then(page.next.as_deref(), at) };
+        let lateness = if page.next.is_none() { std::mem::take(&mut walk.lateness) } else { LatenessCounts::default() };
+        let then = walk.then(page.next.as_deref(), at);
+        let commit = PageCommit { window: id, block, requests, lateness, then };
         self.ledger.keep_trying(|journal| journal.commit_page(commit.clone())).await
     }
 
@@ -363,22 +365,6 @@ impl Collector {
     pub(super) fn forget_walk(&mut self, id: WindowId) {
         self.walks.remove(&id);
         self.known.clear();
-    }
-
-    fn note_lateness(&mut self, window: &NewWindow, page: &Fetched, new_times: &[Timestamp]) {
-        let facts = &self.settings.facts;
-        let on_time = page.observed_at.since(window.covers.from) <= (facts.poll_interval + facts.settle) * 2;
-        if window.kind == WindowKind::Backfill || (window.kind == WindowKind::Live && !on_time) {
-            return;
-        }
-        for at in new_times.iter().filter(|at| self.planner.covers(**at)) {
-            if let Some(late) = self.lateness.note(*at, page.observed_at, Instant::now()) {
-                tracing::warn!(
-                    late = %Span(late), overlap = %Span(facts.overlap),
-                    "events become visible later than the overlap covers; raise `overlap` (or `sweep_lookback`) of this source"
-                );
-            }
-        }
     }
 
     fn say_where_it_begins(&self) {

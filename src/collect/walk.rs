@@ -19,10 +19,10 @@ use std::sync::Arc;
 use tokio_stream::StreamExt;
 
 use super::dedupe::Tally;
-use super::pages::{Fetched, Fetcher, PageStream, Setback, Start, pages};
-use crate::journal::{AfterPage, NewWindow, WalkProgress};
+use super::pages::{Fetched, Fetcher, PageStream, Setback, Start, fingerprint, pages};
+use crate::journal::{AfterPage, LatenessCounts, NewWindow, WalkProgress};
 use crate::time::Timestamp;
-use crate::vendors::{Fault, FaultKind};
+use crate::vendors::{Fault, FaultKind, Vendor};
 
 /// The smallest page that is asked for.
 const SMALLEST_PAGE: u32 = 10;
@@ -52,6 +52,8 @@ pub(super) struct Walk {
     /// Requests since the last commit.
     pub(super) requests: u64,
     heavy_failures: u32,
+    /// How late its new events became visible.
+    pub(super) lateness: LatenessCounts,
 }
 
 /// What the vendor's total did during the walk.
@@ -95,7 +97,7 @@ impl Walk {
     pub(super) fn begin(fetcher: Arc<Fetcher>, outset: Outset, progress: Option<WalkProgress>) -> Self {
         let has_ids = fetcher.vendor.facts().has_ids;
         let page_size = progress.as_ref().map_or(outset.page_size, |progress| progress.page_size);
-        let fingerprint = fetcher.fingerprint(outset.window.asks, page_size);
+        let fingerprint = fingerprint(fetcher.vendor.as_ref(), outset.window.asks, page_size);
         let allowed = SPARE_PAGES + outset.max_records / u64::from(SMALLEST_PAGE.min(page_size).max(1));
         let start = Start {
             asks: outset.window.asks,
@@ -117,6 +119,7 @@ impl Walk {
             fingerprint,
             requests: 0,
             heavy_failures: 0,
+            lateness: LatenessCounts::default(),
         }
     }
 
@@ -205,7 +208,16 @@ impl Walk {
 
 /// Whether an interrupted walk may go on: the request must be the one that its cursor came from.
 pub(super) fn can_be_resumed(fetcher: &Fetcher, window: &NewWindow, progress: &WalkProgress) -> bool {
-    cursor_of(progress, &fetcher.fingerprint(window.asks, progress.page_size)).is_some()
+    cursor_to_resume(fetcher.vendor.as_ref(), window, progress).is_some()
+}
+
+/// Where a walk that was interrupted would go on; `None` if its request has changed since.
+pub(super) fn cursor_to_resume<'p>(
+    vendor: &dyn Vendor,
+    window: &NewWindow,
+    progress: &'p WalkProgress,
+) -> Option<&'p str> {
+    cursor_of(progress, &fingerprint(vendor, window.asks, progress.page_size))
 }
 
 /// The vendor's cursor, which is noted as `<fingerprint of the request>:<cursor>`.

@@ -12,8 +12,8 @@ use super::*;
 use crate::clock::TestClock;
 use crate::event::{Event, EventId};
 use crate::journal::{
-    AfterPage, BlockBuilder, JournalOptions, NewWindow, PageCommit, PlannedOutput, SeenKey, SinkSummary, SourceId,
-    SourceRegistration, SqliteJournal, TimeRange, WindowKind,
+    AfterPage, BlockBuilder, JournalOptions, LatenessCounts, NewWindow, PageCommit, PlannedOutput, SeenKey,
+    SinkSummary, SourceId, SourceRegistration, SqliteJournal, TimeRange, WindowKind,
 };
 use crate::sinks::table::SinkConfig;
 use crate::sinks::{BatchRange, PlanLog, SinkError, Written};
@@ -82,6 +82,7 @@ impl Bench {
             window: id,
             block: block.finish().expect("compressed"),
             requests: 1,
+            lateness: LatenessCounts::default(),
             then: AfterPage::Complete { at: self.clock.now(), pages: 1, walked: 0 },
         };
         self.journal.commit_page(page).await.expect("committed");

@@ -1,6 +1,6 @@
 //! What collecting tells the journal and learns from it: windows, pages, coverage.
 
-use super::{EncodedBlock, SeenKey, SourceId, WindowId};
+use super::{EncodedBlock, LatenessCounts, SeenKey, SourceId, WindowId};
 use crate::time::Timestamp;
 use crate::vendors::Profile;
 
@@ -87,6 +87,8 @@ pub struct PageCommit {
     pub block: Option<EncodedBlock>,
     /// Requests that were made for it, failed ones included.
     pub requests: u64,
+    /// How late the events of the whole walk became visible; given with its last page.
+    pub lateness: LatenessCounts,
     /// Whether the window goes on or is complete.
     pub then: AfterPage,
 }

@@ -4,8 +4,9 @@
 //! long as it.
 
 use super::{
-    AfterPage, BlockBuilder, Delivery, Journal, JournalError, NewWindow, PageCommit, PlannedOutput, SeenKey, Seq,
-    SinkId, SinkStart, SourceId, SourceRegistration, TimeRange, Trouble, WalkProgress, WindowId, WindowKind,
+    AfterPage, BlockBuilder, Delivery, Journal, JournalError, LatenessCounts, NewWindow, PageCommit, PlannedOutput,
+    SeenKey, Seq, SinkId, SinkStart, SourceId, SourceRegistration, TimeRange, Trouble, WalkProgress, WindowId,
+    WindowKind,
 };
 use crate::event::EventId;
 use crate::time::Timestamp;
@@ -79,7 +80,13 @@ pub(crate) fn page(window: WindowId, records: &[(&str, Option<i64>)], then: Afte
     for (raw, time) in records {
         block.push(raw, key_of(raw, *time), 0);
     }
-    PageCommit { window, block: block.finish().expect("compresses"), requests: 1, then }
+    PageCommit {
+        window,
+        block: block.finish().expect("compresses"),
+        requests: 1,
+        lateness: LatenessCounts::default(),
+        then,
+    }
 }
 
 pub(crate) fn complete(secs: i64) -> AfterPage {

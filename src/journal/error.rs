@@ -41,6 +41,26 @@ pub enum JournalError {
         /// The newest version that this build knows.
         known: i64,
     },
+    /// The file was written by an older auditflow, and whoever asks may not change it.
+    #[error(
+        "the journal {path} has schema version {found}, this auditflow reads version {known}; `auditflow run` brings it up to date when it starts"
+    )]
+    OlderVersion {
+        /// The file.
+        path: String,
+        /// Its version.
+        found: usize,
+        /// The version that this build reads.
+        known: usize,
+    },
+    /// The journal cannot be looked at from outside.
+    #[error("the journal {path} cannot be read: {reason}; look at it as the user that the pipeline runs as")]
+    NotRead {
+        /// The file.
+        path: String,
+        /// What was answered.
+        reason: String,
+    },
     /// Another process uses the folder.
     #[error("another auditflow (process {pid}) uses {path}; stop it first, or give this one another data_dir")]
     InUse {

@@ -29,7 +29,9 @@ pub(crate) mod conformance;
 mod delivering;
 mod error;
 mod figures;
+mod lateness;
 pub mod lock;
+mod picture;
 pub mod sqlite;
 
 use futures_util::future::BoxFuture;
@@ -42,6 +44,8 @@ pub use collecting::{
 pub use delivering::{Delivery, OpenPlan, PendingBatch, PlannedOutput, SinkStart, SinkState, SourceInfo};
 pub use error::JournalError;
 pub use figures::{JournalSummary, SinkSummary, SourceSummary, Trouble};
+pub use lateness::LatenessCounts;
+pub use picture::{JournalPicture, Look, SourcePicture};
 pub use sqlite::{JournalOptions, SqliteJournal};
 
 use crate::time::Timestamp;

@@ -2,3 +2,5 @@
 
 pub mod logging;
 pub mod progress;
+mod screen;
+pub mod stretch;

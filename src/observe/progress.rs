@@ -1,19 +1,21 @@
 //! Progress: what has been collected and delivered so far, drawn in place on a terminal, a plain line elsewhere.
 //!
 //! ```text
-//! journal.summary() --every half second--> rows --> terminal: redrawn in place
-//!                                               --> elsewhere: one log line every ten seconds
+//! journal.summary() --every half second--> events, rates, what is behind --+--> terminal: a row a source and sink, a bar
+//! survey()          --every two seconds--> time that is still to be read --+    for each source that backfills or catches up
+//!                                                                          +--> elsewhere: a log line every ten seconds
 //! ```
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::logging::display;
+use super::screen::Screen;
+use super::stretch::{Course, Survey, courses_due};
 use crate::clock::SharedClock;
 use crate::journal::{Journal, JournalSummary, SinkSummary, SourceSummary};
 use crate::time::Timestamp;
@@ -21,37 +23,78 @@ use crate::units::{ByteSize, Span};
 
 const REDRAW: Duration = Duration::from_millis(500);
 const PLAIN_LINE: Duration = Duration::from_secs(10);
+/// How often it is looked up how much time is still to be read.
+const SURVEY: Duration = Duration::from_secs(2);
+/// The plain line names so many sources that backfill or catch up.
+const NAMED_IN_LINE: usize = 3;
 
 /// Shows progress until `stop` is cancelled. Troubles of reading the journal are left to those who work with it.
-pub async fn show(journal: Arc<dyn Journal>, clock: SharedClock, stop: CancellationToken) {
+pub async fn show(journal: Arc<dyn Journal>, clock: SharedClock, survey: Survey, stop: CancellationToken) {
+    let progress =
+        Progress { journal, clock, survey, rates: Rates::default(), courses: BTreeMap::new(), surveyed: None };
     if std::io::stderr().is_terminal() {
-        draw(journal, clock, stop).await;
+        progress.draw(stop).await;
     } else {
-        log_lines(journal, stop).await;
+        progress.log_lines(stop).await;
     }
 }
 
-async fn draw(journal: Arc<dyn Journal>, clock: SharedClock, stop: CancellationToken) {
-    let bar = display().add(ProgressBar::new_spinner().with_style(plain_style()));
-    let mut rates = Rates::default();
-    let mut ticks = tokio::time::interval(REDRAW);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while next(&mut ticks, &stop).await {
-        let Ok(summary) = journal.summary().await else { continue };
-        rates.update(&summary, Instant::now());
-        bar.set_message(rows(&summary, &rates, clock.now()).join("\n"));
-        bar.tick();
-    }
-    bar.finish_and_clear();
+/// What is known from one look to the next.
+struct Progress {
+    journal: Arc<dyn Journal>,
+    clock: SharedClock,
+    survey: Survey,
+    rates: Rates,
+    /// How far each source has come, by name.
+    courses: BTreeMap<String, Course>,
+    surveyed: Option<Instant>,
 }
 
-async fn log_lines(journal: Arc<dyn Journal>, stop: CancellationToken) {
-    let mut rates = Rates::default();
-    let mut ticks = tokio::time::interval_at(Instant::now() + PLAIN_LINE, PLAIN_LINE);
-    while next(&mut ticks, &stop).await {
-        let Ok(summary) = journal.summary().await else { continue };
-        rates.update(&summary, Instant::now());
-        tracing::info!("{}", line(&summary, &rates));
+impl Progress {
+    async fn draw(mut self, stop: CancellationToken) {
+        let mut screen = Screen::default();
+        let mut ticks = tokio::time::interval(REDRAW);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while next(&mut ticks, &stop).await {
+            let Some(summary) = self.look().await else { continue };
+            screen.show(&summary, &self.rates, &self.courses, self.clock.now());
+        }
+        screen.clear();
+    }
+
+    async fn log_lines(mut self, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval_at(Instant::now() + PLAIN_LINE, PLAIN_LINE);
+        while next(&mut ticks, &stop).await {
+            let Some(summary) = self.look().await else { continue };
+            tracing::info!("{}", line(&summary, &self.rates, &self.courses));
+        }
+    }
+
+    async fn look(&mut self) -> Option<JournalSummary> {
+        let summary = self.journal.summary().await.ok()?;
+        let now = Instant::now();
+        self.rates.update(&summary, now);
+        for source in &summary.sources {
+            self.courses.entry(source.name.clone()).or_default().count(source.events, now);
+        }
+        if self.surveyed.is_none_or(|at| now.duration_since(at) >= SURVEY) {
+            self.surveyed = Some(now);
+            self.survey_again(&summary, now).await;
+        }
+        Some(summary)
+    }
+
+    async fn survey_again(&mut self, summary: &JournalSummary, now: Instant) {
+        let due = courses_due(&self.courses, summary, self.clock.now());
+        if due.is_empty() {
+            return;
+        }
+        let (survey, names) = (Arc::clone(&self.survey), due.clone());
+        let Ok(stretches) = tokio::task::spawn_blocking(move || survey(&names)).await else { return };
+        for name in due {
+            let stretch = stretches.iter().find(|(source, _)| *source == name).map(|(_, stretch)| *stretch);
+            self.courses.entry(name).or_default().go_on(stretch, now);
+        }
     }
 }
 
@@ -62,16 +105,12 @@ async fn next(ticks: &mut tokio::time::Interval, stop: &CancellationToken) -> bo
     }
 }
 
-fn plain_style() -> ProgressStyle {
-    ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner())
-}
-
 /// Events a second, smoothed over some seconds.
 #[derive(Debug, Default)]
-struct Rates {
+pub(super) struct Rates {
     last: Option<(Instant, u64, u64)>,
-    collected: f64,
-    delivered: f64,
+    pub(super) collected: f64,
+    pub(super) delivered: f64,
 }
 
 impl Rates {
@@ -96,7 +135,7 @@ fn delivered(summary: &JournalSummary) -> u64 {
     summary.sinks.iter().filter(|sink| sink.active).map(|sink| sink.delivered).sum()
 }
 
-fn line(summary: &JournalSummary, rates: &Rates) -> String {
+fn line(summary: &JournalSummary, rates: &Rates, courses: &BTreeMap<String, Course>) -> String {
     let mut line = format!("collected {} events ({:.0}/s)", count(collected(summary)), rates.collected);
     for sink in summary.sinks.iter().filter(|sink| sink.active) {
         line += &format!(
@@ -105,6 +144,13 @@ fn line(summary: &JournalSummary, rates: &Rates) -> String {
             count(sink.delivered),
             count(summary.head.saturating_sub(sink.position))
         );
+    }
+    let under_way: Vec<_> = courses.iter().filter_map(|(name, course)| Some((name, course.told()?))).collect();
+    for (name, told) in under_way.iter().take(NAMED_IN_LINE) {
+        line += &format!("; {name}: {told}");
+    }
+    if under_way.len() > NAMED_IN_LINE {
+        line += &format!("; {} more sources backfill or catch up", under_way.len() - NAMED_IN_LINE);
     }
     for (name, trouble) in troubles(summary) {
         line += &format!("; {name}: {trouble}");
@@ -119,42 +165,32 @@ fn troubles(summary: &JournalSummary) -> Vec<(&str, &str)> {
     of_sources.chain(of_sinks).filter_map(|(name, trouble)| Some((name, trouble?.message.as_str()))).collect()
 }
 
-fn rows(summary: &JournalSummary, rates: &Rates, now: Timestamp) -> Vec<String> {
-    let mut rows =
-        vec![format!("  collecting {:.0} events/s, delivering {:.0} events/s", rates.collected, rates.delivered)];
-    rows.extend(summary.sources.iter().map(|source| source_row(source, now)));
-    rows.extend(summary.sinks.iter().filter(|sink| sink.active).map(|sink| sink_row(sink, summary.head)));
-    rows
-}
-
-fn source_row(source: &SourceSummary, now: Timestamp) -> String {
-    let state = match (&source.trouble, source.covered_to) {
-        (Some(trouble), _) => format!("! {}", trouble.message),
-        (None, Some(covered_to)) => format!("covered to {} ago", Span(whole_seconds(now.since(covered_to)))),
-        (None, None) => "first pages".to_owned(),
+/// What is told of a source beside its name.
+pub(super) fn source_row(source: &SourceSummary, course: &Course, now: Timestamp) -> String {
+    if let Some(trouble) = &source.trouble {
+        return format!("{:>12} events  ! {}", count(source.events), trouble.message);
+    }
+    if course.share().is_some() {
+        let left = course.time_left().map(|left| format!(", {} left", Span(whole_seconds(left)))).unwrap_or_default();
+        return format!("{:>12} events, {:.0}/s{left}", count(source.events), course.events_per_second());
+    }
+    let state = match source.covered_to {
+        Some(covered_to) => format!("covered to {} ago", Span(whole_seconds(now.since(covered_to)))),
+        None => "first pages".to_owned(),
     };
-    format!(
-        "  source {:<20} {:>12} events {:>8} pages  {state}",
-        source.name,
-        count(source.events),
-        count(source.pages)
-    )
+    format!("{:>12} events {:>8} pages  {state}", count(source.events), count(source.pages))
 }
 
-fn sink_row(sink: &SinkSummary, head: u64) -> String {
+/// What is told of a sink beside its name.
+pub(super) fn sink_row(sink: &SinkSummary, head: u64) -> String {
     let state = match &sink.trouble {
         Some(trouble) => format!("! {}", trouble.message),
         None => format!("{} behind", count(head.saturating_sub(sink.position))),
     };
-    format!(
-        "  sink   {:<20} {:>12} delivered {:>11}  {state}",
-        sink.name,
-        count(sink.delivered),
-        ByteSize(sink.bytes).to_string()
-    )
+    format!("{:>12} delivered {:>11}  {state}", count(sink.delivered), ByteSize(sink.bytes).to_string())
 }
 
-fn whole_seconds(duration: Duration) -> Duration {
+pub(super) fn whole_seconds(duration: Duration) -> Duration {
     Duration::from_secs(duration.as_secs())
 }
 
@@ -174,6 +210,7 @@ pub fn count(number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::stretch::Stretch;
     use super::*;
     use crate::journal::Trouble;
 
@@ -215,16 +252,42 @@ mod tests {
     fn the_plain_line_tells_what_is_behind_and_what_is_wrong() {
         let mut summary = summary();
         let rates = Rates::default();
-        assert_eq!(line(&summary, &rates), "collected 1,234 events (0/s); out: 1,000 delivered, 234 behind");
+        assert_eq!(
+            line(&summary, &rates, &BTreeMap::new()),
+            "collected 1,234 events (0/s); out: 1,000 delivered, 234 behind"
+        );
         summary.sources[0].trouble =
             Some(Trouble { message: "clumio answered 401".into(), hint: String::new(), since: Timestamp::EPOCH });
-        assert!(line(&summary, &rates).ends_with("; acme: clumio answered 401"));
+        assert!(line(&summary, &rates, &BTreeMap::new()).ends_with("; acme: clumio answered 401"));
     }
 
     #[test]
     fn rows_say_how_far_the_coverage_reaches() {
-        let rows = rows(&summary(), &Rates::default(), Timestamp::from_secs(190));
-        assert!(rows[1].contains("acme") && rows[1].contains("covered to 1m30s ago"), "{rows:?}");
-        assert!(rows[2].contains("234 behind") && rows[2].contains("2 KiB"), "{rows:?}");
+        let summary = summary();
+        let row = source_row(&summary.sources[0], &Course::default(), Timestamp::from_secs(190));
+        assert!(row.contains("1,234 events") && row.contains("covered to 1m30s ago"), "{row}");
+        let row = sink_row(&summary.sinks[0], summary.head);
+        assert!(row.contains("234 behind") && row.contains("2 KiB"), "{row}");
+    }
+
+    #[test]
+    fn what_is_under_way_has_its_speed_and_the_time_left() {
+        let start = Instant::now();
+        let mut course = Course::default();
+        for (second, missing, events) in [(0, 1_000, 0), (10, 900, 5_000), (20, 800, 10_000)] {
+            let now = start + Duration::from_secs(second);
+            course.count(events, now);
+            course.go_on(Some(Stretch::backfill(Duration::from_secs(missing), Duration::from_secs(2_000))), now);
+        }
+        let mut summary = summary();
+        let row = source_row(&summary.sources[0], &course, Timestamp::from_secs(190));
+        assert_eq!(row.trim(), "1,234 events, 500/s, 1m20s left");
+        let courses = BTreeMap::from([("acme".to_owned(), course)]);
+        let told = line(&summary, &Rates::default(), &courses);
+        assert!(told.ends_with("234 behind; acme: backfill 60 %, 1m20s left"), "{told}");
+        summary.sources[0].trouble =
+            Some(Trouble { message: "clumio answered 401".into(), hint: String::new(), since: Timestamp::EPOCH });
+        let row = source_row(&summary.sources[0], &courses["acme"], Timestamp::from_secs(190));
+        assert!(row.ends_with("! clumio answered 401"), "{row}");
     }
 }

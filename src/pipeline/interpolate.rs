@@ -7,6 +7,7 @@ use super::environment::Environment;
 use super::node::{Node, Scalar, Value};
 use super::path::KeyPath;
 use super::problem::{Finding, Findings};
+use super::settings::Settings;
 
 /// Replaces the variables in every value of the tree. A value with a mistake in it is reported and left out of all
 /// later checks.
@@ -14,6 +15,9 @@ pub(super) fn interpolate(node: &mut Node, path: &KeyPath, environment: &Environ
     match &mut node.value {
         Value::Map(entries) => {
             for entry in entries {
+                // Only what components name may be made up: a made-up data folder would be another one.
+                let is_setting = path.depth() == 0 && Settings::NAMES.contains(&entry.key.as_str());
+                let environment = if is_setting { &environment.as_it_is() } else { environment };
                 interpolate(&mut entry.value, &path.key(&entry.key), environment, findings);
             }
         }
@@ -90,7 +94,7 @@ fn look_up(inside: &str, environment: &Environment) -> Result<String, Mistake> {
         (Some(""), Some(default)) => default,
         (Some(value), _) => value,
         (None, Some(default)) => default,
-        (None, None) => return Err(unset(name)),
+        (None, None) => return environment.stand_in(name).ok_or_else(|| unset(name)),
     };
     if value.contains(['\n', '\r']) {
         return Err(Mistake {

@@ -36,6 +36,7 @@ mod sinks;
 mod sources;
 mod spot;
 mod suggest;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod transforms;

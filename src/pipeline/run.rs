@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::patience::{Running, give_up};
 use super::plan::{Pipeline, SinkPlan, SourcePlan};
+use super::survey;
 use crate::clock::SharedClock;
 use crate::collect::{self, CollectError, SourceEnd};
 use crate::deliver::{self, DeliverError, SinkEnd};
@@ -132,7 +133,8 @@ pub async fn run(pipeline: Pipeline, options: RunOptions) -> Result<RunReport, R
     say_who_left(&pipeline, journal.as_ref()).await?;
     let display_stop = CancellationToken::new();
     if options.show_progress {
-        tokio::spawn(progress::show(Arc::clone(&journal), Arc::clone(&options.clock), display_stop.clone()));
+        let survey = survey::survey(&pipeline, &options.clock);
+        tokio::spawn(progress::show(Arc::clone(&journal), Arc::clone(&options.clock), survey, display_stop.clone()));
     }
     let upkeep = tokio::spawn(upkeep(Arc::clone(&journal), Arc::clone(&options.clock), retention(&pipeline)));
 

@@ -12,6 +12,7 @@ use super::kafka::KafkaConfig;
 use super::s3::S3Config;
 use super::{BatchOptions, Sink};
 use crate::clock::SharedClock;
+use crate::event::Event;
 use crate::vendors::table::ConfigProblem;
 
 /// The settings of a sink, by type.
@@ -134,6 +135,28 @@ impl SinkConfig {
             Self::S3(_) => {
                 BatchOptions { max_events: 1_000_000, max_bytes: 64 << 20, timeout: Duration::from_secs(15 * 60) }
             }
+        }
+    }
+
+    /// The word for it in the pipeline file.
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Console(_) => "console",
+            Self::File(_) => "file",
+            #[cfg(feature = "kafka")]
+            Self::Kafka(_) => "kafka",
+        }
+    }
+
+    /// Where an event would land: a few parts, each with its name. Looks at neither network nor disk.
+    #[must_use]
+    pub fn example(&self, event: &Event<'_>) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Console(_) => vec![("stream", "standard output".to_owned())],
+            Self::File(config) => config.example(event),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(config) => config.example(event),
         }
     }
 

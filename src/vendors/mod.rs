@@ -232,6 +232,11 @@ pub trait Records: Send + Sync + std::fmt::Debug {
         true
     }
 
+    /// A record such as this vendor's documentation shows, for people who want to see where events would land.
+    fn example(&self) -> &'static str {
+        "{}"
+    }
+
     /// The records of `json` if it is a whole page of this vendor's API, as it stands in archives of raw answers;
     /// `None` if it is anything else.
     fn page_records<'a>(&self, json: &'a str) -> Option<Vec<&'a str>> {
@@ -262,6 +267,10 @@ macro_rules! records_by_reader {
 
             fn has_ids(&self) -> bool {
                 self.reader.has_ids()
+            }
+
+            fn example(&self) -> &'static str {
+                self.reader.example()
             }
 
             fn page_records<'a>(&self, json: &'a str) -> Option<Vec<&'a str>> {

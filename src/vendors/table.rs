@@ -91,3 +91,21 @@ vendors! {
     "confluence" => confluence::Confluence,
     "merge" => merge::Merge,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Timestamp;
+    use crate::vendors::Sighting;
+
+    #[test]
+    fn every_vendor_has_an_example_that_reads_well() {
+        let sighting = Sighting { source: "acme", observed_at: Timestamp::EPOCH, occurrence: 0 };
+        for name in NAMES {
+            let records = records(name, &Profile::default()).expect(name);
+            let event = records.normalise(records.example(), &sighting);
+            assert_eq!(event.normalize_error, None, "{name}");
+            assert!(event.timestamp.at > Timestamp::EPOCH && event.actor.id.is_some(), "{name}: {event:?}");
+        }
+    }
+}

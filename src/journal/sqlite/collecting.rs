@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::coverage::{self, Covered};
 use super::fault::Fault;
+use super::lateness;
 use super::staging::{self, Shown};
 use super::values::{Count, Counts, int};
 use crate::journal::block::{decode_keys, encode_keys};
@@ -37,7 +38,7 @@ pub(super) fn open_source(connection: &Connection, source: &SourceRegistration) 
     source_state(connection, &source.name)
 }
 
-fn source_state(connection: &Connection, name: &str) -> Result<SourceState, Fault> {
+pub(super) fn source_state(connection: &Connection, name: &str) -> Result<SourceState, Fault> {
     let (id, first_started_at, last_sweep_at) = connection
         .prepare_cached("SELECT id, first_started_at, last_sweep_at FROM sources WHERE name = ?1")?
         .query_row([name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
@@ -145,6 +146,7 @@ pub(super) fn commit_page(connection: &Connection, page: &PageCommit) -> Result<
         &AfterPage::Complete { at, pages, walked } => {
             let shown = staging::show(connection, page.window, at)?;
             count_events(connection, source, &shown)?;
+            lateness::add(connection, source, &page.lateness, at)?;
             delete_window(connection, page.window)?;
             if window.kind == WindowKind::Sweep {
                 return note_sweep(connection, source, at);

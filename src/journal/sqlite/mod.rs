@@ -18,6 +18,7 @@ mod crash_tests;
 mod delivering;
 mod fault;
 mod folder;
+mod lateness;
 mod log;
 mod readers;
 mod schema;
@@ -28,6 +29,7 @@ mod tests;
 mod totals;
 mod trimming;
 mod values;
+mod view;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -38,9 +40,9 @@ use tokio::sync::watch;
 
 use super::lock::FolderLock;
 use super::{
-    Answer, Delivery, Journal, JournalError, JournalSummary, NewWindow, PageCommit, PendingBatch, PlannedOutput,
-    RecordBlock, SeenKey, Seq, SinkId, SinkStart, SinkState, SourceId, SourceInfo, SourceRegistration, SourceState,
-    TimeRange, Trouble, WindowId,
+    Answer, Delivery, Journal, JournalError, JournalPicture, JournalSummary, Look, NewWindow, PageCommit, PendingBatch,
+    PlannedOutput, RecordBlock, SeenKey, Seq, SinkId, SinkStart, SinkState, SourceId, SourceInfo, SourceRegistration,
+    SourceState, TimeRange, Trouble, WindowId,
 };
 use crate::time::Timestamp;
 use crate::units::ByteSize;
@@ -96,6 +98,17 @@ impl SqliteJournal {
         let (head, full) = (announcer.head(), announcer.full());
         let writer = Writer::start(connection, announcer).map_err(|error| refused(error).at_open(&told))?;
         Ok(Self { readers: Arc::new(Readers::new(path)), writer, head, full, path: told, _lock: lock })
+    }
+
+    /// Looks into the journal of a folder without opening it for work: takes no lock, changes nothing, and works while a
+    /// pipeline runs as well as while none does. `None` if nothing has run there yet. Blocks for a few disk accesses.
+    ///
+    /// # Errors
+    /// [`JournalError::NotRead`] if the file cannot be read, [`JournalError::NewerVersion`] and
+    /// [`JournalError::OlderVersion`] if another version of auditflow has written it, [`JournalError::Damaged`] if it is no
+    /// journal or is broken.
+    pub fn peek(data_dir: &Path, look: &Look<'_>) -> Result<Option<JournalPicture>, JournalError> {
+        view::peek(data_dir, look)
     }
 
     /// A call that changes the journal: done and durable when it answers.

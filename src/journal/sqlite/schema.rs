@@ -5,6 +5,7 @@
 //!         --< covered (complete ones, merged when old)       totals (one row: head, sizes)
 //!         --< blocks (a row a page) --- block_data (records)
 //!         --< keys   (a row a page; outlives its block)
+//!         --< lateness (counts of seven days)
 //! ```
 //!
 //! A page's records lie in a table of their own, so that making a window visible and skipping through a backlog never
@@ -30,7 +31,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The steps from an empty file to the present schema. The file's `user_version` is the number of steps it has had.
 /// A released step is never changed; a new one is added at the end.
-const MIGRATIONS: &[&str] = &[FIRST_SCHEMA, IDENTITY, MEMO];
+const MIGRATIONS: &[&str] = &[FIRST_SCHEMA, IDENTITY, MEMO, LATENESS];
 
 const IDENTITY: &str = "
 ALTER TABLE totals ADD COLUMN identity TEXT NOT NULL DEFAULT '';
@@ -38,6 +39,17 @@ UPDATE totals SET identity = lower(hex(randomblob(16)));
 ";
 
 const MEMO: &str = "ALTER TABLE sinks ADD COLUMN memo TEXT;";
+
+/// Of a source that is forgotten nothing is left here.
+const LATENESS: &str = "
+CREATE TABLE lateness (
+    source INTEGER NOT NULL REFERENCES sources (id) ON DELETE CASCADE,
+    day    INTEGER NOT NULL,            -- days since 1970, UTC, on which the events were read
+    bucket INTEGER NOT NULL,            -- how late: see `LatenessCounts`
+    events INTEGER NOT NULL,
+    PRIMARY KEY (source, day, bucket)
+) STRICT, WITHOUT ROWID;
+";
 
 const FIRST_SCHEMA: &str = "
 CREATE TABLE totals (
@@ -216,6 +228,16 @@ fn check_identity(connection: &Connection, path: &Path) -> Result<usize, Fault> 
         return Err(Fault::Refused(JournalError::NewerVersion { path, found: version, known }));
     }
     usize::try_from(version).map_err(|_| Fault::Damaged(format!("its schema version is {version}")))
+}
+
+/// Whether the file holds a journal of the present version that can be looked at; not so if it was only just made.
+pub(super) fn is_present(connection: &Connection, path: &Path) -> Result<bool, Fault> {
+    let (found, known) = (check_identity(connection, path)?, MIGRATIONS.len());
+    if found > 0 && found < known {
+        let path = path.display().to_string();
+        return Err(Fault::Refused(JournalError::OlderVersion { path, found, known }));
+    }
+    Ok(found > 0)
 }
 
 pub(super) fn migrate(connection: &mut Connection, version: usize) -> Result<(), Fault> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::rotation::Rotation;
+use crate::event::Event;
 use crate::sinks::compression::Compression;
 use crate::sinks::encoding::EncodingOptions;
 use crate::sinks::template::Template;
@@ -106,6 +107,12 @@ impl FileConfig {
         let message =
             format!("the names end with `{end}` but the files hold compression {}", self.compression.as_str());
         vec![problem("path", message, "set `compression` to match, or change the end of the path")]
+    }
+
+    /// The file that an event would land in, as long as none of its kind has been left for the next one.
+    #[must_use]
+    pub fn example(&self, event: &Event<'_>) -> Vec<(&'static str, String)> {
+        Template::parse(&self.path).map(|template| ("path", template.render(event))).into_iter().collect()
     }
 
     /// Two sinks with the same key would write the same files, each undoing the other's work.

@@ -8,9 +8,10 @@ use serde::Deserialize;
 
 use super::client::{self, Connection, Names};
 use super::record::{Encoder, KeyField};
-use super::topics::{self, Topics};
+use super::topics::{self, Topics, sanitised};
 use super::{KafkaSink, options};
 use crate::clock::SharedClock;
+use crate::event::Event;
 use crate::event::native::RawForm;
 use crate::event::ocsf::OcsfVersion;
 use crate::secret::Secret;
@@ -269,6 +270,16 @@ impl KafkaConfig {
         let connection = Connection::new(self, Names::new(pipeline, sink), clock);
         let topics = Topics::new(topic, self.create_topic);
         Ok(KafkaSink::new(self.delivery, self.fingerprint(), connection, topics, encoder))
+    }
+
+    /// The topic and key of an event's record.
+    #[must_use]
+    pub fn example(&self, event: &Event<'_>) -> Vec<(&'static str, String)> {
+        let Ok(topic) = Template::parse(&self.topic) else { return Vec::new() };
+        let mut key = Vec::new();
+        KeyField::of(self).push(event, &mut key);
+        let key = if key.is_empty() { "(none)".to_owned() } else { String::from_utf8_lossy(&key).into_owned() };
+        vec![("topic", sanitised(&topic.render(event))), ("key", key)]
     }
 
     pub(super) fn encoding(&self) -> EncodingOptions {

@@ -87,7 +87,12 @@ impl KeyField {
         }
     }
 
-    fn push(self, event: &Event<'_>, out: &mut Vec<u8>) {
+    /// The one that is configured.
+    pub(super) fn of(config: &KafkaConfig) -> Self {
+        config.key_field.as_deref().and_then(|name| Self::parse(name).ok()).unwrap_or(Self::Id)
+    }
+
+    pub(super) fn push(self, event: &Event<'_>, out: &mut Vec<u8>) {
         match self {
             Self::Id => out.extend_from_slice(&event.id.hex()),
             Self::VendorEventId => {
@@ -113,12 +118,11 @@ impl Encoder {
     /// # Errors
     /// A header's template that cannot be read.
     pub(super) fn new(config: &KafkaConfig, topic: &Template) -> Result<Self, TemplateError> {
-        let key = config.key_field.as_deref().and_then(|name| KeyField::parse(name).ok());
         let headers = config.headers.iter().map(|(name, text)| Ok((name.clone(), Template::parse(text)?)));
         Ok(Self {
             topic: topic.clone(),
             paths: PathCache::default(),
-            key: key.unwrap_or(KeyField::Id),
+            key: KeyField::of(config),
             headers: headers.collect::<Result<_, TemplateError>>()?,
             encoding: config.encoding(),
             max_record_bytes: config.max_record_bytes(),

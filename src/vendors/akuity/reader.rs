@@ -172,6 +172,13 @@ impl RecordReader {
     }
 }
 
+/// In the form that the documentation shows.
+const EXAMPLE: &str = r#"{"timestamp":"2026-03-02 08:59:30.004211 +0000 UTC","action":"updated",
+ "actor":{"type":"user","id":"ada@example.com","ip":"2001:db8::17"},
+ "object":{"type":"custom_role","id":{"name":"dev-team","kind":"","group":""}},
+ "details":{"message":"Custom role updated","patch":"","actionType":"PATCH"},"count":1,
+ "lastOccurredTimestamp":"2026-03-02 08:59:30.004211 +0000 UTC"}"#;
+
 impl Records for RecordReader {
     fn identify(&self, raw: &str) -> Identity {
         let Ok(log) = lenient::object::<AuditLog<'_>>(raw) else {
@@ -180,6 +187,10 @@ impl Records for RecordReader {
         let time = log.time();
         let version = if self.ignores_updates { 0 } else { log.version(time) };
         Identity { id: self.id_of(&log, time, raw), timestamp: time.map(|time| time.at), version }
+    }
+
+    fn example(&self) -> &'static str {
+        EXAMPLE
     }
 
     fn normalise<'a>(&self, raw: &'a str, sighting: &Sighting<'a>) -> Event<'a> {

@@ -220,6 +220,13 @@ fn id_of(id: Option<&str>, tenant: Option<&str>, raw: &str) -> EventId {
     EventId::of_key(NAME, tenant, id.unwrap_or(raw))
 }
 
+/// In the form that the documentation shows.
+const EXAMPLE: &str = r#"{"id":"550e8400-e29b-41d4-a716-446655440000","object":"audit_log","organization_id":"org_123456",
+ "user_id":"user_001","user_name":"John Smith","user_email":"john.smith@example.com",
+ "ip_address":"203.0.113.45","created_at":"2026-03-02T08:59:30Z","event_type":"user.login","version":0,
+ "data":null,"object_id":"obj_789012","object_name":"Sales Dashboard","object_type":"report",
+ "parent_objects":[]}"#;
+
 impl Records for RecordReader {
     fn identify(&self, raw: &str) -> Identity {
         let Ok(key) = lenient::object::<Key<'_>>(raw) else {
@@ -228,6 +235,10 @@ impl Records for RecordReader {
         let timestamp = key.created_at.as_deref().and_then(Timestamp::parse_rfc3339);
         let tenant = key.organization_id.as_deref().or(self.tenant.as_deref());
         Identity { id: id_of(key.id.as_deref(), tenant, raw), timestamp, version: 0 }
+    }
+
+    fn example(&self) -> &'static str {
+        EXAMPLE
     }
 
     fn normalise<'a>(&self, raw: &'a str, sighting: &Sighting<'a>) -> Event<'a> {

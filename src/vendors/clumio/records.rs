@@ -228,6 +228,12 @@ impl RecordReader {
     }
 }
 
+/// In the form that the documentation shows.
+const EXAMPLE: &str = r#"{"action":"user_deleted","category":"backup","details_json":{},"id":"d38fcaa9-200d-538e-a661-fbed769b1fc5",
+ "interface":"ui","ip_address":"198.51.100.32","parent_entity":null,
+ "primary_entity":{"id":"42","type":"user","value":"robin@example.com"},"status":"success",
+ "timestamp":"2026-03-02T08:59:30.285759Z","user_email":"ada@example.com"}"#;
+
 impl Records for RecordReader {
     fn identify(&self, raw: &str) -> Identity {
         let Ok(key) = lenient::object::<Key<'_>>(raw) else {
@@ -235,6 +241,10 @@ impl Records for RecordReader {
         };
         let timestamp = key.timestamp.as_deref().and_then(Timestamp::parse_rfc3339);
         Identity { id: self.id_of(key.id.as_deref(), key.status.as_deref(), raw), timestamp, version: 0 }
+    }
+
+    fn example(&self) -> &'static str {
+        EXAMPLE
     }
 
     fn normalise<'a>(&self, raw: &'a str, sighting: &Sighting<'a>) -> Event<'a> {

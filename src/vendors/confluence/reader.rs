@@ -145,12 +145,24 @@ impl RecordReader {
     }
 }
 
+/// In the form that the documentation shows.
+const EXAMPLE: &str = r#"{
+ "author":{"type":"user","displayName":"Avery Example","accountId":"712020:5f0c1d7e-0000-4000-8000-000000000001"},
+ "remoteAddress":"203.0.113.24","creationDate":1772441970123,"summary":"Space permission added",
+ "description":"","category":"Permissions","sysAdmin":false,
+ "affectedObject":{"name":"Blake Sample","objectType":"User"},"changedValues":[],
+ "associatedObjects":[{"name":"Finance","objectType":"Space"}]}"#;
+
 impl Records for RecordReader {
     fn identify(&self, raw: &str) -> Identity {
         let Ok(record) = lenient::object::<AuditRecord<'_>>(raw) else {
             return record::identity_of_bytes(NAME, self.tenant.as_deref(), raw);
         };
         Identity { id: self.id_of(&record, raw), timestamp: record.time(), version: 0 }
+    }
+
+    fn example(&self) -> &'static str {
+        EXAMPLE
     }
 
     fn normalise<'a>(&self, raw: &'a str, sighting: &Sighting<'a>) -> Event<'a> {

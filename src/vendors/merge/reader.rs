@@ -95,6 +95,12 @@ impl RecordReader {
     }
 }
 
+/// In the form that the documentation shows.
+const EXAMPLE: &str = r#"{"id":"0f6d2c1e-5a0b-4c55-9d0e-2f7c1b8a9e01","user_name":"Ada Example","user_email":"ada@example.com",
+ "role":"ADMIN","ip_address":"192.0.2.123","event_type":"CHANGED_SCOPES",
+ "event_description":"Organization-wide Scopes for model hris.Employee updated from Read to Read+Write",
+ "created_at":"2026-03-02T08:59:30.004211Z"}"#;
+
 impl Records for RecordReader {
     fn identify(&self, raw: &str) -> Identity {
         let Ok(key) = lenient::object::<Key<'_>>(raw) else {
@@ -102,6 +108,10 @@ impl Records for RecordReader {
         };
         let timestamp = key.created_at.as_deref().and_then(Timestamp::parse_rfc3339);
         Identity { id: self.id_of(key.id.as_deref(), raw), timestamp, version: 0 }
+    }
+
+    fn example(&self) -> &'static str {
+        EXAMPLE
     }
 
     fn normalise<'a>(&self, raw: &'a str, sighting: &Sighting<'a>) -> Event<'a> {

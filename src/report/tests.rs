@@ -1,0 +1,255 @@
+//! The three reports over a journal in which something is wrong in every way: an outage, a gap, late events, a backfill
+//! that is half done, a source that was never started, a sink that is behind and one that cannot write.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::*;
+use crate::event::EventId;
+use crate::journal::{
+    AfterPage, BlockBuilder, Delivery, Journal, JournalOptions, LatenessCounts, NewWindow, PageCommit, SeenKey,
+    SinkStart, SourceId, SourceRegistration, TimeRange, Trouble, WalkProgress, WindowKind,
+};
+use crate::pipeline::{self, Environment, Overrides};
+use crate::units::ByteSize;
+use crate::vendors::Profile;
+
+const PIPELINE: &str = r#"
+data_dir: DATA
+journal: {max_size: 1MiB}
+sources:
+  acme_clumio:
+    type: clumio
+    region: us-west-2
+    access_token: ${CLUMIO}
+    backfill_start_time: 2026-02-01
+  acme_merge:
+    type: merge
+    api_key: ${MERGE}
+    backfill_start_time: 2026-03-01
+  acme_confluence:
+    type: confluence
+    site: acme
+    email: audit@acme.example
+    api_token: ${CONFLUENCE}
+    backfill_start_time: 2026-03-01
+    backfill_slice: 6h
+  a_source_with_a_name_that_is_far_too_long_for_a_table:
+    type: akuity
+    organization_id: acme
+    api_key_id: audit
+    api_key_secret: ${AKUITY}
+transforms:
+  events: {type: normalize, inputs: [acme_*]}
+sinks:
+  archive: {type: file, inputs: [events], path: "audit/{{ vendor }}/%Y-%m-%d.ndjson"}
+  lake: {type: file, inputs: [acme_merge], path: "lake/{{ source }}/{{ actor.name }}.ndjson"}
+  screen: {type: console, inputs: ["a_*"]}
+"#;
+
+fn at(text: &str) -> Timestamp {
+    Timestamp::parse_rfc3339(text).expect(text)
+}
+
+fn now() -> Timestamp {
+    at("2026-03-02T09:14:07Z")
+}
+
+fn pipeline(data_dir: &Path) -> Pipeline {
+    let text = PIPELINE.replace("DATA", data_dir.to_str().expect("text"));
+    let environment = Environment::from_pairs([]).with_stand_ins();
+    pipeline::check("acme.yaml", &text, Path::new(""), &environment, &Overrides::default()).expect("a good file")
+}
+
+/// A journal under construction.
+struct Past {
+    journal: SqliteJournal,
+}
+
+impl Past {
+    async fn source(&self, name: &str, vendor: &str, first_start: &str) -> SourceId {
+        let registration = SourceRegistration {
+            name: name.to_owned(),
+            vendor: vendor.to_owned(),
+            profile: Profile::default(),
+            now: at(first_start),
+        };
+        self.journal.open_source(registration).await.expect("opens").id
+    }
+
+    async fn window(&self, source: SourceId, kind: WindowKind, from: &str, to: &str) -> crate::journal::WindowId {
+        let covers = TimeRange::new(at(from), at(to));
+        let window =
+            NewWindow { kind, covers, asks: TimeRange::new(covers.from - Duration::from_secs(900), covers.to) };
+        self.journal.add_windows(source, vec![window]).await.expect("adds")[0]
+    }
+
+    /// Covers a span; `events` of it are found, each `late` seconds after it happened.
+    async fn covered(&self, source: SourceId, kind: WindowKind, span: (&str, &str), events: usize, late: &[u64]) {
+        let window = self.window(source, kind, span.0, span.1).await;
+        let mut lateness = LatenessCounts::default();
+        late.iter().for_each(|late| lateness.add(Duration::from_secs(*late)));
+        let mut block = BlockBuilder::new(at(span.1));
+        for number in 0..events {
+            let raw = format!("{{\"of\":{},\"from\":\"{}\",\"number\":{number}}}", source.0, span.0);
+            let id = EventId::of_key("test", None, &raw);
+            block.push(&raw, SeenKey { id, version: 0, timestamp: Some(at(span.0)) }, 0);
+        }
+        let then = AfterPage::Complete { at: at(span.1), pages: 1, walked: events as u64 };
+        let block = block.finish().expect("packs");
+        self.journal.commit_page(PageCommit { window, block, requests: 1, lateness, then }).await.expect("commits");
+    }
+
+    /// Leaves a window open, some pages into its walk.
+    async fn begun(&self, source: SourceId, kind: WindowKind, span: (&str, &str)) {
+        let window = self.window(source, kind, span.0, span.1).await;
+        let progress = WalkProgress {
+            next_cursor: "12345678:4".to_owned(),
+            page_size: 100,
+            pages: 3,
+            walked: 300,
+            total: Some(1_200),
+            walked_keys: Vec::new(),
+        };
+        let then = AfterPage::Continue(progress);
+        let page = PageCommit { window, block: None, requests: 5, lateness: LatenessCounts::default(), then };
+        self.journal.commit_page(page).await.expect("commits");
+    }
+
+    async fn sink(&self, name: &str, position: u64, dead_lettered: u64) -> crate::journal::SinkId {
+        let sink = self.journal.open_sink(name, SinkStart::Beginning).await.expect("opens").id;
+        let delivered = position - dead_lettered;
+        let delivery = Delivery { position, delivered, dead_lettered, bytes: position * 500, ..Delivery::default() };
+        self.journal.finish_plan(sink, delivery).await.expect("moves");
+        sink
+    }
+}
+
+fn trouble(message: &str, hint: &str, since: &str) -> Option<Trouble> {
+    Some(Trouble { message: message.to_owned(), hint: hint.to_owned(), since: at(since) })
+}
+
+async fn past(data_dir: &Path) {
+    let options = JournalOptions { data_dir: data_dir.to_owned(), max_size: ByteSize(1 << 20) };
+    let past = Past { journal: SqliteJournal::open(&options).expect("opens") };
+    half_done_backfill_with_late_events(&past).await;
+    outage(&past).await;
+    gap(&past).await;
+    past.source("old_source", "clumio", "2026-01-01T00:00:00Z").await;
+    past.sink("archive", 60, 0).await;
+    let lake = past.sink("lake", 40, 2).await;
+    let full = trouble(
+        "cannot write lake/acme_merge/Ada Example.ndjson: No space left on device (os error 28)",
+        "free space; auditflow goes on by itself",
+        "2026-03-02T09:00:00Z",
+    );
+    past.journal.set_sink_trouble(lake, full).await.expect("notes");
+}
+
+async fn half_done_backfill_with_late_events(past: &Past) {
+    let source = past.source("acme_clumio", "clumio", "2026-03-01T00:00:00Z").await;
+    for day in 1..=9 {
+        let (from, to) = (format!("2026-02-{day:02}T00:00:00Z"), format!("2026-02-{:02}T00:00:00Z", day + 1));
+        past.covered(source, WindowKind::Backfill, (&from, &to), 3, &[]).await;
+    }
+    past.begun(source, WindowKind::Backfill, ("2026-02-10T00:00:00Z", "2026-02-11T00:00:00Z")).await;
+    let prompt = vec![70; 98];
+    past.covered(source, WindowKind::Live, ("2026-02-28T23:59:00Z", "2026-03-02T09:00:00Z"), 30, &prompt).await;
+    past.covered(source, WindowKind::Live, ("2026-03-02T09:00:00Z", "2026-03-02T09:13:02Z"), 3, &[500, 600]).await;
+}
+
+async fn outage(past: &Past) {
+    let source = past.source("acme_merge", "merge", "2026-03-01T00:00:00Z").await;
+    past.covered(source, WindowKind::Live, ("2026-03-01T00:00:00Z", "2026-03-02T07:05:00Z"), 20, &[30]).await;
+    let known = trouble(
+        "merge cannot be reached: error sending request: client error (Connect): dns error: failed to lookup address",
+        "check the network; auditflow goes on trying",
+        "2026-03-02T07:08:00Z",
+    );
+    past.journal.set_source_trouble(source, known).await.expect("notes");
+}
+
+async fn gap(past: &Past) {
+    let source = past.source("acme_confluence", "confluence", "2026-03-01T00:00:00Z").await;
+    past.covered(source, WindowKind::Live, ("2026-03-01T00:00:00Z", "2026-03-01T10:00:00Z"), 5, &[20]).await;
+    past.covered(source, WindowKind::Live, ("2026-03-01T11:30:00Z", "2026-03-02T09:13:50Z"), 5, &[20]).await;
+}
+
+async fn seen() -> (Pipeline, Observation) {
+    let folder = tempfile::tempdir().expect("a folder");
+    past(folder.path()).await;
+    let pipeline = pipeline(folder.path());
+    let mut seen = observe(&pipeline, now()).expect("can be read");
+    assert_eq!(seen.process, None);
+    // How well records are compressed is not what these tests are about.
+    seen.journal.as_mut().expect("has run").summary.bytes = 4_321;
+    seen.process = Some(Holder { pid: Some(4_242) });
+    (
+        Pipeline { settings: pipeline::Settings { data_dir: "data".into(), ..pipeline.settings.clone() }, ..pipeline },
+        seen,
+    )
+}
+
+fn assert_fits(text: &str) {
+    for line in text.lines() {
+        assert!(line.chars().count() <= text::WIDTH, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn status_as_text() {
+    let (pipeline, seen) = seen().await;
+    let report = StatusReport::new(&pipeline, &seen);
+    assert!(!report.healthy);
+    assert_fits(&report.text());
+    insta::assert_snapshot!(report.text());
+}
+
+#[tokio::test]
+async fn status_as_json() {
+    let (pipeline, seen) = seen().await;
+    let report = StatusReport::new(&pipeline, &seen);
+    insta::assert_snapshot!(serde_json::to_string_pretty(&report).expect("plain"));
+}
+
+#[tokio::test]
+async fn coverage_as_text() {
+    let (pipeline, seen) = seen().await;
+    let report = CoverageReport::new(&pipeline, &seen);
+    assert_fits(&report.text());
+    insta::assert_snapshot!(report.text());
+}
+
+#[tokio::test]
+async fn coverage_as_json() {
+    let (pipeline, seen) = seen().await;
+    let report = CoverageReport::new(&pipeline, &seen);
+    insta::assert_snapshot!(serde_json::to_string_pretty(&report).expect("plain"));
+}
+
+#[tokio::test]
+async fn plan_as_text() {
+    let (pipeline, seen) = seen().await;
+    insta::assert_snapshot!(PlanReport::new(&pipeline, &seen).text());
+}
+
+#[tokio::test]
+async fn plan_as_json() {
+    let (pipeline, seen) = seen().await;
+    let report = PlanReport::new(&pipeline, &seen);
+    insta::assert_snapshot!(serde_json::to_string_pretty(&report).expect("plain"));
+}
+
+#[test]
+fn before_the_first_run_everything_is_told_as_not_started() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipeline = pipeline(folder.path());
+    let seen = observe(&pipeline, now()).expect("nothing to read is no fault");
+    let told = |text: String| text.replace(folder.path().to_str().expect("text"), "DATA");
+    let status = StatusReport::new(&pipeline, &seen);
+    assert!(status.healthy);
+    insta::assert_snapshot!("status_before_the_first_run", told(status.text()));
+    insta::assert_snapshot!("coverage_before_the_first_run", told(CoverageReport::new(&pipeline, &seen).text()));
+    insta::assert_snapshot!("plan_before_the_first_run", told(PlanReport::new(&pipeline, &seen).text()));
+    assert_eq!(std::fs::read_dir(folder.path()).expect("reads").count(), 0, "looking leaves nothing behind");
+}

@@ -1,0 +1,168 @@
+//! `auditflow status`, `coverage` and `plan` on the real program: beside a pipeline that runs, after one that was killed, and
+//! before the first start.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use auditflow::simulator::{SimulatorOptions, Switches};
+use common::World;
+use serde_json::Value;
+
+const EVENTS: u64 = 60;
+
+fn world() -> World {
+    let mut switches = Switches::default();
+    switches.lift_rate_limits();
+    let world = World::new(SimulatorOptions {
+        events_per_vendor: EVENTS,
+        switches,
+        clock: common::system_clock(),
+        ..SimulatorOptions::default()
+    });
+    world.simulator.control().stop_growth();
+    world
+}
+
+fn with_files(world: &World) -> std::path::PathBuf {
+    let path = world.path("out").join("{{ vendor }}.ndjson");
+    world.write_pipeline(&format!("sinks:\n  files: {{type: file, inputs: [events], path: \"{}\"}}\n", path.display()))
+}
+
+/// The program without any of the secrets that the file names.
+fn looking(world: &World, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_auditflow"));
+    let address = format!("http://{}", world.simulator.address());
+    command.args(arguments).env_clear().env("SIMULATOR", address).stdin(Stdio::null());
+    command
+}
+
+fn output(world: &World, arguments: &[&str]) -> Output {
+    let output = looking(world, arguments).output().unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    for secret in world.simulator.credentials().secrets() {
+        assert!(!said.contains(secret), "a secret is shown: {said}");
+    }
+    output
+}
+
+fn json(world: &World, command: &str, file: &Path) -> Value {
+    let output = output(world, &[command, file.to_str().unwrap(), "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn requests(world: &World) -> u64 {
+    let control = world.simulator.control();
+    control.vendors().into_iter().map(|vendor| control.requests(vendor).unwrap().requests).sum()
+}
+
+fn sum(report: &Value, parts: &str, field: &str) -> u64 {
+    report[parts].as_array().unwrap().iter().map(|part| part[field].as_u64().unwrap()).sum()
+}
+
+#[test]
+fn status_and_coverage_while_it_runs_and_after_it_was_killed() {
+    let world = world();
+    let file = with_files(&world);
+    let mut child = world.program(&["run", file.to_str().unwrap(), "--skip-check"]).spawn().unwrap();
+    common::until("everything is delivered, as seen from outside", || {
+        sum(&json(&world, "status", &file), "sinks", "delivered") == 5 * EVENTS
+    });
+    let status = json(&world, "status", &file);
+    assert_eq!(status["process"]["running"], true);
+    assert_eq!(status["process"]["pid"], child.id());
+    assert_eq!(sum(&status, "sources", "events"), 5 * EVENTS);
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let after = json(&world, "status", &file);
+    assert_eq!(after["process"]["running"], false);
+    assert_eq!(sum(&after, "sources", "events"), 5 * EVENTS);
+    assert_eq!(sum(&after, "sinks", "pending_events"), 0);
+    let coverage = json(&world, "coverage", &file);
+    for source in coverage["sources"].as_array().unwrap() {
+        assert_eq!(source["events"], EVENTS, "{source}");
+        assert!(!source["covered"].as_array().unwrap().is_empty(), "{source}");
+    }
+    let text = String::from_utf8(output(&world, &["status", file.to_str().unwrap()]).stdout).unwrap();
+    assert!(text.contains("not running") && text.contains("SOURCE"), "{text}");
+
+    // Looking has kept nobody from starting, and changed nothing.
+    world.wait_until_quiet();
+    world.run_once(&file);
+    world.assert_exact(&world.path("out"));
+}
+
+#[test]
+fn a_trouble_is_told_with_exit_code_1() {
+    let world = world();
+    let file = with_files(&world);
+    fs::write(world.path("out"), "a file where the folder should be").unwrap();
+    let arguments = ["run", file.to_str().unwrap(), "--once", "--give-up-after", "1s", "--skip-check"];
+    let child = world.program(&arguments).spawn().unwrap();
+    common::wait(child, Duration::from_secs(60), || world.log_tail());
+    let output = output(&world, &["status", file.to_str().unwrap()]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("! files, since ") && text.contains("hint: "), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+}
+
+#[test]
+fn before_the_first_start_nothing_is_asked_and_nothing_is_made() {
+    let world = world();
+    let file = with_files(&world);
+    let asked = requests(&world);
+    let plan = json(&world, "plan", &file);
+    assert_eq!(plan["has_run"], false);
+    let first = &plan["sources"][2]["first_request"];
+    assert!(first["url"].as_str().unwrap().ends_with("/audit-trails"), "{first}");
+    assert_eq!(first["headers"][2], serde_json::json!(["Authorization", "Bearer ***"]), "{first}");
+    let places = &plan["sinks"][0]["examples"][2]["places"];
+    assert!(places[0][1].as_str().unwrap().ends_with("out/clumio.ndjson"), "{places}");
+    let status = json(&world, "status", &file);
+    assert_eq!((&status["journal"], &status["sources"][0]["state"]), (&Value::Null, &"not_started".into()));
+    let text = String::from_utf8(output(&world, &["coverage", file.to_str().unwrap()]).stdout).unwrap();
+    assert!(text.contains("nothing has run yet in "), "{text}");
+    assert!(!world.path("data").exists() && !world.path("out").exists());
+    assert_eq!(requests(&world), asked, "a look asked a vendor");
+}
+
+#[test]
+fn watching_goes_on_until_nobody_reads() {
+    let world = world();
+    let file = with_files(&world);
+    let arguments = ["status", file.to_str().unwrap(), "--watch", "--json", "--interval", "10ms"];
+    let mut child = looking(&world, &arguments).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    for _ in 0..3 {
+        let report: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        assert_eq!(report["format"], 1);
+    }
+    drop(lines);
+    let mut ended = None;
+    common::until("it has seen that nobody reads", || {
+        ended = child.try_wait().unwrap();
+        ended.is_some()
+    });
+    assert_eq!(ended.unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_variable_that_matters_is_still_asked_for() {
+    let world = world();
+    let file = with_files(&world);
+    let text = fs::read_to_string(&file).unwrap();
+    let other = text.lines().skip(1).collect::<Vec<_>>().join("\n");
+    fs::write(&file, format!("data_dir: ${{DATA_OF_THE_PIPELINE}}\n{other}\n")).unwrap();
+    let output = output(&world, &["status", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("DATA_OF_THE_PIPELINE is not set"), "{said}");
+}
