@@ -1,9 +1,11 @@
 //! The command line: one file a command. Standard output carries only what a command promises; logs go to stderr.
 
 mod check;
+mod completions;
 mod demo;
 mod normalize;
 mod run;
+mod schema;
 mod simulate;
 mod summary;
 mod validate;
@@ -41,6 +43,8 @@ enum Command {
     Validate(validate::Arguments),
     Normalize(normalize::Arguments),
     Simulate(simulate::Arguments),
+    Schema(schema::Arguments),
+    Completions(completions::Arguments),
 }
 
 /// Says something to the person who started the command, on standard error. If nobody reads it, nobody is told.
@@ -58,6 +62,8 @@ pub fn main() -> ExitCode {
         Command::Validate(arguments) => validate::run(&arguments),
         Command::Normalize(arguments) => normalize::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
+        Command::Schema(arguments) => schema::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
     };
     ExitCode::from(code)
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::{JsonSchema as _, Schema, SchemaGenerator};
 use serde::{Deserialize as _, Deserializer};
 
 use super::console::ConsoleConfig;
@@ -51,6 +52,18 @@ impl SinkConfig {
             "file" => Some(FileConfig::deserialize(settings).map(Self::File)),
             #[cfg(feature = "kafka")]
             "kafka" => Some(KafkaConfig::deserialize(settings).map(|config| Self::Kafka(Box::new(config)))),
+            _ => None,
+        }
+    }
+
+    /// The JSON Schema of the settings of the sink type called `name`; `None` if there is no such type.
+    #[must_use]
+    pub fn schema(name: &str, generator: &mut SchemaGenerator) -> Option<Schema> {
+        match name {
+            "console" => Some(ConsoleConfig::json_schema(generator)),
+            "file" => Some(FileConfig::json_schema(generator)),
+            #[cfg(feature = "kafka")]
+            "kafka" => Some(KafkaConfig::json_schema(generator)),
             _ => None,
         }
     }

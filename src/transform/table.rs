@@ -1,5 +1,6 @@
 //! The table of transforms: the one place that knows them all by name. A new transform is one file and one line here.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer};
 
 use super::normalize;
@@ -22,6 +23,15 @@ impl TransformConfig {
     pub fn read<'de, D: Deserializer<'de>>(name: &str, settings: D) -> Option<Result<Self, D::Error>> {
         match name {
             "normalize" => Some(normalize::Config::deserialize(settings).map(Self::Normalize)),
+            _ => None,
+        }
+    }
+
+    /// The JSON Schema of the settings of the transform called `name`; `None` if there is no such transform.
+    #[must_use]
+    pub fn schema(name: &str, generator: &mut SchemaGenerator) -> Option<Schema> {
+        match name {
+            "normalize" => Some(normalize::Config::json_schema(generator)),
             _ => None,
         }
     }
