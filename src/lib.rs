@@ -20,6 +20,7 @@ pub mod collect;
 pub mod deliver;
 pub mod event;
 pub mod journal;
+mod json_schema;
 pub mod observe;
 pub mod pipeline;
 pub mod report;

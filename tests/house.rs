@@ -36,7 +36,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
 ];
 
-const GROUND: &[&str] = &["time", "clock", "units", "secret"];
+const GROUND: &[&str] = &["time", "clock", "units", "secret", "json_schema"];
 
 #[test]
 fn imports_point_one_way() {

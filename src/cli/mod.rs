@@ -1,12 +1,14 @@
 //! The command line: one file a command. Standard output carries only what a command promises; logs go to stderr.
 
 mod check;
+mod completions;
 mod coverage;
 mod demo;
 mod look;
 mod normalize;
 mod plan;
 mod run;
+mod schema;
 mod simulate;
 mod status;
 mod summary;
@@ -48,6 +50,8 @@ enum Command {
     Coverage(coverage::Arguments),
     Normalize(normalize::Arguments),
     Simulate(simulate::Arguments),
+    Schema(schema::Arguments),
+    Completions(completions::Arguments),
 }
 
 /// Says something to the person who started the command, on standard error. If nobody reads it, nobody is told.
@@ -68,6 +72,8 @@ pub fn main() -> ExitCode {
         Command::Coverage(arguments) => coverage::run(&arguments),
         Command::Normalize(arguments) => normalize::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
+        Command::Schema(arguments) => schema::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
     };
     ExitCode::from(code)
 }

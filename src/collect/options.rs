@@ -9,7 +9,7 @@ use crate::units::{RateLimit, Span};
 use crate::vendors::{Facts, Sweep};
 
 /// Settings common to all sources. What is not given comes from the vendor's [`Facts`].
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SourceOptions {
     /// Where collecting begins: a time, a date, or `earliest`. Unset: nothing from before the first start.
@@ -81,6 +81,16 @@ impl<'de> Deserialize<'de> for StartTime {
         })
     }
 }
+
+crate::json_schema::written_as!(StartTime, "StartTime", {
+    "type": "string",
+    "examples": ["2026-01-01", "2026-01-01T00:00:00Z", "earliest"]
+});
+
+crate::json_schema::written_as!(PointInTime, "PointInTime", {
+    "type": "string",
+    "examples": ["2026-01-31", "2026-01-31T00:00:00Z"]
+});
 
 /// The options laid over the vendor's facts: what the collector works with.
 #[derive(Clone, Debug)]

@@ -13,7 +13,7 @@ use super::{Actor, Change, Event, OnBehalfOf, Related, SCHEMA_VERSION, Target};
 use crate::time::EventTime;
 
 /// In which form the vendor's record goes along with its event.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RawForm {
     /// As JSON inside the event, byte for byte.

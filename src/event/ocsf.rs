@@ -18,7 +18,7 @@ use super::own::{is_named, push_details, push_target, push_words, raw_sha256, va
 use super::{Actor, ActorType, Change, Event, Outcome, Related, Target};
 
 /// Which release of OCSF an event says that it follows. What auditflow writes is valid in both.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 pub enum OcsfVersion {
     /// 1.7.0
     #[serde(rename = "1.7.0")]

@@ -7,7 +7,7 @@ use crate::time::Timestamp;
 use crate::vendors::Profile;
 
 /// Where a sink begins that the journal does not know.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SinkStart {
     /// At the oldest event that the journal still holds.

@@ -31,6 +31,7 @@ mod problem;
 pub mod reach;
 mod read_error;
 pub mod run;
+pub mod schema;
 mod settings;
 mod sinks;
 mod sources;

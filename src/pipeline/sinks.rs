@@ -16,10 +16,12 @@ use crate::sinks::BatchSettings;
 use crate::sinks::table::SinkConfig;
 
 /// The settings that every sink has, beside `type` and `inputs`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-struct CommonSettings {
+pub(super) struct CommonSettings {
+    /// When a batch closes. What is not given is the sink type's default.
     batch: BatchSettings,
+    /// Where the sink begins at its first start.
     start: SinkStart,
 }
 

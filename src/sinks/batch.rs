@@ -18,7 +18,7 @@ pub struct BatchOptions {
 }
 
 /// `batch:` in the pipeline file. What is not given comes from the sink's defaults.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BatchSettings {
     /// A batch closes with this many events.

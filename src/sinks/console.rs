@@ -15,7 +15,7 @@ use crate::event::Event;
 use crate::journal::PlannedOutput;
 
 /// The settings of a `console` sink.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConsoleConfig {
     /// `stdout` (default) or `stderr`.
@@ -25,7 +25,7 @@ pub struct ConsoleConfig {
 }
 
 /// Where the console sink prints.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Target {
     /// Standard output.

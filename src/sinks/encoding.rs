@@ -10,7 +10,7 @@ use crate::event::native::{self, RawForm};
 use crate::event::ocsf::{self, OcsfVersion};
 
 /// `encoding:` in the pipeline file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EncodingOptions {
     /// `native` (default), `ocsf` or `ecs`.
@@ -23,7 +23,7 @@ pub struct EncodingOptions {
 }
 
 /// In which schema events are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Schema {
     /// The envelope as it is.

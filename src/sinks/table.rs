@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::{JsonSchema as _, Schema, SchemaGenerator};
 use serde::{Deserialize as _, Deserializer};
 
 use super::console::ConsoleConfig;
@@ -62,6 +63,20 @@ impl SinkConfig {
             "kafka" => Some(KafkaConfig::deserialize(settings).map(|config| Self::Kafka(Box::new(config)))),
             #[cfg(feature = "s3")]
             "s3" => Some(S3Config::deserialize(settings).map(|config| Self::S3(Box::new(config)))),
+            _ => None,
+        }
+    }
+
+    /// The JSON Schema of the settings of the sink type called `name`; `None` if there is no such type.
+    #[must_use]
+    pub fn schema(name: &str, generator: &mut SchemaGenerator) -> Option<Schema> {
+        match name {
+            "console" => Some(ConsoleConfig::json_schema(generator)),
+            "file" => Some(FileConfig::json_schema(generator)),
+            #[cfg(feature = "kafka")]
+            "kafka" => Some(KafkaConfig::json_schema(generator)),
+            #[cfg(feature = "s3")]
+            "s3" => Some(S3Config::json_schema(generator)),
             _ => None,
         }
     }
@@ -146,6 +161,8 @@ impl SinkConfig {
             Self::File(_) => "file",
             #[cfg(feature = "kafka")]
             Self::Kafka(_) => "kafka",
+            #[cfg(feature = "s3")]
+            Self::S3(_) => "s3",
         }
     }
 
@@ -157,6 +174,8 @@ impl SinkConfig {
             Self::File(config) => config.example(event),
             #[cfg(feature = "kafka")]
             Self::Kafka(config) => config.example(event),
+            #[cfg(feature = "s3")]
+            Self::S3(config) => config.example(event),
         }
     }
 

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::condition::{Condition, Mistake};
 
 /// The settings of a `filter` transform.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The events that pass: a condition in a subset of CEL, such as `actor.type == "admin" || action in ["delete", "export"]`.

@@ -8,6 +8,6 @@ use serde::Deserialize;
 
 /// The settings of a `normalize` transform. It has none of its own: what bears upon normalising is set at the source,
 /// where it is also part of the events' ids.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {}

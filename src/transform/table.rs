@@ -1,5 +1,6 @@
 //! The table of transforms: the one place that knows them all by name. A new transform is one file and one line here.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer};
 
 use super::{filter, normalize};
@@ -25,6 +26,16 @@ impl TransformConfig {
         match name {
             "filter" => Some(filter::Config::deserialize(settings).map(Self::Filter)),
             "normalize" => Some(normalize::Config::deserialize(settings).map(Self::Normalize)),
+            _ => None,
+        }
+    }
+
+    /// The JSON Schema of the settings of the transform called `name`; `None` if there is no such transform.
+    #[must_use]
+    pub fn schema(name: &str, generator: &mut SchemaGenerator) -> Option<Schema> {
+        match name {
+            "filter" => Some(filter::Config::json_schema(generator)),
+            "normalize" => Some(normalize::Config::json_schema(generator)),
             _ => None,
         }
     }

@@ -36,7 +36,7 @@ pub use reader::{CollapsedUpdates, RecordReader};
 const NAME: &str = "akuity";
 
 /// The settings of an `akuity` source.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The organisation's id (not its name), as in the address of its pages. It is a part of every event id.
@@ -69,7 +69,7 @@ pub struct Config {
 }
 
 /// Akuity's regions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Region {
     /// `https://akuity.cloud`
@@ -90,7 +90,7 @@ impl Region {
 }
 
 /// How the time filters are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TimeFilterFormat {
     /// RFC 3339 in UTC, with microseconds where needed.

@@ -36,7 +36,7 @@ const BASE_URL: &str = "https://api.captivateiq.com/ciq/v1";
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// The settings of a `captivateiq` source.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// API token. CaptivateIQ: user profile > API Tokens; it acts with the rights of the user who made it.

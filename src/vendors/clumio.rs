@@ -45,7 +45,7 @@ const REGIONS: &[(&str, &str)] = &[
 const MEDIA_TYPE: &str = "application/api.clumio.audit-trails=v1+json";
 
 /// The settings of a `clumio` source.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// API token; a service token is best. Clumio: Settings > Access Management > API Tokens.

@@ -32,7 +32,7 @@ const NAME: &str = "confluence";
 
 /// The settings of a `confluence` source. Either `cloud_id` or `site` says which site: an API token with scopes works
 /// with `cloud_id` only, one without scopes with `site` only.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The site's cloud id, for an API token **with** scopes (`read:audit-log:confluence`). It is found at

@@ -35,7 +35,7 @@ pub use reader::RecordReader;
 const NAME: &str = "merge";
 
 /// The settings of a `merge` source.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The Merge API key: a production key of an organisation on the Enterprise plan.
@@ -72,7 +72,7 @@ const fn yes() -> bool {
 }
 
 /// Merge's regions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Region {
     /// `https://api.merge.dev/api`
@@ -99,7 +99,7 @@ impl Region {
 }
 
 /// The API categories that have an audit trail.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ApiCategory {
     /// Human resources.

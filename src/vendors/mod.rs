@@ -35,7 +35,7 @@ use crate::time::Timestamp;
 use crate::units::Rate;
 
 /// In which order a vendor lists its records.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RecordOrder {
     /// The newest record is on the first page.

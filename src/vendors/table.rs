@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserializer;
 
 use super::{Profile, Records, Vendor};
@@ -39,6 +40,15 @@ macro_rules! vendors {
             pub fn read<'de, D: Deserializer<'de>>(name: &str, settings: D) -> Option<Result<Self, D::Error>> {
                 match name {
                     $($name => Some(serde::Deserialize::deserialize(settings).map(Self::$variant)),)+
+                    _ => None,
+                }
+            }
+
+            /// The JSON Schema of the settings of the vendor called `name`; `None` if there is no such vendor.
+            #[must_use]
+            pub fn schema(name: &str, generator: &mut SchemaGenerator) -> Option<Schema> {
+                match name {
+                    $($name => Some(super::$module::Config::json_schema(generator)),)+
                     _ => None,
                 }
             }

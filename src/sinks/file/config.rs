@@ -19,7 +19,7 @@ const MAX_NAME_BYTES: usize = 255;
 const NUMBER_BYTES: usize = 7;
 
 /// The settings of a `file` sink.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileConfig {
     /// Where events go, for example `audit/{{ vendor }}/%Y-%m-%d.ndjson`: fields of the event in double braces, parts of
@@ -40,7 +40,7 @@ pub struct FileConfig {
 }
 
 /// `rotate:` of a `file` sink.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RotateOptions {
     /// A file does not grow beyond this, unless one batch alone is larger.

@@ -21,7 +21,7 @@ use crate::units::PlainText;
 use crate::vendors::table::ConfigProblem;
 
 /// The settings of a `kafka` sink.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KafkaConfig {
     /// Brokers to begin with: `host:port`, several with commas between.
@@ -69,7 +69,7 @@ pub struct KafkaConfig {
 }
 
 /// What a failure in the middle of a batch may lead to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Delivery {
     /// Records of that batch may come twice, with the same id; none is missing.
@@ -80,7 +80,7 @@ pub enum Delivery {
 }
 
 /// How record batches are compressed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
     /// Not at all.
@@ -109,7 +109,7 @@ impl Compression {
 }
 
 /// How a missing topic is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateTopic {
     /// How many partitions.
@@ -119,7 +119,7 @@ pub struct CreateTopic {
 }
 
 /// `tls:` of a `kafka` sink. Given at all, connections are encrypted.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
     /// `false` turns encryption off without taking the settings out.
@@ -146,7 +146,7 @@ const fn yes() -> bool {
 }
 
 /// `sasl:` of a `kafka` sink.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sasl {
     /// `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512` or `OAUTHBEARER`.
@@ -160,7 +160,7 @@ pub struct Sasl {
 }
 
 /// How we say who we are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 pub enum SaslMechanism {
     /// Name and password in the clear: only over TLS.
     #[serde(rename = "PLAIN")]

@@ -23,7 +23,7 @@ use crate::vendors::table::ConfigProblem;
 const MAX_KEY_BYTES: usize = 1_024;
 
 /// The settings of an `s3` sink.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct S3Config {
     /// The bucket.
@@ -207,6 +207,13 @@ impl S3Config {
         let store =
             Store::new(Connection::new(self), self.bucket.clone(), self.headers(), self.request.concurrency(), clock);
         Ok(S3Sink::new(self.fingerprint(&template), template, keys, self.object_options(), store))
+    }
+
+    /// Where an event would land: the bucket, and the folder that its object is put in.
+    #[must_use]
+    pub fn example(&self, event: &Event<'_>) -> Vec<(&'static str, String)> {
+        let Ok(template) = Template::parse(&self.directory()) else { return Vec::new() };
+        vec![("bucket", self.bucket.clone()), ("prefix", template.render(event))]
     }
 
     /// The key prefix, as a folder.

@@ -12,7 +12,7 @@ use crate::units::Span;
 use crate::vendors::table::ConfigProblem;
 
 /// How objects are kept and paid for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum StorageClass {
     /// The usual one.
@@ -53,7 +53,7 @@ impl StorageClass {
 }
 
 /// A canned access control list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Acl {
     /// The owner alone.
@@ -92,7 +92,7 @@ impl Acl {
 }
 
 /// How the store encrypts objects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 pub enum ServerSideEncryption {
     /// With keys of S3.
     #[serde(rename = "AES256")]
@@ -121,7 +121,7 @@ impl ServerSideEncryption {
 }
 
 /// Which checksum goes with the bytes, beside the signature.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Checksum {
     /// CRC32 on AWS; none with `endpoint`, since several stores refuse it.
@@ -159,7 +159,7 @@ impl Checksum {
 }
 
 /// `auth:` of an `s3` sink.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuthOptions {
     /// The access key's id.
@@ -222,7 +222,7 @@ impl AuthOptions {
 }
 
 /// `request:` of an `s3` sink.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RequestOptions {
     /// How many requests are under way at once, 8 if not given.

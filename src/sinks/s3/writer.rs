@@ -16,7 +16,7 @@ use crate::sinks::parquet::{ParquetCompression, ParquetFault, ParquetOptions, Pa
 use crate::time::Timestamp;
 
 /// What objects hold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     /// A line of JSON an event.
@@ -27,7 +27,7 @@ pub enum Format {
 }
 
 /// How objects are compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ObjectCompression {
     /// Not at all.

@@ -12,6 +12,11 @@ use crate::vendors::table::ConfigProblem;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueryValues(pub Vec<String>);
 
+crate::json_schema::written_as!(QueryValues, "QueryValues", {
+    "type": ["string", "integer", "boolean", "array"],
+    "items": { "type": ["string", "integer", "boolean"] }
+});
+
 /// What the collector itself sends, in both spellings that the API takes.
 const OWN: [&str; 6] = [
     "filters.startTime",

@@ -1,0 +1,214 @@
+//! The JSON Schema of the pipeline file, from the types that read it: an editor completes keys, shows what they mean and
+//! marks mistakes.
+//!
+//! ```text
+//! Settings ------------------+                        type: clumio --> the settings of all sources + Clumio's own
+//! tables of sources,         +--> one document -----> type: kafka  --> the settings of all sinks + Kafka's own
+//! transforms and sinks ------+        (draft-07, which editors for YAML know best)
+//! ```
+//!
+//! `validate` stays the judge: it knows what a schema cannot say, such as inputs that lead nowhere.
+
+pub mod markdown;
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema as _, Schema, SchemaGenerator};
+use serde_json::{Map, Value, json};
+
+use super::settings::Settings;
+use super::sinks::CommonSettings;
+use crate::collect::SourceOptions;
+use crate::sinks::table::SinkConfig;
+use crate::transform::table::TransformConfig;
+use crate::vendors::table::VendorConfig;
+use crate::{sinks, transform, vendors};
+
+/// How a value from the environment is written. It may stand for any plain value.
+const VARIABLE: &str = r"\$\{.+\}";
+
+/// What the document is called, for editors that keep what they have read.
+const ID: &str = "https://auditflow.dev/schema/pipeline.json";
+
+/// The schema of the whole file.
+#[must_use]
+pub fn document() -> Value {
+    let mut generator = generator();
+    let mut root = object(&Settings::json_schema(&mut generator));
+    let properties = properties_of(&mut root);
+    for section in sections(&mut generator) {
+        properties.insert(section.name.to_owned(), section.schema());
+    }
+    allow_variables(&mut root);
+    root.remove("description");
+    let mut document = Map::new();
+    document.insert("$schema".to_owned(), json!("http://json-schema.org/draft-07/schema#"));
+    document.insert("$id".to_owned(), json!(ID));
+    document.insert("title".to_owned(), json!("auditflow pipeline"));
+    document.extend(root);
+    document.insert("required".to_owned(), json!(["sources", "sinks"]));
+    Value::Object(document)
+}
+
+fn generator() -> SchemaGenerator {
+    SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true).into_generator()
+}
+
+/// One of the three maps of the file, with what each type of component may hold.
+pub(super) struct Section {
+    /// Its key in the file.
+    pub(super) name: &'static str,
+    pub(super) description: &'static str,
+    /// What every component of this section may hold, whatever its type.
+    pub(super) common: Map<String, Value>,
+    /// The settings of each type alone, by name.
+    pub(super) types: Vec<(&'static str, Map<String, Value>)>,
+}
+
+pub(super) fn sections(generator: &mut SchemaGenerator) -> [Section; 3] {
+    let source_options = object(&SourceOptions::json_schema(generator));
+    let sink_options = with_inputs(object(&CommonSettings::json_schema(generator)));
+    let inputs = with_inputs(Map::new());
+    let sources = vendors::table::NAMES;
+    let sinks = sinks::table::NAMES;
+    let transforms = transform::table::NAMES;
+    let mut types = |names: &[&'static str], own: OwnSettings| {
+        names
+            .iter()
+            .map(|name| (*name, own(name, generator).map(|schema| object(&schema)).unwrap_or_default()))
+            .collect()
+    };
+    [
+        Section {
+            name: "sources",
+            description: "Where events come from, by a name of your choice.",
+            types: types(sources, VendorConfig::schema),
+            common: source_options,
+        },
+        Section {
+            name: "transforms",
+            description: "The steps between sources and sinks, by a name of your choice.",
+            types: types(transforms, TransformConfig::schema),
+            common: inputs,
+        },
+        Section {
+            name: "sinks",
+            description: "Where events land, by a name of your choice.",
+            types: types(sinks, SinkConfig::schema),
+            common: sink_options,
+        },
+    ]
+}
+
+type OwnSettings = fn(&str, &mut SchemaGenerator) -> Option<Schema>;
+
+impl Section {
+    /// The map's schema: `type` decides what else a component may hold.
+    fn schema(self) -> Value {
+        let names: Vec<_> = self.types.iter().map(|(name, _)| *name).collect();
+        let branches: Vec<_> = self
+            .types
+            .iter()
+            .map(|(name, own)| {
+                let settings = merged(name, own.clone(), &self.common);
+                json!({ "if": { "properties": { "type": { "const": name } }, "required": ["type"] }, "then": settings })
+            })
+            .collect();
+        json!({
+            "type": "object",
+            "description": self.description,
+            "additionalProperties": {
+                "type": "object",
+                "properties": { "type": { "enum": names, "description": "What it is." } },
+                "required": ["type"],
+                "allOf": branches
+            }
+        })
+    }
+}
+
+/// A component's own settings, those that all of its kind have, and `type`.
+fn merged(name: &str, mut settings: Map<String, Value>, common: &Map<String, Value>) -> Map<String, Value> {
+    let required: Vec<Value> = [&settings, common].into_iter().flat_map(required_of).collect();
+    let properties = properties_of(&mut settings);
+    properties.insert("type".to_owned(), json!({ "const": name }));
+    if let Some(Value::Object(shared)) = common.get("properties") {
+        properties.extend(shared.clone());
+    }
+    settings.insert("required".to_owned(), required.into_iter().chain([json!("type")]).collect());
+    settings.insert("additionalProperties".to_owned(), json!(false));
+    settings
+}
+
+fn with_inputs(mut settings: Map<String, Value>) -> Map<String, Value> {
+    let inputs = json!({
+        "description": "The sources and transforms that it reads: names, or patterns such as `acme_*`.",
+        "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" }, "minItems": 1 }]
+    });
+    properties_of(&mut settings).insert("inputs".to_owned(), inputs);
+    settings.insert("required".to_owned(), json!(["inputs"]));
+    settings
+}
+
+fn object(schema: &Schema) -> Map<String, Value> {
+    schema.as_object().cloned().unwrap_or_default()
+}
+
+fn properties_of(schema: &mut Map<String, Value>) -> &mut Map<String, Value> {
+    let properties = schema.entry("properties").or_insert_with(|| Value::Object(Map::new()));
+    match properties {
+        Value::Object(properties) => properties,
+        _ => unreachable!("`properties` of a struct's schema is a map"),
+    }
+}
+
+fn required_of(schema: &Map<String, Value>) -> Vec<Value> {
+    schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default()
+}
+
+/// Lets `${VARIABLE}` stand where a plain value is asked for that a text would not do for.
+fn allow_variables(schema: &mut Map<String, Value>) {
+    for (_, value) in schema.iter_mut() {
+        visit(value);
+    }
+}
+
+fn visit(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(visit),
+        Value::Object(schema) => {
+            let is_branch = schema.contains_key("if");
+            schema.iter_mut().filter(|(key, _)| !(is_branch && *key == "if")).for_each(|(_, value)| visit(value));
+            if refuses_texts(schema) {
+                widen(schema);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Whether one of a few words is asked for, each with its meaning.
+fn is_choice(schema: &Map<String, Value>) -> bool {
+    let words = schema.get("oneOf").and_then(Value::as_array);
+    words.is_some_and(|words| words.iter().all(|word| word.get("const").is_some_and(Value::is_string)))
+}
+
+/// Whether a plain value is asked for that `${VARIABLE}` would not be.
+fn refuses_texts(schema: &Map<String, Value>) -> bool {
+    let is_plain = |word: &str| matches!(word, "integer" | "number" | "boolean");
+    let by_type = match schema.get("type") {
+        Some(Value::String(word)) => is_plain(word),
+        Some(Value::Array(words)) => {
+            let words: Vec<_> = words.iter().filter_map(Value::as_str).collect();
+            words.iter().any(|word| is_plain(word)) && !words.contains(&"string")
+        }
+        _ => false,
+    };
+    by_type || is_choice(schema) || (schema.contains_key("enum") && schema.get("type") == Some(&json!("string")))
+}
+
+fn widen(schema: &mut Map<String, Value>) {
+    let description = schema.remove("description");
+    let narrow = Value::Object(std::mem::take(schema));
+    schema.extend(description.map(|text| ("description".to_owned(), text)));
+    schema.insert("anyOf".to_owned(), json!([narrow, { "type": "string", "pattern": VARIABLE }]));
+}
