@@ -41,7 +41,8 @@ fn validate(file: &Path, variables: &BTreeSet<String>) -> std::process::Output {
 
 fn pages() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let docs = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let folder = |name: &str| fs::read_dir(root.join(name)).unwrap().map(|entry| entry.unwrap().path());
+    let docs = folder("docs").chain(folder("docs/sources"));
     let pages = docs.chain([root.join("README.md"), root.join("ARCHITECTURE.md"), root.join("CONTRIBUTING.md")]);
     pages.filter(|page| page.extension().is_some_and(|end| end == "md")).collect()
 }
