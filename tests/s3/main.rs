@@ -2,7 +2,7 @@
 //! the bucket must hold what the simulator knows to be true, and its manifests must prove it.
 //!
 //! Plain `cargo test` runs the main path on a store in this process. The tests on MinIO need a container engine; `.ci/run`
-//! runs them. One server serves them all, but for those that stop it.
+//! runs them. Each has a server of its own, which ends with it.
 #![cfg(feature = "s3")]
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
@@ -177,7 +177,8 @@ fn duckdb_and_pyarrow_read_the_parquet_objects() {
 #[ignore = "needs a container engine: cargo test --features servers -- --ignored"]
 fn all_five_vendors_arrive_and_manifests_prove_it() {
     let (format, extension, content_type) = NDJSON;
-    all_five_vendors_arrive(&on_minio(Minio::shared()), format, extension, content_type);
+    let minio = Minio::start();
+    all_five_vendors_arrive(&on_minio(&minio.endpoint), format, extension, content_type);
 }
 
 #[test]
@@ -185,7 +186,8 @@ fn all_five_vendors_arrive_and_manifests_prove_it() {
 #[ignore = "needs a container engine: cargo test --features servers -- --ignored"]
 fn all_five_vendors_arrive_as_parquet() {
     let (format, extension, content_type) = PARQUET;
-    all_five_vendors_arrive(&on_minio(Minio::shared()), format, extension, content_type);
+    let minio = Minio::start();
+    all_five_vendors_arrive(&on_minio(&minio.endpoint), format, extension, content_type);
 }
 
 #[test]
@@ -207,7 +209,8 @@ fn exactly_once_under_forty_kills_and_six_restarts_of_the_server() {
 #[test]
 #[ignore = "needs a container engine: cargo test --features servers -- --ignored"]
 fn the_config_may_change_between_kill_and_restart() {
-    the_config_may_change(&on_minio(Minio::shared()), common::seed(), 30);
+    let minio = Minio::start();
+    the_config_may_change(&on_minio(&minio.endpoint), common::seed(), 30);
 }
 
 /// One object of many MiB: all events in one partition, uncompressed.
@@ -217,7 +220,8 @@ const ONE_LARGE_OBJECT: &str =
 #[test]
 #[ignore = "needs a container engine: cargo test --features servers -- --ignored"]
 fn a_large_object_goes_in_parts_and_a_cut_upload_leaves_none() {
-    let endpoint = Minio::shared();
+    let minio = Minio::start();
+    let endpoint = minio.endpoint.as_str();
     let bucket = on_minio(endpoint);
     let world = world(common::seed(), 5_000, &[]);
     world.wait_until_quiet();
@@ -230,7 +234,7 @@ fn a_large_object_goes_in_parts_and_a_cut_upload_leaves_none() {
     running.kill().unwrap();
     running.wait().unwrap();
     let key = key_of_upload(&proxy.faults()[0]);
-    assert_eq!(bucket.unfinished_uploads(&key), [key.clone()], "the kill left an upload behind");
+    assert_eq!(bucket.unfinished_uploads(&key), [key.as_str()], "the kill left an upload behind");
     // Then it is refused: the program gives its upload up by itself, and ends well once the store takes it.
     let mut refusals = 2;
     proxy.judge(move |asked| {
@@ -274,7 +278,8 @@ fn a_server_that_is_away_for_a_minute_costs_nothing() {
 #[test]
 #[ignore = "needs a container engine: cargo test --features servers -- --ignored"]
 fn wrong_credentials_are_named_and_right_ones_go_on() {
-    let endpoint = Minio::shared();
+    let minio = Minio::start();
+    let endpoint = minio.endpoint.as_str();
     let bucket = on_minio(endpoint);
     let world = world(common::seed(), 100, &[]);
     world.wait_until_quiet();
@@ -294,7 +299,8 @@ fn wrong_credentials_are_named_and_right_ones_go_on() {
 #[test]
 #[ignore = "needs a container engine: cargo test --features servers -- --ignored"]
 fn a_missing_bucket_is_named_and_delivery_goes_on_once_it_is_there() {
-    let bucket = Bucket::named_anew(Minio::shared(), minio::ACCESS_KEY_ID, minio::SECRET_ACCESS_KEY);
+    let minio = Minio::start();
+    let bucket = Bucket::named_anew(&minio.endpoint, minio::ACCESS_KEY_ID, minio::SECRET_ACCESS_KEY);
     let world = world(common::seed(), 100, &[]);
     let file = world.write_pipeline(&bucket.sink("batch: {timeout_secs: 50ms}"));
     let mut running = world.program(&["run", file.to_str().unwrap(), "--skip-check"]).spawn().unwrap();
@@ -311,14 +317,15 @@ fn a_missing_bucket_is_named_and_delivery_goes_on_once_it_is_there() {
 #[test]
 #[ignore = "needs a container engine: cargo test --features servers -- --ignored"]
 fn a_store_that_is_too_busy_now_and_then_costs_nothing() {
-    let endpoint = Minio::shared();
+    let minio = Minio::start();
+    let endpoint = minio.endpoint.as_str();
     let bucket = on_minio(endpoint);
     let seed = common::seed();
     let world = world(seed, 400, &[]);
     let mut random = fastrand::Rng::with_seed(seed);
     let proxy =
-        Proxy::before(endpoint, move |_| if random.f64() < 0.06 { Fate::Answer(503, "SlowDown") } else { Fate::Pass });
-    let settings = "key_prefix: \"audit/{{ vendor }}\", batch: {max_events: 150}";
+        Proxy::before(endpoint, move |_| if random.f64() < 0.1 { Fate::Answer(503, "SlowDown") } else { Fate::Pass });
+    let settings = "key_prefix: \"audit/{{ vendor }}\", batch: {max_events: 60}";
     let file = world.write_pipeline(&bucket.sink_through(&proxy.endpoint, minio::SECRET_ACCESS_KEY, settings));
     world.wait_until_quiet();
     world.run_once(&file);

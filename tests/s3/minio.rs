@@ -1,8 +1,6 @@
 //! MinIO in a container. Built with the feature `servers` only, so that `cargo test` shares its build with `cargo run`;
 //! without it the tests are named, and ignored.
 
-use std::sync::OnceLock;
-
 #[cfg(feature = "servers")]
 use testcontainers::{Container, ImageExt, runners::SyncRunner};
 #[cfg(feature = "servers")]
@@ -19,14 +17,6 @@ pub struct Minio {
     #[cfg(feature = "servers")]
     container: Container<MinIO>,
     pub endpoint: String,
-}
-
-impl Minio {
-    /// The server that all tests share that leave it running.
-    pub fn shared() -> &'static str {
-        static SHARED: OnceLock<Minio> = OnceLock::new();
-        &SHARED.get_or_init(Self::start).endpoint
-    }
 }
 
 #[cfg(feature = "servers")]
