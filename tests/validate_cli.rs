@@ -258,6 +258,50 @@ fn every_planted_mistake_is_shown_with_its_place_and_a_hint() {
     "#);
 }
 
+const BAD_CONDITIONS: &str = "\
+sources:
+  acme:
+    type: clumio
+    access_token: ${VENDOR_SECRET}
+transforms:
+  events:
+    type: normalize
+    inputs: [acme]
+  people:
+    type: filter
+    inputs: [events]
+    condition: actor.type == \"usr\" && actor.emial != null
+  alarms:
+    type: filter
+    inputs: [people]
+    condition: >-
+      action in [\"delete\", \"delte\"]
+      || timestamp > \"2026-01-01\"
+  raw:
+    type: filter
+    inputs: [acme]
+    condition: |
+      raw.contains(\"x\") and true
+  empty:
+    type: filter
+    inputs: [events]
+  not:
+    type: filter
+    inputs: [events]
+    condition: 'action'
+sinks:
+  files:
+    type: file
+    inputs: [alarms, raw, empty, not]
+    path: out/%Y-%m-%d.ndjson
+";
+
+#[test]
+fn mistakes_in_conditions_are_shown_where_they_stand() {
+    let assert = validate(&[BAD_CONDITIONS], &[]).code(2);
+    insta::assert_snapshot!(stderr(&assert), @"");
+}
+
 #[test]
 fn a_right_file_is_counted_on_stdout() {
     let assert = validate(&[GOOD], &[]).code(0);

@@ -453,6 +453,51 @@ async fn forms_follow_the_routes() {
     assert_eq!(world.lines(), ["normalised {\"a\":0}"]);
 }
 
+fn filtered(mut task: SinkTask, condition: &str) -> SinkTask {
+    task.routes[0].condition = Some(Condition::compile(condition).expect(condition));
+    task
+}
+
+/// Of the records 0 to 24, those with a 3 in them.
+#[tokio::test(start_paused = true)]
+async fn what_a_filter_drops_is_counted_and_moves_the_position() {
+    let (bench, world) = (Bench::new(), World::new(&[]));
+    let source = bench.source("a").await;
+    bench.append(source, "a", 0..25).await;
+    bench.drain.cancel();
+    let task = filtered(task(world.sink("x"), &["a"]), "raw.contains('3')");
+    let end = run(task, bench.parts()).await.expect("delivered");
+    assert_eq!(world.lines(), [record("a", 3), record("a", 13), record("a", 23)]);
+    assert_eq!((end.delivered, end.filtered, end.position, end.drained), (3, 22, 25, true));
+    let summary = bench.summary().await;
+    assert_eq!((summary.delivered, summary.filtered, summary.position), (3, 22, 25));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_whose_every_event_is_filtered_moves_the_position() {
+    let (bench, world) = (Bench::new(), World::new(&[]));
+    let source = bench.source("a").await;
+    bench.append(source, "a", 0..25).await;
+    bench.drain.cancel();
+    let end = run(filtered(task(world.sink("x"), &["a"]), "false"), bench.parts()).await.expect("delivered");
+    assert_eq!((end.delivered, end.filtered, end.position), (0, 25, 25));
+    assert_eq!(world.lines(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_filter_counts_as_a_changed_config() {
+    let (bench, world) = (Bench::new(), World::new(&[(2, Act::Hang)]));
+    let source = bench.source("a").await;
+    bench.append(source, "a", 0..3).await;
+    bench.drain.cancel();
+    let first = filtered(task(world.sink("x"), &["a"]), "raw.contains('1')");
+    assert_eq!(run_until_hung(first, bench.parts(), &world).await, None);
+    let second = filtered(task(world.sink("x"), &["a"]), "raw.contains('2')");
+    run(second, bench.parts()).await.expect("delivered");
+    assert_eq!(world.lines(), [record("a", 2)]);
+    assert_eq!((bench.summary().await.delivered, bench.summary().await.filtered), (1, 2));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_new_sink_may_start_at_the_present() {
     let (bench, world) = (Bench::new(), World::new(&[]));

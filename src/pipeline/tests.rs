@@ -13,7 +13,7 @@ use super::interpolate::interpolate;
 use super::path::KeyPath;
 use super::problem::Findings;
 use super::settings::Overrides;
-use super::{Problem, check, yaml};
+use super::{Problem, SinkPlan, check, yaml};
 use crate::secret::Secret;
 use crate::units::{ByteSize, RateLimit, Span};
 
@@ -205,6 +205,104 @@ fn sinks_that_get_a_source_in_two_forms_are_refused() {
     assert_eq!(two_forms, ["sinks.bad.inputs: sink `bad` gets source `a` twice: normalised and as raw records"]);
 }
 
+/// Each sink's condition on source `a`, by sink.
+fn conditions(transforms_and_sinks: &str) -> Vec<Option<String>> {
+    let text = format!("sources: {{a: {{type: clumio, access_token: x}}}}\n{transforms_and_sinks}");
+    let pipeline = check("x.yaml", &text, Path::new(""), &environment(), &Overrides::default()).expect("right");
+    let condition = |sink: &SinkPlan| sink.routes[0].condition.as_ref().map(ToString::to_string);
+    pipeline.sinks.iter().map(condition).collect()
+}
+
+#[test]
+fn filters_in_a_row_are_and_and_ways_that_meet_are_or() {
+    let found = conditions(
+        "transforms:
+  n: {type: normalize, inputs: a}
+  read: {type: filter, inputs: n, condition: action=='read'}
+  iam: {type: filter, inputs: [read], condition: category == 'iam'}
+  again: {type: normalize, inputs: read}
+  users: {type: filter, inputs: [read, iam], condition: actor.type == 'user'}
+sinks:
+  plain: {type: console, inputs: n}
+  one: {type: console, inputs: again}
+  row: {type: console, inputs: iam}
+  met: {type: console, inputs: users}
+  unfiltered: {type: console, inputs: [iam, n, users]}
+  twice: {type: console, inputs: [read, again]}
+",
+    );
+    let read = r#"action == "read""#;
+    let row = format!(r#"({read}) && (category == "iam")"#);
+    let met = format!(r#"(({read}) || ({row})) && (actor.type == "user")"#);
+    assert_eq!(found, [None, Some(read.to_owned()), Some(row), Some(met), None, Some(read.to_owned())]);
+}
+
+#[test]
+fn a_filter_of_raw_records_is_refused() {
+    let text = "sources: {a: {type: clumio, access_token: x}, b: {type: clumio, access_token: x}}\n\
+                transforms: {n: {type: normalize, inputs: a}, f: {type: filter, inputs: [n, b], condition: 'true'}}\n\
+                sinks: {s: {type: console, inputs: f}}\n";
+    assert_eq!(
+        check_text(text),
+        ["transforms.f.inputs[1]: filter `f` gets raw records of source `b`, which have no fields to ask of"]
+    );
+}
+
+/// Ways that part and meet again and again multiply: they are refused, and take no time.
+#[test]
+fn too_many_filters_between_a_source_and_a_sink_are_refused() {
+    let mut text = "sources: {a: {type: clumio, access_token: x}}\ntransforms:\n  n: {type: normalize, inputs: a}\n  \
+                    f0: {type: filter, inputs: n, condition: has(message)}\n  g0: {type: filter, inputs: n, condition: has(target)}\n"
+        .to_owned();
+    for level in 1..60 {
+        let below = level - 1;
+        text += &format!("  f{level}: {{type: filter, inputs: [f{below}, g{below}], condition: version == {level}}}\n");
+        text += &format!("  g{level}: {{type: filter, inputs: [f{below}, g{below}], condition: version < {level}}}\n");
+    }
+    text += "sinks: {s: {type: console, inputs: [f59, g59]}}\n";
+    assert_eq!(check_text(&text), ["sinks.s.inputs: the filters between source `a` and sink `s` are too many"]);
+}
+
+/// Line, column and width of each mistake in the condition of one filter, which is written as `condition` says.
+fn places(condition: &str) -> Vec<(usize, usize, usize)> {
+    let text = format!(
+        "sources: {{a: {{type: clumio, access_token: x}}}}\ntransforms:\n  n: {{type: normalize, inputs: a}}\n  f:\n    \
+         type: filter\n    inputs: n\n    condition: {condition}\nsinks: {{s: {{type: console, inputs: f}}}}\n"
+    );
+    let problems = check("x.yaml", &text, Path::new(""), &environment(), &Overrides::default()).expect_err(condition);
+    problems.iter().filter_map(|problem| problem.place).map(|place| (place.line, place.column, place.width)).collect()
+}
+
+#[test]
+fn a_mistake_in_a_condition_is_shown_where_it_stands_however_it_is_written() {
+    for (condition, place) in [
+        ("actor.emial == \"x\" # é", (7, 22, 5)),
+        ("'actor.name == \"it''s\" && acton == \"read\"'", (7, 42, 5)),
+        ("\"message == \\\"\\\\\\\"\\\" && acton == 'read'\"", (7, 40, 5)),
+        ("has(message)\n      && actor.type == \"usr\"", (8, 24, 5)),
+        (">-\n      has(message)\n      && actor.type == \"usr\"", (9, 24, 5)),
+        ("| # why\n      has(message) && // why\n\n      actor.type == \"usr\"", (10, 21, 5)),
+        ("has(message) &&", (7, 31, 1)),
+        // What a line break comes to cannot be found again: the whole value is named.
+        ("\"has(message) &&\\n acton == 'read'\"", (7, 16, 35)),
+    ] {
+        assert_eq!(places(condition), [place], "{condition}");
+    }
+}
+
+#[test]
+fn what_a_variable_brings_into_a_condition_is_not_shown() {
+    for condition in ["actor.type == '${TOKEN}'", "actor.${TOKEN} == ''", "${TOKEN}", "has(message) ${TOKEN} true"] {
+        let text = format!(
+            "sources: {{a: {{type: clumio, access_token: x}}}}\ntransforms: {{n: {{type: normalize, inputs: a}}, \
+             f: {{type: filter, inputs: n, condition: \"{condition}\"}}}}\nsinks: {{s: {{type: console, inputs: f}}}}\n"
+        );
+        let problems = check("x.yaml", &text, Path::new(""), &environment(), &Overrides::default()).expect_err(&text);
+        let shown = problems.iter().map(ToString::to_string).collect::<String>();
+        assert!(shown.contains("once its variables are filled in") && !shown.contains("s3cret"), "{shown}");
+    }
+}
+
 #[test]
 fn a_file_without_anything_says_what_is_needed() {
     assert_eq!(check_text(""), ["sources: the pipeline has no sources", "sinks: the pipeline has no sinks"]);
@@ -255,6 +353,9 @@ fn all_settings() -> Vec<&'static str> {
     all.extend(fields_of(|probe| crate::collect::SourceOptions::deserialize(probe)));
     for name in crate::vendors::table::NAMES {
         all.extend(fields_of(|probe| crate::vendors::table::VendorConfig::read(name, probe).transpose()));
+    }
+    for name in crate::transform::table::NAMES {
+        all.extend(fields_of(|probe| crate::transform::table::TransformConfig::read(name, probe).transpose()));
     }
     for name in crate::sinks::table::NAMES {
         all.extend(fields_of(|probe| crate::sinks::table::SinkConfig::read(name, probe).transpose()));

@@ -170,7 +170,8 @@ fn in_process_duckdb_and_pyarrow_read_the_parquet_objects() {
 #[cfg(feature = "parquet")]
 #[ignore = "needs a container engine and a python3 with duckdb and pyarrow, named by AUDITFLOW_TEST_PYTHON: cargo test --features servers -- --ignored"]
 fn duckdb_and_pyarrow_read_the_parquet_objects() {
-    readers::read_by_others(&on_minio(Minio::shared()));
+    let minio = Minio::start();
+    readers::read_by_others(&on_minio(&minio.endpoint));
 }
 
 #[test]

@@ -269,6 +269,35 @@ async fn a_journal_that_holds_other_events_there_stops_the_sink() {
     assert!(error.starts_with("stopped") && error.contains(POSITIONS), "{error}");
 }
 
+/// Another filter than the one that the batch was written with lets other events through; the journal is the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_filter_does_not_look_like_another_journal() {
+    let cluster = cluster();
+    let mut sink = sink_of(&cluster);
+    sink.resume(JOURNAL).await.expect("resumed");
+    write(&mut sink, 1, 5).await.expect("written");
+    let mut after = sink_of(&cluster);
+    after.resume(JOURNAL).await.expect("resumed");
+    after.begin(BatchRange { first: 1, last: 5 });
+    after.pass_over(&event(r#"{"number":5}"#, "2026-01-02T03:04:05.678Z"));
+    assert_eq!(after.commit(&mut MemoryPlan::default()).await.expect("counted").events, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_without_events_moves_the_position_of_the_broker() {
+    let cluster = cluster();
+    let mut sink = sink_of(&cluster);
+    sink.resume(JOURNAL).await.expect("resumed");
+    sink.begin(BatchRange { first: 1, last: 5 });
+    let written = sink.commit(&mut MemoryPlan::default()).await.expect("committed");
+    assert_eq!(written, Written::default());
+    assert_eq!(sink_of(&cluster).resume(JOURNAL).await.expect("resumed"), Some(5));
+
+    let mut at_least_once = self::sink(&cluster, json!({}));
+    at_least_once.begin(BatchRange { first: 1, last: 5 });
+    assert_eq!(at_least_once.commit(&mut MemoryPlan::default()).await.expect("committed"), Written::default());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_position_of_another_journal_stops_the_sink() {
     let cluster = cluster();

@@ -11,6 +11,7 @@ use super::options::{Acl, AuthOptions, Checksum, RequestOptions, ServerSideEncry
 use super::upload::{Headers, Store};
 use super::writer::{Format, ObjectCompression, ObjectOptions};
 use crate::clock::SharedClock;
+use crate::event::Event;
 use crate::event::native::RawForm;
 use crate::event::ocsf::OcsfVersion;
 use crate::secret::Secret;

@@ -30,7 +30,7 @@ pub(super) enum Test {
     Times(Comparison, Time, Time),
     /// Whether a text is one of these, which are sorted.
     OneOf(Text, Vec<Box<str>>),
-    Contains(Text, Finder<'static>),
+    Contains(Text, Box<Finder<'static>>),
     /// A part of one text is another: of two fields.
     Part(Part, Text, Text),
     Matches(Text, Regex),

@@ -7,7 +7,8 @@ mod random;
 use proptest::prelude::*;
 
 use super::*;
-use crate::event::{Action, Actor, ActorType, Category, Change, EventId, Outcome, Related, Role, Target};
+use crate::event::native::{RawForm, encode};
+use crate::event::{Action, Actor, ActorType, Category, Change, EventId, OnBehalfOf, Outcome, Related, Role, Target};
 use crate::time::{EventTime, Timestamp};
 
 fn text(word: &str) -> Option<std::borrow::Cow<'_, str>> {
@@ -97,6 +98,46 @@ fn null_is_no_error_and_never_less_greater_or_a_part() {
         assert!(holds(&format!("!({condition})")), "!({condition})");
     }
     assert!(holds(r#"actor.email != "a@example.com" && actor.email == actor.ip && message in [null, "x"]"#));
+}
+
+/// What the manual shows as conditions.
+#[test]
+fn the_examples_of_the_manual_are_right() {
+    let manual = include_str!("../../../docs/filter.md");
+    let examples = manual.split("```cel\n").nth(1).and_then(|rest| rest.split("```").next()).expect("examples");
+    assert!(examples.lines().count() > 5);
+    for example in examples.lines() {
+        Condition::compile(example).expect(example);
+    }
+}
+
+/// Every field that an event is written with can be asked of.
+#[test]
+fn every_field_of_the_schema_is_known() {
+    let mut event = grant();
+    event.version = Some(1);
+    event.normalize_error = Some("odd".to_owned());
+    event.actor.on_behalf_of = Some(OnBehalfOf::default());
+    let mut line = Vec::new();
+    encode(&event, RawForm::String, &mut line);
+    let json: serde_json::Value = serde_json::from_slice(&line).expect("JSON");
+    let mut known = 0;
+    let mut objects = vec![(String::new(), json)];
+    while let Some((path, object)) = objects.pop() {
+        let loops = [("related.", "related.exists(x, has(x.", "))"), ("changes.", "changes.exists(x, has(x.", "))")];
+        for (name, value) in object.as_object().expect("an object") {
+            let path = format!("{path}{name}");
+            let in_list =
+                loops.iter().find_map(|(list, before, after)| Some((path.strip_prefix(list)?, before, after)));
+            let condition =
+                in_list.map_or(format!("has({path})"), |(name, before, after)| format!("{before}{name}{after}"));
+            Condition::compile(&condition).expect(&condition);
+            known += 1;
+            let below = value.as_array().map_or(value, |items| &items[0]);
+            objects.extend(below.is_object().then(|| (format!("{path}."), below.clone())));
+        }
+    }
+    assert_eq!(known, 39);
 }
 
 /// Where the caret goes, what is said, and the hint or the words to choose from.

@@ -137,7 +137,7 @@ impl<'e> Checker<'e> {
         let (whole, wanted) = (self.text(of), wanted.and_then(|wanted| self.text(wanted)));
         match (whole?, wanted?) {
             (whole, Text::Literal(wanted)) if which == Part::Anywhere => {
-                Some(Test::Contains(whole, Finder::new(wanted.as_bytes()).into_owned()))
+                Some(Test::Contains(whole, Box::new(Finder::new(wanted.as_bytes()).into_owned())))
             }
             (whole, wanted) => Some(Test::Part(which, whole, wanted)),
         }

@@ -1,0 +1,103 @@
+//! The filter from the pipeline file to the files: what lands is what the condition says of the simulator's truth, what is
+//! dropped is counted, and a neighbouring sink without a filter gets everything.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use auditflow::observe::progress::count;
+use auditflow::simulator::{SimulatorOptions, Switches};
+use common::World;
+use serde_json::Value;
+
+fn world() -> World {
+    let mut switches = Switches::default();
+    switches.lift_rate_limits();
+    World::new(SimulatorOptions {
+        events_per_vendor: 200,
+        switches,
+        clock: common::system_clock(),
+        ..SimulatorOptions::default()
+    })
+}
+
+/// Two filters in a row before one sink; two side by side before another; one that lets nothing through; and a sink to
+/// which everything comes, a part of it by a second way.
+fn pipeline(world: &World) -> std::path::PathBuf {
+    let sink = |name: &str, inputs: &str| {
+        let path = world.path(name).join("{{ vendor }}.ndjson");
+        format!(
+            "  {name}: {{type: file, inputs: [{inputs}], path: \"{}\", batch: {{max_events: 90}}}}\n",
+            path.display()
+        )
+    };
+    let sinks = [
+        sink("few", "people"),
+        sink("either", "deletions, backups"),
+        sink("none", "nothing"),
+        sink("all", "events, people"),
+    ];
+    world.write_pipeline(&format!("{FILTERS}sinks:\n{}", sinks.concat()))
+}
+
+const FILTERS: &str = "\
+  deletions:
+    type: filter
+    inputs: [events]
+    condition: action == \"delete\"
+  people:
+    type: filter
+    inputs: [deletions]
+    condition: >-
+      actor.type in [\"user\", \"admin\"]
+      && vendor != \"merge\"
+  backups:
+    type: filter
+    inputs: events
+    condition: 'vendor == \"clumio\" && raw.contains(\"id\")'
+  nothing:
+    type: filter
+    inputs: [backups]
+    condition: vendor == \"merge\"
+";
+
+fn events(folder: &Path) -> Vec<Value> {
+    let files = if folder.exists() { common::files_below(folder) } else { Vec::new() };
+    let texts = files.iter().map(|file| fs::read_to_string(file).unwrap());
+    texts.flat_map(|text| text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<_>>()).collect()
+}
+
+fn ids<'e>(events: impl IntoIterator<Item = &'e Value>) -> BTreeSet<(String, u64)> {
+    let id = |event: &Value| (event["id"].as_str().unwrap().to_owned(), event["version"].as_u64().unwrap_or(0));
+    events.into_iter().map(id).collect()
+}
+
+#[test]
+fn filters_let_through_what_their_conditions_say_and_count_the_rest() {
+    let world = world();
+    let file = pipeline(&world);
+    world.wait_until_quiet();
+    world.run_once(&file);
+
+    world.assert_exact(&world.path("all"));
+    let all = events(&world.path("all"));
+    let deleted = |event: &&Value| event["action"] == "delete";
+    let by_people = |event: &&Value| event["actor"]["type"] == "user" || event["actor"]["type"] == "admin";
+    let few = ids(all.iter().filter(deleted).filter(by_people).filter(|event| event["vendor"] != "merge"));
+    let either = ids(all.iter().filter(|event| deleted(event) || event["vendor"] == "clumio"));
+    assert!(!few.is_empty() && few.len() < either.len() && either.len() < all.len(), "the truth has too little in it");
+    for (sink, expected) in [("few", few), ("either", either), ("none", BTreeSet::new())] {
+        let landed = events(&world.path(sink));
+        assert_eq!(ids(&landed), expected, "{sink}");
+        assert_eq!(landed.len(), expected.len(), "{sink} has events twice");
+    }
+
+    world.assert_counters_add_up(&["few", "either", "none", "all"]);
+    let dropped = format!("{} filtered", count(all.len() as u64));
+    let log = fs::read_to_string(world.path("log")).unwrap();
+    let summary = log.lines().find(|line| line.starts_with("sink   none ")).unwrap();
+    assert!(summary.contains(" 0 events delivered") && summary.ends_with(&dropped), "{dropped} in {summary}");
+}
