@@ -17,7 +17,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("observe", &["journal"]),
     ("simulator", &["event"]),
     ("pipeline", &["event", "journal", "vendors", "transform", "sinks", "collect", "deliver", "observe"]),
-    ("report", &["journal", "vendors", "sinks", "collect", "deliver", "observe", "pipeline"]),
+    ("report", &["event", "journal", "vendors", "sinks", "collect", "deliver", "observe", "pipeline"]),
     (
         "cli",
         &[

@@ -104,6 +104,14 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_seen_where_nobody_runs() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert_eq!(holder(folder.path()), None);
+        std::fs::write(folder.path().join(LOCK_FILE), "99999999\n").expect("writes");
+        assert_eq!(holder(folder.path()), None);
+    }
+
+    #[test]
     fn a_lock_file_left_by_a_dead_process_does_not_lock() {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join(LOCK_FILE), "99999999\n").expect("writes");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::status::figures_of_source;
-use super::{FORMAT, Observation, Process, TroubleReport, Watched, coverage_text, seconds};
+use super::{FORMAT, Observation, Process, TroubleReport, Watched, coverage_text, covered_share, seconds};
 use crate::collect::outlook::{Assume, Gap, ahead};
 use crate::journal::{LatenessCounts, OpenWindow, TimeRange, WindowKind};
 use crate::pipeline::{Pipeline, SourcePlan};
@@ -158,7 +158,7 @@ fn source_coverage(plan: &SourcePlan, seen: &Observation) -> SourceCoverage {
         vendor: plan.vendor_name,
         started,
         wanted: watched.outlook.wanted.into(),
-        covered_share: if started { watched.outlook.share() } else { 0.0 },
+        covered_share: covered_share(&watched),
         covered: watched.outlook.covered.iter().copied().map(Span::from).collect(),
         gaps: watched.outlook.gaps.iter().copied().map(GapReport::from).collect(),
         planned_windows: planned(&watched, seen.at).saturating_sub(in_progress.len() as u64),

@@ -31,7 +31,7 @@ fn block(source: &SourceCoverage, now: Timestamp) -> String {
         line(&mut text, &label, &value);
     }
     let gaps = spans("gaps", &source.gaps, |gap| {
-        plain(gap.span) + if gap.at_head { "  (newest: left to the next polls)" } else { "" }
+        plain(gap.span) + if gap.at_head { "  (left to the next polls)" } else { "" }
     });
     for (label, value) in gaps {
         line(&mut text, &label, &value);
@@ -66,14 +66,16 @@ fn line(text: &mut String, label: &str, value: &str) {
     let _ = writeln!(text, "  {label:<11}  {value}");
 }
 
-/// A line an entry; the label stands before the first. Without entries: a dash.
+/// The lines of the entries; the label stands before the first. Without entries: a dash.
 fn spans<T>(label: &str, entries: &[T], told: impl Fn(&T) -> String) -> Vec<(String, String)> {
     let hidden = entries.len().saturating_sub(MOST_SPANS);
     let mut values = Vec::new();
     if hidden > 0 {
         values.push(format!("({} earlier; --json has all)", count(hidden as u64)));
     }
-    values.extend(entries.iter().skip(hidden).map(told));
+    values.extend(
+        entries.iter().skip(hidden).flat_map(|entry| told(entry).lines().map(str::to_owned).collect::<Vec<_>>()),
+    );
     if values.is_empty() {
         values.push("-".to_owned());
     }
@@ -89,8 +91,8 @@ fn plain(span: Span) -> String {
 fn window(window: &WindowReport) -> String {
     let span = if window.kind == "sweep" { window.asks } else { window.covers };
     let total = window.records_total.map(|total| format!(" of {}", count(total))).unwrap_or_default();
-    let read = format!("{}, {}{total} records", counted(window.pages, "page"), count(window.records));
-    format!("{}  {}: {read}", plain(span), window.kind)
+    let read = format!("{}{total} records in {}", count(window.records), counted(window.pages, "page"));
+    format!("{}  {}\n{read}", plain(span), window.kind)
 }
 
 fn lateness(lateness: &LatenessReport) -> String {

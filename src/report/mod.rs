@@ -130,6 +130,12 @@ fn heading(title: &str, pipeline: &str, data_dir: &Path, process: &Process, jour
     format!("{title} of {pipeline} at {}: {state}\n", at.with_digits(0))
 }
 
+/// The covered share of what a source wants, with four decimals; what is not all is never told as all.
+fn covered_share(watched: &Watched<'_>) -> f64 {
+    let share = if watched.picture.is_some() { watched.outlook.share() } else { 0.0 };
+    (share * 10_000.0).floor() / 10_000.0
+}
+
 /// Seconds with three decimals, as JSON has lengths of time.
 fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1_000.0).round() / 1_000.0

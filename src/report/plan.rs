@@ -52,6 +52,9 @@ pub struct SourceAhead {
     pub first_request: Option<ShownRequest>,
     /// The request budget, as the pipeline file writes it.
     pub rate_limit: Vec<String>,
+    /// Whether the budget keeps some of its requests for polls while a backfill goes on.
+    #[serde(skip)]
+    pub(super) keeps_some_for_polls: bool,
     /// What the backfill comes to; `None` if there is none.
     pub backfill: Option<BackfillAhead>,
 }
@@ -161,6 +164,7 @@ fn source_ahead(plan: &SourcePlan, seen: &Observation) -> SourceAhead {
         windows: likely.first.iter().map(WindowAhead::from).collect(),
         count: WindowCount::from(&likely),
         rate_limit: rates.iter().map(ToString::to_string).collect(),
+        keeps_some_for_polls: likely.backfill > 0 && rates.iter().any(|rate| rate.requests >= 10),
         backfill: (likely.backfill > 0)
             .then(|| backfill(watched.settings.facts.slice, rates, likely.backfill, least.backfill)),
     }

@@ -42,7 +42,7 @@ fn source_block(source: &SourceAhead) -> String {
     if let Some(request) = &source.first_request {
         request_lines(&mut text, request);
     }
-    let reserve = if source.count.backfill > 0 { "; of a rate of ten or more a tenth is kept for polls" } else { "" };
+    let reserve = if source.keeps_some_for_polls { "; a tenth of it is kept for polls" } else { "" };
     line(&mut text, "rate budget", &format!("{}{reserve}", source.rate_limit.join(" and ")));
     if let Some(backfill) = &source.backfill {
         backfill_lines(&mut text, backfill);
@@ -83,19 +83,22 @@ fn request_lines(text: &mut String, request: &ShownRequest) {
 }
 
 fn backfill_lines(text: &mut String, backfill: &BackfillAhead) {
-    let least = format!(
-        "at least {} ({}): where nothing is, windows grow",
-        counted(backfill.least_requests, "request"),
-        of_seconds(backfill.least_seconds)
-    );
-    line(text, "backfill", &least);
-    let likely = format!(
-        "{} ({}) if each window of {} has one page; every further page is one more",
-        counted(backfill.requests_of_one_page_each, "request"),
-        of_seconds(backfill.seconds_of_one_page_each),
-        of_seconds(backfill.slice_seconds)
-    );
-    line(text, "", &likely);
+    let (least, likely) = (backfill.least_requests, backfill.requests_of_one_page_each);
+    let empty = if least == likely { "" } else { " if there is nothing in it: windows grow where nothing is" };
+    let value = format!("at least {} and {}{empty}", counted(least, "request"), time(backfill.least_seconds));
+    line(text, "backfill", &value);
+    let slice = of_seconds(backfill.slice_seconds);
+    if least == likely {
+        line(text, "", &format!("each window is {slice} or shorter; every page beyond its first is one more request"));
+        return;
+    }
+    let times = format!("{} and {}", counted(likely, "request"), time(backfill.seconds_of_one_page_each));
+    line(text, "", &format!("{times} if each slice of {slice} has one page; every further page is one more request"));
+}
+
+/// What the budget asks for.
+fn time(seconds: f64) -> String {
+    if seconds < 1.0 { "less than a second".to_owned() } else { of_seconds(seconds) }
 }
 
 fn sink_block(sink: &SinkAhead) -> String {
@@ -105,7 +108,7 @@ fn sink_block(sink: &SinkAhead) -> String {
         let what = if example.form == "raw" { "a record" } else { "an event" };
         let _ = writeln!(
             text,
-            "  {what} of {} at {} would land in {}",
+            "  {what} of {} at {} goes to {}",
             example.source,
             example.timestamp.with_digits(0),
             places.join(", ")

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{FORMAT, Observation, Process, TroubleReport, Watched, seconds, status_text};
+use super::{FORMAT, Observation, Process, TroubleReport, Watched, covered_share, seconds, status_text};
 use crate::collect::outlook::Phase;
 use crate::journal::{JournalPicture, SinkSummary, SourceSummary};
 use crate::pipeline::{Pipeline, SinkPlan, SourcePlan};
@@ -194,7 +194,7 @@ fn source_status(plan: &SourcePlan, seen: &Observation, full: bool) -> SourceSta
         name: plan.name.clone(),
         vendor: plan.vendor_name,
         state: source_condition(&watched, trouble.is_some(), full),
-        covered_share: if watched.picture.is_some() { watched.outlook.share() } else { 0.0 },
+        covered_share: covered_share(&watched),
         covered_to,
         lag_seconds: covered_to.map(|to| seconds(seen.at.since(to))),
         events: summary.map_or(0, |summary| summary.events),

@@ -227,6 +227,20 @@ mod tests {
     }
 
     #[test]
+    fn an_example_names_the_place() {
+        let event = crate::sinks::testing::event("{}", "2026-01-02T03:04:05Z");
+        for name in NAMES {
+            let places = SinkConfig::read(name, settings(name)).expect(name).expect(name).example(&event);
+            let told: Vec<_> = places.iter().map(|(part, place)| format!("{part} {place}")).collect();
+            match *name {
+                "file" => assert_eq!(told, [format!("path audit/{}.ndjson", event.vendor)]),
+                "kafka" => assert_eq!(told, [format!("topic audit.{}", event.vendor), format!("key {}", event.id)]),
+                _ => assert!(!told.is_empty(), "{name}"),
+            }
+        }
+    }
+
+    #[test]
     fn unknown_settings_are_refused() {
         for name in NAMES {
             let mut settings = settings(name);

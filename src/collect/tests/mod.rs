@@ -2,6 +2,7 @@
 
 mod changes;
 mod faults;
+mod outlook;
 mod play;
 mod scenarios;
 

@@ -12,10 +12,11 @@ use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, TestClock};
+use crate::collect::outlook::{self, Ahead, Assume};
 use crate::collect::transport::{Limits, Response, Transport, TransportFault};
 use crate::collect::{Mode, Parts, Source, SourceEnd, SourceOptions, SourceSettings, run};
 use crate::event::{Event, EventId};
-use crate::journal::{Journal, JournalOptions, SqliteJournal};
+use crate::journal::{Journal, JournalOptions, JournalPicture, Look, SqliteJournal};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::units::{ByteSize, Rate};
@@ -304,6 +305,21 @@ impl Stage {
     /// Puts another journal in place of the own one, mostly around it.
     pub(super) fn replace_journal(&mut self, journal: Arc<dyn Journal>) {
         self.journal = Some(journal);
+    }
+
+    /// The journal as it is seen from outside now.
+    pub(super) fn look(&self) -> Option<JournalPicture> {
+        let look = Look { now: self.clock.now(), sources: None, sinks: &[] };
+        SqliteJournal::peek(self.folder.path(), &look).expect("read")
+    }
+
+    /// The first windows that the source would walk now, if each had records.
+    pub(super) fn ahead(&self, show: usize) -> Ahead {
+        let now = self.clock.now();
+        let known = self.look().and_then(|picture| Some(picture.source("audit")?.state.clone()));
+        let state = known.unwrap_or_else(|| outlook::at_first_start(now));
+        let vendor = ExampleVendor(self.facts.clone(), self.filter);
+        outlook::ahead(&vendor, &self.settings(), &state, now, Assume::Records, show)
     }
 
     fn settings(&self) -> SourceSettings {

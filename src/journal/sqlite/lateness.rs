@@ -43,3 +43,37 @@ pub(super) fn of_source(connection: &Connection, source: SourceId) -> Result<Lat
     }
     Ok(counts)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::journal::sqlite::schema;
+
+    const SOURCE: SourceId = SourceId(1);
+
+    fn late(seconds: u64, events: usize) -> LatenessCounts {
+        let mut counts = LatenessCounts::default();
+        (0..events).for_each(|_| counts.add(Duration::from_secs(seconds)));
+        counts
+    }
+
+    #[test]
+    fn the_counts_of_seven_days_are_kept_and_go_with_their_source() {
+        let mut file = Connection::open_in_memory().expect("opens");
+        file.pragma_update(None, "foreign_keys", true).expect("sets");
+        schema::migrate(&mut file, 0).expect("migrates");
+        let source = "INSERT INTO sources (name, vendor, profile, first_started_at) VALUES ('a', 'v', '{}', 0)";
+        file.execute(source, []).expect("inserts");
+        let day = |day: i64| Timestamp::from_millis(day * DAY_MILLIS + 5);
+        add(&file, SOURCE, &late(900, 10), day(100)).expect("adds");
+        add(&file, SOURCE, &late(60, 1), day(106)).expect("adds");
+        add(&file, SOURCE, &late(60, 2), day(106)).expect("adds");
+        assert_eq!(of_source(&file, SOURCE).expect("reads").events(), 13);
+        add(&file, SOURCE, &late(60, 1), day(107)).expect("adds");
+        assert_eq!(of_source(&file, SOURCE).expect("reads"), late(60, 4));
+        file.execute("DELETE FROM sources", []).expect("forgets");
+        assert_eq!(of_source(&file, SOURCE).expect("reads").events(), 0);
+    }
+}
