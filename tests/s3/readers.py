@@ -5,7 +5,6 @@ usage: readers.py ENDPOINT ACCESS_KEY_ID SECRET_ACCESS_KEY BUCKET FOLDER
 DuckDB reads the bucket itself where its extension httpfs can be had; else it reads FOLDER, a copy of the bucket.
 """
 
-import importlib.metadata
 import json
 import sys
 
@@ -17,19 +16,9 @@ endpoint, key, secret, bucket, folder = sys.argv[1:]
 database = duckdb.connect()
 
 
-def load_httpfs():
-    """The extension from PyPI, whose signature DuckDB checks as it does that of a downloaded one; else a download."""
-    try:
-        files = importlib.metadata.files("duckdb_extension_httpfs")
-        path = next(file.locate() for file in files if file.name == "httpfs.duckdb_extension")
-        database.execute(f"LOAD '{path}'")
-    except importlib.metadata.PackageNotFoundError:
-        database.execute("INSTALL httpfs; LOAD httpfs")
-
-
 def root_of_bucket():
     try:
-        load_httpfs()
+        database.execute("INSTALL httpfs; LOAD httpfs")
     except duckdb.Error as reason:
         print(f"DuckDB reads a copy of the bucket: there is no httpfs: {reason}", file=sys.stderr)
         return folder
