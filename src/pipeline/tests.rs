@@ -283,6 +283,7 @@ fn a_mistake_in_a_condition_is_shown_where_it_stands_however_it_is_written() {
         (">-\n      has(message)\n      && actor.type == \"usr\"", (9, 24, 5)),
         ("| # why\n      has(message) && // why\n\n      actor.type == \"usr\"", (10, 21, 5)),
         ("has(message) &&", (7, 31, 1)),
+        (">\n      has(message) // lost\n      && has(target)", (8, 20, 7)),
         // What a line break comes to cannot be found again: the whole value is named.
         ("\"has(message) &&\\n acton == 'read'\"", (7, 16, 35)),
     ] {
