@@ -43,7 +43,7 @@ fn pipeline(world: &World) -> std::path::PathBuf {
     world.write_pipeline(&format!("{FILTERS}sinks:\n{}", sinks.concat()))
 }
 
-const FILTERS: &str = "\
+const FILTERS: &str = "
   deletions:
     type: filter
     inputs: [events]

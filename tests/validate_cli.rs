@@ -299,7 +299,63 @@ sinks:
 #[test]
 fn mistakes_in_conditions_are_shown_where_they_stand() {
     let assert = validate(&[BAD_CONDITIONS], &[]).code(2);
-    insta::assert_snapshot!(stderr(&assert), @"");
+    insta::assert_snapshot!(stderr(&assert), @r#"
+    error: there is no such word: `usr`
+      --> a.yaml:12:30 (transforms.people.condition)
+       |
+    12 |     condition: ... "usr" ...
+       |                    ^^^^^
+      = help: did you mean `user`?
+
+    error: it has no field `emial`
+      --> a.yaml:12:45 (transforms.people.condition)
+       |
+    12 |     condition: ... emial ...
+       |                    ^^^^^
+      = help: did you mean `email`? allowed here: `type`, `id`, `name`, `email`, `ip`, `on_behalf_of`
+
+    error: there is no such word: `delte`
+      --> a.yaml:17:28 (transforms.alarms.condition)
+       |
+    17 |       ... "delte" ...
+       |           ^^^^^^^
+      = help: did you mean `delete`?
+
+    error: a time cannot be compared so with a text
+      --> a.yaml:18:10 (transforms.alarms.condition)
+       |
+    18 |       ... timestamp > "2026-01-01"
+       |           ^^^^^^^^^^^^^^^^^^^^^^^^
+      = help: write a time as timestamp("2026-01-31T00:00:00Z")
+
+    error: filter `raw` gets raw records of source `acme`, which have no fields to ask of
+      --> a.yaml:21:14 (transforms.raw.inputs[0])
+       |
+    21 |     inputs: ... acme ...
+       |                 ^^^^
+      = help: put a transform of `type: normalize` between them, and name it here
+
+    error: `and` cannot stand here
+      --> a.yaml:23:25 (transforms.raw.condition)
+       |
+    23 |       ... and ...
+       |           ^^^
+      = help: for `and`, write `&&`
+
+    error: the setting `condition` is missing
+      --> a.yaml:24:3 (transforms.empty)
+       |
+    24 |   empty:
+       |   ^^^^^
+      = help: add a line `condition: ...` here
+
+    error: this is a text, where something true or false is wanted
+      --> a.yaml:30:17 (transforms.not.condition)
+       |
+    30 |     condition: ... action ...
+       |                    ^^^^^^
+      = help: compare it, for example with `== "..."`, or ask whether it is there: has(field)
+    "#);
 }
 
 #[test]

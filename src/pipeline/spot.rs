@@ -35,6 +35,12 @@ impl Spots {
         found.collect::<Option<Vec<_>>>().map(|characters| Self { characters })
     }
 
+    /// Whether a range of bytes of the value stands on several lines of the file.
+    pub(super) fn is_on_several_lines(&self, range: Range<usize>) -> bool {
+        let lines = || self.characters.iter().filter(|(at, ..)| range.contains(at)).map(|(_, line, _)| *line);
+        lines().min() != lines().max()
+    }
+
     /// The place of a range of bytes of the value. What reaches over several lines is marked up to the end of the first;
     /// what lies behind the end is marked there.
     pub(super) fn place(&self, range: Range<usize>) -> Option<Place> {

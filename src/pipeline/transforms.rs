@@ -39,16 +39,31 @@ fn compile(
     text: &str,
     findings: &mut Findings,
 ) -> Option<Condition> {
+    let entry = component.node.entry("condition")?;
+    let spots = Spots::of(&entry.value, text);
+    let swallowing = swallowing_comments(&config.condition, spots.as_ref());
     let mistakes = match config.compile() {
+        _ if !swallowing.is_empty() => swallowing,
         Ok(condition) => return Some(condition),
         Err(mistakes) => mistakes,
     };
-    let entry = component.node.entry("condition")?;
-    let spots = Spots::of(&entry.value, text);
     for mistake in mistakes {
         findings.push(finding(component, &entry.value, spots.as_ref(), &config.condition, mistake));
     }
     None
+}
+
+/// Comments to which YAML has joined the lines below them, as it does in a block behind `>` and in plain text: a part of
+/// the condition would be lost without a word.
+fn swallowing_comments(condition: &str, spots: Option<&Spots>) -> Vec<Mistake> {
+    let comments = Condition::comments(condition).into_iter();
+    let swallowing = comments.filter(|comment| spots.is_some_and(|spots| spots.is_on_several_lines(comment.clone())));
+    let mistake = |comment| Mistake {
+        place: comment,
+        message: "YAML joins this comment with the lines below it, which would be a part of the comment".to_owned(),
+        hint: Hint::Text("begin the condition with `|` in place of `>`, or take the comment out".to_owned()),
+    };
+    swallowing.map(mistake).collect()
 }
 
 fn finding(

@@ -168,6 +168,8 @@ impl<'g, 'c, 't> Ways<'g, 'c, 't> {
                 arrival.add(&raw);
             }),
             Some(FILTER) => {
+                // Raw records do not pass: that they come here is reported.
+                arrivals.values_mut().for_each(|arrival| arrival.raw = None);
                 let Some(condition) = self.filters.get(transform.name) else { return arrivals };
                 arrivals.values_mut().for_each(|arrival| {
                     arrival.normalised = arrival.normalised.take().map(|passing| passing.and(condition));

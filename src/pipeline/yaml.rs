@@ -178,7 +178,15 @@ fn no_blank(before: &str, path: &KeyPath, place: Place) -> Finding {
 }
 
 fn refuse_tag(place: Place, tagged: bool) -> Outcome<()> {
-    if tagged { Err(syntax(place, "tags are not used in pipeline files", "leave the `!` word out")) } else { Ok(()) }
+    if tagged {
+        Err(syntax(
+            place,
+            "tags are not used in pipeline files",
+            "leave the `!` word out, or put the whole value between quotes",
+        ))
+    } else {
+        Ok(())
+    }
 }
 
 fn empty_map() -> Node {

@@ -1,6 +1,5 @@
 //! An S3 store in this process: s3s-fs on a folder, with the listing of unfinished uploads that it lacks, and with faults
 //! on demand. Used by the s3 sink's own tests and by those of the whole program.
-#![allow(clippy::unwrap_used, dead_code, unreachable_pub, missing_docs)]
 
 use std::collections::BTreeMap;
 use std::fs;

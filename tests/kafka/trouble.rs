@@ -1,7 +1,7 @@
 //! Brokers that are away or were never there.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::broker::Broker;
 use crate::common;
@@ -18,7 +18,7 @@ fn a_broker_that_is_away_for_a_minute_costs_nothing() {
     let mut running = stage.start();
     stage.until_first_records();
     stage.broker.kill();
-    let begin = Instant::now();
+    let begin = tokio::time::Instant::now();
     common::until("the minute is over", || {
         assert!(running.is_running(), "the program ended by itself:\n{}", stage.world.log_tail());
         begin.elapsed() > Duration::from_secs(60)

@@ -14,6 +14,7 @@ mod proxy;
 #[cfg(feature = "parquet")]
 mod readers;
 #[path = "../common/store.rs"]
+#[allow(dead_code, reason = "shared with the sink's own tests")]
 mod store;
 
 use std::path::Path;

@@ -95,7 +95,7 @@ pub(super) fn add_plan_outputs(connection: &Connection, sink: SinkId, outputs: &
     Ok(())
 }
 
-pub(super) fn finish_plan(connection: &Connection, sink: SinkId, delivery: Delivery) -> Result<(), Fault> {
+pub(super) fn finish_plan(connection: &Connection, sink: SinkId, delivery: &Delivery) -> Result<(), Fault> {
     let head = Totals::read(connection)?.head;
     let position = standing(connection, sink)?.position;
     if delivery.position < position || delivery.position > head {

@@ -218,7 +218,7 @@ impl Journal for SqliteJournal {
     }
 
     fn finish_plan(&self, sink: SinkId, delivery: Delivery) -> Answer<'_, ()> {
-        self.write(move |file| delivering::finish_plan(file, sink, delivery))
+        self.write(move |file| delivering::finish_plan(file, sink, &delivery))
     }
 
     fn abandon_plan(&self, sink: SinkId) -> Answer<'_, ()> {

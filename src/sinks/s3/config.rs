@@ -369,6 +369,7 @@ mod tests {
         serde_json::from_value(settings).expect("a config")
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "callers write json!() in place")]
     fn problem_of(more: Value) -> (String, String) {
         let mut problems = config(more.clone()).check();
         assert_eq!(problems.len(), 1, "{more}: {problems:?}");

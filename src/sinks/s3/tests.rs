@@ -1,7 +1,13 @@
 //! The sink on a store in this process.
 
 #[path = "../../../tests/common/store.rs"]
-#[allow(unreachable_pub, reason = "shared with the tests of the whole program")]
+#[allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "shared with the tests of the whole program"
+)]
 mod store;
 
 use std::collections::BTreeMap;

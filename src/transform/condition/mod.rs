@@ -57,6 +57,12 @@ impl Condition {
         Ok(Self { text: syntax.to_string().into(), test: Arc::new(test), joins: 0 })
     }
 
+    /// The comments in the text of a condition, in bytes; none if the text is no condition.
+    #[must_use]
+    pub fn comments(text: &str) -> Vec<Range<usize>> {
+        token::comments(text)
+    }
+
     /// Whether the condition holds for an event. Never fails, and allocates nothing but what a regular expression needs.
     #[must_use]
     pub fn holds(&self, event: &Event<'_>) -> bool {

@@ -56,16 +56,37 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Placed<'_>>, Mistake> {
     Ok(tokens)
 }
 
+/// The places of all comments; none if the text cannot be cut into pieces.
+pub(super) fn comments(text: &str) -> Vec<Range<usize>> {
+    let Ok(tokens) = tokens(text) else { return Vec::new() };
+    let mut comments = Vec::new();
+    let mut at = 0;
+    let ends = tokens.into_iter().map(|(_, place)| place.end);
+    for end in ends.chain(std::iter::once(text.len())) {
+        while let Some(comment) = comment(text, at) {
+            at = comment.end;
+            comments.push(comment);
+        }
+        at = end;
+    }
+    comments
+}
+
 /// Where white space and comments from `at` on end.
 fn skip_blanks(text: &str, mut at: usize) -> usize {
-    loop {
-        let rest = text[at..].trim_start_matches([' ', '\t', '\n', '\r', '\u{c}']);
-        at = text.len() - rest.len();
-        if !rest.starts_with("//") {
-            return at;
-        }
-        at += rest.find('\n').unwrap_or(rest.len());
+    while let Some(comment) = comment(text, at) {
+        at = comment.end;
     }
+    text.len() - text[at..].trim_start_matches(BLANKS).len()
+}
+
+const BLANKS: [char; 5] = [' ', '\t', '\n', '\r', '\u{c}'];
+
+/// The comment that begins at `at` or behind the white space there.
+fn comment(text: &str, at: usize) -> Option<Range<usize>> {
+    let rest = text[at..].trim_start_matches(BLANKS);
+    let start = text.len() - rest.len();
+    rest.starts_with("//").then(|| start..start + rest.find('\n').unwrap_or(rest.len()))
 }
 
 fn token(text: &str, at: usize) -> Result<(Token<'_>, usize), Mistake> {

@@ -1,0 +1,73 @@
+//! Nanoseconds a condition takes for an event, beside normalising the same events.
+//!
+//! ```text
+//! simulator's records --normalise--> Event --condition--> passes, or not
+//!                      ^^^^^^^^^ line 1      ^^^^^^^^^ the other lines: normalising is outside
+//! ```
+//!
+//! Each figure is the best of several rounds over the records of all vendors, which are at hand in memory.
+#![allow(clippy::print_stdout)]
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use auditflow::event::Event;
+use auditflow::simulator::{Simulator, SimulatorOptions, VendorName};
+use auditflow::time::Timestamp;
+use auditflow::transform::condition::Condition;
+use auditflow::vendors::{self, Profile, Sighting};
+use tokio::time::Instant;
+
+const EVENTS_PER_VENDOR: u64 = 4_000;
+
+const ROUNDS: usize = 15;
+
+const CONDITIONS: &[&str] = &[
+    "true",
+    r#"actor.type == "admin""#,
+    r#"action in ["create", "update", "delete", "grant", "revoke"] && actor.type != "system""#,
+    r#"has(actor.email) && !actor.email.endsWith("@acme.example")"#,
+    r#"timestamp >= timestamp("2026-01-01T00:00:00Z") && outcome == "failure""#,
+    r#"related.exists(r, r.type == "space" && r.name == "Finance")"#,
+    r#"raw.contains("no such text")"#,
+    r#"actor.name.matches(r"(?i)^svc-\d+$")"#,
+];
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let options = SimulatorOptions { events_per_vendor: EVENTS_PER_VENDOR, ..SimulatorOptions::default() };
+    let simulator = Simulator::start(options).await?;
+    let mut records = Vec::new();
+    for vendor in VendorName::ALL {
+        let reader = vendors::table::records(vendor.as_str(), &Profile::default()).context("a vendor of the table")?;
+        let truth = simulator.control().truth(vendor).map_err(|reason| anyhow!("{reason:?}"))?;
+        records.extend(truth.into_iter().map(|record| (reader.clone(), record.raw)));
+    }
+    let sighting = Sighting { source: "acme", observed_at: Timestamp::from_secs(1_790_000_000), occurrence: 0 };
+    let normalise = || records.iter().map(|(reader, raw)| reader.normalise(raw, &sighting)).collect::<Vec<Event<'_>>>();
+    let events = normalise();
+    let time = best_of_rounds(|| drop(black_box(normalise())));
+    println!("{:>8.1} ns an event  normalising, {} events", per_event(time, events.len()), events.len());
+    for text in CONDITIONS {
+        let condition = Condition::compile(text).map_err(|mistakes| anyhow!("{text}: {mistakes:?}"))?;
+        let mut passed = 0;
+        let time = best_of_rounds(|| passed = black_box(events.iter().filter(|event| condition.holds(event)).count()));
+        println!("{:>8.1} ns an event  {passed:>6} pass  {text}", per_event(time, events.len()));
+    }
+    Ok(())
+}
+
+fn best_of_rounds(mut work: impl FnMut()) -> Duration {
+    let rounds = (0..ROUNDS).map(|_| {
+        let begin = Instant::now();
+        work();
+        begin.elapsed()
+    });
+    rounds.min().unwrap_or_default()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+fn per_event(time: Duration, events: usize) -> f64 {
+    time.as_nanos() as f64 / events as f64
+}
