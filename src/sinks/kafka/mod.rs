@@ -16,6 +16,7 @@
 //! Connect does for its sources (KIP-618). It is also committed as the offset of a consumer group, for the usual tools;
 //! that offset may expire (`offsets.retention.minutes`) while a pipeline rests, so nothing hangs on it.
 
+mod call;
 mod client;
 mod config;
 mod context;
@@ -210,7 +211,7 @@ impl KafkaSink {
 
     /// After a failure in a transaction nothing is known for sure: the next attempt begins a session, in which the broker
     /// says what became of it.
-    fn noticing_fences<T>(&mut self, done: Result<T, session::Failure>) -> Result<T, SinkError> {
+    fn noticing_fences<T>(&mut self, done: Result<T, call::Failure>) -> Result<T, SinkError> {
         done.map_err(|failure| {
             self.was_fenced |= failure.fenced;
             if failure.ends_session {

@@ -15,10 +15,10 @@ use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 
+use super::call::CALL_TIMEOUT;
 use super::client::{Connection, ask};
 use super::context::SinkContext;
 use super::error::of_reading;
-use super::session::CALL_TIMEOUT;
 use crate::journal::Seq;
 use crate::sinks::SinkError;
 

@@ -17,6 +17,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::call::{CALL_TIMEOUT, Failure, call, on_a_thread};
 use super::client::{Connection, Names};
 use super::context::{Failures, SinkContext};
 use super::error::{is_fenced, of_producer, of_topic, stopped, transient};
@@ -26,36 +27,11 @@ use super::refusals::Refusals;
 use crate::journal::Seq;
 use crate::sinks::SinkError;
 
-/// How long one call to the broker may take. What the broker does not answer by then is tried again by the loop above.
-pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(15);
-
 /// How long giving up a transaction may take: if the broker is away, the next session gives it up.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The number that the position record is sent with.
 const POSITION_RECORD: usize = usize::MAX;
-
-/// Why a step failed.
-#[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) error: SinkError,
-    /// Nothing is known for sure any more: the next attempt needs a new session.
-    pub(super) ends_session: bool,
-    /// The broker no longer listens to this producer.
-    pub(super) fenced: bool,
-}
-
-impl From<SinkError> for Failure {
-    fn from(error: SinkError) -> Self {
-        Self { error, ends_session: true, fenced: false }
-    }
-}
-
-impl From<KafkaError> for Failure {
-    fn from(error: KafkaError) -> Self {
-        Self { fenced: is_fenced(&error), ends_session: true, error: transient(&error, "talk to", None) }
-    }
-}
 
 /// A producer that the broker knows.
 pub(super) struct Session {
@@ -399,25 +375,4 @@ fn superseded(names: &Names) -> SinkError {
         ),
         "run one auditflow for a pipeline; to stop the other one instead, stop it first and then start this one",
     )
-}
-
-async fn call(
-    producer: &Arc<ThreadedProducer<SinkContext>>,
-    work: impl FnOnce(&ThreadedProducer<SinkContext>) -> Result<(), KafkaError> + Send + 'static,
-) -> Result<(), Failure> {
-    let worker = Arc::clone(producer);
-    let done = on_a_thread(move || work(&worker)).await;
-    done.map_err(|error| Failure {
-        fenced: is_fenced(&error),
-        ends_session: true,
-        error: transient(&error, "commit to", Some(producer.context().as_ref())),
-    })
-}
-
-/// Runs a call that waits for the broker where it holds up no other task.
-pub(super) async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-    }
 }

@@ -7,10 +7,10 @@ use rdkafka::admin::{AdminOptions, NewTopic, ResourceSpecifier, TopicReplication
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
+use super::call::{CALL_TIMEOUT, on_a_thread};
 use super::client::{Connection, ask};
 use super::config::{CreateTopic, Delivery};
 use super::error::{is_for_people, of_topic, stopped, transient};
-use super::session::{CALL_TIMEOUT, on_a_thread};
 use crate::sinks::SinkError;
 use crate::sinks::template::Template;
 
