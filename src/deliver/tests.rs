@@ -151,6 +151,7 @@ impl World {
             written: Written::default(),
             planned: false,
             miscounts: false,
+            outside_has: None,
         }
     }
 
@@ -168,6 +169,8 @@ struct ScriptedSink {
     written: Written,
     planned: bool,
     miscounts: bool,
+    /// How far the outside says that this sink has come.
+    outside_has: Option<Seq>,
 }
 
 impl ScriptedSink {
@@ -243,6 +246,10 @@ impl Sink for ScriptedSink {
             self.written.events -= u64::from(self.miscounts);
             Ok(self.written)
         })
+    }
+
+    fn resume<'a>(&'a mut self, _journal: &'a str) -> BoxFuture<'a, Result<Option<Seq>, SinkError>> {
+        Box::pin(std::future::ready(Ok(self.outside_has)))
     }
 
     fn undo<'a>(&'a mut self, outputs: &'a [PlannedOutput]) -> BoxFuture<'a, Result<(), SinkError>> {
@@ -567,6 +574,35 @@ async fn a_sink_that_miscounts_is_stopped_before_the_position_moves() {
     assert!(matches!(error, DeliverError::Miscounted { expected: 3, found: 2, .. }), "{error}");
     assert_eq!(bench.summary().await.position, 0);
     assert_eq!(world.lines(), [""; 0]);
+}
+
+/// The journal was put back from an older copy: what it collects from now on must not pass for delivered.
+#[tokio::test(start_paused = true)]
+async fn an_outside_that_is_ahead_of_the_journal_stops_the_sink() {
+    let (bench, world) = (Bench::new(), World::new(&[]));
+    let source = bench.source("a").await;
+    bench.append(source, "a", 0..20).await;
+    bench.drain.cancel();
+    let mut sink = world.sink("x");
+    sink.outside_has = Some(21);
+    let error = run(task(sink, &["a"]), bench.parts()).await.expect_err("not of this journal");
+    assert!(matches!(&error, DeliverError::Stopped { message, .. } if message.contains("event 21")), "{error}");
+    assert_eq!((bench.summary().await.position, world.lines().len()), (0, 0));
+}
+
+/// The sink compares the end of what the outside has: before that, the position must not move.
+#[tokio::test(start_paused = true)]
+async fn what_the_outside_has_is_one_batch() {
+    let (bench, world) = (Bench::new(), World::new(&[]));
+    let source = bench.source("a").await;
+    bench.append(source, "a", 0..40).await;
+    bench.drain.cancel();
+    let mut sink = world.sink("x");
+    sink.outside_has = Some(25);
+    let end = run(task(sink, &["a"]), bench.parts()).await.expect("delivered");
+    let batches: Vec<_> = world.lock().batches.iter().map(|range| (range.first, range.last)).collect();
+    assert_eq!(batches, [(1, 25), (26, 35), (36, 40)]);
+    assert_eq!((end.position, end.delivered), (40, 40));
 }
 
 /// While a disk is full, attempts are made again and again: the plan must not grow with them.

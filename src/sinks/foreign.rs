@@ -30,7 +30,7 @@ pub fn undo_foreign(outputs: &[PlannedOutput]) -> Result<(), SinkError> {
     if !objects.is_empty() {
         tracing::error!(
             objects = names(&objects),
-            "the pipeline file has changed in the middle of a batch: delete these objects if they exist, no manifest names them; what they hold is delivered again by whichever sink still gets it"
+            "the pipeline file has changed in the middle of a batch: delete these objects if they exist, the manifest among them first, since readers may take it for a complete batch; what they hold is delivered again by whichever sink still gets it"
         );
     }
     Ok(())

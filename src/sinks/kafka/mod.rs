@@ -150,8 +150,9 @@ impl KafkaSink {
         let Some(session) = &mut self.session else { return Ok(()) };
         let sent = session.send(&mut self.buffer, &self.refusals).await;
         let too_large = session.take_too_large();
+        let sent = self.noticing_fences(sent);
         self.refuse(too_large, plan).await?;
-        self.noticing_fences(sent)
+        sent
     }
 
     async fn finish(&mut self, plan: &mut dyn PlanLog) -> Result<Written, SinkError> {
@@ -169,8 +170,9 @@ impl KafkaSink {
         let Some(session) = &mut self.session else { return Ok(self.batch.written) };
         let committed = session.commit(batch).await;
         let too_large = session.take_too_large();
+        let committed = self.noticing_fences(committed);
         self.refuse(too_large, plan).await?;
-        self.noticing_fences(committed)?;
+        committed?;
         self.refusals.forget();
         Ok(self.batch.written)
     }
@@ -202,11 +204,15 @@ impl KafkaSink {
 
     /// Records that the broker found too large: those that came alone are refused for good, the others are tried alone.
     async fn refuse(&mut self, too_large: Vec<record::RecordId>, plan: &mut dyn PlanLog) -> Result<(), SinkError> {
-        let outputs = self.refusals.learn(too_large);
-        if !outputs.is_empty() {
-            plan.record(outputs).await?;
+        let notes = self.refusals.learn(too_large);
+        if notes.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let recorded = plan.record(notes.clone()).await;
+        if recorded.is_err() {
+            self.refusals.take_back(&notes);
+        }
+        Ok(recorded?)
     }
 
     /// After a failure in a transaction nothing is known for sure: the next attempt begins a session, in which the broker

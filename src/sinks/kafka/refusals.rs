@@ -46,12 +46,20 @@ impl Refusals {
         notes
     }
 
+    /// The notes could not be recorded: what they say must be learned again, since a crash would forget it.
+    pub(super) fn take_back(&mut self, notes: &[PlannedOutput]) {
+        for note in notes {
+            if let Some(id) = id_of(note) {
+                self.refused.remove(&id);
+            }
+        }
+    }
+
     /// Takes in the notes of a plan; returns the outputs that are something else.
     pub(super) fn recall(&mut self, outputs: &[PlannedOutput]) -> Vec<PlannedOutput> {
         let mut others = Vec::new();
         for output in outputs {
-            let id = output.name.strip_prefix(NOTE).and_then(|text| text.parse().ok());
-            match id {
+            match id_of(output) {
                 Some(id) => drop(self.refused.insert(id, output.before.clone())),
                 None => others.push(output.clone()),
             }
@@ -64,6 +72,10 @@ impl Refusals {
         self.suspects.clear();
         self.refused.clear();
     }
+}
+
+fn id_of(note: &PlannedOutput) -> Option<RecordId> {
+    note.name.strip_prefix(NOTE).and_then(|text| text.parse().ok())
 }
 
 #[cfg(test)]
@@ -79,6 +91,10 @@ mod tests {
         assert_eq!(refusals.reason(id), None);
         let notes = refusals.learn(vec![id]);
         assert!(refusals.reason(id).is_some());
+
+        refusals.take_back(&notes);
+        assert_eq!(refusals.reason(id), None);
+        assert_eq!(refusals.learn(vec![id]), notes, "it is learned again");
 
         let mut after_a_crash = Refusals::default();
         let file = PlannedOutput { name: "/a/file".to_owned(), before: "{}".to_owned() };
