@@ -142,6 +142,13 @@ transforms:
         }
     }
 
+    /// The last lines of the log that hold one of the words.
+    pub fn log_lines_with(&self, words: &[&str]) -> String {
+        let text = fs::read_to_string(self.path("log")).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().filter(|line| words.iter().any(|word| line.contains(word))).collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
     pub fn log_tail(&self) -> String {
         let text = fs::read_to_string(self.path("log")).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();

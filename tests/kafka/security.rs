@@ -179,12 +179,12 @@ fn each_right_that_is_missing_is_named_and_delivery_goes_on_once_all_are_given()
     let mut running = stage.start();
     let [positions, transactions, group, topic] = stage.rights();
     let said = [
-        (format!("`{}`", stage.group), "READ, WRITE, DESCRIBE and CREATE", positions),
-        ("TRANSACTIONAL_ID".to_owned(), "WRITE and DESCRIBE on the transactional ids", transactions),
-        ("GROUP_AUTHORIZATION".to_owned(), "READ and DESCRIBE on the groups", group),
-        (format!("`{}`", stage.topic), "WRITE and DESCRIBE on the topic", topic),
+        ("WRITE and DESCRIBE on the topic", topic),
+        ("READ, WRITE, DESCRIBE and CREATE", positions),
+        ("WRITE and DESCRIBE on the transactional ids", transactions),
+        ("READ and DESCRIBE on the groups", group),
     ];
-    for (_, hint, rights) in said {
+    for (hint, rights) in said {
         stage.until_logged("the right is named", hint);
         assert!(running.is_running());
         acls::allow(&stage.broker, &rights);

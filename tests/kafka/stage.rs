@@ -29,6 +29,9 @@ pub struct Stage {
     pub seed: u64,
 }
 
+/// How long a line of the log is waited for.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 impl Stage {
     /// Vendors that behave, with `events` each and no more to come.
     pub fn calm(broker: Arc<Broker>, events: u64) -> Self {
@@ -108,7 +111,12 @@ impl Stage {
     }
 
     pub fn until_logged(&self, what: &str, text: &str) {
-        common::until(&format!("{what}: `{text}` is in the log"), || self.world.log_count(text) > 0);
+        let begin = tokio::time::Instant::now();
+        while self.world.log_count(text) == 0 {
+            let warnings = || self.world.log_lines_with(&["WARN", "ERROR"]);
+            assert!(begin.elapsed() < PATIENCE, "waited in vain until {what}: no `{text}` in the log:\n{}", warnings());
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
     }
 
     pub fn until_first_records(&self) {

@@ -23,7 +23,7 @@ fn a_broker_that_is_away_for_a_minute_costs_nothing() {
         assert!(running.is_running(), "the program ended by itself:\n{}", stage.world.log_tail());
         begin.elapsed() > Duration::from_secs(60)
     });
-    stage.until_logged("the trouble is named", "cannot commit to Kafka");
+    stage.until_logged("the trouble is named", "start the brokers");
     stage.broker.start_again();
     stage.until_logged("it goes on by itself", "delivering again");
     stage.until_all_is_there();
