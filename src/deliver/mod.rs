@@ -23,6 +23,7 @@ mod announce;
 mod backoff;
 mod closing;
 mod failure;
+mod outside;
 mod routed;
 mod task;
 #[cfg(test)]

@@ -8,13 +8,14 @@ use super::announce::{self, PassedOver};
 use super::backoff::Backoff;
 use super::closing::{self, Next};
 use super::failure::{DeliverError, Failure};
+use super::outside;
 use super::routed::RoutedSources;
 use super::trouble::TroubleReport;
 use super::writing::{BatchWriter, Outcome, Recorder};
 use super::{Parts, Route, SinkEnd, SinkTask};
 use crate::journal::{Delivery, OpenPlan, PendingBatch, PlannedOutput, Seq, SinkId};
 use crate::sinks::dead_letter::{self, DeadLetter};
-use crate::sinks::{BatchOptions, BatchRange, SinkError, Written};
+use crate::sinks::{BatchRange, Written};
 use crate::time::Timestamp;
 
 /// A wait for a time of day is cut into pieces, so that a clock that was set is noticed.
@@ -168,7 +169,7 @@ impl SinkLoop {
     async fn resume(&mut self) -> Result<Step, Failure> {
         let journal = self.parts.journal.identity().await?;
         let outside = self.task.sink.resume(&journal).await?.unwrap_or(0);
-        self.expect_known(outside)?;
+        outside::expect_known(&self.task.name, outside, *self.head.borrow())?;
         if outside > self.position {
             tracing::info!(
                 sink = self.task.name,
@@ -179,22 +180,6 @@ impl SinkLoop {
         }
         self.outside = Some(outside);
         Ok(Step::Again)
-    }
-
-    /// Events are durable in the journal before they are written outside: an outside that is ahead of the journal has
-    /// been written from another state of it.
-    fn expect_known(&self, outside: Seq) -> Result<(), Failure> {
-        let head = *self.head.borrow();
-        if outside <= head {
-            return Ok(());
-        }
-        Err(Failure::from(SinkError::Stopped {
-            message: format!(
-                "`{}` has delivered up to event {outside}, and the journal ends at {head}: it was restored from a back-up, or is a copy",
-                self.task.name
-            ),
-            hint: "put the newest state of data_dir back, or give the sink another name: it then delivers everything that the journal holds, and consumers see some events twice, with the same id".to_owned(),
-        }))
     }
 
     async fn passed_over(&mut self, position: Seq) -> Result<PassedOver, Failure> {
@@ -214,7 +199,7 @@ impl SinkLoop {
     async fn look(&mut self, id: SinkId, outside: Seq) -> Result<Step, Failure> {
         let draining = self.parts.drain.is_cancelled();
         self.head.borrow_and_update();
-        let limits = self.limits(outside);
+        let limits = outside::limits(self.task.batch, outside, self.position);
         let ids = self.sources.ids();
         let pending = self.parts.journal.next_batch(self.position, ids, limits.max_events, limits.max_bytes).await?;
         // A source that registered just now may have events in what was taken for events of others.
@@ -234,15 +219,6 @@ impl SinkLoop {
             }
         }
         Ok(Step::Again)
-    }
-
-    /// What the outside already has is one batch, so that the sink compares its end before the position moves at all.
-    fn limits(&self, outside: Seq) -> BatchOptions {
-        if outside <= self.position {
-            return self.task.batch;
-        }
-        let all = i64::MAX.unsigned_abs();
-        BatchOptions { max_events: all, max_bytes: all, ..self.task.batch }
     }
 
     async fn idle(&mut self, due: Option<Timestamp>) -> Step {

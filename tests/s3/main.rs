@@ -85,13 +85,14 @@ fn all_five_vendors_arrive(bucket: &Bucket, format: &str, extension: &str, conte
 fn survives(bucket: &Bucket, seed: u64, kills: usize, mut between: impl FnMut(usize, &World, &Path)) {
     let mut random = fastrand::Rng::with_seed(seed);
     let world = world(seed, 2_000, FAULTS);
-    let settings = "key_prefix: \"audit/vendor={{ vendor }}/\", batch: {max_events: 150, timeout_secs: 50ms}";
+    let settings = "key_prefix: \"audit/vendor={{ vendor }}/\", batch: {max_events: 20, timeout_secs: 10ms}";
     let file = world.write_pipeline(&bucket.sink(settings));
-    for kill in 0..kills {
+    let hits = || world.log_count("a batch was not finished");
+    for kill in (0..3 * kills).take_while(|kill| *kill < kills || hits() == 0) {
         between(kill, &world, &file);
         world.run_and_kill(&file, life(&mut random));
     }
-    let unfinished = world.log_count("a batch was not finished");
+    let unfinished = hits();
     eprintln!("{unfinished} batches were begun and not finished");
     assert!(unfinished > 0, "no kill hit a batch: the test shows nothing");
     world.wait_until_quiet();
