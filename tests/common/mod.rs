@@ -98,10 +98,28 @@ transforms:
 
     /// Starts `run FILE`, lets it work for `life`, and kills it with SIGKILL. Fails if it had ended by itself.
     pub fn run_and_kill(&self, file: &Path, life: Duration) {
-        let mut child =
-            self.program(&["run", file.to_str().unwrap(), "--log-level", "debug", "--skip-check"]).spawn().unwrap();
-        let born = Instant::now();
-        while born.elapsed() < life {
+        self.kill_after(self.start(file), life);
+    }
+
+    /// Runs the program until a text stands in its log once more, a little longer, and then kills it: this hits the
+    /// work itself, however long the program needs to come to it.
+    pub fn run_until_logged_and_kill(&self, file: &Path, text: &str, life: Duration) {
+        let before = self.log_count(text);
+        let mut child = self.start(file);
+        until(text, || {
+            assert!(child.try_wait().unwrap().is_none(), "the program ended by itself:\n{}", self.log_tail());
+            self.log_count(text) > before
+        });
+        self.kill_after(child, life);
+    }
+
+    fn start(&self, file: &Path) -> Child {
+        self.program(&["run", file.to_str().unwrap(), "--log-level", "debug", "--skip-check"]).spawn().unwrap()
+    }
+
+    fn kill_after(&self, mut child: Child, life: Duration) {
+        let begin = Instant::now();
+        while begin.elapsed() < life {
             assert!(child.try_wait().unwrap().is_none(), "the program ended by itself:\n{}", self.log_tail());
             std::thread::yield_now();
             std::thread::park_timeout(Duration::from_millis(2));

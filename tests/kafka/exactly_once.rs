@@ -15,6 +15,8 @@ use crate::reader::{Received, committed, written};
 use crate::stage::Stage;
 
 const KILLS: usize = 40;
+/// What the log says after each batch.
+const DELIVERED: &str = "the position has moved";
 const BATCHES: &str = "batch: {max_events: 50, timeout_secs: 50ms}";
 
 /// A random life: mostly short, so that the first steps after a start are hit as often as the steady work.
@@ -31,7 +33,14 @@ fn survives(delivery: &str) -> (Stage, Vec<Received>) {
         if kill % 7 == 3 {
             restart_broker(&stage, &mut random);
         }
-        stage.world.run_and_kill(&stage.file, life(&mut random));
+        if kill % 2 == 0 {
+            stage.world.run_and_kill(&stage.file, life(&mut random));
+        } else {
+            kill_in_a_batch(&stage, &mut random);
+        }
+    }
+    if delivery == "exactly_once" {
+        kill_until_a_transaction_is_given_up(&stage, &mut random);
     }
     stage.world.wait_until_quiet();
     stage.run_once();
@@ -39,11 +48,32 @@ fn survives(delivery: &str) -> (Stage, Vec<Received>) {
     (stage, records)
 }
 
+/// Kills the program in one of the batches after its first, wherever that one is.
+fn kill_in_a_batch(stage: &Stage, random: &mut fastrand::Rng) {
+    let life = Duration::from_millis(random.u64(0..120));
+    stage.world.run_until_logged_and_kill(&stage.file, DELIVERED, life);
+}
+
+/// On most machines this has long happened; a quick or a slow one may need further kills.
+fn kill_until_a_transaction_is_given_up(stage: &Stage, random: &mut fastrand::Rng) {
+    for _ in 0..KILLS {
+        if given_up(stage, &stage.committed()) > 0 {
+            return;
+        }
+        kill_in_a_batch(stage, random);
+    }
+}
+
+/// How many records the broker holds of transactions that were never committed.
+fn given_up(stage: &Stage, committed: &[Received]) -> usize {
+    written(&stage.broker.address(), &[&stage.topic]).len() - committed.len()
+}
+
 /// Takes the broker away under the running program: shut down in order, or killed.
 fn restart_broker(stage: &Stage, random: &mut fastrand::Rng) {
     let running = stage.start();
-    let before = stage.world.log_count("the position has moved");
-    common::until("the program delivers", || stage.world.log_count("the position has moved") > before);
+    let before = stage.world.log_count(DELIVERED);
+    common::until("the program delivers", || stage.world.log_count(DELIVERED) > before);
     if random.bool() {
         stage.broker.stop();
     } else {
@@ -59,7 +89,7 @@ fn restart_broker(stage: &Stage, random: &mut fastrand::Rng) {
 fn assert_hit_in_the_middle(stage: &Stage, records: &[Received], transactional: bool) {
     let batches = stage.world.log_count("a batch was not finished");
     let known_outside = stage.world.log_count("the outside is further");
-    let given_up = written(&stage.broker.address(), &[&stage.topic]).len() - records.len();
+    let given_up = given_up(stage, records);
     eprintln!(
         "{batches} batches were begun and not finished, {known_outside} of them committed on the broker already; {given_up} records of transactions that were given up"
     );

@@ -87,18 +87,22 @@ fn survives(bucket: &Bucket, seed: u64, kills: usize, mut between: impl FnMut(us
     let world = world(seed, 2_000, FAULTS);
     let settings = "key_prefix: \"audit/vendor={{ vendor }}/\", batch: {max_events: 20, timeout_secs: 10ms}";
     let file = world.write_pipeline(&bucket.sink(settings));
-    let hits = || world.log_count("a batch was not finished");
-    for kill in (0..3 * kills).take_while(|kill| *kill < kills || hits() == 0) {
+    for kill in (0..3 * kills).take_while(|kill| *kill < kills || batches_hit(&world) == 0) {
         between(kill, &world, &file);
         world.run_and_kill(&file, life(&mut random));
     }
-    let unfinished = hits();
+    let unfinished = batches_hit(&world);
     eprintln!("{unfinished} batches were begun and not finished");
     assert!(unfinished > 0, "no kill hit a batch: the test shows nothing");
     world.wait_until_quiet();
     world.run_once(&file);
     bucket.assert_exact(&world);
     world.assert_counters_add_up(&["lake"]);
+}
+
+/// How many batches were begun and not finished before a kill.
+fn batches_hit(world: &World) -> usize {
+    world.log_count("a batch was not finished")
 }
 
 fn the_config_may_change(bucket: &Bucket, seed: u64, rounds: usize) {
@@ -113,14 +117,14 @@ fn the_config_may_change(bucket: &Bucket, seed: u64, rounds: usize) {
         format!("key_prefix: \"\", compression: none, manifest_prefix: audit/_manifests, {batch}"),
         format!("key_prefix: \"audit/{{{{ action }}}}/\", checksum: crc32c, request: {{concurrency: 2}}, {batch}"),
     ];
-    for _ in 0..rounds {
+    for _ in (0..3 * rounds).take_while(|round| *round < rounds || batches_hit(&world) == 0) {
         let file = world.write_pipeline(&bucket.sink(&forms[random.usize(..forms.len())]));
         world.run_and_kill(&file, life(&mut random));
     }
     world.wait_until_quiet();
     let file = world.write_pipeline(&bucket.sink(&forms[0]));
     world.run_once(&file);
-    assert!(world.log_count("a batch was not finished") > 0, "no kill hit a batch: the test shows nothing");
+    assert!(batches_hit(&world) > 0, "no kill hit a batch: the test shows nothing");
     bucket.assert_exact(&world);
     world.assert_counters_add_up(&["lake"]);
 }
