@@ -2,11 +2,15 @@
 //!
 //! Our own small type keeps the date library out of every public interface, is eight bytes, and sorts as a number.
 
+mod plain;
+
 use std::fmt;
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+pub use plain::PlainTime;
 
 /// A moment in UTC, in nanoseconds since 1970-01-01T00:00:00Z. Reaches from the year 1677 to 2262; sums saturate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -87,8 +91,7 @@ impl Timestamp {
     /// Reads RFC 3339 (`2026-03-02T09:14:07.12Z`, numeric offsets too). `None` for anything else, and outside the range.
     #[must_use]
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
-        let parsed: jiff::Timestamp = text.parse().ok()?;
-        i64::try_from(parsed.as_nanosecond()).ok().map(Self)
+        EventTime::parse_rfc3339(text).map(|time| time.at)
     }
 
     /// The calendar value behind the moment, for formatting.
@@ -156,8 +159,18 @@ impl EventTime {
     /// Reads RFC 3339 and keeps the number of sub-second digits (more than nine are cut). `None` for anything else.
     #[must_use]
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
-        let at = Timestamp::parse_rfc3339(text)?;
+        if let Some((nanos, digits)) = plain::read(text) {
+            return Some(Self { at: Timestamp(nanos), digits });
+        }
+        let parsed: jiff::Timestamp = text.parse().ok()?;
+        let at = i64::try_from(parsed.as_nanosecond()).ok().map(Timestamp)?;
         Some(Self { at, digits: sub_second_digits(text) })
+    }
+
+    /// As it is written, without an allocation.
+    #[must_use]
+    pub fn plain(&self) -> PlainTime {
+        PlainTime::of(self.at.0, self.digits)
     }
 }
 
@@ -172,7 +185,7 @@ pub fn sub_second_digits(text: &str) -> u8 {
 /// RFC 3339 in UTC, always with `Z`.
 impl fmt::Display for EventTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.*}", usize::from(self.digits), self.at.calendar())
+        self.plain().fmt(f)
     }
 }
 

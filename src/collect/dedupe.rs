@@ -11,7 +11,8 @@
 //! needs a span, and when a vendor answers with a record from outside of it; so it may be emptied at any moment without
 //! harm, which is what happens when a window's staged pages are forgotten.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::time::Duration;
 
 use super::ranges;
@@ -25,10 +26,31 @@ const NEARBY: Duration = Duration::from_secs(600);
 /// Below this many keys, forgetting the old ones is not worth a pass.
 const SMALL: usize = 4_096;
 
+/// An id is a part of a cryptographic hash: eight of its bytes serve as they are.
+type ById = BuildHasherDefault<FirstBytes>;
+
+#[derive(Debug, Default)]
+struct FirstBytes(u64);
+
+impl Hasher for FirstBytes {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk() {
+            self.0 = u64::from_le_bytes(*first);
+        }
+    }
+
+    /// The length of the id, which says nothing.
+    fn write_usize(&mut self, _length: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 /// The keys of collected records, for the spans in use.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    records: HashMap<EventId, Sight>,
+    records: HashMap<EventId, Sight, ById>,
     loaded: Vec<TimeRange>,
     kept_at_last_pass: usize,
 }
@@ -196,7 +218,7 @@ fn fingerprint(id: EventId, version: u64) -> u128 {
 
 /// Of the records of one page that are to be delivered, keeps the greatest version of each id; returns which stay.
 pub(super) fn greatest_versions(keys: &[SeenKey]) -> Vec<bool> {
-    let mut greatest: BTreeMap<EventId, usize> = BTreeMap::new();
+    let mut greatest: HashMap<EventId, usize, ById> = HashMap::with_capacity_and_hasher(keys.len(), ById::default());
     for (index, key) in keys.iter().enumerate() {
         let best = greatest.entry(key.id).or_insert(index);
         if key.version > keys[*best].version {

@@ -24,6 +24,8 @@ use crate::vendors::{Auth, Request};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Of an unsuccessful answer only this much is read.
 const MAX_FAULT_BODY: u64 = 8 << 10;
+/// Memory that is set aside for a body because the answer announces it, at most, in bytes.
+const MAX_RESERVED_BODY: u64 = 4 << 20;
 
 /// Speaks HTTP with one origin. Redirects are not followed, and plain HTTP is spoken with this machine only.
 #[derive(Debug)]
@@ -175,7 +177,8 @@ fn without_secrets(mut body: String, request: &Request) -> Result<String, Transp
 }
 
 async fn read_whole(answer: &mut reqwest::Response, limits: Limits) -> Result<String, TransportFault> {
-    let mut body = Vec::new();
+    let announced = answer.content_length().unwrap_or(0).min(limits.max_body_bytes).min(MAX_RESERVED_BODY);
+    let mut body = Vec::with_capacity(usize::try_from(announced).unwrap_or(0));
     while let Some(chunk) = answer.chunk().await.map_err(|error| fault_of(error, limits))? {
         if (body.len() + chunk.len()) as u64 > limits.max_body_bytes {
             return Err(TransportFault::TooLarge(limits.max_body_bytes));

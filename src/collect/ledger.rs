@@ -57,6 +57,11 @@ impl Ledger {
         }
     }
 
+    /// Whether the journal is below its size limit.
+    pub(super) fn has_room(&self) -> bool {
+        !*self.journal.full().borrow()
+    }
+
     /// Waits while the journal is at its size limit: the vendor still holds what is not collected yet.
     pub(super) async fn wait_for_room(&self) -> Result<(), Halt> {
         let mut full = self.journal.full();

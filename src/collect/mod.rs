@@ -15,6 +15,8 @@
 //! One step is one request. After each the plan is made anew, so a live poll that is due goes between any two pages of
 //! a backfill, and a process that is killed anywhere goes on at the page that was not committed.
 
+mod ahead;
+mod announce;
 mod clock_watch;
 mod dedupe;
 pub mod http;

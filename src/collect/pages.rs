@@ -185,6 +185,6 @@ impl Fetcher {
 /// Where a part of a text is in it.
 fn place_of(part: &str, whole: &str) -> Option<Range<usize>> {
     let start = (part.as_ptr() as usize).checked_sub(whole.as_ptr() as usize)?;
-    let end = start + part.len();
-    (whole.get(start..end)? == part).then_some(start..end)
+    let end = start.checked_add(part.len())?;
+    (end <= whole.len()).then_some(start..end)
 }

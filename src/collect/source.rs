@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::announce;
 use super::clock_watch::ClockWatch;
 use super::intake::{self, Scope, Sifted};
 use super::lanes::{Lanes, Relief};
@@ -29,11 +30,10 @@ use super::{Mode, Parts, Source, SourceEnd, SourceSettings};
 use super::{dedupe::Known, options::StartTime};
 use crate::clock::SharedClock;
 use crate::journal::{
-    JournalError, LatenessCounts, NewWindow, PageCommit, SourceId, SourceInfo, SourceRegistration, SourceState,
-    TimeRange, WalkProgress, WindowId, WindowKind,
+    JournalError, LatenessCounts, NewWindow, PageCommit, SourceId, SourceRegistration, SourceState, TimeRange,
+    WalkProgress, WindowId, WindowKind,
 };
 use crate::time::Timestamp;
-use crate::units::Span;
 
 /// One source at work.
 pub(super) struct Collector {
@@ -56,7 +56,7 @@ pub(super) struct Collector {
     next_poll: Instant,
     /// Walks that the last process left unfinished.
     interrupted: HashMap<WindowId, WalkProgress>,
-    polled_before: bool,
+    pub(super) polled_before: bool,
     clock_watch: ClockWatch,
 }
 
@@ -85,24 +85,10 @@ async fn work(source: Source, parts: Parts) -> Result<SourceEnd, Halt> {
         now: parts.clock.now(),
     };
     let known = ledger.keep_trying(|journal| journal.sources()).await?;
-    warn_of_other_ids(&known, &registration);
+    announce::warn_of_other_ids(&known, &registration);
     let state = ledger.keep_trying(|journal| journal.open_source(registration.clone())).await?;
     ledger.keep_trying(|journal| journal.set_source_trouble(state.id, None)).await?;
     Collector::new(source, parts, ledger, state).collect().await
-}
-
-/// Ids are made of the vendor's account, among others. Where it is told anew, what the overlap brings again is not known
-/// again.
-fn warn_of_other_ids(known: &[SourceInfo], now: &SourceRegistration) {
-    let Some(before) = known.iter().find(|source| source.name == now.name && source.profile != now.profile) else {
-        return;
-    };
-    tracing::warn!(
-        source = now.name,
-        before = ?before.profile,
-        now = ?now.profile,
-        "the settings that ids are made of have changed: events from now on have other ids, and those of the overlap come once more under them; for another account, give the source another name"
-    );
 }
 
 impl Collector {
@@ -172,7 +158,7 @@ impl Collector {
         for (lane, work) in [(Lane::Live, live), (Lane::Past, self.planner.past(now))] {
             let Some(work) = work else { continue };
             let ready = self.lanes.ready_at(lane).max(self.budget.ready_at(lane, instant));
-            if ready <= instant {
+            if ready <= instant || self.is_asked_ahead(&work) {
                 return self.step_of(work, instant);
             }
             wake.push(ready);
@@ -226,7 +212,9 @@ impl Collector {
             }
         }
         let Some(walk) = self.walks.get_mut(&id) else { return Ok(None) };
-        self.budget.take(Instant::now());
+        if !walk.is_asked_ahead() {
+            self.budget.take(Instant::now());
+        }
         match self.ledger.unless_shut_down(walk.attempt()).await? {
             Ok(page) => self.take(id, page).await.map(|()| None),
             Err(setback) => self.meet(id, setback).await,
@@ -257,6 +245,9 @@ impl Collector {
             }
             tracing::debug!(records = walk.walked(), "the window is deep, but cutting it would not help");
         }
+        if page.next.is_some() {
+            self.ask_ahead(id, Lane::of(window.kind));
+        }
         let Sifted { block, stored, new_times } = self.sift(id, &page, &window).await?;
         if page.next.is_none() && !self.accepts(id).await? {
             return Ok(());
@@ -265,6 +256,21 @@ impl Collector {
         self.commit(id, &page, block).await?;
         tracing::debug!(window = id.0, records = page.records().len(), stored, "page stored");
         if page.next.is_none() { self.close(id, &window).await } else { Ok(()) }
+    }
+
+    /// Asks for the next page while this one is stored, if it is what would be done next and the budget allows it now.
+    fn ask_ahead(&mut self, id: WindowId, lane: Lane) {
+        let now = Instant::now();
+        let is_next = lane == Lane::Live || now < self.next_poll;
+        let allowed = self.lanes.ready_at(lane).max(self.budget.ready_at(lane, now)) <= now && self.ledger.has_room();
+        if let Some(walk) = self.walks.get_mut(&id).filter(|_| is_next && allowed) {
+            self.budget.take(now);
+            walk.ask_ahead();
+        }
+    }
+
+    fn is_asked_ahead(&self, work: &Work) -> bool {
+        matches!(work, Work::Resume(id) if self.walks.get(id).is_some_and(Walk::is_asked_ahead))
     }
 
     async fn sift(&mut self, id: WindowId, page: &Fetched, window: &NewWindow) -> Result<Sifted, Halt> {
@@ -351,32 +357,9 @@ impl Collector {
         self.relieve(Lane::of(window.kind), Relief::Window).await
     }
 
-    fn report(&mut self, id: WindowId, window: &NewWindow, pages: u64, walked: u64) {
-        let (from, to, latest) = (window.asks.from, window.asks.to, Span(self.lateness.greatest()));
-        let first_poll = window.kind == WindowKind::Live && !std::mem::replace(&mut self.polled_before, true);
-        if first_poll || window.kind == WindowKind::Backfill {
-            tracing::info!(window = id.0, kind = ?window.kind, %from, %to, pages, records = walked, "window complete");
-        } else {
-            tracing::debug!(window = id.0, kind = ?window.kind, %from, %to, pages, records = walked, %latest, "window complete");
-        }
-    }
-
     /// Forgets what is known of a walk, and the keys that only its staged pages held.
     pub(super) fn forget_walk(&mut self, id: WindowId) {
         self.walks.remove(&id);
         self.known.clear();
-    }
-
-    fn say_where_it_begins(&self) {
-        let now = self.clock.now();
-        let facts = &self.settings.facts;
-        if let (Some(StartTime::At(from)), Some(kept)) = (self.settings.backfill_start_time, facts.retention)
-            && from < now - kept
-        {
-            tracing::warn!(
-                kept = %Span(kept),
-                "backfill_start_time lies further back than the vendor keeps records: the oldest time may be empty"
-            );
-        }
     }
 }

@@ -16,10 +16,9 @@
 
 use std::sync::Arc;
 
-use tokio_stream::StreamExt;
-
+use super::ahead::PagesAhead;
 use super::dedupe::Tally;
-use super::pages::{Fetched, Fetcher, PageStream, Setback, Start, fingerprint, pages};
+use super::pages::{Fetched, Fetcher, Setback, Start, fingerprint, pages};
 use crate::journal::{AfterPage, LatenessCounts, NewWindow, WalkProgress};
 use crate::time::Timestamp;
 use crate::vendors::{Fault, FaultKind, Vendor};
@@ -38,7 +37,7 @@ const DEEPER_UNCUT: u64 = 32;
 /// A walk in progress.
 pub(super) struct Walk {
     pub(super) window: NewWindow,
-    pages: PageStream,
+    pages: PagesAhead,
     page_size: u32,
     pages_read: u64,
     walked: u64,
@@ -110,7 +109,7 @@ impl Walk {
         Self {
             window: outset.window,
             page_size: start.page_size,
-            pages: pages(fetcher, start),
+            pages: PagesAhead::new(pages(fetcher, start)),
             pages_read: progress.pages,
             walked: progress.walked,
             total: TotalWatch::resumed(progress.total),
@@ -133,6 +132,16 @@ impl Walk {
             Err(_) => self.heavy_failures = 0,
         }
         attempt
+    }
+
+    /// Asks for the next page before it is wanted.
+    pub(super) fn ask_ahead(&mut self) {
+        self.pages.ask();
+    }
+
+    /// Whether the next page has been asked for already.
+    pub(super) fn is_asked_ahead(&self) -> bool {
+        self.pages.is_asked()
     }
 
     fn note(&mut self, page: &Fetched) {

@@ -73,10 +73,10 @@ impl Bench {
         let window = NewWindow { kind: WindowKind::Live, covers, asks: covers };
         let id = self.journal.add_windows(source, vec![window]).await.expect("added")[0];
         let mut block = BlockBuilder::new(self.clock.now());
-        for number in records {
-            let raw = record(name, number);
-            let key = SeenKey { id: EventId::of_key("clumio", None, &raw), version: 0, timestamp: Some(hour(number)) };
-            block.push(&raw, key, 0);
+        let raws: Vec<_> = records.map(|number| (number, record(name, number))).collect();
+        for (number, raw) in &raws {
+            let key = SeenKey { id: EventId::of_key("clumio", None, raw), version: 0, timestamp: Some(hour(*number)) };
+            block.push(raw, key, 0);
         }
         let page = PageCommit {
             window: id,

@@ -26,13 +26,35 @@ const fn escapes() -> [u8; 256] {
 pub fn push_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let mut rest = text.as_bytes();
-    while let Some(at) = rest.iter().position(|byte| ESCAPES[usize::from(*byte)] != 0) {
+    while let Some(at) = first_to_escape(rest) {
         out.extend_from_slice(&rest[..at]);
         push_escape(out, rest[at]);
         rest = &rest[at + 1..];
     }
     out.extend_from_slice(rest);
     out.push(b'"');
+}
+
+/// Most texts have nothing to escape, so eight bytes are looked at together.
+fn first_to_escape(bytes: &[u8]) -> Option<usize> {
+    let (words, tail) = bytes.as_chunks::<8>();
+    let place = words.iter().position(|word| has_one_to_escape(u64::from_le_bytes(*word)));
+    let from = place.map_or(bytes.len() - tail.len(), |word| 8 * word);
+    let found = bytes[from..].iter().position(|byte| ESCAPES[usize::from(*byte)] != 0);
+    found.map(|at| from + at)
+}
+
+/// Whether one of eight bytes is a quote, a backslash or below 0x20. Subtracting borrows into a byte's highest bit just where
+/// that byte is smaller; beyond the first such byte there may be false ones, which does not matter here.
+const fn has_one_to_escape(word: u64) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHEST: u64 = 0x80 * ONES;
+    let quote = word ^ (ONES * b'"' as u64);
+    let backslash = word ^ (ONES * b'\\' as u64);
+    let control = word.wrapping_sub(ONES * 0x20) & !word;
+    let quote = quote.wrapping_sub(ONES) & !quote;
+    let backslash = backslash.wrapping_sub(ONES) & !backslash;
+    (control | quote | backslash) & HIGHEST != 0
 }
 
 fn push_escape(out: &mut Vec<u8>, byte: u8) {
@@ -120,6 +142,18 @@ mod tests {
     fn line_breaks_go_and_tokens_stay() {
         let json = "{\r\n  \"a b\\\" \\\\\": [1.50,\t12345678901234567890],\n \"c\": \"\\u00e9  \"\n}\n";
         assert_eq!(in_one_line(json), r#"{"a b\" \\":[1.50,12345678901234567890],"c":"\u00e9  "}"#);
+    }
+
+    #[test]
+    fn each_byte_is_seen_at_each_place() {
+        for place in 0..24 {
+            for byte in 0..=0x7f_u8 {
+                let mut text = [b'a'; 24];
+                text[place] = byte;
+                let expected = (ESCAPES[usize::from(byte)] != 0).then_some(place);
+                assert_eq!(first_to_escape(&text), expected, "{byte:#04x} at {place}");
+            }
+        }
     }
 
     proptest! {

@@ -172,7 +172,9 @@ fn push_word(key: &str, word: &str, out: &mut Vec<u8>) {
 
 fn push_time(key: &str, time: EventTime, out: &mut Vec<u8>) {
     out.extend_from_slice(key.as_bytes());
-    push_displayed(out, format_args!("\"{time}\""));
+    out.push(b'"');
+    out.extend_from_slice(time.plain().as_bytes());
+    out.push(b'"');
 }
 
 fn push_displayed(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {

@@ -40,10 +40,9 @@ pub struct SeenKey {
 
 /// Collects the new records of a page in the order in which they shall be delivered.
 #[derive(Debug)]
-pub struct BlockBuilder {
+pub struct BlockBuilder<'page> {
     observed_at: Timestamp,
-    text: String,
-    lengths: Vec<usize>,
+    records: Vec<&'page str>,
     twins: Vec<(usize, u32)>,
     keys: Vec<SeenKey>,
 }
@@ -67,27 +66,26 @@ pub struct EncodedBlock {
     pub keys: Vec<u8>,
 }
 
-impl BlockBuilder {
+impl<'page> BlockBuilder<'page> {
     /// An empty block of records that were read at `observed_at`.
     #[must_use]
     pub fn new(observed_at: Timestamp) -> Self {
-        Self { observed_at, text: String::new(), lengths: Vec::new(), twins: Vec::new(), keys: Vec::new() }
+        Self { observed_at, records: Vec::new(), twins: Vec::new(), keys: Vec::new() }
     }
 
     /// Adds a record: its bytes, its key, and its number among wholly identical records.
-    pub fn push(&mut self, raw: &str, key: SeenKey, occurrence: u32) {
+    pub fn push(&mut self, raw: &'page str, key: SeenKey, occurrence: u32) {
         if occurrence > 0 {
-            self.twins.push((self.lengths.len(), occurrence));
+            self.twins.push((self.records.len(), occurrence));
         }
-        self.text.push_str(raw);
-        self.lengths.push(raw.len());
+        self.records.push(raw);
         self.keys.push(key);
     }
 
     /// Whether nothing was added.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.lengths.is_empty()
+        self.records.is_empty()
     }
 
     /// Compresses it; `None` if nothing was added.
@@ -100,30 +98,33 @@ impl BlockBuilder {
         }
         let times: Option<Vec<Timestamp>> = self.keys.iter().map(|key| key.timestamp).collect();
         let times = times.unwrap_or_default();
+        let raw_bytes = self.records.iter().map(|record| record.len()).sum();
         Ok(Some(EncodedBlock {
             observed_at: self.observed_at,
-            count: u32::try_from(self.lengths.len())
+            count: u32::try_from(self.records.len())
                 .map_err(|_| JournalError::OutOfTurn("a page of more than four billion records".to_owned()))?,
-            raw_bytes: self.text.len() as u64,
+            raw_bytes: raw_bytes as u64,
             min_time: times.iter().min().copied(),
             max_time: times.iter().max().copied(),
-            data: codec::pack(RECORDS_FORMAT, &self.plain()).map_err(|error| not_compressed(&error))?,
+            data: codec::pack(RECORDS_FORMAT, &self.plain(raw_bytes)).map_err(|error| not_compressed(&error))?,
             keys: encode_keys(&self.keys).map_err(|error| not_compressed(&error))?,
         }))
     }
 
-    fn plain(&self) -> Vec<u8> {
-        let mut plain = Vec::with_capacity(self.text.len() + 2 * self.lengths.len() + 16);
-        codec::put_number(&mut plain, self.lengths.len() as u64);
+    fn plain(&self, raw_bytes: usize) -> Vec<u8> {
+        let mut plain = Vec::with_capacity(raw_bytes + 5 * self.records.len() + 10 * self.twins.len() + 16);
+        codec::put_number(&mut plain, self.records.len() as u64);
         codec::put_number(&mut plain, self.twins.len() as u64);
         for &(index, occurrence) in &self.twins {
             codec::put_number(&mut plain, index as u64);
             codec::put_number(&mut plain, u64::from(occurrence));
         }
-        for &length in &self.lengths {
-            codec::put_number(&mut plain, length as u64);
+        for record in &self.records {
+            codec::put_number(&mut plain, record.len() as u64);
         }
-        plain.extend_from_slice(self.text.as_bytes());
+        for record in &self.records {
+            plain.extend_from_slice(record.as_bytes());
+        }
         plain
     }
 }

@@ -7,21 +7,53 @@
 //!
 //! The format byte comes first and is not compressed, so that a later format is told from a damaged blob.
 
-use std::io::{self, Read};
+use std::cell::RefCell;
+use std::io;
+
+use zstd::bulk::{Compressor, Decompressor};
 
 /// Measured on audit records: level 1 was both smaller and faster than level 3.
 const ZSTD_LEVEL: i32 = 1;
 
 /// More than any page can hold; a frame that claims more is damaged.
-const MAX_PLAIN_BYTES: u64 = 1 << 31;
+const MAX_PLAIN_BYTES: usize = 1 << 31;
+
+thread_local! {
+    /// A compressor's tables are larger than a page of records: making them anew for each would cost more than filling them.
+    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Above this many bytes a thread does not keep the memory in which it compressed.
+const KEPT_SCRATCH_BYTES: usize = 1 << 20;
 
 /// Compresses `plain` behind the byte `format`.
 pub(super) fn pack(format: u8, plain: &[u8]) -> io::Result<Vec<u8>> {
-    let mut encoder = zstd::stream::write::Encoder::new(vec![format], ZSTD_LEVEL)?;
-    encoder.include_checksum(true)?;
-    encoder.set_pledged_src_size(Some(plain.len() as u64))?;
-    io::Write::write_all(&mut encoder, plain)?;
-    encoder.finish()
+    SCRATCH.with_borrow_mut(|scratch| {
+        scratch.clear();
+        scratch.reserve(zstd::zstd_safe::compress_bound(plain.len()));
+        COMPRESSOR.with_borrow_mut(|kept| {
+            let compressor = match kept {
+                Some(compressor) => compressor,
+                None => kept.insert(new_compressor()?),
+            };
+            compressor.compress_to_buffer(plain, scratch)
+        })?;
+        let mut blob = Vec::with_capacity(1 + scratch.len());
+        blob.push(format);
+        blob.extend_from_slice(scratch);
+        if scratch.capacity() > KEPT_SCRATCH_BYTES {
+            *scratch = Vec::new();
+        }
+        Ok(blob)
+    })
+}
+
+fn new_compressor() -> io::Result<Compressor<'static>> {
+    let mut compressor = Compressor::new(ZSTD_LEVEL)?;
+    compressor.include_checksum(true)?;
+    Ok(compressor)
 }
 
 /// Takes a blob of `format` apart. The error says what is wrong with it.
@@ -31,13 +63,26 @@ pub(super) fn unpack(format: u8, blob: &[u8]) -> Result<Vec<u8>, String> {
         return Err(format!("a blob has format {found} where {format} is expected"));
     }
     let bad = |error: io::Error| format!("a blob cannot be decompressed: {error}");
-    let mut decoder = zstd::stream::read::Decoder::with_buffer(frame).map_err(bad)?.single_frame();
-    let mut plain = Vec::new();
-    let read = decoder.by_ref().take(MAX_PLAIN_BYTES).read_to_end(&mut plain).map_err(bad)?;
-    if read as u64 == MAX_PLAIN_BYTES || !decoder.finish().is_empty() {
-        return Err("a blob is longer than it can be".to_owned());
-    }
-    Ok(plain)
+    let length = length_of(frame)?;
+    DECOMPRESSOR.with_borrow_mut(|kept| {
+        let decompressor = match kept {
+            Some(decompressor) => decompressor,
+            None => kept.insert(Decompressor::new().map_err(bad)?),
+        };
+        let plain = decompressor.decompress(frame, length).map_err(bad)?;
+        if plain.len() == length { Ok(plain) } else { Err("a blob is shorter than it says".to_owned()) }
+    })
+}
+
+/// How long the frame says that its content is. `frame` must be one frame and no more.
+fn length_of(frame: &[u8]) -> Result<usize, String> {
+    let whole = zstd::zstd_safe::find_frame_compressed_size(frame).is_ok_and(|length| length == frame.len());
+    let length = zstd::zstd_safe::get_frame_content_size(frame).ok().flatten().filter(|_| whole);
+    let length = length.ok_or("a blob is cut off, or longer than its content")?;
+    usize::try_from(length)
+        .ok()
+        .filter(|length| *length < MAX_PLAIN_BYTES)
+        .ok_or_else(|| format!("a blob claims to hold {length} bytes, more than it can"))
 }
 
 /// Appends a number.

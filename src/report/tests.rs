@@ -90,10 +90,11 @@ impl Past {
         let mut lateness = LatenessCounts::default();
         late.iter().for_each(|late| lateness.add(Duration::from_secs(*late)));
         let mut block = BlockBuilder::new(at(span.1));
-        for number in 0..events {
-            let raw = format!("{{\"of\":{},\"from\":\"{}\",\"number\":{number}}}", source.0, span.0);
-            let id = EventId::of_key("test", None, &raw);
-            block.push(&raw, SeenKey { id, version: 0, timestamp: Some(at(span.0)) }, 0);
+        let raw = |number| format!("{{\"of\":{},\"from\":\"{}\",\"number\":{number}}}", source.0, span.0);
+        let raws: Vec<String> = (0..events).map(raw).collect();
+        for raw in &raws {
+            let id = EventId::of_key("test", None, raw);
+            block.push(raw, SeenKey { id, version: 0, timestamp: Some(at(span.0)) }, 0);
         }
         let then = AfterPage::Complete { at: at(span.1), pages: 1, walked: events as u64 };
         let block = block.finish().expect("packs");

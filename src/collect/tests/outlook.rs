@@ -51,7 +51,8 @@ async fn what_is_planned_ahead_is_what_is_asked_then() {
 async fn a_walk_that_was_interrupted_is_planned_where_it_goes_on() {
     let mut stage = Stage::new(example_facts(), true, every_minute());
     stage.options.backfill_start_time = Some(StartTime::At(moment(-10_000)));
-    stage.poll(2).await;
+    // The third page is asked for while the second is stored.
+    stage.poll(3).await;
     let ahead = stage.ahead(1);
     assert!(ahead.first[0].open);
     assert_eq!(ahead.first[0].cursor.as_deref(), Some("20"));

@@ -52,6 +52,12 @@ use crate::event::Event;
 use crate::journal::{PlannedOutput, Seq};
 use crate::vendors::table::ConfigProblem;
 
+/// Bytes in buffers at which they are written out; less than the second-level cache of a processor core.
+const FLUSH_BYTES: usize = 512 << 10;
+/// Bytes of each path that are worth a write.
+const WRITE_BYTES: usize = 64 << 10;
+const MAX_FLUSH_BYTES: usize = 8 << 20;
+
 /// Writes events to files.
 #[derive(Debug)]
 pub struct FileSink {
@@ -153,7 +159,9 @@ impl FileSink {
         if !outputs.is_empty() {
             plan.record(outputs).await?;
         }
-        blocking(|| self.batch.write(self.disk.as_ref(), &pieces))
+        blocking(|| self.batch.write(self.disk.as_ref(), &pieces))?;
+        pieces.into_iter().for_each(|piece| self.partitions.reuse(piece.bytes));
+        Ok(())
     }
 
     /// Writes the manifest of the batch and makes it durable; returns its length in bytes. A batch without files has none.
@@ -193,7 +201,7 @@ impl Sink for FileSink {
 
     fn begin(&mut self, range: BatchRange) {
         self.range = range;
-        self.partitions = Partitions::default();
+        self.partitions.forget();
         self.batch = Batch::new(self.manifests.is_some());
         if let Some(manifests) = &mut self.manifests {
             manifests.begin(range);
@@ -210,6 +218,15 @@ impl Sink for FileSink {
 
     fn buffered_bytes(&self) -> usize {
         self.partitions.bytes()
+    }
+
+    /// What fits into a processor's cache is written before it leaves it. With many paths, enough for each that a write is
+    /// worth its call; with compression, enough for a piece to compress well.
+    fn flush_bytes(&self) -> usize {
+        match self.compression {
+            Compression::None => (self.partitions.len() * WRITE_BYTES).clamp(FLUSH_BYTES, MAX_FLUSH_BYTES),
+            Compression::Gzip | Compression::Zstd => MAX_FLUSH_BYTES,
+        }
     }
 
     fn flush<'a>(&'a mut self, plan: &'a mut dyn PlanLog) -> BoxFuture<'a, Result<(), SinkError>> {
@@ -239,7 +256,7 @@ impl Sink for FileSink {
 
     fn undo<'a>(&'a mut self, outputs: &'a [PlannedOutput]) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(async move {
-            self.partitions = Partitions::default();
+            self.partitions.forget();
             self.batch = Batch::default();
             let (files, others): (Vec<_>, Vec<_>) =
                 outputs.iter().cloned().partition(|output| Path::new(&output.name).is_absolute());

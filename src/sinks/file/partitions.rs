@@ -7,6 +7,10 @@ use crate::time::Timestamp;
 /// What a buffer takes beside its lines: its path twice and the map's entry.
 const OVERHEAD_BYTES: usize = 256;
 
+/// Memory of buffers that were written out, kept for the next ones: at most so many, of so many bytes each.
+const SPARE_BUFFERS: usize = 8;
+const SPARE_BYTES: usize = 2 << 20;
+
 /// Lines for one path.
 #[derive(Debug)]
 pub(super) struct Partition {
@@ -53,6 +57,7 @@ pub(super) struct Partitions {
     by_path: HashMap<String, usize>,
     current: Option<usize>,
     bytes: usize,
+    spare: Vec<Vec<u8>>,
 }
 
 impl Partitions {
@@ -78,7 +83,8 @@ impl Partitions {
     fn add(&mut self, path: &str) -> usize {
         let index = self.all.len();
         self.by_path.insert(path.to_owned(), index);
-        self.all.push(Partition { path: path.to_owned(), lines: Vec::new(), events: Events::default() });
+        let lines = self.spare.pop().unwrap_or_default();
+        self.all.push(Partition { path: path.to_owned(), lines, events: Events::default() });
         self.bytes += OVERHEAD_BYTES;
         index
     }
@@ -88,8 +94,34 @@ impl Partitions {
         self.bytes
     }
 
+    /// How many paths have lines.
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
     /// Takes everything out.
     pub(super) fn take(&mut self) -> Vec<Partition> {
-        std::mem::take(self).all
+        self.clear();
+        std::mem::take(&mut self.all)
+    }
+
+    /// Forgets everything.
+    pub(super) fn forget(&mut self) {
+        self.clear();
+        self.all.clear();
+    }
+
+    fn clear(&mut self) {
+        self.by_path.clear();
+        self.current = None;
+        self.bytes = 0;
+    }
+
+    /// Takes the memory of lines that were written: growing a buffer anew copies its lines several times over.
+    pub(super) fn reuse(&mut self, mut lines: Vec<u8>) {
+        if self.spare.len() < SPARE_BUFFERS && lines.capacity() <= SPARE_BYTES {
+            lines.clear();
+            self.spare.push(lines);
+        }
     }
 }

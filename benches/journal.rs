@@ -1,0 +1,158 @@
+//! Appending to the journal and reading back, page by page as the collector and the deliver loop do it.
+//!
+//! ```text
+//! page of 1,000 records --BlockBuilder--> compressed block            "packed": one core
+//!                                           |--commit_page--> disk    "appended": packed, and durable page by page
+//! journal --read--> block --decode--> records                         "read back"
+//! ```
+//!
+//! "appended" is time that passes, since it waits for the disk; it is what one source alone can reach, sources at the same time
+//! share commits. The others are processor time of one thread. The journal lies in a folder of the system's for temporary files,
+//! or where `AUDITFLOW_BENCH_DIR` says.
+#![allow(clippy::print_stdout)]
+
+mod common;
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use anyhow::Context;
+use auditflow::journal::{
+    AfterPage, BlockBuilder, EncodedBlock, Journal, JournalOptions, LatenessCounts, NewWindow, PageCommit, SeenKey,
+    SourceId, SourceRegistration, SqliteJournal, TimeRange, WalkProgress, WindowId, WindowKind,
+};
+use auditflow::simulator::VendorName;
+use auditflow::time::Timestamp;
+use auditflow::units::ByteSize;
+use auditflow::vendors::{self, Profile};
+use tokio::time::Instant;
+
+use common::{best_of, megabytes, rate};
+
+const PAGE: usize = 1_000;
+const PAGES: usize = 200;
+const ROUNDS: usize = 5;
+/// Rounds of so many pages are long enough for the clock of processor time.
+const REPEATS: usize = 20;
+const NOW: Timestamp = Timestamp::from_secs(1_790_000_000);
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    println!("{PAGES} pages of {PAGE} records: thousands of events a second, and MB/s of records");
+    println!(
+        "{:<12} {:>7} | {:>13} | {:>13} | {:>13} | {:>22}",
+        "vendor", "bytes", "packed", "appended", "read back", "bytes an event on disk"
+    );
+    for vendor in VendorName::ALL {
+        measure(vendor).await?;
+    }
+    Ok(())
+}
+
+async fn measure(vendor: VendorName) -> anyhow::Result<()> {
+    let records = common::records(vendor, (PAGE * 20) as u64).await?;
+    let reader = vendors::table::records(vendor.as_str(), &Profile::default()).context("a vendor of the table")?;
+    let keys: Vec<SeenKey> = records.iter().map(|raw| key(&reader.identify(raw))).collect();
+    let pages: Vec<_> = records.chunks(PAGE).zip(keys.chunks(PAGE)).collect();
+    let bytes: usize = records.iter().map(String::len).sum();
+
+    let packed = best_of(ROUNDS, || {
+        (0..REPEATS).for_each(|_| pages.iter().for_each(|page| drop(black_box(block(page.0, page.1)))));
+    }) / REPEATS as u32;
+    let folder = folder()?;
+    let journal = Bench::open(folder.path(), vendor).await?;
+    let begin = Instant::now();
+    for page in pages.iter().cycle().take(PAGES) {
+        journal.append(block(page.0, page.1)?).await?;
+    }
+    let appended = begin.elapsed();
+    let on_disk = journal.show().await?;
+    let read = journal.read_all().await?;
+
+    let all = bytes * PAGES / pages.len();
+    let figure =
+        |count, bytes, time: Duration| format!("{:>6.0} {:>6.0}", rate(count, time) / 1e3, megabytes(bytes, time));
+    println!(
+        "{:<12} {:>7} | {} | {} | {} | {:>22.0}",
+        vendor.as_str(),
+        bytes / records.len(),
+        figure(records.len(), bytes, packed),
+        figure(PAGE * PAGES, all, appended),
+        figure(PAGE * PAGES, all, read),
+        on_disk as f64 / (PAGE * PAGES) as f64,
+    );
+    Ok(())
+}
+
+fn folder() -> std::io::Result<tempfile::TempDir> {
+    match std::env::var_os("AUDITFLOW_BENCH_DIR") {
+        Some(folder) => tempfile::tempdir_in(folder),
+        None => tempfile::tempdir(),
+    }
+}
+
+fn key(identity: &vendors::Identity) -> SeenKey {
+    SeenKey { id: identity.id, version: identity.version, timestamp: identity.timestamp }
+}
+
+fn block(records: &[String], keys: &[SeenKey]) -> anyhow::Result<EncodedBlock> {
+    let mut block = BlockBuilder::new(NOW);
+    records.iter().zip(keys).for_each(|(raw, key)| block.push(raw, *key, 0));
+    block.finish()?.context("a page with records")
+}
+
+/// A journal with one source and one open window.
+struct Bench {
+    journal: SqliteJournal,
+    source: SourceId,
+    window: WindowId,
+    file: std::path::PathBuf,
+}
+
+impl Bench {
+    async fn open(folder: &std::path::Path, vendor: VendorName) -> anyhow::Result<Self> {
+        let options = JournalOptions { data_dir: folder.to_owned(), max_size: ByteSize(1 << 40) };
+        let journal = SqliteJournal::open(&options)?;
+        let registration = SourceRegistration {
+            name: "acme".to_owned(),
+            vendor: vendor.as_str().to_owned(),
+            profile: Profile::default(),
+            now: NOW,
+        };
+        let source = journal.open_source(registration).await?.id;
+        let all = TimeRange::new(Timestamp::EPOCH, NOW);
+        let window = NewWindow { kind: WindowKind::Backfill, covers: all, asks: all };
+        let window = journal.add_windows(source, vec![window]).await?[0];
+        Ok(Self { journal, source, window, file: folder.join("journal.db") })
+    }
+
+    async fn append(&self, block: EncodedBlock) -> anyhow::Result<()> {
+        self.commit(Some(block), AfterPage::Continue(WalkProgress::default())).await
+    }
+
+    /// Completes the window, so that its events can be read; returns the length of the journal's file in bytes.
+    async fn show(&self) -> anyhow::Result<u64> {
+        self.commit(None, AfterPage::Complete { at: NOW, pages: PAGES as u64, walked: 0 }).await?;
+        Ok(std::fs::metadata(&self.file)?.len())
+    }
+
+    async fn commit(&self, block: Option<EncodedBlock>, then: AfterPage) -> anyhow::Result<()> {
+        let lateness = LatenessCounts::default();
+        Ok(self.journal.commit_page(PageCommit { window: self.window, block, requests: 1, lateness, then }).await?)
+    }
+
+    /// Reads and decompresses everything, as the deliver loop does; returns the time it took.
+    async fn read_all(&self) -> anyhow::Result<Duration> {
+        let head = *self.journal.head().borrow();
+        let begin = Instant::now();
+        let mut next = 1;
+        while next <= head {
+            let blocks = self.journal.read(next, head, vec![self.source], 8).await?;
+            for block in &blocks {
+                black_box(block.decode()?.records().map(|record| record.raw.len()).sum::<usize>());
+                next = block.last() + 1;
+            }
+        }
+        Ok(begin.elapsed())
+    }
+}
