@@ -6,8 +6,9 @@
 //! Secret -- revealed here only ----+        (anything else is not sent)              (bounded while it is read)
 //! ```
 
+mod clients;
+
 use std::net::IpAddr;
-use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -21,7 +22,8 @@ use super::transport::{Limits, Response, Transport, TransportFault};
 use crate::clock::SharedClock;
 use crate::vendors::{Auth, Request};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub use clients::HttpClients;
+
 /// Of an unsuccessful answer only this much is read.
 const MAX_FAULT_BODY: u64 = 8 << 10;
 /// Memory that is set aside for a body because the answer announces it, at most, in bytes.
@@ -55,26 +57,27 @@ pub enum BadAddress {
 }
 
 impl HttpTransport {
-    /// A transport to the vendor at `base_url` (no trailing slash). The clock is what HTTP dates are compared with.
+    /// A transport to the vendor at `base_url` (no trailing slash) with a client of its own. The clock is what HTTP dates are
+    /// compared with.
     ///
     /// # Errors
     /// If the address is no URL or not encrypted, or if TLS cannot be set up.
     pub fn new(base_url: &str, clock: SharedClock) -> Result<Self, BadAddress> {
+        Self::sharing(&HttpClients::default(), base_url, clock)
+    }
+
+    /// The same, with one of the clients of a run.
+    ///
+    /// # Errors
+    /// As [`HttpTransport::new`].
+    pub fn sharing(clients: &HttpClients, base_url: &str, clock: SharedClock) -> Result<Self, BadAddress> {
         let base = Url::parse(base_url)
             .map_err(|error| BadAddress::NotAUrl { url: base_url.to_owned(), reason: error.to_string() })?;
         let loopback = is_loopback(&base);
         if base.scheme() != "https" && !(base.scheme() == "http" && loopback) {
             return Err(BadAddress::NotEncrypted(base_url.to_owned()));
         }
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("auditflow/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .gzip(true);
-        if loopback {
-            builder = builder.no_proxy();
-        }
-        let client = builder.build().map_err(|error| BadAddress::NoClient(chain(&error)))?;
+        let client = clients.get(loopback)?;
         Ok(Self { client, base, clock })
     }
 

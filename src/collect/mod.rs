@@ -44,7 +44,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-pub use http::{BadAddress, HttpTransport};
+pub use http::{BadAddress, HttpClients, HttpTransport};
 pub use options::{SourceOptions, SourceSettings};
 pub use probe::probe;
 pub use transport::{Limits, Response, Transport, TransportFault};

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use super::plan::{Pipeline, SinkPlan, SourcePlan};
 use super::run::{RunError, build_sink};
 use crate::clock::SharedClock;
-use crate::collect::{self, HttpTransport};
+use crate::collect::{self, HttpClients, HttpTransport};
 use crate::sinks::SinkError;
 use crate::vendors::FaultKind;
 
@@ -63,15 +63,16 @@ pub struct Obstacle {
 /// # Errors
 /// A part could not be built from its settings.
 pub async fn reach(pipeline: &Pipeline, clock: &SharedClock) -> Result<Vec<Reached>, RunError> {
-    let sources = join_all(pipeline.sources.iter().map(|source| reach_source(source, clock)));
+    let clients = HttpClients::default();
+    let sources = join_all(pipeline.sources.iter().map(|source| reach_source(source, &clients, clock)));
     let sinks = join_all(pipeline.sinks.iter().map(|sink| reach_sink(pipeline, sink, clock)));
     let (sources, sinks) = tokio::join!(sources, sinks);
     sources.into_iter().chain(sinks).collect()
 }
 
-async fn reach_source(plan: &SourcePlan, clock: &SharedClock) -> Result<Reached, RunError> {
+async fn reach_source(plan: &SourcePlan, clients: &HttpClients, clock: &SharedClock) -> Result<Reached, RunError> {
     let settings = plan.options.over(plan.vendor.facts());
-    let transport = HttpTransport::new(plan.vendor.base_url(), Arc::clone(clock))
+    let transport = HttpTransport::sharing(clients, plan.vendor.base_url(), Arc::clone(clock))
         .map_err(|reason| RunError::Part { name: plan.name.clone(), reason: reason.to_string() })?;
     let probe = collect::probe(plan.vendor.as_ref(), &settings, &transport, clock.now());
     let obstacle = match tokio::time::timeout(PATIENCE, probe).await {

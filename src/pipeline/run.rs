@@ -17,7 +17,7 @@ use super::patience::{Running, give_up};
 use super::plan::{Pipeline, SinkPlan, SourcePlan};
 use super::survey;
 use crate::clock::SharedClock;
-use crate::collect::{self, CollectError, SourceEnd};
+use crate::collect::{self, CollectError, HttpClients, HttpTransport, SourceEnd};
 use crate::deliver::{self, DeliverError, SinkEnd};
 use crate::journal::sqlite::{JournalOptions, SqliteJournal};
 use crate::journal::{Journal, JournalError, JournalSummary, SinkStart, Trouble};
@@ -238,9 +238,10 @@ fn start_sources(
 ) -> Result<Tasks<Result<SourceEnd, CollectError>>, RunError> {
     let now = options.clock.now();
     let mut tasks = JoinSet::new();
+    let clients = HttpClients::default();
     for (index, plan) in plans.iter().enumerate() {
         let settings = plan.options.over(plan.vendor.facts());
-        let transport = collect::HttpTransport::new(plan.vendor.base_url(), Arc::clone(&options.clock))
+        let transport = HttpTransport::sharing(&clients, plan.vendor.base_url(), Arc::clone(&options.clock))
             .map_err(|reason| RunError::Part { name: plan.name.clone(), reason: reason.to_string() })?;
         let settle = settings.facts.settle;
         let source = collect::Source { name: plan.name.clone(), vendor: Arc::clone(&plan.vendor), settings };

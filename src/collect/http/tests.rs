@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
