@@ -50,7 +50,8 @@ sources:
     base_url: $address
     access_token: SIMULATOR_SECRET_CLUMIO
     backfill_start_time: earliest
-    rate_limit: 20/s
+    page_size: 50
+    rate_limit: \${RATE}
     settle: 1s
   wiki:
     type: confluence
@@ -59,7 +60,8 @@ sources:
     email: audit@acme.example
     api_token: SIMULATOR_SECRET_CONFLUENCE
     backfill_start_time: earliest
-    rate_limit: 20/s
+    page_size: 100
+    rate_limit: \${RATE}
     settle: 1s
 transforms:
   events:
@@ -73,6 +75,7 @@ sinks:
     encoding: {raw: string}             # the vendor's record as a JSON string: the form in which the truth is served
     batch: {max_events: 50, timeout_secs: 0.1}
 PIPELINE
+export RATE=5/s # slow enough to be killed in the middle
 "$auditflow" validate "$folder/pipeline.yaml"
 
 mkdir "$folder/events"
@@ -92,7 +95,8 @@ for crash in 1 2 3; do
 done
 [ "$(lines)" -lt $((2 * events)) ] || fail "the backfill was over before the last crash: nothing is shown"
 
-say "4. The rest"
+say "4. The rest, at a better rate"
+export RATE=20/s
 "$auditflow" run "$folder/pipeline.yaml" --once
 "$auditflow" status "$folder/pipeline.yaml"
 

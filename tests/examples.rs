@@ -117,14 +117,22 @@ fn the_walk_through_proves_what_it_promises_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn the_walk_through_fails_when_an_event_is_lost_or_there_twice() {
-    for (damage, complaint) in [("sed -i.before 1d", "differ"), ("sed -i.before 1p", "differ")] {
-        let folder = tempfile::tempdir().unwrap();
-        let assert = crash_and_proof(&damaging(damage, folder.path()), folder.path()).failure();
-        let said = stdout(&assert) + &stderr(&assert);
-        assert!(said.contains(complaint) && said.contains("FAILED: clumio"), "{damage}: {said}");
-        assert!(!said.contains("PROVED"), "{damage}: {said}");
-    }
+fn the_walk_through_fails_when_an_event_is_lost() {
+    assert_found_out("sed -i.before 1d");
+}
+
+#[test]
+fn the_walk_through_fails_when_an_event_is_there_twice() {
+    assert_found_out("sed -i.before 1p");
+}
+
+fn assert_found_out(damage: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let assert = crash_and_proof(&damaging(damage, folder.path()), folder.path()).failure();
+    let said = stdout(&assert) + &stderr(&assert);
+    assert!(said.contains("differ") || said.contains("EOF"), "{said}");
+    assert!(said.contains("FAILED: clumio"), "{said}");
+    assert!(!said.contains("PROVED"), "{said}");
 }
 
 /// An auditflow that damages one of its files when all is delivered.
