@@ -1,6 +1,6 @@
 //! The table of vendors: the one place that knows them all by name. A new vendor is one file and one line here.
 //!
-//! A program that embeds auditflow can bring in further ones, see [`added`](super::added).
+//! A program that embeds auditflow can bring in further ones, see [`added`].
 
 use std::sync::Arc;
 
