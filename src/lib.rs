@@ -13,6 +13,10 @@
 //!
 //! [`pipeline`] reads the YAML file, checks it and runs the parts; [`cli`] is what people type; [`simulator`] plays the
 //! vendors. `ARCHITECTURE.md` says where to add what.
+//!
+//! A program that wants a pipeline inside itself needs three calls: [`pipeline::load`] (or [`pipeline::check`], for a text
+//! of its own), [`pipeline::run::RunOptions::new`] and [`pipeline::run::run`]: see `examples/embed.rs`. One that reads a
+//! vendor of its own calls [`pipeline::add_vendor`] first: see `examples/own_vendor.rs`.
 
 pub mod cli;
 pub mod clock;

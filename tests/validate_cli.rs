@@ -131,6 +131,7 @@ fn every_planted_mistake_is_shown_with_its_place_and_a_hint() {
       |
     9 |     page_size: five
       |                ^^^^
+      = help: write it in digits, such as 10
 
     error: `${BAD_SPAN}` is not a length of time; write seconds (90) or a number with ms, s, m, h or d (90s, 15m, 1h30m)
       --> a.yaml:10:14 (sources.acme_clumio.overlap)
@@ -256,6 +257,132 @@ fn every_planted_mistake_is_shown_with_its_place_and_a_hint() {
        |                 ^^^^
       = help: name a source or a transform
     "#);
+}
+
+/// One of each mistake that people make, each in the line that says so, side by side and in each other's way: what is read
+/// from is broken, what reads goes in a circle, and a name is taken.
+const TEN_MISTAKES: &str = r#"data_dir: ./data
+sources:
+  acme_clumio:
+    type: clumio
+    access_token: ${VENDOR_SECRET}
+    regoin: us-west-2                       # mistake 1: a misspelt option
+    page_size: five                         # mistake 2: a wrong type
+  acme_merge:
+    type: mergee                            # mistake 3: an unknown vendor
+    api_key: hunter2-literal
+  acme_akuity:
+    type: akuity
+    organization_id: ${NOT_SET}             # mistake 4: an unset variable
+    api_key_id: key
+    api_key_secret: {file: /run/secrets/akuity}
+  acme_captivateiq:                         # mistake 5: a missing secret
+    type: captivateiq
+transforms:
+  events:
+    type: normalize
+    inputs: [acme_*, acme_clumoi]           # mistake 6: a dangling input
+  people:
+    type: filter
+    inputs: [events, admins]                # mistake 7: a cycle, of `people` and `admins`
+    condition: actor.type == "user"
+  admins:
+    type: filter
+    inputs: [people]
+    condition: actor.typ == "admin"         # mistake 8: a bad condition
+sinks:
+  lake:
+    type: file
+    inputs: [admins]
+    path: "lake/{{ vendr }}/%Y-%m-%d.ndjson"  # mistake 9: a bad template
+  events:                                   # mistake 10: a name that is taken
+    type: console
+    inputs: [people]
+"#;
+
+#[test]
+fn ten_planted_mistakes_are_ten_errors() {
+    let assert = validate(&[TEN_MISTAKES], &[]).code(2);
+    let shown = stderr(&assert);
+    let places = shown.lines().filter_map(|line| line.trim_start().strip_prefix("--> a.yaml:"));
+    let found: Vec<usize> =
+        places.map(|place| place.split(':').next().unwrap_or_default().parse().expect("a line")).collect();
+    let numbered = TEN_MISTAKES.lines().zip(1..).filter(|(line, _)| line.contains("# mistake "));
+    let planted: Vec<usize> = numbered.map(|(_, number)| number).collect();
+    assert_eq!(planted.len(), 10);
+    assert_eq!(found, planted, "{shown}");
+    assert_eq!(shown.matches("= help: ").count(), 10, "{shown}");
+    insta::assert_snapshot!(shown, @r##"
+    error: unknown setting `regoin`
+      --> a.yaml:6:5 (sources.acme_clumio.regoin)
+      |
+    6 |     regoin: ...
+      |     ^^^^^^
+      = help: did you mean `region`?
+
+    error: found text `five`, expected a whole number from 0 to 4294967295
+      --> a.yaml:7:16 (sources.acme_clumio.page_size)
+      |
+    7 |     page_size: five
+      |                ^^^^
+      = help: write it in digits, such as 10
+
+    error: unknown type of source: `mergee`
+      --> a.yaml:9:11 (sources.acme_merge.type)
+      |
+    9 |     type: mergee
+      |           ^^^^^^
+      = help: did you mean `merge`? allowed here: `akuity`, `captivateiq`, `clumio`, `confluence`, `merge`
+
+    error: the environment variable NOT_SET is not set
+      --> a.yaml:13:22 (sources.acme_akuity.organization_id)
+       |
+    13 |     organization_id: ...
+       |                      ^^^
+      = help: set it, or give a value to fall back on: `${NOT_SET:-value}`
+
+    error: the setting `api_token` is missing
+      --> a.yaml:16:3 (sources.acme_captivateiq)
+       |
+    16 |   acme_captivateiq: ...
+       |   ^^^^^^^^^^^^^^^^
+      = help: add a line `api_token: ...` here
+
+    error: there is no source or transform called `acme_clumoi`
+      --> a.yaml:21:22 (transforms.events.inputs[1])
+       |
+    21 |     inputs: ... acme_clumoi ...
+       |                 ^^^^^^^^^^^
+      = help: did you mean `acme_clumio`? allowed here: `acme_akuity`, `acme_captivateiq`, `acme_clumio`, `acme_merge`, `admins`, `people`
+
+    error: events would go round in a circle: people -> admins -> people
+      --> a.yaml:24:22 (transforms.people.inputs[1])
+       |
+    24 |     inputs: ... admins ...
+       |                 ^^^^^^
+      = help: take one of these inputs out
+
+    error: it has no field `typ`
+      --> a.yaml:29:22 (transforms.admins.condition)
+       |
+    29 |     condition: ... typ ...
+       |                    ^^^
+      = help: did you mean `type`? allowed here: `type`, `id`, `name`, `email`, `ip`, `on_behalf_of`
+
+    error: `lake/{{ vendr }}/%Y-%m-%d.ndjson`, column 9: there is no field `vendr`
+      --> a.yaml:34:11 (sinks.lake.path)
+       |
+    34 |     path: "lake/{{ vendr }}/%Y-%m-%d.ndjson"
+       |           ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+      = help: did you mean `vendor`? The fields are vendor, source, tenant, action, category, outcome, event_type, actor.type, actor.id, actor.name, actor.email, target.type, target.id, target.name
+
+    error: the name `events` is taken by the transform in line 19
+      --> a.yaml:35:3 (sinks.events)
+       |
+    35 |   events: ...
+       |   ^^^^^^
+      = help: give each source, transform and sink a name of its own
+    "##);
 }
 
 const BAD_CONDITIONS: &str = "\

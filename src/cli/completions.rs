@@ -1,6 +1,5 @@
 //! `auditflow completions`: what a shell needs to complete this program's commands and options.
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 
 /// Print a shell's completion script
@@ -16,7 +15,7 @@ pub(super) struct Arguments {
 /// Runs the command; returns the exit code.
 pub(super) fn run(arguments: &Arguments) -> u8 {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut super::Arguments::command(), "auditflow", &mut script);
+    clap_complete::generate(arguments.shell, &mut super::command(), "auditflow", &mut script);
     // A reader that has closed the pipe wants no more.
     let _ = std::io::Write::write_all(&mut std::io::stdout().lock(), &script);
     super::EXIT_DONE

@@ -17,7 +17,7 @@ mod validate;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Everything was done.
 pub const EXIT_DONE: u8 = 0;
@@ -52,6 +52,12 @@ enum Command {
     Simulate(simulate::Arguments),
     Schema(schema::Arguments),
     Completions(completions::Arguments),
+}
+
+/// The command line as a value: for tests of what the docs say, and for whoever wants to describe it.
+#[must_use]
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// Says something to the person who started the command, on standard error. If nobody reads it, nobody is told.

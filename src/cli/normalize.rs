@@ -37,7 +37,7 @@ use crate::vendors::{Profile, Records, settings, table};
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
     /// The vendor whose records these are
-    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(table::NAMES))]
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(table::names()))]
     vendor: String,
     /// The name for the events' `source` [default: the vendor's name]
     #[arg(long, value_name = "NAME")]

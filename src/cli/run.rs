@@ -2,13 +2,11 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{check, summary, validate};
-use crate::clock::SystemClock;
 use crate::observe::logging;
 use crate::pipeline::reach::{Obstacle, Reached};
 use crate::pipeline::run::{Mode, RunOptions, RunReport};
@@ -132,7 +130,7 @@ pub(super) fn runtime(threads: Option<NonZeroUsize>) -> Result<tokio::runtime::R
 
 /// The options of a run on the real clock.
 pub(super) fn options(mode: Mode, shutdown: CancellationToken) -> RunOptions {
-    RunOptions { mode, clock: Arc::new(SystemClock), seed: fastrand::u64(..), shutdown, show_progress: true }
+    RunOptions { show_progress: true, ..RunOptions::new(mode, shutdown) }
 }
 
 /// The first signal asks for an orderly end, the second ends the process at once: the journal makes that safe.

@@ -6,12 +6,11 @@
 //!                 every step adds what it finds wrong to one list and goes on as far as it can
 //! ```
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::definition::{self, Component, Kind};
 use super::environment::Environment;
-use super::graph::{Graph, InputAsWritten};
+use super::graph::{Graph, Inputs};
 use super::node::{Node, Value};
 use super::path::KeyPath;
 use super::plan::{Pipeline, SinkPlan};
@@ -88,19 +87,19 @@ fn check_top_level(root: &Node, findings: &mut Findings) -> bool {
 }
 
 #[derive(Default)]
-struct Checked<'t> {
+struct Checked<'c, 't> {
     sources: Vec<CheckedSource>,
     filters: Filters<'t>,
     sinks: Sinks<'t>,
-    inputs: BTreeMap<&'t str, Vec<InputAsWritten>>,
+    inputs: Inputs<'c, 't>,
 }
 
-fn check_components<'t>(
-    components: &[Component<'t>],
+fn check_components<'c, 't>(
+    components: &'c [Component<'t>],
     text: &str,
     folder: &Path,
     findings: &mut Findings,
-) -> Checked<'t> {
+) -> Checked<'c, 't> {
     let mut checked = Checked::default();
     for component in components {
         match component.kind {
@@ -115,7 +114,7 @@ fn check_components<'t>(
             }
         }
         if component.kind != Kind::Source {
-            checked.inputs.insert(component.name, component::inputs(component, findings));
+            checked.inputs.push((component, component::inputs(component, findings)));
         }
     }
     checked
@@ -135,28 +134,26 @@ fn check_key_retention(settings: &Settings, sources: &[CheckedSource], root: &No
     }
 }
 
-fn route(
-    components: &[Component<'_>],
-    inputs: &BTreeMap<&str, Vec<InputAsWritten>>,
+fn route<'c, 't>(
+    components: &'c [Component<'t>],
+    inputs: &'c Inputs<'c, 't>,
     filters: &Filters<'_>,
     mut checked: Sinks<'_>,
     findings: &mut Findings,
 ) -> Vec<SinkPlan> {
     let found_before = findings.len();
-    let has_broken_inputs = inputs.values().any(Vec::is_empty);
-    let graph = Graph::new(components, inputs, findings);
-    if graph.report_cycles(findings) {
-        return Vec::new();
-    }
-    // With a broken input, something is unread only as a consequence.
-    if findings.len() == found_before && !has_broken_inputs {
+    let mut graph = Graph::new(components, inputs, findings);
+    graph.cut_cycles(findings);
+    // With a broken input, or one of a component whose name is taken, something is unread only as a consequence.
+    let is_whole = |(reader, written): &(&Component<'_>, Vec<_>)| graph.holds_its_name(reader) && !written.is_empty();
+    if findings.len() == found_before && inputs.iter().all(is_whole) {
         graph.warn_of_unread(findings);
     }
     let mut ways = Ways::new(&graph, filters);
     ways.report_raw_filters(findings);
-    let sinks = components.iter().filter(|component| component.kind == Kind::Sink);
+    let is_sink = |component: &&Component<'_>| component.kind == Kind::Sink && graph.holds_its_name(component);
     let mut plans = Vec::new();
-    for component in sinks {
+    for component in components.iter().filter(is_sink) {
         let routes = ways.routes(component, findings);
         plans.extend(checked.remove(component.name).map(|sink| sink.into_plan(component.name, routes)));
     }

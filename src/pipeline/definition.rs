@@ -37,11 +37,11 @@ impl Kind {
     }
 
     /// The types that exist.
-    pub(super) fn type_names(self) -> &'static [&'static str] {
+    pub(super) fn type_names(self) -> Vec<&'static str> {
         match self {
-            Self::Source => crate::vendors::table::NAMES,
-            Self::Transform => crate::transform::table::NAMES,
-            Self::Sink => crate::sinks::table::NAMES,
+            Self::Source => crate::vendors::table::names(),
+            Self::Transform => crate::transform::table::NAMES.to_vec(),
+            Self::Sink => crate::sinks::table::NAMES.to_vec(),
         }
     }
 }
@@ -116,7 +116,7 @@ fn type_of(kind: Kind, entry: &Entry, path: &KeyPath, findings: &mut Findings) -
     let names = kind.type_names();
     let Some(written) = entry.value.entry("type") else {
         let message = format!("{} `{}` has no `type`", kind.noun(), entry.key);
-        let hint = format!("add a line `type: ...`; {}", suggest::hint("", names));
+        let hint = format!("add a line `type: ...`; {}", suggest::hint("", &names));
         findings.push(Finding::error(Some(entry.place), path, message, hint));
         return None;
     };
@@ -126,7 +126,7 @@ fn type_of(kind: Kind, entry: &Entry, path: &KeyPath, findings: &mut Findings) -
         return None;
     }
     let Value::Scalar(scalar) = &node.value else {
-        let hint = suggest::hint("", names);
+        let hint = suggest::hint("", &names);
         findings.push(Finding::error(Some(node.place), &path, "the `type` must be one word", hint).without_token());
         return None;
     };
@@ -135,7 +135,7 @@ fn type_of(kind: Kind, entry: &Entry, path: &KeyPath, findings: &mut Findings) -
         let found = if scalar.form() == Form::Nothing { "nothing" } else { &scalar.text };
         let mut message = format!("unknown type of {}: `{found}`", kind.noun());
         node.mask(&mut message);
-        findings.push(Finding::error(Some(node.place), &path, message, suggest::hint(&scalar.text, names)));
+        findings.push(Finding::error(Some(node.place), &path, message, suggest::hint(&scalar.text, &names)));
     }
     known
 }

@@ -22,8 +22,12 @@ pub(super) struct InputAsWritten {
     pub(super) key: String,
 }
 
+/// What each transform and sink reads, as written, in the order of the file. Two of them may claim one name.
+pub(super) type Inputs<'c, 't> = Vec<(&'c Component<'t>, Vec<InputAsWritten>)>;
+
 /// Who reads from whom.
 pub(super) struct Graph<'c, 't> {
+    /// Those that hold their name: of several that claim one, the first.
     pub(super) components: BTreeMap<&'c str, &'c Component<'t>>,
     /// For each reader, what it reads and where that is written.
     pub(super) edges: BTreeMap<&'c str, Vec<(&'c str, &'c InputAsWritten)>>,
@@ -31,20 +35,23 @@ pub(super) struct Graph<'c, 't> {
 
 impl<'c, 't> Graph<'c, 't> {
     /// Resolves all inputs. What is wrong with them goes to `findings`.
-    pub(super) fn new(
-        components: &'c [Component<'t>],
-        inputs: &'c BTreeMap<&'t str, Vec<InputAsWritten>>,
-        findings: &mut Findings,
-    ) -> Self {
+    pub(super) fn new(components: &'c [Component<'t>], inputs: &'c Inputs<'c, 't>, findings: &mut Findings) -> Self {
         let mut graph = Self { components: BTreeMap::new(), edges: BTreeMap::new() };
         for component in components {
             graph.components.entry(component.name).or_insert(component);
         }
         for (reader, written) in inputs {
-            let edges = written.iter().flat_map(|input| graph.resolve(reader, input, findings)).collect();
-            graph.edges.insert(reader, edges);
+            let edges = written.iter().flat_map(|input| graph.resolve(reader.name, input, findings)).collect();
+            if graph.holds_its_name(reader) {
+                graph.edges.insert(reader.name, edges);
+            }
         }
         graph
+    }
+
+    /// Whether it is the one that others mean by its name.
+    pub(super) fn holds_its_name(&self, component: &Component<'_>) -> bool {
+        self.components.get(component.name).is_some_and(|holder| holder.kind == component.kind)
     }
 
     fn resolve(
@@ -93,27 +100,16 @@ impl<'c, 't> Graph<'c, 't> {
         self.components.iter().filter(|(_, component)| component.kind != Kind::Sink).map(|(name, _)| *name)
     }
 
-    /// Reports every cycle, at the input that closes it.
-    pub(super) fn report_cycles(&self, findings: &mut Findings) -> bool {
-        let mut done = BTreeSet::new();
-        let found_before = findings.len();
+    /// Reports every cycle at the input that closes it, and takes that input out: what else is wrong can still be found.
+    pub(super) fn cut_cycles(&mut self, findings: &mut Findings) {
+        let mut search = CycleSearch { edges: &self.edges, done: BTreeSet::new(), closing: Vec::new() };
         for name in self.edges.keys().copied() {
-            self.follow(name, &mut Vec::new(), &mut done, findings);
+            search.follow(name, &mut Vec::new(), findings);
         }
-        findings.len() > found_before
-    }
-
-    fn follow(&self, name: &'c str, path: &mut Vec<&'c str>, done: &mut BTreeSet<&'c str>, findings: &mut Findings) {
-        path.push(name);
-        for (upstream, input) in self.edges.get(name).into_iter().flatten() {
-            if let Some(start) = path.iter().position(|on_path| on_path == upstream) {
-                findings.push(cycle(&path[start..], input));
-            } else if !done.contains(upstream) {
-                self.follow(upstream, path, done, findings);
-            }
+        for (reader, closing) in search.closing {
+            let edges = self.edges.get_mut(reader).into_iter();
+            edges.for_each(|edges| edges.retain(|(upstream, _)| *upstream != closing));
         }
-        path.pop();
-        done.insert(name);
     }
 
     /// Warns of sources and transforms whose events reach no sink.
@@ -137,6 +133,31 @@ impl<'c, 't> Graph<'c, 't> {
                 self.mark_upstream(upstream, read);
             }
         }
+    }
+}
+
+/// The search for cycles, depth first.
+struct CycleSearch<'g, 'c> {
+    edges: &'g BTreeMap<&'c str, Vec<(&'c str, &'c InputAsWritten)>>,
+    done: BTreeSet<&'c str>,
+    /// The edges that close a cycle: a reader, and what it reads.
+    closing: Vec<(&'c str, &'c str)>,
+}
+
+impl<'c> CycleSearch<'_, 'c> {
+    fn follow(&mut self, name: &'c str, path: &mut Vec<&'c str>, findings: &mut Findings) {
+        path.push(name);
+        let edges = self.edges;
+        for (upstream, input) in edges.get(name).into_iter().flatten() {
+            if let Some(start) = path.iter().position(|on_path| on_path == upstream) {
+                findings.push(cycle(&path[start..], input));
+                self.closing.push((name, upstream));
+            } else if !self.done.contains(upstream) {
+                self.follow(upstream, path, findings);
+            }
+        }
+        path.pop();
+        self.done.insert(name);
     }
 }
 

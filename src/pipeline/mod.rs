@@ -41,6 +41,7 @@ mod survey;
 #[cfg(test)]
 mod tests;
 mod transforms;
+mod vendor_settings;
 mod ways;
 mod yaml;
 
@@ -52,6 +53,7 @@ pub use node::Place;
 pub use plan::{Pipeline, SinkPlan, SourcePlan};
 pub use problem::{Problem, Severity};
 pub use settings::{JournalSettings, LogFormat, LogLevel, LogSettings, Overrides, Settings};
+pub use vendor_settings::add_vendor;
 
 /// Reads and checks a pipeline file.
 ///

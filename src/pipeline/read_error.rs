@@ -139,9 +139,21 @@ fn mismatch(found: Unexpected<'_>, expected: &dyn Expected) -> ReadError {
         }
         Unexpected::Str(text) if expected.contains("number") && text.parse::<f64>().is_ok() => "take the quotes away",
         Unexpected::Unit => "write a value after the colon, or take the line out",
-        _ => "",
+        _ => how_to_write(&expected),
     };
     ReadError::new(format!("found {}, expected {expected}", in_words(found, wants_a_word)), hint)
+}
+
+/// How a value of the wanted kind is written; empty where what was expected says it already.
+fn how_to_write(expected: &str) -> &'static str {
+    match expected {
+        "`true` or `false`" => "write one of the two words, without quotes",
+        "a list" => "write the values in brackets, `[one, another]`, or each in a line of its own behind `- `",
+        "settings (`key: value`)" => "write the settings below it, indented, each as `key: value`",
+        "a number" => "write it in digits, such as 0.5",
+        _ if expected.starts_with("a whole number") => "write it in digits, such as 10",
+        _ => "",
+    }
 }
 
 /// What was found. Its text is shown only where a word or a number was wanted: a whole list or map that became one text

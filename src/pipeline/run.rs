@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::patience::{Running, give_up};
 use super::plan::{Pipeline, SinkPlan, SourcePlan};
 use super::survey;
-use crate::clock::SharedClock;
+use crate::clock::{SharedClock, SystemClock};
 use crate::collect::{self, CollectError, HttpClients, HttpTransport, SourceEnd};
 use crate::deliver::{self, DeliverError, SinkEnd};
 use crate::journal::sqlite::{JournalOptions, SqliteJournal};
@@ -56,6 +56,14 @@ pub struct RunOptions {
     pub shutdown: CancellationToken,
     /// Whether progress is shown on standard error.
     pub show_progress: bool,
+}
+
+impl RunOptions {
+    /// A run on the real clock, with waits of its own, that shows nothing.
+    #[must_use]
+    pub fn new(mode: Mode, shutdown: CancellationToken) -> Self {
+        Self { mode, clock: Arc::new(SystemClock), seed: fastrand::u64(..), shutdown, show_progress: false }
+    }
 }
 
 /// How a run ended.

@@ -14,11 +14,11 @@ use super::fields::fields_of;
 use super::node::Place;
 use super::plan::SourcePlan;
 use super::problem::{Finding, Findings, Severity};
+use super::vendor_settings;
 use crate::collect::SourceOptions;
 use crate::collect::options::StartTime;
 use crate::units::Span;
 use crate::vendors::Vendor;
-use crate::vendors::table::VendorConfig;
 
 const ALWAYS: &[&str] = &["type"];
 
@@ -68,10 +68,9 @@ fn check_vendor(
     folder: &Path,
     findings: &mut Findings,
 ) -> Option<Arc<dyn Vendor>> {
-    let own_fields = fields_of(|probe| VendorConfig::read(name, probe).transpose());
+    let own_fields = vendor_settings::fields(name);
     component::report_unknown_keys(component, &[ALWAYS, own_fields, common_fields], findings);
-    let read =
-        component::read_fields(component, own_fields, findings, |reader| VendorConfig::read(name, reader).transpose());
+    let read = component::read_fields(component, own_fields, findings, |reader| vendor_settings::read(name, reader));
     let (clean, mut config) = (read.clean, read.partial.flatten()?);
     config.secrets_mut().into_iter().for_each(|secret| secret.resolve_against(folder));
     component::report_problems(component, &config.warnings(), Severity::Warning, clean, findings);

@@ -133,11 +133,11 @@ fn all_mistakes_are_found_in_one_run() {
             ("", "add a line `organization_id: ...` here"),
             ("regoin", "did you mean `region`?"),
             ("api_token.fil", "did you mean `file`?"),
-            ("page_size", ""),
-            ("verbose", ""),
+            ("page_size", "write it in digits, such as 10"),
+            ("verbose", "write one of the two words, without quotes"),
             ("nested.dep", "did you mean `depth`? allowed here: `depth`, `other`"),
             ("nested.othr", "did you mean `other`? allowed here: `depth`, `other`"),
-            ("names", ""),
+            ("names", "write the values in brackets, `[one, another]`, or each in a line of its own behind `- `"),
         ],
         "{problems:#?}"
     );
@@ -321,6 +321,35 @@ fn a_longer_cycle_is_printed_once_in_the_direction_of_the_events() {
     let cycles: Vec<_> = problems.iter().filter(|problem| problem.contains("circle")).collect();
     assert_eq!(cycles.len(), 1, "{problems:?}");
     assert!(cycles[0].contains("b -> c -> a -> b") || cycles[0].contains("a -> b -> c -> a"), "{cycles:?}");
+}
+
+#[test]
+fn a_cycle_hides_no_other_mistake_of_the_ways() {
+    let text = "sources: {s: {type: clumio, access_token: x}}\ntransforms:\n  a: {type: normalize, inputs: [s, b]}\n  \
+                b: {type: normalize, inputs: a}\n  f: {type: filter, inputs: s, condition: 'true'}\n\
+                sinks: {k: {type: console, inputs: [a, f, s]}}\n";
+    assert_eq!(
+        check_text(text),
+        [
+            "transforms.b.inputs: events would go round in a circle: b -> a -> b",
+            "transforms.f.inputs: filter `f` gets raw records of source `s`, which have no fields to ask of",
+            "sinks.k.inputs: sink `k` gets source `s` twice: normalised and as raw records",
+        ]
+    );
+}
+
+#[test]
+fn a_name_that_is_taken_hides_no_mistake_in_the_inputs_of_either() {
+    let text = "sources: {s: {type: clumio, access_token: x}}\ntransforms:\n  n: {type: normalize, inputs: [s, one]}\n\
+                sinks: {k: {type: console, inputs: n}, n: {type: console, inputs: [n, two]}}\n";
+    assert_eq!(
+        check_text(text),
+        [
+            "transforms.n.inputs[1]: there is no source or transform called `one`",
+            "sinks.n: the name `n` is taken by the transform in line 3",
+            "sinks.n.inputs[1]: there is no source or transform called `two`",
+        ]
+    );
 }
 
 #[test]

@@ -8,8 +8,10 @@
 //!
 //! A vendor's file holds its configuration, its one request, how a page is read, how a record is known again and how it
 //! is normalised: nothing asynchronous, no clock, no files, no retries. Everything that those need is in the collector,
-//! once for all vendors. [`table`] is the only place that knows every vendor by name.
+//! once for all vendors. [`table`] is the only place that knows every vendor by name; [`added`] holds those that a program
+//! brings in.
 
+pub mod added;
 pub mod akuity;
 pub mod captivateiq;
 pub mod clumio;

@@ -1,10 +1,13 @@
 //! The table of vendors: the one place that knows them all by name. A new vendor is one file and one line here.
+//!
+//! A program that embeds auditflow can bring in further ones, see [`added`].
 
 use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserializer;
 
+use super::added::{self, VendorSettings};
 use super::{Profile, Records, Vendor};
 
 /// A setting that reads well but cannot be right.
@@ -21,19 +24,21 @@ pub struct ConfigProblem {
 macro_rules! vendors {
     ($($name:literal => $module:ident :: $variant:ident,)+) => {
         /// The configuration of a source, by vendor.
-        #[derive(Clone, Debug)]
+        #[derive(Debug)]
         pub enum VendorConfig {
             $(
                 #[doc = concat!("`type: ", $name, "`")]
                 $variant(super::$module::Config),
             )+
+            /// A vendor that the program brought in.
+            Added(Box<dyn VendorSettings>),
         }
 
-        /// Every vendor's name, in alphabetical order.
+        /// The name of every vendor of this table, in alphabetical order.
         pub const NAMES: &[&str] = &[$($name,)+];
 
         impl VendorConfig {
-            /// Reads the settings of the vendor called `name`; `None` if there is no such vendor.
+            /// Reads the settings of the vendor called `name`; `None` if this table has no such vendor.
             ///
             /// # Errors
             /// What the deserializer finds wrong: unknown keys, wrong types, missing settings.
@@ -44,7 +49,7 @@ macro_rules! vendors {
                 }
             }
 
-            /// The JSON Schema of the settings of the vendor called `name`; `None` if there is no such vendor.
+            /// The JSON Schema of the settings of the vendor called `name`; `None` if this table has no such vendor.
             #[must_use]
             pub fn schema(name: &str, generator: &mut SchemaGenerator) -> Option<Schema> {
                 match name {
@@ -58,7 +63,7 @@ macro_rules! vendors {
             /// # Errors
             /// Every setting that cannot be right.
             pub fn build(&self) -> Result<Arc<dyn Vendor>, Vec<ConfigProblem>> {
-                match self { $(Self::$variant(config) => config.build(),)+ }
+                match self { $(Self::$variant(config) => config.build(),)+ Self::Added(settings) => settings.build() }
             }
 
             /// What works but is probably not meant.
@@ -66,13 +71,14 @@ macro_rules! vendors {
             pub fn warnings(&self) -> Vec<ConfigProblem> {
                 match self {
                     Self::Clumio(config) => config.warnings(),
+                    Self::Added(settings) => settings.warnings(),
                     _ => Vec::new(),
                 }
             }
 
             /// Every secret of the source, for resolving relative files.
             pub fn secrets_mut(&mut self) -> Vec<&mut crate::secret::Secret> {
-                match self { $(Self::$variant(config) => config.secrets_mut(),)+ }
+                match self { $(Self::$variant(config) => config.secrets_mut(),)+ Self::Added(settings) => settings.secrets_mut() }
             }
         }
 
@@ -82,16 +88,18 @@ macro_rules! vendors {
         pub fn records(name: &str, profile: &Profile) -> Option<Arc<dyn Records>> {
             match name {
                 $($name => Some(Arc::new(super::$module::RecordReader::new(profile))),)+
-                _ => None,
+                _ => added::records(name, profile),
             }
         }
-
-        /// The vendor's name as the `'static` that events carry.
-        #[must_use]
-        pub fn static_name(name: &str) -> Option<&'static str> {
-            NAMES.iter().copied().find(|known| *known == name)
-        }
     };
+}
+
+/// The name of every vendor, those that the program brought in included, in alphabetical order.
+#[must_use]
+pub fn names() -> Vec<&'static str> {
+    let mut names = [NAMES, &added::names()].concat();
+    names.sort_unstable();
+    names
 }
 
 vendors! {

@@ -17,10 +17,10 @@ use serde_json::{Map, Value, json};
 
 use super::settings::Settings;
 use super::sinks::CommonSettings;
+use super::vendor_settings;
 use crate::collect::SourceOptions;
 use crate::sinks::table::SinkConfig;
 use crate::transform::table::TransformConfig;
-use crate::vendors::table::VendorConfig;
 use crate::{sinks, transform, vendors};
 
 /// How a value from the environment is written. It may stand for any plain value.
@@ -68,7 +68,7 @@ pub(super) fn sections(generator: &mut SchemaGenerator) -> [Section; 3] {
     let source_options = object(&SourceOptions::json_schema(generator));
     let sink_options = with_inputs(object(&CommonSettings::json_schema(generator)));
     let inputs = with_inputs(Map::new());
-    let sources = vendors::table::NAMES;
+    let sources = vendors::table::names();
     let sinks = sinks::table::NAMES;
     let transforms = transform::table::NAMES;
     let mut types = |names: &[&'static str], own: OwnSettings| {
@@ -81,7 +81,7 @@ pub(super) fn sections(generator: &mut SchemaGenerator) -> [Section; 3] {
         Section {
             name: "sources",
             description: "Where events come from, by a name of your choice.",
-            types: types(sources, VendorConfig::schema),
+            types: types(&sources, vendor_settings::schema),
             common: source_options,
         },
         Section {

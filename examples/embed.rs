@@ -1,0 +1,85 @@
+//! A program that has auditflow inside: reads a pipeline, runs it until everything is collected and delivered (or until
+//! Ctrl-C), and prints what came of it.
+//!
+//! ```console
+//! $ cargo run --example embed                    # against a simulated vendor in this process, files in ./auditflow-embedded
+//! $ cargo run --example embed -- acme.yaml       # a pipeline file of your own; its variables come from the environment
+//! ```
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{anyhow, ensure};
+use auditflow::pipeline::run::{Mode, RunOptions, RunReport, run};
+use auditflow::pipeline::{self, Environment, Overrides, Pipeline, Problem};
+use auditflow::simulator::{Simulator, SimulatorOptions, VendorName};
+use tokio_util::sync::CancellationToken;
+
+/// A pipeline need not be a file: a program can write its text.
+const PIPELINE: &str = r#"
+data_dir: auditflow-embedded/data
+sources:
+  backups:
+    type: clumio
+    base_url: ${VENDOR}
+    access_token: ${CLUMIO_ACCESS_TOKEN}
+    backfill_start_time: earliest
+    rate_limit: 1000/s
+transforms:
+  events: {type: normalize, inputs: [backups]}
+  deletions: {type: filter, inputs: [events], condition: action == "delete"}
+sinks:
+  all: {type: file, inputs: [events], path: auditflow-embedded/all/%Y-%m-%d.ndjson}
+  deleted: {type: file, inputs: [deletions], path: auditflow-embedded/deleted.ndjson}
+"#;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let Some(file) = std::env::args().nth(1) else { return run_against_the_simulator().await };
+    run_and_report(pipeline::load(Path::new(&file), &Environment::of_process(), &Overrides::default())).await
+}
+
+async fn run_against_the_simulator() -> anyhow::Result<()> {
+    let options = SimulatorOptions { vendors: vec![VendorName::Clumio], ..SimulatorOptions::default() };
+    let vendor = Simulator::start(options).await?;
+    let address = vendor.base_url(VendorName::Clumio);
+    let token = vendor.credentials().clumio_access_token.as_str();
+    // What `${...}` stands for is the program's to say: here nothing comes from the process's environment.
+    let variables = Environment::from_pairs([("VENDOR", address.as_str()), ("CLUMIO_ACCESS_TOKEN", token)]);
+    run_and_report(pipeline::check("embedded.yaml", PIPELINE, Path::new("."), &variables, &Overrides::default())).await
+}
+
+async fn run_and_report(pipeline: Result<Pipeline, Vec<Problem>>) -> anyhow::Result<()> {
+    let pipeline = pipeline.map_err(|problems| in_words(&problems))?;
+    let stop = CancellationToken::new();
+    tokio::spawn(stop_on_ctrl_c(stop.clone()));
+    let mode = Mode::Once { give_up_after: Duration::from_secs(60) };
+    let report = run(pipeline, RunOptions::new(mode, stop)).await?;
+    show(&report);
+    let unfinished = report.unfinished();
+    ensure!(unfinished.is_empty(), "not everything could be done: {unfinished:?}");
+    Ok(())
+}
+
+/// Ctrl-C asks for an orderly end. Ending the process in any other way is safe too: the next run goes on from the journal.
+async fn stop_on_ctrl_c(stop: CancellationToken) {
+    if tokio::signal::ctrl_c().await.is_ok() {
+        stop.cancel();
+    }
+}
+
+/// Each problem has its line, column and hint, as `auditflow validate` prints it.
+fn in_words(problems: &[Problem]) -> anyhow::Error {
+    let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    anyhow!("the pipeline is not right\n\n{}", problems.join("\n\n"))
+}
+
+#[expect(clippy::print_stdout, reason = "this program's figures are its output")]
+fn show(report: &RunReport) {
+    for source in &report.summary.sources {
+        println!("{}: {} events in {} requests", source.name, source.events, source.requests);
+    }
+    for sink in &report.summary.sinks {
+        println!("{}: {} events delivered, {} filtered", sink.name, sink.delivered, sink.filtered);
+    }
+}

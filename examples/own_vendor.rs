@@ -1,0 +1,318 @@
+//! A vendor of your own, in one file: the made-up Teahouse and its audit API.
+//!
+//! ```console
+//! $ cargo run --example own_vendor                        # runs a pipeline against a small Teahouse server in this process
+//! $ cargo run --example own_vendor -- validate acme.yaml  # the whole command line, with `type: teahouse` among the sources
+//! ```
+//!
+//! ```text
+//! TeahouseConfig --build--> Teahouse: request, read        what to ask, and where the records are in the answer
+//!                           TeahouseRecords: identify, normalise     what a record is known by, and what it says
+//! ```
+//!
+//! All of it is values and functions: no waiting, no retrying, no files. Rate limits, restarts, paging, late events and
+//! exactly-once come with the collector.
+
+use std::borrow::Cow;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use auditflow::event::{Action, Actor, ActorType, Category, Event, EventId, Outcome, Target};
+use auditflow::pipeline::run::{Mode, RunOptions, run};
+use auditflow::pipeline::{self, Environment, Overrides};
+use auditflow::secret::Secret;
+use auditflow::time::{EventTime, Timestamp};
+use auditflow::units::Rate;
+use auditflow::vendors::added::{VendorSettings, VendorType};
+use auditflow::vendors::table::ConfigProblem;
+use auditflow::vendors::{
+    Auth, BadPage, Facts, Identity, Page, PageAsk, Profile, RecordOrder, Records, Request, Sighting, Vendor, page,
+    record, settings,
+};
+use axum::extract::Query;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio_util::sync::CancellationToken;
+
+const NAME: &str = "teahouse";
+
+/// The settings of a `teahouse` source. The doc comments are what an editor shows.
+#[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct TeahouseConfig {
+    /// The API token, made on the Teahouse's page "Integrations".
+    api_token: Secret,
+    /// Another address of the API, for example of a proxy.
+    base_url: Option<String>,
+}
+
+impl VendorType for TeahouseConfig {
+    const NAME: &'static str = NAME;
+
+    fn records(_: &Profile) -> Arc<dyn Records> {
+        Arc::new(TeahouseRecords)
+    }
+}
+
+impl VendorSettings for TeahouseConfig {
+    fn build(&self) -> Result<Arc<dyn Vendor>, Vec<ConfigProblem>> {
+        let base_url = settings::base_url(self.base_url.as_deref(), "https://api.teahouse.example");
+        let base_url = base_url.map_err(|problem| vec![problem])?;
+        Ok(Arc::new(Teahouse { base_url, api_token: self.api_token.clone(), facts: facts() }))
+    }
+
+    fn secrets_mut(&mut self) -> Vec<&mut Secret> {
+        vec![&mut self.api_token]
+    }
+}
+
+/// What is known of the API. Each line can be overridden in the pipeline file.
+fn facts() -> Facts {
+    const MINUTE: Duration = Duration::from_secs(60);
+    const DAY: Duration = Duration::from_secs(24 * 3_600);
+    Facts {
+        name: NAME,
+        order: RecordOrder::OldestFirst,
+        filter_step: Duration::from_secs(1),
+        has_ids: true,
+        overlap: 10 * MINUTE,
+        settle: Duration::from_secs(5),
+        poll_interval: MINUTE,
+        timeout: MINUTE,
+        page_size: 100,
+        max_page_size: 100,
+        rate_limit: vec![Rate { requests: 5, per: Duration::from_secs(1) }],
+        bare_rate_limit_wait: MINUTE,
+        retention: None,
+        earliest: Timestamp::from_secs(1_735_689_600), // the Teahouse opened on 1 January 2025
+        slice: 30 * DAY,
+        max_window_records: 10_000,
+        sweep: None,
+    }
+}
+
+/// One configured account.
+#[derive(Debug)]
+struct Teahouse {
+    base_url: String,
+    api_token: Secret,
+    facts: Facts,
+}
+
+impl Vendor for Teahouse {
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn base_url(&self) -> &str {
+        &self.base_url
+    }
+
+    fn profile(&self) -> Profile {
+        Profile::default()
+    }
+
+    fn request(&self, page: &PageAsk<'_>) -> Request {
+        let mut query = vec![
+            ("since".to_owned(), page.ask.from.to_string()),
+            ("until".to_owned(), page.ask.to.to_string()),
+            ("limit".to_owned(), page.page_size.to_string()),
+        ];
+        query.extend(page.cursor.map(|cursor| ("after".to_owned(), cursor.to_owned())));
+        Request {
+            path: "/v1/audit".to_owned(),
+            query,
+            headers: Vec::new(),
+            secret_headers: Vec::new(),
+            auth: Auth::Bearer(self.api_token.clone()),
+        }
+    }
+
+    fn read<'a>(&self, body: &'a str, _: &PageAsk<'_>) -> Result<Page<'a>, BadPage> {
+        #[derive(Deserialize)]
+        struct Envelope<'a> {
+            #[serde(borrow)]
+            events: Vec<&'a RawValue>,
+            next: Option<String>,
+        }
+        let envelope: Envelope<'a> = page::envelope(NAME, body)?;
+        Ok(Page { records: page::records(&envelope.events), next: envelope.next, total: None })
+    }
+}
+
+impl Records for Teahouse {
+    fn identify(&self, raw: &str) -> Identity {
+        TeahouseRecords.identify(raw)
+    }
+
+    fn normalise<'a>(&self, raw: &'a str, sighting: &Sighting<'a>) -> Event<'a> {
+        TeahouseRecords.normalise(raw, sighting)
+    }
+
+    fn example(&self) -> &'static str {
+        TeahouseRecords.example()
+    }
+}
+
+/// The Teahouse's records.
+#[derive(Debug)]
+struct TeahouseRecords;
+
+/// One record, borrowed from its bytes.
+#[derive(Deserialize)]
+struct Record<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    at: Cow<'a, str>,
+    who: Cow<'a, str>,
+    did: Cow<'a, str>,
+    what: Cow<'a, str>,
+}
+
+impl Records for TeahouseRecords {
+    fn identify(&self, raw: &str) -> Identity {
+        match serde_json::from_str::<Record<'_>>(raw) {
+            Ok(record) => Identity {
+                id: EventId::of_key(NAME, None, &record.id),
+                timestamp: Timestamp::parse_rfc3339(&record.at),
+                version: 0,
+            },
+            Err(_) => record::identity_of_bytes(NAME, None, raw),
+        }
+    }
+
+    /// Total, as the contract wants it: what cannot be read is delivered with the reason.
+    fn normalise<'a>(&self, raw: &'a str, sighting: &Sighting<'a>) -> Event<'a> {
+        let record: Record<'a> = match serde_json::from_str(raw) {
+            Ok(record) => record,
+            Err(error) => return record::unreadable(NAME, None, raw, sighting, error.to_string()),
+        };
+        let Some(timestamp) = EventTime::parse_rfc3339(&record.at) else {
+            return record::unreadable(NAME, None, raw, sighting, format!("`at` is no time: {}", record.at));
+        };
+        let (action, category) = meaning(&record.did);
+        Event {
+            id: EventId::of_key(NAME, None, &record.id),
+            version: None,
+            vendor: NAME,
+            source: sighting.source,
+            tenant: None,
+            vendor_event_id: Some(record.id),
+            event_type: record.did,
+            action,
+            category,
+            outcome: Outcome::Unknown,
+            message: None,
+            timestamp,
+            observed_at: sighting.observed_at,
+            actor: Actor { kind: ActorType::User, email: Some(record.who), ..Actor::default() },
+            target: Some(Target { name: Some(record.what), ..Target::default() }),
+            related: Vec::new(),
+            changes: Vec::new(),
+            normalize_error: None,
+            raw,
+        }
+    }
+
+    fn example(&self) -> &'static str {
+        r#"{"id":"t-1","at":"2026-03-02T12:00:00Z","who":"ada@example.com","did":"kettle.removed","what":"kettle 7"}"#
+    }
+}
+
+/// The vendor's words in ours. A word that is new costs no event: it is `other`, and `event_type` still tells it.
+fn meaning(did: &str) -> (Action, Category) {
+    match did {
+        "guest.signed_in" => (Action::Login, Category::Authentication),
+        "kettle.added" => (Action::Create, Category::Configuration),
+        "kettle.removed" => (Action::Delete, Category::Configuration),
+        _ => (Action::Other, Category::Other),
+    }
+}
+
+fn main() -> ExitCode {
+    if let Err(reason) = pipeline::add_vendor::<TeahouseConfig>() {
+        eprintln!("error: {reason}");
+        return ExitCode::FAILURE;
+    }
+    if std::env::args().len() > 1 {
+        return auditflow::cli::main();
+    }
+    match demonstrate() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("error: {reason:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What the made-up API accepts.
+const TOKEN: &str = "let-me-in";
+
+const PIPELINE: &str = r#"
+data_dir: auditflow-teahouse/data
+sources:
+  teahouse:
+    type: teahouse
+    base_url: ${TEAHOUSE}
+    api_token: ${TEAHOUSE_TOKEN}
+    backfill_start_time: earliest
+    rate_limit: 100/s                 # the server is on this machine
+transforms:
+  events: {type: normalize, inputs: [teahouse]}
+  changes: {type: filter, inputs: [events], condition: vendor == "teahouse" && category == "configuration"}
+sinks:
+  files: {type: file, inputs: [changes], path: "auditflow-teahouse/{{ vendor }}/%Y-%m.ndjson"}
+"#;
+
+#[tokio::main]
+#[expect(clippy::print_stdout, reason = "this program's figures are its output")]
+async fn demonstrate() -> anyhow::Result<()> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let address = format!("http://{}", listener.local_addr()?);
+    tokio::spawn(axum::serve(listener, Router::new().route("/v1/audit", get(audit))).into_future());
+    let variables = Environment::from_pairs([("TEAHOUSE", address.as_str()), ("TEAHOUSE_TOKEN", TOKEN)]);
+    let pipeline = pipeline::check("teahouse.yaml", PIPELINE, Path::new("."), &variables, &Overrides::default())
+        .map_err(|problems| anyhow::anyhow!(problems.iter().map(ToString::to_string).collect::<String>()))?;
+    let mode = Mode::Once { give_up_after: Duration::from_secs(60) };
+    let report = run(pipeline, RunOptions::new(mode, CancellationToken::new())).await?;
+    anyhow::ensure!(report.unfinished().is_empty(), "not everything could be done: {:?}", report.unfinished());
+    for sink in &report.summary.sinks {
+        println!("{}: {} events delivered, {} filtered", sink.name, sink.delivered, sink.filtered);
+    }
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    since: Timestamp,
+    until: Timestamp,
+    limit: usize,
+    after: Option<usize>,
+}
+
+/// The made-up API: an hour's events, page by page.
+async fn audit(headers: HeaderMap, Query(asked): Query<Asked>) -> Result<Json<serde_json::Value>, StatusCode> {
+    if headers.get("authorization").is_none_or(|given| given != format!("Bearer {TOKEN}").as_str()) {
+        return Err(StatusCode::UNAUTHORIZED);
+    }
+    let begin = Timestamp::from_secs(1_772_452_800); // 2026-03-02T12:00:00Z
+    let event = |number: u32| {
+        let did = ["guest.signed_in", "kettle.added", "kettle.removed", "tea.spilt"][number as usize % 4];
+        let at = begin + Duration::from_secs(10) * number;
+        (
+            at,
+            serde_json::json!({"id": format!("t-{number}"), "at": at, "who": "ada@example.com", "did": did, "what": "kettle 7"}),
+        )
+    };
+    let within = (0..360).map(event).filter(|(at, _)| (asked.since..asked.until).contains(at));
+    let after = asked.after.unwrap_or(0);
+    let events: Vec<_> = within.skip(after).take(asked.limit).map(|(_, event)| event).collect();
+    let next = (events.len() == asked.limit).then(|| (after + asked.limit).to_string());
+    Ok(Json(serde_json::json!({"events": events, "next": next})))
+}

@@ -1,0 +1,93 @@
+//! Every event on every page is what the normaliser makes of the record that stands before it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use auditflow::event::native::{self, RawForm};
+use auditflow::time::Timestamp;
+use auditflow::vendors::{Profile, Records, Sighting, table};
+use serde_json::{Map, Value};
+
+use crate::pages::{self, Block};
+
+/// An event on a page.
+struct Shown {
+    block: Block,
+    /// Its fields.
+    fields: Map<String, Value>,
+    /// The record that stands before it, if one does.
+    record: Option<String>,
+}
+
+impl Shown {
+    fn text(&self, field: &str) -> &str {
+        self.fields[field].as_str().unwrap_or_else(|| panic!("{}: `{field}` is no text", self.block.place()))
+    }
+
+    fn records(&self) -> Arc<dyn Records> {
+        let tenant = self.fields["tenant"].as_str().map(str::to_owned);
+        let profile = Profile { tenant, ..Profile::default() };
+        table::records(self.text("vendor"), &profile).unwrap_or_else(|| panic!("{}: which vendor?", self.block.place()))
+    }
+
+    /// The event of a record, of the same source, tenant and moment as the one that is shown; without `raw`.
+    fn event_of(&self, record: &str) -> String {
+        let observed_at = Timestamp::parse_rfc3339(self.text("observed_at")).unwrap();
+        let sighting = Sighting { source: self.text("source"), observed_at, occurrence: 0 };
+        let mut encoded = Vec::new();
+        native::encode(&self.records().normalise(record, &sighting), RawForm::Drop, &mut encoded);
+        String::from_utf8(encoded).unwrap().trim_end().to_owned()
+    }
+}
+
+/// The events of a page. A block of JSON that is no event, right before one, is its record.
+fn events_of(page: &Path) -> Vec<Shown> {
+    let mut events = Vec::new();
+    let mut record = None;
+    for block in pages::blocks(page, &["json"]) {
+        let Ok(Value::Object(fields)) = serde_json::from_str(&block.text) else { continue };
+        if fields.contains_key("schema_version") {
+            events.push(Shown { record: record.take(), fields, block });
+        } else {
+            record = Some(block.text);
+        }
+    }
+    events
+}
+
+/// The JSON in one line: pages break lines for reading.
+fn in_one_line(json: &str) -> String {
+    json.lines().map(str::trim).collect()
+}
+
+#[test]
+fn every_event_beside_a_record_is_what_the_normaliser_makes_of_it() {
+    let mut vendors = BTreeSet::new();
+    for shown in pages::pages().iter().flat_map(|page| events_of(page)) {
+        let Some(record) = &shown.record else { continue };
+        assert_eq!(in_one_line(&shown.block.text), shown.event_of(record), "{}", shown.block.place());
+        vendors.insert((shown.text("vendor").to_owned(), shown.block.page.ends_with("event-schema.md")));
+    }
+    let everywhere = table::NAMES.iter().flat_map(|name| [false, true].map(|schema| ((*name).to_owned(), schema)));
+    assert_eq!(vendors, everywhere.collect(), "each vendor has an event on its own page and one on the schema's");
+}
+
+#[test]
+fn the_schemas_page_shows_the_record_that_the_vendors_reader_gives_as_its_example() {
+    for shown in events_of(&pages::root().join("docs/event-schema.md")) {
+        let Some(record) = &shown.record else { continue };
+        assert_eq!(in_one_line(record), in_one_line(shown.records().example()), "{}", shown.block.place());
+    }
+}
+
+#[test]
+fn every_event_has_the_fields_of_the_schema() {
+    for shown in pages::pages().iter().flat_map(|page| events_of(page)) {
+        let made: Map<String, Value> = serde_json::from_str(&shown.event_of(shown.records().example())).unwrap();
+        let names = |fields: &Map<String, Value>| -> BTreeSet<String> {
+            fields.keys().filter(|name| *name != "raw").cloned().collect()
+        };
+        assert_eq!(names(&shown.fields), names(&made), "{}", shown.block.place());
+    }
+}
