@@ -31,8 +31,8 @@ use auditflow::time::Timestamp;
 use tokio::time::Instant;
 
 const PAGE_SIZE: usize = 1_000;
+/// The history that is served. Each day is asked for as a window of its own.
 const DAYS: usize = 10;
-/// In a history of ten days. Each is asked for as a window of its own.
 const FIRST_DAY: Timestamp = Timestamp::from_secs(1_772_323_200); // 2026-03-01
 const ROUNDS: usize = 3;
 /// The bench starts itself with this word as the page server.
@@ -286,18 +286,18 @@ fn pipeline(server: &Server, folder: &Path, sources: usize) -> String {
     let day = |number: usize| FIRST_DAY + std::time::Duration::from_secs(86_400 * number as u64);
     for source in 0..sources {
         let (from, to) = (day(DAYS * source / sources), day(DAYS * (source + 1) / sources));
-        let _ = write!(
+        let _ = writeln!(
             text,
             "  acme_{source}: {{type: clumio, base_url: \"http://{}\", access_token: none, page_size: {PAGE_SIZE}, \
              max_page_size: {PAGE_SIZE}, rate_limit: 100000/s, retention: 3650d, backfill_start_time: \"{from}\", \
-             end_time: \"{to}\"}}\n",
+             end_time: \"{to}\"}}",
             server.address
         );
     }
     text.push_str("transforms:\n  events: {type: normalize, inputs: [acme_*]}\n");
-    let _ = write!(
+    let _ = writeln!(
         text,
-        "sinks:\n  files: {{type: file, inputs: [events], path: \"{folder}/out/{{{{ vendor }}}}/%Y-%m-%d.ndjson\"}}\n"
+        "sinks:\n  files: {{type: file, inputs: [events], path: \"{folder}/out/{{{{ vendor }}}}/%Y-%m-%d.ndjson\"}}"
     );
     text
 }

@@ -33,7 +33,7 @@ const PAGE: usize = 1_000;
 const PAGES: usize = 200;
 const ROUNDS: usize = 5;
 /// Rounds of so many pages are long enough for the clock of processor time.
-const REPEATS: usize = 20;
+const REPEATS: u32 = 20;
 const NOW: Timestamp = Timestamp::from_secs(1_790_000_000);
 
 #[tokio::main]
@@ -58,7 +58,7 @@ async fn measure(vendor: VendorName) -> anyhow::Result<()> {
 
     let packed = best_of(ROUNDS, || {
         (0..REPEATS).for_each(|_| pages.iter().for_each(|page| drop(black_box(block(page.0, page.1)))));
-    }) / REPEATS as u32;
+    }) / REPEATS;
     let folder = folder()?;
     let journal = Bench::open(folder.path(), vendor).await?;
     let begin = Instant::now();

@@ -27,7 +27,7 @@ use common::{best_of, megabytes, rate};
 
 const RECORDS: u64 = 5_000;
 /// A round is so long that the clock of processor time, which ticks every few milliseconds, is exact enough.
-const REPEATS: usize = 60;
+const REPEATS: u32 = 60;
 const ROUNDS: usize = 5;
 
 const SIGHTING: Sighting<'_> =
@@ -52,7 +52,7 @@ fn measure(vendor: VendorName, reader: &dyn Records, records: &[String]) {
     let bytes: usize = records.iter().map(String::len).sum();
     let each = |work: &dyn Fn(&str)| {
         let round = || (0..REPEATS).for_each(|_| records.iter().for_each(|raw| work(raw)));
-        best_of(ROUNDS, round) / REPEATS as u32
+        best_of(ROUNDS, round) / REPEATS
     };
     let checked = each(&|raw| drop(black_box(serde_json::from_str::<IgnoredAny>(raw))));
     let parsed = each(&|raw| drop(black_box(serde_json::from_str::<serde_json::Value>(raw))));

@@ -1,4 +1,5 @@
 //! What a process took: time, processor time, memory.
+#![allow(dead_code, reason = "each bench uses a part of it")]
 
 use std::fs;
 use std::process::{Child, Command};
