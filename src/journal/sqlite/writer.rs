@@ -14,6 +14,7 @@
 use std::thread::JoinHandle;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{mpsc, oneshot};
 
 use super::fault::Fault;
@@ -96,11 +97,18 @@ impl Writer {
         let call = TypedCall { work: Some(work), outcome: None, caller };
         let calls = self.calls.as_ref().ok_or_else(stopped)?;
         calls.send(Box::new(call)).await.map_err(|_| stopped())?;
-        // The wait is on a blocking thread, since tokio's paused test clock stands still for those alone: a commit must
-        // take no time there, whatever the disk does.
-        let answered = tokio::task::spawn_blocking(move || answer.blocking_recv());
-        answered.await.map_err(|_| stopped())?.map_err(|_| stopped())?
+        wait_for(answer).await?
     }
+}
+
+/// On a single-threaded runtime (tests) the wait is on a blocking thread, since tokio's paused clock stands still for those
+/// alone: a commit must take no time there, whatever the disk does. Elsewhere that would be a thread for each call.
+async fn wait_for<T: Send + 'static>(answer: oneshot::Receiver<T>) -> Result<T, Fault> {
+    if Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
+        return answer.await.map_err(|_| stopped());
+    }
+    let answered = tokio::task::spawn_blocking(move || answer.blocking_recv());
+    answered.await.map_err(|_| stopped())?.map_err(|_| stopped())
 }
 
 fn stopped() -> Fault {
