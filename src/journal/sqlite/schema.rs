@@ -31,7 +31,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The steps from an empty file to the present schema. The file's `user_version` is the number of steps it has had.
 /// A released step is never changed; a new one is added at the end.
-const MIGRATIONS: &[&str] = &[FIRST_SCHEMA, IDENTITY, MEMO, LATENESS];
+const MIGRATIONS: &[&str] = &[FIRST_SCHEMA, IDENTITY, MEMO, LATENESS, EDITING];
 
 const IDENTITY: &str = "
 ALTER TABLE totals ADD COLUMN identity TEXT NOT NULL DEFAULT '';
@@ -49,6 +49,20 @@ CREATE TABLE lateness (
     events INTEGER NOT NULL,
     PRIMARY KEY (source, day, bucket)
 ) STRICT, WITHOUT ROWID;
+";
+
+/// What was trimmed before this step is not known: then it may have been anything up to the last completed window.
+const EDITING: &str = "
+ALTER TABLE sources ADD COLUMN rewound_from INTEGER;    -- from here on coverage was given up by a rewind
+ALTER TABLE sources ADD COLUMN rewound_to   INTEGER;    -- up to here
+ALTER TABLE sources ADD COLUMN forgotten_to INTEGER;    -- latest time of an event of which neither key nor record is held
+ALTER TABLE sources ADD COLUMN trimmed_time INTEGER;    -- latest time of an event whose record was trimmed
+ALTER TABLE sinks ADD COLUMN generation  INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sinks ADD COLUMN redelivered INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE totals ADD COLUMN generations INTEGER NOT NULL DEFAULT 0;   -- the highest generation of a sink
+UPDATE sources SET forgotten_to = (SELECT max(max(completed_at, coalesce(last_time, completed_at))) FROM covered
+                                   WHERE source = sources.id) WHERE (SELECT trimmed_to FROM totals) > 0;
+UPDATE sources SET trimmed_time = forgotten_to;
 ";
 
 const FIRST_SCHEMA: &str = "
