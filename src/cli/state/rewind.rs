@@ -127,10 +127,9 @@ fn told(desk: &Desk, rewind: &Rewind, seen: &RewindForesight, past: &SourcePast,
 }
 
 fn given_up(seen: &RewindForesight) -> String {
-    let spans = seen
-        .given_up
-        .iter()
-        .map(|range| format!("{} to {} ({})", range.from, range.to, brief(range.to.since(range.from))));
+    let spans = seen.given_up.iter().map(|range| {
+        format!("{} to {} ({})", range.from.with_digits(0), range.to.with_digits(0), brief(range.to.since(range.from)))
+    });
     const SHOWN: usize = 3;
     let mut text = spans.take(SHOWN).collect::<Vec<_>>().join(", ");
     if seen.given_up.len() > SHOWN {

@@ -264,3 +264,34 @@ pub(super) fn migrate(connection: &mut Connection, version: usize) -> Result<(),
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Timestamp;
+
+    /// What an older version has trimmed nobody has noted: then the last that it may have been is taken for it.
+    #[test]
+    fn a_journal_from_before_the_notes_on_trimming_is_not_taken_for_whole() {
+        for (trimmed_to, expected) in [(0, None), (7, Some(Timestamp::from_nanos(90)))] {
+            let mut file = Connection::open_in_memory().expect("opens");
+            let before = MIGRATIONS.iter().position(|step| *step == EDITING).expect("is a step");
+            for step in &MIGRATIONS[..before] {
+                file.execute_batch(step).expect("migrates");
+            }
+            file.execute_batch(&format!(
+                "INSERT INTO sources (name, vendor, profile, first_started_at) VALUES ('a', 'v', '{{}}', 0);
+                 INSERT INTO covered (source, kind, covers_from, covers_to, windows, pages, walked, events, last_time,
+                                      completed_at, settled)
+                 VALUES (1, 'live', 0, 50, 1, 1, 1, 1, 49, 60, 0), (1, 'live', 50, 80, 1, 1, 1, 1, NULL, 90, 0);
+                 UPDATE totals SET trimmed_to = {trimmed_to};"
+            ))
+            .expect("is filled");
+            migrate(&mut file, before).expect("migrates");
+            let times = file.query_row("SELECT forgotten_to, trimmed_time FROM sources", [], |row| {
+                Ok((row.get::<_, Option<Timestamp>>(0)?, row.get::<_, Option<Timestamp>>(1)?))
+            });
+            assert_eq!(times.expect("reads"), (expected, expected));
+        }
+    }
+}
