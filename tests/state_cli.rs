@@ -122,7 +122,7 @@ fn a_rewind_says_what_it_gives_up_and_needs_consent() {
     assert_eq!(code, 2);
     insta::assert_snapshot!(said, @r"
     rewind source `audit` to TIME
-      from            TIME, where this source begins (backfill_start_time); nothing before it is asked for
+      from            TIME, where this source begins; nothing before it is asked for
       given up        TIME to TIME (SPAN)
       asked again     from TIME on, and the overlap before it (not before TIME); at the next `auditflow run`
       not twice       60 events of that time are known and will not be delivered again; what is new goes to: files
@@ -151,7 +151,7 @@ fn a_rewind_with_redelivery_says_that_events_come_twice() {
     assert_eq!(code, 0);
     insta::assert_snapshot!(said, @r"
     rewind source `audit` to TIME
-      from            TIME, where this source begins (backfill_start_time); nothing before it is asked for
+      from            TIME, where this source begins; nothing before it is asked for
       given up        TIME to TIME (SPAN)
       asked again     from TIME on, and the overlap before it (not before TIME); at the next `auditflow run`
       delivered again what the vendor still has of that time, to: files. 60 events of it are known now and come ONCE MORE, with the same ids and new sequence numbers. Events without a time of their own stay known

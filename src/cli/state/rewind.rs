@@ -81,49 +81,43 @@ fn expect_known(rewind: &Rewind, seen: &RewindForesight) -> Result<(), Refusal> 
 fn told(desk: &Desk, rewind: &Rewind, seen: &RewindForesight, past: &SourcePast, below_floor: bool) -> String {
     let Rewind { source, to, redeliver, .. } = rewind;
     let told = Told::new(&format!("rewind source `{source}` to {to}"))
-        .and_if(
-            below_floor,
-            "from",
-            &format!("{to}, where this source begins (backfill_start_time); nothing before it is asked for"),
-        )
+        .and_if(below_floor, "from", &format!("{to}, where this source begins; nothing before it is asked for"))
         .and("given up", &given_up(seen))
         .and_if(seen.open_windows > 0, "half-read", &half_read(seen))
-        .and(
-            "asked again",
-            &format!(
-                "from {to} on, and the overlap before it (not before {}); at the next `auditflow run`",
-                rewind.reads_from()
-            ),
-        );
-    let known = counted(seen.known_events, "event");
-    let sinks = desk.sinks_of(source).join(", ");
-    let told = if *redeliver {
-        told.and("delivered again", &format!(
-            "what the vendor still has of that time, to: {sinks}. {known} of it are known now and come ONCE MORE, with the same ids and new sequence numbers. Events without a time of their own stay known"
-        ))
-        .and_if(!seen.is_exact(rewind), "mind", &format!(
-            "what was delivered from the overlap before {to} is not wholly remembered any more: some events between {} and {to} may come once more, too",
-            rewind.reads_from()
-        ))
-    } else {
-        told.and(
-            "not twice",
-            &format!("{known} of that time are known and will not be delivered again; what is new goes to: {sinks}"),
-        )
-        .and_if(
-            !desk.whole_environment,
-            "not checked",
-            "whether the settings that ids are made of are those of before: variables of the file are not set here",
-        )
-    };
+        .and("asked again", &asked_again(rewind));
+    let told =
+        if *redeliver { told_of_redelivery(told, desk, rewind, seen) } else { told_of_known(told, desk, rewind, seen) };
+    let collected = counted(past.events, "event");
+    told.and("kept", &format!("{collected} collected so far, every sink's position, and what is covered before {to}"))
+        .text()
+}
+
+fn asked_again(rewind: &Rewind) -> String {
+    let Rewind { to, .. } = rewind;
+    let overlap = rewind.reads_from();
+    format!("from {to} on, and the overlap before it (not before {overlap}); at the next `auditflow run`")
+}
+
+fn told_of_redelivery(told: Told, desk: &Desk, rewind: &Rewind, seen: &RewindForesight) -> Told {
+    let (to, from) = (rewind.to, rewind.reads_from());
+    let (known, sinks) = (counted(seen.known_events, "event"), desk.sinks_of(&rewind.source).join(", "));
+    told.and("delivered again", &format!(
+        "what the vendor still has of that time, to: {sinks}. {known} of it are known now and come ONCE MORE, with the same ids and new sequence numbers. Events without a time of their own stay known"
+    ))
+    .and_if(!seen.is_exact(rewind), "mind", &format!(
+        "what was delivered from the overlap before {to} is not wholly remembered any more: some events between {from} and {to} may come once more, too"
+    ))
+}
+
+fn told_of_known(told: Told, desk: &Desk, rewind: &Rewind, seen: &RewindForesight) -> Told {
+    let (known, sinks) = (counted(seen.known_events, "event"), desk.sinks_of(&rewind.source).join(", "));
+    let not_checked =
+        "whether the settings that ids are made of are those of before: variables of the file are not set here";
     told.and(
-        "kept",
-        &format!(
-            "{} collected so far, every sink's position, and what is covered before {to}",
-            counted(past.events, "event")
-        ),
+        "not twice",
+        &format!("{known} of that time are known and will not be delivered again; what is new goes to: {sinks}"),
     )
-    .text()
+    .and_if(!desk.whole_environment, "not checked", not_checked)
 }
 
 fn given_up(seen: &RewindForesight) -> String {

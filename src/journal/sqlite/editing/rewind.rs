@@ -78,8 +78,12 @@ fn known_events(connection: &Connection, source: &Rewound, rewind: &Rewind) -> R
     for block in blocks_with_keys(connection, source.id, rewind.to)? {
         count(&keys_of(connection, block)?);
     }
-    for block in blocks_without_keys(connection, source.id, rewind.to)? {
-        count(&keys_from_records(connection, block, source.records()?.as_ref())?);
+    let missing = blocks_without_keys(connection, source.id, rewind.to)?;
+    if !missing.is_empty() {
+        let records = source.records()?;
+        for block in missing {
+            count(&keys_from_records(connection, block, records.as_ref())?);
+        }
     }
     Ok(known)
 }
