@@ -79,8 +79,9 @@ fn until_all_are_known(world: &World, file: &Path) {
     let mut child = world.program(&["run", file.to_str().unwrap(), "--skip-check"]).spawn().unwrap();
     let look = Look { now: world.simulator.control().now(), sources: None, sinks: &[] };
     common::until("all sources and sinks are known", || {
-        let seen = SqliteJournal::peek(&world.path("data"), &look).unwrap();
-        seen.is_some_and(|seen| seen.sources.len() == SOURCES.len() && !seen.summary.sinks.is_empty())
+        // While the journal is being made it cannot be read yet.
+        let seen = SqliteJournal::peek(&world.path("data"), &look);
+        seen.ok().flatten().is_some_and(|seen| seen.sources.len() == SOURCES.len() && !seen.summary.sinks.is_empty())
     });
     child.kill().unwrap();
     child.wait().unwrap();
