@@ -10,6 +10,7 @@ mod plan;
 mod run;
 mod schema;
 mod simulate;
+mod state;
 mod status;
 mod summary;
 mod validate;
@@ -48,6 +49,7 @@ enum Command {
     Plan(plan::Arguments),
     Status(status::Arguments),
     Coverage(coverage::Arguments),
+    State(state::Arguments),
     Normalize(normalize::Arguments),
     Simulate(simulate::Arguments),
     Schema(schema::Arguments),
@@ -76,6 +78,7 @@ pub fn main() -> ExitCode {
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Coverage(arguments) => coverage::run(&arguments),
+        Command::State(arguments) => state::run(&arguments),
         Command::Normalize(arguments) => normalize::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),

@@ -56,7 +56,9 @@ pub enum StartTime {
 pub struct PointInTime(pub Timestamp);
 
 impl PointInTime {
-    fn parse(text: &str) -> Option<Self> {
+    /// Reads one; `None` if it is neither.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
         Timestamp::parse_rfc3339(text).or_else(|| Timestamp::parse_rfc3339(&format!("{text}T00:00:00Z"))).map(Self)
     }
 }

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use super::options::SourceSettings;
-use super::planner::{Planner, Work};
+use super::planner::{self, Planner, Work};
 use super::ranges;
 use super::walk::cursor_to_resume;
 use crate::journal::{NewWindow, OpenWindow, SourceId, SourceState, TimeRange, WindowId, WindowKind};
@@ -110,6 +110,18 @@ fn phase(settings: &SourceSettings, gaps: &[Gap], done: bool) -> Phase {
     } else {
         Phase::Live
     }
+}
+
+/// Where collecting begins: nothing from before this moment is asked for, but for the overlap.
+#[must_use]
+pub fn begins_at(settings: &SourceSettings, first_started_at: Timestamp) -> Timestamp {
+    planner::floor(settings, first_started_at)
+}
+
+/// How much earlier than a moment a window that begins there may ask, at most.
+#[must_use]
+pub fn reach_back(settings: &SourceSettings) -> Duration {
+    planner::reach_back(&settings.facts)
 }
 
 /// A source that the journal has never seen, as it would begin now.

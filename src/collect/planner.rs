@@ -311,8 +311,13 @@ pub(super) fn span_of_keys(window: &NewWindow, facts: &Facts) -> TimeRange {
     TimeRange::new(window.asks.from - margin, to)
 }
 
+/// How much earlier than a moment a window that begins there may ask, at most.
+pub(super) fn reach_back(facts: &Facts) -> Duration {
+    facts.overlap + facts.filter_step * 2
+}
+
 /// Where collecting begins. `earliest` counts from the first start, so that it stays where it is.
-fn floor(settings: &SourceSettings, first_started_at: Timestamp) -> Timestamp {
+pub(super) fn floor(settings: &SourceSettings, first_started_at: Timestamp) -> Timestamp {
     match settings.backfill_start_time {
         None => first_started_at,
         Some(StartTime::At(at)) => at,

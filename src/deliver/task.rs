@@ -159,6 +159,7 @@ impl SinkLoop {
         announce::start(&self.task.name, &state, &self.fingerprint, &passed_over);
         self.id = Some(state.id);
         self.position = state.position;
+        self.task.sink.use_generation(state.generation);
         if let Some(memo) = &state.memo {
             self.task.sink.remember(memo);
         }

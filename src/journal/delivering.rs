@@ -28,6 +28,9 @@ pub struct SinkState {
     pub plan: Option<OpenPlan>,
     /// What the sink noted when it last finished a batch.
     pub memo: Option<String>,
+    /// Grows when the sink is set back, renamed or begun anew: what was written before under the same sequence numbers is
+    /// another delivery. 0 if that never happened.
+    pub generation: u64,
     /// Events that were trimmed before this sink could deliver them (it had been taken out of the file): the sequence
     /// numbers between its position and the oldest event held.
     pub missed: u64,

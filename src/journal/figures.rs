@@ -56,6 +56,8 @@ pub struct SinkSummary {
     pub dead_lettered: u64,
     /// Bytes written.
     pub bytes: u64,
+    /// Events that it was asked to deliver once more: they are counted again in the figures above.
+    pub redelivered: u64,
     /// The present trouble.
     pub trouble: Option<Trouble>,
 }

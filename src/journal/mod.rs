@@ -27,6 +27,7 @@ mod collecting;
 #[cfg(test)]
 pub(crate) mod conformance;
 mod delivering;
+pub mod editing;
 mod error;
 mod figures;
 mod lateness;

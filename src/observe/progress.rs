@@ -235,6 +235,7 @@ mod tests {
                 filtered: 0,
                 dead_lettered: 0,
                 bytes: 2_048,
+                redelivered: 0,
                 trouble: None,
             }],
             head: 1_234,

@@ -32,6 +32,7 @@ use crate::time::Timestamp;
 pub use coverage::CoverageReport;
 pub use plan::PlanReport;
 pub use status::StatusReport;
+pub(crate) use text::{brief, counted, wrapped};
 
 /// The version of the JSON forms.
 pub const FORMAT: u32 = 1;

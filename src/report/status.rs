@@ -118,6 +118,8 @@ pub struct SinkStatus {
     pub dead_lettered: u64,
     /// Bytes written.
     pub bytes_written: u64,
+    /// Events that it was asked to deliver once more, by `auditflow state redeliver`.
+    pub redelivered: u64,
     /// The present trouble.
     pub trouble: Option<TroubleReport>,
 }
@@ -249,6 +251,7 @@ fn sink_status(plan: &SinkPlan, seen: &Observation) -> SinkStatus {
         filtered: figure(|summary| summary.filtered),
         dead_lettered: figure(|summary| summary.dead_lettered),
         bytes_written: figure(|summary| summary.bytes),
+        redelivered: figure(|summary| summary.redelivered),
         trouble,
     }
 }

@@ -77,7 +77,7 @@ pub(super) fn name(name: &str) -> String {
 }
 
 /// A length of time in its two greatest units: `27d9h`.
-pub(super) fn brief(duration: Duration) -> String {
+pub(crate) fn brief(duration: Duration) -> String {
     let secs = duration.as_secs();
     let step = match secs {
         0..3_600 => 1,
@@ -103,7 +103,7 @@ pub(super) fn or_dash(text: Option<String>) -> String {
 }
 
 /// `1 window`, `2 windows`.
-pub(super) fn counted(number: u64, noun: &str) -> String {
+pub(crate) fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
 }
 
@@ -118,7 +118,7 @@ pub(super) fn trouble(name: &str, trouble: &TroubleReport, now: Timestamp) -> St
 }
 
 /// A text in lines of at most [`WIDTH`] columns; the second and further lines begin with `indent`.
-pub(super) fn wrapped(text: &str, indent: &str) -> String {
+pub(crate) fn wrapped(text: &str, indent: &str) -> String {
     let mut lines = String::new();
     let mut line = text.chars().take_while(|letter| *letter == ' ').collect::<String>();
     let mut is_empty = true;

@@ -7,6 +7,9 @@
 //!                                                                          changed later breaks the chain
 //! ```
 //!
+//! Where a sink delivers again, is renamed or begins anew, its generation stands in the manifest and behind the journal's mark in
+//! every name, so that nothing of a former one is overwritten. The names of a generation sort behind those of the one before.
+//!
 //! A manifest holds nothing that depends on when or how often it was written: the same batch gives the same bytes.
 
 use serde::Serialize;
@@ -29,6 +32,9 @@ pub struct Manifest<'a> {
     pub sink: &'a str,
     /// The journal that the sequence numbers are of.
     pub journal: &'a str,
+    /// The sink's generation, if it is not the first.
+    #[serde(skip_serializing_if = "is_first")]
+    pub generation: u64,
     /// The batch's first sequence number.
     pub first: Seq,
     /// The batch's last sequence number.
@@ -71,6 +77,27 @@ impl Manifest<'_> {
     }
 }
 
+fn is_first(generation: &u64) -> bool {
+    *generation == 0
+}
+
+/// Digits of a sequence number in a name: enough for ten million events a second for thirty years.
+const DIGITS: usize = 16;
+
+/// Letters of the journal's identity in a name.
+const JOURNAL_LETTERS: usize = 8;
+
+/// The most bytes that [`name_of`] gives: mark, generation, two numbers, and what joins them.
+pub const MAX_NAME_BYTES: usize = JOURNAL_LETTERS + 21 + 2 * 20 + 2;
+
+/// What names a range of a journal, in one generation of a sink: `3f9a1c02-<first>-<last>`, or `3f9a1c02.001-<first>-<last>`.
+#[must_use]
+pub fn name_of(journal: &str, generation: u64, first: Seq, last: Seq) -> String {
+    let mark = &journal[..journal.floor_char_boundary(JOURNAL_LETTERS)];
+    let generation = if generation == 0 { String::new() } else { format!(".{generation:03}") };
+    format!("{mark}{generation}-{first:0DIGITS$}-{last:0DIGITS$}")
+}
+
 /// SHA-256, hexadecimal.
 #[must_use]
 pub fn sha256_hex(bytes: &[u8]) -> String {
@@ -97,6 +124,7 @@ mod tests {
             pipeline: "acme",
             sink: "lake",
             journal: "0123456789abcdef",
+            generation: 0,
             first: 1,
             last: 2,
             rows: 1,
@@ -111,5 +139,17 @@ mod tests {
              \"sha256\":\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\",\"rows\":1,\
              \"first_time\":\"1970-01-01T00:00:00Z\",\"last_time\":\"1970-01-01T00:00:01.5Z\"}],\"previous\":null}\n"
         );
+        let again = String::from_utf8(Manifest { generation: 2, ..manifest }.encode()).expect("text");
+        assert!(again.contains("\"journal\":\"0123456789abcdef\",\"generation\":2,\"first\":1,"), "{again}");
+    }
+
+    #[test]
+    fn names_sort_as_batches_do_and_generations_stay_apart() {
+        let name = |generation, first, last| name_of("3f9a1c0257d24b10", generation, first, last);
+        assert_eq!(name(0, 1, 4_096), "3f9a1c02-0000000000000001-0000000000004096");
+        assert_eq!(name(1, 1, 4_096), "3f9a1c02.001-0000000000000001-0000000000004096");
+        assert!(name(0, 9, 10) < name(0, 11, 99) && name(0, 11, 99) < name(0, 100, 1 << 50));
+        assert!(name(0, 1 << 50, 1 << 50) < name(1, 1, 2) && name(9, 5, 6) < name(10, 1, 2));
+        assert_eq!(name(u64::MAX, Seq::MAX, Seq::MAX).len(), MAX_NAME_BYTES);
     }
 }

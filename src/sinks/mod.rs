@@ -173,8 +173,13 @@ pub trait Sink: Send {
         None
     }
 
+    /// Which delivery of this journal's events this is: the number grows when the sink is told to deliver again, to go by
+    /// another name or to begin anew. Ranges of two generations are different batches, whatever their numbers: what the
+    /// outside holds of a former one must be neither overwritten nor taken for this one's. Told once, before anything else.
+    fn use_generation(&mut self, _generation: u64) {}
+
     /// What [`Sink::memo`] said of the last batch that this sink finished, in this process or an earlier one. Told once,
-    /// before anything else; not told if there was none.
+    /// before the first batch; not told if there was none.
     fn remember(&mut self, _memo: &str) {}
 
     /// Makes the outside as it was before an unfinished batch touched `outputs`. Can be called again after a failure, and

@@ -166,6 +166,38 @@ impl SinkConfig {
         }
     }
 
+    /// What an operator should know when this sink delivers again what it has delivered already.
+    #[must_use]
+    pub fn when_redelivered(&self) -> &'static str {
+        match self {
+            Self::Console(_) => "they are printed once more",
+            Self::File(config) => config.when_redelivered(),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(_) => "they are sent once more, as new records with the same keys",
+            #[cfg(feature = "s3")]
+            Self::S3(_) => {
+                "they come in new objects, with the number of the redelivery in their names; what was put before stays, and the chain of manifests goes on"
+            }
+        }
+    }
+
+    /// What an operator should know when this sink goes by another name.
+    #[must_use]
+    pub fn when_renamed(&self) -> &'static str {
+        match self {
+            Self::Console(_) => "nothing outside knows its name",
+            Self::File(config) => config.when_renamed(),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(_) => {
+                "the broker knows it by a new name (auditflow.PIPELINE.SINK: group, transactions, position topic) and takes the position from here; give the new name the rights of the old one, and delete the old position topic when you like"
+            }
+            #[cfg(feature = "s3")]
+            Self::S3(_) => {
+                "new objects and manifests carry the new name; those that are there keep theirs, and the first new manifest names the last old one's hash"
+            }
+        }
+    }
+
     /// Where an event would land: a few parts, each with its name. Looks at neither network nor disk.
     #[must_use]
     pub fn example(&self, event: &Event<'_>) -> Vec<(&'static str, String)> {

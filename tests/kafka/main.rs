@@ -5,6 +5,7 @@
 //! ```text
 //! records        what a record is made of; topics that are missing; records that are too large
 //! exactly_once   random kills, of the program and of the broker; two instances; offsets that expired
+//! state          redelivery and renaming, which the position on the broker must not contradict
 //! settings       a pipeline file that changes in mid-life
 //! trouble        a broker that is away, an address that is wrong
 //! security       TLS, users, rights
@@ -25,4 +26,5 @@ mod records;
 mod security;
 mod settings;
 mod stage;
+mod state;
 mod trouble;

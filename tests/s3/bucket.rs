@@ -169,9 +169,9 @@ fn text(key: &str, bytes: &[u8]) -> String {
     text
 }
 
-/// The manifests are one chain from the first to the last, their ranges follow one another, and every object stands in
+/// The manifests are one chain from the first to the last, their ranges follow one another in each generation, and every object stands in
 /// exactly one of them with the size, hash and rows that it has.
-fn assert_manifests_complete(objects: &BTreeMap<String, Vec<u8>>) {
+pub fn assert_manifests_complete(objects: &BTreeMap<String, Vec<u8>>) {
     let mut by_previous: BTreeMap<String, (String, Value)> = BTreeMap::new();
     for (key, bytes) in objects.iter().filter(|(key, _)| is_manifest(key)) {
         let manifest: Value = serde_json::from_slice(bytes).unwrap();
@@ -180,10 +180,14 @@ fn assert_manifests_complete(objects: &BTreeMap<String, Vec<u8>>) {
         assert!(former.is_none(), "{key} and another manifest follow the same one");
     }
     let (mut hash, mut last, mut named) = (String::new(), 0, BTreeSet::new());
-    let (all, mut rows) = (by_previous.len(), 0);
+    let (all, mut rows, mut generation) = (by_previous.len(), 0, 0);
     while let Some((own, manifest)) = by_previous.remove(&hash) {
         hash = own;
-        assert!(manifest["first"].as_u64().unwrap() > last, "{manifest}");
+        let its_generation = manifest["generation"].as_u64().unwrap_or(0);
+        if its_generation > generation {
+            (generation, last) = (its_generation, 0);
+        }
+        assert!(its_generation == generation && manifest["first"].as_u64().unwrap() > last, "{manifest}");
         last = manifest["last"].as_u64().unwrap();
         rows += manifest["rows"].as_u64().unwrap();
         for object in manifest["objects"].as_array().unwrap() {

@@ -13,6 +13,7 @@ mod minio;
 mod proxy;
 #[cfg(feature = "parquet")]
 mod readers;
+mod state;
 #[path = "../common/store.rs"]
 #[allow(dead_code, reason = "shared with the sink's own tests")]
 mod store;

@@ -4,6 +4,7 @@ mod changes;
 mod faults;
 mod outlook;
 mod play;
+mod rewinds;
 mod scenarios;
 
 pub(super) use play::example_facts;

@@ -365,6 +365,13 @@ impl Stage {
         assert_eq!(self.run(Mode::Continuous, Some(requests)).await, SourceEnd::Shutdown);
     }
 
+    /// The journal with what only an operator does to it; closes the one in use.
+    pub(super) fn own_journal(&mut self) -> SqliteJournal {
+        self.restart();
+        let options = JournalOptions { data_dir: self.folder.path().to_owned(), max_size: ByteSize(1 << 30) };
+        SqliteJournal::open(&options).expect("opened")
+    }
+
     /// Closes the journal, as the end of a process does.
     pub(super) fn restart(&mut self) {
         self.journal = None;

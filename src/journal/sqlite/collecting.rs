@@ -202,7 +202,7 @@ fn note_progress(connection: &Connection, window: WindowId, progress: &WalkProgr
     Ok(())
 }
 
-fn delete_window(connection: &Connection, window: WindowId) -> Result<(), Fault> {
+pub(super) fn delete_window(connection: &Connection, window: WindowId) -> Result<(), Fault> {
     connection.prepare_cached("DELETE FROM walks WHERE window = ?1")?.execute([window])?;
     connection.prepare_cached("DELETE FROM windows WHERE id = ?1")?.execute([window])?;
     Ok(())

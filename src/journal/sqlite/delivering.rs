@@ -12,6 +12,7 @@ struct Standing {
     position: Seq,
     plan: Option<(Seq, Seq, String)>,
     memo: Option<String>,
+    generation: u64,
 }
 
 pub(super) fn open_sink(connection: &Connection, name: &str, start: SinkStart) -> Result<SinkState, Fault> {
@@ -21,26 +22,26 @@ pub(super) fn open_sink(connection: &Connection, name: &str, start: SinkStart) -
         SinkStart::Now => totals.head,
     };
     connection.execute(
-        "INSERT INTO sinks (name, active, position) VALUES (?1, 1, ?2)
+        "INSERT INTO sinks (name, active, position, generation) VALUES (?1, 1, ?2, (SELECT generations FROM totals))
          ON CONFLICT (name) DO UPDATE SET active = 1 WHERE active = 0",
         params![name, int(begin)],
     )?;
     let id = connection.query_row("SELECT id FROM sinks WHERE name = ?1", [name], |row| row.get(0))?;
-    let Standing { position, plan, memo } = standing(connection, id)?;
+    let Standing { position, plan, memo, generation } = standing(connection, id)?;
     let plan = plan
         .map(|(first, last, fingerprint)| {
             Ok::<_, Fault>(OpenPlan { first, last, fingerprint, outputs: plan_outputs(connection, id)? })
         })
         .transpose()?;
-    Ok(SinkState { id, position, plan, memo, missed: totals.trimmed_to.saturating_sub(position) })
+    Ok(SinkState { id, position, plan, memo, generation, missed: totals.trimmed_to.saturating_sub(position) })
 }
 
 fn standing(connection: &Connection, sink: SinkId) -> Result<Standing, Fault> {
-    let sql = "SELECT position, plan_first, plan_last, plan_fingerprint, memo FROM sinks WHERE id = ?1";
+    let sql = "SELECT position, plan_first, plan_last, plan_fingerprint, memo, generation FROM sinks WHERE id = ?1";
     let found = connection.prepare_cached(sql)?.query_row([sink], |row| {
         let first: Option<Count> = row.get(1)?;
         let plan = first.map(|first| Ok::<_, rusqlite::Error>((first.0, row.count(2)?, row.get(3)?))).transpose()?;
-        Ok(Standing { position: row.count(0)?, plan, memo: row.get(4)? })
+        Ok(Standing { position: row.count(0)?, plan, memo: row.get(4)?, generation: row.count(5)? })
     });
     found.optional()?.ok_or_else(|| Fault::out_of_turn(format!("there is no sink {}", sink.0)))
 }

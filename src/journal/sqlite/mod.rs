@@ -8,7 +8,7 @@
 //! ```
 //!
 //! `schema` is the file; `collecting`, `staging` and `delivering` are the changes, `log` and `summary` the reads, `trimming`
-//! the only deletion of what was visible. Durability is SQLite's: write-ahead log with `synchronous = FULL`, so that a commit
+//! the only deletion of what was visible while a pipeline runs, `editing` what an operator changes while none does. Durability is SQLite's: write-ahead log with `synchronous = FULL`, so that a commit
 //! that was answered survives power loss.
 
 mod collecting;
@@ -16,6 +16,7 @@ mod coverage;
 #[cfg(test)]
 mod crash_tests;
 mod delivering;
+mod editing;
 mod fault;
 mod folder;
 mod lateness;

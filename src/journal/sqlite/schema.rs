@@ -31,7 +31,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The steps from an empty file to the present schema. The file's `user_version` is the number of steps it has had.
 /// A released step is never changed; a new one is added at the end.
-const MIGRATIONS: &[&str] = &[FIRST_SCHEMA, IDENTITY, MEMO, LATENESS];
+const MIGRATIONS: &[&str] = &[FIRST_SCHEMA, IDENTITY, MEMO, LATENESS, EDITING];
 
 const IDENTITY: &str = "
 ALTER TABLE totals ADD COLUMN identity TEXT NOT NULL DEFAULT '';
@@ -49,6 +49,20 @@ CREATE TABLE lateness (
     events INTEGER NOT NULL,
     PRIMARY KEY (source, day, bucket)
 ) STRICT, WITHOUT ROWID;
+";
+
+/// What was trimmed before this step is not known: then it may have been anything up to the last completed window.
+const EDITING: &str = "
+ALTER TABLE sources ADD COLUMN rewound_from INTEGER;    -- from here on coverage was given up by a rewind
+ALTER TABLE sources ADD COLUMN rewound_to   INTEGER;    -- up to here
+ALTER TABLE sources ADD COLUMN forgotten_to INTEGER;    -- latest time of an event of which neither key nor record is held
+ALTER TABLE sources ADD COLUMN trimmed_time INTEGER;    -- latest time of an event whose record was trimmed
+ALTER TABLE sinks ADD COLUMN generation  INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sinks ADD COLUMN redelivered INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE totals ADD COLUMN generations INTEGER NOT NULL DEFAULT 0;   -- the highest generation of a sink
+UPDATE sources SET forgotten_to = (SELECT max(max(completed_at, coalesce(last_time, completed_at))) FROM covered
+                                   WHERE source = sources.id) WHERE (SELECT trimmed_to FROM totals) > 0;
+UPDATE sources SET trimmed_time = forgotten_to;
 ";
 
 const FIRST_SCHEMA: &str = "
@@ -249,4 +263,35 @@ pub(super) fn migrate(connection: &mut Connection, version: usize) -> Result<(),
         transaction.commit()?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Timestamp;
+
+    /// What an older version has trimmed nobody has noted: then the last that it may have been is taken for it.
+    #[test]
+    fn a_journal_from_before_the_notes_on_trimming_is_not_taken_for_whole() {
+        for (trimmed_to, expected) in [(0, None), (7, Some(Timestamp::from_nanos(90)))] {
+            let mut file = Connection::open_in_memory().expect("opens");
+            let before = MIGRATIONS.iter().position(|step| *step == EDITING).expect("is a step");
+            for step in &MIGRATIONS[..before] {
+                file.execute_batch(step).expect("migrates");
+            }
+            file.execute_batch(&format!(
+                "INSERT INTO sources (name, vendor, profile, first_started_at) VALUES ('a', 'v', '{{}}', 0);
+                 INSERT INTO covered (source, kind, covers_from, covers_to, windows, pages, walked, events, last_time,
+                                      completed_at, settled)
+                 VALUES (1, 'live', 0, 50, 1, 1, 1, 1, 49, 60, 0), (1, 'live', 50, 80, 1, 1, 1, 1, NULL, 90, 0);
+                 UPDATE totals SET trimmed_to = {trimmed_to};"
+            ))
+            .expect("is filled");
+            migrate(&mut file, before).expect("migrates");
+            let times = file.query_row("SELECT forgotten_to, trimmed_time FROM sources", [], |row| {
+                Ok((row.get::<_, Option<Timestamp>>(0)?, row.get::<_, Option<Timestamp>>(1)?))
+            });
+            assert_eq!(times.expect("reads"), (expected, expected));
+        }
+    }
 }

@@ -45,7 +45,7 @@ fn sources(connection: &Connection) -> Result<Vec<SourceSummary>, Fault> {
 
 fn sinks(connection: &Connection) -> Result<Vec<SinkSummary>, Fault> {
     let mut rows = connection.prepare_cached(
-        "SELECT name, active, position, delivered, filtered, dead_lettered, bytes, trouble FROM sinks ORDER BY id",
+        "SELECT name, active, position, delivered, filtered, dead_lettered, bytes, redelivered, trouble FROM sinks ORDER BY id",
     )?;
     let mut rows = rows.query([])?;
     let mut sinks = Vec::new();
@@ -58,7 +58,8 @@ fn sinks(connection: &Connection) -> Result<Vec<SinkSummary>, Fault> {
             filtered: row.count(4)?,
             dead_lettered: row.count(5)?,
             bytes: row.count(6)?,
-            trouble: trouble(row, 7)?,
+            redelivered: row.count(7)?,
+            trouble: trouble(row, 8)?,
         });
     }
     Ok(sinks)

@@ -8,7 +8,10 @@
 //!              keys held    <--+-->    <--+-->           <--+-->   each end of the coverage: the overlap and a day
 //! ```
 //!
-//! So a source that was switched off for a month still knows the records before its gap when it comes back.
+//! So a source that was switched off for a month still knows the records before its gap when it comes back. After a rewind,
+//! all keys from its moment on are held until the time that was given up is covered again.
+//!
+//! How far trimming has come is noted in the events' own times, for those who want to go back.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -32,35 +35,72 @@ const KEYS_AT_ONCE: u32 = 256;
 /// Added to the overlap: some vendors can be asked for whole days only.
 const MARGIN: Duration = Duration::from_secs(86_400);
 
+/// A block that may be trimmed.
+struct OldBlock {
+    id: i64,
+    count: u64,
+    last: Seq,
+    bytes: u64,
+    visible_at: Timestamp,
+    source: SourceId,
+    max_time: Option<Timestamp>,
+}
+
 /// Deletes some of the oldest blocks, in order, as far as all active sinks have passed them and they became visible
 /// before `visible_before`. Returns how many events went; 0 when there is nothing to trim. Without an active sink nothing
 /// is trimmed, since nobody has had the events.
 pub(super) fn trim_events(connection: &Connection, visible_before: Timestamp) -> Result<u64, Fault> {
     let passed = passed_by_all(connection)?;
     let mut oldest = connection.prepare_cached(
-        "SELECT id, first, count, bytes, visible_at FROM blocks WHERE first IS NOT NULL ORDER BY first LIMIT ?1",
+        "SELECT id, first, count, bytes, visible_at, source, max_time FROM blocks WHERE first IS NOT NULL
+         ORDER BY first LIMIT ?1",
     )?;
     let oldest = oldest.query_map([BLOCKS_AT_ONCE], |row| {
-        let last = row.count(1)? + row.count(2)?.saturating_sub(1);
-        Ok((row.get::<_, i64>(0)?, last, row.count(2)?, row.count(3)?, row.get::<_, Timestamp>(4)?))
+        Ok(OldBlock {
+            id: row.get(0)?,
+            count: row.count(2)?,
+            last: row.count(1)? + row.count(2)?.saturating_sub(1),
+            bytes: row.count(3)?,
+            visible_at: row.get(4)?,
+            source: row.get(5)?,
+            max_time: row.get(6)?,
+        })
     })?;
     let mut totals = Totals::read(connection)?;
     let mut events = 0;
-    for row in oldest.collect::<Result<Vec<_>, _>>()? {
-        let (id, last, count, bytes, visible_at) = row;
-        if last > passed || visible_at >= visible_before {
+    for block in oldest.collect::<Result<Vec<_>, _>>()? {
+        if block.last > passed || block.visible_at >= visible_before {
             break;
         }
-        connection.prepare_cached("DELETE FROM block_data WHERE block = ?1")?.execute([id])?;
-        connection.prepare_cached("DELETE FROM blocks WHERE id = ?1")?.execute([id])?;
-        events += count;
-        totals.trimmed_to = last;
-        totals.visible_bytes = totals.visible_bytes.saturating_sub(bytes);
+        connection.prepare_cached("DELETE FROM block_data WHERE block = ?1")?.execute([block.id])?;
+        connection.prepare_cached("DELETE FROM blocks WHERE id = ?1")?.execute([block.id])?;
+        note_trimmed(connection, &block)?;
+        events += block.count;
+        totals.trimmed_to = block.last;
+        totals.visible_bytes = totals.visible_bytes.saturating_sub(block.bytes);
     }
     if events > 0 {
         totals.write(connection)?;
     }
     Ok(events)
+}
+
+/// Notes how far records are gone, and, where the keys went before them, how far events are forgotten altogether. Events
+/// without times of their own lie where they were asked for, which is at most a day behind the present.
+fn note_trimmed(connection: &Connection, block: &OldBlock) -> Result<(), Fault> {
+    let time = block.max_time.unwrap_or(block.visible_at + MARGIN);
+    note_latest(connection, "trimmed_time", block.source, time)?;
+    let known = "SELECT EXISTS (SELECT 1 FROM keys WHERE block = ?1)";
+    if connection.prepare_cached(known)?.query_row([block.id], |row| row.get(0))? {
+        return Ok(());
+    }
+    note_latest(connection, "forgotten_to", block.source, time)
+}
+
+fn note_latest(connection: &Connection, column: &str, source: SourceId, time: Timestamp) -> Result<(), Fault> {
+    let sql = format!("UPDATE sources SET {column} = ?2 WHERE id = ?1 AND ({column} IS NULL OR {column} < ?2)");
+    connection.prepare_cached(&sql)?.execute(params![source, time])?;
+    Ok(())
 }
 
 fn passed_by_all(connection: &Connection) -> Result<Seq, Fault> {
@@ -83,18 +123,20 @@ pub(super) fn trim_keys(
     place: KeysPlace,
 ) -> Result<Option<KeysPlace>, Fault> {
     let mut old = connection.prepare_cached(
-        "SELECT k.asks_to, k.block, k.source, coalesce(k.min_time, k.asks_from), coalesce(k.max_time, k.asks_to)
+        "SELECT k.asks_to, k.block, k.source, coalesce(k.min_time, k.asks_from), coalesce(k.max_time, k.asks_to),
+                b.id IS NOT NULL
          FROM keys AS k LEFT JOIN blocks AS b ON b.id = k.block
          WHERE (k.asks_to, k.block) > (?1, ?2) AND k.asks_to < ?3 AND (b.id IS NULL OR b.first IS NOT NULL)
          ORDER BY k.asks_to, k.block LIMIT ?4",
     )?;
     let old = old.query_map(params![place.0, place.1, keys_before, KEYS_AT_ONCE], |row| {
-        Ok(((row.get(0)?, row.get(1)?), row.get::<_, SourceId>(2)?, TimeRange::new(row.get(3)?, row.get(4)?)))
+        let times = TimeRange::new(row.get(3)?, row.get(4)?);
+        Ok(((row.get(0)?, row.get(1)?), row.get::<_, SourceId>(2)?, times, row.get(5)?))
     })?;
     let mut needed = HashMap::new();
     let mut last_place = None;
     for row in old.collect::<Result<Vec<_>, _>>()? {
-        let (place, source, times): (KeysPlace, _, _) = row;
+        let (place, source, times, has_record): (KeysPlace, _, _, bool) = row;
         last_place = Some(place);
         let needed = match needed.entry(source) {
             Entry::Occupied(known) => known.into_mut(),
@@ -102,6 +144,9 @@ pub(super) fn trim_keys(
         };
         if !needed.iter().any(|range| touches(range, &times)) {
             connection.prepare_cached("DELETE FROM keys WHERE block = ?1")?.execute([place.1])?;
+            if !has_record {
+                note_latest(connection, "forgotten_to", source, times.to)?;
+            }
         }
     }
     Ok(last_place)
@@ -120,13 +165,32 @@ fn needed_times(connection: &Connection, source: SourceId) -> Result<Vec<TimeRan
         .optional()?;
     let margin = MARGIN.saturating_add(Duration::from_nanos(overlap.map_or(0, |overlap| overlap.0)));
     let around = |moment: Timestamp| TimeRange::new(moment - margin, moment + margin);
-    let mut needed: Vec<TimeRange> = coverage::merged(connection, source)?
-        .into_iter()
-        .flat_map(|range| [around(range.from), around(range.to)])
-        .collect();
+    let covered = coverage::merged(connection, source)?;
+    let mut needed: Vec<TimeRange> = covered.iter().flat_map(|range| [around(range.from), around(range.to)]).collect();
+    needed.extend(
+        not_read_again(connection, source, &covered)?.map(|from| TimeRange::new(from - margin, Timestamp::MAX)),
+    );
     let mut open = connection.prepare_cached("SELECT asks_from, asks_to FROM windows WHERE source = ?1")?;
     for range in open.query_map([source], |row| Ok(TimeRange::new(row.get(0)?, row.get(1)?)))? {
         needed.push(range?);
     }
     Ok(needed)
+}
+
+/// From where on a rewound source reads what it has read before; `None` once all that it gave up is covered again.
+fn not_read_again(
+    connection: &Connection,
+    source: SourceId,
+    covered: &[TimeRange],
+) -> Result<Option<Timestamp>, Fault> {
+    let sql = "SELECT rewound_from, rewound_to FROM sources WHERE id = ?1 AND rewound_from IS NOT NULL";
+    let rewound =
+        connection.prepare_cached(sql)?.query_row([source], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let Some((from, to)): Option<(Timestamp, Timestamp)> = rewound else { return Ok(None) };
+    if !covered.iter().any(|range| range.from <= from && range.to >= to) {
+        return Ok(Some(from));
+    }
+    let done = "UPDATE sources SET rewound_from = NULL, rewound_to = NULL WHERE id = ?1";
+    connection.prepare_cached(done)?.execute([source])?;
+    Ok(None)
 }

@@ -50,6 +50,26 @@ pub struct RotateOptions {
 }
 
 impl FileConfig {
+    /// What an operator should know when this sink delivers again what it has delivered already.
+    #[must_use]
+    pub fn when_redelivered(&self) -> &'static str {
+        if self.manifest {
+            "they are appended once more, wherever `path` puts them now; new manifests with the number of the redelivery in their names go on with the chain"
+        } else {
+            "they are appended once more, wherever `path` puts them now; what the files hold already stays"
+        }
+    }
+
+    /// What an operator should know when this sink goes by another name.
+    #[must_use]
+    pub fn when_renamed(&self) -> &'static str {
+        if self.manifest {
+            "the files stay as they are; new manifests go to a folder of the new name, the first with the last old one's hash"
+        } else {
+            "the files stay as they are"
+        }
+    }
+
     /// Everything that reads well but cannot be right.
     #[must_use]
     pub fn check(&self) -> Vec<ConfigProblem> {

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use super::disk::{Disk, fault};
 use super::undo;
 use crate::journal::{PlannedOutput, Seq};
-use crate::sinks::manifest::{MANIFEST_VERSION, Manifest, ManifestObject, sha256_hex};
+use crate::sinks::manifest::{MANIFEST_VERSION, Manifest, ManifestObject, name_of, sha256_hex};
 use crate::sinks::table::SinkName;
 use crate::sinks::template::push_safe;
 use crate::sinks::{BatchRange, SinkError};
@@ -30,6 +30,7 @@ pub(super) struct Manifests {
     base: PathBuf,
     folder: PathBuf,
     journal: String,
+    generation: u64,
     /// The hash of the manifest before the batch in hand.
     previous: Option<String>,
     /// The last event of the manifest that was written last, and its hash: whether its batch stands is known when another
@@ -49,12 +50,17 @@ impl Manifests {
     pub(super) fn new(base: PathBuf, name: SinkName<'_>) -> Self {
         let folder = base.join("_manifests").join(safe(name));
         let (pipeline, sink) = (name.pipeline.to_owned(), name.sink.to_owned());
-        Self { pipeline, sink, base, folder, journal: String::new(), previous: None, latest: None }
+        Self { pipeline, sink, base, folder, journal: String::new(), generation: 0, previous: None, latest: None }
     }
 
     /// The sequence numbers to come are of this journal.
     pub(super) fn use_journal(&mut self, journal: &str) {
         journal.clone_into(&mut self.journal);
+    }
+
+    /// The sequence numbers to come are of this generation.
+    pub(super) fn use_generation(&mut self, generation: u64) {
+        self.generation = generation;
     }
 
     /// The hash of the newest manifest, by the journal.
@@ -87,13 +93,18 @@ impl Manifests {
             pipeline: &self.pipeline,
             sink: &self.sink,
             journal: &self.journal,
+            generation: self.generation,
             first: range.first,
             last: range.last,
             rows: objects.iter().map(|object| object.rows).sum(),
             objects,
             previous: self.previous.as_deref(),
         };
-        Draft { path: self.folder.join(name_of(&self.journal, range)), bytes: manifest.encode() }
+        Draft { path: self.folder.join(self.name_of(range)), bytes: manifest.encode() }
+    }
+
+    fn name_of(&self, range: BatchRange) -> String {
+        name_of(&self.journal, self.generation, range.first, range.last) + ".json"
     }
 
     /// The manifest is written and durable.
@@ -139,33 +150,10 @@ fn written_before(path: &Path) -> SinkError {
     }
 }
 
-/// Digits of a sequence number in a name: enough for ten million events a second for thirty years.
-const DIGITS: usize = 16;
-
-/// Letters of the journal's identity in a name.
-const JOURNAL_LETTERS: usize = 8;
-
 fn safe(name: SinkName<'_>) -> String {
     let mut folder = String::new();
     push_safe(name.pipeline, &mut folder);
     folder.push('-');
     push_safe(name.sink, &mut folder);
     folder
-}
-
-fn name_of(journal: &str, range: BatchRange) -> String {
-    let mark = &journal[..journal.floor_char_boundary(JOURNAL_LETTERS)];
-    format!("{mark}-{:0DIGITS$}-{:0DIGITS$}.json", range.first, range.last)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_those_of_the_s3_sink_and_sort_as_batches_do() {
-        let name = |first, last| name_of("3f9a1c0257d24b10", BatchRange { first, last });
-        assert_eq!(name(1, 4_096), "3f9a1c02-0000000000000001-0000000000004096.json");
-        assert!(name(9, 10) < name(11, 99) && name(11, 99) < name(100, 1 << 50));
-    }
 }

@@ -248,6 +248,12 @@ impl Sink for FileSink {
         self.manifests.as_ref()?.latest().map(str::to_owned)
     }
 
+    fn use_generation(&mut self, generation: u64) {
+        if let Some(manifests) = &mut self.manifests {
+            manifests.use_generation(generation);
+        }
+    }
+
     fn remember(&mut self, memo: &str) {
         if let Some(manifests) = &mut self.manifests {
             manifests.follow(memo);

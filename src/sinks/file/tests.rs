@@ -214,6 +214,24 @@ async fn manifests_say_what_was_appended_where_and_follow_each_other() {
 }
 
 #[tokio::test]
+async fn what_is_delivered_again_has_manifests_of_its_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut former = with_manifests(folder.path());
+    former.resume("j1").await.expect("no outside to ask");
+    batch_of(&mut former, 1, &["x", "y"]).await.expect("written");
+    let mut again = with_manifests(folder.path());
+    again.use_generation(2);
+    again.remember(&former.memo().expect("a hash"));
+    again.resume("j1").await.expect("no outside to ask");
+    batch_of(&mut again, 1, &["x", "y"]).await.expect("the manifest of the same range is no hindrance");
+    let files = outside(folder.path());
+    let name = "a/_manifests/p-s/j1.002-0000000000000001-0000000000000002.json";
+    let manifest: serde_json::Value = serde_json::from_slice(&files[name]).expect("JSON");
+    assert_eq!(manifest["previous"], crate::sinks::manifest::sha256_hex(&files[&manifest_file(1, 2)]));
+    assert_eq!((&manifest["generation"], &manifest["objects"][0]["offset"]), (&2.into(), &3.into()));
+}
+
+#[tokio::test]
 async fn a_batch_without_events_leaves_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     batch_of(&mut with_manifests(folder.path()), 1, &[]).await.expect("written");

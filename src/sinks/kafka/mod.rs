@@ -38,7 +38,7 @@ pub use config::{CreateTopic, Delivery, KafkaConfig, Sasl, SaslMechanism, Tls};
 
 use client::Connection;
 use error::stopped;
-use position::Position;
+use position::{Numbering, Position};
 use record::{Encoder, RecordBuffer};
 use refusals::Refusals;
 use session::Session;
@@ -59,8 +59,8 @@ pub struct KafkaSink {
     connection: Connection,
     topics: Topics,
     encoder: Encoder,
-    /// The journal whose positions the broker holds.
-    journal: String,
+    /// Whose positions the broker holds.
+    ours: Numbering,
     session: Option<Session>,
     /// Another producer has taken over this sink's name, or the broker gave up on a transaction: which one it was is
     /// looked up before a new session begins.
@@ -96,7 +96,7 @@ impl KafkaSink {
     fn new(delivery: Delivery, fingerprint: String, connection: Connection, topics: Topics, encoder: Encoder) -> Self {
         let buffer = RecordBuffer::default();
         let batch = Batch::new(BatchRange { first: 0, last: 0 });
-        let journal = String::new();
+        let ours = Numbering::default();
         let refusals = Refusals::default();
         Self {
             delivery,
@@ -104,7 +104,7 @@ impl KafkaSink {
             connection,
             topics,
             encoder,
-            journal,
+            ours,
             session: None,
             was_fenced: false,
             batch,
@@ -122,7 +122,7 @@ impl KafkaSink {
             Delivery::AtLeastOnce => Session::begin(&self.connection)?,
             Delivery::ExactlyOnce => {
                 self.topics.ensure_position_topic(&self.connection).await?;
-                let begun = Session::begin_transactional(&self.connection, &self.journal, self.was_fenced).await;
+                let begun = Session::begin_transactional(&self.connection, &self.ours, self.was_fenced).await;
                 self.noticing_fences(begun)?
             }
         };
@@ -161,7 +161,8 @@ impl KafkaSink {
             return self.already_there();
         }
         let batch = Position {
-            journal: self.journal.clone(),
+            journal: self.ours.journal.clone(),
+            generation: self.ours.generation,
             instance: self.connection.instance.clone(),
             first: self.batch.range.first,
             last: self.batch.range.last,
@@ -284,6 +285,10 @@ impl Sink for KafkaSink {
         Box::pin(self.finish(plan))
     }
 
+    fn use_generation(&mut self, generation: u64) {
+        self.ours.generation = generation;
+    }
+
     /// What was sent outside a transaction stays sent. An open transaction is given up, so that consumers need not wait
     /// for it. Files are undone if this sink was another type when the batch was begun.
     fn undo<'a>(&'a mut self, outputs: &'a [PlannedOutput]) -> BoxFuture<'a, Result<(), SinkError>> {
@@ -301,7 +306,7 @@ impl Sink for KafkaSink {
 
     fn resume<'a>(&'a mut self, journal: &'a str) -> BoxFuture<'a, Result<Option<Seq>, SinkError>> {
         Box::pin(async move {
-            journal.clone_into(&mut self.journal);
+            journal.clone_into(&mut self.ours.journal);
             // The topic comes first: a producer is made once the broker has been reached with today's credentials.
             self.topics.ensure_fixed(&self.connection).await?;
             self.connect().await?;

@@ -1,8 +1,11 @@
 //! How far a sink has come, as the broker holds it: a record in a compacted topic of the sink's own.
 //!
 //! ```text
-//! transaction:  records of the batch | position record {journal, instance, first, last, last_event} | group offset
+//! transaction:  records of the batch | position record {journal, generation, instance, first, last, last_event} | group offset
 //! ```
+//!
+//! A sink that was told to deliver again has a higher generation than the position: then the position says nothing, and the
+//! first record of the new generation takes its place.
 //!
 //! Compaction keeps the last record of each key for ever, and there is one key, so the position does not expire. Reading
 //! it back needs no search: committed records stand in order, so the last one holds.
@@ -16,9 +19,9 @@ use rdkafka::{Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 
 use super::call::CALL_TIMEOUT;
-use super::client::{Connection, ask};
+use super::client::{Connection, Names, ask};
 use super::context::SinkContext;
-use super::error::of_reading;
+use super::error::{of_reading, stopped};
 use crate::journal::Seq;
 use crate::sinks::SinkError;
 
@@ -31,6 +34,9 @@ const FIRST_LOOK: i64 = 64;
 pub(super) struct Position {
     /// The journal that the sequence numbers belong to.
     pub(super) journal: String,
+    /// The generation of the sink that the sequence numbers belong to.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub(super) generation: u64,
     /// The process that wrote it.
     pub(super) instance: String,
     /// First sequence number of the batch.
@@ -41,15 +47,72 @@ pub(super) struct Position {
     pub(super) last_event: Option<String>,
 }
 
+fn is_first(generation: &u64) -> bool {
+    *generation == 0
+}
+
+/// Whose sequence numbers these are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Numbering {
+    /// The journal's identity.
+    pub(super) journal: String,
+    /// The sink's generation.
+    pub(super) generation: u64,
+}
+
 impl Position {
+    /// Of a sink that has delivered nothing yet.
+    pub(super) fn before_the_first(ours: &Numbering) -> Self {
+        let Numbering { journal, generation } = ours.clone();
+        Self { journal, generation, instance: String::new(), first: 0, last: 0, last_event: None }
+    }
+
     /// As it is written.
     pub(super) fn to_json(&self) -> String {
         serde_json::to_string(self).expect("texts and numbers can be written as JSON")
     }
 }
 
-/// The last position that is committed; `None` if there never was one. Waits for the broker: not for async threads.
-pub(super) fn read(connection: &Connection) -> Result<Option<Position>, SinkError> {
+/// The last position that is committed, if it is one of ours; `None` if there never was one, or only of a generation that
+/// is over. Waits for the broker: not for async threads.
+pub(super) fn read_ours(connection: &Connection, ours: &Numbering) -> Result<Option<Position>, SinkError> {
+    let Some(position) = read(connection)? else { return Ok(None) };
+    if position.journal != ours.journal {
+        return Err(of_another_journal(&connection.names));
+    }
+    if position.generation > ours.generation {
+        return Err(of_a_later_generation(&connection.names));
+    }
+    Ok(Some(position).filter(|position| position.generation == ours.generation))
+}
+
+fn of_another_journal(names: &Names) -> SinkError {
+    let Names { position_topic, group, .. } = names;
+    stopped(
+        format!(
+            "`{group}` on the broker belongs to another journal (another data_dir): its position says nothing here"
+        ),
+        format!(
+            "if another auditflow runs a pipeline of this name, rename one of the two; if the old data_dir is lost for good, delete the topic `{position_topic}`: events are then delivered anew, with the same ids"
+        ),
+    )
+}
+
+fn of_a_later_generation(names: &Names) -> SinkError {
+    stopped(
+        format!(
+            "`{}` on the broker was changed by `auditflow state` since this journal was written: it was restored from a back-up, or is a copy",
+            names.group
+        ),
+        format!(
+            "put the newest state of data_dir back; if it is lost for good, delete the topic `{}`: what this journal takes for undelivered is then sent, and consumers see some events twice, with the same id",
+            names.position_topic
+        ),
+    )
+}
+
+/// The last position that is committed; `None` if there never was one.
+fn read(connection: &Connection) -> Result<Option<Position>, SinkError> {
     let consumer = connection.consumer()?;
     let topic = &connection.names.position_topic;
     let failed = |error: &KafkaError| of_reading(error, &connection.names, consumer.context());

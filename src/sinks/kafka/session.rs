@@ -21,7 +21,7 @@ use super::call::{CALL_TIMEOUT, Failure, call, on_a_thread};
 use super::client::{Connection, Names};
 use super::context::{Failures, SinkContext};
 use super::error::{is_fenced, of_producer, of_topic, stopped, transient};
-use super::position::{self, Position};
+use super::position::{self, Numbering, Position};
 use super::record::{Record, RecordBuffer, RecordId};
 use super::refusals::Refusals;
 use crate::journal::Seq;
@@ -69,21 +69,19 @@ impl Session {
     /// A producer with transactions: it takes over the sink's name from any other, and knows how far that one has come.
     ///
     /// # Errors
-    /// The position belongs to another journal, or (if we were fenced) another process has taken over: both stop the sink.
+    /// The position belongs to another journal or a later generation, or (if we were fenced) another process has taken over: both stop the sink.
     pub(super) async fn begin_transactional(
         connection: &Connection,
-        journal: &str,
+        ours: &Numbering,
         was_fenced: bool,
     ) -> Result<Self, Failure> {
-        let before = read_position(connection).await?;
-        expect_ours(connection, before.as_ref(), journal)?;
+        let before = read_position(connection, ours).await?;
         if was_fenced && before.as_ref().is_some_and(|position| position.instance != connection.instance) {
             return Err(Failure::from(superseded(&connection.names)));
         }
         let producer = Arc::new(connection.producer(true)?);
         call(&producer, |producer| producer.init_transactions(CALL_TIMEOUT)).await?;
-        let position = read_position(connection).await?;
-        expect_ours(connection, position.as_ref(), journal)?;
+        let position = read_position(connection, ours).await?;
         let transactions = Transactions {
             group: Arc::new(connection.consumer()?.group_metadata().ok_or(KafkaError::Canceled)?),
             position: position.clone(),
@@ -92,7 +90,7 @@ impl Session {
         let mut session = Self::new(connection, producer, Some(transactions));
         let claim = Position {
             instance: connection.instance.clone(),
-            ..position.unwrap_or_else(|| Position::before_the_first(journal))
+            ..position.unwrap_or_else(|| Position::before_the_first(ours))
         };
         session.commit(claim).await?;
         Ok(session)
@@ -341,30 +339,9 @@ fn committed_offset(last: Seq) -> Offset {
     Offset::Offset(i64::try_from(last).unwrap_or(i64::MAX))
 }
 
-impl Position {
-    fn before_the_first(journal: &str) -> Self {
-        Self { journal: journal.to_owned(), instance: String::new(), first: 0, last: 0, last_event: None }
-    }
-}
-
-async fn read_position(connection: &Connection) -> Result<Option<Position>, SinkError> {
-    let reader = connection.clone();
-    on_a_thread(move || position::read(&reader)).await
-}
-
-fn expect_ours(connection: &Connection, position: Option<&Position>, journal: &str) -> Result<(), SinkError> {
-    let Names { position_topic, group, .. } = &connection.names;
-    if position.is_none_or(|position| position.journal == journal) {
-        return Ok(());
-    }
-    Err(stopped(
-        format!(
-            "`{group}` on the broker belongs to another journal (another data_dir): its position says nothing here"
-        ),
-        format!(
-            "if another auditflow runs a pipeline of this name, rename one of the two; if the old data_dir is lost for good, delete the topic `{position_topic}`: events are then delivered anew, with the same ids"
-        ),
-    ))
+async fn read_position(connection: &Connection, ours: &Numbering) -> Result<Option<Position>, SinkError> {
+    let (reader, ours) = (connection.clone(), ours.clone());
+    on_a_thread(move || position::read_ours(&reader, &ours)).await
 }
 
 fn superseded(names: &Names) -> SinkError {

@@ -251,6 +251,37 @@ async fn a_batch_that_the_broker_holds_is_counted_and_not_sent_again() {
     assert_eq!(numbers(&received(&cluster, "audit", 2)), [1, 2, 3, 4, 5, 6, 7]);
 }
 
+/// The sink was set back, renamed or begun anew: what the broker holds of the former generation is not this one's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_generation_is_sent_once_more_and_has_a_position_of_its_own() {
+    let cluster = cluster();
+    let mut former = sink_of(&cluster);
+    former.resume(JOURNAL).await.expect("resumed");
+    write(&mut former, 1, 5).await.expect("written");
+    let of_generation = |generation| {
+        let mut sink = sink_of(&cluster);
+        sink.use_generation(generation);
+        sink
+    };
+    let mut again = of_generation(2);
+    assert_eq!(again.resume(JOURNAL).await.expect("resumed"), Some(0));
+    // The process is killed before its first batch.
+    drop(again);
+    let mut again = of_generation(2);
+    assert_eq!(again.resume(JOURNAL).await.expect("resumed"), Some(0));
+    assert_eq!(write(&mut again, 3, 4).await.expect("written").events, 2);
+    // It is killed before the journal knows of the batch.
+    let mut again = of_generation(2);
+    assert_eq!(again.resume(JOURNAL).await.expect("resumed"), Some(4));
+    write(&mut again, 3, 4).await.expect("counted");
+    write(&mut again, 5, 6).await.expect("written");
+    assert_eq!(numbers(&received(&cluster, "audit", 2)), [1, 2, 3, 3, 4, 4, 5, 5, 6]);
+
+    // A journal from before that is put back does not know what was delivered since.
+    let error = sentence(of_generation(1).resume(JOURNAL).await.expect_err("older"));
+    assert!(error.starts_with("stopped") && error.contains("restored from a back-up"), "{error}");
+}
+
 fn sink_of(cluster: &Cluster) -> KafkaSink {
     sink(cluster, exactly_once())
 }

@@ -6,19 +6,15 @@
 //! ```
 //!
 //! The names of one journal sort by its sequence numbers. The journal's own mark keeps two installations that write to one
-//! bucket, or a new journal after a lost one, from writing over each other's objects.
+//! bucket, or a new journal after a lost one, from writing over each other's objects. So does the generation of a sink that
+//! delivers again: `3f9a1c02.001`.
 
 use crate::journal::Seq;
+use crate::sinks::manifest::{self, name_of};
 use crate::sinks::template::{MAX_VALUE_BYTES, push_safe};
 
-/// Digits of a sequence number: enough for ten million events a second for thirty years.
-const DIGITS: usize = 16;
-
-/// Letters of the journal's identity in a name.
-const JOURNAL_LETTERS: usize = 8;
-
-/// The most bytes that a name takes behind its prefix: pipeline, sink, journal, two numbers, extension.
-pub(super) const MAX_NAME_BYTES: usize = 2 * MAX_VALUE_BYTES + JOURNAL_LETTERS + 2 * DIGITS + 32;
+/// The most bytes that a name takes behind its prefix: pipeline, sink, range of the journal, extension.
+pub(super) const MAX_NAME_BYTES: usize = 2 * MAX_VALUE_BYTES + manifest::MAX_NAME_BYTES + 32;
 
 /// Makes the keys of one sink.
 #[derive(Clone, Debug)]
@@ -27,6 +23,8 @@ pub(super) struct Keys {
     pub(super) sink: String,
     /// The journal's identity, once it is known.
     pub(super) journal: String,
+    /// The sink's generation.
+    pub(super) generation: u64,
     /// `pipeline-sink`, safe as a part of a path.
     name: String,
     manifests: Option<String>,
@@ -41,7 +39,7 @@ impl Keys {
         name.push('-');
         push_safe(sink, &mut name);
         let (pipeline, sink) = (pipeline.to_owned(), sink.to_owned());
-        Self { pipeline, sink, journal: String::new(), name, manifests, extension }
+        Self { pipeline, sink, journal: String::new(), generation: 0, name, manifests, extension }
     }
 
     /// The key of an object with the events of `first..=last` that belong under `prefix`.
@@ -63,8 +61,7 @@ impl Keys {
     }
 
     fn range(&self, first: Seq, last: Seq) -> String {
-        let journal = &self.journal[..self.journal.floor_char_boundary(JOURNAL_LETTERS)];
-        format!("{journal}-{first:0DIGITS$}-{last:0DIGITS$}")
+        name_of(&self.journal, self.generation, first, last)
     }
 }
 

@@ -146,6 +146,7 @@ impl S3Sink {
             pipeline: &self.keys.pipeline,
             sink: &self.keys.sink,
             journal: &self.keys.journal,
+            generation: self.keys.generation,
             first: range.first,
             last: range.last,
             rows: self.batch.written.events,
@@ -233,6 +234,10 @@ impl Sink for S3Sink {
 
     fn memo(&self) -> Option<String> {
         self.chain.latest.as_ref().map(|(_, hash)| hash.clone())
+    }
+
+    fn use_generation(&mut self, generation: u64) {
+        self.keys.generation = generation;
     }
 
     fn remember(&mut self, memo: &str) {

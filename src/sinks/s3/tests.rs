@@ -399,3 +399,28 @@ async fn the_files_of_a_former_file_sink_are_undone_too() {
     sink(&store, json!({})).undo(&plan.outputs()).await.expect("undone");
     assert!(!path.exists());
 }
+
+#[tokio::test]
+async fn what_is_delivered_again_overwrites_nothing_and_goes_on_with_the_chain() {
+    let store = Store::with_bucket("audit");
+    let mut former = sink(&store, json!({}));
+    deliver(&mut former, 1, 10, &mut MemoryPlan::default()).await.expect("delivered");
+    let before = store.objects("audit");
+    let mut again = sink(&store, json!({}));
+    again.use_generation(3);
+    again.remember(&former.memo().expect("a hash"));
+    let mut plan = MemoryPlan::default();
+    // The same range, and what lies in it is not the same: a filter has changed.
+    again.begin(BatchRange { first: 1, last: 10 });
+    absorb(&mut again, 2, 7, 10);
+    again.commit(&mut plan).await.expect("delivered");
+    let after = store.objects("audit");
+    assert!(before.iter().all(|(key, bytes)| after.get(key) == Some(bytes)), "{:?}", after.keys());
+    assert_eq!(numbers(&after), [1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 9, 10]);
+    let manifests = manifests(&after);
+    assert_eq!((manifests.len(), &manifests[1].1["previous"]), (2, &json!(manifests[0].0)));
+    assert_eq!(manifests[1].1["generation"], 3);
+    assert!(after.contains_key("audit/_manifests/acme-lake/00112233.003-0000000000000001-0000000000000010.json"));
+    again.undo(&plan.outputs()).await.expect("undone");
+    assert_eq!(store.objects("audit"), before);
+}

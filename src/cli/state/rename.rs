@@ -1,0 +1,122 @@
+//! `auditflow state rename`: a source or sink keeps its past under the name that the pipeline file gives it now.
+
+use std::path::PathBuf;
+
+use super::told::Told;
+use super::{Common, Desk, Proposal, Proposed, Refusal};
+use crate::journal::editing::{Edit, PartKind, Rename, SinkPast, SourcePast};
+use crate::observe::progress::count;
+use crate::pipeline::{SinkPlan, SourcePlan};
+use crate::report::counted;
+
+/// Let a source or sink keep its past under a new name; write the new name into the file first
+#[derive(clap::Args, Debug)]
+pub(super) struct Arguments {
+    /// The pipeline file, in which the new name stands instead of the old one
+    pub(super) file: PathBuf,
+    /// The name that it had
+    old: String,
+    /// The name that it has in the file now
+    new: String,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+pub(super) async fn propose(desk: &Desk, arguments: &Arguments) -> Proposed {
+    let Arguments { old, new, .. } = arguments;
+    if desk.source(old).is_some() || desk.sink(old).is_some() {
+        return Err(Refusal(format!(
+            "`{old}` still stands in {}: under that name it would begin anew at the next start; write `{new}` instead, then say this again",
+            desk.shown()
+        )));
+    }
+    if let Some(plan) = desk.source(new) {
+        return rename_source(desk, plan, old).await;
+    }
+    if let Some(plan) = desk.sink(new) {
+        return rename_sink(desk, plan, old).await;
+    }
+    Err(Refusal(format!(
+        "{} has no source or sink `{new}`; write it there instead of `{old}`, wherever that stands, then say this again",
+        desk.shown()
+    )))
+}
+
+async fn rename_source(desk: &Desk, plan: &SourcePlan, old: &str) -> Proposed {
+    let past = desk.journal.past_of_source(old).await?.ok_or_else(|| no_past(desk, PartKind::Source, old))?;
+    if past.vendor != plan.vendor_name {
+        return Err(Refusal(format!(
+            "`{old}` was a {} source and `{}` is a {} source: they are not the same",
+            past.vendor, plan.name, plan.vendor_name
+        )));
+    }
+    if desk.journal.past_of_source(&plan.name).await?.is_some() {
+        return Err(taken(desk, PartKind::Source, &plan.name));
+    }
+    Ok(change(PartKind::Source, old, &plan.name, told_of_source(plan, old, &past)))
+}
+
+async fn rename_sink(desk: &Desk, plan: &SinkPlan, old: &str) -> Proposed {
+    let past = desk.journal.past_of_sink(old).await?.ok_or_else(|| no_past(desk, PartKind::Sink, old))?;
+    if past.open_plan {
+        return Err(Refusal(format!(
+            "`{old}` has a batch that was begun and not finished, under that name: put `{old}` back into {}, let `auditflow run {0} --once` finish the batch, and rename it then",
+            desk.shown()
+        )));
+    }
+    if desk.journal.past_of_sink(&plan.name).await?.is_some() {
+        return Err(taken(desk, PartKind::Sink, &plan.name));
+    }
+    Ok(change(PartKind::Sink, old, &plan.name, told_of_sink(plan, old, &past)))
+}
+
+fn change(kind: PartKind, old: &str, new: &str, text: String) -> Proposal {
+    Proposal::Change { text, edit: Edit::Rename(Rename { kind, old: old.to_owned(), new: new.to_owned() }) }
+}
+
+fn no_past(desk: &Desk, kind: PartKind, old: &str) -> Refusal {
+    Refusal(format!(
+        "no {} `{old}` has ever run in {}; `auditflow status {}` shows the names that it knows",
+        kind.as_str(),
+        desk.pipeline.settings.data_dir.display(),
+        desk.shown()
+    ))
+}
+
+fn taken(desk: &Desk, kind: PartKind, new: &str) -> Refusal {
+    Refusal(format!(
+        "the {} `{new}` has a past of its own already, which would be lost; choose another name, or give that past up first: auditflow state forget {} {new}",
+        kind.as_str(),
+        desk.shown()
+    ))
+}
+
+fn told_of_source(plan: &SourcePlan, old: &str, past: &SourcePast) -> String {
+    let new = &plan.name;
+    let covered = past.coverage.last().map_or_else(|| "nothing yet".to_owned(), |range| format!("up to {}", range.to));
+    Told::new(&format!("rename source `{old}` to `{new}`"))
+        .and("kept", &format!("what is covered ({covered}), {} and all keys: nothing is read anew, nothing comes twice", counted(past.events, "event")))
+        .and("ids", "stay as they are: no name of a source is a part of them")
+        .and("`source`", &format!(
+            "events say `{new}` from now on, {} among them that the journal holds and that some sink may still have to deliver; what was delivered says `{old}`",
+            counted(past.held, "event")
+        ))
+        .and("inputs", &format!("are taken from the file: whatever named `{old}` must name `{new}` now"))
+        .text()
+}
+
+fn told_of_sink(plan: &SinkPlan, old: &str, past: &SinkPast) -> String {
+    let new = &plan.name;
+    Told::new(&format!("rename sink `{old}` to `{new}`"))
+        .and(
+            "kept",
+            &format!(
+                "its position, behind event {} of the journal, and {} delivered: nothing comes twice",
+                count(past.position),
+                counted(past.delivered, "event")
+            ),
+        )
+        .and("outside", plan.config.when_renamed())
+        .and("dead letter", &format!("goes to dead_letter/{new}.ndjson from now on; dead_letter/{old}.ndjson stays"))
+        .text()
+}
