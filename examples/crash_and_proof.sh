@@ -51,6 +51,7 @@ sources:
     access_token: SIMULATOR_SECRET_CLUMIO
     backfill_start_time: earliest
     page_size: 50
+    max_window_records: 250             # small windows, each of which lands when it is complete
     rate_limit: \${RATE}
     settle: 1s
   wiki:
@@ -60,7 +61,8 @@ sources:
     email: audit@acme.example
     api_token: SIMULATOR_SECRET_CONFLUENCE
     backfill_start_time: earliest
-    page_size: 100
+    page_size: 50
+    max_window_records: 250
     rate_limit: \${RATE}
     settle: 1s
 transforms:
@@ -75,7 +77,7 @@ sinks:
     encoding: {raw: string}             # the vendor's record as a JSON string: the form in which the truth is served
     batch: {max_events: 50, timeout_secs: 0.1}
 PIPELINE
-export RATE=5/s # slow enough to be killed in the middle
+export RATE=10/s # slow enough to be killed in the middle
 "$auditflow" validate "$folder/pipeline.yaml"
 
 mkdir "$folder/events"
@@ -96,7 +98,7 @@ done
 [ "$(lines)" -lt $((2 * events)) ] || fail "the backfill was over before the last crash: nothing is shown"
 
 say "4. The rest, at a better rate"
-export RATE=20/s
+export RATE=50/s
 "$auditflow" run "$folder/pipeline.yaml" --once
 "$auditflow" status "$folder/pipeline.yaml"
 

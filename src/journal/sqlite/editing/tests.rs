@@ -128,11 +128,11 @@ fn clumio(number: i64) -> String {
 fn page_of_clumio(journal_window: crate::journal::WindowId, numbers: &[i64]) -> PageCommit {
     let records = table::records("clumio", &Profile::default()).expect("a vendor");
     let mut block = BlockBuilder::new(at(1_000));
-    for number in numbers {
-        let raw = clumio(*number);
-        let identity = records.identify(&raw);
+    let raws: Vec<String> = numbers.iter().map(|number| clumio(*number)).collect();
+    for (number, raw) in numbers.iter().zip(&raws) {
+        let identity = records.identify(raw);
         assert_eq!(identity.timestamp, Some(at(*number)));
-        block.push(&raw, SeenKey { id: identity.id, version: identity.version, timestamp: identity.timestamp }, 0);
+        block.push(raw, SeenKey { id: identity.id, version: identity.version, timestamp: identity.timestamp }, 0);
     }
     let then = complete(numbers.last().copied().unwrap_or(0) + 1);
     let block = block.finish().expect("compresses");
