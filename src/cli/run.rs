@@ -119,20 +119,13 @@ pub(super) fn run_to_the_end(pipeline: Pipeline, mode: Mode) -> Result<RunReport
     report
 }
 
-/// Threads for reading the journal, at most. A thousand sources that start at once would else have hundreds.
-const MAX_READING_THREADS: usize = 32;
-
 /// The runtime that a pipeline runs on; `threads` as in the settings, all cores if `None`.
 pub(super) fn runtime(threads: Option<NonZeroUsize>) -> Result<tokio::runtime::Runtime, String> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = threads {
         builder.worker_threads(threads.get());
     }
-    builder
-        .max_blocking_threads(MAX_READING_THREADS)
-        .enable_all()
-        .build()
-        .map_err(|reason| format!("cannot start threads: {reason}"))
+    builder.enable_all().build().map_err(|reason| format!("cannot start threads: {reason}"))
 }
 
 /// The options of a run on the real clock.

@@ -127,7 +127,14 @@ pub fn reach_back(settings: &SourceSettings) -> Duration {
 /// A source that the journal has never seen, as it would begin now.
 #[must_use]
 pub fn at_first_start(now: Timestamp) -> SourceState {
-    SourceState { id: SourceId(0), first_started_at: now, coverage: Vec::new(), open: Vec::new(), last_sweep_at: None }
+    SourceState {
+        id: SourceId(0),
+        first_started_at: now,
+        coverage: Vec::new(),
+        open: Vec::new(),
+        last_sweep_at: None,
+        rewound_to: None,
+    }
 }
 
 /// A window that would be walked.

@@ -11,7 +11,8 @@
 //!
 //! Coverage is the only cursor: whatever was interrupted, split or configured otherwise in between, what is missing is
 //! computed afresh each time, so every moment is covered by exactly one window. An earlier `backfill_start_time` opens a
-//! gap at the old end, which is filled; a later one leaves the coverage alone.
+//! gap at the old end, which is filled; a later one leaves the coverage alone. Coverage that a rewind has given up is a gap
+//! too: the present is not kept waiting for it.
 //!
 //! Within the past, windows that are already open come first, then a sweep that is due, then the next slice: a backfill
 //! of months must not keep changed records waiting.
@@ -64,6 +65,8 @@ pub(super) struct Planner {
     once: bool,
     facts: Facts,
     first_started_at: Timestamp,
+    /// The live lane never begins before this moment.
+    live_from: Timestamp,
     coverage: Vec<TimeRange>,
     open: Vec<(WindowId, NewWindow)>,
     last_sweep_at: Option<Timestamp>,
@@ -75,8 +78,14 @@ impl Planner {
     /// From the settings and what the journal knows. With `until`, the source is done when everything before it is
     /// covered (and swept once, if sweeps are set).
     pub(super) fn new(settings: &SourceSettings, state: &SourceState, until: Option<Timestamp>) -> Self {
+        let floor = floor(settings, state.first_started_at);
+        // At the first start, what settles later is the live lane's, poll by poll: a backfill that went on to
+        // `now - settle` would follow it in slices as short as a request.
+        let live_from =
+            state.rewound_to.max(Some(state.first_started_at)).map_or(floor, |at| at - settings.facts.settle);
         Self {
-            floor: floor(settings, state.first_started_at),
+            floor,
+            live_from: live_from.max(floor),
             fixed_end: settings.end_time.into_iter().chain(until).min(),
             once: until.is_some(),
             facts: settings.facts.clone(),
@@ -131,7 +140,7 @@ impl Planner {
     /// Where live collecting would go on if no window were open: what is missing before is the past's.
     pub(super) fn head_covered(&self) -> Timestamp {
         let covered = self.coverage.last().map_or(self.floor, |range| range.to);
-        (self.first_started_at - self.facts.settle).max(self.floor).max(covered)
+        self.live_from.max(covered)
     }
 
     /// When the last live window can be opened, if there is a last one.
@@ -254,10 +263,7 @@ impl Planner {
     fn head(&self) -> Timestamp {
         let covered = self.coverage.last().map(|range| range.to);
         let opened = self.open.iter().map(|(_, window)| window.covers.to).max();
-        // At the first start, what settles later is the live lane's, poll by poll: a backfill that went on to
-        // `now - settle` would follow it in slices as short as a request.
-        let first_live = (self.first_started_at - self.facts.settle).max(self.floor);
-        first_live.max(covered.max(opened).unwrap_or(self.floor))
+        self.live_from.max(covered.max(opened).unwrap_or(self.floor))
     }
 
     fn oldest_open(&self, lane: Lane) -> Option<WindowId> {

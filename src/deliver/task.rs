@@ -179,6 +179,10 @@ impl SinkLoop {
                 "the outside is further than the journal knows; what lies between is counted and not written again"
             );
         }
+        // What is outside for good cannot be given up, whatever the settings are now: it is counted.
+        if let Some(batch) = self.batch.as_mut().filter(|batch| batch.range.last <= outside) {
+            batch.wanted = true;
+        }
         self.outside = Some(outside);
         Ok(Step::Again)
     }

@@ -135,4 +135,6 @@ pub struct SourceState {
     pub open: Vec<OpenWindow>,
     /// When the last sweep was completed.
     pub last_sweep_at: Option<Timestamp>,
+    /// Where coverage ended before it was given up by a rewind: what is missing before it is the past's.
+    pub rewound_to: Option<Timestamp>,
 }

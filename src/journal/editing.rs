@@ -56,6 +56,8 @@ pub struct Rewind {
     pub reach_back: Duration,
     /// Whether what is known of that time is taken as new, and delivered once more to every sink.
     pub redeliver: bool,
+    /// The present: coverage that lies ahead of it, from a clock that was wrong, is given up for good.
+    pub now: Timestamp,
 }
 
 impl Rewind {

@@ -190,7 +190,8 @@ async fn undo_for_sinks_that_left(pipeline: &Pipeline, journal: &dyn Journal) ->
             continue;
         }
         let state = journal.open_sink(&sink.name, SinkStart::Beginning).await?;
-        let Some(plan) = state.plan else { continue };
+        // A plan that names nothing needs no undoing. It stays: whether the outside has the batch, the sink asks when it is back.
+        let Some(plan) = state.plan.filter(|plan| !plan.outputs.is_empty()) else { continue };
         undo_foreign(&plan.outputs)
             .map_err(|error| RunError::Part { name: sink.name.clone(), reason: explained(&error) })?;
         journal.abandon_plan(state.id).await?;
@@ -239,6 +240,9 @@ fn in_one_line(problems: &[ConfigProblem]) -> String {
 
 type Tasks<T> = JoinSet<(String, T)>;
 
+/// Sources begin one after the other, so that a thousand of them do not all ask, connect and wait in the same moment.
+const BETWEEN_STARTS: Duration = Duration::from_millis(5);
+
 fn start_sources(
     plans: &[SourcePlan],
     journal: &Arc<dyn Journal>,
@@ -266,7 +270,12 @@ fn start_sources(
             shutdown: options.shutdown.clone(),
         };
         let name = plan.name.clone();
-        tasks.spawn(async move { (name, collect::run(source, parts).await) });
+        let wait = BETWEEN_STARTS.saturating_mul(u32::try_from(index).unwrap_or(u32::MAX));
+        tasks.spawn(async move {
+            // Whoever shuts down meanwhile is heard by the source.
+            let _ = tokio::time::timeout(wait, parts.shutdown.cancelled()).await;
+            (name, collect::run(source, parts).await)
+        });
     }
     Ok(tasks)
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::told::Told;
 use super::{Common, Desk, Proposal, Proposed, Refusal};
+use crate::journal::Journal;
 use crate::journal::editing::{Edit, PartKind, Rename, SinkPast, SourcePast};
 use crate::observe::progress::count;
 use crate::pipeline::{SinkPlan, SourcePlan};
@@ -53,7 +54,21 @@ async fn rename_source(desk: &Desk, plan: &SourcePlan, old: &str) -> Proposed {
     if desk.journal.past_of_source(&plan.name).await?.is_some() {
         return Err(taken(desk, PartKind::Source, &plan.name));
     }
+    expect_same_account(desk, plan, old).await?;
     Ok(change(PartKind::Source, old, &plan.name, told_of_source(plan, old, &past)))
+}
+
+/// Another account must not be taken for read because this one was.
+async fn expect_same_account(desk: &Desk, plan: &SourcePlan, old: &str) -> Result<(), Refusal> {
+    let known = desk.journal.sources().await?;
+    let differs = known.iter().any(|source| source.name == old && source.profile != plan.vendor.profile());
+    if !differs || !desk.whole_environment {
+        return Ok(());
+    }
+    Err(Refusal(format!(
+        "the account of `{}` is not that of `{old}` (or another setting that ids are made of has changed): what was read of the one says nothing of the other; put the settings of `{old}` there, or let `{0}` begin anew without renaming",
+        plan.name
+    )))
 }
 
 async fn rename_sink(desk: &Desk, plan: &SinkPlan, old: &str) -> Proposed {

@@ -39,7 +39,8 @@ pub(super) async fn propose(desk: &Desk, arguments: &Arguments) -> Proposed {
     let settings = plan.options.over(plan.vendor.facts());
     let floor = begins_at(&settings, past.first_started_at);
     let (to, reach_back) = (arguments.to.max(floor), reach_back(&settings));
-    let rewind = Rewind { source: name.to_owned(), to, reach_back, redeliver: arguments.redeliver };
+    let redeliver = arguments.redeliver;
+    let rewind = Rewind { source: name.to_owned(), to, reach_back, redeliver, now: desk.now };
     let Some(seen) = desk.journal.foresee_rewind(rewind.clone()).await? else {
         return Ok(Proposal::Nothing(format!("source `{name}` is not known any more\n")));
     };

@@ -37,7 +37,14 @@ fn settings(start: Option<StartTime>) -> SourceSettings {
 }
 
 fn state(coverage: Vec<TimeRange>) -> SourceState {
-    SourceState { id: SourceId(1), first_started_at: at(FIRST_START), coverage, open: Vec::new(), last_sweep_at: None }
+    SourceState {
+        id: SourceId(1),
+        first_started_at: at(FIRST_START),
+        coverage,
+        open: Vec::new(),
+        last_sweep_at: None,
+        rewound_to: None,
+    }
 }
 
 fn planner(start: Option<StartTime>, coverage: Vec<TimeRange>) -> Planner {
@@ -98,6 +105,21 @@ fn after_a_downtime_the_head_is_caught_up_in_slices_oldest_first() {
     let planner = planner(None, vec![span(FIRST_START, FIRST_START + 500)]);
     let window = begun(planner.live(at(FIRST_START + 9_000), false));
     assert_eq!(window.covers, span(FIRST_START + 500, FIRST_START + 1_500));
+}
+
+/// The keys of the past are then loaded window by window, and live polls do not wait for it.
+#[test]
+fn what_a_rewind_has_given_up_is_the_pasts() {
+    let rewound_to = Some(at(FIRST_START + 9_000));
+    let state = SourceState { rewound_to, ..state(vec![span(FIRST_START, FIRST_START + 500)]) };
+    let planner = Planner::new(&settings(None), &state, None);
+    let now = at(FIRST_START + 9_065);
+    let live = begun(planner.live(now, true));
+    assert_eq!(live.covers, span(FIRST_START + 8_995, FIRST_START + 9_060));
+    let past = begun(planner.past(now));
+    assert_eq!((past.kind, past.covers), (WindowKind::Backfill, span(FIRST_START + 500, FIRST_START + 1_500)));
+    let recent = planner.spans_in_use();
+    assert!(recent.iter().all(|span| span.from > at(FIRST_START + 8_000)), "{recent:?}");
 }
 
 #[test]

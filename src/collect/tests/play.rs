@@ -263,6 +263,11 @@ pub(super) struct Stage {
 }
 
 impl Stage {
+    /// The present.
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     pub(super) fn new(facts: Facts, tells_total: bool, records: Vec<Held>) -> Self {
         let clock = TestClock::starting_at(START);
         let state = State { records, calls: vec![], hook: Box::new(|_, _, _| None), stop: None };

@@ -63,7 +63,7 @@ impl Count {
 async fn rewind(stage: &mut Stage, count: &mut Count, to: i64, redeliver: bool) {
     let there = stage.collected().await;
     let reach_back = planner::reach_back(&example_facts());
-    let edit = Rewind { source: "audit".to_owned(), to: moment(to), reach_back, redeliver };
+    let edit = Rewind { source: "audit".to_owned(), to: moment(to), reach_back, redeliver, now: stage.now() };
     let journal = stage.own_journal();
     let Some(seen) = journal.foresee_rewind(edit.clone()).await.expect("reads") else { return };
     assert!(seen.is_exact(&edit));
@@ -107,7 +107,8 @@ async fn no_window_asks_for_more_than_a_rewind_counts_with() {
         stage.collect_until(0).await;
         let calls = stage.calls().len();
         let reach_back = planner::reach_back(&facts);
-        let edit = Rewind { source: "audit".to_owned(), to: moment(-777), reach_back, redeliver: false };
+        let edit =
+            Rewind { source: "audit".to_owned(), to: moment(-777), reach_back, redeliver: false, now: stage.now() };
         stage.own_journal().apply(Edit::Rewind(edit.clone())).await.expect("is done");
         stage.collect_until(0).await;
         let asked = stage.calls()[calls..].iter().map(|call| call.from).min().expect("it has asked again");

@@ -39,15 +39,16 @@ pub(super) fn open_source(connection: &Connection, source: &SourceRegistration) 
 }
 
 pub(super) fn source_state(connection: &Connection, name: &str) -> Result<SourceState, Fault> {
-    let (id, first_started_at, last_sweep_at) = connection
-        .prepare_cached("SELECT id, first_started_at, last_sweep_at FROM sources WHERE name = ?1")?
-        .query_row([name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let (id, first_started_at, last_sweep_at, rewound_to) = connection
+        .prepare_cached("SELECT id, first_started_at, last_sweep_at, rewound_to FROM sources WHERE name = ?1")?
+        .query_row([name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
     Ok(SourceState {
         id,
         first_started_at,
         coverage: coverage::merged(connection, id)?,
         open: open_windows(connection, id)?,
         last_sweep_at,
+        rewound_to,
     })
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
+use tokio::sync::Semaphore;
 
 use super::fault::Fault;
 use super::schema;
@@ -11,16 +12,20 @@ use super::schema;
 /// Connections kept open while nobody reads.
 const IDLE_READERS: usize = 4;
 
+/// Reads at the same time, each on a thread: a thousand sources that start together would else take hundreds.
+const MAX_READERS: usize = 16;
+
 /// Lends connections; opens another one when all are lent.
 #[derive(Debug)]
 pub(super) struct Readers {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
+    places: Semaphore,
 }
 
 impl Readers {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, idle: Mutex::default() }
+        Self { path, idle: Mutex::default(), places: Semaphore::new(MAX_READERS) }
     }
 
     /// Runs `work` on a blocking thread, on one unchanging state of the journal.
@@ -29,6 +34,9 @@ impl Readers {
         T: Send + 'static,
         W: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
     {
+        let readers = Arc::clone(&self);
+        let _place =
+            readers.places.acquire().await.map_err(|_| Fault::Storage("the journal has been closed".to_owned()))?;
         let reading = tokio::task::spawn_blocking(move || self.run_here(work));
         reading.await.map_err(|error| Fault::Storage(format!("reading was stopped: {error}")))?
     }

@@ -221,11 +221,14 @@ impl Sink for FileSink {
     }
 
     /// What fits into a processor's cache is written before it leaves it. With many paths, enough for each that a write is
-    /// worth its call; with compression, enough for a piece to compress well.
+    /// worth its call; with compression, enough for a piece to compress well; with a size to rotate at, enough to tell how
+    /// much of the batch is to come.
     fn flush_bytes(&self) -> usize {
         match self.compression {
-            Compression::None => (self.partitions.len() * WRITE_BYTES).clamp(FLUSH_BYTES, MAX_FLUSH_BYTES),
-            Compression::Gzip | Compression::Zstd => MAX_FLUSH_BYTES,
+            Compression::None if self.rotation.max_bytes.is_none() => {
+                (self.partitions.len() * WRITE_BYTES).clamp(FLUSH_BYTES, MAX_FLUSH_BYTES)
+            }
+            Compression::None | Compression::Gzip | Compression::Zstd => MAX_FLUSH_BYTES,
         }
     }
 
@@ -240,6 +243,7 @@ impl Sink for FileSink {
             written.bytes += self.write_manifest(plan).await?;
             self.batch = Batch::default();
             self.pins = Pins::default();
+            self.partitions = Partitions::default();
             Ok(written)
         })
     }

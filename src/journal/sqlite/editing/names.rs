@@ -150,7 +150,7 @@ fn begin_sink_anew(connection: &Connection, id: SinkId, behind: Seq) -> Result<(
     }
     connection.execute(
         "UPDATE sinks SET position = ?2, generation = ?3, active = 1, delivered = 0, filtered = 0, dead_lettered = 0,
-                          bytes = 0, redelivered = 0, memo = NULL, trouble = NULL WHERE id = ?1",
+                          bytes = 0, redelivered = 0, trouble = NULL WHERE id = ?1",
         params![id, int(behind), new_generation(connection)?],
     )?;
     Ok(())

@@ -134,7 +134,7 @@ fn note(connection: &Connection, source: SourceId, rewind: &Rewind, end: Timesta
     connection.execute(
         "UPDATE sources SET rewound_from = min(coalesce(rewound_from, ?2), ?2),
                             rewound_to = max(coalesce(rewound_to, ?3), ?3), overlap = max(overlap, ?4) WHERE id = ?1",
-        params![source, rewind.to, end, reach_back],
+        params![source, rewind.to, end.min(rewind.now).max(rewind.to), reach_back],
     )?;
     Ok(())
 }

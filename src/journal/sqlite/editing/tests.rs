@@ -28,7 +28,13 @@ fn fresh() -> (SqliteJournal, TempDir) {
 }
 
 fn rewind(to: i64) -> Rewind {
-    Rewind { source: "a".to_owned(), to: at(to), reach_back: Duration::from_secs(5), redeliver: false }
+    Rewind {
+        source: "a".to_owned(),
+        to: at(to),
+        reach_back: Duration::from_secs(5),
+        redeliver: false,
+        now: Timestamp::MAX,
+    }
 }
 
 fn redeliver(from: i64) -> Redeliver {
