@@ -31,8 +31,8 @@ use auditflow::time::Timestamp;
 use tokio::time::Instant;
 
 const PAGE_SIZE: usize = 1_000;
-/// The history that is served. Each day is asked for as a window of its own.
-const DAYS: usize = 10;
+/// Each day of the history that is served is asked for as a window of its own.
+const EVENTS_A_DAY: usize = 40_000;
 const FIRST_DAY: Timestamp = Timestamp::from_secs(1_772_323_200); // 2026-03-01
 const ROUNDS: usize = 3;
 /// The bench starts itself with this word as the page server.
@@ -77,7 +77,7 @@ impl Pages {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let models = runtime.block_on(common::records(VendorName::Clumio, 5_000))?;
         let models = models.iter().map(|raw| Model::of(raw)).collect::<anyhow::Result<Vec<_>>>()?;
-        let step = DAYS as u64 * 86_400_000_000 / events as u64;
+        let step = 86_400_000_000 / EVENTS_A_DAY as u64;
         let mut pages = Self { times: Vec::new(), starts: Vec::new(), body: Vec::new() };
         for (number, model) in models.iter().cycle().take(events).enumerate() {
             let time = FIRST_DAY + std::time::Duration::from_micros(step * number as u64);
@@ -249,7 +249,7 @@ fn bare_client(server: &Server, events: usize) -> anyhow::Result<()> {
 fn auditflow(server: &Server, events: usize, sources: usize) -> anyhow::Result<()> {
     let folder = folder()?;
     let file = folder.path().join("pipeline.yaml");
-    fs::write(&file, pipeline(server, folder.path(), sources))?;
+    fs::write(&file, pipeline(server, folder.path(), events, sources))?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_auditflow"));
     command.args(["run", "--once", "--skip-check", "--log-level", "warn"]).arg(&file);
     let used = process::run(command)?;
@@ -280,12 +280,13 @@ fn folder() -> std::io::Result<tempfile::TempDir> {
 }
 
 /// A share of the days for each source.
-fn pipeline(server: &Server, folder: &Path, sources: usize) -> String {
+fn pipeline(server: &Server, folder: &Path, events: usize, sources: usize) -> String {
     let folder = folder.display();
+    let days = events.div_ceil(EVENTS_A_DAY);
     let mut text = format!("data_dir: {folder}/data\nsources:\n");
     let day = |number: usize| FIRST_DAY + std::time::Duration::from_secs(86_400 * number as u64);
     for source in 0..sources {
-        let (from, to) = (day(DAYS * source / sources), day(DAYS * (source + 1) / sources));
+        let (from, to) = (day(days * source / sources), day(days * (source + 1) / sources));
         let _ = writeln!(
             text,
             "  acme_{source}: {{type: clumio, base_url: \"http://{}\", access_token: none, page_size: {PAGE_SIZE}, \

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// For each room, the rooms it may import from. The ground (time, clock, units, secret) is open to all.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("time", &[]),
     ("event", &[]),
     ("vendors", &["event"]),
     ("transform", &["event", "vendors"]),

@@ -2,18 +2,16 @@
 
 use super::options::StartTime;
 use super::source::Collector;
-use crate::journal::{NewWindow, SourceInfo, SourceRegistration, WindowId, WindowKind};
+use crate::journal::{NewWindow, SourceRegistration, SourceState, WindowId, WindowKind};
 use crate::units::Span;
 
 /// Ids are made of the vendor's account, among others. Where it is told anew, what the overlap brings again is not known
 /// again.
-pub(super) fn warn_of_other_ids(known: &[SourceInfo], now: &SourceRegistration) {
-    let Some(before) = known.iter().find(|source| source.name == now.name && source.profile != now.profile) else {
-        return;
-    };
+pub(super) fn warn_of_other_ids(state: &SourceState, now: &SourceRegistration) {
+    let Some(before) = &state.former_profile else { return };
     tracing::warn!(
         source = now.name,
-        before = ?before.profile,
+        before = ?before,
         now = ?now.profile,
         "the settings that ids are made of have changed: events from now on have other ids, and those of the overlap come once more under them; for another account, give the source another name"
     );

@@ -134,6 +134,7 @@ pub fn at_first_start(now: Timestamp) -> SourceState {
         open: Vec::new(),
         last_sweep_at: None,
         rewound_to: None,
+        former_profile: None,
     }
 }
 

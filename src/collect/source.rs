@@ -84,9 +84,8 @@ async fn work(source: Source, parts: Parts) -> Result<SourceEnd, Halt> {
         profile: source.vendor.profile(),
         now: parts.clock.now(),
     };
-    let known = ledger.keep_trying(|journal| journal.sources()).await?;
-    announce::warn_of_other_ids(&known, &registration);
     let state = ledger.keep_trying(|journal| journal.open_source(registration.clone())).await?;
+    announce::warn_of_other_ids(&state, &registration);
     ledger.keep_trying(|journal| journal.set_source_trouble(state.id, None)).await?;
     Collector::new(source, parts, ledger, state).collect().await
 }

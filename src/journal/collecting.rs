@@ -137,4 +137,6 @@ pub struct SourceState {
     pub last_sweep_at: Option<Timestamp>,
     /// Where coverage ended before it was given up by a rewind: what is missing before it is the past's.
     pub rewound_to: Option<Timestamp>,
+    /// What its profile was until this registration, if that was another.
+    pub former_profile: Option<Profile>,
 }

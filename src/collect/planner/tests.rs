@@ -44,6 +44,7 @@ fn state(coverage: Vec<TimeRange>) -> SourceState {
         open: Vec::new(),
         last_sweep_at: None,
         rewound_to: None,
+        former_profile: None,
     }
 }
 

@@ -16,26 +16,32 @@ use crate::time::Timestamp;
 
 pub(super) fn open_source(connection: &Connection, source: &SourceRegistration) -> Result<SourceState, Fault> {
     let profile = serde_json::to_string(&source.profile).map_err(|error| Fault::out_of_turn(error.to_string()))?;
-    let known: Option<(SourceId, String)> = connection
-        .prepare_cached("SELECT id, vendor FROM sources WHERE name = ?1")?
-        .query_row([&source.name], |row| Ok((row.get(0)?, row.get(1)?)))
+    let known: Option<(SourceId, String, String)> = connection
+        .prepare_cached("SELECT id, vendor, profile FROM sources WHERE name = ?1")?
+        .query_row([&source.name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
+    let mut former_profile = None;
     match known {
-        Some((_, was)) if was != source.vendor => {
+        Some((_, was, _)) if was != source.vendor => {
             return Err(Fault::Refused(JournalError::OtherVendor {
                 name: source.name.clone(),
                 was,
                 now: source.vendor.clone(),
             }));
         }
-        Some((id, _)) => connection
-            .execute("UPDATE sources SET profile = ?2 WHERE id = ?1 AND profile <> ?2", params![id, profile])?,
-        None => connection.execute(
-            "INSERT INTO sources (name, vendor, profile, first_started_at) VALUES (?1, ?2, ?3, ?4)",
-            params![source.name, source.vendor, profile, source.now],
-        )?,
-    };
-    source_state(connection, &source.name)
+        Some((_, _, was)) if was == profile => {}
+        Some((id, _, was)) => {
+            connection.execute("UPDATE sources SET profile = ?2 WHERE id = ?1", params![id, profile])?;
+            former_profile = serde_json::from_str(&was).ok().filter(|was| *was != source.profile);
+        }
+        None => {
+            connection.execute(
+                "INSERT INTO sources (name, vendor, profile, first_started_at) VALUES (?1, ?2, ?3, ?4)",
+                params![source.name, source.vendor, profile, source.now],
+            )?;
+        }
+    }
+    Ok(SourceState { former_profile, ..source_state(connection, &source.name)? })
 }
 
 pub(super) fn source_state(connection: &Connection, name: &str) -> Result<SourceState, Fault> {
@@ -49,6 +55,7 @@ pub(super) fn source_state(connection: &Connection, name: &str) -> Result<Source
         open: open_windows(connection, id)?,
         last_sweep_at,
         rewound_to,
+        former_profile: None,
     })
 }
 

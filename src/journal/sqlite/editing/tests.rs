@@ -360,7 +360,7 @@ async fn sinks_that_are_forgotten_begin_anew_in_a_generation_of_their_own() {
     journal.apply(forget(AfterForgetting::SinkBegins(4))).await.expect_err("the journal ends at 3");
     journal.apply(forget(AfterForgetting::SinkBegins(1))).await.expect("is done");
     let state = journal.open_sink("x", SinkStart::Now).await.expect("opens");
-    assert_eq!((state.position, state.generation, state.memo), (1, 1, None));
+    assert_eq!((state.position, state.generation, state.memo.as_deref()), (1, 1, Some("the newest manifest")));
     assert_eq!(journal.summary().await.expect("reads").sinks[0].delivered, 0);
     journal.apply(forget(AfterForgetting::Gone)).await.expect("is done");
     assert_eq!(journal.past_of_sink("x").await.expect("reads"), None);
