@@ -12,8 +12,9 @@
 //!                 +--------------------------------------------------------------------------------------------+
 //! ```
 //!
-//! One step is one request. After each the plan is made anew, so a live poll that is due goes between any two pages of
-//! a backfill, and a process that is killed anywhere goes on at the page that was not committed.
+//! One step is one page. After each the plan is made anew, so a live poll that is due goes between any two pages of a
+//! backfill, and a process that is killed anywhere goes on at the page that was not committed. While a page is stored, the
+//! next one may be on its way already (`ahead`).
 
 mod ahead;
 mod announce;

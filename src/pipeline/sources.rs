@@ -75,6 +75,10 @@ fn check_vendor(
     config.secrets_mut().into_iter().for_each(|secret| secret.resolve_against(folder));
     component::report_problems(component, &config.warnings(), Severity::Warning, clean, findings);
     match config.build() {
+        Ok(vendor) if vendor.facts().name != name => {
+            findings.push(other_name(component, name, vendor.facts().name));
+            None
+        }
         Ok(vendor) => Some(vendor).filter(|_| clean),
         Err(problems) => {
             component::report_problems(component, &problems, Severity::Error, clean, findings);
@@ -84,6 +88,14 @@ fn check_vendor(
             None
         }
     }
+}
+
+/// Events are found again in the journal by the name in the facts.
+fn other_name(component: &Component<'_>, name: &str, facts: &str) -> Finding {
+    let message =
+        format!("the vendor `{name}` calls itself `{facts}` in its facts, so its events could not be delivered");
+    let hint = "this is a mistake of the program that brings the vendor in: give both the same name";
+    Finding::error(Some(component.place), &component.path, message, hint)
 }
 
 fn unexplained(component: &Component<'_>) -> Finding {

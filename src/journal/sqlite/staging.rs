@@ -126,7 +126,7 @@ fn staged_in_order(connection: &Connection, window: WindowId) -> Result<Vec<Stag
     Ok(blocks.collect::<Result<_, _>>()?)
 }
 
-/// Deletes what was never visible: the one deletion beside trimming. The walk begins again.
+/// Deletes what was never visible: the one deletion of the collector's. The walk begins again.
 pub(super) fn forget(connection: &Connection, window: WindowId) -> Result<(), Fault> {
     const STAGED: &str = "(SELECT id FROM blocks WHERE window = ?1 AND first IS NULL)";
     let mut totals = Totals::read(connection)?;
