@@ -190,8 +190,7 @@ async fn undo_for_sinks_that_left(pipeline: &Pipeline, journal: &dyn Journal) ->
             continue;
         }
         let state = journal.open_sink(&sink.name, SinkStart::Beginning).await?;
-        // A plan that names nothing needs no undoing. It stays: whether the outside has the batch, the sink asks when it is back.
-        let Some(plan) = state.plan.filter(|plan| !plan.outputs.is_empty()) else { continue };
+        let Some(plan) = state.plan else { continue };
         undo_foreign(&plan.outputs)
             .map_err(|error| RunError::Part { name: sink.name.clone(), reason: explained(&error) })?;
         journal.abandon_plan(state.id).await?;

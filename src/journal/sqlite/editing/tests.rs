@@ -95,6 +95,17 @@ async fn a_rewind_gives_up_what_lies_behind_and_keeps_the_keys() {
     assert_eq!(coverage(&journal).await, [range(0, 30)]);
 }
 
+/// The clock was ahead, and time was taken for covered that had not come: it is read when it comes, and the present is not
+/// kept waiting for it.
+#[tokio::test]
+async fn time_that_was_covered_ahead_of_the_clock_is_given_up() {
+    let (journal, _folder) = fresh();
+    three_windows(&journal).await;
+    journal.apply(Edit::Rewind(Rewind { now: at(12), ..rewind(5) })).await.expect("is done");
+    let state = journal.open_source(conformance::registration("a")).await.expect("opens");
+    assert_eq!((state.coverage, state.rewound_to), (vec![range(0, 5)], Some(at(12))));
+}
+
 #[tokio::test]
 async fn where_nothing_is_covered_a_rewind_changes_nothing() {
     let (journal, _folder) = fresh();
