@@ -8,12 +8,14 @@
 //! Each figure is the best of several rounds over the records of all vendors, which are at hand in memory.
 #![allow(clippy::print_stdout)]
 
+mod common;
+
 use std::hint::black_box;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use auditflow::event::Event;
-use auditflow::simulator::{Simulator, SimulatorOptions, VendorName};
+use auditflow::simulator::VendorName;
 use auditflow::time::Timestamp;
 use auditflow::transform::condition::Condition;
 use auditflow::vendors::{self, Profile, Sighting};
@@ -36,13 +38,11 @@ const CONDITIONS: &[&str] = &[
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let options = SimulatorOptions { events_per_vendor: EVENTS_PER_VENDOR, ..SimulatorOptions::default() };
-    let simulator = Simulator::start(options).await?;
     let mut records = Vec::new();
     for vendor in VendorName::ALL {
         let reader = vendors::table::records(vendor.as_str(), &Profile::default()).context("a vendor of the table")?;
-        let truth = simulator.control().truth(vendor).map_err(|reason| anyhow!("{reason:?}"))?;
-        records.extend(truth.into_iter().map(|record| (reader.clone(), record.raw)));
+        let raws = common::records(vendor, EVENTS_PER_VENDOR).await?;
+        records.extend(raws.into_iter().map(|raw| (reader.clone(), raw)));
     }
     let sighting = Sighting { source: "acme", observed_at: Timestamp::from_secs(1_790_000_000), occurrence: 0 };
     let normalise = || records.iter().map(|(reader, raw)| reader.normalise(raw, &sighting)).collect::<Vec<Event<'_>>>();
@@ -58,6 +58,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// By the clock on the wall: a round is too short for that of processor time.
 fn best_of_rounds(mut work: impl FnMut()) -> Duration {
     let rounds = (0..ROUNDS).map(|_| {
         let begin = Instant::now();

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! What is documented is taken from the vendor's reference. What is assumed has a setting of its own: whether
-//! `end_date` includes its day, the order of the list, the retention. [`records`] holds the mapping into the schema.
+//! `end_date` includes its day, the order of the list, the retention. `records` holds the mapping into the schema.
 
 mod records;
 

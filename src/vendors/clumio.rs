@@ -6,7 +6,7 @@
 //! ```
 //!
 //! What is documented is taken from the vendor's REST reference and its official SDKs. What is assumed has a setting of
-//! its own: the order of the list, the largest page, the retention, and what the three entity filters do. [`records`]
+//! its own: the order of the list, the largest page, the retention, and what the three entity filters do. `records`
 //! holds the mapping into the schema.
 
 mod records;

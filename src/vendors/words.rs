@@ -1,7 +1,7 @@
 //! Vendors' words for what was done and to what, where no vendor's own table knows them.
 //!
 //! A vendor's file first looks into its own tables; what they do not hold is read word by word here: `user_deleted`,
-//! `api_token.created` and `deleteUser` all end or begin with a verb of [`VERBS`]. What stays unknown becomes `other`.
+//! `api_token.created` and `deleteUser` all end or begin with a verb of `VERBS`. What stays unknown becomes `other`.
 
 use crate::event::{Action, Category};
 

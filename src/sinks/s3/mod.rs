@@ -8,7 +8,7 @@
 //! undo:   manifest deleted, uploads aborted, objects deleted                               (undo)
 //! ```
 //!
-//! Keys are made of the partition and the planned range ([`keys`]), bytes of the events alone: a repeated attempt puts the
+//! Keys are made of the partition and the planned range (`keys`), bytes of the events alone: a repeated attempt puts the
 //! same bytes at the same keys. In memory are the open objects up to a limit and those that are being put, whatever the
 //! batch and the number of partitions. What users should know is in `docs/s3.md`.
 

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The fixed text is the user's and goes in as it is. Values come from vendors, so they are made safe as parts of a path
-//! ([`safe`]): no value can leave its folder, hide a file or make a name too long for the file system.
+//! (`safe`): no value can leave its folder, hide a file or make a name too long for the file system.
 
 mod parse;
 mod safe;
