@@ -232,6 +232,10 @@ fn a_rename_says_what_stays_and_wants_the_file_to_say_it_first() {
     ");
     stage.world.run_once(&stage.file);
     assert_eq!(stage.lines(), EVENTS);
+    // Said again, it is no error: a script that was killed need not know how far it had come.
+    let (code, said) = stage.say(&["rename", "files", "archive", "--yes"]);
+    assert_eq!(code, 0);
+    assert!(said.starts_with("nothing to do: no sink `files` is known"), "{said}");
     // A name that has a past already is not given away.
     stage.write("audit", "files", "");
     stage.world.run_once(&stage.file);

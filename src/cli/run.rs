@@ -89,7 +89,11 @@ fn all_reached(pipeline: &Pipeline) -> bool {
         all = false;
         let kind = kind.as_str();
         if may_pass {
-            tracing::warn!(part = name, hint, "the check before the start: the {kind} cannot be reached: {message}");
+            tracing::warn!(
+                part = name,
+                hint = Some(hint).filter(|hint| !hint.is_empty()),
+                "the check before the start: the {kind} cannot be reached: {message}"
+            );
         } else {
             tracing::error!(part = name, hint, "the check before the start: the {kind} cannot work: {message}");
         }

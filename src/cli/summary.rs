@@ -1,18 +1,20 @@
 //! The summary at the end of a run: what was collected, what was delivered, what could not be done.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use crate::journal::{JournalSummary, SinkSummary, SourceSummary};
 use crate::observe::progress::count;
 use crate::pipeline::run::RunReport;
-use crate::units::ByteSize;
+use crate::units::{ByteSize, Span};
 
 /// The summary as text, a line each source and sink that ran.
 pub(super) fn of(report: &RunReport) -> String {
     let mut text = String::new();
     let ran = |name: &str| report.sources.iter().any(|(source, _)| source == name);
     for source in report.summary.sources.iter().filter(|source| ran(&source.name)) {
-        line(&mut text, &source_line(source));
+        let unread = report.unread.iter().find(|(name, _)| *name == source.name).map(|(_, unread)| *unread);
+        line(&mut text, &source_line(source, unread));
     }
     for sink in report.summary.sinks.iter().filter(|sink| sink.active) {
         line(&mut text, &sink_line(sink, &report.summary));
@@ -31,13 +33,18 @@ fn line(text: &mut String, line: &str) {
     let _ = writeln!(text, "{line}");
 }
 
-fn source_line(source: &SourceSummary) -> String {
+fn source_line(source: &SourceSummary, unread: Option<Duration>) -> String {
     let covered = source.covered_to.map_or_else(
         || "nothing yet (without backfill_start_time a source begins at the present)".to_owned(),
         |to| format!("up to {}", to.with_digits(0)),
     );
+    // Less than a second is what settles while a run ends.
+    let unread = unread.filter(|unread| unread.as_secs() > 0);
+    let unread = unread.map_or_else(String::new, |unread| {
+        format!(", {} of it not read yet", Span(Duration::from_secs(unread.as_secs())))
+    });
     format!(
-        "source {:<20} {:>12} events in {} pages and {} requests, covered {covered}",
+        "source {:<20} {:>12} events in {} pages and {} requests, covered {covered}{unread}",
         source.name,
         count(source.events),
         count(source.pages),
@@ -57,4 +64,31 @@ fn sink_line(sink: &SinkSummary, journal: &JournalSummary) -> String {
         line += &format!(", {} {what}", count(number));
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Timestamp;
+
+    #[test]
+    fn a_source_that_was_stopped_in_the_middle_of_a_backfill_says_so() {
+        let source = SourceSummary {
+            name: "audit".to_owned(),
+            vendor: "clumio".to_owned(),
+            events: 30,
+            raw_bytes: 0,
+            pages: 191,
+            requests: 230,
+            covered_to: Some(Timestamp::from_secs(1_764_000_000)),
+            open_windows: 0,
+            trouble: None,
+        };
+        let unread = Duration::from_millis(27 * 86_400_000 + 5);
+        assert!(
+            source_line(&source, Some(unread)).ends_with("covered up to 2025-11-24T16:00:00Z, 27d of it not read yet")
+        );
+        assert!(source_line(&source, Some(Duration::from_millis(900))).ends_with("16:00:00Z"));
+        assert!(source_line(&source, None).ends_with("16:00:00Z"));
+    }
 }

@@ -4,6 +4,7 @@ use super::options::StartTime;
 use super::source::Collector;
 use crate::journal::{NewWindow, SourceRegistration, SourceState, WindowId, WindowKind};
 use crate::units::Span;
+use crate::vendors::Profile;
 
 /// Ids are made of the vendor's account, among others. Where it is told anew, what the overlap brings again is not known
 /// again.
@@ -11,10 +12,16 @@ pub(super) fn warn_of_other_ids(state: &SourceState, now: &SourceRegistration) {
     let Some(before) = &state.former_profile else { return };
     tracing::warn!(
         source = now.name,
-        before = ?before,
-        now = ?now.profile,
+        before = %shown(before),
+        now = %shown(&now.profile),
         "the settings that ids are made of have changed: events from now on have other ids, and those of the overlap come once more under them; for another account, give the source another name"
     );
+}
+
+fn shown(profile: &Profile) -> String {
+    let tenant = profile.tenant.iter().map(|tenant| format!("tenant {tenant}"));
+    let options = profile.options.iter().map(|(name, value)| format!("{name} {value}"));
+    tenant.chain(options).collect::<Vec<_>>().join(", ")
 }
 
 impl Collector {

@@ -135,11 +135,12 @@ impl Collector {
         if !self.lanes.troubled(lane, trouble, relieved_by) {
             return Ok(());
         }
+        let hint = Some(fault.hint.as_str()).filter(|hint| !hint.is_empty());
         if fault.kind == FaultKind::Permanent {
             let again = crate::units::Span(self.settings.fault_retry_interval);
-            tracing::error!(hint = %fault.hint, looked_at_again_every = %again, "the source stands still: {}", fault.message);
+            tracing::error!(hint, looked_at_again_every = %again, "the source stands still: {}", fault.message);
         } else {
-            tracing::warn!(hint = %fault.hint, "collecting is held up, auditflow goes on trying: {}", fault.message);
+            tracing::warn!(hint, "collecting is held up, auditflow goes on trying: {}", fault.message);
         }
         self.show_trouble().await
     }

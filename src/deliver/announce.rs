@@ -20,7 +20,8 @@ pub(super) fn start(sink: &str, state: &SinkState, fingerprint: &str, passed_ove
             "events were removed from the journal while this sink was not in the pipeline file, and never reach it; it goes on with the oldest event that is held"
         );
     }
-    if passed_over.events > 0 {
+    // A new sink was never meant to have them.
+    if passed_over.events > 0 && !state.is_new {
         tracing::warn!(
             sink,
             events = passed_over.events,

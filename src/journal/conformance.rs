@@ -366,6 +366,7 @@ pub(crate) async fn a_plan_is_remembered_until_it_is_finished(journal: &dyn Jour
     journal.add_plan_outputs(id, vec![output("b"), output("a")]).await.expect("adds");
     journal.add_plan_outputs(id, vec![output("c")]).await.expect("adds");
     let state = journal.open_sink("files", SinkStart::Beginning).await.expect("opens");
+    assert!(!state.is_new);
     let plan = state.plan.expect("is open");
     assert_eq!((state.position, plan.first, plan.last, plan.fingerprint.as_str()), (0, 1, 2, "v1"));
     assert_eq!(plan.outputs, vec![output("b"), output("a"), output("c")]);
@@ -373,7 +374,9 @@ pub(crate) async fn a_plan_is_remembered_until_it_is_finished(journal: &dyn Jour
         Delivery { position: 2, delivered: 1, filtered: 1, dead_lettered: 0, bytes: 40, memo: Some("m".to_owned()) };
     journal.finish_plan(id, delivery).await.expect("finishes");
     let state = journal.open_sink("files", SinkStart::Beginning).await.expect("opens");
+    assert!(!state.is_new);
     assert_eq!((state.position, state.plan, state.memo.as_deref(), state.missed), (2, None, Some("m"), 0));
+    assert!(journal.open_sink("another", SinkStart::Now).await.expect("opens").is_new);
 }
 
 pub(crate) async fn a_memo_stays_until_there_is_another(journal: &dyn Journal) {

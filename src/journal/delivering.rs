@@ -20,6 +20,8 @@ pub enum SinkStart {
 /// What the journal knows of a sink.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SinkState {
+    /// Whether the journal has not known it before.
+    pub is_new: bool,
     /// Its number.
     pub id: SinkId,
     /// The last event that it has delivered, filtered or put into the dead letter.

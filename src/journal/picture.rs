@@ -19,6 +19,8 @@ pub struct Look<'a> {
 pub struct JournalPicture {
     /// The figures.
     pub summary: JournalSummary,
+    /// Visible events that are held.
+    pub held: u64,
     /// More of each source that was asked for, in the order of the figures.
     pub sources: Vec<SourcePicture>,
     /// What each sink that was asked for, and that the journal knows, has still to deliver.

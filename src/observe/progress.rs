@@ -63,6 +63,8 @@ impl Progress {
     }
 
     async fn log_lines(mut self, stop: CancellationToken) {
+        // The first line already tells a rate: that since the beginning.
+        self.look().await;
         let mut ticks = tokio::time::interval_at(Instant::now() + PLAIN_LINE, PLAIN_LINE);
         while next(&mut ticks, &stop).await {
             let Some(summary) = self.look().await else { continue };

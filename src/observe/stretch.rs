@@ -35,6 +35,12 @@ impl Stretch {
         Self { missing, whole: Some(whole) }
     }
 
+    /// Time that is still to be read.
+    #[must_use]
+    pub const fn missing(&self) -> Duration {
+        self.missing
+    }
+
     /// So much of the newest time is missing.
     #[must_use]
     pub const fn catch_up(missing: Duration) -> Self {

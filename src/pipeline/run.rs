@@ -75,6 +75,8 @@ pub struct RunReport {
     pub sinks: Vec<(String, Result<SinkEnd, DeliverError>)>,
     /// The journal's figures at the end.
     pub summary: JournalSummary,
+    /// Sources that were stopped in the middle of a backfill or of catching up, with the time that is still to be read.
+    pub unread: Vec<(String, Duration)>,
     /// Whether the deadline cut the shutdown short. Nothing is lost by it: what was in hand is done again at the next start.
     pub cut_short: bool,
 }
@@ -152,7 +154,13 @@ pub async fn run(pipeline: Pipeline, options: RunOptions) -> Result<RunReport, R
     let drain = CancellationToken::new();
     let mut sinks = start_sinks(&pipeline, &journal, &options, &drain)?;
     let mut sources = start_sources(&pipeline.sources, &journal, &options)?;
-    let mut report = RunReport { sources: Vec::new(), sinks: Vec::new(), summary: empty_summary(), cut_short: false };
+    let mut report = RunReport {
+        sources: Vec::new(),
+        sinks: Vec::new(),
+        summary: empty_summary(),
+        unread: Vec::new(),
+        cut_short: false,
+    };
     let running = Running::default();
     running.start(&pipeline);
     let watch = tokio::spawn(give_up(Arc::clone(&journal), options.clone(), running.clone()));
@@ -174,7 +182,16 @@ pub async fn run(pipeline: Pipeline, options: RunOptions) -> Result<RunReport, R
     in_file_order(&mut report.sources, pipeline.sources.iter().map(|source| source.name.as_str()));
     in_file_order(&mut report.sinks, pipeline.sinks.iter().map(|sink| sink.name.as_str()));
     report.summary = journal.summary().await?;
+    report.unread = unread(&pipeline, &options.clock).await;
     Ok(report)
+}
+
+/// The time that sources leave unread, where they were stopped in the middle of a backfill or of catching up.
+async fn unread(pipeline: &Pipeline, clock: &SharedClock) -> Vec<(String, Duration)> {
+    let survey = survey::survey(pipeline, clock);
+    let names: Vec<String> = pipeline.sources.iter().map(|source| source.name.clone()).collect();
+    let stretches = tokio::task::spawn_blocking(move || survey(&names)).await.unwrap_or_default();
+    stretches.into_iter().map(|(name, stretch)| (name, stretch.missing())).collect()
 }
 
 fn open_journal(pipeline: &Pipeline) -> Result<Arc<dyn Journal>, RunError> {

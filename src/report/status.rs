@@ -176,12 +176,11 @@ impl StatusReport {
 fn journal_status(pipeline: &Pipeline, journal: &JournalPicture) -> JournalStatus {
     let summary = &journal.summary;
     let max_bytes = pipeline.settings.journal.max_size.0;
-    let events = (summary.head + 1).saturating_sub(summary.oldest);
     JournalStatus {
-        events,
+        events: journal.held,
         bytes: summary.bytes,
         max_bytes,
-        full: events > 0 && summary.bytes >= max_bytes,
+        full: journal.held > 0 && summary.bytes >= max_bytes,
         head: summary.head,
         oldest: summary.oldest,
     }

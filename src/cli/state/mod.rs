@@ -200,8 +200,16 @@ impl Desk {
     }
 
     fn unfinished_batch(&self, sink: &str) -> Refusal {
+        let way = match self.sink(sink) {
+            Some(_) => {
+                "finish it, then say this again; if that can never be, take the sink out of the file and let it run once: that gives the batch up"
+            }
+            None => {
+                "run once without the sink: that gives the batch up (put the sink back first, if the batch shall be finished); then say this again"
+            }
+        };
         Refusal(format!(
-            "`{sink}` has a batch that was begun and not finished; let `auditflow run {} --once` finish it, then say this again",
+            "`{sink}` has a batch that was begun and not finished; let `auditflow run {} --once` {way}",
             self.shown()
         ))
     }

@@ -91,10 +91,12 @@ fn told(plan: &SinkPlan, from: Option<Timestamp>, seen: &RedeliverForesight) -> 
         None => format!("redeliver to sink `{name}` all that is held"),
     };
     let (first, last) = (count(seen.back_to + 1), count(seen.position));
+    let filtered = plan.routes.iter().any(|route| route.condition.is_some());
+    let they = if filtered { "Those that the filters let through" } else { "They" };
     let times = seen.times.map_or_else(String::new, |(first, last)| format!(", with times from {first} to {last}"));
     Told::new(&title)
         .and("delivered again", &format!(
-            "{}: those of its inputs among the journal's numbers {first} to {last}{times}. They come ONCE MORE, with the same ids, at the next `auditflow run`",
+            "{}: those of its inputs among the journal's numbers {first} to {last}{times}. {they} come ONCE MORE, with the same ids, at the next `auditflow run`",
             counted(seen.events, "event")
         ))
         .and_if(from.is_some(), "why these", "events stand in the order in which they were collected: from the first block on that has one of that time, all come, older ones among them too")

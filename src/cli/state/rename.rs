@@ -44,7 +44,10 @@ pub(super) async fn propose(desk: &Desk, arguments: &Arguments) -> Proposed {
 }
 
 async fn rename_source(desk: &Desk, plan: &SourcePlan, old: &str) -> Proposed {
-    let past = desk.journal.past_of_source(old).await?.ok_or_else(|| no_past(desk, PartKind::Source, old))?;
+    let Some(past) = desk.journal.past_of_source(old).await? else {
+        let is_known = desk.journal.past_of_source(&plan.name).await?.is_some();
+        return renamed_already(desk, PartKind::Source, old, &plan.name, is_known);
+    };
     if past.vendor != plan.vendor_name {
         return Err(Refusal(format!(
             "`{old}` was a {} source and `{}` is a {} source: they are not the same",
@@ -72,7 +75,10 @@ async fn expect_same_account(desk: &Desk, plan: &SourcePlan, old: &str) -> Resul
 }
 
 async fn rename_sink(desk: &Desk, plan: &SinkPlan, old: &str) -> Proposed {
-    let past = desk.journal.past_of_sink(old).await?.ok_or_else(|| no_past(desk, PartKind::Sink, old))?;
+    let Some(past) = desk.journal.past_of_sink(old).await? else {
+        let is_known = desk.journal.past_of_sink(&plan.name).await?.is_some();
+        return renamed_already(desk, PartKind::Sink, old, &plan.name, is_known);
+    };
     if past.open_plan {
         return Err(Refusal(format!(
             "`{old}` has a batch that was begun and not finished, under that name: put `{old}` back into {}, let `auditflow run {0} --once` finish the batch, and rename it then",
@@ -87,6 +93,17 @@ async fn rename_sink(desk: &Desk, plan: &SinkPlan, old: &str) -> Proposed {
 
 fn change(kind: PartKind, old: &str, new: &str, text: String) -> Proposal {
     Proposal::Change { text, edit: Edit::Rename(Rename { kind, old: old.to_owned(), new: new.to_owned() }) }
+}
+
+/// So that a script may say it again, whatever became of the first time.
+fn renamed_already(desk: &Desk, kind: PartKind, old: &str, new: &str, is_known: bool) -> Proposed {
+    if !is_known {
+        return Err(no_past(desk, kind, old));
+    }
+    Ok(Proposal::Nothing(format!(
+        "nothing to do: no {} `{old}` is known, and `{new}` has a past; perhaps it is renamed already\n",
+        kind.as_str()
+    )))
 }
 
 fn no_past(desk: &Desk, kind: PartKind, old: &str) -> Refusal {

@@ -44,7 +44,8 @@ pub(super) async fn propose(desk: &Desk, arguments: &Arguments) -> Proposed {
     let Some(seen) = desk.journal.foresee_rewind(rewind.clone()).await? else {
         return Ok(Proposal::Nothing(format!("source `{name}` is not known any more\n")));
     };
-    if seen.given_up.is_empty() {
+    let taken_as_new = redeliver && seen.known_events > 0;
+    if seen.given_up.is_empty() && !taken_as_new {
         return Ok(Proposal::Nothing(format!("nothing to do: no time after {to} is covered by `{name}`\n")));
     }
     if !rewind.redeliver {
@@ -83,7 +84,7 @@ fn told(desk: &Desk, rewind: &Rewind, seen: &RewindForesight, past: &SourcePast,
     let Rewind { source, to, redeliver, .. } = rewind;
     let told = Told::new(&format!("rewind source `{source}` to {to}"))
         .and_if(below_floor, "from", &format!("{to}, where this source begins; nothing before it is asked for"))
-        .and("given up", &given_up(seen))
+        .and_if(!seen.given_up.is_empty(), "given up", &given_up(seen))
         .and_if(seen.open_windows > 0, "half-read", &half_read(seen))
         .and("asked again", &asked_again(rewind));
     let told =

@@ -68,7 +68,7 @@ async fn rewind(stage: &mut Stage, count: &mut Count, to: i64, redeliver: bool) 
     let Some(seen) = journal.foresee_rewind(edit.clone()).await.expect("reads") else { return };
     assert!(seen.is_exact(&edit));
     journal.apply(Edit::Rewind(edit)).await.expect("is done");
-    if redeliver && !seen.given_up.is_empty() {
+    if redeliver {
         count.redelivered(&there, to);
     }
 }

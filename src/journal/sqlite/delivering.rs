@@ -21,6 +21,9 @@ pub(super) fn open_sink(connection: &Connection, name: &str, start: SinkStart) -
         SinkStart::Beginning => totals.trimmed_to,
         SinkStart::Now => totals.head,
     };
+    let is_new = !connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM sinks WHERE name = ?1)")?
+        .query_row([name], |row| row.get::<_, bool>(0))?;
     connection.execute(
         "INSERT INTO sinks (name, active, position, generation) VALUES (?1, 1, ?2, (SELECT generations FROM totals))
          ON CONFLICT (name) DO UPDATE SET active = 1 WHERE active = 0",
@@ -33,7 +36,8 @@ pub(super) fn open_sink(connection: &Connection, name: &str, start: SinkStart) -
             Ok::<_, Fault>(OpenPlan { first, last, fingerprint, outputs: plan_outputs(connection, id)? })
         })
         .transpose()?;
-    Ok(SinkState { id, position, plan, memo, generation, missed: totals.trimmed_to.saturating_sub(position) })
+    let missed = totals.trimmed_to.saturating_sub(position);
+    Ok(SinkState { is_new, id, position, plan, memo, generation, missed })
 }
 
 fn standing(connection: &Connection, sink: SinkId) -> Result<Standing, Fault> {

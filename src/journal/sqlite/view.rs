@@ -96,7 +96,10 @@ fn picture(connection: &Connection, path: &Path, look: &Look<'_>) -> Result<Opti
         let ids: Vec<_> = known.iter().filter(|source| routed.contains(&source.name)).map(|source| source.id).collect();
         pending.extend(pending_of(&snapshot, sink, &ids)?.map(|batch| (sink.clone(), batch)));
     }
-    Ok(Some(JournalPicture { summary: summary::summary(&snapshot)?, sources, pending }))
+    let held = snapshot
+        .prepare_cached("SELECT coalesce(sum(count), 0) FROM blocks WHERE first IS NOT NULL")?
+        .query_row([], |row| row.count(0))?;
+    Ok(Some(JournalPicture { summary: summary::summary(&snapshot)?, held, sources, pending }))
 }
 
 fn source_picture(connection: &Connection, source: &SourceInfo, now: Timestamp) -> Result<SourcePicture, Fault> {

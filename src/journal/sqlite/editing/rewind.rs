@@ -99,7 +99,11 @@ pub(super) fn apply(connection: &Connection, rewind: &Rewind) -> Result<(), Faul
         return Err(Fault::out_of_turn("a source is rewound into time whose events are not known any more"));
     }
     let given_up = given_up(connection, source.id, rewind.to)?;
-    let Some(end) = given_up.last().map(|range| range.to) else { return Ok(()) };
+    // What was given up before and is not read again yet may still be taken as new.
+    if given_up.is_empty() && !rewind.redeliver {
+        return Ok(());
+    }
+    let end = given_up.last().map_or(rewind.to, |range| range.to);
     drop_open_windows(connection, source.id)?;
     cut_coverage(connection, source.id, rewind.to)?;
     rebuild_keys(connection, &source, rewind.reads_from())?;

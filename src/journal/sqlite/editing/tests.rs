@@ -107,6 +107,17 @@ async fn time_that_was_covered_ahead_of_the_clock_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_redelivery_may_be_asked_for_after_a_plain_rewind() {
+    let (journal, _folder) = fresh();
+    let source = three_windows(&journal).await;
+    journal.apply(Edit::Rewind(rewind(15))).await.expect("is done");
+    assert_eq!(knows(&journal, source, &["2", "3"]).await, [true, true]);
+    journal.apply(Edit::Rewind(Rewind { redeliver: true, ..rewind(15) })).await.expect("is done");
+    assert_eq!(knows(&journal, source, &["2", "3"]).await, [true, false]);
+    assert_eq!(coverage(&journal).await, [range(0, 15)]);
+}
+
+#[tokio::test]
 async fn where_nothing_is_covered_a_rewind_changes_nothing() {
     let (journal, _folder) = fresh();
     three_windows(&journal).await;
