@@ -137,6 +137,7 @@ Kill the next demo in the middle (another --dir, more --events), run it again, a
 
   head -n 1 {example}            # one event, the vendor's record in `raw`
   {program} demo --dir {dir}   # again: nothing new, nothing twice
+  DEMO={dir} SIMULATOR=http://127.0.0.1 {program} coverage {dir}/pipeline.yaml   # which time is read; `status` looks at the sinks too
   {program} simulate --rate 5 --print-pipeline   # the five APIs on your machine, and a pipeline for them
 ",
         dir = dir.display(),
