@@ -38,8 +38,8 @@ fn source_line(source: &SourceSummary, unread: Option<Duration>) -> String {
         || "nothing yet (without backfill_start_time a source begins at the present)".to_owned(),
         |to| format!("up to {}", to.with_digits(0)),
     );
-    // Less than a second is what settles while a run ends.
-    let unread = unread.filter(|unread| unread.as_secs() > 0);
+    // A minute is what has passed since the last poll, and no backfill.
+    let unread = unread.filter(|unread| *unread > Duration::from_secs(60));
     let unread = unread.map_or_else(String::new, |unread| {
         format!(", {} of it not read yet", Span(Duration::from_secs(unread.as_secs())))
     });
@@ -88,7 +88,7 @@ mod tests {
         assert!(
             source_line(&source, Some(unread)).ends_with("covered up to 2025-11-24T16:00:00Z, 27d of it not read yet")
         );
-        assert!(source_line(&source, Some(Duration::from_millis(900))).ends_with("16:00:00Z"));
+        assert!(source_line(&source, Some(Duration::from_secs(59))).ends_with("16:00:00Z"));
         assert!(source_line(&source, None).ends_with("16:00:00Z"));
     }
 }

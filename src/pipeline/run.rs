@@ -183,6 +183,10 @@ pub async fn run(pipeline: Pipeline, options: RunOptions) -> Result<RunReport, R
     in_file_order(&mut report.sinks, pipeline.sinks.iter().map(|sink| sink.name.as_str()));
     report.summary = journal.summary().await?;
     report.unread = unread(&pipeline, &options.clock).await;
+    let has_finished = |name: &str| {
+        report.sources.iter().any(|(source, end)| source == name && matches!(end, Ok(SourceEnd::Finished)))
+    };
+    report.unread.retain(|(name, _)| !has_finished(name));
     Ok(report)
 }
 
