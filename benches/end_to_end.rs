@@ -224,7 +224,7 @@ impl Drop for Server {
 
 /// The requests of one window after the other, each body appended to a file.
 fn bare_client(server: &Server, events: usize) -> anyhow::Result<()> {
-    let folder = folder()?;
+    let folder = common::folder()?;
     let mut file = fs::File::create(folder.path().join("bodies"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let begin = Instant::now();
@@ -247,7 +247,7 @@ fn bare_client(server: &Server, events: usize) -> anyhow::Result<()> {
 }
 
 fn auditflow(server: &Server, events: usize, sources: usize) -> anyhow::Result<()> {
-    let folder = folder()?;
+    let folder = common::folder()?;
     let file = folder.path().join("pipeline.yaml");
     fs::write(&file, pipeline(server, folder.path(), events, sources))?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_auditflow"));
@@ -270,13 +270,6 @@ fn auditflow(server: &Server, events: usize, sources: usize) -> anyhow::Result<(
         used.peak_kib as f64 / 1_024.0,
     );
     Ok(())
-}
-
-fn folder() -> std::io::Result<tempfile::TempDir> {
-    match std::env::var_os("AUDITFLOW_BENCH_DIR") {
-        Some(folder) => tempfile::tempdir_in(folder),
-        None => tempfile::tempdir(),
-    }
 }
 
 /// A share of the days for each source.

@@ -59,7 +59,7 @@ async fn measure(vendor: VendorName) -> anyhow::Result<()> {
     let packed = best_of(ROUNDS, || {
         (0..REPEATS).for_each(|_| pages.iter().for_each(|page| drop(black_box(block(page.0, page.1)))));
     }) / REPEATS;
-    let folder = folder()?;
+    let folder = common::folder()?;
     let journal = Bench::open(folder.path(), vendor).await?;
     let begin = Instant::now();
     for page in pages.iter().cycle().take(PAGES) {
@@ -82,13 +82,6 @@ async fn measure(vendor: VendorName) -> anyhow::Result<()> {
         on_disk as f64 / (PAGE * PAGES) as f64,
     );
     Ok(())
-}
-
-fn folder() -> std::io::Result<tempfile::TempDir> {
-    match std::env::var_os("AUDITFLOW_BENCH_DIR") {
-        Some(folder) => tempfile::tempdir_in(folder),
-        None => tempfile::tempdir(),
-    }
 }
 
 fn key(identity: &vendors::Identity) -> SeenKey {

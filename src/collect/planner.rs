@@ -81,11 +81,10 @@ impl Planner {
         let floor = floor(settings, state.first_started_at);
         // At the first start, what settles later is the live lane's, poll by poll: a backfill that went on to
         // `now - settle` would follow it in slices as short as a request.
-        let live_from =
-            state.rewound_to.max(Some(state.first_started_at)).map_or(floor, |at| at - settings.facts.settle);
+        let begun = state.rewound_to.map_or(state.first_started_at, |to| to.max(state.first_started_at));
         Self {
             floor,
-            live_from: live_from.max(floor),
+            live_from: (begun - settings.facts.settle).max(floor),
             fixed_end: settings.end_time.into_iter().chain(until).min(),
             once: until.is_some(),
             facts: settings.facts.clone(),

@@ -24,7 +24,7 @@ pub enum PartKind {
 impl PartKind {
     /// The word for it.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Source => "source",
             Self::Sink => "sink",

@@ -13,28 +13,10 @@ use crate::collect::{self, HttpClients, HttpTransport};
 use crate::sinks::SinkError;
 use crate::vendors::FaultKind;
 
+pub use crate::journal::editing::PartKind;
+
 /// How long one part may take to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A source or a sink.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PartKind {
-    /// A source.
-    Source,
-    /// A sink.
-    Sink,
-}
-
-impl PartKind {
-    /// The word for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Source => "source",
-            Self::Sink => "sink",
-        }
-    }
-}
 
 /// How a source or sink was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
