@@ -1,4 +1,4 @@
-//! From HTTP pages to normalised files: the released program in a process of its own, all of it in the path.
+//! From HTTP pages to normalized files: the released program in a process of its own, all of it in the path.
 //!
 //! ```text
 //! page server (a process, pages cut from memory) --HTTP, 1,000 records a page--> auditflow run --once --> NDJSON files

@@ -1,8 +1,8 @@
-//! Nanoseconds a condition takes for an event, beside normalising the same events.
+//! Nanoseconds a condition takes for an event, beside normalizing the same events.
 //!
 //! ```text
-//! simulator's records --normalise--> Event --condition--> passes, or not
-//!                      ^^^^^^^^^ line 1      ^^^^^^^^^ the other lines: normalising is outside
+//! simulator's records --normalize--> Event --condition--> passes, or not
+//!                      ^^^^^^^^^ line 1      ^^^^^^^^^ the other lines: normalizing is outside
 //! ```
 //!
 //! Each figure is the best of several rounds over the records of all vendors, which are at hand in memory.
@@ -18,7 +18,7 @@ use auditflow::event::Event;
 use auditflow::simulator::VendorName;
 use auditflow::time::Timestamp;
 use auditflow::transform::condition::Condition;
-use auditflow::vendors::{self, Profile, Sighting};
+use auditflow::vendors::{self, NormalizerConfig, ReadContext};
 use tokio::time::Instant;
 
 const EVENTS_PER_VENDOR: u64 = 4_000;
@@ -40,15 +40,16 @@ const CONDITIONS: &[&str] = &[
 async fn main() -> anyhow::Result<()> {
     let mut records = Vec::new();
     for vendor in VendorName::ALL {
-        let reader = vendors::table::records(vendor.as_str(), &Profile::default()).context("a vendor of the table")?;
+        let reader = vendors::registry::normalizer(vendor.as_str(), &NormalizerConfig::default())
+            .context("a vendor of the table")?;
         let raws = common::records(vendor, EVENTS_PER_VENDOR).await?;
         records.extend(raws.into_iter().map(|raw| (reader.clone(), raw)));
     }
-    let sighting = Sighting { source: "acme", observed_at: Timestamp::from_secs(1_790_000_000), occurrence: 0 };
-    let normalise = || records.iter().map(|(reader, raw)| reader.normalise(raw, &sighting)).collect::<Vec<Event<'_>>>();
-    let events = normalise();
-    let time = best_of_rounds(|| drop(black_box(normalise())));
-    println!("{:>8.1} ns an event  normalising, {} events", per_event(time, events.len()), events.len());
+    let context = ReadContext { source: "acme", observed_at: Timestamp::from_secs(1_790_000_000), occurrence: 0 };
+    let normalize = || records.iter().map(|(reader, raw)| reader.normalize(raw, &context)).collect::<Vec<Event<'_>>>();
+    let events = normalize();
+    let time = best_of_rounds(|| drop(black_box(normalize())));
+    println!("{:>8.1} ns an event  normalizing, {} events", per_event(time, events.len()), events.len());
     for text in CONDITIONS {
         let condition = Condition::compile(text).map_err(|mistakes| anyhow!("{text}: {mistakes:?}"))?;
         let mut passed = 0;

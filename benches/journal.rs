@@ -18,13 +18,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use auditflow::journal::{
-    AfterPage, BlockBuilder, EncodedBlock, Journal, JournalOptions, LatenessCounts, NewWindow, PageCommit, SeenKey,
-    SourceId, SourceRegistration, SqliteJournal, TimeRange, WalkProgress, WindowId, WindowKind,
+    AfterPage, BlockBuilder, EncodedBlock, Journal, JournalOptions, LatenessCounts, NewWindow, PageCommit,
+    ScanProgress, SeenKey, SourceId, SourceRegistration, SqliteJournal, WindowId, WindowKind,
 };
 use auditflow::simulator::VendorName;
-use auditflow::time::Timestamp;
+use auditflow::time::{TimeRange, Timestamp};
 use auditflow::units::ByteSize;
-use auditflow::vendors::{self, Profile};
+use auditflow::vendors::{self, NormalizerConfig};
 use tokio::time::Instant;
 
 use common::{best_of, megabytes, rate};
@@ -51,8 +51,9 @@ async fn main() -> anyhow::Result<()> {
 
 async fn measure(vendor: VendorName) -> anyhow::Result<()> {
     let records = common::records(vendor, (PAGE * 20) as u64).await?;
-    let reader = vendors::table::records(vendor.as_str(), &Profile::default()).context("a vendor of the table")?;
-    let keys: Vec<SeenKey> = records.iter().map(|raw| key(&reader.identify(raw))).collect();
+    let reader = vendors::registry::normalizer(vendor.as_str(), &NormalizerConfig::default())
+        .context("a vendor of the table")?;
+    let keys: Vec<SeenKey> = records.iter().map(|raw| key(&reader.key_of(raw))).collect();
     let pages: Vec<_> = records.chunks(PAGE).zip(keys.chunks(PAGE)).collect();
     let bytes: usize = records.iter().map(String::len).sum();
 
@@ -84,7 +85,7 @@ async fn measure(vendor: VendorName) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn key(identity: &vendors::Identity) -> SeenKey {
+fn key(identity: &vendors::RecordKey) -> SeenKey {
     SeenKey { id: identity.id, version: identity.version, timestamp: identity.timestamp }
 }
 
@@ -109,23 +110,23 @@ impl Bench {
         let registration = SourceRegistration {
             name: "acme".to_owned(),
             vendor: vendor.as_str().to_owned(),
-            profile: Profile::default(),
+            normalizer_config: NormalizerConfig::default(),
             now: NOW,
         };
         let source = journal.open_source(registration).await?.id;
         let all = TimeRange::new(Timestamp::EPOCH, NOW);
-        let window = NewWindow { kind: WindowKind::Backfill, covers: all, asks: all };
+        let window = NewWindow { kind: WindowKind::Backfill, covers: all, fetch_range: all };
         let window = journal.add_windows(source, vec![window]).await?[0];
         Ok(Self { journal, source, window, file: folder.join("journal.db") })
     }
 
     async fn append(&self, block: EncodedBlock) -> anyhow::Result<()> {
-        self.commit(Some(block), AfterPage::Continue(WalkProgress::default())).await
+        self.commit(Some(block), AfterPage::Continue(ScanProgress::default())).await
     }
 
     /// Completes the window, so that its events can be read; returns the length of the journal's file in bytes.
     async fn show(&self) -> anyhow::Result<u64> {
-        self.commit(None, AfterPage::Complete { at: NOW, pages: PAGES as u64, walked: 0 }).await?;
+        self.commit(None, AfterPage::Complete { at: NOW, pages: PAGES as u64, records_read: 0 }).await?;
         Ok(std::fs::metadata(&self.file)?.len())
     }
 

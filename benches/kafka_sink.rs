@@ -7,7 +7,7 @@
 //!
 //! The two take turns, several times in one run, and the ratio is the median over the rounds: above 1 the sink is faster.
 //! **Encoding is inside the sink's time and outside the bare producer's**; the last columns say how long encoding alone
-//! takes, and what the ratio is without it. Normalising is outside both: it belongs to the deliver loop.
+//! takes, and what the ratio is without it. Normalizing is outside both: it belongs to the deliver loop.
 //!
 //! With `exactly_once` the bare producer commits a transaction for each batch, but writes no position. With
 //! `at_least_once` it waits for all acknowledgements either at each batch's end, as the sink must before the journal's
@@ -23,12 +23,12 @@ use anyhow::{Context, bail, ensure};
 use auditflow::clock::SystemClock;
 use auditflow::event::native::{self, RawForm};
 use auditflow::event::{Event, SCHEMA_VERSION};
-use auditflow::journal::{JournalError, PlannedOutput};
+use auditflow::journal::{JournalError, RollbackRecord};
 use auditflow::simulator::{Simulator, SimulatorOptions, VendorName};
-use auditflow::sinks::table::{SinkConfig, SinkName};
+use auditflow::sinks::registry::{SinkConfig, SinkName};
 use auditflow::sinks::{BatchRange, EventForm, PlanLog, Sink};
 use auditflow::time::Timestamp;
-use auditflow::vendors::{self, Profile, Sighting};
+use auditflow::vendors::{self, NormalizerConfig, ReadContext};
 use futures_util::future::BoxFuture;
 use rdkafka::ClientConfig;
 use rdkafka::ClientContext;
@@ -197,11 +197,12 @@ struct Load<'a> {
 
 impl<'a> Load<'a> {
     fn of(records: &'a [(VendorName, String)]) -> anyhow::Result<Self> {
-        let sighting = Sighting { source: "acme", observed_at: Timestamp::from_secs(1_767_225_600), occurrence: 0 };
+        let context = ReadContext { source: "acme", observed_at: Timestamp::from_secs(1_767_225_600), occurrence: 0 };
         let mut load = Self { events: Vec::new(), values: Vec::new(), value_of: Vec::new(), key_and_header_bytes: 0 };
         for (vendor, raw) in records {
-            let reader = vendors::table::records(vendor.as_str(), &Profile::default()).context("a known vendor")?;
-            let event = reader.normalise(raw, &sighting);
+            let reader = vendors::registry::normalizer(vendor.as_str(), &NormalizerConfig::default())
+                .context("a known vendor")?;
+            let event = reader.normalize(raw, &context);
             let start = load.values.len();
             native::encode(&event, RawForm::Keep, &mut load.values);
             load.value_of.push(start..load.values.len());
@@ -278,7 +279,7 @@ impl SinkRunner {
         let range = BatchRange { first: self.position + 1, last: self.position + batch.len() as u64 };
         self.sink.begin(range);
         for event in batch {
-            self.sink.absorb(event, EventForm::Normalised)?;
+            self.sink.absorb(event, EventForm::Normalized)?;
             if self.sink.buffered_bytes() > self.sink.flush_bytes() {
                 self.sink.flush(&mut NoPlan).await?;
             }
@@ -296,7 +297,7 @@ impl SinkRunner {
         for batch in load.events.chunks(EVENTS_PER_BATCH) {
             self.sink.begin(BatchRange { first: self.position + 1, last: self.position + batch.len() as u64 });
             for event in batch {
-                self.sink.absorb(event, EventForm::Normalised)?;
+                self.sink.absorb(event, EventForm::Normalized)?;
             }
         }
         Ok(begin.elapsed())
@@ -307,7 +308,7 @@ impl SinkRunner {
 struct NoPlan;
 
 impl PlanLog for NoPlan {
-    fn record(&mut self, _outputs: Vec<PlannedOutput>) -> BoxFuture<'_, Result<(), JournalError>> {
+    fn record(&mut self, _outputs: Vec<RollbackRecord>) -> BoxFuture<'_, Result<(), JournalError>> {
         Box::pin(std::future::ready(Ok(())))
     }
 }

@@ -7,7 +7,7 @@
 //! encoder   Event ----------> objects by vendor, thrown away
 //! ```
 //!
-//! Rates are in events and in megabytes of native NDJSON before compression, whatever the format, so that they compare. Normalising is
+//! Rates are in events and in megabytes of native NDJSON before compression, whatever the format, so that they compare. Normalizing is
 //! outside all three: it belongs to the deliver loop. `AUDITFLOW_BENCH_S3` names the store, for example `http://localhost:9000`;
 //! `AUDITFLOW_BENCH_S3_KEY` and `AUDITFLOW_BENCH_S3_SECRET` its credentials (`minioadmin` each, if not given).
 
@@ -21,14 +21,14 @@ use anyhow::{Context, bail, ensure};
 use auditflow::clock::SystemClock;
 use auditflow::event::Event;
 use auditflow::event::native::{self, RawForm};
-use auditflow::journal::{JournalError, PlannedOutput};
+use auditflow::journal::{JournalError, RollbackRecord};
 use auditflow::simulator::{Simulator, SimulatorOptions, VendorName};
 use auditflow::sinks::compression::Compression;
 use auditflow::sinks::parquet::{ParquetOptions, ParquetWriter};
-use auditflow::sinks::table::{SinkConfig, SinkName};
+use auditflow::sinks::registry::{SinkConfig, SinkName};
 use auditflow::sinks::{BatchRange, EventForm, PlanLog, Sink};
 use auditflow::time::Timestamp;
-use auditflow::vendors::{self, Profile, Sighting};
+use auditflow::vendors::{self, NormalizerConfig, ReadContext};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, RequestChecksumCalculation};
 use futures_util::future::BoxFuture;
@@ -64,7 +64,7 @@ fn main() -> anyhow::Result<()> {
 async fn run(endpoint: &str) -> anyhow::Result<()> {
     let store = Store::open(endpoint).await?;
     let records = records_of_all_vendors().await?;
-    let events = normalised(&records)?;
+    let events = normalized(&records)?;
     let load = Load::of(&events);
     println!(
         "{} events of five vendors, {:.0} bytes each as NDJSON, batches of 64 MiB",
@@ -172,12 +172,13 @@ async fn records_of_all_vendors() -> anyhow::Result<Vec<(VendorName, String)>> {
     Ok(records.into_iter().map(|(_, vendor, raw)| (vendor, raw)).collect())
 }
 
-fn normalised(records: &[(VendorName, String)]) -> anyhow::Result<Vec<Event<'_>>> {
-    let sighting = Sighting { source: "acme", observed_at: Timestamp::from_secs(1_767_225_600), occurrence: 0 };
+fn normalized(records: &[(VendorName, String)]) -> anyhow::Result<Vec<Event<'_>>> {
+    let context = ReadContext { source: "acme", observed_at: Timestamp::from_secs(1_767_225_600), occurrence: 0 };
     let mut events = Vec::new();
     for (vendor, raw) in records {
-        let reader = vendors::table::records(vendor.as_str(), &Profile::default()).context("a known vendor")?;
-        events.push(reader.normalise(raw, &sighting));
+        let reader =
+            vendors::registry::normalizer(vendor.as_str(), &NormalizerConfig::default()).context("a known vendor")?;
+        events.push(reader.normalize(raw, &context));
     }
     Ok(events)
 }
@@ -251,7 +252,7 @@ impl SinkRunner {
         let mut events = 0;
         for event in batch {
             self.sink.next_is(first + events);
-            self.sink.absorb(event, EventForm::Normalised)?;
+            self.sink.absorb(event, EventForm::Normalized)?;
             events += 1;
             if self.sink.buffered_bytes() > 8 << 20 {
                 self.sink.flush(&mut NoPlan).await?;
@@ -268,7 +269,7 @@ impl SinkRunner {
 struct NoPlan;
 
 impl PlanLog for NoPlan {
-    fn record(&mut self, _outputs: Vec<PlannedOutput>) -> BoxFuture<'_, Result<(), JournalError>> {
+    fn record(&mut self, _outputs: Vec<RollbackRecord>) -> BoxFuture<'_, Result<(), JournalError>> {
         Box::pin(std::future::ready(Ok(())))
     }
 }
@@ -290,7 +291,7 @@ fn encode_parquet<'a>(batch: impl Iterator<Item = &'a Event<'a>>) -> anyhow::Res
     let mut writers: BTreeMap<&str, ParquetWriter> = BTreeMap::new();
     for event in batch {
         let writer = writers.entry(event.vendor).or_insert_with(|| ParquetWriter::new(ParquetOptions::default()));
-        writer.push(event, EventForm::Normalised)?;
+        writer.push(event, EventForm::Normalized)?;
     }
     for writer in writers.into_values() {
         std::hint::black_box(writer.finish()?);

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! TeahouseConfig --build--> Teahouse: request, read        what to ask, and where the records are in the answer
-//!                           TeahouseRecords: identify, normalise     what a record is known by, and what it says
+//!                           TeahouseRecords: identify, normalize     what a record is known by, and what it says
 //! ```
 //!
 //! All of it is values and functions: no waiting, no retrying, no files. Rate limits, restarts, paging, late events and
@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use auditflow::diagnostic::SettingDiagnostic;
 use auditflow::event::{Action, Actor, ActorType, Category, Event, EventId, Outcome, Target};
 use auditflow::pipeline::run::{Mode, RunOptions, run};
 use auditflow::pipeline::{self, Environment, Overrides};
@@ -26,10 +27,9 @@ use auditflow::secret::Secret;
 use auditflow::time::{EventTime, Timestamp};
 use auditflow::units::Rate;
 use auditflow::vendors::added::{VendorSettings, VendorType};
-use auditflow::vendors::table::ConfigProblem;
 use auditflow::vendors::{
-    Auth, BadPage, Facts, Identity, Page, PageAsk, Profile, RecordOrder, Records, Request, Sighting, Vendor, page,
-    record, settings,
+    ApiSpec, Auth, BadPage, Normalizer, NormalizerConfig, Page, PageRequest, ReadContext, RecordKey, RecordOrder,
+    Request, Vendor, page, record, settings,
 };
 use axum::extract::Query;
 use axum::http::{HeaderMap, StatusCode};
@@ -54,16 +54,16 @@ struct TeahouseConfig {
 impl VendorType for TeahouseConfig {
     const NAME: &'static str = NAME;
 
-    fn records(_: &Profile) -> Arc<dyn Records> {
+    fn records(_: &NormalizerConfig) -> Arc<dyn Normalizer> {
         Arc::new(TeahouseRecords)
     }
 }
 
 impl VendorSettings for TeahouseConfig {
-    fn build(&self) -> Result<Arc<dyn Vendor>, Vec<ConfigProblem>> {
+    fn build(&self) -> Result<Arc<dyn Vendor>, Vec<SettingDiagnostic>> {
         let base_url = settings::base_url(self.base_url.as_deref(), "https://api.teahouse.example");
         let base_url = base_url.map_err(|problem| vec![problem])?;
-        Ok(Arc::new(Teahouse { base_url, api_token: self.api_token.clone(), facts: facts() }))
+        Ok(Arc::new(Teahouse { base_url, api_token: self.api_token.clone(), spec: spec() }))
     }
 
     fn secrets_mut(&mut self) -> Vec<&mut Secret> {
@@ -72,27 +72,27 @@ impl VendorSettings for TeahouseConfig {
 }
 
 /// What is known of the API. Each line can be overridden in the pipeline file.
-fn facts() -> Facts {
+fn spec() -> ApiSpec {
     const MINUTE: Duration = Duration::from_secs(60);
     const DAY: Duration = Duration::from_secs(24 * 3_600);
-    Facts {
+    ApiSpec {
         name: NAME,
         order: RecordOrder::OldestFirst,
-        filter_step: Duration::from_secs(1),
+        time_granularity: Duration::from_secs(1),
         has_ids: true,
         overlap: 10 * MINUTE,
-        settle: Duration::from_secs(5),
+        delay: Duration::from_secs(5),
         poll_interval: MINUTE,
         timeout: MINUTE,
         page_size: 100,
         max_page_size: 100,
         rate_limit: vec![Rate { requests: 5, per: Duration::from_secs(1) }],
-        bare_rate_limit_wait: MINUTE,
+        default_rate_limit_wait: MINUTE,
         retention: None,
         earliest: Timestamp::from_secs(1_735_689_600), // the Teahouse opened on 1 January 2025
         slice: 30 * DAY,
         max_window_records: 10_000,
-        sweep: None,
+        recheck: None,
     }
 }
 
@@ -101,26 +101,26 @@ fn facts() -> Facts {
 struct Teahouse {
     base_url: String,
     api_token: Secret,
-    facts: Facts,
+    spec: ApiSpec,
 }
 
 impl Vendor for Teahouse {
-    fn facts(&self) -> &Facts {
-        &self.facts
+    fn spec(&self) -> &ApiSpec {
+        &self.spec
     }
 
     fn base_url(&self) -> &str {
         &self.base_url
     }
 
-    fn profile(&self) -> Profile {
-        Profile::default()
+    fn normalizer_config(&self) -> NormalizerConfig {
+        NormalizerConfig::default()
     }
 
-    fn request(&self, page: &PageAsk<'_>) -> Request {
+    fn request(&self, page: &PageRequest<'_>) -> Request {
         let mut query = vec![
-            ("since".to_owned(), page.ask.from.to_string()),
-            ("until".to_owned(), page.ask.to.to_string()),
+            ("since".to_owned(), page.range.from.to_string()),
+            ("until".to_owned(), page.range.to.to_string()),
             ("limit".to_owned(), page.page_size.to_string()),
         ];
         query.extend(page.cursor.map(|cursor| ("after".to_owned(), cursor.to_owned())));
@@ -133,7 +133,7 @@ impl Vendor for Teahouse {
         }
     }
 
-    fn read<'a>(&self, body: &'a str, _: &PageAsk<'_>) -> Result<Page<'a>, BadPage> {
+    fn read<'a>(&self, body: &'a str, _: &PageRequest<'_>) -> Result<Page<'a>, BadPage> {
         #[derive(Deserialize)]
         struct Envelope<'a> {
             #[serde(borrow)]
@@ -145,13 +145,13 @@ impl Vendor for Teahouse {
     }
 }
 
-impl Records for Teahouse {
-    fn identify(&self, raw: &str) -> Identity {
-        TeahouseRecords.identify(raw)
+impl Normalizer for Teahouse {
+    fn key_of(&self, raw: &str) -> RecordKey {
+        TeahouseRecords.key_of(raw)
     }
 
-    fn normalise<'a>(&self, raw: &'a str, sighting: &Sighting<'a>) -> Event<'a> {
-        TeahouseRecords.normalise(raw, sighting)
+    fn normalize<'a>(&self, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
+        TeahouseRecords.normalize(raw, context)
     }
 
     fn example(&self) -> &'static str {
@@ -174,33 +174,33 @@ struct Record<'a> {
     what: Cow<'a, str>,
 }
 
-impl Records for TeahouseRecords {
-    fn identify(&self, raw: &str) -> Identity {
+impl Normalizer for TeahouseRecords {
+    fn key_of(&self, raw: &str) -> RecordKey {
         match serde_json::from_str::<Record<'_>>(raw) {
-            Ok(record) => Identity {
+            Ok(record) => RecordKey {
                 id: EventId::of_key(NAME, None, &record.id),
                 timestamp: Timestamp::parse_rfc3339(&record.at),
                 version: 0,
             },
-            Err(_) => record::identity_of_bytes(NAME, None, raw),
+            Err(_) => record::key_of_bytes(NAME, None, raw),
         }
     }
 
     /// Total, as the contract wants it: what cannot be read is delivered with the reason.
-    fn normalise<'a>(&self, raw: &'a str, sighting: &Sighting<'a>) -> Event<'a> {
+    fn normalize<'a>(&self, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
         let record: Record<'a> = match serde_json::from_str(raw) {
             Ok(record) => record,
-            Err(error) => return record::unreadable(NAME, None, raw, sighting, error.to_string()),
+            Err(error) => return record::unreadable(NAME, None, raw, context, error.to_string()),
         };
         let Some(timestamp) = EventTime::parse_rfc3339(&record.at) else {
-            return record::unreadable(NAME, None, raw, sighting, format!("`at` is no time: {}", record.at));
+            return record::unreadable(NAME, None, raw, context, format!("`at` is no time: {}", record.at));
         };
         let (action, category) = meaning(&record.did);
         Event {
             id: EventId::of_key(NAME, None, &record.id),
             version: None,
             vendor: NAME,
-            source: sighting.source,
+            source: context.source,
             tenant: None,
             vendor_event_id: Some(record.id),
             event_type: record.did,
@@ -209,7 +209,7 @@ impl Records for TeahouseRecords {
             outcome: Outcome::Unknown,
             message: None,
             timestamp,
-            observed_at: sighting.observed_at,
+            observed_at: context.observed_at,
             actor: Actor { kind: ActorType::User, email: Some(record.who), ..Actor::default() },
             target: Some(Target { name: Some(record.what), ..Target::default() }),
             related: Vec::new(),

@@ -1,7 +1,7 @@
 //! The time of day, as a part that can be exchanged.
 //!
 //! Coverage, overlap and back-off all hang on the clock, so no other module asks the operating system for it (a lint
-//! forbids it). Tests hand in [`TestClock`], which moves with tokio's paused time.
+//! forbids it). Tests hand in [`ManualClock`], which moves with tokio's paused time.
 
 use std::sync::Arc;
 
@@ -31,12 +31,12 @@ impl Clock for SystemClock {
 /// A clock for tests: it starts at a chosen moment and moves with tokio's clock, so that
 /// `tokio::time::advance` (or auto-advance in a paused runtime) moves the time of day too.
 #[derive(Debug, Clone, Copy)]
-pub struct TestClock {
+pub struct ManualClock {
     start: Timestamp,
     started: tokio::time::Instant,
 }
 
-impl TestClock {
+impl ManualClock {
     /// A clock that shows `start` now.
     #[must_use]
     pub fn starting_at(start: Timestamp) -> Self {
@@ -44,7 +44,7 @@ impl TestClock {
     }
 }
 
-impl Clock for TestClock {
+impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         self.start + self.started.elapsed()
     }

@@ -7,7 +7,7 @@
 //! collect                       asks, retries, walks the pages, drops known ones   one task a source
 //! journal                       page + keys + coverage in one transaction          one SQLite file
 //! deliver                       reads from the sink's own position, plans a batch  one task a sink
-//! vendors::Records::normalise   the vendor's record becomes an event::Event        pure
+//! vendors::Records::normalize   the vendor's record becomes an event::Event        pure
 //! sinks::Sink                   encodes and writes it, exactly once                file, console
 //! ```
 //!
@@ -22,6 +22,7 @@ pub mod cli;
 pub mod clock;
 pub mod collect;
 pub mod deliver;
+pub mod diagnostic;
 pub mod event;
 pub mod journal;
 mod json_schema;

@@ -189,6 +189,29 @@ impl fmt::Display for EventTime {
     }
 }
 
+/// A half-open span of time: `from` belongs to it, `to` does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TimeRange {
+    /// Its first moment.
+    pub from: Timestamp,
+    /// The moment after its last.
+    pub to: Timestamp,
+}
+
+impl TimeRange {
+    /// From `from` up to, and without, `to`.
+    #[must_use]
+    pub const fn new(from: Timestamp, to: Timestamp) -> Self {
+        Self { from, to }
+    }
+
+    /// Whether it holds no moment.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.from >= self.to
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,5 @@
 //! The filter from the pipeline file to the files: what lands is what the condition says of the simulator's truth, what is
-//! dropped is counted, and a neighbouring sink without a filter gets everything.
+//! dropped is counted, and a neighboring sink without a filter gets everything.
 #![allow(clippy::unwrap_used)]
 
 mod common;

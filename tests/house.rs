@@ -37,7 +37,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
 ];
 
-const GROUND: &[&str] = &["time", "clock", "units", "secret", "json_schema"];
+const GROUND: &[&str] = &["time", "clock", "units", "secret", "json_schema", "diagnostic"];
 
 #[test]
 fn imports_point_one_way() {

@@ -62,14 +62,14 @@ fn records(page: &str, array: &str) -> Vec<String> {
 fn a_page_of_clumio() {
     let ran = normalize("clumio", &["--source", "acme_clumio", "--tenant", "ou-1"], CLUMIO_PAGE);
     insta::assert_snapshot!(ran.stdout);
-    assert_eq!((ran.stderr.as_str(), ran.code), ("normalised 2 records\n", 0));
+    assert_eq!((ran.stderr.as_str(), ran.code), ("normalized 2 records\n", 0));
 }
 
 #[test]
 fn a_page_of_captivateiq() {
     let ran = normalize("captivateiq", &[], CAPTIVATEIQ_PAGE);
     insta::assert_snapshot!(ran.stdout);
-    assert_eq!((ran.stderr.as_str(), ran.code), ("normalised 2 records\n", 0));
+    assert_eq!((ran.stderr.as_str(), ran.code), ("normalized 2 records\n", 0));
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn records_that_cannot_be_read_come_out_with_their_reason() {
                  {\"id\":\"b\",\"timestamp\":\"soon\"}\n[1, 2]\n{\"id\": \"c\", broken\n";
     let ran = normalize("clumio", &[], input);
     insta::assert_snapshot!(ran.stdout);
-    assert_eq!((ran.stderr.as_str(), ran.code), ("normalised 4 records, 3 of them with normalize_error\n", 0));
+    assert_eq!((ran.stderr.as_str(), ran.code), ("normalized 4 records, 3 of them with normalize_error\n", 0));
 }
 
 #[test]

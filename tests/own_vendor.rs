@@ -5,11 +5,11 @@
 use std::fs;
 use std::sync::Arc;
 
+use auditflow::diagnostic::SettingDiagnostic;
 use auditflow::pipeline::{self, Environment, Overrides};
 use auditflow::secret::Secret;
 use auditflow::vendors::added::{VendorSettings, VendorType};
-use auditflow::vendors::table::ConfigProblem;
-use auditflow::vendors::{Profile, Records, Vendor, clumio};
+use auditflow::vendors::{Normalizer, NormalizerConfig, Vendor, clumio};
 
 /// Clumio's settings under another name, building what still calls itself `clumio`.
 #[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
@@ -17,7 +17,7 @@ use auditflow::vendors::{Profile, Records, Vendor, clumio};
 struct Renamed(clumio::Config);
 
 impl VendorSettings for Renamed {
-    fn build(&self) -> Result<Arc<dyn Vendor>, Vec<ConfigProblem>> {
+    fn build(&self) -> Result<Arc<dyn Vendor>, Vec<SettingDiagnostic>> {
         self.0.build()
     }
 
@@ -29,8 +29,8 @@ impl VendorSettings for Renamed {
 impl VendorType for Renamed {
     const NAME: &'static str = "clumio_classic";
 
-    fn records(profile: &Profile) -> Arc<dyn Records> {
-        Arc::new(clumio::RecordReader::new(profile))
+    fn records(normalizer_config: &NormalizerConfig) -> Arc<dyn Normalizer> {
+        Arc::new(clumio::ClumioNormalizer::new(normalizer_config))
     }
 }
 

@@ -80,7 +80,7 @@ fn until_all_are_known(world: &World, file: &Path) {
     let look = Look { now: world.simulator.control().now(), sources: None, sinks: &[] };
     common::until("all sources and sinks are known", || {
         // While the journal is being made it cannot be read yet.
-        let seen = SqliteJournal::peek(&world.path("data"), &look);
+        let seen = SqliteJournal::snapshot(&world.path("data"), &look);
         seen.ok().flatten().is_some_and(|seen| seen.sources.len() == SOURCES.len() && !seen.summary.sinks.is_empty())
     });
     child.kill().unwrap();

@@ -1,9 +1,9 @@
-//! `auditflow normalize`: raw records from a file or stdin, normalised NDJSON to stdout.
+//! `auditflow normalize`: raw records from a file or stdin, normalized NDJSON to stdout.
 //!
 //! ```text
 //!            reader thread                 worker threads                    this thread
-//! FILE --> whole lines or values --+--> normalise and encode a chunk --+--> write, in the order of the input
-//!          in chunks of a megabyte  +--> normalise and encode a chunk --+
+//! FILE --> whole lines or values --+--> normalize and encode a chunk --+--> write, in the order of the input
+//!          in chunks of a megabyte  +--> normalize and encode a chunk --+
 //! ```
 //!
 //! Chunks go round the workers in turn and come back in the same turn, so the order is kept without numbering them. All
@@ -24,12 +24,12 @@ use clap::builder::PossibleValuesParser;
 
 use crate::clock::{Clock, SystemClock};
 use crate::time::Timestamp;
-use crate::vendors::{Profile, Records, settings, table};
+use crate::vendors::{Normalizer, NormalizerConfig, registry, settings};
 
 /// Bring raw records from a file or stdin into the schema
 ///
 /// Reads the vendor's records as NDJSON, as one JSON array, or as whole answers (pages) of the vendor's API, and writes
-/// one event a line to stdout. The first value decides whether the whole input is records or pages. A record that cannot be normalised is written with `normalize_error`; their number is
+/// one event a line to stdout. The first value decides whether the whole input is records or pages. A record that cannot be normalized is written with `normalize_error`; their number is
 /// told at the end on stderr. Input that is no JSON at all ends the command with exit code 1.
 ///
 /// A record may have up to 256 MiB, a page too. Of vendors without record ids (akuity, confluence), wholly identical
@@ -37,15 +37,15 @@ use crate::vendors::{Profile, Records, settings, table};
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
     /// The vendor whose records these are
-    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(table::names()))]
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(registry::names()))]
     vendor: String,
     /// The name for the events' `source` [default: the vendor's name]
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
-    /// The vendor's organisation, cloud or account id, for vendors whose records do not tell it; a part of the ids
+    /// The vendor's organization, cloud or account id, for vendors whose records do not tell it; a part of the ids
     #[arg(long, value_name = "ID")]
     tenant: Option<String>,
-    /// A setting of the source that bears upon normalising, such as event_type=category_action; may be repeated
+    /// A setting of the source that bears upon normalizing, such as event_type=category_action; may be repeated
     #[arg(long = "option", value_name = "KEY=VALUE", value_parser = key_and_value)]
     options: Vec<(String, String)>,
     /// The events' `observed_at` [default: the present moment]
@@ -91,11 +91,12 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
 }
 
 /// How the vendor's records are read, with the options checked against those that the vendor knows.
-fn records_of(arguments: &Arguments) -> Result<Arc<dyn Records>, String> {
-    let profile = Profile { tenant: arguments.tenant.clone(), options: BTreeMap::from_iter(arguments.options.clone()) };
-    let records = table::records(&arguments.vendor, &profile).ok_or("there is no such vendor")?;
+fn records_of(arguments: &Arguments) -> Result<Arc<dyn Normalizer>, String> {
+    let normalizer_config =
+        NormalizerConfig { tenant: arguments.tenant.clone(), options: BTreeMap::from_iter(arguments.options.clone()) };
+    let records = registry::normalizer(&arguments.vendor, &normalizer_config).ok_or("there is no such vendor")?;
     let known: Vec<&str> = records.options().iter().map(|option| option.name).collect();
-    for (name, word) in &profile.options {
+    for (name, word) in &normalizer_config.options {
         let Some(option) = records.options().iter().find(|option| option.name == name) else {
             if known.is_empty() {
                 return Err(format!("--option {name}: {} has no options", arguments.vendor));
@@ -129,7 +130,7 @@ fn tell(counts: &work::Counts) {
         0 => String::new(),
         some => format!(", {some} of them with normalize_error"),
     };
-    say(&format!("normalised {} records{bad}", counts.records));
+    say(&format!("normalized {} records{bad}", counts.records));
 }
 
 fn fail(code: u8, message: &str) -> u8 {

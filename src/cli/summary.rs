@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::journal::{JournalSummary, SinkSummary, SourceSummary};
+use crate::journal::{JournalStats, SinkStats, SourceStats};
 use crate::observe::progress::count;
 use crate::pipeline::run::RunReport;
 use crate::units::{ByteSize, Span};
@@ -33,7 +33,7 @@ fn line(text: &mut String, line: &str) {
     let _ = writeln!(text, "{line}");
 }
 
-fn source_line(source: &SourceSummary, unread: Option<Duration>) -> String {
+fn source_line(source: &SourceStats, unread: Option<Duration>) -> String {
     let covered = source.covered_to.map_or_else(
         || "nothing yet (without backfill_start_time a source begins at the present)".to_owned(),
         |to| format!("up to {}", to.with_digits(0)),
@@ -52,7 +52,7 @@ fn source_line(source: &SourceSummary, unread: Option<Duration>) -> String {
     )
 }
 
-fn sink_line(sink: &SinkSummary, journal: &JournalSummary) -> String {
+fn sink_line(sink: &SinkStats, journal: &JournalStats) -> String {
     let mut line =
         format!("sink   {:<20} {:>12} events delivered, {}", sink.name, count(sink.delivered), ByteSize(sink.bytes));
     let others = [
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_source_that_was_stopped_in_the_middle_of_a_backfill_says_so() {
-        let source = SourceSummary {
+        let source = SourceStats {
             name: "audit".to_owned(),
             vendor: "clumio".to_owned(),
             events: 30,
@@ -82,7 +82,7 @@ mod tests {
             requests: 230,
             covered_to: Some(Timestamp::from_secs(1_764_000_000)),
             open_windows: 0,
-            trouble: None,
+            last_error: None,
         };
         let unread = Duration::from_millis(27 * 86_400_000 + 5);
         assert!(

@@ -17,9 +17,9 @@ use std::time::Duration;
 
 use super::ranges;
 use crate::event::EventId;
-use crate::journal::{SeenKey, TimeRange};
-use crate::time::Timestamp;
-use crate::vendors::Identity;
+use crate::journal::SeenKey;
+use crate::time::{TimeRange, Timestamp};
+use crate::vendors::RecordKey;
 
 /// Records from outside the loaded spans are looked up together if they lie this close to each other.
 const NEARBY: Duration = Duration::from_secs(600);
@@ -164,7 +164,7 @@ impl Tally {
             if place % on_a_page == 0 {
                 tally.begin_page();
             }
-            let identity = Identity { id: key.id, timestamp: key.timestamp, version: key.version };
+            let identity = RecordKey { id: key.id, timestamp: key.timestamp, version: key.version };
             tally.number(&identity);
         }
         tally
@@ -176,12 +176,12 @@ impl Tally {
     }
 
     /// A record that is left out. That it comes again on a later page tells of moving records all the same.
-    pub(super) fn pass_by(&mut self, identity: &Identity) {
+    pub(super) fn pass_by(&mut self, identity: &RecordKey) {
         self.meet(identity);
     }
 
     /// The number of this record among the equal ones of this walk, from 0. For vendors without ids.
-    pub(super) fn number(&mut self, identity: &Identity) -> u32 {
+    pub(super) fn number(&mut self, identity: &RecordKey) -> u32 {
         let occurrence = self.meet(identity);
         self.keys.push(SeenKey { id: identity.id, version: identity.version, timestamp: identity.timestamp });
         self.digest = self.digest.wrapping_add(fingerprint(identity.id.nth(occurrence), identity.version));
@@ -198,7 +198,7 @@ impl Tally {
         self.repeated_across_pages
     }
 
-    fn meet(&mut self, identity: &Identity) -> u32 {
+    fn meet(&mut self, identity: &RecordKey) -> u32 {
         let met = self.met.entry((identity.id, identity.version)).or_default();
         let before = met.count;
         self.repeated_across_pages |= before > 0 && met.page != self.page;

@@ -18,7 +18,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use url::{Host, Url};
 
 use super::retry;
-use super::transport::{Limits, Response, Transport, TransportFault};
+use super::transport::{Limits, Response, Transport, TransportError};
 use crate::clock::SharedClock;
 use crate::vendors::{Auth, Request};
 
@@ -81,11 +81,11 @@ impl HttpTransport {
         Ok(Self { client, base, clock })
     }
 
-    fn url(&self, request: &Request) -> Result<Url, TransportFault> {
+    fn url(&self, request: &Request) -> Result<Url, TransportError> {
         url_below(&self.base, request)
     }
 
-    async fn exchange(&self, request: &Request, limits: Limits) -> Result<Response, TransportFault> {
+    async fn exchange(&self, request: &Request, limits: Limits) -> Result<Response, TransportError> {
         let mut call = self.client.get(self.url(request)?).timeout(limits.timeout);
         for (name, value) in &request.headers {
             call = call.header(*name, value);
@@ -107,16 +107,16 @@ impl HttpTransport {
 }
 
 /// The URL of a request; only ever below the base URL.
-pub(super) fn url_below(base: &Url, request: &Request) -> Result<Url, TransportFault> {
+pub(super) fn url_below(base: &Url, request: &Request) -> Result<Url, TransportError> {
     let text = format!("{}{}", base.as_str().trim_end_matches('/'), request.path);
     let mut url =
-        Url::parse(&text).map_err(|error| TransportFault::NotSent(format!("its address is no URL: {error}")))?;
+        Url::parse(&text).map_err(|error| TransportError::NotSent(format!("its address is no URL: {error}")))?;
     let inside = request.path.starts_with('/')
         && url.origin() == base.origin()
         && url.username() == base.username()
         && url.path().starts_with(base.path().trim_end_matches('/'));
     if !inside {
-        return Err(TransportFault::NotSent("its address lies outside the configured one".to_owned()));
+        return Err(TransportError::NotSent("its address lies outside the configured one".to_owned()));
     }
     if !request.query.is_empty() {
         url.query_pairs_mut().extend_pairs(&request.query);
@@ -125,7 +125,7 @@ pub(super) fn url_below(base: &Url, request: &Request) -> Result<Url, TransportF
 }
 
 impl Transport for HttpTransport {
-    fn send<'a>(&'a self, request: &'a Request, limits: Limits) -> BoxFuture<'a, Result<Response, TransportFault>> {
+    fn send<'a>(&'a self, request: &'a Request, limits: Limits) -> BoxFuture<'a, Result<Response, TransportError>> {
         self.exchange(request, limits).boxed()
     }
 }
@@ -143,7 +143,7 @@ fn text_header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-fn authenticate(call: reqwest::RequestBuilder, auth: &Auth) -> Result<reqwest::RequestBuilder, TransportFault> {
+fn authenticate(call: reqwest::RequestBuilder, auth: &Auth) -> Result<reqwest::RequestBuilder, TransportError> {
     let value = match auth {
         Auth::Basic { user, password } => return Ok(call.basic_auth(user, Some(password.reveal()?))),
         Auth::Bearer(secret) => format!("Bearer {}", secret.reveal()?),
@@ -152,15 +152,15 @@ fn authenticate(call: reqwest::RequestBuilder, auth: &Auth) -> Result<reqwest::R
     Ok(call.header(AUTHORIZATION, sensitive(&value)?))
 }
 
-fn sensitive(value: &str) -> Result<HeaderValue, TransportFault> {
+fn sensitive(value: &str) -> Result<HeaderValue, TransportError> {
     let mut value = HeaderValue::try_from(value)
-        .map_err(|_| TransportFault::NotSent("the secret has characters that no HTTP header can hold".to_owned()))?;
+        .map_err(|_| TransportError::NotSent("the secret has characters that no HTTP header can hold".to_owned()))?;
     value.set_sensitive(true);
     Ok(value)
 }
 
 /// The body of a refusal goes into messages, and some APIs repeat there what they were sent.
-fn without_secrets(mut body: String, request: &Request) -> Result<String, TransportFault> {
+fn without_secrets(mut body: String, request: &Request) -> Result<String, TransportError> {
     let mut secrets = Vec::new();
     match &request.auth {
         Auth::Bearer(secret) | Auth::Scheme(_, secret) => secrets.push(secret.reveal()?),
@@ -179,16 +179,16 @@ fn without_secrets(mut body: String, request: &Request) -> Result<String, Transp
     Ok(body)
 }
 
-async fn read_whole(answer: &mut reqwest::Response, limits: Limits) -> Result<String, TransportFault> {
+async fn read_whole(answer: &mut reqwest::Response, limits: Limits) -> Result<String, TransportError> {
     let announced = answer.content_length().unwrap_or(0).min(limits.max_body_bytes).min(MAX_RESERVED_BODY);
     let mut body = Vec::with_capacity(usize::try_from(announced).unwrap_or(0));
     while let Some(chunk) = answer.chunk().await.map_err(|error| fault_of(error, limits))? {
         if (body.len() + chunk.len()) as u64 > limits.max_body_bytes {
-            return Err(TransportFault::TooLarge(limits.max_body_bytes));
+            return Err(TransportError::TooLarge(limits.max_body_bytes));
         }
         body.extend_from_slice(&chunk);
     }
-    String::from_utf8(body).map_err(|_| TransportFault::NotText)
+    String::from_utf8(body).map_err(|_| TransportError::NotText)
 }
 
 /// The status says enough: a body that breaks off, or that is no text, is taken as far as it goes.
@@ -203,18 +203,18 @@ async fn read_beginning(answer: &mut reqwest::Response) -> String {
     String::from_utf8_lossy(&body).into_owned()
 }
 
-fn fault_of(error: reqwest::Error, limits: Limits) -> TransportFault {
+fn fault_of(error: reqwest::Error, limits: Limits) -> TransportError {
     let error = error.without_url();
     if error.is_timeout() {
-        return TransportFault::Timeout(limits.timeout);
+        return TransportError::Timeout(limits.timeout);
     }
     if error.is_builder() {
-        return TransportFault::NotSent("its headers or address are malformed".to_owned());
+        return TransportError::NotSent("its headers or address are malformed".to_owned());
     }
     if error.is_body() || error.is_decode() {
-        return TransportFault::Broken(chain(&error));
+        return TransportError::Broken(chain(&error));
     }
-    TransportFault::Unreachable(chain(&error))
+    TransportError::Unreachable(chain(&error))
 }
 
 /// An error with its causes on one line: the outermost alone mostly says nothing.

@@ -8,9 +8,9 @@ use super::dedupe::{Known, Tally, Verdict, greatest_versions};
 use super::pages::Fetched;
 use super::planner::DAY;
 use super::ranges;
-use crate::journal::{BlockBuilder, EncodedBlock, JournalError, NewWindow, SeenKey, TimeRange, WindowKind};
-use crate::time::Timestamp;
-use crate::vendors::{Facts, Identity, RecordOrder, Records};
+use crate::journal::{BlockBuilder, EncodedBlock, JournalError, NewWindow, SeenKey, WindowKind};
+use crate::time::{TimeRange, Timestamp};
+use crate::vendors::{ApiSpec, Normalizer, RecordKey, RecordOrder};
 
 /// Which records a window takes, by their own time. Those without a usable time are always taken.
 #[derive(Clone, Copy, Debug)]
@@ -24,9 +24,9 @@ impl Scope {
     /// Nothing from before `from` or after `to`. Where the filter only knows whole days, what lies behind the window's
     /// end is left to later windows. All that was asked for before it is taken, however late it became visible, and
     /// elsewhere even a record that was not asked for: its id tells whether it is new.
-    pub(super) fn new(from: Option<Timestamp>, to: Option<Timestamp>, window: &NewWindow, facts: &Facts) -> Self {
-        let whole_days = facts.filter_step >= DAY && window.kind != WindowKind::Sweep;
-        let own = TimeRange::new(window.asks.from, window.covers.to);
+    pub(super) fn new(from: Option<Timestamp>, to: Option<Timestamp>, window: &NewWindow, spec: &ApiSpec) -> Self {
+        let whole_days = spec.time_granularity >= DAY && window.kind != WindowKind::Recheck;
+        let own = TimeRange::new(window.fetch_range.from, window.covers.to);
         Self { from, to, own: whole_days.then_some(own) }
     }
 
@@ -49,7 +49,7 @@ pub(super) struct Candidate<'p> {
 /// Identifies a page's records and keeps those in scope. `tally` is there for vendors without ids.
 pub(super) fn candidates<'p>(
     page: &'p Fetched,
-    records: &(impl Records + ?Sized),
+    records: &(impl Normalizer + ?Sized),
     scope: &Scope,
     mut tally: Option<&mut Tally>,
 ) -> Vec<Candidate<'p>> {
@@ -58,7 +58,7 @@ pub(super) fn candidates<'p>(
         tally.begin_page();
     }
     for raw in page.records() {
-        let identity = records.identify(raw);
+        let identity = records.key_of(raw);
         if !scope.takes(identity.timestamp) {
             if let Some(tally) = tally.as_mut() {
                 tally.pass_by(&identity);
@@ -71,7 +71,7 @@ pub(super) fn candidates<'p>(
     kept
 }
 
-fn key_of(identity: &Identity, occurrence: u32) -> SeenKey {
+fn key_of(identity: &RecordKey, occurrence: u32) -> SeenKey {
     SeenKey { id: identity.id.nth(occurrence), version: identity.version, timestamp: identity.timestamp }
 }
 
@@ -127,7 +127,7 @@ fn without_superseded(taken: Vec<Candidate<'_>>) -> Vec<Candidate<'_>> {
     taken.into_iter().zip(stays).filter_map(|(candidate, stays)| stays.then_some(candidate)).collect()
 }
 
-/// By time; equal times as the vendor lists them, and a record without a time stays behind its neighbour.
+/// By time; equal times as the vendor lists them, and a record without a time stays behind its neighbor.
 fn oldest_first(mut taken: Vec<Candidate<'_>>, order: RecordOrder) -> Vec<Candidate<'_>> {
     if order == RecordOrder::NewestFirst {
         taken.reverse();

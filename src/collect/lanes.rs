@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::planner::Lane;
-use crate::journal::Trouble;
+use crate::journal::LastError;
 
 /// So many failures in a row are a trouble that people should see.
 const FAILURES_TO_MENTION: u32 = 3;
@@ -24,7 +24,7 @@ pub(super) struct Lanes {
 struct State {
     retry_at: Instant,
     failures: u32,
-    trouble: Option<Trouble>,
+    last_error: Option<LastError>,
     relieved_by: Relief,
 }
 
@@ -40,7 +40,7 @@ pub(super) enum Relief {
 impl Lanes {
     /// Free of faults.
     pub(super) fn new(now: Instant) -> Self {
-        let state = || State { retry_at: now, failures: 0, trouble: None, relieved_by: Relief::Page };
+        let state = || State { retry_at: now, failures: 0, last_error: None, relieved_by: Relief::Page };
         Self { live: state(), past: state() }
     }
 
@@ -65,13 +65,13 @@ impl Lanes {
     }
 
     /// Notes a trouble; returns whether it is another one than before.
-    pub(super) fn troubled(&mut self, lane: Lane, trouble: Trouble, relieved_by: Relief) -> bool {
+    pub(super) fn troubled(&mut self, lane: Lane, last_error: LastError, relieved_by: Relief) -> bool {
         let state = self.state(lane);
-        let same = state.trouble.as_ref().is_some_and(|known| known.message == trouble.message);
+        let same = state.last_error.as_ref().is_some_and(|known| known.message == last_error.message);
         if same {
             return false;
         }
-        state.trouble = Some(trouble);
+        state.last_error = Some(last_error);
         state.relieved_by = relieved_by;
         true
     }
@@ -81,12 +81,12 @@ impl Lanes {
         let state = self.state(lane);
         state.failures = 0;
         let over = what == state.relieved_by || what == Relief::Window;
-        over && state.trouble.take().is_some()
+        over && state.last_error.take().is_some()
     }
 
     /// The trouble to show, if any.
-    pub(super) fn trouble(&self) -> Option<Trouble> {
-        self.live.trouble.clone().or_else(|| self.past.trouble.clone())
+    pub(super) fn last_error(&self) -> Option<LastError> {
+        self.live.last_error.clone().or_else(|| self.past.last_error.clone())
     }
 
     fn state(&mut self, lane: Lane) -> &mut State {

@@ -51,8 +51,8 @@ impl Collector {
     /// backfill reads, or a poll after an outage, is our own doing.
     pub(super) fn note_lateness(&mut self, id: WindowId, page: &Fetched, new_times: &[Timestamp]) {
         let Some(walk) = self.walks.get_mut(&id) else { return };
-        let (window, facts) = (walk.window, &self.settings.facts);
-        let on_time = page.observed_at.since(window.covers.from) <= (facts.poll_interval + facts.settle) * 2;
+        let (window, spec) = (walk.window, &self.settings.spec);
+        let on_time = page.observed_at.since(window.covers.from) <= (spec.poll_interval + spec.delay) * 2;
         if window.kind == WindowKind::Backfill || (window.kind == WindowKind::Live && !on_time) {
             return;
         }
@@ -63,8 +63,8 @@ impl Collector {
             }
             if missed && let Some(late) = self.lateness.note(*at, page.observed_at, Instant::now()) {
                 tracing::warn!(
-                    late = %Span(late), overlap = %Span(facts.overlap),
-                    "events become visible later than the overlap covers; raise `overlap` (or `sweep_lookback`) of this source"
+                    late = %Span(late), overlap = %Span(spec.overlap),
+                    "events become visible later than the overlap covers; raise `overlap` (or `recheck_lookback`) of this source"
                 );
             }
         }

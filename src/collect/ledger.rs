@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::retry::Backoff;
-use crate::journal::{Answer, Journal, JournalError};
+use crate::journal::{Journal, JournalError, JournalFuture};
 
 /// Why the source's loop ends in the middle of something.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl Ledger {
     /// Makes a call until the disk takes it. What was refused is not done, so nothing is done twice.
     pub(super) async fn keep_trying<T>(
         &mut self,
-        call: impl for<'j> Fn(&'j dyn Journal) -> Answer<'j, T>,
+        call: impl for<'j> Fn(&'j dyn Journal) -> JournalFuture<'j, T>,
     ) -> Result<T, Halt> {
         let mut failures = 0;
         loop {

@@ -48,12 +48,12 @@ use tracing::Instrument;
 pub use http::{BadAddress, HttpClients, HttpTransport};
 pub use options::{SourceOptions, SourceSettings};
 pub use probe::probe;
-pub use transport::{Limits, Response, Transport, TransportFault};
+pub use transport::{Limits, Response, Transport, TransportError};
 
 use crate::clock::SharedClock;
 use crate::journal::{Journal, JournalError};
 use crate::time::Timestamp;
-use crate::vendors::{Fault, Vendor};
+use crate::vendors::{ApiError, Vendor};
 
 /// A source to collect from.
 #[derive(Clone, Debug)]
@@ -71,7 +71,7 @@ pub struct Source {
 pub enum Mode {
     /// Until shut down, or until `end_time` is covered.
     Continuous,
-    /// Until everything before this moment is covered, and swept once if sweeps are set.
+    /// Until everything before this moment is covered, and rechecked once if rechecks are set.
     Once {
         /// The moment.
         until: Timestamp,
@@ -102,7 +102,7 @@ pub enum SourceEnd {
     /// The process shuts down.
     Shutdown,
     /// In [`Mode::Once`]: the vendor refuses, and nothing changes until the user mends something.
-    Stopped(Fault),
+    Stopped(ApiError),
 }
 
 /// Why a source cannot go on.
@@ -126,7 +126,7 @@ pub enum CollectError {
 /// # Errors
 /// If the journal is damaged, belongs to another version, or was called out of turn.
 pub async fn run(source: Source, parts: Parts) -> Result<SourceEnd, CollectError> {
-    let span = tracing::error_span!("source", source = %source.name, vendor = source.settings.facts.name);
+    let span = tracing::error_span!("source", source = %source.name, vendor = source.settings.spec.name);
     let source_name = source.name.clone();
     source::run(source, parts).instrument(span).await.map_err(|error| CollectError::Journal { source_name, error })
 }

@@ -6,9 +6,9 @@ use serde::{Deserialize, Deserializer, de};
 
 use crate::time::Timestamp;
 use crate::units::{RateLimit, Span};
-use crate::vendors::{Facts, Sweep};
+use crate::vendors::{ApiSpec, Recheck};
 
-/// Settings common to all sources. What is not given comes from the vendor's [`Facts`].
+/// Settings common to all sources. What is not given comes from the vendor's [`ApiSpec`].
 #[derive(Clone, Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SourceOptions {
@@ -21,7 +21,7 @@ pub struct SourceOptions {
     /// How much of the recent past each poll reads again.
     pub overlap: Option<Span>,
     /// How far behind the present a poll stays.
-    pub settle: Option<Span>,
+    pub delay: Option<Span>,
     /// Records asked for a page.
     pub page_size: Option<u32>,
     /// Requests allowed: `2/s`, or a list of rates that all hold.
@@ -32,12 +32,12 @@ pub struct SourceOptions {
     pub backfill_slice: Option<Span>,
     /// A window with more records than this is cut in two.
     pub max_window_records: Option<u64>,
-    /// Time between two sweeps over records that change later.
-    pub sweep_interval: Option<Span>,
-    /// How much of the past a sweep reads again; 0 switches sweeps off.
-    pub sweep_lookback: Option<Span>,
+    /// Time between two rechecks over records that change later.
+    pub recheck_interval: Option<Span>,
+    /// How much of the past a recheck reads again; 0 switches rechecks off.
+    pub recheck_lookback: Option<Span>,
     /// How soon a source that stopped on a permanent fault looks again.
-    pub fault_retry_interval: Option<Span>,
+    pub error_retry_interval: Option<Span>,
     /// The longest answer body that is accepted, after decompression.
     pub max_body_bytes: Option<crate::units::ByteSize>,
 }
@@ -102,9 +102,9 @@ pub struct SourceSettings {
     /// Where it ends.
     pub end_time: Option<Timestamp>,
     /// The vendor's facts with the options laid over them.
-    pub facts: Facts,
+    pub spec: ApiSpec,
     /// How soon a stopped source looks again.
-    pub fault_retry_interval: Duration,
+    pub error_retry_interval: Duration,
     /// The longest body accepted, in bytes.
     pub max_body_bytes: u64,
 }
@@ -112,45 +112,45 @@ pub struct SourceSettings {
 impl SourceOptions {
     /// Lays the options over the vendor's facts.
     #[must_use]
-    pub fn over(&self, facts: &Facts) -> SourceSettings {
-        let mut facts = facts.clone();
+    pub fn over(&self, spec: &ApiSpec) -> SourceSettings {
+        let mut spec = spec.clone();
         let set = |target: &mut Duration, option: Option<Span>| {
             if let Some(span) = option {
                 *target = span.0;
             }
         };
-        set(&mut facts.poll_interval, self.poll_interval);
-        set(&mut facts.overlap, self.overlap);
-        set(&mut facts.settle, self.settle);
-        set(&mut facts.timeout, self.timeout);
-        set(&mut facts.slice, self.backfill_slice);
+        set(&mut spec.poll_interval, self.poll_interval);
+        set(&mut spec.overlap, self.overlap);
+        set(&mut spec.delay, self.delay);
+        set(&mut spec.timeout, self.timeout);
+        set(&mut spec.slice, self.backfill_slice);
         if let Some(page_size) = self.page_size {
-            facts.page_size = page_size.clamp(1, facts.max_page_size);
+            spec.page_size = page_size.clamp(1, spec.max_page_size);
         }
         if let Some(limit) = &self.rate_limit {
-            facts.rate_limit.clone_from(&limit.0);
+            spec.rate_limit.clone_from(&limit.0);
         }
         if let Some(records) = self.max_window_records {
-            facts.max_window_records = records.max(1);
+            spec.max_window_records = records.max(1);
         }
-        facts.sweep = self.sweep(facts.sweep);
+        spec.recheck = self.recheck(spec.recheck);
         SourceSettings {
             backfill_start_time: self.backfill_start_time,
             end_time: self.end_time.map(|end| end.0),
-            facts,
-            fault_retry_interval: self.fault_retry_interval.map_or(Duration::from_secs(300), |span| span.0),
+            spec,
+            error_retry_interval: self.error_retry_interval.map_or(Duration::from_secs(300), |span| span.0),
             max_body_bytes: self.max_body_bytes.map_or(64 << 20, |size| size.0),
         }
     }
 
-    fn sweep(&self, of_vendor: Option<Sweep>) -> Option<Sweep> {
-        let mut sweep = of_vendor.unwrap_or(Sweep { interval: Duration::from_secs(900), lookback: Duration::ZERO });
-        if let Some(interval) = self.sweep_interval {
-            sweep.interval = interval.0;
+    fn recheck(&self, of_vendor: Option<Recheck>) -> Option<Recheck> {
+        let mut recheck = of_vendor.unwrap_or(Recheck { interval: Duration::from_secs(900), lookback: Duration::ZERO });
+        if let Some(interval) = self.recheck_interval {
+            recheck.interval = interval.0;
         }
-        if let Some(lookback) = self.sweep_lookback {
-            sweep.lookback = lookback.0;
+        if let Some(lookback) = self.recheck_lookback {
+            recheck.lookback = lookback.0;
         }
-        (!sweep.lookback.is_zero()).then_some(sweep)
+        (!recheck.lookback.is_zero()).then_some(recheck)
     }
 }

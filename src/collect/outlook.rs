@@ -12,8 +12,8 @@ use super::options::SourceSettings;
 use super::planner::{self, Planner, Work};
 use super::ranges;
 use super::walk::cursor_to_resume;
-use crate::journal::{NewWindow, OpenWindow, SourceId, SourceState, TimeRange, WindowId, WindowKind};
-use crate::time::Timestamp;
+use crate::journal::{NewWindow, OpenWindow, SourceId, SourceState, WindowId, WindowKind};
+use crate::time::{TimeRange, Timestamp};
 use crate::units::Rate;
 use crate::vendors::Vendor;
 
@@ -48,7 +48,7 @@ pub struct Gap {
 /// How a source's time is covered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outlook {
-    /// What is to be covered by now: from the start of the backfill to the present less `settle`. May be empty.
+    /// What is to be covered by now: from the start of the backfill to the present less `delay`. May be empty.
     pub wanted: TimeRange,
     /// All covered time, merged and in order, older than what is wanted included.
     pub covered: Vec<TimeRange>,
@@ -100,7 +100,7 @@ fn cut_at(gap: TimeRange, head: Timestamp) -> impl Iterator<Item = Gap> {
 }
 
 fn phase(settings: &SourceSettings, gaps: &[Gap], done: bool) -> Phase {
-    let patience = settings.facts.poll_interval * POLLS_MISSED;
+    let patience = settings.spec.poll_interval * POLLS_MISSED;
     if gaps.iter().any(|gap| !gap.at_head) {
         Phase::Backfill
     } else if gaps.iter().any(|gap| ranges::length(gap.range) > patience) {
@@ -121,7 +121,7 @@ pub fn begins_at(settings: &SourceSettings, first_started_at: Timestamp) -> Time
 /// How much earlier than a moment a window that begins there may ask, at most.
 #[must_use]
 pub fn reach_back(settings: &SourceSettings) -> Duration {
-    planner::reach_back(&settings.facts)
+    planner::reach_back(&settings.spec)
 }
 
 /// A source that the journal has never seen, as it would begin now.
@@ -132,9 +132,9 @@ pub fn at_first_start(now: Timestamp) -> SourceState {
         first_started_at: now,
         coverage: Vec::new(),
         open: Vec::new(),
-        last_sweep_at: None,
+        last_recheck_at: None,
         rewound_to: None,
-        former_profile: None,
+        former_normalizer_config: None,
     }
 }
 
@@ -161,7 +161,7 @@ pub struct Ahead {
     /// How many are slices of the past.
     pub backfill: u64,
     /// How many are second looks at covered time.
-    pub sweeps: u64,
+    pub rechecks: u64,
     /// Whether there are more than were counted.
     pub more: bool,
 }
@@ -170,7 +170,7 @@ impl Ahead {
     /// All that were counted.
     #[must_use]
     pub fn windows(&self) -> u64 {
-        self.live + self.backfill + self.sweeps
+        self.live + self.backfill + self.rechecks
     }
 }
 
@@ -195,7 +195,7 @@ pub fn ahead(
 ) -> Ahead {
     let mut planner = Planner::new(settings, state, None);
     let mut ahead = Ahead::default();
-    let walked = u64::from(assume == Assume::Records);
+    let records_read = u64::from(assume == Assume::Records);
     while let Some(work) = planner.live(now, true).or_else(|| planner.past(now)) {
         if ahead.windows() >= MOST_WINDOWS {
             ahead.more = true;
@@ -206,7 +206,7 @@ pub fn ahead(
         if ahead.first.len() < show {
             ahead.first.push(window_ahead(vendor, settings, state, id, window));
         }
-        planner.completed(id, now, walked);
+        planner.completed(id, now, records_read);
     }
     ahead
 }
@@ -230,7 +230,7 @@ impl Ahead {
         match kind {
             WindowKind::Live => self.live += 1,
             WindowKind::Backfill => self.backfill += 1,
-            WindowKind::Sweep => self.sweeps += 1,
+            WindowKind::Recheck => self.rechecks += 1,
         }
     }
 }
@@ -249,7 +249,7 @@ fn window_ahead(
         window,
         open: begun.is_some(),
         cursor: resumed.map(|(_, cursor)| cursor.to_owned()),
-        page_size: resumed.map_or(settings.facts.page_size, |(progress, _)| progress.page_size),
+        page_size: resumed.map_or(settings.spec.page_size, |(progress, _)| progress.page_size),
     }
 }
 
@@ -259,7 +259,7 @@ pub fn next_poll(settings: &SourceSettings, state: &SourceState, now: Timestamp)
     let planner = Planner::new(settings, state, None);
     let at = planner.head_settles_at().max(now);
     let Some(Work::Begin(window)) = planner.live(at, true) else { return None };
-    Some((at, AheadWindow { window, open: false, cursor: None, page_size: settings.facts.page_size }))
+    Some((at, AheadWindow { window, open: false, cursor: None, page_size: settings.spec.page_size }))
 }
 
 /// The least time that so many requests of the past take within a budget: a tenth of every larger rate is kept for polls.

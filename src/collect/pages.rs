@@ -18,12 +18,11 @@ use std::time::Duration;
 use futures_util::stream;
 use tokio_stream::Stream;
 
-use super::transport::{Limits, Transport, TransportFault};
+use super::transport::{Limits, Transport, TransportError};
 use crate::clock::SharedClock;
 use crate::event::EventId;
-use crate::journal::TimeRange;
-use crate::time::Timestamp;
-use crate::vendors::{Ask, Fault, FaultKind, PageAsk, Request, Vendor};
+use crate::time::{TimeRange, Timestamp};
+use crate::vendors::{ApiError, ApiErrorKind, PageRequest, Request, Vendor};
 
 /// Asks one vendor for pages.
 pub(super) struct Fetcher {
@@ -57,7 +56,7 @@ impl Fetched {
 #[derive(Clone, Debug)]
 pub(super) struct Setback {
     /// What happened, and what to do about it.
-    pub(super) fault: Fault,
+    pub(super) fault: ApiError,
     /// How long the vendor asks us to wait.
     pub(super) asked_wait: Option<Duration>,
     /// Whether a smaller page might have come through.
@@ -67,13 +66,13 @@ pub(super) struct Setback {
 }
 
 impl Setback {
-    fn of(fault: Fault) -> Self {
+    fn of(fault: ApiError) -> Self {
         Self { fault, asked_wait: None, may_be_size: false, astray: false }
     }
 
     fn astray(message: String) -> Self {
         let hint = "if this stays, the API's paging has changed: please report it".to_owned();
-        Self { astray: true, ..Self::of(Fault { kind: FaultKind::Transient, message, hint }) }
+        Self { astray: true, ..Self::of(ApiError { kind: ApiErrorKind::Transient, message, hint }) }
     }
 }
 
@@ -84,7 +83,7 @@ pub(super) type PageStream = Pin<Box<dyn Stream<Item = Result<Fetched, Setback>>
 #[derive(Clone, Debug)]
 pub(super) struct Start {
     /// The span asked for.
-    pub(super) asks: TimeRange,
+    pub(super) fetch_range: TimeRange,
     /// Records asked for a page.
     pub(super) page_size: u32,
     /// Where to go on; `None` at the first page.
@@ -115,8 +114,8 @@ struct Walker {
 
 impl Walker {
     async fn attempt(&mut self) -> Result<Fetched, Setback> {
-        let ask = Ask { from: self.start.asks.from, to: self.start.asks.to };
-        let page = PageAsk { ask, cursor: self.start.cursor.as_deref(), page_size: self.start.page_size };
+        let range = TimeRange { from: self.start.fetch_range.from, to: self.start.fetch_range.to };
+        let page = PageRequest { range, cursor: self.start.cursor.as_deref(), page_size: self.start.page_size };
         let fetched = self.fetcher.fetch(&page).await?;
         self.pages += 1;
         self.go_to(fetched.next.clone())?;
@@ -129,7 +128,7 @@ impl Walker {
             self.ended = true;
             return Ok(());
         };
-        let vendor = self.fetcher.vendor.facts().name;
+        let vendor = self.fetcher.vendor.spec().name;
         if self.pages >= self.start.max_pages {
             return Err(Setback::astray(format!("{vendor}: the pages do not end (after {} of them)", self.pages)));
         }
@@ -143,32 +142,32 @@ impl Walker {
 }
 
 /// Eight hex digits that differ when what is asked for differs, in whatever way: address, filters, order, page size.
-pub(super) fn fingerprint(vendor: &dyn Vendor, asks: TimeRange, page_size: u32) -> String {
-    let ask = Ask { from: asks.from, to: asks.to };
-    let Request { path, query, headers, .. } = vendor.request(&PageAsk { ask, cursor: None, page_size });
+pub(super) fn fingerprint(vendor: &dyn Vendor, fetch_range: TimeRange, page_size: u32) -> String {
+    let range = TimeRange { from: fetch_range.from, to: fetch_range.to };
+    let Request { path, query, headers, .. } = vendor.request(&PageRequest { range, cursor: None, page_size });
     let request = format!("{} {path} {query:?} {headers:?}", vendor.base_url());
-    let digest = EventId::of_key(vendor.facts().name, None, &request).to_string();
+    let digest = EventId::of_key(vendor.spec().name, None, &request).to_string();
     digest.chars().take(8).collect()
 }
 
 impl Fetcher {
-    async fn fetch(&self, page: &PageAsk<'_>) -> Result<Fetched, Setback> {
+    async fn fetch(&self, page: &PageRequest<'_>) -> Result<Fetched, Setback> {
         let request = self.vendor.request(page);
         let response = self.transport.send(&request, self.limits).await.map_err(|fault| self.unanswered(&fault))?;
         if !(200..300).contains(&response.status) {
-            let fault = self.vendor.fault(response.status, &response.body);
+            let fault = self.vendor.classify_error(response.status, &response.body);
             let may_be_size = response.status >= 500;
             return Err(Setback { asked_wait: response.retry_after, may_be_size, ..Setback::of(fault) });
         }
         self.read(response.body, page)
     }
 
-    fn unanswered(&self, fault: &TransportFault) -> Setback {
+    fn unanswered(&self, fault: &TransportError) -> Setback {
         let may_be_size = fault.may_be_size();
-        Setback { may_be_size, ..Setback::of(fault.explained(self.vendor.facts().name)) }
+        Setback { may_be_size, ..Setback::of(fault.explained(self.vendor.spec().name)) }
     }
 
-    fn read(&self, body: String, page: &PageAsk<'_>) -> Result<Fetched, Setback> {
+    fn read(&self, body: String, page: &PageRequest<'_>) -> Result<Fetched, Setback> {
         let read = self.vendor.read(&body, page).map_err(|bad| self.unreadable(&bad.0))?;
         let places = read.records.iter().map(|record| place_of(record, &body)).collect::<Option<Vec<_>>>();
         let (next, total) = (read.next, read.total);
@@ -177,8 +176,8 @@ impl Fetcher {
     }
 
     fn unreadable(&self, reason: &str) -> Setback {
-        let message = format!("{} sent a page that cannot be read: {reason}", self.vendor.facts().name);
-        Setback::of(Fault { kind: FaultKind::Transient, message, hint: String::new() })
+        let message = format!("{} sent a page that cannot be read: {reason}", self.vendor.spec().name);
+        Setback::of(ApiError { kind: ApiErrorKind::Transient, message, hint: String::new() })
     }
 }
 

@@ -14,16 +14,16 @@
 //! gap at the old end, which is filled; a later one leaves the coverage alone. Coverage that a rewind has given up is a gap
 //! too: the present is not kept waiting for it.
 //!
-//! Within the past, windows that are already open come first, then a sweep that is due, then the next slice: a backfill
+//! Within the past, windows that are already open come first, then a recheck that is due, then the next slice: a backfill
 //! of months must not keep changed records waiting.
 
 use std::time::Duration;
 
 use super::options::{SourceSettings, StartTime};
 use super::ranges;
-use crate::journal::{NewWindow, OpenWindow, SourceState, TimeRange, WindowId, WindowKind};
-use crate::time::Timestamp;
-use crate::vendors::{Facts, Sweep};
+use crate::journal::{NewWindow, OpenWindow, SourceState, WindowId, WindowKind};
+use crate::time::{TimeRange, Timestamp};
+use crate::vendors::{ApiSpec, Recheck};
 
 /// With a filter of whole days, a walk asks for whole days and keeps what lies in its window.
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
@@ -37,7 +37,7 @@ const SHORTEST_CUT: Duration = Duration::from_secs(1);
 pub(super) enum Lane {
     /// Live windows.
     Live,
-    /// Backfill slices, gaps and sweeps.
+    /// Backfill slices, gaps and rechecks.
     Past,
 }
 
@@ -63,36 +63,36 @@ pub(super) struct Planner {
     floor: Timestamp,
     fixed_end: Option<Timestamp>,
     once: bool,
-    facts: Facts,
+    spec: ApiSpec,
     first_started_at: Timestamp,
     /// The live lane never begins before this moment.
     live_from: Timestamp,
     coverage: Vec<TimeRange>,
     open: Vec<(WindowId, NewWindow)>,
-    last_sweep_at: Option<Timestamp>,
-    swept: bool,
+    last_recheck_at: Option<Timestamp>,
+    rechecked: bool,
     stretch: u32,
 }
 
 impl Planner {
     /// From the settings and what the journal knows. With `until`, the source is done when everything before it is
-    /// covered (and swept once, if sweeps are set).
+    /// covered (and rechecked once, if rechecks are set).
     pub(super) fn new(settings: &SourceSettings, state: &SourceState, until: Option<Timestamp>) -> Self {
         let floor = floor(settings, state.first_started_at);
         // At the first start, what settles later is the live lane's, poll by poll: a backfill that went on to
-        // `now - settle` would follow it in slices as short as a request.
+        // `now - delay` would follow it in slices as short as a request.
         let begun = state.rewound_to.map_or(state.first_started_at, |to| to.max(state.first_started_at));
         Self {
             floor,
-            live_from: (begun - settings.facts.settle).max(floor),
+            live_from: (begun - settings.spec.delay).max(floor),
             fixed_end: settings.end_time.into_iter().chain(until).min(),
             once: until.is_some(),
-            facts: settings.facts.clone(),
+            spec: settings.spec.clone(),
             first_started_at: state.first_started_at,
             coverage: ranges::merged(state.coverage.clone()),
             open: state.open.iter().map(|open: &OpenWindow| (open.id, open.window)).collect(),
-            last_sweep_at: state.last_sweep_at,
-            swept: false,
+            last_recheck_at: state.last_recheck_at,
+            rechecked: false,
             stretch: 1,
         }
     }
@@ -104,12 +104,12 @@ impl Planner {
             return Some(Work::Resume(id));
         }
         let head = TimeRange::new(self.head(), self.desired_end(now));
-        let catching_up = ranges::length(head) > self.facts.slice;
+        let catching_up = ranges::length(head) > self.spec.slice;
         let last = self.fixed_end.is_some_and(|end| head.to >= end);
         if head.is_empty() || !(poll_due || catching_up || last) {
             return None;
         }
-        let covers = TimeRange::new(head.from, self.cut(head, self.facts.slice));
+        let covers = TimeRange::new(head.from, self.cut(head, self.spec.slice));
         Some(Work::Begin(self.window(WindowKind::Live, covers)))
     }
 
@@ -118,8 +118,8 @@ impl Planner {
         if let Some(id) = self.oldest_open(Lane::Past) {
             return Some(Work::Resume(id));
         }
-        if let Some(asks) = self.sweep_due(now) {
-            return Some(Work::Begin(self.sweep_window(asks)));
+        if let Some(fetch_range) = self.recheck_due(now) {
+            return Some(Work::Begin(self.recheck_window(fetch_range)));
         }
         self.next_slice(now).map(|covers| Work::Begin(self.window(WindowKind::Backfill, covers)))
     }
@@ -127,8 +127,8 @@ impl Planner {
     /// Whether nothing will ever be left to do.
     pub(super) fn done(&self, now: Timestamp) -> bool {
         let Some(end) = self.fixed_end else { return false };
-        let swept = !self.once || self.swept || self.sweep_span(now).is_none();
-        swept && self.open.is_empty() && self.missing_until(end).is_empty()
+        let rechecked = !self.once || self.rechecked || self.recheck_span(now).is_none();
+        rechecked && self.open.is_empty() && self.missing_until(end).is_empty()
     }
 
     /// What is to be covered by now; may be empty.
@@ -144,12 +144,12 @@ impl Planner {
 
     /// When the last live window can be opened, if there is a last one.
     pub(super) fn last_poll_at(&self) -> Option<Timestamp> {
-        self.fixed_end.map(|end| end + self.facts.settle)
+        self.fixed_end.map(|end| end + self.spec.delay)
     }
 
     /// When the head will have moved far enough for a live window to be worth a request.
     pub(super) fn head_settles_at(&self) -> Timestamp {
-        self.head() + self.facts.settle + SHORTEST_CUT
+        self.head() + self.spec.delay + SHORTEST_CUT
     }
 
     /// A window was opened.
@@ -157,12 +157,12 @@ impl Planner {
         self.open.push((id, window));
     }
 
-    /// A window is complete, after `walked` records.
-    pub(super) fn completed(&mut self, id: WindowId, at: Timestamp, walked: u64) {
+    /// A window is complete, after `records_read` records.
+    pub(super) fn completed(&mut self, id: WindowId, at: Timestamp, records_read: u64) {
         let Some(window) = self.take_open(id) else { return };
         match window.kind {
-            WindowKind::Backfill if walked == 0 => self.stretch = (self.stretch * 2).min(LONGEST_STRETCH),
-            WindowKind::Sweep => (self.last_sweep_at, self.swept) = (Some(at), true),
+            WindowKind::Backfill if records_read == 0 => self.stretch = (self.stretch * 2).min(LONGEST_STRETCH),
+            WindowKind::Recheck => (self.last_recheck_at, self.rechecked) = (Some(at), true),
             WindowKind::Backfill | WindowKind::Live => {}
         }
         self.coverage.push(window.covers);
@@ -179,27 +179,27 @@ impl Planner {
     /// The two windows that a window is cut into, or `None` if cutting it would not make the walks shorter: it is too
     /// short already, or most of what it asks for is overlap, which both parts would have to ask for again.
     pub(super) fn halves(&self, window: NewWindow) -> Option<[NewWindow; 2]> {
-        let whole = if window.kind == WindowKind::Sweep { window.asks } else { window.covers };
+        let whole = if window.kind == WindowKind::Recheck { window.fetch_range } else { window.covers };
         let length = ranges::length(whole);
-        let step = self.facts.filter_step;
-        if length < SHORTEST_CUT.max(step * 2) || length * 2 < ranges::length(window.asks) {
+        let step = self.spec.time_granularity;
+        if length < SHORTEST_CUT.max(step * 2) || length * 2 < ranges::length(window.fetch_range) {
             return None;
         }
         let middle = floored_inside(whole, whole.from + length / 2, step.max(SHORTEST_CUT / 2));
         let [first, second] = [TimeRange::new(whole.from, middle), TimeRange::new(middle, whole.to)];
-        if window.kind == WindowKind::Sweep {
-            return Some([self.sweep_window(first), self.sweep_window(second)]);
+        if window.kind == WindowKind::Recheck {
+            return Some([self.recheck_window(first), self.recheck_window(second)]);
         }
         Some([self.window(window.kind, first), self.window(window.kind, second)])
     }
 
-    /// The spans whose keys are needed in memory: what open windows ask for, and what future live windows and sweeps
+    /// The spans whose keys are needed in memory: what open windows ask for, and what future live windows and rechecks
     /// will.
     pub(super) fn spans_in_use(&self) -> Vec<TimeRange> {
-        let lookback = self.facts.sweep.map_or(Duration::ZERO, |sweep| sweep.lookback);
-        let recent = self.head() - self.facts.overlap.max(lookback) - self.facts.filter_step * 3 - SHORTEST_CUT;
+        let lookback = self.spec.recheck.map_or(Duration::ZERO, |recheck| recheck.lookback);
+        let recent = self.head() - self.spec.overlap.max(lookback) - self.spec.time_granularity * 3 - SHORTEST_CUT;
         let mut spans = vec![TimeRange::new(recent, Timestamp::MAX)];
-        spans.extend(self.open.iter().map(|(_, window)| span_of_keys(window, &self.facts)));
+        spans.extend(self.open.iter().map(|(_, window)| span_of_keys(window, &self.spec)));
         ranges::merged(spans)
     }
 
@@ -228,33 +228,33 @@ impl Planner {
     fn next_slice(&self, now: Timestamp) -> Option<TimeRange> {
         let gaps = self.missing_until(self.desired_end(now).min(self.head()));
         let gap = *gaps.first()?;
-        Some(TimeRange::new(gap.from, self.cut(gap, self.facts.slice.saturating_mul(self.stretch))))
+        Some(TimeRange::new(gap.from, self.cut(gap, self.spec.slice.saturating_mul(self.stretch))))
     }
 
-    fn sweep_due(&self, now: Timestamp) -> Option<TimeRange> {
-        let sweep = self.facts.sweep?;
+    fn recheck_due(&self, now: Timestamp) -> Option<TimeRange> {
+        let recheck = self.spec.recheck?;
         let due = match self.fixed_end {
-            Some(end) if self.once => !self.swept && self.open.is_empty() && self.missing_until(end).is_empty(),
-            _ => self.interval_passed(sweep, now),
+            Some(end) if self.once => !self.rechecked && self.open.is_empty() && self.missing_until(end).is_empty(),
+            _ => self.interval_passed(recheck, now),
         };
-        self.sweep_span(now).filter(|_| due)
+        self.recheck_span(now).filter(|_| due)
     }
 
-    /// What a sweep would look at again: covered time only.
-    fn sweep_span(&self, now: Timestamp) -> Option<TimeRange> {
-        let from = (now - self.facts.sweep?.lookback).max(self.floor);
+    /// What a recheck would look at again: covered time only.
+    fn recheck_span(&self, now: Timestamp) -> Option<TimeRange> {
+        let from = (now - self.spec.recheck?.lookback).max(self.floor);
         let span = TimeRange::new(from, self.desired_end(now).min(self.head()));
         (!span.is_empty()).then_some(span)
     }
 
-    /// A sweep "in the future" means that the clock was set back: better one too many than none for long.
-    fn interval_passed(&self, sweep: Sweep, now: Timestamp) -> bool {
-        let last = self.last_sweep_at.unwrap_or(self.first_started_at);
-        last > now || now.since(last) >= sweep.interval
+    /// A recheck "in the future" means that the clock was set back: better one too many than none for long.
+    fn interval_passed(&self, recheck: Recheck, now: Timestamp) -> bool {
+        let last = self.last_recheck_at.unwrap_or(self.first_started_at);
+        last > now || now.since(last) >= recheck.interval
     }
 
     fn desired_end(&self, now: Timestamp) -> Timestamp {
-        let settled = now - self.facts.settle;
+        let settled = now - self.spec.delay;
         self.fixed_end.map_or(settled, |end| end.min(settled))
     }
 
@@ -268,7 +268,7 @@ impl Planner {
     fn oldest_open(&self, lane: Lane) -> Option<WindowId> {
         let of_lane = self.open.iter().filter(|(_, window)| Lane::of(window.kind) == lane);
         of_lane
-            .min_by_key(|(id, window)| (window.kind == WindowKind::Sweep, window.covers.from, *id))
+            .min_by_key(|(id, window)| (window.kind == WindowKind::Recheck, window.covers.from, *id))
             .map(|(id, _)| *id)
     }
 
@@ -278,11 +278,11 @@ impl Planner {
     }
 
     fn window(&self, kind: WindowKind, covers: TimeRange) -> NewWindow {
-        NewWindow { kind, covers, asks: self.asks(covers) }
+        NewWindow { kind, covers, fetch_range: self.fetch_range(covers) }
     }
 
-    fn sweep_window(&self, span: TimeRange) -> NewWindow {
-        NewWindow { kind: WindowKind::Sweep, covers: nothing_at(span.from), asks: self.in_steps(span) }
+    fn recheck_window(&self, span: TimeRange) -> NewWindow {
+        NewWindow { kind: WindowKind::Recheck, covers: nothing_at(span.from), fetch_range: self.in_steps(span) }
     }
 
     /// Where a window that begins like `range` ends: after `longest` at most, on a whole step of the filter.
@@ -290,35 +290,35 @@ impl Planner {
         if ranges::length(range) <= longest {
             return range.to;
         }
-        let longest = longest.max(self.facts.filter_step);
-        floored_inside(range, (range.from + longest).min(range.to), self.facts.filter_step)
+        let longest = longest.max(self.spec.time_granularity);
+        floored_inside(range, (range.from + longest).min(range.to), self.spec.time_granularity)
     }
 
     /// What has to be asked for to cover a span: the overlap before it too, but nothing before the floor.
-    fn asks(&self, covers: TimeRange) -> TimeRange {
-        let from = (covers.from - self.facts.overlap).max(self.floor.min(covers.from));
+    fn fetch_range(&self, covers: TimeRange) -> TimeRange {
+        let from = (covers.from - self.spec.overlap).max(self.floor.min(covers.from));
         self.in_steps(TimeRange::new(from, covers.to))
     }
 
     /// In whole steps of the filter. One step more at the old end, below the floor too: some filters leave out the moment
     /// they name, and a vendor's day may begin west of UTC, hours after ours. The intake leaves what is too old.
-    fn in_steps(&self, asks: TimeRange) -> TimeRange {
-        let step = self.facts.filter_step;
-        TimeRange::new(asks.from.floor_to(step) - step, asks.to.ceil_to(step))
+    fn in_steps(&self, fetch_range: TimeRange) -> TimeRange {
+        let step = self.spec.time_granularity;
+        TimeRange::new(fetch_range.from.floor_to(step) - step, fetch_range.to.ceil_to(step))
     }
 }
 
 /// The span whose known keys a window's walk needs: what it asks for, and a little more on both sides, because bounds of
 /// filters are inclusive here and not there.
-pub(super) fn span_of_keys(window: &NewWindow, facts: &Facts) -> TimeRange {
-    let margin = facts.filter_step.max(Duration::from_secs(1));
-    let to = if window.kind == WindowKind::Live { Timestamp::MAX } else { window.asks.to + margin };
-    TimeRange::new(window.asks.from - margin, to)
+pub(super) fn span_of_keys(window: &NewWindow, spec: &ApiSpec) -> TimeRange {
+    let margin = spec.time_granularity.max(Duration::from_secs(1));
+    let to = if window.kind == WindowKind::Live { Timestamp::MAX } else { window.fetch_range.to + margin };
+    TimeRange::new(window.fetch_range.from - margin, to)
 }
 
 /// How much earlier than a moment a window that begins there may ask, at most.
-pub(super) fn reach_back(facts: &Facts) -> Duration {
-    facts.overlap + facts.filter_step * 2
+pub(super) fn reach_back(spec: &ApiSpec) -> Duration {
+    spec.overlap + spec.time_granularity * 2
 }
 
 /// Where collecting begins. `earliest` counts from the first start, so that it stays where it is.
@@ -326,9 +326,9 @@ pub(super) fn floor(settings: &SourceSettings, first_started_at: Timestamp) -> T
     match settings.backfill_start_time {
         None => first_started_at,
         Some(StartTime::At(at)) => at,
-        Some(StartTime::Earliest) => match settings.facts.retention {
-            Some(retention) => settings.facts.earliest.max(first_started_at - retention),
-            None => settings.facts.earliest,
+        Some(StartTime::Earliest) => match settings.spec.retention {
+            Some(retention) => settings.spec.earliest.max(first_started_at - retention),
+            None => settings.spec.earliest,
         },
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{Limits, SourceSettings, Transport};
-use crate::time::Timestamp;
-use crate::vendors::{Ask, Fault, FaultKind, PageAsk, Vendor};
+use crate::time::{TimeRange, Timestamp};
+use crate::vendors::{ApiError, ApiErrorKind, PageRequest, Vendor};
 
 /// How much of the recent past is asked for.
 const LOOKBACK: Duration = Duration::from_secs(3_600);
@@ -18,19 +18,19 @@ pub async fn probe(
     settings: &SourceSettings,
     transport: &dyn Transport,
     now: Timestamp,
-) -> Result<(), Fault> {
-    let facts = &settings.facts;
-    let ask = Ask { from: now - LOOKBACK, to: now };
-    let page = PageAsk { ask, cursor: None, page_size: facts.page_size };
-    let limits = Limits { timeout: facts.timeout, max_body_bytes: settings.max_body_bytes };
-    let answer = transport.send(&vendor.request(&page), limits).await.map_err(|fault| fault.explained(facts.name))?;
+) -> Result<(), ApiError> {
+    let spec = &settings.spec;
+    let range = TimeRange { from: now - LOOKBACK, to: now };
+    let page = PageRequest { range, cursor: None, page_size: spec.page_size };
+    let limits = Limits { timeout: spec.timeout, max_body_bytes: settings.max_body_bytes };
+    let answer = transport.send(&vendor.request(&page), limits).await.map_err(|fault| fault.explained(spec.name))?;
     if !(200..300).contains(&answer.status) {
-        let fault = vendor.fault(answer.status, &answer.body);
-        return if fault.kind == FaultKind::RateLimited { Ok(()) } else { Err(fault) };
+        let fault = vendor.classify_error(answer.status, &answer.body);
+        return if fault.kind == ApiErrorKind::RateLimited { Ok(()) } else { Err(fault) };
     }
-    vendor.read(&answer.body, &page).map(|_| ()).map_err(|bad| Fault {
-        kind: FaultKind::Transient,
-        message: format!("{} sent a page that cannot be read: {bad}", facts.name),
+    vendor.read(&answer.body, &page).map(|_| ()).map_err(|bad| ApiError {
+        kind: ApiErrorKind::Transient,
+        message: format!("{} sent a page that cannot be read: {bad}", spec.name),
         hint: "check base_url: something else may answer there".to_owned(),
     })
 }

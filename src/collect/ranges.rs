@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use crate::journal::TimeRange;
-use crate::time::Timestamp;
+use crate::time::{TimeRange, Timestamp};
 
 /// Sorts spans, drops empty ones and joins those that overlap or touch.
 pub(super) fn merged(mut ranges: Vec<TimeRange>) -> Vec<TimeRange> {

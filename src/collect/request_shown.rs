@@ -4,7 +4,7 @@ use serde::Serialize;
 use url::Url;
 
 use super::http::url_below;
-use crate::vendors::{Auth, PageAsk, Vendor};
+use crate::vendors::{Auth, PageRequest, Vendor};
 
 /// What stands in the place of a credential.
 const HIDDEN: &str = "***";
@@ -24,7 +24,7 @@ pub struct ShownRequest {
 
 /// The request that `vendor` makes for a page. Reads no secret: none of them is revealed to be hidden again.
 #[must_use]
-pub fn shown(vendor: &dyn Vendor, page: &PageAsk<'_>) -> ShownRequest {
+pub fn shown(vendor: &dyn Vendor, page: &PageRequest<'_>) -> ShownRequest {
     let request = vendor.request(page);
     let url = Url::parse(vendor.base_url()).ok().and_then(|base| url_below(&base, &request).ok());
     let url = url.map_or_else(|| format!("{}{}", vendor.base_url(), request.path), without_query_and_password);

@@ -30,10 +30,10 @@ use super::{Mode, Parts, Source, SourceEnd, SourceSettings};
 use super::{dedupe::Known, options::StartTime};
 use crate::clock::SharedClock;
 use crate::journal::{
-    JournalError, LatenessCounts, NewWindow, PageCommit, SourceId, SourceRegistration, SourceState, TimeRange,
-    WalkProgress, WindowId, WindowKind,
+    JournalError, LatenessCounts, NewWindow, PageCommit, ScanProgress, SourceId, SourceRegistration, SourceState,
+    WindowId, WindowKind,
 };
-use crate::time::Timestamp;
+use crate::time::{TimeRange, Timestamp};
 
 /// One source at work.
 pub(super) struct Collector {
@@ -55,7 +55,7 @@ pub(super) struct Collector {
     pub(super) lateness: Lateness,
     next_poll: Instant,
     /// Walks that the last process left unfinished.
-    interrupted: HashMap<WindowId, WalkProgress>,
+    interrupted: HashMap<WindowId, ScanProgress>,
     pub(super) polled_before: bool,
     clock_watch: ClockWatch,
 }
@@ -80,13 +80,13 @@ async fn work(source: Source, parts: Parts) -> Result<SourceEnd, Halt> {
     let mut ledger = Ledger::new(parts.journal.clone(), Backoff::new(parts.rng_seed ^ 1), parts.shutdown.clone());
     let registration = SourceRegistration {
         name: source.name.clone(),
-        vendor: source.settings.facts.name.to_owned(),
-        profile: source.vendor.profile(),
+        vendor: source.settings.spec.name.to_owned(),
+        normalizer_config: source.vendor.normalizer_config(),
         now: parts.clock.now(),
     };
     let state = ledger.keep_trying(|journal| journal.open_source(registration.clone())).await?;
     announce::warn_of_other_ids(&state, &registration);
-    ledger.keep_trying(|journal| journal.set_source_trouble(state.id, None)).await?;
+    ledger.keep_trying(|journal| journal.set_source_error(state.id, None)).await?;
     Collector::new(source, parts, ledger, state).collect().await
 }
 
@@ -97,7 +97,7 @@ impl Collector {
             Mode::Continuous => None,
             Mode::Once { until } => Some(until),
         };
-        let limits = super::Limits { timeout: settings.facts.timeout, max_body_bytes: settings.max_body_bytes };
+        let limits = super::Limits { timeout: settings.spec.timeout, max_body_bytes: settings.max_body_bytes };
         let fetcher = Fetcher { vendor: source.vendor, transport: parts.transport, clock: parts.clock.clone(), limits };
         let now = Instant::now();
         Self {
@@ -110,12 +110,12 @@ impl Collector {
             known: Known::default(),
             walks: HashMap::new(),
             histories: HashMap::new(),
-            budget: Budget::new(&settings.facts.rate_limit),
-            page_size: PageSize::new(settings.facts.page_size),
+            budget: Budget::new(&settings.spec.rate_limit),
+            page_size: PageSize::new(settings.spec.page_size),
             backoff: Backoff::new(parts.rng_seed),
             lanes: Lanes::new(now),
             first_started_at: state.first_started_at,
-            lateness: Lateness::new(settings.facts.overlap),
+            lateness: Lateness::new(settings.spec.overlap),
             next_poll: now,
             interrupted: state.open.into_iter().filter_map(|open| Some((open.id, open.progress?))).collect(),
             polled_before: false,
@@ -173,7 +173,7 @@ impl Collector {
             Work::Resume(window) => Step::Turn(window),
             Work::Begin(window) => {
                 if window.kind == WindowKind::Live {
-                    self.next_poll = instant + self.settings.facts.poll_interval;
+                    self.next_poll = instant + self.settings.spec.poll_interval;
                 }
                 Step::Begin(window)
             }
@@ -184,13 +184,13 @@ impl Collector {
     /// poll interval later.
     fn until_next_look(&self, now: Timestamp) -> Duration {
         let settling = self.planner.head_settles_at().since(now);
-        settling.min(self.settings.facts.poll_interval).max(Duration::from_millis(1))
+        settling.min(self.settings.spec.poll_interval).max(Duration::from_millis(1))
     }
 
     /// A source that ends need not wait for the next poll once its end has settled.
     fn last_poll(&self, now: Timestamp, instant: Instant) -> Option<Instant> {
         let at = self.planner.last_poll_at()?;
-        (at > now).then(|| instant + at.since(now).min(self.settings.facts.poll_interval))
+        (at > now).then(|| instant + at.since(now).min(self.settings.spec.poll_interval))
     }
 
     async fn begin(&mut self, window: NewWindow) -> Result<(), Halt> {
@@ -221,13 +221,13 @@ impl Collector {
     }
 
     /// Puts a walk at the beginning of its window, or where it was interrupted.
-    pub(super) fn set_out(&mut self, id: WindowId, progress: Option<WalkProgress>) {
+    pub(super) fn set_out(&mut self, id: WindowId, progress: Option<ScanProgress>) {
         let Some(window) = self.planner.window_of(id) else { return };
         let outset = Outset {
             window,
             page_size: self.page_size.present(),
             can_be_cut: self.planner.halves(window).is_some(),
-            max_records: self.settings.facts.max_window_records,
+            max_records: self.settings.spec.max_window_records,
         };
         self.walks.insert(id, Walk::begin(self.fetcher.clone(), outset, progress));
     }
@@ -238,11 +238,11 @@ impl Collector {
         let window = walk.window;
         self.relieve(Lane::of(window.kind), Relief::Page).await?;
         let Some(walk) = self.walks.get(&id) else { return Ok(()) };
-        if walk.deeper_than(self.settings.facts.max_window_records) {
+        if walk.deeper_than(self.settings.spec.max_window_records) {
             if let Some(parts) = self.planner.halves(window) {
                 return self.split(id, parts).await;
             }
-            tracing::debug!(records = walk.walked(), "the window is deep, but cutting it would not help");
+            tracing::debug!(records = walk.records_read(), "the window is deep, but cutting it would not help");
         }
         if page.next.is_some() {
             self.ask_ahead(id, Lane::of(window.kind));
@@ -273,17 +273,17 @@ impl Collector {
     }
 
     async fn sift(&mut self, id: WindowId, page: &Fetched, window: &NewWindow) -> Result<Sifted, Halt> {
-        let scope = Scope::new(self.scope_begins_at(), self.settings.end_time, window, &self.settings.facts);
+        let scope = Scope::new(self.scope_begins_at(), self.settings.end_time, window, &self.settings.spec);
         let tally = self.walks.get_mut(&id).and_then(|walk| walk.tally.as_mut());
         let candidates = intake::candidates(page, self.fetcher.vendor.as_ref(), &scope, tally);
-        let until = window.asks.to;
-        self.load_keys(self.known.missing(span_of_keys(window, &self.settings.facts)), until).await?;
+        let until = window.fetch_range.to;
+        self.load_keys(self.known.missing(span_of_keys(window, &self.settings.spec)), until).await?;
         self.load_keys(self.known.missing_around(intake::times(&candidates)), until).await?;
         let out_of_scope = page.records().len() - candidates.len();
         if out_of_scope > 0 {
             tracing::debug!(window = id.0, out_of_scope, "records outside of the time to collect were left");
         }
-        intake::sift(page, &candidates, &mut self.known, self.settings.facts.order, until).map_err(Halt::Journal)
+        intake::sift(page, &candidates, &mut self.known, self.settings.spec.order, until).map_err(Halt::Journal)
     }
 
     async fn load_keys(&mut self, spans: Vec<TimeRange>, until: Timestamp) -> Result<(), Halt> {
@@ -347,12 +347,13 @@ impl Collector {
 
     /// The window is complete.
     async fn close(&mut self, id: WindowId, window: &NewWindow) -> Result<(), Halt> {
-        let (pages, walked) = self.walks.remove(&id).map_or((0, 0), |walk| (walk.pages_read(), walk.walked()));
+        let (pages, records_read) =
+            self.walks.remove(&id).map_or((0, 0), |walk| (walk.pages_read(), walk.records_read()));
         self.histories.remove(&id);
         self.page_size.window_complete();
-        self.planner.completed(id, self.clock.now(), walked);
+        self.planner.completed(id, self.clock.now(), records_read);
         self.known.prune(&self.planner.spans_in_use());
-        self.report(id, window, pages, walked);
+        self.report(id, window, pages, records_read);
         self.relieve(Lane::of(window.kind), Relief::Window).await
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use crate::secret::SecretError;
-use crate::vendors::{Fault, FaultKind, Request};
+use crate::vendors::{ApiError, ApiErrorKind, Request};
 
 /// What an answer may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Response {
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum TransportFault {
+pub enum TransportError {
     /// Nothing complete came within the time limit.
     #[error("no complete answer within {0:?}")]
     Timeout(Duration),
@@ -54,27 +54,27 @@ pub enum TransportFault {
     NotSent(String),
 }
 
-impl TransportFault {
+impl TransportError {
     /// What the collector does about it.
     #[must_use]
-    pub fn explained(&self, vendor: &str) -> Fault {
+    pub fn explained(&self, vendor: &str) -> ApiError {
         let (kind, hint) = match self {
-            Self::Timeout(_) | Self::Broken(_) => (FaultKind::Transient, ""),
+            Self::Timeout(_) | Self::Broken(_) => (ApiErrorKind::Transient, ""),
             Self::Unreachable(_) => (
-                FaultKind::Transient,
+                ApiErrorKind::Transient,
                 "check base_url, site or region of this source, and this machine's network, proxy and DNS",
             ),
             Self::NotText => (
-                FaultKind::Transient,
+                ApiErrorKind::Transient,
                 "if it stays, check base_url, and whether a proxy or firewall in between alters the answers",
             ),
             Self::TooLarge(_) => {
-                (FaultKind::PageTooLarge, "raise max_body_bytes of this source if smaller pages do not help")
+                (ApiErrorKind::PageTooLarge, "raise max_body_bytes of this source if smaller pages do not help")
             }
-            Self::Secret(_) => (FaultKind::Permanent, "mend the secret; auditflow reads it again by itself"),
-            Self::NotSent(_) => (FaultKind::Permanent, "check base_url and the credentials of this source"),
+            Self::Secret(_) => (ApiErrorKind::Permanent, "mend the secret; auditflow reads it again by itself"),
+            Self::NotSent(_) => (ApiErrorKind::Permanent, "check base_url and the credentials of this source"),
         };
-        Fault { kind, message: format!("{vendor}: {self}"), hint: hint.to_owned() }
+        ApiError { kind, message: format!("{vendor}: {self}"), hint: hint.to_owned() }
     }
 
     /// Whether a smaller page might have come through.
@@ -87,7 +87,7 @@ impl TransportFault {
 /// Sends requests to the one vendor that it was made for.
 pub trait Transport: Send + Sync {
     /// Sends a request and reads the whole answer. Never retries and never follows a redirect.
-    fn send<'a>(&'a self, request: &'a Request, limits: Limits) -> BoxFuture<'a, Result<Response, TransportFault>>;
+    fn send<'a>(&'a self, request: &'a Request, limits: Limits) -> BoxFuture<'a, Result<Response, TransportError>>;
 }
 
 #[cfg(test)]
@@ -97,10 +97,10 @@ mod tests {
     #[test]
     fn what_waiting_may_not_mend_says_what_to_check() {
         for (fault, says) in [
-            (TransportFault::Unreachable("dns error".to_owned()), "DNS"),
-            (TransportFault::NotText, "base_url"),
-            (TransportFault::TooLarge(9), "max_body_bytes"),
-            (TransportFault::NotSent("plain text".to_owned()), "base_url"),
+            (TransportError::Unreachable("dns error".to_owned()), "DNS"),
+            (TransportError::NotText, "base_url"),
+            (TransportError::TooLarge(9), "max_body_bytes"),
+            (TransportError::NotSent("plain text".to_owned()), "base_url"),
         ] {
             let explained = fault.explained("merge");
             assert!(explained.hint.contains(says), "{explained:?}");

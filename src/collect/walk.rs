@@ -19,9 +19,9 @@ use std::sync::Arc;
 use super::ahead::PagesAhead;
 use super::dedupe::Tally;
 use super::pages::{Fetched, Fetcher, Setback, Start, fingerprint, pages};
-use crate::journal::{AfterPage, LatenessCounts, NewWindow, WalkProgress};
+use crate::journal::{AfterPage, LatenessCounts, NewWindow, ScanProgress};
 use crate::time::Timestamp;
-use crate::vendors::{Fault, FaultKind, Vendor};
+use crate::vendors::{ApiError, ApiErrorKind, Vendor};
 
 /// The smallest page that is asked for.
 const SMALLEST_PAGE: u32 = 10;
@@ -40,7 +40,7 @@ pub(super) struct Walk {
     pages: PagesAhead,
     page_size: u32,
     pages_read: u64,
-    walked: u64,
+    records_read: u64,
     total: TotalWatch,
     /// Whether all of it was seen by this process. What the total did before a restart is not known.
     from_first_page: bool,
@@ -93,13 +93,13 @@ pub(super) struct Outset {
 
 impl Walk {
     /// Begins at the first page, or where an interrupted walk had come to.
-    pub(super) fn begin(fetcher: Arc<Fetcher>, outset: Outset, progress: Option<WalkProgress>) -> Self {
-        let has_ids = fetcher.vendor.facts().has_ids;
+    pub(super) fn begin(fetcher: Arc<Fetcher>, outset: Outset, progress: Option<ScanProgress>) -> Self {
+        let has_ids = fetcher.vendor.spec().has_ids;
         let page_size = progress.as_ref().map_or(outset.page_size, |progress| progress.page_size);
-        let fingerprint = fingerprint(fetcher.vendor.as_ref(), outset.window.asks, page_size);
+        let fingerprint = fingerprint(fetcher.vendor.as_ref(), outset.window.fetch_range, page_size);
         let allowed = SPARE_PAGES + outset.max_records / u64::from(SMALLEST_PAGE.min(page_size).max(1));
         let start = Start {
-            asks: outset.window.asks,
+            fetch_range: outset.window.fetch_range,
             page_size,
             cursor: progress.as_ref().and_then(|progress| cursor_of(progress, &fingerprint)).map(str::to_owned),
             max_pages: if outset.can_be_cut { allowed } else { allowed.saturating_mul(DEEPER_UNCUT) },
@@ -111,9 +111,9 @@ impl Walk {
             page_size: start.page_size,
             pages: PagesAhead::new(pages(fetcher, start)),
             pages_read: progress.pages,
-            walked: progress.walked,
+            records_read: progress.records_read,
             total: TotalWatch::resumed(progress.total),
-            tally: (!has_ids).then(|| Tally::resumed(&progress.walked_keys, known_page_size(&progress))),
+            tally: (!has_ids).then(|| Tally::resumed(&progress.scan_keys, known_page_size(&progress))),
             from_first_page,
             fingerprint,
             requests: 0,
@@ -146,7 +146,7 @@ impl Walk {
 
     fn note(&mut self, page: &Fetched) {
         self.pages_read += 1;
-        self.walked += page.records().len() as u64;
+        self.records_read += page.records().len() as u64;
         self.total.note(page.total);
         self.heavy_failures = 0;
     }
@@ -157,13 +157,13 @@ impl Walk {
     }
 
     /// Records read so far, known ones included.
-    pub(super) fn walked(&self) -> u64 {
-        self.walked
+    pub(super) fn records_read(&self) -> u64 {
+        self.records_read
     }
 
     /// Whether the window has more records than a window should have.
     pub(super) fn deeper_than(&self, max_records: u64) -> bool {
-        self.walked.max(self.total.latest.unwrap_or(0)) > max_records
+        self.records_read.max(self.total.latest.unwrap_or(0)) > max_records
     }
 
     /// Why the records may have moved under this walk, now that it has ended.
@@ -171,7 +171,7 @@ impl Walk {
         let Some(tally) = &self.tally else {
             return self.total.fell.then_some("records went away while it was read");
         };
-        let as_announced = self.total.latest.is_none_or(|total| total == self.walked);
+        let as_announced = self.total.latest.is_none_or(|total| total == self.records_read);
         let only_grew = self.from_first_page && !self.total.fell;
         if !as_announced {
             return Some("it gave another number of records than it had announced");
@@ -183,14 +183,14 @@ impl Walk {
     }
 
     /// Where the walk stands before the page at `cursor`.
-    pub(super) fn progress(&self, cursor: &str) -> WalkProgress {
-        WalkProgress {
+    pub(super) fn progress(&self, cursor: &str) -> ScanProgress {
+        ScanProgress {
             next_cursor: format!("{}:{cursor}", self.fingerprint),
             page_size: self.page_size,
             pages: self.pages_read,
-            walked: self.walked,
+            records_read: self.records_read,
             total: self.total.first,
-            walked_keys: self.tally.as_ref().map_or_else(Vec::new, |tally| tally.keys().to_vec()),
+            scan_keys: self.tally.as_ref().map_or_else(Vec::new, |tally| tally.keys().to_vec()),
         }
     }
 
@@ -198,7 +198,7 @@ impl Walk {
     pub(super) fn then(&self, next: Option<&str>, at: Timestamp) -> AfterPage {
         match next {
             Some(cursor) => AfterPage::Continue(self.progress(cursor)),
-            None => AfterPage::Complete { at, pages: self.pages_read, walked: self.walked },
+            None => AfterPage::Complete { at, pages: self.pages_read, records_read: self.records_read },
         }
     }
 
@@ -216,7 +216,7 @@ impl Walk {
 }
 
 /// Whether an interrupted walk may go on: the request must be the one that its cursor came from.
-pub(super) fn can_be_resumed(fetcher: &Fetcher, window: &NewWindow, progress: &WalkProgress) -> bool {
+pub(super) fn can_be_resumed(fetcher: &Fetcher, window: &NewWindow, progress: &ScanProgress) -> bool {
     cursor_to_resume(fetcher.vendor.as_ref(), window, progress).is_some()
 }
 
@@ -224,20 +224,20 @@ pub(super) fn can_be_resumed(fetcher: &Fetcher, window: &NewWindow, progress: &W
 pub(super) fn cursor_to_resume<'p>(
     vendor: &dyn Vendor,
     window: &NewWindow,
-    progress: &'p WalkProgress,
+    progress: &'p ScanProgress,
 ) -> Option<&'p str> {
-    cursor_of(progress, &fingerprint(vendor, window.asks, progress.page_size))
+    cursor_of(progress, &fingerprint(vendor, window.fetch_range, progress.page_size))
 }
 
 /// The vendor's cursor, which is noted as `<fingerprint of the request>:<cursor>`.
-fn cursor_of<'p>(progress: &'p WalkProgress, fingerprint: &str) -> Option<&'p str> {
+fn cursor_of<'p>(progress: &'p ScanProgress, fingerprint: &str) -> Option<&'p str> {
     progress.next_cursor.strip_prefix(fingerprint)?.strip_prefix(':')
 }
 
 /// How many keys each page of an interrupted walk has, if all its pages were full and no record was left out.
-fn known_page_size(progress: &WalkProgress) -> Option<u32> {
+fn known_page_size(progress: &ScanProgress) -> Option<u32> {
     let full = progress.pages.saturating_mul(u64::from(progress.page_size));
-    (progress.walked == full && progress.walked_keys.len() as u64 == full).then_some(progress.page_size)
+    (progress.records_read == full && progress.scan_keys.len() as u64 == full).then_some(progress.page_size)
 }
 
 fn halved(size: u32, smallest: u32) -> Option<u32> {
@@ -245,7 +245,8 @@ fn halved(size: u32, smallest: u32) -> Option<u32> {
 }
 
 fn over() -> Setback {
-    let fault = Fault { kind: FaultKind::Transient, message: "the walk is over already".into(), hint: String::new() };
+    let fault =
+        ApiError { kind: ApiErrorKind::Transient, message: "the walk is over already".into(), hint: String::new() };
     Setback { fault, asked_wait: None, may_be_size: false, astray: true }
 }
 

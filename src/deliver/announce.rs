@@ -1,6 +1,6 @@
 //! What a sink says when it starts: where it stands, what it missed, what it passes over, what it has to undo.
 
-use crate::journal::{OpenPlan, SinkState};
+use crate::journal::{BatchIntent, SinkState};
 
 /// Events that wait in the journal and that the sink will pass over.
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ pub(super) fn start(sink: &str, state: &SinkState, fingerprint: &str, passed_ove
     }
 }
 
-fn open_plan(sink: &str, plan: &OpenPlan, fingerprint: &str) {
+fn open_plan(sink: &str, plan: &BatchIntent, fingerprint: &str) {
     let outputs: Vec<_> = plan.outputs.iter().map(|output| output.name.as_str()).collect();
     let outputs = outputs.join(", ");
     let (first, last) = (plan.first, plan.last);

@@ -3,11 +3,11 @@
 //! ```text
 //!         +--> wait until a batch closes (max_events, max_bytes, timeout) <--- journal.head()
 //!         |         |
-//!         |    journal.begin_plan(range, fingerprint)
+//!         |    journal.prepare_batch(range, fingerprint)
 //!         |         |
-//!         |    read blocks -> decode -> normalise -> filter -> absorb -> flush ... -> commit     (writing)
+//!         |    read blocks -> decode -> normalize -> filter -> absorb -> flush ... -> commit     (writing)
 //!         |         |                                   outputs recorded before they are touched
-//!         +--- journal.finish_plan(position, counters)
+//!         +--- journal.commit_batch(position, counters)
 //!
 //! failure:   sink.undo(outputs), wait with jitter, the same range again, for ever
 //! restart:   an open plan is undone first; then the same range again, or, if the config has changed, new batches;
@@ -23,12 +23,12 @@ mod announce;
 mod backoff;
 mod closing;
 mod failure;
+mod last_error;
 mod outside;
 mod routed;
 mod task;
 #[cfg(test)]
 mod tests;
-mod trouble;
 mod writing;
 
 use std::fmt;
@@ -38,7 +38,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::SharedClock;
-use crate::journal::{Journal, Seq, SinkStart, Trouble};
+use crate::journal::{Journal, LastError, Seq, SinkStart};
 use crate::sinks::{BatchOptions, EventForm, Sink};
 use crate::transform::condition::Condition;
 
@@ -119,7 +119,7 @@ pub struct SinkEnd {
     /// Bytes written by this run.
     pub bytes: u64,
     /// What kept it from delivering when it ended.
-    pub trouble: Option<Trouble>,
+    pub last_error: Option<LastError>,
 }
 
 impl SinkEnd {
@@ -134,7 +134,7 @@ impl SinkEnd {
             filtered: 0,
             dead_lettered: 0,
             bytes: 0,
-            trouble: None,
+            last_error: None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The sources that a sink reads: from the names in the pipeline file to what normalises their records.
+//! The sources that a sink reads: from the names in the pipeline file to what normalizes their records.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,14 +7,14 @@ use super::Route;
 use super::failure::DeliverError;
 use crate::event::Event;
 use crate::journal::{SourceId, SourceInfo};
-use crate::vendors::{self, Records};
+use crate::vendors::{self, Normalizer};
 
 /// A source that is routed to the sink and known to the journal.
 #[derive(Debug)]
 pub(super) struct RoutedSource {
     info: SourceInfo,
     pub(super) route: Route,
-    pub(super) records: Arc<dyn Records>,
+    pub(super) records: Arc<dyn Normalizer>,
 }
 
 impl RoutedSource {
@@ -65,7 +65,7 @@ impl RoutedSources {
             if self.known.get(&info.id).is_some_and(|known| known.info == info) {
                 continue;
             }
-            let records = vendors::table::records(&info.vendor, &info.profile)
+            let records = vendors::registry::normalizer(&info.vendor, &info.normalizer_config)
                 .ok_or_else(|| DeliverError::UnknownVendor { name: info.name.clone(), vendor: info.vendor.clone() })?;
             let source = RoutedSource { route: route.clone(), records, info };
             grown |= self.known.insert(source.info.id, source).is_none();

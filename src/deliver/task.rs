@@ -8,12 +8,12 @@ use super::announce::{self, PassedOver};
 use super::backoff::Backoff;
 use super::closing::{self, Next};
 use super::failure::{DeliverError, Failure};
+use super::last_error::TroubleReport;
 use super::outside;
 use super::routed::RoutedSources;
-use super::trouble::TroubleReport;
 use super::writing::{BatchWriter, Outcome, Recorder};
 use super::{Parts, Route, SinkEnd, SinkTask};
-use crate::journal::{Delivery, OpenPlan, PendingBatch, PlannedOutput, Seq, SinkId};
+use crate::journal::{BatchIntent, Delivery, PendingBatch, RollbackRecord, Seq, SinkId};
 use crate::sinks::dead_letter::{self, DeadLetter};
 use crate::sinks::{BatchRange, Written};
 use crate::time::Timestamp;
@@ -45,7 +45,7 @@ struct Batch {
     /// Whether the outside may hold a part of it.
     touched: bool,
     /// What it has touched or is about to.
-    outputs: Vec<PlannedOutput>,
+    outputs: Vec<RollbackRecord>,
     /// It is durable; the journal does not know that yet.
     written: Option<Delivery>,
 }
@@ -74,7 +74,7 @@ impl Batch {
         batch
     }
 
-    fn left_behind(plan: OpenPlan, fingerprint: &str) -> Self {
+    fn left_behind(plan: BatchIntent, fingerprint: &str) -> Self {
         Self {
             range: BatchRange { first: plan.first, last: plan.last },
             events: None,
@@ -103,7 +103,7 @@ pub(super) struct SinkLoop {
     /// Since when something is pending behind the position.
     seen_since: Option<Timestamp>,
     head: watch::Receiver<Seq>,
-    trouble: TroubleReport,
+    last_error: TroubleReport,
     backoff: Backoff,
     end: SinkEnd,
 }
@@ -119,7 +119,7 @@ impl SinkLoop {
             batch: None,
             seen_since: None,
             head: parts.journal.head(),
-            trouble: TroubleReport::default(),
+            last_error: TroubleReport::default(),
             backoff: Backoff::new(parts.rng_seed),
             end: SinkEnd::new(&task.name),
             task,
@@ -139,7 +139,7 @@ impl SinkLoop {
                 Err(failure) => self.failed(failure).await?,
             }
         }
-        Ok(SinkEnd { position: self.position, trouble: self.trouble.present().cloned(), ..self.end })
+        Ok(SinkEnd { position: self.position, last_error: self.last_error.present().cloned(), ..self.end })
     }
 
     async fn step(&mut self) -> Result<Step, Failure> {
@@ -240,7 +240,7 @@ impl SinkLoop {
         }
         self.undo(batch).await?;
         if !batch.wanted {
-            return Ok(self.parts.journal.abandon_plan(id).await?);
+            return Ok(self.parts.journal.abort_batch(id).await?);
         }
         let delivery = match self.write(id, batch).await {
             Ok(delivery) => delivery,
@@ -275,7 +275,7 @@ impl SinkLoop {
         let journal = self.parts.journal.as_ref();
         let range = batch.range;
         if !batch.planned {
-            journal.begin_plan(id, range.first, range.last, self.fingerprint.clone()).await?;
+            journal.prepare_batch(id, range.first, range.last, self.fingerprint.clone()).await?;
             batch.planned = true;
         }
         batch.touched = true;
@@ -306,7 +306,7 @@ impl SinkLoop {
     /// What lies up to the delivery's position is delivered or passed over: moves the position.
     async fn finish(&mut self, id: SinkId, delivery: Delivery) -> Result<(), Failure> {
         let Delivery { position, delivered, filtered, dead_lettered, bytes, .. } = delivery;
-        self.parts.journal.finish_plan(id, delivery).await?;
+        self.parts.journal.commit_batch(id, delivery).await?;
         tracing::debug!(sink = self.task.name, position, delivered, filtered, bytes, "the position has moved");
         if dead_lettered > 0 {
             let file = self.task.dead_letter.display();
@@ -327,7 +327,7 @@ impl SinkLoop {
     async fn succeeded(&mut self) {
         self.backoff.reset();
         let journal = self.parts.journal.as_ref();
-        self.trouble.clear(journal, (&self.task.name, self.id), self.parts.clock.now()).await;
+        self.last_error.clear(journal, (&self.task.name, self.id), self.parts.clock.now()).await;
     }
 
     async fn failed(&mut self, failure: Failure) -> Result<(), DeliverError> {
@@ -356,7 +356,7 @@ impl SinkLoop {
     async fn raise(&mut self, message: String, hint: String) {
         let journal = self.parts.journal.as_ref();
         let now = self.parts.clock.now();
-        self.trouble.raise(journal, (&self.task.name, self.id), message, hint, now).await;
+        self.last_error.raise(journal, (&self.task.name, self.id), message, hint, now).await;
     }
 
     async fn pause(&mut self, wait: Duration) {

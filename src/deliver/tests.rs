@@ -9,17 +9,17 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::clock::TestClock;
+use crate::clock::ManualClock;
 use crate::event::{Event, EventId};
 use crate::journal::{
-    AfterPage, BlockBuilder, JournalOptions, LatenessCounts, NewWindow, PageCommit, PlannedOutput, SeenKey,
-    SinkSummary, SourceId, SourceRegistration, SqliteJournal, TimeRange, WindowKind,
+    AfterPage, BlockBuilder, JournalOptions, LatenessCounts, NewWindow, PageCommit, RollbackRecord, SeenKey, SinkStats,
+    SourceId, SourceRegistration, SqliteJournal, WindowKind,
 };
-use crate::sinks::table::SinkConfig;
+use crate::sinks::registry::SinkConfig;
 use crate::sinks::{BatchRange, PlanLog, SinkError, Written};
-use crate::time::Timestamp;
+use crate::time::{TimeRange, Timestamp};
 use crate::units::ByteSize;
-use crate::vendors::Profile;
+use crate::vendors::NormalizerConfig;
 
 const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 
@@ -39,7 +39,7 @@ impl Bench {
         let options = JournalOptions { data_dir: folder.path().to_owned(), max_size: ByteSize(1 << 30) };
         Self {
             journal: Arc::new(SqliteJournal::open(&options).expect("a journal")),
-            clock: Arc::new(TestClock::starting_at(START)),
+            clock: Arc::new(ManualClock::starting_at(START)),
             drain: CancellationToken::new(),
             shutdown: CancellationToken::new(),
             _folder: folder,
@@ -60,7 +60,7 @@ impl Bench {
         let registration = SourceRegistration {
             name: name.to_owned(),
             vendor: "clumio".to_owned(),
-            profile: Profile::default(),
+            normalizer_config: NormalizerConfig::default(),
             now: START,
         };
         self.journal.open_source(registration).await.expect("registered").id
@@ -70,7 +70,7 @@ impl Bench {
     async fn append(&self, source: SourceId, name: &str, records: std::ops::Range<u32>) {
         let hour = |number: u32| START + Duration::from_secs(3_600 * u64::from(number));
         let covers = TimeRange::new(hour(records.start), hour(records.end));
-        let window = NewWindow { kind: WindowKind::Live, covers, asks: covers };
+        let window = NewWindow { kind: WindowKind::Live, covers, fetch_range: covers };
         let id = self.journal.add_windows(source, vec![window]).await.expect("added")[0];
         let mut block = BlockBuilder::new(self.clock.now());
         let raws: Vec<_> = records.map(|number| (number, record(name, number))).collect();
@@ -83,12 +83,12 @@ impl Bench {
             block: block.finish().expect("compressed"),
             requests: 1,
             lateness: LatenessCounts::default(),
-            then: AfterPage::Complete { at: self.clock.now(), pages: 1, walked: 0 },
+            then: AfterPage::Complete { at: self.clock.now(), pages: 1, records_read: 0 },
         };
         self.journal.commit_page(page).await.expect("committed");
     }
 
-    async fn summary(&self) -> SinkSummary {
+    async fn summary(&self) -> SinkStats {
         self.journal.summary().await.expect("a summary").sinks.remove(0)
     }
 }
@@ -198,7 +198,7 @@ impl ScriptedSink {
         self.point().await?;
         if !self.planned {
             let before = self.world.lock().lists.get(&self.name).map_or(0, Vec::len).to_string();
-            plan.record(vec![PlannedOutput { name: self.name.clone(), before }]).await?;
+            plan.record(vec![RollbackRecord { name: self.name.clone(), before }]).await?;
             self.planned = true;
         }
         for line in std::mem::take(&mut self.lines) {
@@ -223,7 +223,7 @@ impl Sink for ScriptedSink {
     }
 
     fn absorb(&mut self, event: &Event<'_>, form: EventForm) -> Result<(), SinkError> {
-        let mark = if form == EventForm::Raw { "" } else { "normalised " };
+        let mark = if form == EventForm::Raw { "" } else { "normalized " };
         self.lines.push(format!("{mark}{}", event.raw));
         Ok(())
     }
@@ -252,7 +252,7 @@ impl Sink for ScriptedSink {
         Box::pin(std::future::ready(Ok(self.outside_has)))
     }
 
-    fn undo<'a>(&'a mut self, outputs: &'a [PlannedOutput]) -> BoxFuture<'a, Result<(), SinkError>> {
+    fn undo<'a>(&'a mut self, outputs: &'a [RollbackRecord]) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(async move {
             self.point().await?;
             for output in outputs {
@@ -306,7 +306,7 @@ async fn fills_files() {
     let config = SinkConfig::read("file", config).expect("a type").expect("a config");
     let mut task = task(World::new(&[]).sink("x"), &["a", "b"]);
     task.sink = config
-        .build(Arc::clone(&bench.clock), crate::sinks::table::SinkName { pipeline: "p", sink: "s" })
+        .build(Arc::clone(&bench.clock), crate::sinks::registry::SinkName { pipeline: "p", sink: "s" })
         .expect("a sink");
     let end = run(task, bench.parts()).await.expect("delivered");
     let lines = |name: &str| -> Vec<String> {
@@ -328,7 +328,7 @@ async fn drains_everything_once_and_counts_it() {
     assert_eq!(world.lock().lists["x"], records("a", 0..25));
     assert_eq!((end.drained, end.delivered, end.batches, end.position), (true, 25, 3, 25));
     let summary = bench.summary().await;
-    assert_eq!((summary.delivered, summary.bytes, summary.position, summary.trouble), (25, 25, 25, None));
+    assert_eq!((summary.delivered, summary.bytes, summary.position, summary.last_error), (25, 25, 25, None));
 }
 
 /// Fails, fails three times, or is killed at every point of the sink in turn; with and without another config afterwards.
@@ -366,7 +366,7 @@ async fn delivers_all(script: &[(u32, Act)], changed: bool) -> bool {
     }
     assert_eq!(world.lines(), records("a", 0..13), "{script:?} {changed}");
     let summary = bench.summary().await;
-    assert_eq!((summary.delivered, summary.position, summary.trouble), (13, 13, None), "{script:?} {changed}");
+    assert_eq!((summary.delivered, summary.position, summary.last_error), (13, 13, None), "{script:?} {changed}");
     let points = world.lock().points;
     points >= script[0].0
 }
@@ -455,9 +455,9 @@ async fn forms_follow_the_routes() {
     bench.append(source, "a", 0..1).await;
     bench.drain.cancel();
     let mut task = task(world.sink("x"), &["a"]);
-    task.routes[0].form = EventForm::Normalised;
+    task.routes[0].form = EventForm::Normalized;
     run(task, bench.parts()).await.expect("delivered");
-    assert_eq!(world.lines(), ["normalised {\"a\":0}"]);
+    assert_eq!(world.lines(), ["normalized {\"a\":0}"]);
 }
 
 fn filtered(mut task: SinkTask, condition: &str) -> SinkTask {
@@ -530,17 +530,18 @@ async fn trouble_is_noted_while_it_lasts_and_stops_no_shutdown() {
     bench.append(source, "a", 0..3).await;
     bench.drain.cancel();
     let running = tokio::spawn(run(task(world.sink("x"), &["a"]), bench.parts()));
-    while bench.journal.summary().await.expect("a summary").sinks.first().is_none_or(|sink| sink.trouble.is_none()) {}
-    let trouble = bench.summary().await.trouble.expect("noted");
-    assert_eq!((trouble.message.as_str(), trouble.hint.as_str()), ("the disk is full", "free space"));
+    while bench.journal.summary().await.expect("a summary").sinks.first().is_none_or(|sink| sink.last_error.is_none()) {
+    }
+    let last_error = bench.summary().await.last_error.expect("noted");
+    assert_eq!((last_error.message.as_str(), last_error.hint.as_str()), ("the disk is full", "free space"));
     bench.shutdown.cancel();
     let end = running.await.expect("no panic").expect("stopped");
-    assert_eq!((end.drained, end.trouble), (false, Some(trouble)));
+    assert_eq!((end.drained, end.last_error), (false, Some(last_error)));
 
     world.lock().script.clear();
     let again = Parts { shutdown: CancellationToken::new(), ..bench.parts() };
     let end = run(task(world.sink("x"), &["a"]), again).await.expect("drained");
-    assert_eq!((end.drained, end.trouble, bench.summary().await.trouble), (true, None, None));
+    assert_eq!((end.drained, end.last_error, bench.summary().await.last_error), (true, None, None));
     assert_eq!(world.lines(), records("a", 0..3));
 }
 

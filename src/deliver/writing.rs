@@ -1,7 +1,7 @@
 //! Writes one planned batch: a few blocks of the journal at a time, an event at a time.
 //!
 //! ```text
-//! journal.read --blocks--> decode --records--> normalise --Event--> filter --> Sink::absorb
+//! journal.read --blocks--> decode --records--> normalize --Event--> filter --> Sink::absorb
 //!                                                                     dropped: counted, Sink::pass_over
 //!                                                    buffers over the limit: Sink::flush
 //!                                                    Sink::take_refused:     the dead letter
@@ -17,12 +17,12 @@ use futures_util::future::BoxFuture;
 
 use super::failure::Failure;
 use super::routed::{RoutedSource, RoutedSources};
-use crate::journal::{DecodedBlock, Journal, JournalError, PlannedOutput, RecordBlock, Seq, SinkId};
+use crate::journal::{DecodedBlock, Journal, JournalError, RecordBlock, RollbackRecord, Seq, SinkId};
 use crate::sinks::blocking::blocking;
 use crate::sinks::dead_letter::DeadLetter;
 use crate::sinks::{BatchRange, PlanLog, Sink, Written};
 use crate::time::Timestamp;
-use crate::vendors::Sighting;
+use crate::vendors::ReadContext;
 
 /// Blocks read from the journal at once. A block is a vendor's page.
 const BLOCKS_AT_ONCE: usize = 8;
@@ -98,8 +98,8 @@ impl BatchWriter<'_> {
         range: RangeInclusive<Seq>,
     ) -> Result<Seq, Failure> {
         for record in block.records().filter(|record| range.contains(&record.seq)) {
-            let sighting = Sighting { source: source.name(), observed_at, occurrence: record.occurrence };
-            let event = source.records.normalise(record.raw, &sighting);
+            let context = ReadContext { source: source.name(), observed_at, occurrence: record.occurrence };
+            let event = source.records.normalize(record.raw, &context);
             if !source.lets_through(&event) {
                 self.sink.pass_over(&event);
                 self.filtered += 1;
@@ -120,23 +120,23 @@ impl BatchWriter<'_> {
 pub(super) struct Recorder<'a> {
     journal: &'a dyn Journal,
     sink: SinkId,
-    recorded: &'a mut Vec<PlannedOutput>,
+    recorded: &'a mut Vec<RollbackRecord>,
     latest: HashMap<String, String>,
 }
 
 impl<'a> Recorder<'a> {
-    pub(super) fn new(journal: &'a dyn Journal, sink: SinkId, recorded: &'a mut Vec<PlannedOutput>) -> Self {
+    pub(super) fn new(journal: &'a dyn Journal, sink: SinkId, recorded: &'a mut Vec<RollbackRecord>) -> Self {
         let latest = recorded.iter().map(|output| (output.name.clone(), output.before.clone())).collect();
         Self { journal, sink, recorded, latest }
     }
 
-    async fn record_new(&mut self, outputs: Vec<PlannedOutput>) -> Result<(), JournalError> {
+    async fn record_new(&mut self, outputs: Vec<RollbackRecord>) -> Result<(), JournalError> {
         let new: Vec<_> =
             outputs.into_iter().filter(|output| self.latest.get(&output.name) != Some(&output.before)).collect();
         if new.is_empty() {
             return Ok(());
         }
-        self.journal.add_plan_outputs(self.sink, new.clone()).await?;
+        self.journal.add_rollback_records(self.sink, new.clone()).await?;
         self.latest.extend(new.iter().map(|output| (output.name.clone(), output.before.clone())));
         self.recorded.extend(new);
         Ok(())
@@ -144,7 +144,7 @@ impl<'a> Recorder<'a> {
 }
 
 impl PlanLog for Recorder<'_> {
-    fn record(&mut self, outputs: Vec<PlannedOutput>) -> BoxFuture<'_, Result<(), JournalError>> {
+    fn record(&mut self, outputs: Vec<RollbackRecord>) -> BoxFuture<'_, Result<(), JournalError>> {
         Box::pin(self.record_new(outputs))
     }
 }

@@ -1,10 +1,10 @@
 //! The one schema that every vendor's records are brought into: actor, action, target, timestamp, raw.
 //!
 //! ```text
-//! vendor's record (bytes) --normalise--> Event<'a> (borrows from the record) --encode--> native JSON, OCSF or ECS
+//! vendor's record (bytes) --normalize--> Event<'a> (borrows from the record) --encode--> native JSON, OCSF or ECS
 //! ```
 //!
-//! [`Event`] borrows from the record that it was read from, so that normalising a page copies no text. The closed lists
+//! [`Event`] borrows from the record that it was read from, so that normalizing a page copies no text. The closed lists
 //! are in [`lists`], the deterministic ids in [`id`], and what a sink writes by default in [`native`]; [`ocsf`] and [`ecs`]
 //! write the same event for those who keep to these schemas.
 
@@ -41,7 +41,7 @@ pub struct Event<'a> {
     pub vendor: &'static str,
     /// The source's name in the pipeline file.
     pub source: &'a str,
-    /// The vendor's organisation, cloud or account id, if the config or the record tells it.
+    /// The vendor's organization, cloud or account id, if the config or the record tells it.
     pub tenant: Option<Cow<'a, str>>,
     /// The vendor's own id of the record, where its feed has one.
     pub vendor_event_id: Option<Cow<'a, str>>,
@@ -67,7 +67,7 @@ pub struct Event<'a> {
     pub related: Vec<Related<'a>>,
     /// Values before and after.
     pub changes: Vec<Change<'a>>,
-    /// Why the record could not be normalised, if so. It is delivered all the same.
+    /// Why the record could not be normalized, if so. It is delivered all the same.
     pub normalize_error: Option<String>,
     /// The vendor's record, byte for byte.
     pub raw: &'a str,

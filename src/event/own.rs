@@ -14,7 +14,7 @@ pub(super) fn push_words(event: &Event<'_>, object: &mut Object<'_>) {
     object.plain("actor_type", event.actor.kind);
 }
 
-/// Writes the objects that the event names beside its target, the changed values, and why it could not be normalised.
+/// Writes the objects that the event names beside its target, the changed values, and why it could not be normalized.
 pub(super) fn push_details(event: &Event<'_>, object: &mut Object<'_>) {
     object.objects("related", &event.related, push_related);
     object.objects("changes", &event.changes, push_change);

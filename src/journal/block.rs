@@ -102,7 +102,7 @@ impl<'page> BlockBuilder<'page> {
         Ok(Some(EncodedBlock {
             observed_at: self.observed_at,
             count: u32::try_from(self.records.len())
-                .map_err(|_| JournalError::OutOfTurn("a page of more than four billion records".to_owned()))?,
+                .map_err(|_| JournalError::InvalidState("a page of more than four billion records".to_owned()))?,
             raw_bytes: raw_bytes as u64,
             min_time: times.iter().min().copied(),
             max_time: times.iter().max().copied(),

@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_or_changed_blob_is_recognised() {
+    fn a_cut_or_changed_blob_is_recognized() {
         let blob = pack(7, b"some bytes that are long enough to be compressed, compressed, compressed").expect("packs");
         for end in 0..blob.len() {
             assert!(unpack(7, &blob[..end]).is_err(), "cut at {end}");

@@ -1,31 +1,8 @@
 //! What collecting tells the journal and learns from it: windows, pages, coverage.
 
 use super::{EncodedBlock, LatenessCounts, SeenKey, SourceId, WindowId};
-use crate::time::Timestamp;
-use crate::vendors::Profile;
-
-/// A half-open span of time: `from` belongs to it, `to` does not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TimeRange {
-    /// Its first moment.
-    pub from: Timestamp,
-    /// The moment after its last.
-    pub to: Timestamp,
-}
-
-impl TimeRange {
-    /// From `from` up to, and without, `to`.
-    #[must_use]
-    pub const fn new(from: Timestamp, to: Timestamp) -> Self {
-        Self { from, to }
-    }
-
-    /// Whether it holds no moment.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.from >= self.to
-    }
-}
+use crate::time::{TimeRange, Timestamp};
+use crate::vendors::NormalizerConfig;
 
 /// Why a window exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,7 +12,7 @@ pub enum WindowKind {
     /// A slice of the past.
     Backfill,
     /// A second look at covered time, for records that change; covers nothing new.
-    Sweep,
+    Recheck,
 }
 
 /// A window to be added.
@@ -43,10 +20,10 @@ pub enum WindowKind {
 pub struct NewWindow {
     /// Why it exists.
     pub kind: WindowKind,
-    /// The time that is covered once it is complete. Windows of a source never overlap here. Empty for sweeps.
+    /// The time that is covered once it is complete. Windows of a source never overlap here. Empty for rechecks.
     pub covers: TimeRange,
     /// The time that is asked for: `covers` and the overlap before it.
-    pub asks: TimeRange,
+    pub fetch_range: TimeRange,
 }
 
 /// A window that is not complete.
@@ -57,12 +34,12 @@ pub struct OpenWindow {
     /// What it is.
     pub window: NewWindow,
     /// How far its walk has come; `None` if no page has been read.
-    pub progress: Option<WalkProgress>,
+    pub progress: Option<ScanProgress>,
 }
 
 /// How far the walk through a window's pages has come.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct WalkProgress {
+pub struct ScanProgress {
     /// Where to go on.
     pub next_cursor: String,
     /// The page size of this walk: it must not change in the middle.
@@ -70,12 +47,12 @@ pub struct WalkProgress {
     /// Pages read.
     pub pages: u64,
     /// Records read, the known ones included.
-    pub walked: u64,
+    pub records_read: u64,
     /// The total that the first page told.
     pub total: Option<u64>,
     /// For vendors without ids: every key walked so far, known ones included, so that twins are counted right after a
     /// restart. Empty for vendors with ids.
-    pub walked_keys: Vec<SeenKey>,
+    pub scan_keys: Vec<SeenKey>,
 }
 
 /// One page, made durable.
@@ -97,7 +74,7 @@ pub struct PageCommit {
 #[derive(Clone, Debug)]
 pub enum AfterPage {
     /// Another page.
-    Continue(WalkProgress),
+    Continue(ScanProgress),
     /// The window is complete: its events become visible and its time is covered.
     Complete {
         /// When.
@@ -105,7 +82,7 @@ pub enum AfterPage {
         /// Pages of the whole walk.
         pages: u64,
         /// Records of the whole walk, the known ones included.
-        walked: u64,
+        records_read: u64,
     },
 }
 
@@ -116,8 +93,8 @@ pub struct SourceRegistration {
     pub name: String,
     /// Its vendor. A source that had another vendor under this name is refused.
     pub vendor: String,
-    /// What deliver must know to normalise its records.
-    pub profile: Profile,
+    /// What deliver must know to normalize its records.
+    pub normalizer_config: NormalizerConfig,
     /// The present moment: remembered at the first start only.
     pub now: Timestamp,
 }
@@ -133,10 +110,10 @@ pub struct SourceState {
     pub coverage: Vec<TimeRange>,
     /// Windows that are not complete.
     pub open: Vec<OpenWindow>,
-    /// When the last sweep was completed.
-    pub last_sweep_at: Option<Timestamp>,
+    /// When the last recheck was completed.
+    pub last_recheck_at: Option<Timestamp>,
     /// Where coverage ended before it was given up by a rewind: what is missing before it is the past's.
     pub rewound_to: Option<Timestamp>,
     /// What its profile was until this registration, if that was another.
-    pub former_profile: Option<Profile>,
+    pub former_normalizer_config: Option<NormalizerConfig>,
 }

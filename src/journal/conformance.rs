@@ -4,13 +4,12 @@
 //! long as it.
 
 use super::{
-    AfterPage, BlockBuilder, Delivery, Journal, JournalError, LatenessCounts, NewWindow, PageCommit, PlannedOutput,
-    SeenKey, Seq, SinkId, SinkStart, SourceId, SourceRegistration, TimeRange, Trouble, WalkProgress, WindowId,
-    WindowKind,
+    AfterPage, BlockBuilder, Delivery, Journal, JournalError, LastError, LatenessCounts, NewWindow, PageCommit,
+    RollbackRecord, ScanProgress, SeenKey, Seq, SinkId, SinkStart, SourceId, SourceRegistration, WindowId, WindowKind,
 };
 use crate::event::EventId;
-use crate::time::Timestamp;
-use crate::vendors::Profile;
+use crate::time::{TimeRange, Timestamp};
+use crate::vendors::NormalizerConfig;
 
 /// Makes a tokio test of each rule.
 macro_rules! journal_conformance {
@@ -25,7 +24,7 @@ macro_rules! journal_conformance {
             a_split_window_covers_the_same,
             windows_do_not_cover_the_same_time_twice,
             touching_windows_are_one_coverage,
-            sweeps_cover_nothing,
+            rechecks_cover_nothing,
             a_page_of_no_open_window_is_refused,
             keys_are_found_by_time,
             a_batch_is_cut_by_events,
@@ -66,7 +65,7 @@ pub(crate) fn range(from: i64, to: i64) -> TimeRange {
 }
 
 pub(crate) fn live(from: i64, to: i64) -> NewWindow {
-    NewWindow { kind: WindowKind::Live, covers: range(from, to), asks: range(from, to) }
+    NewWindow { kind: WindowKind::Live, covers: range(from, to), fetch_range: range(from, to) }
 }
 
 /// A key whose id is made from the record's text.
@@ -90,15 +89,20 @@ pub(crate) fn page(window: WindowId, records: &[(&str, Option<i64>)], then: Afte
 }
 
 pub(crate) fn complete(secs: i64) -> AfterPage {
-    AfterPage::Complete { at: at(secs), pages: 1, walked: 1 }
+    AfterPage::Complete { at: at(secs), pages: 1, records_read: 1 }
 }
 
 pub(crate) fn go_on(cursor: &str) -> AfterPage {
-    AfterPage::Continue(WalkProgress { next_cursor: cursor.to_owned(), page_size: 100, ..WalkProgress::default() })
+    AfterPage::Continue(ScanProgress { next_cursor: cursor.to_owned(), page_size: 100, ..ScanProgress::default() })
 }
 
 pub(crate) fn registration(name: &str) -> SourceRegistration {
-    SourceRegistration { name: name.to_owned(), vendor: "clumio".to_owned(), profile: Profile::default(), now: at(500) }
+    SourceRegistration {
+        name: name.to_owned(),
+        vendor: "clumio".to_owned(),
+        normalizer_config: NormalizerConfig::default(),
+        now: at(500),
+    }
 }
 
 pub(crate) async fn source(journal: &dyn Journal, name: &str) -> SourceId {
@@ -136,23 +140,26 @@ async fn sink(journal: &dyn Journal, name: &str) -> SinkId {
 }
 
 async fn move_to(journal: &dyn Journal, sink: SinkId, position: Seq) {
-    journal.finish_plan(sink, Delivery { position, ..Delivery::default() }).await.expect("moves");
+    journal.commit_batch(sink, Delivery { position, ..Delivery::default() }).await.expect("moves");
 }
 
 fn is_out_of_turn<T>(answer: &Result<T, JournalError>) -> bool {
-    matches!(answer, Err(JournalError::OutOfTurn(_)))
+    matches!(answer, Err(JournalError::InvalidState(_)))
 }
 
 pub(crate) async fn a_source_is_remembered(journal: &dyn Journal) {
     let first = journal.open_source(registration("a")).await.expect("opens");
-    assert_eq!((first.first_started_at, first.coverage, first.last_sweep_at), (at(500), vec![], None));
-    let profile = Profile { tenant: Some("t".to_owned()), ..Profile::default() };
-    let later = SourceRegistration { now: at(900), profile: profile.clone(), ..registration("a") };
+    assert_eq!((first.first_started_at, first.coverage, first.last_recheck_at), (at(500), vec![], None));
+    let normalizer_config = NormalizerConfig { tenant: Some("t".to_owned()), ..NormalizerConfig::default() };
+    let later = SourceRegistration { now: at(900), normalizer_config: normalizer_config.clone(), ..registration("a") };
     let second = journal.open_source(later).await.expect("opens again");
     assert_eq!((second.id, second.first_started_at), (first.id, at(500)));
     let known = journal.sources().await.expect("lists");
     assert_eq!(known.len(), 1);
-    assert_eq!((known[0].name.as_str(), known[0].vendor.as_str(), &known[0].profile), ("a", "clumio", &profile));
+    assert_eq!(
+        (known[0].name.as_str(), known[0].vendor.as_str(), &known[0].normalizer_config),
+        ("a", "clumio", &normalizer_config)
+    );
 }
 
 pub(crate) async fn a_source_keeps_its_vendor(journal: &dyn Journal) {
@@ -196,13 +203,13 @@ pub(crate) async fn progress_and_walked_keys_come_back(journal: &dyn Journal) {
     let source = source(journal, "a").await;
     let first = window(journal, source, live(0, 100)).await;
     let second = window(journal, source, live(100, 200)).await;
-    let progress = WalkProgress {
+    let progress = ScanProgress {
         next_cursor: "p3".to_owned(),
         page_size: 50,
         pages: 2,
-        walked: 99,
+        records_read: 99,
         total: Some(1_000),
-        walked_keys: vec![key_of("x", Some(3)), key_of("y", None)],
+        scan_keys: vec![key_of("x", Some(3)), key_of("y", None)],
     };
     journal.commit_page(page(second, &[], AfterPage::Continue(progress.clone()))).await.expect("commits");
     let open = journal.open_source(registration("a")).await.expect("opens").open;
@@ -253,13 +260,13 @@ pub(crate) async fn touching_windows_are_one_coverage(journal: &dyn Journal) {
     assert_eq!(coverage(journal, "a").await, vec![range(0, 10), range(20, 60)]);
 }
 
-pub(crate) async fn sweeps_cover_nothing(journal: &dyn Journal) {
+pub(crate) async fn rechecks_cover_nothing(journal: &dyn Journal) {
     let source = source(journal, "a").await;
-    let sweep = NewWindow { kind: WindowKind::Sweep, covers: range(0, 0), asks: range(0, 100) };
-    let sweep = window(journal, source, sweep).await;
-    journal.commit_page(page(sweep, &[("changed", Some(5))], complete(70))).await.expect("commits");
+    let recheck = NewWindow { kind: WindowKind::Recheck, covers: range(0, 0), fetch_range: range(0, 100) };
+    let recheck = window(journal, source, recheck).await;
+    journal.commit_page(page(recheck, &[("changed", Some(5))], complete(70))).await.expect("commits");
     let state = journal.open_source(registration("a")).await.expect("opens");
-    assert_eq!((state.coverage, state.last_sweep_at), (vec![], Some(at(70))));
+    assert_eq!((state.coverage, state.last_recheck_at), (vec![], Some(at(70))));
     assert_eq!(texts(journal, source).await, ["changed"]);
 }
 
@@ -361,10 +368,10 @@ pub(crate) async fn a_plan_is_remembered_until_it_is_finished(journal: &dyn Jour
     let source = source(journal, "a").await;
     collect(journal, source, (0, 10), &["1", "2"]).await;
     let id = sink(journal, "files").await;
-    let output = |name: &str| PlannedOutput { name: name.to_owned(), before: "7".to_owned() };
-    journal.begin_plan(id, 1, 2, "v1".to_owned()).await.expect("begins");
-    journal.add_plan_outputs(id, vec![output("b"), output("a")]).await.expect("adds");
-    journal.add_plan_outputs(id, vec![output("c")]).await.expect("adds");
+    let output = |name: &str| RollbackRecord { name: name.to_owned(), before: "7".to_owned() };
+    journal.prepare_batch(id, 1, 2, "v1".to_owned()).await.expect("begins");
+    journal.add_rollback_records(id, vec![output("b"), output("a")]).await.expect("adds");
+    journal.add_rollback_records(id, vec![output("c")]).await.expect("adds");
     let state = journal.open_sink("files", SinkStart::Beginning).await.expect("opens");
     assert!(!state.is_new);
     let plan = state.plan.expect("is open");
@@ -372,7 +379,7 @@ pub(crate) async fn a_plan_is_remembered_until_it_is_finished(journal: &dyn Jour
     assert_eq!(plan.outputs, vec![output("b"), output("a"), output("c")]);
     let delivery =
         Delivery { position: 2, delivered: 1, filtered: 1, dead_lettered: 0, bytes: 40, memo: Some("m".to_owned()) };
-    journal.finish_plan(id, delivery).await.expect("finishes");
+    journal.commit_batch(id, delivery).await.expect("finishes");
     let state = journal.open_sink("files", SinkStart::Beginning).await.expect("opens");
     assert!(!state.is_new);
     assert_eq!((state.position, state.plan, state.memo.as_deref(), state.missed), (2, None, Some("m"), 0));
@@ -385,7 +392,7 @@ pub(crate) async fn a_memo_stays_until_there_is_another(journal: &dyn Journal) {
     let id = sink(journal, "files").await;
     for (position, memo, kept) in [(1, None, None), (2, Some("x"), Some("x")), (3, None, Some("x"))] {
         let memo = memo.map(str::to_owned);
-        journal.finish_plan(id, Delivery { position, memo, ..Delivery::default() }).await.expect("moves");
+        journal.commit_batch(id, Delivery { position, memo, ..Delivery::default() }).await.expect("moves");
         let state = journal.open_sink("files", SinkStart::Beginning).await.expect("opens");
         assert_eq!(state.memo.as_deref(), kept);
     }
@@ -395,11 +402,11 @@ pub(crate) async fn an_abandoned_plan_is_forgotten(journal: &dyn Journal) {
     let source = source(journal, "a").await;
     collect(journal, source, (0, 10), &["1", "2"]).await;
     let id = sink(journal, "files").await;
-    journal.begin_plan(id, 1, 2, "v1".to_owned()).await.expect("begins");
-    let output = PlannedOutput { name: "f".to_owned(), before: String::new() };
-    journal.add_plan_outputs(id, vec![output]).await.expect("adds");
-    journal.abandon_plan(id).await.expect("abandons");
-    journal.begin_plan(id, 1, 1, "v2".to_owned()).await.expect("begins anew");
+    journal.prepare_batch(id, 1, 2, "v1".to_owned()).await.expect("begins");
+    let output = RollbackRecord { name: "f".to_owned(), before: String::new() };
+    journal.add_rollback_records(id, vec![output]).await.expect("adds");
+    journal.abort_batch(id).await.expect("abandons");
+    journal.prepare_batch(id, 1, 1, "v2".to_owned()).await.expect("begins anew");
     let state = journal.open_sink("files", SinkStart::Beginning).await.expect("opens");
     let plan = state.plan.expect("is open");
     assert_eq!((state.position, plan.last, plan.outputs), (0, 1, vec![]));
@@ -409,16 +416,16 @@ pub(crate) async fn plans_out_of_turn_are_refused(journal: &dyn Journal) {
     let source = source(journal, "a").await;
     collect(journal, source, (0, 10), &["1", "2"]).await;
     let id = sink(journal, "files").await;
-    assert!(is_out_of_turn(&journal.add_plan_outputs(id, vec![]).await), "no plan is open");
-    assert!(is_out_of_turn(&journal.begin_plan(id, 1, 3, String::new()).await), "beyond the head");
-    journal.begin_plan(id, 1, 1, String::new()).await.expect("begins");
-    assert!(is_out_of_turn(&journal.begin_plan(id, 1, 1, String::new()).await), "one is open");
+    assert!(is_out_of_turn(&journal.add_rollback_records(id, vec![]).await), "no plan is open");
+    assert!(is_out_of_turn(&journal.prepare_batch(id, 1, 3, String::new()).await), "beyond the head");
+    journal.prepare_batch(id, 1, 1, String::new()).await.expect("begins");
+    assert!(is_out_of_turn(&journal.prepare_batch(id, 1, 1, String::new()).await), "one is open");
     move_to(journal, id, 2).await;
-    assert!(is_out_of_turn(&journal.begin_plan(id, 2, 2, String::new()).await), "behind the position");
+    assert!(is_out_of_turn(&journal.prepare_batch(id, 2, 2, String::new()).await), "behind the position");
     let back = Delivery { position: 1, ..Delivery::default() };
-    assert!(is_out_of_turn(&journal.finish_plan(id, back).await), "backwards");
+    assert!(is_out_of_turn(&journal.commit_batch(id, back).await), "backwards");
     let beyond = Delivery { position: 3, ..Delivery::default() };
-    assert!(is_out_of_turn(&journal.finish_plan(id, beyond).await), "beyond the head");
+    assert!(is_out_of_turn(&journal.commit_batch(id, beyond).await), "beyond the head");
 }
 
 pub(crate) async fn sinks_begin_where_they_are_told(journal: &dyn Journal) {
@@ -494,7 +501,7 @@ pub(crate) async fn keys_outlive_their_events(journal: &dyn Journal) {
     for day in [0, 1, 2, 3, 4, 5] {
         collect(journal, source, (day * DAY, (day + 1) * DAY), &[&day.to_string()]).await;
     }
-    let open = NewWindow { kind: WindowKind::Sweep, covers: range(0, 0), asks: range(2 * DAY, 2 * DAY + 10) };
+    let open = NewWindow { kind: WindowKind::Recheck, covers: range(0, 0), fetch_range: range(2 * DAY, 2 * DAY + 10) };
     window(journal, source, open).await;
     let id = sink(journal, "files").await;
     move_to(journal, id, 6).await;
@@ -514,15 +521,18 @@ pub(crate) async fn keys_outlive_their_events(journal: &dyn Journal) {
 pub(crate) async fn troubles_are_noted_and_cleared(journal: &dyn Journal) {
     let source = source(journal, "a").await;
     let sink = sink(journal, "files").await;
-    let trouble = Trouble { message: "401".to_owned(), hint: "renew the token".to_owned(), since: at(5) };
-    journal.set_source_trouble(source, Some(trouble.clone())).await.expect("notes");
-    journal.set_sink_trouble(sink, Some(trouble.clone())).await.expect("notes");
+    let last_error = LastError { message: "401".to_owned(), hint: "renew the token".to_owned(), since: at(5) };
+    journal.set_source_error(source, Some(last_error.clone())).await.expect("notes");
+    journal.set_sink_error(sink, Some(last_error.clone())).await.expect("notes");
     let summary = journal.summary().await.expect("sums up");
-    assert_eq!((&summary.sources[0].trouble, &summary.sinks[0].trouble), (&Some(trouble.clone()), &Some(trouble)));
-    journal.set_source_trouble(source, None).await.expect("clears");
-    journal.set_sink_trouble(sink, None).await.expect("clears");
+    assert_eq!(
+        (&summary.sources[0].last_error, &summary.sinks[0].last_error),
+        (&Some(last_error.clone()), &Some(last_error))
+    );
+    journal.set_source_error(source, None).await.expect("clears");
+    journal.set_sink_error(sink, None).await.expect("clears");
     let summary = journal.summary().await.expect("sums up");
-    assert_eq!((&summary.sources[0].trouble, &summary.sinks[0].trouble), (&None, &None));
+    assert_eq!((&summary.sources[0].last_error, &summary.sinks[0].last_error), (&None, &None));
 }
 
 pub(crate) async fn figures_add_up(journal: &dyn Journal) {
@@ -533,7 +543,7 @@ pub(crate) async fn figures_add_up(journal: &dyn Journal) {
     let id = sink(journal, "files").await;
     for (position, delivered) in [(1, 1), (2, 0)] {
         let delivery = Delivery { position, delivered, filtered: 1 - delivered, bytes: 10, ..Delivery::default() };
-        journal.finish_plan(id, delivery).await.expect("moves");
+        journal.commit_batch(id, delivery).await.expect("moves");
     }
     let summary = journal.summary().await.expect("sums up");
     let figures = &summary.sources[0];

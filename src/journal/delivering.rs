@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Seq, SinkId, SourceId};
 use crate::time::Timestamp;
-use crate::vendors::Profile;
+use crate::vendors::NormalizerConfig;
 
 /// Where a sink begins that the journal does not know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
@@ -27,7 +27,7 @@ pub struct SinkState {
     /// The last event that it has delivered, filtered or put into the dead letter.
     pub position: Seq,
     /// A batch that was begun and not finished.
-    pub plan: Option<OpenPlan>,
+    pub plan: Option<BatchIntent>,
     /// What the sink noted when it last finished a batch.
     pub memo: Option<String>,
     /// Grows when the sink is set back, renamed or begun anew: what was written before under the same sequence numbers is
@@ -40,7 +40,7 @@ pub struct SinkState {
 
 /// A batch that was begun: what has to be undone or done again.
 #[derive(Clone, Debug, PartialEq)]
-pub struct OpenPlan {
+pub struct BatchIntent {
     /// First sequence number of the batch.
     pub first: Seq,
     /// Last sequence number of the batch.
@@ -48,12 +48,12 @@ pub struct OpenPlan {
     /// The fingerprint of the sink's config that it was begun under.
     pub fingerprint: String,
     /// What it had begun to touch, in the order of touching.
-    pub outputs: Vec<PlannedOutput>,
+    pub outputs: Vec<RollbackRecord>,
 }
 
 /// One thing outside that a batch is about to touch, recorded before it is touched.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlannedOutput {
+pub struct RollbackRecord {
     /// A file's path or an object's key.
     pub name: String,
     /// What the sink must know to undo it; the sink's own form (a file: its length before, or that it was not there).
@@ -103,6 +103,6 @@ pub struct SourceInfo {
     pub name: String,
     /// Its vendor.
     pub vendor: String,
-    /// How its records are normalised.
-    pub profile: Profile,
+    /// How its records are normalized.
+    pub normalizer_config: NormalizerConfig,
 }

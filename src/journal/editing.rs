@@ -1,7 +1,7 @@
 //! What an operator may change of a journal's past while nothing runs: asked first, told what it comes to, then done.
 //!
 //! ```text
-//! Rewind, Redeliver, Rename, Forget --foresee--> what it would do, in figures --consent--> apply: ONE transaction
+//! Rewind, Redeliver, Rename, Forget --preview--> what it would do, in figures --consent--> apply: ONE transaction
 //! ```
 //!
 //! A kill leaves a change wholly done or not at all. What was foreseen holds as long as nobody else opens the journal, which
@@ -9,19 +9,19 @@
 
 use std::time::Duration;
 
-use super::{Seq, TimeRange};
-use crate::time::Timestamp;
+use super::Seq;
+use crate::time::{TimeRange, Timestamp};
 
 /// A source or a sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PartKind {
+pub enum ComponentKind {
     /// A source.
     Source,
     /// A sink.
     Sink,
 }
 
-impl PartKind {
+impl ComponentKind {
     /// The word for it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -70,7 +70,7 @@ impl Rewind {
 
 /// What a [`Rewind`] would do.
 #[derive(Clone, Debug, PartialEq)]
-pub struct RewindForesight {
+pub struct RewindPreview {
     /// The covered time that would be given up, in order. Empty: there is nothing to rewind.
     pub given_up: Vec<TimeRange>,
     /// Half-read windows that would begin again.
@@ -83,7 +83,7 @@ pub struct RewindForesight {
     pub forgotten_to: Option<Timestamp>,
 }
 
-impl RewindForesight {
+impl RewindPreview {
     /// Whether every event that can come back is known.
     #[must_use]
     pub fn is_exact(&self, rewind: &Rewind) -> bool {
@@ -111,7 +111,7 @@ pub struct Redeliver {
 
 /// What a [`Redeliver`] would do.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct RedeliverForesight {
+pub struct RedeliverPreview {
     /// The last event that the sink has passed.
     pub position: Seq,
     /// The event behind which it would go on; the position itself if nothing would come again.
@@ -126,7 +126,7 @@ pub struct RedeliverForesight {
     pub open_plan: bool,
 }
 
-impl RedeliverForesight {
+impl RedeliverPreview {
     /// Whether every event at or after `from` that the sink has passed is still held.
     #[must_use]
     pub fn is_whole(&self, from: Timestamp) -> bool {
@@ -144,7 +144,7 @@ impl RedeliverForesight {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rename {
     /// Which of the two.
-    pub kind: PartKind,
+    pub kind: ComponentKind,
     /// The name it has.
     pub old: String,
     /// The name it gets.
@@ -155,16 +155,16 @@ pub struct Rename {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Forget {
     /// Which of the two.
-    pub kind: PartKind,
+    pub kind: ComponentKind,
     /// Its name.
     pub name: String,
     /// What is left.
-    pub then: AfterForgetting,
+    pub then: AfterRemoval,
 }
 
 /// What is left of what was forgotten.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum AfterForgetting {
+pub enum AfterRemoval {
     /// Nothing: the name is free, and the events of a source that are held are removed.
     Gone,
     /// A source begins anew at this moment; its events that are held are still delivered.

@@ -81,5 +81,5 @@ pub enum JournalError {
     },
     /// A call that does not fit the state, which is a defect of the caller.
     #[error("journal called out of turn: {0}; please report this as a defect of auditflow")]
-    OutOfTurn(String),
+    InvalidState(String),
 }

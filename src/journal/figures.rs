@@ -7,7 +7,7 @@ use crate::time::Timestamp;
 
 /// A trouble that a source or sink has at present.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Trouble {
+pub struct LastError {
     /// What is wrong, without secrets.
     pub message: String,
     /// What the user must do.
@@ -18,7 +18,7 @@ pub struct Trouble {
 
 /// A figure of each source, for people and tests.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct SourceSummary {
+pub struct SourceStats {
     /// Its name.
     pub name: String,
     /// Its vendor.
@@ -36,12 +36,12 @@ pub struct SourceSummary {
     /// Windows that are not complete.
     pub open_windows: u64,
     /// The present trouble.
-    pub trouble: Option<Trouble>,
+    pub last_error: Option<LastError>,
 }
 
 /// A figure of each sink, for people and tests.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct SinkSummary {
+pub struct SinkStats {
     /// Its name.
     pub name: String,
     /// Whether it is in the pipeline file at present.
@@ -59,16 +59,16 @@ pub struct SinkSummary {
     /// Events that it was asked to deliver once more: they are counted again in the figures above.
     pub redelivered: u64,
     /// The present trouble.
-    pub trouble: Option<Trouble>,
+    pub last_error: Option<LastError>,
 }
 
 /// What the journal holds, at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct JournalSummary {
+pub struct JournalStats {
     /// Every source ever started.
-    pub sources: Vec<SourceSummary>,
+    pub sources: Vec<SourceStats>,
     /// Every sink ever started.
-    pub sinks: Vec<SinkSummary>,
+    pub sinks: Vec<SinkStats>,
     /// The newest visible event.
     pub head: Seq,
     /// The oldest event still held; `head + 1` if none is.

@@ -18,11 +18,11 @@ pub const LOCK_FILE: &str = "auditflow.lock";
 
 /// The sole right to use a data folder, until it is dropped.
 #[derive(Debug)]
-pub struct FolderLock {
+pub struct DirectoryLock {
     _file: File,
 }
 
-impl FolderLock {
+impl DirectoryLock {
     /// Takes the lock of `folder`, which must exist, and writes this process's number into it.
     ///
     /// # Errors
@@ -96,11 +96,11 @@ mod tests {
     #[test]
     fn the_second_holder_is_told_of_the_first() {
         let folder = tempfile::tempdir().expect("a folder");
-        let held = FolderLock::take(folder.path()).expect("free");
-        let error = FolderLock::take(folder.path()).expect_err("held");
+        let held = DirectoryLock::take(folder.path()).expect("free");
+        let error = DirectoryLock::take(folder.path()).expect_err("held");
         assert!(matches!(&error, JournalError::InUse { pid, .. } if *pid == std::process::id().to_string()), "{error}");
         drop(held);
-        FolderLock::take(folder.path()).expect("free again");
+        DirectoryLock::take(folder.path()).expect("free again");
     }
 
     #[test]
@@ -115,7 +115,7 @@ mod tests {
     fn a_lock_file_left_by_a_dead_process_does_not_lock() {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join(LOCK_FILE), "99999999\n").expect("writes");
-        FolderLock::take(folder.path()).expect("nobody holds it");
+        DirectoryLock::take(folder.path()).expect("nobody holds it");
         let text = std::fs::read_to_string(folder.path().join(LOCK_FILE)).expect("reads");
         assert_eq!(text.trim(), std::process::id().to_string());
     }

@@ -40,16 +40,16 @@ use tokio::sync::watch;
 
 pub use block::{BlockBuilder, BlockRecord, DecodedBlock, EncodedBlock, RecordBlock, SeenKey};
 pub use collecting::{
-    AfterPage, NewWindow, OpenWindow, PageCommit, SourceRegistration, SourceState, TimeRange, WalkProgress, WindowKind,
+    AfterPage, NewWindow, OpenWindow, PageCommit, ScanProgress, SourceRegistration, SourceState, WindowKind,
 };
-pub use delivering::{Delivery, OpenPlan, PendingBatch, PlannedOutput, SinkStart, SinkState, SourceInfo};
+pub use delivering::{BatchIntent, Delivery, PendingBatch, RollbackRecord, SinkStart, SinkState, SourceInfo};
 pub use error::JournalError;
-pub use figures::{JournalSummary, SinkSummary, SourceSummary, Trouble};
+pub use figures::{JournalStats, LastError, SinkStats, SourceStats};
 pub use lateness::LatenessCounts;
-pub use picture::{JournalPicture, Look, SourcePicture};
+pub use picture::{JournalSnapshot, Look, SourceSnapshot};
 pub use sqlite::{JournalOptions, SqliteJournal};
 
-use crate::time::Timestamp;
+use crate::time::{TimeRange, Timestamp};
 
 /// A place in the log. The first event has 1; 0 is before the first.
 pub type Seq = u64;
@@ -67,49 +67,49 @@ pub struct SinkId(pub i64);
 pub struct WindowId(pub i64);
 
 /// A call's answer.
-pub type Answer<'a, T> = BoxFuture<'a, Result<T, JournalError>>;
+pub type JournalFuture<'a, T> = BoxFuture<'a, Result<T, JournalError>>;
 
 /// The log and its coverage. Shared by all tasks; calls may come at the same time.
 pub trait Journal: Send + Sync {
     // --- collecting ---
 
     /// Begins a source: registers it at its first start and tells what is known of it.
-    fn open_source(&self, source: SourceRegistration) -> Answer<'_, SourceState>;
+    fn open_source(&self, source: SourceRegistration) -> JournalFuture<'_, SourceState>;
 
     /// Adds windows, to be walked later: all or, if one of them covers time that is covered or about to be, none. They are
     /// numbered in the order given.
-    fn add_windows(&self, source: SourceId, windows: Vec<NewWindow>) -> Answer<'_, Vec<WindowId>>;
+    fn add_windows(&self, source: SourceId, windows: Vec<NewWindow>) -> JournalFuture<'_, Vec<WindowId>>;
 
     /// Appends one page and notes how far the walk has come, or completes the window. Its events are counted in the
     /// figures when they become visible, its page and requests at once.
-    fn commit_page(&self, page: PageCommit) -> Answer<'_, ()>;
+    fn commit_page(&self, page: PageCommit) -> JournalFuture<'_, ()>;
 
     /// Forgets what an open window has staged; its walk begins again. `requests` were made in vain.
-    fn restart_window(&self, window: WindowId, requests: u64) -> Answer<'_, ()>;
+    fn restart_window(&self, window: WindowId, requests: u64) -> JournalFuture<'_, ()>;
 
     /// Replaces an open window by two that meet at `at`; forgets what it has staged. The second asks from `at - overlap`
     /// of the original: the caller gives both windows. They are of its kind and cover together what it covers.
-    fn split_window(&self, window: WindowId, parts: [NewWindow; 2]) -> Answer<'_, [WindowId; 2]>;
+    fn split_window(&self, window: WindowId, parts: [NewWindow; 2]) -> JournalFuture<'_, [WindowId; 2]>;
 
     /// The keys of all records of the source, visible or staged, whose pages reach into `range` with their records'
     /// times; pages with records without a time are always among them.
-    fn keys_within(&self, source: SourceId, range: TimeRange) -> Answer<'_, Vec<SeenKey>>;
+    fn keys_within(&self, source: SourceId, range: TimeRange) -> JournalFuture<'_, Vec<SeenKey>>;
 
     /// Notes, or with `None` clears, the trouble of a source.
-    fn set_source_trouble(&self, source: SourceId, trouble: Option<Trouble>) -> Answer<'_, ()>;
+    fn set_source_error(&self, source: SourceId, last_error: Option<LastError>) -> JournalFuture<'_, ()>;
 
     // --- delivering ---
 
     /// Begins a sink: registers it at its first start and tells where it stands. From now on it holds the journal back.
     /// What it has missed it is told at every start until its position has moved past the gap.
-    fn open_sink(&self, name: &str, start: SinkStart) -> Answer<'_, SinkState>;
+    fn open_sink(&self, name: &str, start: SinkStart) -> JournalFuture<'_, SinkState>;
 
     /// Marks every sink that is not among `active` as taken out: it no longer holds the journal back. Returns the names
     /// that were active until now.
-    fn retire_sinks(&self, active: Vec<String>) -> Answer<'_, Vec<String>>;
+    fn retire_sinks(&self, active: Vec<String>) -> JournalFuture<'_, Vec<String>>;
 
-    /// Every source ever registered, for normalising.
-    fn sources(&self) -> Answer<'_, Vec<SourceInfo>>;
+    /// Every source ever registered, for normalizing.
+    fn sources(&self) -> JournalFuture<'_, Vec<SourceInfo>>;
 
     /// The next batch after `after` of the given sources, without reading its records.
     ///
@@ -123,33 +123,33 @@ pub trait Journal: Send + Sync {
         sources: Vec<SourceId>,
         max_events: u64,
         max_bytes: u64,
-    ) -> Answer<'_, PendingBatch>;
+    ) -> JournalFuture<'_, PendingBatch>;
 
     /// The blocks of the given sources that have events in `first..=last`, in order, at most `limit` of them. A block may
     /// begin before `first` or end after `last`: the caller cuts. After `limit` blocks it goes on behind the last one's
     /// [`RecordBlock::last`]; fewer blocks mean that there are no more.
-    fn read(&self, first: Seq, last: Seq, sources: Vec<SourceId>, limit: usize) -> Answer<'_, Vec<RecordBlock>>;
+    fn read(&self, first: Seq, last: Seq, sources: Vec<SourceId>, limit: usize) -> JournalFuture<'_, Vec<RecordBlock>>;
 
     /// Begins a batch between the sink's position and the head. A sink has at most one open plan.
-    fn begin_plan(&self, sink: SinkId, first: Seq, last: Seq, fingerprint: String) -> Answer<'_, ()>;
+    fn prepare_batch(&self, sink: SinkId, first: Seq, last: Seq, fingerprint: String) -> JournalFuture<'_, ()>;
 
     /// Records what the open plan is about to touch.
-    fn add_plan_outputs(&self, sink: SinkId, outputs: Vec<PlannedOutput>) -> Answer<'_, ()>;
+    fn add_rollback_records(&self, sink: SinkId, outputs: Vec<RollbackRecord>) -> JournalFuture<'_, ()>;
 
     /// The batch is durable: moves the position, adds to the counters, forgets the plan. Without an open plan it only
     /// moves the position (over events of other sources). A position never goes back.
-    fn finish_plan(&self, sink: SinkId, delivery: Delivery) -> Answer<'_, ()>;
+    fn commit_batch(&self, sink: SinkId, delivery: Delivery) -> JournalFuture<'_, ()>;
 
     /// The open plan has been undone, or there is none.
-    fn abandon_plan(&self, sink: SinkId) -> Answer<'_, ()>;
+    fn abort_batch(&self, sink: SinkId) -> JournalFuture<'_, ()>;
 
     /// Notes, or with `None` clears, the trouble of a sink.
-    fn set_sink_trouble(&self, sink: SinkId, trouble: Option<Trouble>) -> Answer<'_, ()>;
+    fn set_sink_error(&self, sink: SinkId, last_error: Option<LastError>) -> JournalFuture<'_, ()>;
 
     // --- both ---
 
     /// What tells this journal from all others: made with it, and never changed. A copy of the file has the same.
-    fn identity(&self) -> Answer<'_, String>;
+    fn identity(&self) -> JournalFuture<'_, String>;
 
     /// The newest visible event; changes wake the sinks, before the call that made them answers.
     fn head(&self) -> watch::Receiver<Seq>;
@@ -162,11 +162,11 @@ pub trait Journal: Send + Sync {
     /// `visible_before` (the present less `retention`). Without an active sink none. Returns how many events went.
     ///
     /// Deletes too the keys of visible records of windows whose asked time ends before `keys_before`: the present less
-    /// what the longest sweep looks back. Keys that live and backfill windows can meet again are held beyond that: those
+    /// what the longest recheck looks back. Keys that live and backfill windows can meet again are held beyond that: those
     /// in the time that an open window asks for, and those around each end of the coverage, as far as the longest overlap
     /// of the source and a day more.
-    fn trim(&self, visible_before: Timestamp, keys_before: Timestamp) -> Answer<'_, u64>;
+    fn trim(&self, visible_before: Timestamp, keys_before: Timestamp) -> JournalFuture<'_, u64>;
 
     /// All figures.
-    fn summary(&self) -> Answer<'_, JournalSummary>;
+    fn summary(&self) -> JournalFuture<'_, JournalStats>;
 }

@@ -1,6 +1,6 @@
 //! A journal as it is seen from outside, at one moment: for `status`, `coverage` and `plan`.
 
-use super::{JournalSummary, LatenessCounts, PendingBatch, SourceState};
+use super::{JournalStats, LatenessCounts, PendingBatch, SourceState};
 use crate::time::Timestamp;
 
 /// What to look for.
@@ -16,20 +16,20 @@ pub struct Look<'a> {
 
 /// All that was seen, of one unchanging state.
 #[derive(Clone, Debug, PartialEq)]
-pub struct JournalPicture {
+pub struct JournalSnapshot {
     /// The figures.
-    pub summary: JournalSummary,
+    pub summary: JournalStats,
     /// Visible events that are held.
     pub held: u64,
     /// More of each source that was asked for, in the order of the figures.
-    pub sources: Vec<SourcePicture>,
+    pub sources: Vec<SourceSnapshot>,
     /// What each sink that was asked for, and that the journal knows, has still to deliver.
     pub pending: Vec<(String, PendingBatch)>,
 }
 
 /// A source as the journal knows it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct SourcePicture {
+pub struct SourceSnapshot {
     /// Its name.
     pub name: String,
     /// Coverage and open windows.
@@ -40,10 +40,10 @@ pub struct SourcePicture {
     pub events_last_day: u64,
 }
 
-impl JournalPicture {
+impl JournalSnapshot {
     /// The picture of a source by its name.
     #[must_use]
-    pub fn source(&self, name: &str) -> Option<&SourcePicture> {
+    pub fn source(&self, name: &str) -> Option<&SourceSnapshot> {
         self.sources.iter().find(|source| source.name == name)
     }
 }

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::screen::Screen;
 use super::stretch::{Course, Survey, courses_due};
 use crate::clock::SharedClock;
-use crate::journal::{Journal, JournalSummary, SinkSummary, SourceSummary};
+use crate::journal::{Journal, JournalStats, SinkStats, SourceStats};
 use crate::time::Timestamp;
 use crate::units::{ByteSize, Span};
 
@@ -72,7 +72,7 @@ impl Progress {
         }
     }
 
-    async fn look(&mut self) -> Option<JournalSummary> {
+    async fn look(&mut self) -> Option<JournalStats> {
         let summary = self.journal.summary().await.ok()?;
         let now = Instant::now();
         self.rates.update(&summary, now);
@@ -86,7 +86,7 @@ impl Progress {
         Some(summary)
     }
 
-    async fn survey_again(&mut self, summary: &JournalSummary, now: Instant) {
+    async fn survey_again(&mut self, summary: &JournalStats, now: Instant) {
         let due = courses_due(&self.courses, summary, self.clock.now());
         if due.is_empty() {
             return;
@@ -116,7 +116,7 @@ pub(super) struct Rates {
 }
 
 impl Rates {
-    fn update(&mut self, summary: &JournalSummary, now: Instant) {
+    fn update(&mut self, summary: &JournalStats, now: Instant) {
         let (collected, delivered) = (collected(summary), delivered(summary));
         if let Some((then, collected_then, delivered_then)) = self.last {
             let seconds = now.duration_since(then).as_secs_f64().max(0.001);
@@ -129,15 +129,15 @@ impl Rates {
     }
 }
 
-fn collected(summary: &JournalSummary) -> u64 {
+fn collected(summary: &JournalStats) -> u64 {
     summary.sources.iter().map(|source| source.events).sum()
 }
 
-fn delivered(summary: &JournalSummary) -> u64 {
+fn delivered(summary: &JournalStats) -> u64 {
     summary.sinks.iter().filter(|sink| sink.active).map(|sink| sink.delivered).sum()
 }
 
-fn line(summary: &JournalSummary, rates: &Rates, courses: &BTreeMap<String, Course>) -> String {
+fn line(summary: &JournalStats, rates: &Rates, courses: &BTreeMap<String, Course>) -> String {
     let mut line = format!("collected {} events ({:.0}/s)", count(collected(summary)), rates.collected);
     for sink in summary.sinks.iter().filter(|sink| sink.active) {
         line += &format!(
@@ -154,23 +154,23 @@ fn line(summary: &JournalSummary, rates: &Rates, courses: &BTreeMap<String, Cour
     if under_way.len() > NAMED_IN_LINE {
         line += &format!("; {} more sources backfill or catch up", under_way.len() - NAMED_IN_LINE);
     }
-    for (name, trouble) in troubles(summary) {
-        line += &format!("; {name}: {trouble}");
+    for (name, last_error) in troubles(summary) {
+        line += &format!("; {name}: {last_error}");
     }
     line
 }
 
-fn troubles(summary: &JournalSummary) -> Vec<(&str, &str)> {
-    let of_sources = summary.sources.iter().map(|source| (source.name.as_str(), source.trouble.as_ref()));
+fn troubles(summary: &JournalStats) -> Vec<(&str, &str)> {
+    let of_sources = summary.sources.iter().map(|source| (source.name.as_str(), source.last_error.as_ref()));
     let of_sinks =
-        summary.sinks.iter().filter(|sink| sink.active).map(|sink| (sink.name.as_str(), sink.trouble.as_ref()));
-    of_sources.chain(of_sinks).filter_map(|(name, trouble)| Some((name, trouble?.message.as_str()))).collect()
+        summary.sinks.iter().filter(|sink| sink.active).map(|sink| (sink.name.as_str(), sink.last_error.as_ref()));
+    of_sources.chain(of_sinks).filter_map(|(name, last_error)| Some((name, last_error?.message.as_str()))).collect()
 }
 
 /// What is told of a source beside its name.
-pub(super) fn source_row(source: &SourceSummary, course: &Course, now: Timestamp) -> String {
-    if let Some(trouble) = &source.trouble {
-        return format!("{:>12} events  ! {}", count(source.events), trouble.message);
+pub(super) fn source_row(source: &SourceStats, course: &Course, now: Timestamp) -> String {
+    if let Some(last_error) = &source.last_error {
+        return format!("{:>12} events  ! {}", count(source.events), last_error.message);
     }
     if course.share().is_some() {
         let left = course.time_left().map(|left| format!(", {} left", Span(whole_seconds(left)))).unwrap_or_default();
@@ -184,9 +184,9 @@ pub(super) fn source_row(source: &SourceSummary, course: &Course, now: Timestamp
 }
 
 /// What is told of a sink beside its name.
-pub(super) fn sink_row(sink: &SinkSummary, head: u64) -> String {
-    let state = match &sink.trouble {
-        Some(trouble) => format!("! {}", trouble.message),
+pub(super) fn sink_row(sink: &SinkStats, head: u64) -> String {
+    let state = match &sink.last_error {
+        Some(last_error) => format!("! {}", last_error.message),
         None => format!("{} behind", count(head.saturating_sub(sink.position))),
     };
     format!("{:>12} delivered {:>11}  {state}", count(sink.delivered), ByteSize(sink.bytes).to_string())
@@ -214,11 +214,11 @@ pub fn count(number: u64) -> String {
 mod tests {
     use super::super::stretch::Stretch;
     use super::*;
-    use crate::journal::Trouble;
+    use crate::journal::LastError;
 
-    fn summary() -> JournalSummary {
-        JournalSummary {
-            sources: vec![SourceSummary {
+    fn summary() -> JournalStats {
+        JournalStats {
+            sources: vec![SourceStats {
                 name: "acme".into(),
                 vendor: "clumio".into(),
                 events: 1_234,
@@ -227,9 +227,9 @@ mod tests {
                 requests: 14,
                 covered_to: Some(Timestamp::from_secs(100)),
                 open_windows: 0,
-                trouble: None,
+                last_error: None,
             }],
-            sinks: vec![SinkSummary {
+            sinks: vec![SinkStats {
                 name: "out".into(),
                 active: true,
                 position: 1_000,
@@ -238,7 +238,7 @@ mod tests {
                 dead_lettered: 0,
                 bytes: 2_048,
                 redelivered: 0,
-                trouble: None,
+                last_error: None,
             }],
             head: 1_234,
             oldest: 1,
@@ -259,8 +259,8 @@ mod tests {
             line(&summary, &rates, &BTreeMap::new()),
             "collected 1,234 events (0/s); out: 1,000 delivered, 234 behind"
         );
-        summary.sources[0].trouble =
-            Some(Trouble { message: "clumio answered 401".into(), hint: String::new(), since: Timestamp::EPOCH });
+        summary.sources[0].last_error =
+            Some(LastError { message: "clumio answered 401".into(), hint: String::new(), since: Timestamp::EPOCH });
         assert!(line(&summary, &rates, &BTreeMap::new()).ends_with("; acme: clumio answered 401"));
     }
 
@@ -288,8 +288,8 @@ mod tests {
         let courses = BTreeMap::from([("acme".to_owned(), course)]);
         let told = line(&summary, &Rates::default(), &courses);
         assert!(told.ends_with("234 behind; acme: backfill 60 %, 1m20s left"), "{told}");
-        summary.sources[0].trouble =
-            Some(Trouble { message: "clumio answered 401".into(), hint: String::new(), since: Timestamp::EPOCH });
+        summary.sources[0].last_error =
+            Some(LastError { message: "clumio answered 401".into(), hint: String::new(), since: Timestamp::EPOCH });
         let row = source_row(&summary.sources[0], &courses["acme"], Timestamp::from_secs(190));
         assert!(row.ends_with("! clumio answered 401"), "{row}");
     }

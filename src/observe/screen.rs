@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::logging::display;
 use super::progress::{Rates, sink_row, source_row};
 use super::stretch::Course;
-use crate::journal::{JournalSummary, SinkSummary};
+use crate::journal::{JournalStats, SinkStats};
 use crate::time::Timestamp;
 
 /// A terminal has only so many rows.
@@ -34,7 +34,7 @@ impl Screen {
     /// Draws what is known now.
     pub(super) fn show(
         &mut self,
-        summary: &JournalSummary,
+        summary: &JournalStats,
         rates: &Rates,
         courses: &BTreeMap<String, Course>,
         now: Timestamp,
@@ -43,10 +43,10 @@ impl Screen {
         let idle = Course::default();
         lines.extend(summary.sources.iter().map(|source| {
             let course = courses.get(&source.name).unwrap_or(&idle);
-            let share = course.share().filter(|_| source.trouble.is_none());
+            let share = course.share().filter(|_| source.last_error.is_none());
             Line { name: format!("source {}", source.name), share, message: source_row(source, course, now) }
         }));
-        let active = summary.sinks.iter().filter(|sink: &&SinkSummary| sink.active);
+        let active = summary.sinks.iter().filter(|sink: &&SinkStats| sink.active);
         lines.extend(active.map(|sink| Line::plain(&format!("sink   {}", sink.name), sink_row(sink, summary.head))));
         self.draw(fitted(lines));
     }

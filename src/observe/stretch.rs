@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::progress::whole_seconds;
-use crate::journal::JournalSummary;
+use crate::journal::JournalStats;
 use crate::time::Timestamp;
 use crate::units::Span;
 
@@ -109,7 +109,7 @@ impl Course {
 
 /// The sources that are worth a survey: those that are under way, and those that may have fallen behind. A thousand sources
 /// that keep up cost nothing.
-pub(super) fn courses_due(courses: &BTreeMap<String, Course>, summary: &JournalSummary, now: Timestamp) -> Vec<String> {
+pub(super) fn courses_due(courses: &BTreeMap<String, Course>, summary: &JournalStats, now: Timestamp) -> Vec<String> {
     let due = summary.sources.iter().filter(|source| {
         let may_be_behind = source.covered_to.is_none_or(|to| now.since(to) > MAY_BE_BEHIND);
         may_be_behind || courses.get(&source.name).is_none_or(|course| !course.keeps_up)

@@ -9,7 +9,7 @@ use super::path::KeyPath;
 use super::problem::{Finding, Findings, Severity};
 use super::read_error::{ReadError, names_a_secret};
 use super::suggest;
-use crate::vendors::table::ConfigProblem;
+use crate::diagnostic::SettingDiagnostic;
 
 /// Reports the keys of a component that are in none of the lists.
 pub(super) fn report_unknown_keys(component: &Component<'_>, lists: &[&[&str]], findings: &mut Findings) {
@@ -39,7 +39,7 @@ pub(super) fn read_fields<T>(
 /// settings that are there counts: the rest may be a consequence.
 pub(super) fn report_problems(
     component: &Component<'_>,
-    problems: &[ConfigProblem],
+    problems: &[SettingDiagnostic],
     severity: Severity,
     clean: bool,
     findings: &mut Findings,

@@ -39,9 +39,9 @@ impl Kind {
     /// The types that exist.
     pub(super) fn type_names(self) -> Vec<&'static str> {
         match self {
-            Self::Source => crate::vendors::table::names(),
-            Self::Transform => crate::transform::table::NAMES.to_vec(),
-            Self::Sink => crate::sinks::table::NAMES.to_vec(),
+            Self::Source => crate::vendors::registry::names(),
+            Self::Transform => crate::transform::registry::NAMES.to_vec(),
+            Self::Sink => crate::sinks::registry::NAMES.to_vec(),
         }
     }
 }

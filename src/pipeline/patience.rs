@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::plan::Pipeline;
 use super::run::{Mode, RunOptions};
-use crate::journal::{Journal, JournalSummary};
+use crate::journal::{Journal, JournalStats};
 use crate::time::Timestamp;
 
 /// The parts that have not ended yet.
@@ -31,17 +31,18 @@ impl Running {
 
     /// Whether nothing but trouble is left: every source that still runs, or, if none does, every sink, has been in
     /// trouble since before `then`.
-    fn only_trouble_since(&self, then: Timestamp, summary: &JournalSummary) -> bool {
+    fn only_trouble_since(&self, then: Timestamp, summary: &JournalStats) -> bool {
         let running = self.names();
         let sources: Vec<_> = summary
             .sources
             .iter()
             .filter(|source| running.contains(&source.name))
-            .map(|source| &source.trouble)
+            .map(|source| &source.last_error)
             .collect();
-        let sinks = summary.sinks.iter().filter(|sink| running.contains(&sink.name)).map(|sink| &sink.trouble);
+        let sinks = summary.sinks.iter().filter(|sink| running.contains(&sink.name)).map(|sink| &sink.last_error);
         let left: Vec<_> = if sources.is_empty() { sinks.collect() } else { sources };
-        !left.is_empty() && left.iter().all(|trouble| trouble.as_ref().is_some_and(|trouble| trouble.since < then))
+        !left.is_empty()
+            && left.iter().all(|last_error| last_error.as_ref().is_some_and(|last_error| last_error.since < then))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::collect::SourceOptions;
 use crate::deliver::Route;
 use crate::journal::SinkStart;
 use crate::sinks::BatchOptions;
-use crate::sinks::table::SinkConfig;
+use crate::sinks::registry::SinkConfig;
 use crate::vendors::Vendor;
 
 /// A pipeline file that has been read and checked.

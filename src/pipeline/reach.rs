@@ -11,9 +11,9 @@ use super::run::{RunError, build_sink};
 use crate::clock::SharedClock;
 use crate::collect::{self, HttpClients, HttpTransport};
 use crate::sinks::SinkError;
-use crate::vendors::FaultKind;
+use crate::vendors::ApiErrorKind;
 
-pub use crate::journal::editing::PartKind;
+pub use crate::journal::editing::ComponentKind;
 
 /// How long one part may take to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reached {
     /// What it is.
-    pub kind: PartKind,
+    pub kind: ComponentKind,
     /// Its name.
     pub name: String,
     /// What keeps it from working, if anything.
@@ -53,7 +53,7 @@ pub async fn reach(pipeline: &Pipeline, clock: &SharedClock) -> Result<Vec<Reach
 }
 
 async fn reach_source(plan: &SourcePlan, clients: &HttpClients, clock: &SharedClock) -> Result<Reached, RunError> {
-    let settings = plan.options.over(plan.vendor.facts());
+    let settings = plan.options.over(plan.vendor.spec());
     let transport = HttpTransport::sharing(clients, plan.vendor.base_url(), Arc::clone(clock))
         .map_err(|reason| RunError::Part { name: plan.name.clone(), reason: reason.to_string() })?;
     let probe = collect::probe(plan.vendor.as_ref(), &settings, &transport, clock.now());
@@ -61,10 +61,10 @@ async fn reach_source(plan: &SourcePlan, clients: &HttpClients, clock: &SharedCl
         Err(_) => Some(no_answer()),
         Ok(Ok(())) => None,
         Ok(Err(fault)) => {
-            Some(Obstacle { may_pass: fault.kind != FaultKind::Permanent, message: fault.message, hint: fault.hint })
+            Some(Obstacle { may_pass: fault.kind != ApiErrorKind::Permanent, message: fault.message, hint: fault.hint })
         }
     };
-    Ok(Reached { kind: PartKind::Source, name: plan.name.clone(), obstacle })
+    Ok(Reached { kind: ComponentKind::Source, name: plan.name.clone(), obstacle })
 }
 
 async fn reach_sink(pipeline: &Pipeline, plan: &SinkPlan, clock: &SharedClock) -> Result<Reached, RunError> {
@@ -76,7 +76,7 @@ async fn reach_sink(pipeline: &Pipeline, plan: &SinkPlan, clock: &SharedClock) -
         Ok(Err(SinkError::Stopped { message, hint })) => Some(Obstacle { message, hint, may_pass: false }),
         Ok(Err(other)) => Some(Obstacle { message: other.to_string(), hint: String::new(), may_pass: true }),
     };
-    Ok(Reached { kind: PartKind::Sink, name: plan.name.clone(), obstacle })
+    Ok(Reached { kind: ComponentKind::Sink, name: plan.name.clone(), obstacle })
 }
 
 fn no_answer() -> Obstacle {

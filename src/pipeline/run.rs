@@ -19,14 +19,14 @@ use super::survey;
 use crate::clock::{SharedClock, SystemClock};
 use crate::collect::{self, CollectError, HttpClients, HttpTransport, SourceEnd};
 use crate::deliver::{self, DeliverError, SinkEnd};
+use crate::diagnostic::SettingDiagnostic;
 use crate::journal::sqlite::{JournalOptions, SqliteJournal};
-use crate::journal::{Journal, JournalError, JournalSummary, SinkStart, Trouble};
+use crate::journal::{Journal, JournalError, JournalStats, LastError, SinkStart};
 use crate::observe::progress;
 use crate::sinks::foreign::undo_foreign;
-use crate::sinks::table::SinkName;
+use crate::sinks::registry::SinkName;
 use crate::sinks::{Sink, SinkError, dead_letter};
 use crate::time::Timestamp;
-use crate::vendors::table::ConfigProblem;
 
 /// How often the journal is trimmed.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(10);
@@ -74,7 +74,7 @@ pub struct RunReport {
     /// Each sink's end, by name, in the order of the file.
     pub sinks: Vec<(String, Result<SinkEnd, DeliverError>)>,
     /// The journal's figures at the end.
-    pub summary: JournalSummary,
+    pub summary: JournalStats,
     /// Sources that were stopped in the middle of a backfill or of catching up, with the time that is still to be read.
     pub unread: Vec<(String, Duration)>,
     /// Whether the deadline cut the shutdown short. Nothing is lost by it: what was in hand is done again at the next start.
@@ -95,18 +95,19 @@ impl RunReport {
             Err(error) => Some((name.as_str(), error.to_string())),
         });
         let mut unfinished: Vec<_> = sources.chain(sinks).collect();
-        for (name, trouble) in self.troubles() {
+        for (name, last_error) in self.troubles() {
             if !unfinished.iter().any(|(known, _)| *known == name) {
-                unfinished.push((name, with_hint(&trouble.message, &trouble.hint)));
+                unfinished.push((name, with_hint(&last_error.message, &last_error.hint)));
             }
         }
         unfinished
     }
 
     /// What kept sources and sinks of this run from their work when it ended.
-    fn troubles(&self) -> Vec<(&str, &Trouble)> {
-        let of_source = |name: &str| self.summary.sources.iter().find(|source| source.name == name)?.trouble.as_ref();
-        let of_sink = |name: &str| self.summary.sinks.iter().find(|sink| sink.name == name)?.trouble.as_ref();
+    fn troubles(&self) -> Vec<(&str, &LastError)> {
+        let of_source =
+            |name: &str| self.summary.sources.iter().find(|source| source.name == name)?.last_error.as_ref();
+        let of_sink = |name: &str| self.summary.sinks.iter().find(|sink| sink.name == name)?.last_error.as_ref();
         let sources = self.sources.iter().filter_map(|(name, _)| Some((name.as_str(), of_source(name)?)));
         let sinks = self.sinks.iter().filter_map(|(name, _)| Some((name.as_str(), of_sink(name)?)));
         sources.chain(sinks).collect()
@@ -214,7 +215,7 @@ async fn undo_for_sinks_that_left(pipeline: &Pipeline, journal: &dyn Journal) ->
         let Some(plan) = state.plan else { continue };
         undo_foreign(&plan.outputs)
             .map_err(|error| RunError::Part { name: sink.name.clone(), reason: explained(&error) })?;
-        journal.abandon_plan(state.id).await?;
+        journal.abort_batch(state.id).await?;
         tracing::warn!(
             sink = sink.name,
             first = plan.first,
@@ -252,7 +253,7 @@ async fn say_who_left(pipeline: &Pipeline, journal: &dyn Journal) -> Result<(), 
     Ok(())
 }
 
-fn in_one_line(problems: &[ConfigProblem]) -> String {
+fn in_one_line(problems: &[SettingDiagnostic]) -> String {
     let texts: Vec<String> =
         problems.iter().map(|problem| format!("{}: {} ({})", problem.key, problem.message, problem.hint)).collect();
     texts.join("; ")
@@ -272,10 +273,10 @@ fn start_sources(
     let mut tasks = JoinSet::new();
     let clients = HttpClients::default();
     for (index, plan) in plans.iter().enumerate() {
-        let settings = plan.options.over(plan.vendor.facts());
+        let settings = plan.options.over(plan.vendor.spec());
         let transport = HttpTransport::sharing(&clients, plan.vendor.base_url(), Arc::clone(&options.clock))
             .map_err(|reason| RunError::Part { name: plan.name.clone(), reason: reason.to_string() })?;
-        let settle = settings.facts.settle;
+        let delay = settings.spec.delay;
         let source = collect::Source { name: plan.name.clone(), vendor: Arc::clone(&plan.vendor), settings };
         let parts = collect::Parts {
             journal: Arc::clone(journal),
@@ -285,7 +286,7 @@ fn start_sources(
             mode: match options.mode {
                 Mode::Continuous => collect::Mode::Continuous,
                 // What has not settled by now may still change at the vendor; the next run covers it.
-                Mode::Once { .. } => collect::Mode::Once { until: now - settle },
+                Mode::Once { .. } => collect::Mode::Once { until: now - delay },
             },
             shutdown: options.shutdown.clone(),
         };
@@ -394,6 +395,6 @@ async fn upkeep(journal: Arc<dyn Journal>, clock: SharedClock, retention: Retent
     }
 }
 
-fn empty_summary() -> JournalSummary {
-    JournalSummary { sources: Vec::new(), sinks: Vec::new(), head: 0, oldest: 1, bytes: 0 }
+fn empty_summary() -> JournalStats {
+    JournalStats { sources: Vec::new(), sinks: Vec::new(), head: 0, oldest: 1, bytes: 0 }
 }

@@ -13,7 +13,7 @@ use super::problem::{Finding, Findings, Severity};
 use crate::deliver::Route;
 use crate::journal::SinkStart;
 use crate::sinks::BatchSettings;
-use crate::sinks::table::SinkConfig;
+use crate::sinks::registry::SinkConfig;
 
 /// The settings that every sink has, beside `type` and `inputs`.
 #[derive(Debug, Default, Deserialize, schemars::JsonSchema)]

@@ -39,9 +39,9 @@ impl CheckedSource {
 
     /// How much of the past it reads again.
     pub(super) fn looks_back(&self) -> Option<Span> {
-        let facts = self.options.as_ref()?.over(self.vendor.as_ref()?.facts()).facts;
-        let swept = facts.sweep.map_or(Duration::ZERO, |sweep| sweep.lookback);
-        Some(Span(facts.overlap.max(swept)))
+        let spec = self.options.as_ref()?.over(self.vendor.as_ref()?.spec()).spec;
+        let rechecked = spec.recheck.map_or(Duration::ZERO, |recheck| recheck.lookback);
+        Some(Span(spec.overlap.max(rechecked)))
     }
 }
 
@@ -75,8 +75,8 @@ fn check_vendor(
     config.secrets_mut().into_iter().for_each(|secret| secret.resolve_against(folder));
     component::report_problems(component, &config.warnings(), Severity::Warning, clean, findings);
     match config.build() {
-        Ok(vendor) if vendor.facts().name != name => {
-            findings.push(other_name(component, name, vendor.facts().name));
+        Ok(vendor) if vendor.spec().name != name => {
+            findings.push(other_name(component, name, vendor.spec().name));
             None
         }
         Ok(vendor) => Some(vendor).filter(|_| clean),
@@ -91,9 +91,9 @@ fn check_vendor(
 }
 
 /// Events are found again in the journal by the name in the facts.
-fn other_name(component: &Component<'_>, name: &str, facts: &str) -> Finding {
+fn other_name(component: &Component<'_>, name: &str, spec: &str) -> Finding {
     let message =
-        format!("the vendor `{name}` calls itself `{facts}` in its facts, so its events could not be delivered");
+        format!("the vendor `{name}` calls itself `{spec}` in its spec, so its events could not be delivered");
     let hint = "this is a mistake of the program that brings the vendor in: give both the same name";
     Finding::error(Some(component.place), &component.path, message, hint)
 }
@@ -113,8 +113,8 @@ fn check_options(component: &Component<'_>, options: &SourceOptions, findings: &
         ("poll_interval", is_zero(options.poll_interval)),
         ("timeout", is_zero(options.timeout)),
         ("backfill_slice", is_zero(options.backfill_slice)),
-        ("sweep_interval", is_zero(options.sweep_interval)),
-        ("fault_retry_interval", is_zero(options.fault_retry_interval)),
+        ("recheck_interval", is_zero(options.recheck_interval)),
+        ("error_retry_interval", is_zero(options.error_retry_interval)),
     ];
     for (key, _) in zeroes.into_iter().filter(|(_, is_zero)| *is_zero) {
         let message = format!("`{key}` cannot be 0");
@@ -140,9 +140,9 @@ fn check_times(component: &Component<'_>, options: &SourceOptions, findings: &mu
 }
 
 fn warn_of_page_size(component: &Component<'_>, vendor: &dyn Vendor, options: &SourceOptions, findings: &mut Findings) {
-    let most = vendor.facts().max_page_size;
+    let most = vendor.spec().max_page_size;
     if options.page_size.is_some_and(|size| size > most) {
-        let message = format!("the largest page of {} is {most} records", vendor.facts().name);
+        let message = format!("the largest page of {} is {most} records", vendor.spec().name);
         let (place, key) = (place_of(component, "page_size"), component.path.key("page_size"));
         findings.push(Finding::warning(
             place,

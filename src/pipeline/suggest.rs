@@ -40,7 +40,7 @@ mod tests {
             ("api_tokn", Some("api_token")),
             ("apitoken", Some("api_token")),
             ("poll_intervall", Some("poll_interval")),
-            ("colour", None),
+            ("color", None),
         ] {
             assert_eq!(nearest(word, known), meant, "{word}");
         }

@@ -201,7 +201,7 @@ fn sinks_that_get_a_source_in_two_forms_are_refused() {
                 sinks: {good: {type: console, inputs: [n, m]}, raw: {type: console, inputs: a}, bad: {type: console, inputs: ['*']}}\n";
     let problems = check_text(text);
     let two_forms: Vec<_> = problems.iter().filter(|problem| problem.contains("twice")).collect();
-    assert_eq!(two_forms, ["sinks.bad.inputs: sink `bad` gets source `a` twice: normalised and as raw records"]);
+    assert_eq!(two_forms, ["sinks.bad.inputs: sink `bad` gets source `a` twice: normalized and as raw records"]);
 }
 
 /// Each sink's condition on source `a`, by sink.
@@ -333,7 +333,7 @@ fn a_cycle_hides_no_other_mistake_of_the_ways() {
         [
             "transforms.b.inputs: events would go round in a circle: b -> a -> b",
             "transforms.f.inputs: filter `f` gets raw records of source `s`, which have no fields to ask of",
-            "sinks.k.inputs: sink `k` gets source `s` twice: normalised and as raw records",
+            "sinks.k.inputs: sink `k` gets source `s` twice: normalized and as raw records",
         ]
     );
 }

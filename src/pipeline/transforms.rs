@@ -11,7 +11,7 @@ use super::spot::Spots;
 use super::suggest;
 use crate::transform::condition::{Condition, Hint, Mistake};
 use crate::transform::filter;
-use crate::transform::table::TransformConfig;
+use crate::transform::registry::TransformConfig;
 
 const ALWAYS: &[&str] = &["type", "inputs"];
 

@@ -11,7 +11,7 @@ use super::deserialize::Reader;
 use super::fields::fields_of;
 use super::read_error::ReadError;
 use crate::vendors::added::{self, AddVendorError, VendorSettings, VendorType};
-use crate::vendors::table::VendorConfig;
+use crate::vendors::registry::VendorConfig;
 
 /// How the settings of a vendor that the program brought in are read.
 #[derive(Clone, Copy)]

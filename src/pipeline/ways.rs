@@ -1,9 +1,9 @@
 //! What comes to each reader of the graph: from which source, in which form, and which of its events.
 //!
 //! ```text
-//! source --raw, all--> normalize --normalised, all--> filter --normalised, if a--> filter --if a && b--+
+//! source --raw, all--> normalize --normalized, all--> filter --normalized, if a--> filter --if a && b--+
 //!                          |                                                                          or--> sink
-//!                          +----------------------------------> filter --normalised, if c-------------+
+//!                          +----------------------------------> filter --normalized, if c-------------+
 //! ```
 //!
 //! Filters in a row are joined by `&&`, ways that meet by `||`: so a sink gets an event once, however many ways it could
@@ -65,16 +65,16 @@ impl Passing {
     }
 }
 
-/// What comes of one source: its raw records, its normalised events, or (by mistake) both.
+/// What comes of one source: its raw records, its normalized events, or (by mistake) both.
 #[derive(Clone, Debug, Default)]
 struct Arrival {
     raw: Option<Passing>,
-    normalised: Option<Passing>,
+    normalized: Option<Passing>,
 }
 
 impl Arrival {
     fn add(&mut self, other: &Self) {
-        for (mine, other) in [(&mut self.raw, &other.raw), (&mut self.normalised, &other.normalised)] {
+        for (mine, other) in [(&mut self.raw, &other.raw), (&mut self.normalized, &other.normalized)] {
             *mine = match (mine.take(), other) {
                 (Some(mine), Some(other)) => Some(mine.or(other)),
                 (mine, other) => mine.or_else(|| other.clone()),
@@ -103,12 +103,12 @@ impl<'g, 'c, 't> Ways<'g, 'c, 't> {
     pub(super) fn routes(&mut self, sink: &Component<'_>, findings: &mut Findings) -> Vec<Route> {
         let mut routes = Vec::new();
         for (source, arrival) in self.arriving(sink.name) {
-            if arrival.raw.is_some() && arrival.normalised.is_some() {
+            if arrival.raw.is_some() && arrival.normalized.is_some() {
                 findings.push(self.two_forms(sink, source));
             }
-            let (form, passing) = match (arrival.raw, arrival.normalised) {
+            let (form, passing) = match (arrival.raw, arrival.normalized) {
                 (Some(passing), _) => (EventForm::Raw, passing),
-                (None, Some(passing)) => (EventForm::Normalised, passing),
+                (None, Some(passing)) => (EventForm::Normalized, passing),
                 (None, None) => continue,
             };
             if passing.is_too_long() {
@@ -153,7 +153,7 @@ impl<'g, 'c, 't> Ways<'g, 'c, 't> {
         }
         let Some(component) = self.graph.components.get(name).copied() else { return Arrivals::new() };
         let arrivals = match component.kind {
-            Kind::Source => Arrivals::from([(name, Arrival { raw: Some(Passing::All), normalised: None })]),
+            Kind::Source => Arrivals::from([(name, Arrival { raw: Some(Passing::All), normalized: None })]),
             _ => self.transformed(component),
         };
         self.known.insert(name, arrivals.clone());
@@ -164,7 +164,7 @@ impl<'g, 'c, 't> Ways<'g, 'c, 't> {
         let mut arrivals = self.arriving(transform.name);
         match transform.type_name {
             Some(NORMALIZE) => arrivals.values_mut().for_each(|arrival| {
-                let raw = Arrival { raw: None, normalised: arrival.raw.take() };
+                let raw = Arrival { raw: None, normalized: arrival.raw.take() };
                 arrival.add(&raw);
             }),
             Some(FILTER) => {
@@ -172,7 +172,7 @@ impl<'g, 'c, 't> Ways<'g, 'c, 't> {
                 arrivals.values_mut().for_each(|arrival| arrival.raw = None);
                 let Some(condition) = self.filters.get(transform.name) else { return arrivals };
                 arrivals.values_mut().for_each(|arrival| {
-                    arrival.normalised = arrival.normalised.take().map(|passing| passing.and(condition));
+                    arrival.normalized = arrival.normalized.take().map(|passing| passing.and(condition));
                 });
             }
             _ => {}
@@ -181,7 +181,7 @@ impl<'g, 'c, 't> Ways<'g, 'c, 't> {
     }
 
     fn two_forms(&self, sink: &Component<'_>, source: &str) -> Finding {
-        let message = format!("sink `{}` gets source `{source}` twice: normalised and as raw records", sink.name);
+        let message = format!("sink `{}` gets source `{source}` twice: normalized and as raw records", sink.name);
         let hint = "take either the source or the `normalize` transform out of its inputs, or use two sinks";
         self.at_inputs(sink, message, hint)
     }

@@ -8,9 +8,9 @@ use serde::Serialize;
 use super::status::figures_of_source;
 use super::{FORMAT, Observation, Process, TroubleReport, Watched, coverage_text, covered_share, seconds};
 use crate::collect::outlook::{Assume, Gap, ahead};
-use crate::journal::{LatenessCounts, OpenWindow, TimeRange, WindowKind};
+use crate::journal::{LatenessCounts, OpenWindow, WindowKind};
 use crate::pipeline::{Pipeline, SourcePlan};
-use crate::time::Timestamp;
+use crate::time::{TimeRange, Timestamp};
 
 /// Which time of a pipeline's sources is covered.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -57,12 +57,12 @@ pub struct GapReport {
 /// A window that is being walked.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct WindowReport {
-    /// `live`, `backfill` or `sweep`.
+    /// `live`, `backfill` or `recheck`.
     pub kind: &'static str,
-    /// What is covered once it is complete; empty for a sweep.
+    /// What is covered once it is complete; empty for a recheck.
     pub covers: Span,
     /// What is asked for.
-    pub asks: Span,
+    pub fetch_range: Span,
     /// Pages read so far.
     pub pages: u64,
     /// Records read so far, known ones included.
@@ -74,7 +74,7 @@ pub struct WindowReport {
 /// How late a source's events become visible, over the last seven days.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct LatenessReport {
-    /// Events that it was measured on: those that polls and sweeps found in time.
+    /// Events that it was measured on: those that polls and rechecks found in time.
     pub events: u64,
     /// Half of them were not later, in seconds.
     pub p50_seconds: Option<f64>,
@@ -93,7 +93,7 @@ pub struct SourceCoverage {
     pub vendor: &'static str,
     /// Whether it has ever run.
     pub started: bool,
-    /// What is to be covered by now: from the start of the backfill to the present less `settle`.
+    /// What is to be covered by now: from the start of the backfill to the present less `delay`.
     pub wanted: Span,
     /// Covered share of that, 0 to 1.
     pub covered_share: f64,
@@ -118,7 +118,7 @@ pub struct SourceCoverage {
     /// How late events become visible.
     pub lateness: LatenessReport,
     /// The present trouble.
-    pub trouble: Option<TroubleReport>,
+    pub last_error: Option<TroubleReport>,
 }
 
 impl CoverageReport {
@@ -132,7 +132,7 @@ impl CoverageReport {
             pipeline: pipeline.name.clone(),
             data_dir: pipeline.settings.data_dir.clone(),
             process: Process::of(seen),
-            healthy: sources.iter().all(|source| source.trouble.is_none()),
+            healthy: sources.iter().all(|source| source.last_error.is_none()),
             has_run: seen.journal.is_some(),
             sources,
         }
@@ -148,7 +148,7 @@ impl CoverageReport {
 fn source_coverage(plan: &SourcePlan, seen: &Observation) -> SourceCoverage {
     let watched = Watched::new(plan, seen);
     let figures = figures_of_source(seen, &plan.name);
-    let figure = |of: fn(&crate::journal::SourceSummary) -> u64| figures.map_or(0, of);
+    let figure = |of: fn(&crate::journal::SourceStats) -> u64| figures.map_or(0, of);
     let started = watched.picture.is_some();
     let in_progress: Vec<_> =
         watched.picture.iter().flat_map(|picture| &picture.state.open).map(window_report).collect();
@@ -169,7 +169,7 @@ fn source_coverage(plan: &SourcePlan, seen: &Observation) -> SourceCoverage {
         covered_to,
         lag_seconds: covered_to.map(|to| seconds(seen.at.since(to))),
         lateness: lateness(&watched),
-        trouble: figures.and_then(|figures| figures.trouble.as_ref()).map(TroubleReport::from),
+        last_error: figures.and_then(|figures| figures.last_error.as_ref()).map(TroubleReport::from),
     }
 }
 
@@ -185,7 +185,7 @@ fn lateness(watched: &Watched<'_>) -> LatenessReport {
         events: counts.events(),
         p50_seconds: counts.quantile(0.5).map(seconds),
         p99_seconds: counts.quantile(0.99).map(seconds),
-        overlap_seconds: seconds(watched.settings.facts.overlap),
+        overlap_seconds: seconds(watched.settings.spec.overlap),
     }
 }
 
@@ -194,9 +194,9 @@ fn window_report(open: &OpenWindow) -> WindowReport {
     WindowReport {
         kind: kind_word(open.window.kind),
         covers: open.window.covers.into(),
-        asks: open.window.asks.into(),
+        fetch_range: open.window.fetch_range.into(),
         pages: progress.map_or(0, |progress| progress.pages),
-        records: progress.map_or(0, |progress| progress.walked),
+        records: progress.map_or(0, |progress| progress.records_read),
         records_total: progress.and_then(|progress| progress.total),
     }
 }
@@ -205,7 +205,7 @@ pub(super) const fn kind_word(kind: WindowKind) -> &'static str {
     match kind {
         WindowKind::Live => "live",
         WindowKind::Backfill => "backfill",
-        WindowKind::Sweep => "sweep",
+        WindowKind::Recheck => "recheck",
     }
 }
 

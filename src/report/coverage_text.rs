@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::coverage::{CoverageReport, LatenessReport, SourceCoverage, Span, WindowReport};
 use super::heading;
 use super::status_text::of_seconds;
-use super::text::{counted, name, trouble};
+use super::text::{counted, last_error, name};
 use crate::observe::progress::count;
 use crate::time::Timestamp;
 
@@ -55,8 +55,8 @@ fn block(source: &SourceCoverage, now: Timestamp) -> String {
         line(&mut text, "lag", &of_seconds(lag));
     }
     line(&mut text, "lateness", &lateness(&source.lateness));
-    if let Some(known) = &source.trouble {
-        text += &trouble(&source.name, known, now);
+    if let Some(known) = &source.last_error {
+        text += &last_error(&source.name, known, now);
     }
     text
 }
@@ -89,7 +89,7 @@ fn plain(span: Span) -> String {
 }
 
 fn window(window: &WindowReport) -> String {
-    let span = if window.kind == "sweep" { window.asks } else { window.covers };
+    let span = if window.kind == "recheck" { window.fetch_range } else { window.covers };
     let total = window.records_total.map(|total| format!(" of {}", count(total))).unwrap_or_default();
     let read = format!("{}{total} records in {}", count(window.records), counted(window.pages, "page"));
     format!("{}  {}\n{read}", plain(span), window.kind)

@@ -25,7 +25,7 @@ use serde::Serialize;
 use crate::collect::SourceSettings;
 use crate::collect::outlook::{Outlook, at_first_start};
 use crate::journal::lock::{self, Holder};
-use crate::journal::{JournalError, JournalPicture, Look, SourcePicture, SourceState, SqliteJournal};
+use crate::journal::{JournalError, JournalSnapshot, Look, SourceSnapshot, SourceState, SqliteJournal};
 use crate::pipeline::{Pipeline, SourcePlan};
 use crate::time::Timestamp;
 
@@ -45,7 +45,7 @@ pub struct Observation {
     /// The process that runs a pipeline on the data folder, if any.
     pub process: Option<Holder>,
     /// What the journal holds; `None` if nothing has run yet.
-    pub journal: Option<JournalPicture>,
+    pub journal: Option<JournalSnapshot>,
 }
 
 /// Looks at a pipeline's journal, whether the pipeline runs or not. Changes nothing and keeps nobody from working.
@@ -59,7 +59,7 @@ pub fn observe(pipeline: &Pipeline, at: Timestamp) -> Result<Observation, Journa
         .iter()
         .map(|sink| (sink.name.clone(), sink.routes.iter().map(|route| route.source.clone()).collect()))
         .collect();
-    let journal = SqliteJournal::peek(data_dir, &Look { now: at, sources: None, sinks: &sinks })?;
+    let journal = SqliteJournal::snapshot(data_dir, &Look { now: at, sources: None, sinks: &sinks })?;
     Ok(Observation { at, process: lock::holder(data_dir), journal })
 }
 
@@ -67,13 +67,13 @@ pub fn observe(pipeline: &Pipeline, at: Timestamp) -> Result<Observation, Journa
 struct Watched<'o> {
     plan: &'o SourcePlan,
     settings: SourceSettings,
-    picture: Option<&'o SourcePicture>,
+    picture: Option<&'o SourceSnapshot>,
     outlook: Outlook,
 }
 
 impl<'o> Watched<'o> {
     fn new(plan: &'o SourcePlan, seen: &'o Observation) -> Self {
-        let settings = plan.options.over(plan.vendor.facts());
+        let settings = plan.options.over(plan.vendor.spec());
         let picture = seen.journal.as_ref().and_then(|journal| journal.source(&plan.name));
         let outlook = match picture {
             Some(picture) => Outlook::new(&settings, &picture.state, seen.at),
@@ -114,9 +114,9 @@ pub struct TroubleReport {
     pub since: Timestamp,
 }
 
-impl From<&crate::journal::Trouble> for TroubleReport {
-    fn from(trouble: &crate::journal::Trouble) -> Self {
-        Self { message: trouble.message.clone(), hint: trouble.hint.clone(), since: trouble.since }
+impl From<&crate::journal::LastError> for TroubleReport {
+    fn from(last_error: &crate::journal::LastError) -> Self {
+        Self { message: last_error.message.clone(), hint: last_error.hint.clone(), since: last_error.since }
     }
 }
 

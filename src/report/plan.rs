@@ -11,9 +11,9 @@ use crate::collect::request_shown::{ShownRequest, shown};
 use crate::deliver::Route;
 use crate::pipeline::{Pipeline, SinkPlan, SourcePlan};
 use crate::sinks::EventForm;
-use crate::time::Timestamp;
+use crate::time::{TimeRange, Timestamp};
 use crate::units::Rate;
-use crate::vendors::{Ask, PageAsk, Sighting};
+use crate::vendors::{PageRequest, ReadContext};
 
 /// Windows that are shown of a source.
 const SHOWN: usize = 5;
@@ -62,12 +62,12 @@ pub struct SourceAhead {
 /// A window that would be walked.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct WindowAhead {
-    /// `live`, `backfill` or `sweep`.
+    /// `live`, `backfill` or `recheck`.
     pub kind: &'static str,
-    /// What it covers; empty for a sweep.
+    /// What it covers; empty for a recheck.
     pub covers: Span,
     /// What it asks for: the overlap too.
-    pub asks: Span,
+    pub fetch_range: Span,
     /// Whether it was begun before.
     pub in_progress: bool,
 }
@@ -80,7 +80,7 @@ pub struct WindowCount {
     /// Slices of the past.
     pub backfill: u64,
     /// Second looks.
-    pub sweep: u64,
+    pub recheck: u64,
     /// Whether there are more than were counted.
     pub more: bool,
 }
@@ -119,7 +119,7 @@ pub struct Example {
     pub source: String,
     /// Its vendor.
     pub vendor: &'static str,
-    /// `normalised`, or `raw` without a `normalize` transform.
+    /// `normalized`, or `raw` without a `normalize` transform.
     pub form: &'static str,
     /// The time of the example event.
     pub timestamp: Timestamp,
@@ -155,7 +155,7 @@ fn source_ahead(plan: &SourcePlan, seen: &Observation) -> SourceAhead {
     let (likely, least) = (run_ahead(Assume::Records, SHOWN), run_ahead(Assume::Nothing, 0));
     let poll = if likely.first.is_empty() { next_poll(&watched.settings, &state, now) } else { None };
     let first = likely.first.first().or(poll.as_ref().map(|(_, window)| window));
-    let rates = &watched.settings.facts.rate_limit;
+    let rates = &watched.settings.spec.rate_limit;
     SourceAhead {
         name: plan.name.clone(),
         vendor: plan.vendor_name,
@@ -166,7 +166,7 @@ fn source_ahead(plan: &SourcePlan, seen: &Observation) -> SourceAhead {
         rate_limit: rates.iter().map(ToString::to_string).collect(),
         keeps_some_for_polls: likely.backfill > 0 && rates.iter().any(|rate| rate.requests >= 10),
         backfill: (likely.backfill > 0)
-            .then(|| backfill(watched.settings.facts.slice, rates, likely.backfill, least.backfill)),
+            .then(|| backfill(watched.settings.spec.slice, rates, likely.backfill, least.backfill)),
     }
 }
 
@@ -181,9 +181,9 @@ fn backfill(slice: Duration, rates: &[Rate], likely: u64, least: u64) -> Backfil
 }
 
 fn first_request(plan: &SourcePlan, window: &AheadWindow) -> ShownRequest {
-    let asks = window.window.asks;
-    let ask = Ask { from: asks.from, to: asks.to };
-    shown(plan.vendor.as_ref(), &PageAsk { ask, cursor: window.cursor.as_deref(), page_size: window.page_size })
+    let fetch_range = window.window.fetch_range;
+    let range = TimeRange { from: fetch_range.from, to: fetch_range.to };
+    shown(plan.vendor.as_ref(), &PageRequest { range, cursor: window.cursor.as_deref(), page_size: window.page_size })
 }
 
 impl From<&AheadWindow> for WindowAhead {
@@ -192,7 +192,7 @@ impl From<&AheadWindow> for WindowAhead {
         Self {
             kind: kind_word(window.kind),
             covers: window.covers.into(),
-            asks: window.asks.into(),
+            fetch_range: window.fetch_range.into(),
             in_progress: ahead.open,
         }
     }
@@ -200,7 +200,7 @@ impl From<&AheadWindow> for WindowAhead {
 
 impl From<&Ahead> for WindowCount {
     fn from(ahead: &Ahead) -> Self {
-        Self { live: ahead.live, backfill: ahead.backfill, sweep: ahead.sweeps, more: ahead.more }
+        Self { live: ahead.live, backfill: ahead.backfill, recheck: ahead.rechecks, more: ahead.more }
     }
 }
 
@@ -211,13 +211,13 @@ fn sink_ahead(pipeline: &Pipeline, sink: &SinkPlan, now: Timestamp) -> SinkAhead
 }
 
 fn example(sink: &SinkPlan, source: &SourcePlan, form: EventForm, now: Timestamp) -> Example {
-    let sighting = Sighting { source: &source.name, observed_at: now, occurrence: 0 };
-    let event = source.vendor.normalise(source.vendor.example(), &sighting);
+    let context = ReadContext { source: &source.name, observed_at: now, occurrence: 0 };
+    let event = source.vendor.normalize(source.vendor.example(), &context);
     Example {
         source: source.name.clone(),
         vendor: source.vendor_name,
         form: match form {
-            EventForm::Normalised => "normalised",
+            EventForm::Normalized => "normalized",
             EventForm::Raw => "raw",
         },
         timestamp: event.timestamp.at,

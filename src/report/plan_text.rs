@@ -51,7 +51,7 @@ fn source_block(source: &SourceAhead) -> String {
 }
 
 fn total(count: WindowCount) -> u64 {
-    count.live + count.backfill + count.sweep
+    count.live + count.backfill + count.recheck
 }
 
 fn line(text: &mut String, label: &str, value: &str) {
@@ -60,14 +60,14 @@ fn line(text: &mut String, label: &str, value: &str) {
 }
 
 fn window_line(window: &WindowAhead) -> String {
-    let span = if window.kind == "sweep" { window.asks } else { window.covers };
+    let span = if window.kind == "recheck" { window.fetch_range } else { window.covers };
     let length = of_seconds(span.seconds);
     let state = if window.in_progress { "  (begun before)" } else { "" };
     format!("{:<8}  {} .. {}  {length}{state}", window.kind, span.from.with_digits(0), span.to.with_digits(0))
 }
 
 fn counts(count: WindowCount) -> String {
-    let kinds = [(count.live, "live window"), (count.backfill, "backfill window"), (count.sweep, "sweep")];
+    let kinds = [(count.live, "live window"), (count.backfill, "backfill window"), (count.recheck, "recheck")];
     let told: Vec<_> = kinds.into_iter().filter(|(number, _)| *number > 0).map(|(n, noun)| counted(n, noun)).collect();
     if told.is_empty() { "no window until then".to_owned() } else { told.join(", ") }
 }

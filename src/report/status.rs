@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{FORMAT, Observation, Process, TroubleReport, Watched, covered_share, seconds, status_text};
 use crate::collect::outlook::Phase;
-use crate::journal::{JournalPicture, SinkSummary, SourceSummary};
+use crate::journal::{JournalSnapshot, SinkStats, SourceStats};
 use crate::pipeline::{Pipeline, SinkPlan, SourcePlan};
 use crate::time::Timestamp;
 
@@ -42,7 +42,7 @@ pub enum SourceCondition {
     /// It has never run.
     NotStarted,
     /// Something keeps it from collecting.
-    Trouble,
+    Error,
     /// The journal is full: it waits for the sinks.
     Paused,
     /// Older time is missing and is being read.
@@ -72,10 +72,10 @@ pub struct SourceStatus {
     pub lag_seconds: Option<f64>,
     /// Events collected since the first start.
     pub events: u64,
-    /// Of these, events of windows that were completed in the last 24 hours; sweeps are not counted.
+    /// Of these, events of windows that were completed in the last 24 hours; rechecks are not counted.
     pub events_last_24h: u64,
     /// The present trouble.
-    pub trouble: Option<TroubleReport>,
+    pub last_error: Option<TroubleReport>,
 }
 
 /// What a sink is doing.
@@ -85,7 +85,7 @@ pub enum SinkCondition {
     /// It has never run.
     NotStarted,
     /// Something keeps it from delivering.
-    Trouble,
+    Error,
     /// It has events to deliver.
     Pending,
     /// It has delivered all there is.
@@ -121,7 +121,7 @@ pub struct SinkStatus {
     /// Events that it was asked to deliver once more, by `auditflow state redeliver`.
     pub redelivered: u64,
     /// The present trouble.
-    pub trouble: Option<TroubleReport>,
+    pub last_error: Option<TroubleReport>,
 }
 
 /// The journal's line.
@@ -149,7 +149,7 @@ impl StatusReport {
         let full = journal.as_ref().is_some_and(|journal| journal.full);
         let sources: Vec<_> = pipeline.sources.iter().map(|plan| source_status(plan, seen, full)).collect();
         let sinks: Vec<_> = pipeline.sinks.iter().map(|plan| sink_status(plan, seen)).collect();
-        let well = |trouble: &Option<TroubleReport>| trouble.is_none();
+        let well = |last_error: &Option<TroubleReport>| last_error.is_none();
         Self {
             format: FORMAT,
             at: seen.at,
@@ -157,8 +157,8 @@ impl StatusReport {
             data_dir: pipeline.settings.data_dir.clone(),
             process: Process::of(seen),
             healthy: !full
-                && sources.iter().all(|source| well(&source.trouble))
-                && sinks.iter().all(|sink| well(&sink.trouble)),
+                && sources.iter().all(|source| well(&source.last_error))
+                && sinks.iter().all(|sink| well(&sink.last_error)),
             sources,
             sinks,
             journal,
@@ -173,7 +173,7 @@ impl StatusReport {
     }
 }
 
-fn journal_status(pipeline: &Pipeline, journal: &JournalPicture) -> JournalStatus {
+fn journal_status(pipeline: &Pipeline, journal: &JournalSnapshot) -> JournalStatus {
     let summary = &journal.summary;
     let max_bytes = pipeline.settings.journal.max_size.0;
     JournalStatus {
@@ -190,26 +190,26 @@ fn source_status(plan: &SourcePlan, seen: &Observation, full: bool) -> SourceSta
     let watched = Watched::new(plan, seen);
     let summary = figures_of_source(seen, &plan.name);
     let covered_to = watched.picture.and(watched.outlook.covered_to());
-    let trouble = summary.and_then(|summary| summary.trouble.as_ref()).map(TroubleReport::from);
+    let last_error = summary.and_then(|summary| summary.last_error.as_ref()).map(TroubleReport::from);
     SourceStatus {
         name: plan.name.clone(),
         vendor: plan.vendor_name,
-        state: source_condition(&watched, trouble.is_some(), full),
+        state: source_condition(&watched, last_error.is_some(), full),
         covered_share: covered_share(&watched),
         covered_to,
         lag_seconds: covered_to.map(|to| seconds(seen.at.since(to))),
         events: summary.map_or(0, |summary| summary.events),
         events_last_24h: watched.picture.map_or(0, |picture| picture.events_last_day),
-        trouble,
+        last_error,
     }
 }
 
-fn source_condition(watched: &Watched<'_>, trouble: bool, full: bool) -> SourceCondition {
+fn source_condition(watched: &Watched<'_>, last_error: bool, full: bool) -> SourceCondition {
     if watched.picture.is_none() {
         return SourceCondition::NotStarted;
     }
     match watched.outlook.phase {
-        _ if trouble => SourceCondition::Trouble,
+        _ if last_error => SourceCondition::Error,
         Phase::Done => SourceCondition::Done,
         _ if full => SourceCondition::Paused,
         Phase::Backfill => SourceCondition::Backfill,
@@ -218,11 +218,11 @@ fn source_condition(watched: &Watched<'_>, trouble: bool, full: bool) -> SourceC
     }
 }
 
-pub(super) fn figures_of_source<'o>(seen: &'o Observation, name: &str) -> Option<&'o SourceSummary> {
+pub(super) fn figures_of_source<'o>(seen: &'o Observation, name: &str) -> Option<&'o SourceStats> {
     seen.journal.as_ref()?.summary.sources.iter().find(|source| source.name == name)
 }
 
-fn figures_of_sink<'o>(seen: &'o Observation, name: &str) -> Option<&'o SinkSummary> {
+fn figures_of_sink<'o>(seen: &'o Observation, name: &str) -> Option<&'o SinkStats> {
     seen.journal.as_ref()?.summary.sinks.iter().find(|sink| sink.name == name)
 }
 
@@ -231,14 +231,14 @@ fn sink_status(plan: &SinkPlan, seen: &Observation) -> SinkStatus {
     let pending = seen.journal.as_ref().and_then(|journal| journal.pending.iter().find(|(name, _)| *name == plan.name));
     let pending = pending.map(|(_, batch)| *batch);
     let oldest = pending.and_then(|batch| batch.oldest_visible_at);
-    let trouble = summary.and_then(|summary| summary.trouble.as_ref()).map(TroubleReport::from);
-    let figure = |of: fn(&SinkSummary) -> u64| summary.map_or(0, of);
+    let last_error = summary.and_then(|summary| summary.last_error.as_ref()).map(TroubleReport::from);
+    let figure = |of: fn(&SinkStats) -> u64| summary.map_or(0, of);
     SinkStatus {
         name: plan.name.clone(),
         type_name: plan.config.type_name(),
-        state: match (summary, &trouble, pending) {
+        state: match (summary, &last_error, pending) {
             (None, ..) => SinkCondition::NotStarted,
-            (_, Some(_), _) => SinkCondition::Trouble,
+            (_, Some(_), _) => SinkCondition::Error,
             (_, _, Some(batch)) if batch.events > 0 => SinkCondition::Pending,
             _ => SinkCondition::Idle,
         },
@@ -251,7 +251,7 @@ fn sink_status(plan: &SinkPlan, seen: &Observation) -> SinkStatus {
         dead_lettered: figure(|summary| summary.dead_lettered),
         bytes_written: figure(|summary| summary.bytes),
         redelivered: figure(|summary| summary.redelivered),
-        trouble,
+        last_error,
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::heading;
 use super::status::{JournalStatus, SinkCondition, SinkStatus, SourceCondition, SourceStatus, StatusReport};
-use super::text::{Side, Table, brief, name, or_dash, short, trouble, wrapped};
+use super::text::{Side, Table, brief, last_error, name, or_dash, short, wrapped};
 use crate::observe::progress::count;
 use crate::units::ByteSize;
 
@@ -50,7 +50,7 @@ fn sources(sources: &[SourceStatus]) -> String {
 fn source_state(source: &SourceStatus) -> String {
     match source.state {
         SourceCondition::NotStarted => "not started".to_owned(),
-        SourceCondition::Trouble => "trouble".to_owned(),
+        SourceCondition::Error => "error".to_owned(),
         SourceCondition::Paused => "paused".to_owned(),
         SourceCondition::Backfill => format!("backfill {:.0} %", percent(source.covered_share)),
         SourceCondition::Behind => "behind".to_owned(),
@@ -93,10 +93,10 @@ fn sinks(sinks: &[SinkStatus]) -> String {
 }
 
 fn troubles(report: &StatusReport) -> String {
-    let sources = report.sources.iter().map(|source| (&source.name, &source.trouble));
-    let sinks = report.sinks.iter().map(|sink| (&sink.name, &sink.trouble));
+    let sources = report.sources.iter().map(|source| (&source.name, &source.last_error));
+    let sinks = report.sinks.iter().map(|sink| (&sink.name, &sink.last_error));
     let told: String =
-        sources.chain(sinks).filter_map(|(name, known)| Some(trouble(name, known.as_ref()?, report.at))).collect();
+        sources.chain(sinks).filter_map(|(name, known)| Some(last_error(name, known.as_ref()?, report.at))).collect();
     if told.is_empty() { told } else { format!("\n{told}") }
 }
 

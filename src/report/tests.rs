@@ -1,18 +1,19 @@
 //! The three reports over a journal in which something is wrong in every way: an outage, a gap, late events, a backfill
 //! that is half done, a source that was never started, a sink that is behind and one that cannot write.
 
+use crate::time::TimeRange;
 use std::path::Path;
 use std::time::Duration;
 
 use super::*;
 use crate::event::EventId;
 use crate::journal::{
-    AfterPage, BlockBuilder, Delivery, Journal, JournalOptions, LatenessCounts, NewWindow, PageCommit, SeenKey,
-    SinkStart, SourceId, SourceRegistration, TimeRange, Trouble, WalkProgress, WindowKind,
+    AfterPage, BlockBuilder, Delivery, Journal, JournalOptions, LastError, LatenessCounts, NewWindow, PageCommit,
+    ScanProgress, SeenKey, SinkStart, SourceId, SourceRegistration, WindowKind,
 };
 use crate::pipeline::{self, Environment, Overrides};
 use crate::units::ByteSize;
-use crate::vendors::Profile;
+use crate::vendors::NormalizerConfig;
 
 const PIPELINE: &str = r#"
 data_dir: DATA
@@ -71,7 +72,7 @@ impl Past {
         let registration = SourceRegistration {
             name: name.to_owned(),
             vendor: vendor.to_owned(),
-            profile: Profile::default(),
+            normalizer_config: NormalizerConfig::default(),
             now: at(first_start),
         };
         self.journal.open_source(registration).await.expect("opens").id
@@ -80,7 +81,7 @@ impl Past {
     async fn window(&self, source: SourceId, kind: WindowKind, from: &str, to: &str) -> crate::journal::WindowId {
         let covers = TimeRange::new(at(from), at(to));
         let window =
-            NewWindow { kind, covers, asks: TimeRange::new(covers.from - Duration::from_secs(900), covers.to) };
+            NewWindow { kind, covers, fetch_range: TimeRange::new(covers.from - Duration::from_secs(900), covers.to) };
         self.journal.add_windows(source, vec![window]).await.expect("adds")[0]
     }
 
@@ -96,7 +97,7 @@ impl Past {
             let id = EventId::of_key("test", None, raw);
             block.push(raw, SeenKey { id, version: 0, timestamp: Some(at(span.0)) }, 0);
         }
-        let then = AfterPage::Complete { at: at(span.1), pages: 1, walked: events as u64 };
+        let then = AfterPage::Complete { at: at(span.1), pages: 1, records_read: events as u64 };
         let block = block.finish().expect("packs");
         self.journal.commit_page(PageCommit { window, block, requests: 1, lateness, then }).await.expect("commits");
     }
@@ -104,13 +105,13 @@ impl Past {
     /// Leaves a window open, some pages into its walk.
     async fn begun(&self, source: SourceId, kind: WindowKind, span: (&str, &str)) {
         let window = self.window(source, kind, span.0, span.1).await;
-        let progress = WalkProgress {
+        let progress = ScanProgress {
             next_cursor: "12345678:4".to_owned(),
             page_size: 100,
             pages: 3,
-            walked: 300,
+            records_read: 300,
             total: Some(1_200),
-            walked_keys: Vec::new(),
+            scan_keys: Vec::new(),
         };
         let then = AfterPage::Continue(progress);
         let page = PageCommit { window, block: None, requests: 5, lateness: LatenessCounts::default(), then };
@@ -121,13 +122,13 @@ impl Past {
         let sink = self.journal.open_sink(name, SinkStart::Beginning).await.expect("opens").id;
         let delivered = position - dead_lettered;
         let delivery = Delivery { position, delivered, dead_lettered, bytes: position * 500, ..Delivery::default() };
-        self.journal.finish_plan(sink, delivery).await.expect("moves");
+        self.journal.commit_batch(sink, delivery).await.expect("moves");
         sink
     }
 }
 
-fn trouble(message: &str, hint: &str, since: &str) -> Option<Trouble> {
-    Some(Trouble { message: message.to_owned(), hint: hint.to_owned(), since: at(since) })
+fn last_error(message: &str, hint: &str, since: &str) -> Option<LastError> {
+    Some(LastError { message: message.to_owned(), hint: hint.to_owned(), since: at(since) })
 }
 
 async fn past(data_dir: &Path) {
@@ -139,12 +140,12 @@ async fn past(data_dir: &Path) {
     past.source("old_source", "clumio", "2026-01-01T00:00:00Z").await;
     past.sink("archive", 60, 0).await;
     let lake = past.sink("lake", 40, 2).await;
-    let full = trouble(
+    let full = last_error(
         "cannot write lake/acme_merge/Ada Example.ndjson: No space left on device (os error 28)",
         "free space; auditflow goes on by itself",
         "2026-03-02T09:00:00Z",
     );
-    past.journal.set_sink_trouble(lake, full).await.expect("notes");
+    past.journal.set_sink_error(lake, full).await.expect("notes");
 }
 
 async fn half_done_backfill_with_late_events(past: &Past) {
@@ -162,12 +163,12 @@ async fn half_done_backfill_with_late_events(past: &Past) {
 async fn outage(past: &Past) {
     let source = past.source("acme_merge", "merge", "2026-03-01T00:00:00Z").await;
     past.covered(source, WindowKind::Live, ("2026-03-01T00:00:00Z", "2026-03-02T07:05:00Z"), 20, &[30]).await;
-    let known = trouble(
+    let known = last_error(
         "merge cannot be reached: error sending request: client error (Connect): dns error: failed to lookup address",
         "check the network; auditflow goes on trying",
         "2026-03-02T07:08:00Z",
     );
-    past.journal.set_source_trouble(source, known).await.expect("notes");
+    past.journal.set_source_error(source, known).await.expect("notes");
 }
 
 async fn gap(past: &Past) {

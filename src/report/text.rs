@@ -108,11 +108,11 @@ pub(crate) fn counted(number: u64, noun: &str) -> String {
 }
 
 /// A trouble in lines that fit.
-pub(super) fn trouble(name: &str, trouble: &TroubleReport, now: Timestamp) -> String {
-    let since = format!("{} ({})", trouble.since.with_digits(0), brief(now.since(trouble.since)));
-    let mut text = wrapped(&format!("! {name}, since {since}: {}", trouble.message), "  ");
-    if !trouble.hint.is_empty() {
-        text += &wrapped(&format!("  hint: {}", trouble.hint), "    ");
+pub(super) fn last_error(name: &str, last_error: &TroubleReport, now: Timestamp) -> String {
+    let since = format!("{} ({})", last_error.since.with_digits(0), brief(now.since(last_error.since)));
+    let mut text = wrapped(&format!("! {name}, since {since}: {}", last_error.message), "  ");
+    if !last_error.hint.is_empty() {
+        text += &wrapped(&format!("  hint: {}", last_error.hint), "    ");
     }
     text
 }

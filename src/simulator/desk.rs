@@ -17,11 +17,11 @@ use super::log::RequestStats;
 use super::name::VendorName;
 use super::options::Credentials;
 use super::page::Selection;
+use super::registry;
 use super::reply::{Cut, Delivery, Pause, Reply};
 use super::request::ApiRequest;
 use super::store::{Pending, Place, Record, Store, Window};
 use super::switches::{Limits, Order, RetryAfter, Switches};
-use super::table;
 use super::timeline::Timeline;
 use crate::time::Timestamp;
 
@@ -66,7 +66,7 @@ impl Desk {
         let rng = fastrand::Rng::with_seed(timeline.seed);
         Self {
             vendor,
-            api: table::of(vendor),
+            api: registry::of(vendor),
             store: Store::default(),
             feed: Feed::new(timeline),
             rng,

@@ -43,7 +43,7 @@ pub(super) struct Draft {
     pub(super) last_at: Timestamp,
     /// Whether another event has the same timestamp: then the content must tell them apart.
     pub(super) tied: bool,
-    /// Whether to use values and fields that are in no catalogue.
+    /// Whether to use values and fields that are in no catalog.
     pub(super) unknown: bool,
     rng: fastrand::Rng,
 }

@@ -57,7 +57,7 @@ faults! {
     LateEvents "late_events" 0.05 20.0 "a share of the events becomes visible 1 to SECONDS seconds after its timestamp",
     Ties "ties" 0.3 0.0 "a share of the events has the timestamp of the event before it",
     Twins "twins" 0.05 0.0 "a share of the events is wholly identical to the one before (vendors without record ids)",
-    UnknownValues "unknown_values" 0.2 0.0 "a share of the records holds values and fields that are in no catalogue",
+    UnknownValues "unknown_values" 0.2 0.0 "a share of the records holds values and fields that are in no catalog",
     MalformedRecords "malformed_records" 0.02 0.0 "a share of the records is a number, a text or an object without a time",
     ChangingRecords "changing_records" 0.2 60.0 "a share of Akuity's records grows within SECONDS seconds of being visible",
     RenamedAuthors "renamed_authors" 0.1 60.0 "a share of Confluence's records shows its author under another public name after up to SECONDS seconds",

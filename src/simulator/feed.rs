@@ -15,7 +15,7 @@ use crate::time::{EventTime, Timestamp};
 const TIES: f64 = 0.03;
 /// Share of wholly identical Confluence records even without the fault `twins`.
 const CONFLUENCE_TWINS: f64 = 0.003;
-/// Share of records with values outside the catalogues even without the fault `unknown_values`.
+/// Share of records with values outside the catalogs even without the fault `unknown_values`.
 const UNKNOWN_VALUES: f64 = 0.01;
 /// Numbers of records that were put in while running begin here.
 pub(super) const FIRST_INSERTED: u64 = 1 << 40;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 /// A vendor that the simulator plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum VendorName {
-    /// Akuity Platform, organisation audit logs.
+    /// Akuity Platform, organization audit logs.
     Akuity,
     /// CaptivateIQ, audit logs.
     CaptivateIq,
@@ -66,7 +66,7 @@ mod tests {
         for vendor in VendorName::ALL {
             assert_eq!(vendor.as_str().parse::<VendorName>(), Ok(vendor));
             assert_eq!(VendorName::ALL[vendor.index()], vendor);
-            assert!(crate::vendors::table::NAMES.contains(&vendor.as_str()));
+            assert!(crate::vendors::registry::NAMES.contains(&vendor.as_str()));
         }
         assert!("salesforce".parse::<VendorName>().is_err());
     }

@@ -66,7 +66,7 @@ pub struct Credentials {
     pub captivateiq_api_token: String,
     /// Merge: `Authorization: Bearer <this>`.
     pub merge_api_key: String,
-    /// Akuity: the organisation's id, in the path.
+    /// Akuity: the organization's id, in the path.
     pub akuity_organization_id: String,
     /// Akuity: the user name of HTTP Basic.
     pub akuity_api_key_id: String,

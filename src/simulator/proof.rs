@@ -25,7 +25,7 @@ pub struct Delivered {
 }
 
 impl Delivered {
-    /// Reads one line of normalised NDJSON.
+    /// Reads one line of normalized NDJSON.
     ///
     /// # Errors
     /// When the line is no event.

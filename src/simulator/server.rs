@@ -10,10 +10,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::name::VendorName;
+use super::registry;
 use super::reply::{Delivery, Reply};
 use super::request::{ApiRequest, Query};
 use super::side_door;
-use super::table;
 use super::world::World;
 
 /// The running server; it stops when it is dropped.
@@ -48,7 +48,7 @@ impl Server {
 
 async fn answer(State(world): State<Arc<World>>, request: Request) -> Response {
     let request = api_request(&request);
-    let Some(vendor) = table::vendor_of(&request.path) else { return not_there().into_response().await };
+    let Some(vendor) = registry::vendor_of(&request.path) else { return not_there().into_response().await };
     let Some(visit) = Visit::begin(&world, vendor) else { return not_there().into_response().await };
     let delivery = match world.desk(vendor) {
         Ok(mut desk) => desk.serve(&request, world.now()),

@@ -8,7 +8,7 @@ use super::faults::{FaultOrder, FaultSet};
 use super::name::VendorName;
 use super::options::SimulatorOptions;
 use super::timeline::Timeline;
-use super::{SimulatorError, table};
+use super::{SimulatorError, registry};
 use crate::clock::SharedClock;
 use crate::time::Timestamp;
 
@@ -67,7 +67,7 @@ fn desk_of(vendor: VendorName, options: &SimulatorOptions, start: Timestamp) -> 
         events: options.events_per_vendor,
         rate: options.rate,
         stopped_at: None,
-        digits: table::of(vendor).digits(),
+        digits: registry::of(vendor).digits(),
     };
     let faults = faults_of(vendor, &options.faults);
     Desk::new(vendor, timeline, faults, options.switches.clone(), options.credentials.clone())

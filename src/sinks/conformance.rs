@@ -48,7 +48,7 @@ fn absorb(sink: &mut dyn Sink, batch: u64, part: u64) {
         let raw = format!(r#"{{"batch":{batch},"part":{part},"number":{number}}}"#);
         let day = 1 + (number + batch + part) % 2;
         let event = event(&raw, &format!("2026-01-0{day}T00:00:00Z"));
-        sink.absorb(&event, EventForm::Normalised).expect("absorbed");
+        sink.absorb(&event, EventForm::Normalized).expect("absorbed");
     }
 }
 

@@ -12,7 +12,7 @@ use super::encoding::{EncodingOptions, push_line};
 use super::foreign::undo_foreign;
 use super::{BatchRange, EventForm, PlanLog, Sink, SinkError, Written};
 use crate::event::Event;
-use crate::journal::PlannedOutput;
+use crate::journal::RollbackRecord;
 
 /// The settings of a `console` sink.
 #[derive(Clone, Copy, Debug, Default, Deserialize, schemars::JsonSchema)]
@@ -107,7 +107,7 @@ impl Sink for ConsoleSink {
     }
 
     /// What is printed is printed. Outputs exist only if this sink was a file sink when the batch was begun.
-    fn undo<'a>(&'a mut self, outputs: &'a [PlannedOutput]) -> BoxFuture<'a, Result<(), SinkError>> {
+    fn undo<'a>(&'a mut self, outputs: &'a [RollbackRecord]) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(async move {
             self.lines.clear();
             undo_foreign(outputs)
@@ -163,7 +163,7 @@ mod tests {
     async fn a_closed_output_says_what_to_do() {
         let mut sink = ConsoleSink::new(Box::new(Closed), "standard output", EncodingOptions::default());
         sink.begin(BatchRange { first: 1, last: 1 });
-        sink.absorb(&event("{}", "2026-01-02T03:04:05Z"), EventForm::Normalised).expect("absorbed");
+        sink.absorb(&event("{}", "2026-01-02T03:04:05Z"), EventForm::Normalized).expect("absorbed");
         let error = sink.commit(&mut MemoryPlan::default()).await.expect_err("nobody reads");
         let SinkError::Transient { message, hint } = error else { panic!("{error}") };
         assert!(message.contains("standard output") && hint.contains("reader"), "{message} {hint}");

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use super::file::{LocalAppend, undo_local_files};
 use super::{PlanLog, Refused, SinkError};
 use crate::event::json::push_string;
-use crate::journal::PlannedOutput;
+use crate::journal::RollbackRecord;
 
 /// The dead letter of a sink, in the data folder.
 #[must_use]
@@ -62,7 +62,7 @@ impl<'a> DeadLetter<'a> {
 ///
 /// # Errors
 /// The file cannot be cut.
-pub fn undo(path: &Path, outputs: &[PlannedOutput]) -> Result<Vec<PlannedOutput>, SinkError> {
+pub fn undo(path: &Path, outputs: &[RollbackRecord]) -> Result<Vec<RollbackRecord>, SinkError> {
     let name = path.to_string_lossy();
     let (own, others): (Vec<_>, Vec<_>) = outputs.iter().cloned().partition(|output| output.name == name);
     undo_local_files(&own)?;

@@ -45,9 +45,9 @@ pub fn push_line(event: &Event<'_>, form: EventForm, options: EncodingOptions, o
 pub fn push_event(event: &Event<'_>, form: EventForm, options: EncodingOptions, out: &mut Vec<u8>) {
     match (form, options.schema) {
         (EventForm::Raw, _) => push_record(event, out),
-        (EventForm::Normalised, Schema::Native) => native::encode(event, options.raw, out),
-        (EventForm::Normalised, Schema::Ocsf) => ocsf::encode(event, options.ocsf_version, options.raw, out),
-        (EventForm::Normalised, Schema::Ecs) => ecs::encode(event, options.raw, out),
+        (EventForm::Normalized, Schema::Native) => native::encode(event, options.raw, out),
+        (EventForm::Normalized, Schema::Ocsf) => ocsf::encode(event, options.ocsf_version, options.raw, out),
+        (EventForm::Normalized, Schema::Ecs) => ecs::encode(event, options.raw, out),
     }
 }
 
@@ -85,8 +85,8 @@ mod tests {
     #[test]
     fn the_raw_option_is_heard() {
         let event = event("{\"a\":1}", "2026-01-02T03:04:05Z");
-        assert!(line(&event, EventForm::Normalised, RawForm::Keep).contains("\"raw\":{\"a\":1}"));
-        assert!(line(&event, EventForm::Normalised, RawForm::String).contains("\"raw\":\"{"));
-        assert!(!line(&event, EventForm::Normalised, RawForm::Drop).contains("\"raw\""));
+        assert!(line(&event, EventForm::Normalized, RawForm::Keep).contains("\"raw\":{\"a\":1}"));
+        assert!(line(&event, EventForm::Normalized, RawForm::String).contains("\"raw\":\"{"));
+        assert!(!line(&event, EventForm::Normalized, RawForm::Drop).contains("\"raw\""));
     }
 }

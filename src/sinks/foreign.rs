@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::SinkError;
 use super::file::undo_local_files;
-use crate::journal::PlannedOutput;
+use crate::journal::RollbackRecord;
 
 /// What the names of objects in a store begin with.
 pub const OBJECT: &str = "s3://";
@@ -17,7 +17,7 @@ pub const OBJECT: &str = "s3://";
 ///
 /// # Errors
 /// A local file could not be undone.
-pub fn undo_foreign(outputs: &[PlannedOutput]) -> Result<(), SinkError> {
+pub fn undo_foreign(outputs: &[RollbackRecord]) -> Result<(), SinkError> {
     let files: Vec<_> = outputs.iter().filter(|output| Path::new(&output.name).is_absolute()).cloned().collect();
     undo_local_files(&files)?;
     if !files.is_empty() {
@@ -36,7 +36,7 @@ pub fn undo_foreign(outputs: &[PlannedOutput]) -> Result<(), SinkError> {
     Ok(())
 }
 
-fn names(outputs: &[PlannedOutput]) -> String {
+fn names(outputs: &[RollbackRecord]) -> String {
     let names: Vec<_> = outputs.iter().map(|output| output.name.as_str()).collect();
     names.join(", ")
 }
@@ -53,7 +53,7 @@ mod tests {
         let file = folder.path().join("x.ndjson");
         fs::write(&file, "unfinished\n").expect("written");
         let before = r#"{"absent":{"first_new_folder":null}}"#.to_owned();
-        let output = |name: &str| PlannedOutput { name: name.to_owned(), before: before.clone() };
+        let output = |name: &str| RollbackRecord { name: name.to_owned(), before: before.clone() };
         let outputs = [output(&file.to_string_lossy()), output("kafka refused 12"), output("s3://lake/a/b.parquet")];
         undo_foreign(&outputs).expect("undone");
         assert!(!file.exists());

@@ -1,7 +1,7 @@
 //! Sinks: where events land. Each makes a second attempt at the same batch harmless in its own way.
 //!
 //! ```text
-//! deliver loop:  begin(range) -> absorb(event)* -> [flush] -> ... -> commit -> journal.finish_plan
+//! deliver loop:  begin(range) -> absorb(event)* -> [flush] -> ... -> commit -> journal.commit_batch
 //!                                     |               |
 //!                                 sync, CPU       before a file or object is touched for the first time in a batch,
 //!                                 own buffers     it is recorded with PlanLog::record
@@ -25,9 +25,9 @@ pub mod kafka;
 pub mod manifest;
 #[cfg(feature = "parquet")]
 pub mod parquet;
+pub mod registry;
 #[cfg(feature = "s3")]
 pub mod s3;
-pub mod table;
 pub mod template;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -38,13 +38,13 @@ pub use batch::{BatchOptions, BatchSettings};
 
 use crate::event::Event;
 use crate::event::native::{self, RawForm};
-use crate::journal::{JournalError, PlannedOutput, Seq};
+use crate::journal::{JournalError, RollbackRecord, Seq};
 
 /// In which form an event reaches a sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventForm {
-    /// Normalised: the sink's schema.
-    Normalised,
+    /// Normalized: the sink's schema.
+    Normalized,
     /// Straight from a source, without a `normalize` transform: the vendor's record alone.
     Raw,
 }
@@ -89,7 +89,7 @@ impl Refused {
 /// Where a sink records what it is about to touch, durably, before it touches it.
 pub trait PlanLog: Send {
     /// Records outputs. When it returns, a crash can no longer make us forget them.
-    fn record(&mut self, outputs: Vec<PlannedOutput>) -> BoxFuture<'_, Result<(), JournalError>>;
+    fn record(&mut self, outputs: Vec<RollbackRecord>) -> BoxFuture<'_, Result<(), JournalError>>;
 }
 
 /// Why a sink could not write.
@@ -185,7 +185,7 @@ pub trait Sink: Send {
     /// Makes the outside as it was before an unfinished batch touched `outputs`. Can be called again after a failure, and
     /// for outputs of another config of this sink. Where an output was recorded twice, it was undone between the two
     /// attempts, and the later record holds.
-    fn undo<'a>(&'a mut self, outputs: &'a [PlannedOutput]) -> BoxFuture<'a, Result<(), SinkError>>;
+    fn undo<'a>(&'a mut self, outputs: &'a [RollbackRecord]) -> BoxFuture<'a, Result<(), SinkError>>;
 
     /// Begins, once and before the first batch: how far this sink has come by what is written outside, where the outside
     /// knows; it wins over the journal's position if it is further. `journal` tells this journal from all others.

@@ -6,15 +6,15 @@ use futures_util::future::BoxFuture;
 
 use super::PlanLog;
 use crate::event::Event;
-use crate::journal::{JournalError, PlannedOutput};
+use crate::journal::{JournalError, RollbackRecord};
 use crate::time::EventTime;
-use crate::vendors::{Sighting, record};
+use crate::vendors::{ReadContext, record};
 
 /// A clumio event of the source `acme` with the given record and time.
 pub(crate) fn event<'a>(raw: &'a str, at: &str) -> Event<'a> {
     let timestamp = EventTime::parse_rfc3339(at).expect("a time");
-    let sighting = Sighting { source: "acme", observed_at: timestamp.at, occurrence: 0 };
-    let mut event = record::unreadable("clumio", None, raw, &sighting, String::new());
+    let context = ReadContext { source: "acme", observed_at: timestamp.at, occurrence: 0 };
+    let mut event = record::unreadable("clumio", None, raw, &context, String::new());
     event.normalize_error = None;
     event.timestamp = timestamp;
     event
@@ -23,7 +23,7 @@ pub(crate) fn event<'a>(raw: &'a str, at: &str) -> Event<'a> {
 /// Remembers what was recorded, as the journal would.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MemoryPlan {
-    outputs: Arc<Mutex<Vec<Vec<PlannedOutput>>>>,
+    outputs: Arc<Mutex<Vec<Vec<RollbackRecord>>>>,
     refuses: bool,
 }
 
@@ -34,18 +34,18 @@ impl MemoryPlan {
     }
 
     /// All that was recorded, in order.
-    pub(crate) fn outputs(&self) -> Vec<PlannedOutput> {
+    pub(crate) fn outputs(&self) -> Vec<RollbackRecord> {
         self.calls().concat()
     }
 
     /// What each call recorded.
-    pub(crate) fn calls(&self) -> Vec<Vec<PlannedOutput>> {
+    pub(crate) fn calls(&self) -> Vec<Vec<RollbackRecord>> {
         self.outputs.lock().expect("not poisoned").clone()
     }
 }
 
 impl PlanLog for MemoryPlan {
-    fn record(&mut self, outputs: Vec<PlannedOutput>) -> BoxFuture<'_, Result<(), JournalError>> {
+    fn record(&mut self, outputs: Vec<RollbackRecord>) -> BoxFuture<'_, Result<(), JournalError>> {
         if self.refuses {
             let error = JournalError::Storage { path: "journal.db".to_owned(), reason: "disk full".to_owned() };
             return Box::pin(std::future::ready(Err(error)));

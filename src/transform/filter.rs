@@ -1,6 +1,6 @@
 //! `type: filter`: lets those events through for which a condition holds.
 //!
-//! The condition is evaluated where a batch is written, on the normalised event, just before the sink takes it: so what a
+//! The condition is evaluated where a batch is written, on the normalized event, just before the sink takes it: so what a
 //! filter drops is still in the journal, and a sink whose filter was changed is given what comes from then on. Several
 //! filters in a row are one condition, joined by `&&`; several ways from a source to a sink are joined by `||`.
 

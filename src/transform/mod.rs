@@ -5,9 +5,9 @@
 //! ```
 //!
 //! A transform is a pure function of one event and its settings: it holds nothing between events, so a range of the
-//! journal can be delivered again with the same result. [`table`] is the only place that knows every transform by name.
+//! journal can be delivered again with the same result. [`registry`] is the only place that knows every transform by name.
 
 pub mod condition;
 pub mod filter;
 pub mod normalize;
-pub mod table;
+pub mod registry;

@@ -14,8 +14,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use super::table::{ConfigProblem, NAMES};
-use super::{Profile, Records, Vendor};
+use super::registry::NAMES;
+use super::{Normalizer, NormalizerConfig, Vendor};
+use crate::diagnostic::SettingDiagnostic;
 use crate::secret::Secret;
 
 /// The settings of one source of a vendor that a program brings in, once they are read.
@@ -24,13 +25,13 @@ pub trait VendorSettings: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// Every setting that cannot be right.
-    fn build(&self) -> Result<Arc<dyn Vendor>, Vec<ConfigProblem>>;
+    fn build(&self) -> Result<Arc<dyn Vendor>, Vec<SettingDiagnostic>>;
 
     /// Every secret among the settings, for resolving relative files.
     fn secrets_mut(&mut self) -> Vec<&mut Secret>;
 
     /// What works but is probably not meant.
-    fn warnings(&self) -> Vec<ConfigProblem> {
+    fn warnings(&self) -> Vec<SettingDiagnostic> {
         Vec::new()
     }
 }
@@ -41,9 +42,9 @@ pub trait VendorType: VendorSettings + DeserializeOwned + JsonSchema + 'static {
     /// The vendor's name: `type` in the pipeline file and `vendor` in every event. Lower-case letters, digits and `_`.
     const NAME: &'static str;
 
-    /// How its records are known again and normalised, from a stored profile: events of a source that was taken out of the
+    /// How its records are known again and normalized, from a stored profile: events of a source that was taken out of the
     /// pipeline file are still delivered.
-    fn records(profile: &Profile) -> Arc<dyn Records>;
+    fn records(normalizer_config: &NormalizerConfig) -> Arc<dyn Normalizer>;
 }
 
 /// Why a vendor cannot be brought in.
@@ -59,7 +60,7 @@ pub enum AddVendorError {
 
 struct Added {
     name: &'static str,
-    records: fn(&Profile) -> Arc<dyn Records>,
+    records: fn(&NormalizerConfig) -> Arc<dyn Normalizer>,
 }
 
 /// Those that were brought in, in the order in which they came.
@@ -87,10 +88,10 @@ impl AddedVendors {
         added.iter().map(|vendor| vendor.name).collect()
     }
 
-    fn records(&self, name: &str, profile: &Profile) -> Option<Arc<dyn Records>> {
+    fn records(&self, name: &str, normalizer_config: &NormalizerConfig) -> Option<Arc<dyn Normalizer>> {
         let added = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let vendor = added.iter().find(|vendor| vendor.name == name)?;
-        Some((vendor.records)(profile))
+        Some((vendor.records)(normalizer_config))
     }
 }
 
@@ -105,8 +106,8 @@ pub(super) fn names() -> Vec<&'static str> {
 }
 
 /// How the records of the one called `name` are read.
-pub(super) fn records(name: &str, profile: &Profile) -> Option<Arc<dyn Records>> {
-    ADDED.records(name, profile)
+pub(super) fn records(name: &str, normalizer_config: &NormalizerConfig) -> Option<Arc<dyn Normalizer>> {
+    ADDED.records(name, normalizer_config)
 }
 
 #[cfg(test)]
@@ -123,7 +124,7 @@ mod tests {
             struct $type {}
 
             impl VendorSettings for $type {
-                fn build(&self) -> Result<Arc<dyn Vendor>, Vec<ConfigProblem>> {
+                fn build(&self) -> Result<Arc<dyn Vendor>, Vec<SettingDiagnostic>> {
                     Err(Vec::new())
                 }
 
@@ -135,8 +136,8 @@ mod tests {
             impl VendorType for $type {
                 const NAME: &'static str = $name;
 
-                fn records(profile: &Profile) -> Arc<dyn Records> {
-                    Arc::new(clumio::RecordReader::new(profile))
+                fn records(normalizer_config: &NormalizerConfig) -> Arc<dyn Normalizer> {
+                    Arc::new(clumio::ClumioNormalizer::new(normalizer_config))
                 }
             }
         };
@@ -151,11 +152,11 @@ mod tests {
         let added = AddedVendors(RwLock::default());
         assert_eq!(added.add::<OfTheTable>(|| panic!("taken")), Err(AddVendorError::Taken("clumio")));
         assert_eq!(added.add::<Unwritable>(|| panic!("no name")), Err(AddVendorError::BadName("My Vendor")));
-        assert!(added.records("clumio_classic", &Profile::default()).is_none());
+        assert!(added.records("clumio_classic", &NormalizerConfig::default()).is_none());
         let mut told = 0;
         assert_eq!(added.add::<Good>(|| told += 1), Ok(()));
         assert_eq!(added.add::<Good>(|| told += 1), Err(AddVendorError::Taken("clumio_classic")));
         assert_eq!((told, added.names()), (1, vec!["clumio_classic"]));
-        assert!(added.records("clumio_classic", &Profile::default()).is_some());
+        assert!(added.records("clumio_classic", &NormalizerConfig::default()).is_some());
     }
 }

@@ -1,4 +1,4 @@
-//! Akuity: the audit log of an organisation, `GET {base}/api/v1/organizations/{id}/audit-logs`.
+//! Akuity: the audit log of an organization, `GET {base}/api/v1/organizations/{id}/audit-logs`.
 //!
 //! ```text
 //! request: filters.startTime, .endTime, .limit, .offset --> {"items": [AuditLog ...], "totalCount": n}
@@ -6,13 +6,13 @@
 //!
 //! A record has no id, and it changes: repetitions of an event are folded into the record of the first one, whose
 //! `count` and `lastOccurredTimestamp` grow. So a record is known by what it says besides those two, they make its
-//! version, and a sweep looks for grown records over the last day. `reader` knows and normalises the records,
+//! version, and a recheck looks for grown records over the last day. `reader` knows and normalizes the records,
 //! `go_time` reads their times, `words` is the mapping of Akuity's words, `query` the user's own filters.
 
 mod go_time;
+mod mapping;
+mod normalizer;
 mod query;
-mod reader;
-mod words;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,16 +22,16 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use self::query::QueryValues;
-use super::table::ConfigProblem;
 use super::{
-    Auth, BadPage, Facts, Fault, FaultKind, Page, PageAsk, Profile, RecordOrder, Request, Sweep, Vendor, fault, page,
-    records_by_reader, settings,
+    ApiError, ApiErrorKind, ApiSpec, Auth, BadPage, NormalizerConfig, Page, PageRequest, Recheck, RecordOrder, Request,
+    Vendor, api_error, page, records_by_reader, settings,
 };
+use crate::diagnostic::SettingDiagnostic;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::units::{Rate, Span};
 
-pub use reader::{CollapsedUpdates, RecordReader};
+pub use normalizer::{AkuityNormalizer, CollapsedUpdates};
 
 const NAME: &str = "akuity";
 
@@ -39,13 +39,13 @@ const NAME: &str = "akuity";
 #[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The organisation's id (not its name), as in the address of its pages. It is a part of every event id.
+    /// The organization's id (not its name), as in the address of its pages. It is a part of every event id.
     pub organization_id: String,
-    /// The id of an organisation API key whose role may read audit logs (Owner, or a custom role with *Audit Log: Get*).
+    /// The id of an organization API key whose role may read audit logs (Owner, or a custom role with *Audit Log: Get*).
     pub api_key_id: String,
     /// The secret of that key.
     pub api_key_secret: Secret,
-    /// Where the organisation lives: `us` (default) or `eu`. For a self-hosted platform set `base_url`.
+    /// Where the organization lives: `us` (default) or `eu`. For a self-hosted platform set `base_url`.
     #[serde(default)]
     pub region: Region,
     /// What to do when a record that was delivered grows (`count`, `lastOccurredTimestamp`): `emit` (default) delivers it
@@ -124,11 +124,11 @@ impl Config {
     ///
     /// # Errors
     /// Every setting that cannot be right.
-    pub fn build(&self) -> Result<Arc<dyn Vendor>, Vec<ConfigProblem>> {
+    pub fn build(&self) -> Result<Arc<dyn Vendor>, Vec<SettingDiagnostic>> {
         let mut problems = Vec::new();
         let organization_hint = "take it from GET /api/v1/organizations, field `id`";
         settings::not_blank("organization_id", &self.organization_id, organization_hint, &mut problems);
-        settings::not_blank("api_key_id", &self.api_key_id, "give the id of an organisation API key", &mut problems);
+        settings::not_blank("api_key_id", &self.api_key_id, "give the id of an organization API key", &mut problems);
         settings::at_least_one("max_page_size", self.max_page_size, &mut problems);
         query::check(&self.extra_query, &mut problems);
         let base_url = settings::base_url(self.base_url.as_deref(), self.region.base_url());
@@ -137,8 +137,8 @@ impl Config {
             return Err(problems);
         }
         let path = format!("/api/v1/organizations/{}/audit-logs", settings::path_segment(&self.organization_id));
-        let reader = RecordReader::new(&self.profile());
-        Ok(Arc::new(Akuity { config: self.clone(), base_url, path, facts: self.facts(), reader }))
+        let reader = AkuityNormalizer::new(&self.normalizer_config());
+        Ok(Arc::new(Akuity { config: self.clone(), base_url, path, spec: self.spec(), reader }))
     }
 
     /// Every secret among the settings.
@@ -146,26 +146,27 @@ impl Config {
         vec![&mut self.api_key_secret]
     }
 
-    fn profile(&self) -> Profile {
-        let mut profile = Profile { tenant: Some(self.organization_id.clone()), ..Profile::default() };
+    fn normalizer_config(&self) -> NormalizerConfig {
+        let mut normalizer_config =
+            NormalizerConfig { tenant: Some(self.organization_id.clone()), ..NormalizerConfig::default() };
         if self.collapsed_updates == CollapsedUpdates::Ignore {
             let (name, word) = (CollapsedUpdates::OPTION.name, self.collapsed_updates.as_str());
-            profile.options.insert(name.to_owned(), word.to_owned());
+            normalizer_config.options.insert(name.to_owned(), word.to_owned());
         }
-        profile
+        normalizer_config
     }
 
-    fn facts(&self) -> Facts {
+    fn spec(&self) -> ApiSpec {
         let max_page_size = self.max_page_size.unwrap_or(1_000);
-        Facts {
+        ApiSpec {
             name: NAME,
             // Not documented, and there is no sort parameter.
             order: RecordOrder::Unknown,
-            filter_step: self.time_filter_format.step(),
+            time_granularity: self.time_filter_format.step(),
             has_ids: false,
             // Records come from agents and clusters too, and may lag by minutes.
             overlap: Duration::from_secs(15 * 60),
-            settle: Duration::from_secs(10),
+            delay: Duration::from_secs(10),
             poll_interval: Duration::from_secs(60),
             timeout: Duration::from_secs(60),
             page_size: 100.min(max_page_size),
@@ -173,47 +174,50 @@ impl Config {
             // No limit is documented; this is gentle.
             rate_limit: vec![Rate { requests: 2, per: Duration::from_secs(1) }],
             // Assumed: back-off from a second on.
-            bare_rate_limit_wait: Duration::from_secs(1),
+            default_rate_limit_wait: Duration::from_secs(1),
             retention: self.retention.map(|span| span.0),
             // The audit log was introduced in January 2023: 2023-01-01T00:00:00Z.
             earliest: Timestamp::from_secs(1_672_531_200),
             slice: Duration::from_secs(24 * 3_600),
             max_window_records: 10_000,
-            sweep: Some(Sweep { interval: Duration::from_secs(15 * 60), lookback: Duration::from_secs(24 * 3_600) }),
+            recheck: Some(Recheck {
+                interval: Duration::from_secs(15 * 60),
+                lookback: Duration::from_secs(24 * 3_600),
+            }),
         }
     }
 }
 
-/// A configured Akuity organisation.
+/// A configured Akuity organization.
 #[derive(Debug)]
 struct Akuity {
     config: Config,
     base_url: String,
     path: String,
-    facts: Facts,
-    reader: RecordReader,
+    spec: ApiSpec,
+    reader: AkuityNormalizer,
 }
 
 records_by_reader!(Akuity);
 
 impl Vendor for Akuity {
-    fn facts(&self) -> &Facts {
-        &self.facts
+    fn spec(&self) -> &ApiSpec {
+        &self.spec
     }
 
     fn base_url(&self) -> &str {
         &self.base_url
     }
 
-    fn profile(&self) -> Profile {
-        self.config.profile()
+    fn normalizer_config(&self) -> NormalizerConfig {
+        self.config.normalizer_config()
     }
 
-    fn request(&self, page: &PageAsk<'_>) -> Request {
+    fn request(&self, page: &PageRequest<'_>) -> Request {
         let format = self.config.time_filter_format;
         let own = [
-            ("filters.startTime", format.write(page.ask.from.floor_to(format.step()))),
-            ("filters.endTime", format.write(page.ask.to.ceil_to(format.step()))),
+            ("filters.startTime", format.write(page.range.from.floor_to(format.step()))),
+            ("filters.endTime", format.write(page.range.to.ceil_to(format.step()))),
             ("filters.limit", page.page_size.to_string()),
             ("filters.offset", page.cursor.unwrap_or("0").to_owned()),
         ];
@@ -231,21 +235,21 @@ impl Vendor for Akuity {
         }
     }
 
-    fn read<'a>(&self, body: &'a str, page: &PageAsk<'_>) -> Result<Page<'a>, BadPage> {
+    fn read<'a>(&self, body: &'a str, page: &PageRequest<'_>) -> Result<Page<'a>, BadPage> {
         let envelope: Envelope<'a> = page::envelope(NAME, body)?;
         let records = envelope.records().ok_or_else(|| page::no_page(NAME, body))?;
         let next = page::next_offset(page.cursor, records.len(), envelope.total_count)?;
         Ok(Page { records, next, total: envelope.total_count })
     }
 
-    fn fault(&self, status: u16, body: &str) -> Fault {
-        let fault = fault::by_status(NAME, status, body);
-        if fault.kind != FaultKind::Permanent {
-            return fault;
+    fn classify_error(&self, status: u16, body: &str) -> ApiError {
+        let error = api_error::by_status(NAME, status, body);
+        if error.kind != ApiErrorKind::Permanent {
+            return error;
         }
         match hint(status) {
-            Some(hint) => Fault { hint: hint.to_owned(), ..fault },
-            None => fault,
+            Some(hint) => ApiError { hint: hint.to_owned(), ..error },
+            None => error,
         }
     }
 }
@@ -277,7 +281,7 @@ const fn hint(status: u16) -> Option<&'static str> {
         401 => Some("check api_key_id and api_key_secret: the key may be wrong, expired, revoked or of another region"),
         403 => Some(
             "the API key's role needs the permission *Audit Log: Get* (Owner has it), the key must be one of the \
-             organisation and not of a workspace, and organization_id must be the id (not the name) of that organisation",
+             organization and not of a workspace, and organization_id must be the id (not the name) of that organization",
         ),
         404 => Some("there is no audit log at this address; check organization_id and base_url"),
         501 => Some("this platform does not offer audit logs; check base_url and the platform's version"),

@@ -8,7 +8,7 @@
 //! What is documented is taken from the vendor's reference. What is assumed has a setting of its own: whether
 //! `end_date` includes its day, the order of the list, the retention. `records` holds the mapping into the schema.
 
-mod records;
+mod normalizer;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,16 +16,16 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-pub use records::{ActorChoice, EventType, RecordReader};
+pub use normalizer::{ActorChoice, CaptivateIqNormalizer, EventType};
 
 use super::settings::{self, choice};
-use super::table::ConfigProblem;
 use super::{
-    Ask, Auth, BadPage, Facts, Fault, FaultKind, Page, PageAsk, Profile, RecordOrder, Request, Vendor, fault, page,
-    record, records_by_reader,
+    ApiError, ApiErrorKind, ApiSpec, Auth, BadPage, NormalizerConfig, Page, PageRequest, RecordOrder, Request, Vendor,
+    api_error, page, record, records_by_reader,
 };
+use crate::diagnostic::SettingDiagnostic;
 use crate::secret::Secret;
-use crate::time::Timestamp;
+use crate::time::{TimeRange, Timestamp};
 use crate::units::{Rate, Span};
 
 const NAME: &str = "captivateiq";
@@ -57,7 +57,7 @@ pub struct Config {
     /// words together with what they were done to (`column.update`).
     #[serde(default)]
     event_type: EventType,
-    /// An `ordering` to ask for, such as `created_at`. Not documented for audit logs, so it is not sent unless set
+    /// An `ordering` to range for, such as `created_at`. Not documented for audit logs, so it is not sent unless set
     /// here.
     ordering: Option<String>,
     /// The order in which the API lists records: `newest_first`, `oldest_first` or `unknown` (the default: it is not
@@ -90,7 +90,7 @@ impl Config {
     ///
     /// # Errors
     /// Every setting that cannot be right.
-    pub fn build(&self) -> Result<Arc<dyn Vendor>, Vec<ConfigProblem>> {
+    pub fn build(&self) -> Result<Arc<dyn Vendor>, Vec<SettingDiagnostic>> {
         let mut problems = self.problems_of_texts();
         let base_url =
             settings::value_or_problem(settings::base_url(self.base_url.as_deref(), BASE_URL), &mut problems);
@@ -98,9 +98,9 @@ impl Config {
             return Err(problems);
         }
         Ok(Arc::new(CaptivateIq {
-            facts: self.facts(),
+            spec: self.spec(),
             base_url,
-            reader: RecordReader::new(&self.profile()),
+            reader: CaptivateIqNormalizer::new(&self.normalizer_config()),
             settings: self.clone(),
         }))
     }
@@ -110,12 +110,12 @@ impl Config {
         vec![&mut self.api_token]
     }
 
-    fn problems_of_texts(&self) -> Vec<ConfigProblem> {
+    fn problems_of_texts(&self) -> Vec<SettingDiagnostic> {
         let texts = [("email", &self.email), ("ordering", &self.ordering)];
         let set = texts.iter().filter_map(|(key, value)| value.as_deref().map(|value| (*key, value)));
         let mut problems: Vec<_> = set.filter_map(|(key, value)| settings::not_plain(key, value)).collect();
         if problems.is_empty() && self.email.as_deref().is_some_and(|email| !email.contains('@')) {
-            problems.push(ConfigProblem {
+            problems.push(SettingDiagnostic {
                 key: "email".to_owned(),
                 message: "this is no e-mail address".to_owned(),
                 hint: "write the address of the user whose events are wanted, or leave the setting out".to_owned(),
@@ -124,27 +124,27 @@ impl Config {
         problems
     }
 
-    fn profile(&self) -> Profile {
+    fn normalizer_config(&self) -> NormalizerConfig {
         let options = [
             (ActorChoice::OPTION.to_owned(), self.actor.as_str().to_owned()),
             (record::ASSUME_SUCCESS.name.to_owned(), self.assume_success.to_string()),
             (EventType::OPTION.to_owned(), self.event_type.as_str().to_owned()),
         ];
-        Profile { tenant: None, options: options.into() }
+        NormalizerConfig { tenant: None, options: options.into() }
     }
 
     /// Documented: pages of at most 1,000, filters by whole days, at least 5 requests a second and 1,500 an hour (of
     /// which less is used), requests ended after 30 seconds. Assumed: the overlap of a day, which covers day boundaries
     /// in another time zone, and that records are visible within seconds. Slices of a week, since a day's worth asks
     /// for three days: its own, the overlap's and the one after.
-    fn facts(&self) -> Facts {
-        let facts = Facts {
+    fn spec(&self) -> ApiSpec {
+        let spec = ApiSpec {
             name: NAME,
             order: self.order,
-            filter_step: DAY,
+            time_granularity: DAY,
             has_ids: true,
             overlap: DAY,
-            settle: Duration::from_secs(30),
+            delay: Duration::from_secs(30),
             poll_interval: Duration::from_secs(60),
             timeout: Duration::from_secs(45),
             page_size: 1_000,
@@ -154,14 +154,14 @@ impl Config {
                 Rate { requests: 1_200, per: Duration::from_secs(3_600) },
             ],
             // Assumed: back-off from a second on.
-            bare_rate_limit_wait: Duration::from_secs(1),
+            default_rate_limit_wait: Duration::from_secs(1),
             retention: self.retention.map(|span| span.0),
             earliest: Timestamp::from_secs(1_483_228_800), // 2017-01-01, the year in which the company was founded
             slice: 7 * DAY,
             max_window_records: 100_000,
-            sweep: None,
+            recheck: None,
         };
-        if self.end_date == EndDate::Omit { facts.without_end() } else { facts }
+        if self.end_date == EndDate::Omit { spec.without_end() } else { spec }
     }
 }
 
@@ -169,21 +169,21 @@ impl Config {
 #[derive(Debug)]
 struct CaptivateIq {
     settings: Config,
-    facts: Facts,
+    spec: ApiSpec,
     base_url: String,
-    reader: RecordReader,
+    reader: CaptivateIqNormalizer,
 }
 
 impl CaptivateIq {
     /// The first and the last date to send, as `YYYY-MM-DD` in UTC.
-    fn dates(&self, ask: Ask) -> (String, Option<String>) {
-        let last_moment = (ask.to - Duration::from_nanos(1)).max(ask.from);
+    fn dates(&self, range: TimeRange) -> (String, Option<String>) {
+        let last_moment = (range.to - Duration::from_nanos(1)).max(range.from);
         let end = match self.settings.end_date {
             EndDate::DayAfter => Some(last_moment + DAY),
             EndDate::LastDay => Some(last_moment),
             EndDate::Omit => None,
         };
-        (date_of(ask.from), end.map(date_of))
+        (date_of(range.from), end.map(date_of))
     }
 }
 
@@ -214,7 +214,7 @@ impl<'a> Envelope<'a> {
 
     /// The offset of the next page. A link is taken at its word; if it names no offset, the place after what has been
     /// received is right, whatever page size the vendor has made of ours. Without the field, the total decides.
-    fn next_offset(&self, asked: &PageAsk<'_>) -> Option<String> {
+    fn next_offset(&self, asked: &PageRequest<'_>) -> Option<String> {
         let offset: u64 = asked.cursor.and_then(|cursor| cursor.parse().ok()).unwrap_or(0);
         let received = self.data.as_ref().map_or(0, Vec::len) as u64;
         let after_received = offset.saturating_add(received);
@@ -238,21 +238,21 @@ fn offset_in(link: &RawValue) -> Option<u64> {
 records_by_reader!(CaptivateIq);
 
 impl Vendor for CaptivateIq {
-    fn facts(&self) -> &Facts {
-        &self.facts
+    fn spec(&self) -> &ApiSpec {
+        &self.spec
     }
 
     fn base_url(&self) -> &str {
         &self.base_url
     }
 
-    fn profile(&self) -> Profile {
-        self.settings.profile()
+    fn normalizer_config(&self) -> NormalizerConfig {
+        self.settings.normalizer_config()
     }
 
     /// The trailing slash belongs to the path: without it the API redirects.
-    fn request(&self, page: &PageAsk<'_>) -> Request {
-        let (start_date, end_date) = self.dates(page.ask);
+    fn request(&self, page: &PageRequest<'_>) -> Request {
+        let (start_date, end_date) = self.dates(page.range);
         let mut query = vec![
             ("limit".to_owned(), page.page_size.to_string()),
             ("offset".to_owned(), page.cursor.unwrap_or("0").to_owned()),
@@ -273,7 +273,7 @@ impl Vendor for CaptivateIq {
         }
     }
 
-    fn read<'a>(&self, body: &'a str, page: &PageAsk<'_>) -> Result<Page<'a>, BadPage> {
+    fn read<'a>(&self, body: &'a str, page: &PageRequest<'_>) -> Result<Page<'a>, BadPage> {
         let envelope = Envelope::read(body)?;
         let (next, total) = (envelope.next_offset(page), page::count(envelope.total_count));
         let records = envelope.records().ok_or_else(|| {
@@ -284,12 +284,12 @@ impl Vendor for CaptivateIq {
 
     /// Documented: 502 also when a request took 30 seconds. It may as well be an outage, so it stays transient: after
     /// several in a row a smaller page is asked for in any case.
-    fn fault(&self, status: u16, body: &str) -> Fault {
-        let mut fault = fault::by_status(NAME, status, body);
-        if let Some(hint) = hint(status).filter(|_| fault.kind != FaultKind::Transient) {
-            hint.clone_into(&mut fault.hint);
+    fn classify_error(&self, status: u16, body: &str) -> ApiError {
+        let mut error = api_error::by_status(NAME, status, body);
+        if let Some(hint) = hint(status).filter(|_| error.kind != ApiErrorKind::Transient) {
+            hint.clone_into(&mut error.hint);
         }
-        fault
+        error
     }
 }
 

@@ -9,7 +9,7 @@
 //! its own: the order of the list, the largest page, the retention, and what the three entity filters do. `records`
 //! holds the mapping into the schema.
 
-mod records;
+mod normalizer;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,14 +17,14 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-pub use records::{DedupeKey, EventType, RecordReader};
+pub use normalizer::{ClumioNormalizer, DedupeKey, EventType};
 
 use super::settings::{self, choice};
-use super::table::ConfigProblem;
 use super::{
-    Auth, BadPage, Facts, Fault, FaultKind, Page, PageAsk, Profile, RecordOrder, Request, Vendor, fault, page,
-    records_by_reader,
+    ApiError, ApiErrorKind, ApiSpec, Auth, BadPage, NormalizerConfig, Page, PageRequest, RecordOrder, Request, Vendor,
+    api_error, page, records_by_reader,
 };
+use crate::diagnostic::SettingDiagnostic;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::units::{Rate, Span};
@@ -106,7 +106,7 @@ impl Config {
     ///
     /// # Errors
     /// Every setting that cannot be right.
-    pub fn build(&self) -> Result<Arc<dyn Vendor>, Vec<ConfigProblem>> {
+    pub fn build(&self) -> Result<Arc<dyn Vendor>, Vec<SettingDiagnostic>> {
         let mut problems = self.problems_of_texts();
         problems.extend(self.problems_of_extra_filter());
         let base_url = settings::value_or_problem(self.checked_base_url(), &mut problems);
@@ -114,9 +114,9 @@ impl Config {
             return Err(problems);
         }
         Ok(Arc::new(Clumio {
-            facts: self.facts(),
+            spec: self.spec(),
             base_url,
-            reader: RecordReader::new(&self.profile()),
+            reader: ClumioNormalizer::new(&self.normalizer_config()),
             filter_tail: self.filter_tail(),
             settings: self.clone(),
         }))
@@ -124,9 +124,9 @@ impl Config {
 
     /// The filters that are sent although the vendor's reference does not list them.
     #[must_use]
-    pub fn warnings(&self) -> Vec<ConfigProblem> {
+    pub fn warnings(&self) -> Vec<SettingDiagnostic> {
         let sent = self.undocumented_filters == UndocumentedFilters::Send;
-        let warning = |(name, _): (&str, &str)| ConfigProblem {
+        let warning = |(name, _): (&str, &str)| SettingDiagnostic {
             key: name.to_owned(),
             message: "Clumio's reference does not list this filter for audit trails".to_owned(),
             hint: "if the API refuses it, or no events come, set undocumented_filters to match_locally or ignore"
@@ -140,7 +140,7 @@ impl Config {
         vec![&mut self.access_token]
     }
 
-    fn checked_base_url(&self) -> Result<String, ConfigProblem> {
+    fn checked_base_url(&self) -> Result<String, SettingDiagnostic> {
         let region = self.region.as_deref().unwrap_or(REGIONS[0].0);
         let Some((_, standard)) = REGIONS.iter().find(|(name, _)| *name == region) else {
             let known: Vec<&str> = REGIONS.iter().map(|(name, _)| *name).collect();
@@ -160,13 +160,13 @@ impl Config {
         .filter_map(|(name, value)| value.as_deref().map(|value| (name, value)))
     }
 
-    fn problems_of_texts(&self) -> Vec<ConfigProblem> {
+    fn problems_of_texts(&self) -> Vec<SettingDiagnostic> {
         let unit = self.organizational_unit.as_deref().map(|unit| ("organizational_unit", unit));
         unit.into_iter().chain(self.undocumented()).filter_map(|(key, value)| settings::not_plain(key, value)).collect()
     }
 
-    fn problems_of_extra_filter(&self) -> Vec<ConfigProblem> {
-        let problem = |field: &str, message: &str, hint: &str| ConfigProblem {
+    fn problems_of_extra_filter(&self) -> Vec<SettingDiagnostic> {
+        let problem = |field: &str, message: &str, hint: &str| SettingDiagnostic {
             key: format!("extra_filter.{field}"),
             message: message.to_owned(),
             hint: hint.to_owned(),
@@ -192,12 +192,12 @@ impl Config {
         problems
     }
 
-    fn profile(&self) -> Profile {
+    fn normalizer_config(&self) -> NormalizerConfig {
         let options = [
             (EventType::OPTION.to_owned(), self.event_type.as_str().to_owned()),
             (DedupeKey::OPTION.to_owned(), self.dedupe_key.as_str().to_owned()),
         ];
-        Profile { tenant: self.organizational_unit.clone(), options: options.into() }
+        NormalizerConfig { tenant: self.organizational_unit.clone(), options: options.into() }
     }
 
     /// The conditions after the time bounds, each with a comma before it, as JSON.
@@ -211,26 +211,26 @@ impl Config {
 
     /// Documented: 100 requests a second for each organization, of which a tenth is used, and no record older than 90
     /// days in the audit report. Assumed: how late records may appear, page sizes.
-    fn facts(&self) -> Facts {
-        Facts {
+    fn spec(&self) -> ApiSpec {
+        ApiSpec {
             name: NAME,
             order: self.order,
-            filter_step: Duration::from_micros(1),
+            time_granularity: Duration::from_micros(1),
             has_ids: true,
             overlap: Duration::from_secs(15 * 60),
-            settle: Duration::from_secs(60),
+            delay: Duration::from_secs(60),
             poll_interval: Duration::from_secs(60),
             timeout: Duration::from_secs(60),
             page_size: 100,
             max_page_size: self.max_page_size.unwrap_or(500).max(1),
             rate_limit: vec![Rate { requests: 10, per: Duration::from_secs(1) }],
             // Assumed: back-off from a second on.
-            bare_rate_limit_wait: Duration::from_secs(1),
+            default_rate_limit_wait: Duration::from_secs(1),
             retention: Some(self.retention.map_or(Duration::from_secs(90 * 86_400), |span| span.0)),
             earliest: Timestamp::from_secs(1_483_228_800), // 2017-01-01, the year in which the company was founded
             slice: Duration::from_secs(86_400),
             max_window_records: 100_000, // 1,000 pages
-            sweep: None,
+            recheck: None,
         }
     }
 }
@@ -239,9 +239,9 @@ impl Config {
 #[derive(Debug)]
 struct Clumio {
     settings: Config,
-    facts: Facts,
+    spec: ApiSpec,
     base_url: String,
-    reader: RecordReader,
+    reader: ClumioNormalizer,
     filter_tail: String,
 }
 
@@ -300,21 +300,22 @@ fn next_page(link: Link<'_>) -> Result<String, BadPage> {
 records_by_reader!(Clumio);
 
 impl Vendor for Clumio {
-    fn facts(&self) -> &Facts {
-        &self.facts
+    fn spec(&self) -> &ApiSpec {
+        &self.spec
     }
 
     fn base_url(&self) -> &str {
         &self.base_url
     }
 
-    fn profile(&self) -> Profile {
-        self.settings.profile()
+    fn normalizer_config(&self) -> NormalizerConfig {
+        self.settings.normalizer_config()
     }
 
     /// The upper bound is rounded up to the next microsecond, the finest that is sent, so that it leaves nothing out.
-    fn request(&self, page: &PageAsk<'_>) -> Request {
-        let (from, to) = (page.ask.from.with_digits(6), page.ask.to.ceil_to(Duration::from_micros(1)).with_digits(6));
+    fn request(&self, page: &PageRequest<'_>) -> Request {
+        let (from, to) =
+            (page.range.from.with_digits(6), page.range.to.ceil_to(Duration::from_micros(1)).with_digits(6));
         let filter = format!(r#"{{"start_timestamp":{{"$gte":"{from}","$lt":"{to}"}}{}}}"#, self.filter_tail);
         Request {
             path: "/audit-trails".to_owned(),
@@ -333,26 +334,26 @@ impl Vendor for Clumio {
         }
     }
 
-    fn read<'a>(&self, body: &'a str, _page: &PageAsk<'_>) -> Result<Page<'a>, BadPage> {
+    fn read<'a>(&self, body: &'a str, _page: &PageRequest<'_>) -> Result<Page<'a>, BadPage> {
         let mut page = read_page(body)?;
         if self.settings.undocumented_filters == UndocumentedFilters::MatchLocally {
             let wanted: Vec<_> = self.settings.undocumented().collect();
-            page.records.retain(|raw| records::matches_all(raw, &wanted));
+            page.records.retain(|raw| normalizer::matches_all(raw, &wanted));
             page.total = page.total.filter(|_| wanted.is_empty());
         }
         Ok(page)
     }
 
     /// Decides by the HTTP status alone: the body's `error_code` is an application code (402 inside an HTTP 401).
-    fn fault(&self, status: u16, body: &str) -> Fault {
-        let mut fault = fault::by_status(NAME, status, body);
+    fn classify_error(&self, status: u16, body: &str) -> ApiError {
+        let mut error = api_error::by_status(NAME, status, body);
         if status == 409 {
-            fault.kind = FaultKind::Permanent;
+            error.kind = ApiErrorKind::Permanent;
         }
-        if let Some(hint) = self.hint(status).filter(|_| fault.kind == FaultKind::Permanent) {
-            hint.clone_into(&mut fault.hint);
+        if let Some(hint) = self.hint(status).filter(|_| error.kind == ApiErrorKind::Permanent) {
+            hint.clone_into(&mut error.hint);
         }
-        fault
+        error
     }
 }
 

@@ -8,8 +8,8 @@
 //! host than the one that takes the credentials, and has no `next`. A record has no id, so it is known by what it says
 //! (`reader`); `words` is the mapping of the summaries.
 
-mod reader;
-mod words;
+mod mapping;
+mod normalizer;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,16 +17,16 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::table::ConfigProblem;
 use super::{
-    Auth, BadPage, Facts, Fault, FaultKind, Page, PageAsk, Profile, RecordOrder, Request, Vendor, fault, page,
-    records_by_reader, settings,
+    ApiError, ApiErrorKind, ApiSpec, Auth, BadPage, NormalizerConfig, Page, PageRequest, RecordOrder, Request, Vendor,
+    api_error, page, records_by_reader, settings,
 };
+use crate::diagnostic::SettingDiagnostic;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::units::Rate;
 
-pub use reader::RecordReader;
+pub use normalizer::ConfluenceNormalizer;
 
 const NAME: &str = "confluence";
 
@@ -61,7 +61,7 @@ impl Config {
     ///
     /// # Errors
     /// Every setting that cannot be right.
-    pub fn build(&self) -> Result<Arc<dyn Vendor>, Vec<ConfigProblem>> {
+    pub fn build(&self) -> Result<Arc<dyn Vendor>, Vec<SettingDiagnostic>> {
         let mut problems = Vec::new();
         let default_url = self.default_base_url(&mut problems);
         settings::not_blank("email", &self.email, "give the e-mail address of the token's account", &mut problems);
@@ -73,8 +73,8 @@ impl Config {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let reader = RecordReader::new(&self.profile());
-        Ok(Arc::new(Confluence { config: self.clone(), base_url, facts: self.facts(), reader }))
+        let reader = ConfluenceNormalizer::new(&self.normalizer_config());
+        Ok(Arc::new(Confluence { config: self.clone(), base_url, spec: self.spec(), reader }))
     }
 
     /// Every secret among the settings.
@@ -82,7 +82,7 @@ impl Config {
         vec![&mut self.api_token]
     }
 
-    fn default_base_url(&self, problems: &mut Vec<ConfigProblem>) -> String {
+    fn default_base_url(&self, problems: &mut Vec<SettingDiagnostic>) -> String {
         const WHICH: &str = "set cloud_id for an API token with scopes, site for one without";
         match (&self.cloud_id, &self.site) {
             (Some(cloud_id), None) => {
@@ -111,23 +111,23 @@ impl Config {
         }
     }
 
-    fn profile(&self) -> Profile {
+    fn normalizer_config(&self) -> NormalizerConfig {
         let site = self.site.as_deref().map(|site| site_name(site).to_owned());
         let tenant = self.tenant.clone().or_else(|| self.cloud_id.clone()).or(site);
-        Profile { tenant, ..Profile::default() }
+        NormalizerConfig { tenant, ..NormalizerConfig::default() }
     }
 
-    fn facts(&self) -> Facts {
+    fn spec(&self) -> ApiSpec {
         let max_page_size = self.max_page_size.unwrap_or(1_000);
-        Facts {
+        ApiSpec {
             name: NAME,
             // Not documented, but so in every published answer.
             order: RecordOrder::NewestFirst,
-            filter_step: Duration::from_millis(1),
+            time_granularity: Duration::from_millis(1),
             has_ids: false,
             // No figure is published. Other collectors stay five to ten minutes behind; this is more.
             overlap: Duration::from_secs(15 * 60),
-            settle: Duration::from_secs(10),
+            delay: Duration::from_secs(10),
             poll_interval: Duration::from_secs(60),
             timeout: Duration::from_secs(60),
             page_size: max_page_size,
@@ -135,7 +135,7 @@ impl Config {
             // No numbers are published; this is gentle.
             rate_limit: vec![Rate { requests: 2, per: Duration::from_secs(1) }],
             // Documented: the wait doubles each time, with jitter. Assumed: from a second on.
-            bare_rate_limit_wait: Duration::from_secs(1),
+            default_rate_limit_wait: Duration::from_secs(1),
             // At most a year, as the customer sets it.
             retention: Some(Duration::from_secs(365 * 24 * 3_600)),
             // Confluence Cloud had no audit log before: 2016-01-01T00:00:00Z.
@@ -143,7 +143,7 @@ impl Config {
             slice: Duration::from_secs(24 * 3_600),
             // Keeps offsets far below 10,000; whether there is a greatest one is not known.
             max_window_records: 5_000,
-            sweep: None,
+            recheck: None,
         }
     }
 }
@@ -167,30 +167,30 @@ fn is_site_name(text: &str) -> bool {
 struct Confluence {
     config: Config,
     base_url: String,
-    facts: Facts,
-    reader: RecordReader,
+    spec: ApiSpec,
+    reader: ConfluenceNormalizer,
 }
 
 records_by_reader!(Confluence);
 
 impl Vendor for Confluence {
-    fn facts(&self) -> &Facts {
-        &self.facts
+    fn spec(&self) -> &ApiSpec {
+        &self.spec
     }
 
     fn base_url(&self) -> &str {
         &self.base_url
     }
 
-    fn profile(&self) -> Profile {
-        self.config.profile()
+    fn normalizer_config(&self) -> NormalizerConfig {
+        self.config.normalizer_config()
     }
 
-    fn request(&self, page: &PageAsk<'_>) -> Request {
-        let step = self.facts.filter_step;
+    fn request(&self, page: &PageRequest<'_>) -> Request {
+        let step = self.spec.time_granularity;
         let own = [
-            ("startDate", page.ask.from.floor_to(step).as_millis().to_string()),
-            ("endDate", page.ask.to.ceil_to(step).as_millis().to_string()),
+            ("startDate", page.range.from.floor_to(step).as_millis().to_string()),
+            ("endDate", page.range.to.ceil_to(step).as_millis().to_string()),
             ("start", page.cursor.unwrap_or("0").to_owned()),
             // Never left out: the documented default is not the one that is applied.
             ("limit", page.page_size.to_string()),
@@ -205,7 +205,7 @@ impl Vendor for Confluence {
         }
     }
 
-    fn read<'a>(&self, body: &'a str, page: &PageAsk<'_>) -> Result<Page<'a>, BadPage> {
+    fn read<'a>(&self, body: &'a str, page: &PageRequest<'_>) -> Result<Page<'a>, BadPage> {
         let envelope: Envelope<'a> = page::envelope(NAME, body)?;
         let asked = page::offset(page.cursor)?;
         // Records have no ids, so the same page given twice would pass as so many identical events.
@@ -217,19 +217,19 @@ impl Vendor for Confluence {
         Ok(Page { records, next, total: envelope.size })
     }
 
-    fn fault(&self, status: u16, body: &str) -> Fault {
-        let mut fault = fault::by_status(NAME, status, body);
-        if fault.kind != FaultKind::Permanent {
-            return fault;
+    fn classify_error(&self, status: u16, body: &str) -> ApiError {
+        let mut error = api_error::by_status(NAME, status, body);
+        if error.kind != ApiErrorKind::Permanent {
+            return error;
         }
         if let Some(hint) = self.hint(status, body) {
-            fault.hint = hint.to_owned();
+            error.hint = hint.to_owned();
         }
         // Dates and numbers are always well formed here, so the page size is the first suspect: its limit is unpublished.
         if status == 400 {
-            fault.kind = FaultKind::PageTooLarge;
+            error.kind = ApiErrorKind::PageTooLarge;
         }
-        fault
+        error
     }
 }
 

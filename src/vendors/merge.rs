@@ -6,13 +6,13 @@
 //!
 //! The cursor is an opaque value that goes back as `cursor`, never an address. Each record has a UUID. The direction of
 //! the order and whether the bounds are inclusive are not documented, so nothing here depends on them. `reader` knows
-//! and normalises the records, `event_types` is the mapping of Merge's event types.
+//! and normalizes the records, `mapping` is the mapping of Merge's event types.
 //!
 //! Two other Merge products (Agent Handler, Gateway) have look-alike endpoints with other hosts and shapes; this is
 //! neither.
 
-mod event_types;
-mod reader;
+mod mapping;
+mod normalizer;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -21,16 +21,16 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::table::ConfigProblem;
 use super::{
-    Auth, BadPage, Facts, Fault, FaultKind, Page, PageAsk, Profile, RecordOrder, Request, Vendor, fault, page, record,
-    records_by_reader, settings,
+    ApiError, ApiErrorKind, ApiSpec, Auth, BadPage, NormalizerConfig, Page, PageRequest, RecordOrder, Request, Vendor,
+    api_error, page, record, records_by_reader, settings,
 };
+use crate::diagnostic::SettingDiagnostic;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::units::Rate;
 
-pub use reader::RecordReader;
+pub use normalizer::MergeNormalizer;
 
 const NAME: &str = "merge";
 
@@ -38,13 +38,13 @@ const NAME: &str = "merge";
 #[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The Merge API key: a production key of an organisation on the Enterprise plan.
+    /// The Merge API key: a production key of an organization on the Enterprise plan.
     pub api_key: Secret,
-    /// Where the organisation lives: `us` (default), `eu`, `ap` or `sandbox`. Each region is an organisation of its own.
+    /// Where the organization lives: `us` (default), `eu`, `ap` or `sandbox`. Each region is an organization of its own.
     #[serde(default)]
     pub region: Region,
-    /// The API category whose path is asked. Every category lists the same organisation-wide events, so one is enough;
-    /// choose one that the organisation has enabled. Default: `hris`.
+    /// The API category whose path is asked. Every category lists the same organization-wide events, so one is enough;
+    /// choose one that the organization has enabled. Default: `hris`.
     #[serde(default)]
     pub category: ApiCategory,
     /// Collect only this event type, for example `CHANGED_SCOPES`. One value.
@@ -61,7 +61,7 @@ pub struct Config {
     /// completed actions are recorded is an assumption.
     #[serde(default)]
     pub assume_success: bool,
-    /// The Merge organisation's id or name, put into `tenant` and into the event ids. Changing it changes the ids.
+    /// The Merge organization's id or name, put into `tenant` and into the event ids. Changing it changes the ids.
     pub tenant: Option<String>,
     /// Another address of the API, for example `https://api.merge.dev/api`, in place of the region's.
     pub base_url: Option<String>,
@@ -150,7 +150,7 @@ impl Config {
     ///
     /// # Errors
     /// Every setting that cannot be right.
-    pub fn build(&self) -> Result<Arc<dyn Vendor>, Vec<ConfigProblem>> {
+    pub fn build(&self) -> Result<Arc<dyn Vendor>, Vec<SettingDiagnostic>> {
         let mut problems = Vec::new();
         settings::not_blank_if_given("event_type", self.event_type.as_deref(), &mut problems);
         settings::not_blank_if_given("user_email", self.user_email.as_deref(), &mut problems);
@@ -164,8 +164,8 @@ impl Config {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let reader = RecordReader::new(&self.profile());
-        Ok(Arc::new(Merge { config: self.clone(), base_url, facts: self.facts(), reader }))
+        let reader = MergeNormalizer::new(&self.normalizer_config());
+        Ok(Arc::new(Merge { config: self.clone(), base_url, spec: self.spec(), reader }))
     }
 
     /// Every secret among the settings.
@@ -173,28 +173,28 @@ impl Config {
         std::iter::once(&mut self.api_key).chain(self.account_token.as_mut()).collect()
     }
 
-    fn profile(&self) -> Profile {
-        let mut profile = Profile { tenant: self.tenant.clone(), ..Profile::default() };
+    fn normalizer_config(&self) -> NormalizerConfig {
+        let mut normalizer_config = NormalizerConfig { tenant: self.tenant.clone(), ..NormalizerConfig::default() };
         if self.assume_success {
-            profile.options.insert(record::ASSUME_SUCCESS.name.to_owned(), "true".to_owned());
+            normalizer_config.options.insert(record::ASSUME_SUCCESS.name.to_owned(), "true".to_owned());
         }
-        profile
+        normalizer_config
     }
 
-    fn facts(&self) -> Facts {
-        if self.send_end_date { facts() } else { facts().without_end() }
+    fn spec(&self) -> ApiSpec {
+        if self.send_end_date { spec() } else { spec().without_end() }
     }
 }
 
-fn facts() -> Facts {
-    Facts {
+fn spec() -> ApiSpec {
+    ApiSpec {
         name: NAME,
         order: RecordOrder::Unknown,
         // `created_at` has microseconds; that the filters take them too is assumed.
-        filter_step: Duration::from_micros(1),
+        time_granularity: Duration::from_micros(1),
         has_ids: true,
         overlap: Duration::from_secs(10 * 60),
-        settle: Duration::from_secs(5),
+        delay: Duration::from_secs(5),
         poll_interval: Duration::from_secs(60),
         timeout: Duration::from_secs(60),
         page_size: 100,
@@ -204,45 +204,45 @@ fn facts() -> Facts {
         // 10 seconds would shut out every Merge client behind the same address.
         rate_limit: vec![Rate { requests: 1, per: Duration::from_secs(1) }],
         // Documented: the retry example waits this long.
-        bare_rate_limit_wait: Duration::from_secs(60),
+        default_rate_limit_wait: Duration::from_secs(60),
         // Not documented.
         retention: None,
         // Merge's API opened in 2021: 2021-01-01T00:00:00Z.
         earliest: Timestamp::from_secs(1_609_459_200),
         slice: Duration::from_secs(24 * 3_600),
         max_window_records: 10_000,
-        sweep: None,
+        recheck: None,
     }
 }
 
-/// A configured Merge organisation.
+/// A configured Merge organization.
 #[derive(Debug)]
 struct Merge {
     config: Config,
     base_url: String,
-    facts: Facts,
-    reader: RecordReader,
+    spec: ApiSpec,
+    reader: MergeNormalizer,
 }
 
 records_by_reader!(Merge);
 
 impl Vendor for Merge {
-    fn facts(&self) -> &Facts {
-        &self.facts
+    fn spec(&self) -> &ApiSpec {
+        &self.spec
     }
 
     fn base_url(&self) -> &str {
         &self.base_url
     }
 
-    fn profile(&self) -> Profile {
-        self.config.profile()
+    fn normalizer_config(&self) -> NormalizerConfig {
+        self.config.normalizer_config()
     }
 
-    fn request(&self, page: &PageAsk<'_>) -> Request {
-        let mut query = vec![("page_size", page.page_size.to_string()), ("start_date", page.ask.from.to_string())];
+    fn request(&self, page: &PageRequest<'_>) -> Request {
+        let mut query = vec![("page_size", page.page_size.to_string()), ("start_date", page.range.from.to_string())];
         if self.config.send_end_date {
-            query.push(("end_date", page.ask.to.to_string()));
+            query.push(("end_date", page.range.to.to_string()));
         }
         let filters = [("event_type", &self.config.event_type), ("user_email", &self.config.user_email)];
         for (name, value) in filters {
@@ -264,26 +264,26 @@ impl Vendor for Merge {
         }
     }
 
-    fn read<'a>(&self, body: &'a str, _page: &PageAsk<'_>) -> Result<Page<'a>, BadPage> {
+    fn read<'a>(&self, body: &'a str, _page: &PageRequest<'_>) -> Result<Page<'a>, BadPage> {
         let envelope: Envelope<'a> = page::envelope(NAME, body)?;
         let records = envelope.records().ok_or_else(|| page::no_page(NAME, body))?;
         let next = envelope.next.flatten().filter(|cursor| !cursor.is_empty()).map(Cow::into_owned);
         Ok(Page { records, next, total: None })
     }
 
-    fn fault(&self, status: u16, body: &str) -> Fault {
-        let fault = fault::by_status(NAME, status, body);
+    fn classify_error(&self, status: u16, body: &str) -> ApiError {
+        let error = api_error::by_status(NAME, status, body);
         let detail = detail(body);
         if status == 404 && detail.trim_end_matches('.').eq_ignore_ascii_case("invalid cursor") {
             let hint = "the window is walked again from its first page; nothing is lost".to_owned();
-            return Fault { kind: FaultKind::CursorExpired, hint, ..fault };
+            return ApiError { kind: ApiErrorKind::CursorExpired, hint, ..error };
         }
-        if fault.kind != FaultKind::Permanent {
-            return fault;
+        if error.kind != ApiErrorKind::Permanent {
+            return error;
         }
         match hint(status, &detail) {
-            Some(hint) => Fault { hint: hint.to_owned(), ..fault },
-            None => fault,
+            Some(hint) => ApiError { hint: hint.to_owned(), ..error },
+            None => error,
         }
     }
 }
@@ -325,9 +325,9 @@ fn hint(status: u16, detail: &str) -> Option<&'static str> {
         401 if detail.contains("X-Account-Token") => {
             "Merge wants a linked account's token for this address; set account_token, or check base_url and category"
         }
-        401 => "check api_key: a production API key of the organisation, and the region that it was made in",
+        401 => "check api_key: a production API key of the organization, and the region that it was made in",
         403 => "the audit trail needs Merge's Enterprise plan and an API key that may read it",
-        404 => "check category (one that the organisation has enabled), region and base_url",
+        404 => "check category (one that the organization has enabled), region and base_url",
         405 => "base_url does not lead to Merge's Unified API; correct it",
         _ => return None,
     };

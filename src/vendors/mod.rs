@@ -1,39 +1,39 @@
 //! Vendors: what is true of each API, as pure values and functions.
 //!
 //! ```text
-//!            request()                     read()                identify()            normalise()
+//!            request()                     read()                identify()            normalize()
 //! Ask+page ------------> Request ==HTTP==> body ----> Page of raw ----------> Identity ----------> Event
 //!                                 (collector)           records   (collector)           (deliver)
 //! ```
 //!
 //! A vendor's file holds its configuration, its one request, how a page is read, how a record is known again and how it
-//! is normalised: nothing asynchronous, no clock, no files, no retries. Everything that those need is in the collector,
-//! once for all vendors. [`table`] is the only place that knows every vendor by name; [`added`] holds those that a program
+//! is normalized: nothing asynchronous, no clock, no files, no retries. Everything that those need is in the collector,
+//! once for all vendors. [`registry`] is the only place that knows every vendor by name; [`added`] holds those that a program
 //! brings in.
 
 pub mod added;
 pub mod akuity;
+pub mod api_error;
 pub mod captivateiq;
 pub mod clumio;
 pub mod confluence;
-pub mod fault;
 mod lenient;
+pub mod mapping;
 pub mod merge;
 pub mod page;
 pub mod record;
+pub mod registry;
 pub mod settings;
-pub mod table;
 #[cfg(test)]
 mod testing;
-pub mod words;
 
 use std::time::Duration;
 
-pub use fault::{Fault, FaultKind};
+pub use api_error::{ApiError, ApiErrorKind};
 
 use crate::event::{Event, EventId};
 use crate::secret::Secret;
-use crate::time::Timestamp;
+use crate::time::{TimeRange, Timestamp};
 use crate::units::Rate;
 
 /// In which order a vendor lists its records.
@@ -51,21 +51,21 @@ pub enum RecordOrder {
 
 /// What the collector must know of an API; each default can be overridden in the pipeline file.
 #[derive(Clone, Debug)]
-pub struct Facts {
+pub struct ApiSpec {
     /// The vendor's name: `type` in the pipeline file and `vendor` in every event.
     pub name: &'static str,
     /// Order of the records in a walk.
     pub order: RecordOrder,
     /// The smallest step that the time filter can express. If it is a day or more, the collector asks for whole steps
     /// and keeps only the records that lie inside the window by their own time.
-    pub filter_step: Duration,
+    pub time_granularity: Duration,
     /// Whether each record has an id. Without one, two wholly identical records count as two events, and a walk during
     /// which the vendor's total changed is walked again.
     pub has_ids: bool,
     /// How much of the recent past each poll reads again, since vendors publish late.
     pub overlap: Duration,
     /// How far behind the present a poll stays.
-    pub settle: Duration,
+    pub delay: Duration,
     /// Time between two polls.
     pub poll_interval: Duration,
     /// Time limit of one request.
@@ -77,7 +77,7 @@ pub struct Facts {
     /// The request budget.
     pub rate_limit: Vec<Rate>,
     /// The least wait after a 429 that does not say how long; it grows while such answers go on.
-    pub bare_rate_limit_wait: Duration,
+    pub default_rate_limit_wait: Duration,
     /// How far back the vendor keeps records, if known.
     pub retention: Option<Duration>,
     /// No record can be older than this (the API did not exist); where `earliest` begins if `retention` is unknown.
@@ -87,10 +87,10 @@ pub struct Facts {
     /// A window with more records than this is cut in two.
     pub max_window_records: u64,
     /// Records that change later are looked for again over this much of the past.
-    pub sweep: Option<Sweep>,
+    pub recheck: Option<Recheck>,
 }
 
-impl Facts {
+impl ApiSpec {
     /// The same for requests that name no end. Each of their walks reads up to the present, so shorter slices would
     /// read the same records again and again, and cutting a window in two would only make two such walks of one.
     fn without_end(self) -> Self {
@@ -101,28 +101,18 @@ impl Facts {
 
 /// A periodic second look at a longer past, for vendors that change records after the fact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sweep {
-    /// Time between two sweeps.
+pub struct Recheck {
+    /// Time between two rechecks.
     pub interval: Duration,
-    /// How much of the past a sweep reads again.
+    /// How much of the past a recheck reads again.
     pub lookback: Duration,
-}
-
-/// The span of time that a walk asks for. Vendors turn it into their filter; where their bounds are inclusive or strict
-/// does not matter, since neighbouring asks overlap and records are known again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ask {
-    /// Records from this moment on.
-    pub from: Timestamp,
-    /// Records before this moment.
-    pub to: Timestamp,
 }
 
 /// One page to ask for.
 #[derive(Clone, Copy, Debug)]
-pub struct PageAsk<'a> {
+pub struct PageRequest<'a> {
     /// The span of time; the same for every page of a walk.
-    pub ask: Ask,
+    pub range: TimeRange,
     /// Where to go on: what [`Page::next`] said, `None` for the first page.
     pub cursor: Option<&'a str>,
     /// Records asked for.
@@ -174,7 +164,7 @@ pub struct Page<'a> {
 
 /// By what a record is known again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub struct RecordKey {
     /// The event id of the first record with this content. Twins get theirs by [`EventId::nth`].
     pub id: EventId,
     /// The record's own time, if it has a usable one.
@@ -185,7 +175,7 @@ pub struct Identity {
 
 /// The circumstances of a record that its bytes do not tell.
 #[derive(Clone, Copy, Debug)]
-pub struct Sighting<'a> {
+pub struct ReadContext<'a> {
     /// The source's name.
     pub source: &'a str,
     /// When the record was first read.
@@ -194,20 +184,20 @@ pub struct Sighting<'a> {
     pub occurrence: u32,
 }
 
-/// What of a source's configuration bears upon identity and normalising. It is kept in the journal, so that events of a
+/// What of a source's configuration bears upon identity and normalizing. It is kept in the journal, so that events of a
 /// source that was taken out of the pipeline file can still be delivered. Holds no secrets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
-pub struct Profile {
-    /// The vendor's organisation, cloud or account id.
+pub struct NormalizerConfig {
+    /// The vendor's organization, cloud or account id.
     pub tenant: Option<String>,
     /// The vendor's own options, as its file defines them.
     pub options: std::collections::BTreeMap<String, String>,
 }
 
-/// An option of a [`Profile`] that a vendor's records heed.
+/// An option of a [`NormalizerConfig`] that a vendor's records heed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RecordOption {
+pub struct NormalizerOption {
     /// Its name: the same as that of the source's setting.
     pub name: &'static str,
     /// The words to choose from, the default first.
@@ -215,17 +205,17 @@ pub struct RecordOption {
 }
 
 /// What is true of a vendor's records: how they are known again and how they are brought into the schema.
-pub trait Records: Send + Sync + std::fmt::Debug {
+pub trait Normalizer: Send + Sync + std::fmt::Debug {
     /// By what the record is known again. Total: a record without an id, or one that is no JSON object, is known by the
     /// hash of its bytes.
-    fn identify(&self, raw: &str) -> Identity;
+    fn key_of(&self, raw: &str) -> RecordKey;
 
     /// Brings a record into the schema. Total: whatever is missing becomes `None`, and a record that cannot be read at
     /// all is delivered with `normalize_error`.
-    fn normalise<'a>(&self, raw: &'a str, sighting: &Sighting<'a>) -> Event<'a>;
+    fn normalize<'a>(&self, raw: &'a str, context: &ReadContext<'a>) -> Event<'a>;
 
     /// The options of a profile that these records heed.
-    fn options(&self) -> &'static [RecordOption] {
+    fn options(&self) -> &'static [NormalizerOption] {
         &[]
     }
 
@@ -250,20 +240,20 @@ pub trait Records: Send + Sync + std::fmt::Debug {
 /// Has a vendor's field `reader` answer for its records: a [`RecordReader`](clumio::RecordReader) of its file.
 macro_rules! records_by_reader {
     ($vendor:ty) => {
-        impl $crate::vendors::Records for $vendor {
-            fn identify(&self, raw: &str) -> $crate::vendors::Identity {
-                self.reader.identify(raw)
+        impl $crate::vendors::Normalizer for $vendor {
+            fn key_of(&self, raw: &str) -> $crate::vendors::RecordKey {
+                self.reader.key_of(raw)
             }
 
-            fn normalise<'a>(
+            fn normalize<'a>(
                 &self,
                 raw: &'a str,
-                sighting: &$crate::vendors::Sighting<'a>,
+                context: &$crate::vendors::ReadContext<'a>,
             ) -> $crate::event::Event<'a> {
-                self.reader.normalise(raw, sighting)
+                self.reader.normalize(raw, context)
             }
 
-            fn options(&self) -> &'static [$crate::vendors::RecordOption] {
+            fn options(&self) -> &'static [$crate::vendors::NormalizerOption] {
                 self.reader.options()
             }
 
@@ -285,28 +275,28 @@ macro_rules! records_by_reader {
 use records_by_reader;
 
 /// One configured account of a vendor.
-pub trait Vendor: Records {
+pub trait Vendor: Normalizer {
     /// What the collector must know of the API.
-    fn facts(&self) -> &Facts;
+    fn spec(&self) -> &ApiSpec;
 
     /// The configured origin and base path, for example `https://api.captivateiq.com/ciq/v1`, without a trailing slash.
     fn base_url(&self) -> &str;
 
-    /// What bears upon identity and normalising.
-    fn profile(&self) -> Profile;
+    /// What bears upon identity and normalizing.
+    fn normalizer_config(&self) -> NormalizerConfig;
 
     /// The request for one page.
-    fn request(&self, page: &PageAsk<'_>) -> Request;
+    fn request(&self, page: &PageRequest<'_>) -> Request;
 
     /// Reads the body of a successful answer.
     ///
     /// # Errors
     /// When the body is not what this API sends (cut off, HTML, another shape): the page is then asked again.
-    fn read<'a>(&self, body: &'a str, page: &PageAsk<'_>) -> Result<Page<'a>, BadPage>;
+    fn read<'a>(&self, body: &'a str, page: &PageRequest<'_>) -> Result<Page<'a>, BadPage>;
 
     /// Says what an unsuccessful answer means and what the user must do. `body` is at most its first few kilobytes.
-    fn fault(&self, status: u16, body: &str) -> Fault {
-        fault::by_status(self.facts().name, status, body)
+    fn classify_error(&self, status: u16, body: &str) -> ApiError {
+        api_error::by_status(self.spec().name, status, body)
     }
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::{BadPage, fault, lenient};
+use super::{BadPage, api_error, lenient};
 
 /// Reads a page's envelope.
 ///
@@ -24,7 +24,9 @@ pub fn envelope<'a, T: Deserialize<'a>>(vendor: &str, body: &'a str) -> Result<T
     }
     let envelope = serde_json::from_str(body).map_err(|error| match error.is_eof() {
         true => BadPage(format!("the answer of {vendor} is cut off after {} bytes", body.len())),
-        false => BadPage(format!("{vendor} sent no page of its audit trail: {}", fault::excerpt(&error.to_string()))),
+        false => {
+            BadPage(format!("{vendor} sent no page of its audit trail: {}", api_error::excerpt(&error.to_string())))
+        }
     })?;
     // Serde would take a list for a struct.
     if start.starts_with('{') { Ok(envelope) } else { Err(no_page(vendor, body)) }
@@ -33,7 +35,7 @@ pub fn envelope<'a, T: Deserialize<'a>>(vendor: &str, body: &'a str) -> Result<T
 /// The error for sound JSON that is not this vendor's envelope.
 #[must_use]
 pub fn no_page(vendor: &str, body: &str) -> BadPage {
-    BadPage(format!("{vendor} sent no page of its audit trail: {}", fault::excerpt(body)))
+    BadPage(format!("{vendor} sent no page of its audit trail: {}", api_error::excerpt(body)))
 }
 
 /// For `#[serde(default, deserialize_with = "present")]`: tells a field that is null from one that is absent.

@@ -4,39 +4,40 @@ use std::borrow::Cow;
 use std::io::Write as _;
 use std::net::IpAddr;
 
-use super::{Identity, Profile, RecordOption, Sighting, fault};
+use super::{NormalizerConfig, NormalizerOption, ReadContext, RecordKey, api_error};
 use crate::event::id::IdHasher;
 use crate::event::{Action, Actor, Category, Event, EventId, Outcome};
 
 /// The option of vendors whose records tell no result: whether every event counts as a success.
-pub(super) const ASSUME_SUCCESS: RecordOption = RecordOption { name: "assume_success", words: &["false", "true"] };
+pub(super) const ASSUME_SUCCESS: NormalizerOption =
+    NormalizerOption { name: "assume_success", words: &["false", "true"] };
 
 /// The outcome of every event of such a vendor: unknown, unless the profile says otherwise.
-pub(super) fn assumed_outcome(profile: &Profile) -> Outcome {
-    let assumes_success = profile.options.get(ASSUME_SUCCESS.name).is_some_and(|word| word == "true");
+pub(super) fn assumed_outcome(normalizer_config: &NormalizerConfig) -> Outcome {
+    let assumes_success = normalizer_config.options.get(ASSUME_SUCCESS.name).is_some_and(|word| word == "true");
     if assumes_success { Outcome::Success } else { Outcome::Unknown }
 }
 
 /// The identity of something that is no readable record: the hash of its bytes.
 #[must_use]
-pub fn identity_of_bytes(vendor: &str, tenant: Option<&str>, raw: &str) -> Identity {
-    Identity { id: EventId::of_key(vendor, tenant, raw), timestamp: None, version: 0 }
+pub fn key_of_bytes(vendor: &str, tenant: Option<&str>, raw: &str) -> RecordKey {
+    RecordKey { id: EventId::of_key(vendor, tenant, raw), timestamp: None, version: 0 }
 }
 
-/// The event of a record that cannot be normalised: delivered with its reason, `raw` intact.
+/// The event of a record that cannot be normalized: delivered with its reason, `raw` intact.
 #[must_use]
 pub fn unreadable<'a>(
     vendor: &'static str,
     tenant: Option<&str>,
     raw: &'a str,
-    sighting: &Sighting<'a>,
+    context: &ReadContext<'a>,
     reason: String,
 ) -> Event<'a> {
     Event {
-        id: identity_of_bytes(vendor, tenant, raw).id.nth(sighting.occurrence),
+        id: key_of_bytes(vendor, tenant, raw).id.nth(context.occurrence),
         version: None,
         vendor,
-        source: sighting.source,
+        source: context.source,
         tenant: tenant.map(|tenant| Cow::Owned(tenant.to_owned())),
         vendor_event_id: None,
         event_type: Cow::Borrowed(""),
@@ -44,8 +45,8 @@ pub fn unreadable<'a>(
         category: Category::Other,
         outcome: Outcome::Unknown,
         message: None,
-        timestamp: sighting.observed_at.with_digits(3),
-        observed_at: sighting.observed_at,
+        timestamp: context.observed_at.with_digits(3),
+        observed_at: context.observed_at,
         actor: Actor::default(),
         target: None,
         related: Vec::new(),
@@ -99,7 +100,7 @@ pub(super) fn looks_like_email(text: &str) -> bool {
 /// Why a record's time cannot be used, for [`without_time`].
 pub(super) fn no_usable_time(field: &str, given: Option<&str>) -> String {
     match given {
-        Some(text) => format!("`{field}` is not a usable time: {}", fault::excerpt(text)),
+        Some(text) => format!("`{field}` is not a usable time: {}", api_error::excerpt(text)),
         None => format!("`{field}` is missing or not of the documented type"),
     }
 }

@@ -3,8 +3,8 @@
 use serde::de::{DeserializeOwned, IntoDeserializer, value::Error};
 use url::{Host, Url};
 
-use super::Profile;
-use super::table::ConfigProblem;
+use super::NormalizerConfig;
+use crate::diagnostic::SettingDiagnostic;
 
 /// Defines a setting with a few words to choose from; the first is the default.
 macro_rules! choice {
@@ -39,8 +39,8 @@ pub(crate) use choice;
 
 /// The choice that a stored profile holds; the default where it holds none, or a word that this build does not know.
 #[must_use]
-pub fn chosen<T: DeserializeOwned + Default>(profile: &Profile, option: &str) -> T {
-    let word = profile.options.get(option).map(String::as_str).unwrap_or_default();
+pub fn chosen<T: DeserializeOwned + Default>(normalizer_config: &NormalizerConfig, option: &str) -> T {
+    let word = normalizer_config.options.get(option).map(String::as_str).unwrap_or_default();
     T::deserialize(IntoDeserializer::<Error>::into_deserializer(word)).unwrap_or_default()
 }
 
@@ -49,9 +49,9 @@ pub fn chosen<T: DeserializeOwned + Default>(profile: &Profile, option: &str) ->
 /// # Errors
 /// When it is no `https://` address (plain `http://` is for loopback hosts only: tests and the simulator), or carries
 /// credentials, a query or a fragment.
-pub fn base_url(setting: Option<&str>, standard: &str) -> Result<String, ConfigProblem> {
+pub fn base_url(setting: Option<&str>, standard: &str) -> Result<String, SettingDiagnostic> {
     let Some(written) = setting else { return Ok(standard.to_owned()) };
-    let problem = |message: String| ConfigProblem {
+    let problem = |message: String| SettingDiagnostic {
         key: "base_url".to_owned(),
         message,
         hint: format!("write an address such as {standard}"),
@@ -85,7 +85,7 @@ fn is_loopback(url: &Url) -> bool {
 
 /// The problem of a value that is not in a closed list, with the nearest right word.
 #[must_use]
-pub fn unknown_word(key: &str, value: &str, known: &[&str]) -> ConfigProblem {
+pub fn unknown_word(key: &str, value: &str, known: &[&str]) -> SettingDiagnostic {
     let nearest = known.iter().max_by(|a, b| strsim::jaro_winkler(a, value).total_cmp(&strsim::jaro_winkler(b, value)));
     let hint = match nearest {
         Some(word) if strsim::jaro_winkler(word, value) > 0.7 => {
@@ -93,14 +93,14 @@ pub fn unknown_word(key: &str, value: &str, known: &[&str]) -> ConfigProblem {
         }
         _ => format!("known are {}", known.join(", ")),
     };
-    ConfigProblem { key: key.to_owned(), message: format!("`{value}` is not known"), hint }
+    SettingDiagnostic { key: key.to_owned(), message: format!("`{value}` is not known"), hint }
 }
 
 /// The problem of a text that cannot stand in a request: empty, or with characters beyond printable ASCII.
 #[must_use]
-pub fn not_plain(key: &str, value: &str) -> Option<ConfigProblem> {
+pub fn not_plain(key: &str, value: &str) -> Option<SettingDiagnostic> {
     let plain = !value.trim().is_empty() && value.bytes().all(|byte| (0x20..0x7f).contains(&byte));
-    (!plain).then(|| ConfigProblem {
+    (!plain).then(|| SettingDiagnostic {
         key: key.to_owned(),
         message: "this is empty or holds characters that cannot be sent".to_owned(),
         hint: "copy the value from the vendor's own pages, or leave the setting out".to_owned(),
@@ -108,31 +108,34 @@ pub fn not_plain(key: &str, value: &str) -> Option<ConfigProblem> {
 }
 
 /// The checked value; what is wrong with it is added to the list, and a stand-in goes on so that the rest is checked too.
-pub(super) fn value_or_problem<T: Default>(checked: Result<T, ConfigProblem>, problems: &mut Vec<ConfigProblem>) -> T {
+pub(super) fn value_or_problem<T: Default>(
+    checked: Result<T, SettingDiagnostic>,
+    problems: &mut Vec<SettingDiagnostic>,
+) -> T {
     checked.map_err(|problem| problems.push(problem)).unwrap_or_default()
 }
 
 /// Adds one problem to the list.
-pub(super) fn problem(problems: &mut Vec<ConfigProblem>, key: &str, message: impl Into<String>, hint: &str) {
-    problems.push(ConfigProblem { key: key.to_owned(), message: message.into(), hint: hint.to_owned() });
+pub(super) fn problem(problems: &mut Vec<SettingDiagnostic>, key: &str, message: impl Into<String>, hint: &str) {
+    problems.push(SettingDiagnostic { key: key.to_owned(), message: message.into(), hint: hint.to_owned() });
 }
 
 /// A required text must not be blank.
-pub(super) fn not_blank(key: &str, value: &str, hint: &str, problems: &mut Vec<ConfigProblem>) {
+pub(super) fn not_blank(key: &str, value: &str, hint: &str, problems: &mut Vec<SettingDiagnostic>) {
     if value.trim().is_empty() {
         problem(problems, key, "is empty", hint);
     }
 }
 
 /// An optional text must not be blank if it is given.
-pub(super) fn not_blank_if_given(key: &str, value: Option<&str>, problems: &mut Vec<ConfigProblem>) {
+pub(super) fn not_blank_if_given(key: &str, value: Option<&str>, problems: &mut Vec<SettingDiagnostic>) {
     if let Some(value) = value {
         not_blank(key, value, "give it a value or leave it out", problems);
     }
 }
 
 /// A largest page size that the user corrects must be at least 1.
-pub(super) fn at_least_one(key: &str, value: Option<u32>, problems: &mut Vec<ConfigProblem>) {
+pub(super) fn at_least_one(key: &str, value: Option<u32>, problems: &mut Vec<SettingDiagnostic>) {
     if value == Some(0) {
         problem(problems, key, "is 0", "give at least 1, or leave it out");
     }

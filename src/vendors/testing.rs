@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::{Ask, PageAsk, Sighting, Vendor};
-use crate::time::Timestamp;
+use super::{PageRequest, ReadContext, Vendor};
+use crate::time::{TimeRange, Timestamp};
 
 /// Any text, or the page with some of its bytes replaced, cut or doubled.
 pub(super) fn any_or_damaged(page: &'static str) -> impl Strategy<Value = String> {
@@ -25,20 +25,20 @@ fn replace(text: &mut String, at: usize, length: usize, piece: &str) {
 /// Reads the body as a page, as a record and as an error: nothing panics, no byte of a record is lost, and an event has
 /// the id by which its record is known again.
 pub(super) fn read_in_every_way(vendor: &dyn Vendor, body: &str) {
-    let ask = Ask { from: Timestamp::from_secs(1_700_000_000), to: Timestamp::from_secs(1_800_000_000) };
+    let range = TimeRange { from: Timestamp::from_secs(1_700_000_000), to: Timestamp::from_secs(1_800_000_000) };
     for cursor in [None, Some(body)] {
-        let page = vendor.read(body, &PageAsk { ask, cursor, page_size: 100 });
-        page.into_iter().flat_map(|page| page.records).for_each(|record| normalise(vendor, record));
+        let page = vendor.read(body, &PageRequest { range, cursor, page_size: 100 });
+        page.into_iter().flat_map(|page| page.records).for_each(|record| normalize(vendor, record));
     }
-    normalise(vendor, body);
-    vendor.page_records(body).into_iter().flatten().for_each(|record| normalise(vendor, record));
+    normalize(vendor, body);
+    vendor.page_records(body).into_iter().flatten().for_each(|record| normalize(vendor, record));
     for status in [400, 403, 404] {
-        vendor.fault(status, body);
+        vendor.classify_error(status, body);
     }
 }
 
-fn normalise(vendor: &dyn Vendor, record: &str) {
-    let sighting = Sighting { source: "acme", observed_at: Timestamp::from_secs(1_790_000_000), occurrence: 0 };
-    let event = vendor.normalise(record, &sighting);
-    assert_eq!((event.raw, event.id), (record, vendor.identify(record).id));
+fn normalize(vendor: &dyn Vendor, record: &str) {
+    let context = ReadContext { source: "acme", observed_at: Timestamp::from_secs(1_790_000_000), occurrence: 0 };
+    let event = vendor.normalize(record, &context);
+    assert_eq!((event.raw, event.id), (record, vendor.key_of(record).id));
 }

@@ -48,7 +48,7 @@ impl World {
 
     /// Five sources with short intervals; `rest` is the rest of the file (transforms, sinks).
     pub fn write_pipeline(&self, rest: &str) -> PathBuf {
-        let common = "backfill_start_time: earliest, poll_interval: 500ms, settle: 1s, overlap: 120s, rate_limit: 1000/s, sweep_interval: 2s";
+        let common = "backfill_start_time: earliest, poll_interval: 500ms, settle: 1s, overlap: 120s, rate_limit: 1000/s, recheck_interval: 2s";
         let text = format!(
             "data_dir: {folder}/data
 sources:

@@ -15,14 +15,14 @@ pub(crate) async fn a_repeated_token_ends_in_a_trouble_and_not_in_a_circle(vendo
     let transport = stage.transport();
     let work = tokio::spawn(stage.work(stage.once(), transport, CancellationToken::new()));
     // Where answers name no next page there is no token to be repeated, and it just ends.
-    until("it says that it is in trouble", async || work.is_finished() || stage.trouble().await.is_some()).await;
-    if let Some(trouble) = stage.trouble().await {
-        assert!(trouble.message.contains(vendor.as_str()) && !trouble.hint.is_empty(), "{trouble:?}");
+    until("it says that it is in trouble", async || work.is_finished() || stage.last_error().await.is_some()).await;
+    if let Some(last_error) = stage.last_error().await {
+        assert!(last_error.message.contains(vendor.as_str()) && !last_error.hint.is_empty(), "{last_error:?}");
         assert!(stage.requests() < 20, "{} requests are a circle", stage.requests());
     }
     stage.control().clear_faults();
     assert_eq!(work.await.unwrap(), SourceEnd::Finished);
-    assert_eq!(stage.trouble().await, None);
+    assert_eq!(stage.last_error().await, None);
     stage.assert_exact().await;
 }
 
@@ -55,7 +55,7 @@ async fn keeps_the_asked_wait(vendor: VendorName, fault: FaultName) {
 }
 
 pub(crate) async fn a_401_stops_the_source_until_it_is_mended(vendor: VendorName) {
-    let settings = vec![("fault_retry_interval", "200ms"), ("end_time", "2026-03-02T01:59:00Z")];
+    let settings = vec![("error_retry_interval", "200ms"), ("end_time", "2026-03-02T01:59:00Z")];
     let mut stage = Stage::new(vendor, Wishes { faults: vec!["unauthorized"], settings, ..Wishes::default() }).await;
 
     let SourceEnd::Stopped(fault) = stage.run().await else { panic!("a run that is to end must end") };
@@ -65,14 +65,14 @@ pub(crate) async fn a_401_stops_the_source_until_it_is_mended(vendor: VendorName
     let transport = stage.transport();
     let work = tokio::spawn(stage.work(Mode::Continuous, transport, CancellationToken::new()));
     until("it looks again by itself", async || stage.answers(401) >= 4).await;
-    let trouble = stage.summary().await.trouble.expect("the trouble is shown");
-    assert!(trouble.message.contains(vendor.as_str()) && !trouble.hint.is_empty(), "{trouble:?}");
+    let last_error = stage.summary().await.last_error.expect("the trouble is shown");
+    assert!(last_error.message.contains(vendor.as_str()) && !last_error.hint.is_empty(), "{last_error:?}");
     assert_eq!(stage.requests(), stage.answers(401), "nothing else is asked meanwhile");
 
     stage.control().clear_faults();
     assert_eq!(work.await.unwrap(), SourceEnd::Finished);
     let summary = stage.summary().await;
-    assert_eq!((summary.trouble, summary.covered_to), (None, Some(moment("2026-03-02T01:59:00Z"))));
+    assert_eq!((summary.last_error, summary.covered_to), (None, Some(moment("2026-03-02T01:59:00Z"))));
     stage.assert_exact().await;
 }
 

@@ -2,7 +2,7 @@
 //! collector, the real HTTP transport and the real journal.
 //!
 //! ```text
-//! vendors::table::NAMES --each--> rule(vendor) --> passed | what it broke      one test a rule, all vendors at once
+//! vendors::registry::NAMES --each--> rule(vendor) --> passed | what it broke      one test a rule, all vendors at once
 //! ```
 //!
 //! A vendor that is added to the table is tested without a further word here; one that the simulator cannot play fails
@@ -18,14 +18,14 @@ mod transports;
 use std::panic::AssertUnwindSafe;
 
 use auditflow::simulator::VendorName;
-use auditflow::vendors::table;
+use auditflow::vendors::registry;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 
 /// The vendors of the table, as the simulator plays them.
 fn vendors() -> Vec<VendorName> {
     let played = |name: &&str| name.parse().unwrap_or_else(|reason| panic!("{name} has no simulator: {reason}"));
-    table::NAMES.iter().map(played).collect()
+    registry::NAMES.iter().map(played).collect()
 }
 
 /// Holds a rule against every vendor at the same time, and tells every vendor that breaks it.

@@ -27,7 +27,7 @@ pub(crate) async fn an_empty_page_covers_its_time(vendor: VendorName) {
     let summary = stage.summary().await;
     assert_eq!((summary.events, summary.open_windows), (0, 0));
     assert_eq!(summary.covered_to, Some(stage.settled()));
-    assert!(summary.pages > 0 && summary.trouble.is_none(), "{summary:?}");
+    assert!(summary.pages > 0 && summary.last_error.is_none(), "{summary:?}");
 }
 
 pub(crate) async fn ties_on_one_timestamp_are_all_kept_across_pages_and_windows(vendor: VendorName) {

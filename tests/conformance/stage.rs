@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use auditflow::clock::{Clock, SharedClock};
 use auditflow::collect::{self, HttpTransport, Mode, Parts, Source, SourceEnd, Transport};
-use auditflow::journal::{Journal, JournalOptions, SourceSummary, SqliteJournal, Trouble};
+use auditflow::journal::{Journal, JournalOptions, LastError, SourceStats, SqliteJournal};
 use auditflow::pipeline::{self, Environment, Overrides, SourcePlan};
 use auditflow::simulator::proof::{self, Delivered, Verdict};
 use auditflow::simulator::{
@@ -29,7 +29,7 @@ use auditflow::simulator::{
 };
 use auditflow::time::Timestamp;
 use auditflow::units::ByteSize;
-use auditflow::vendors::Sighting;
+use auditflow::vendors::ReadContext;
 use tokio_util::sync::CancellationToken;
 
 /// The present moment at the beginning. Two hours after midnight, so that the history crosses a day's end, which is a
@@ -51,9 +51,9 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A time of day that moves when it is told to.
 #[derive(Debug)]
-pub(crate) struct HandClock(AtomicI64);
+pub(crate) struct ManualClock(AtomicI64);
 
-impl HandClock {
+impl ManualClock {
     fn starting_at(now: Timestamp) -> Self {
         Self(AtomicI64::new(now.as_nanos()))
     }
@@ -64,7 +64,7 @@ impl HandClock {
     }
 }
 
-impl Clock for HandClock {
+impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_nanos(self.0.load(Ordering::SeqCst))
     }
@@ -109,7 +109,7 @@ pub(crate) struct Collected {
 pub(crate) struct Stage {
     pub(crate) vendor: VendorName,
     pub(crate) plan: SourcePlan,
-    clock: Arc<HandClock>,
+    clock: Arc<ManualClock>,
     simulator: RunningSimulator,
     folder: tempfile::TempDir,
     journal: Option<Arc<SqliteJournal>>,
@@ -117,7 +117,7 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) async fn new(vendor: VendorName, wishes: Wishes) -> Self {
-        let clock = Arc::new(HandClock::starting_at(moment(NOW)));
+        let clock = Arc::new(ManualClock::starting_at(moment(NOW)));
         let mut switches = Switches::default();
         switches.lift_rate_limits();
         let options = SimulatorOptions {
@@ -202,7 +202,7 @@ impl Stage {
         let source = Source {
             name: self.plan.name.clone(),
             vendor: Arc::clone(&self.plan.vendor),
-            settings: self.plan.options.over(self.plan.vendor.facts()),
+            settings: self.plan.options.over(self.plan.vendor.spec()),
         };
         let parts = Parts {
             journal: self.journal(),
@@ -242,9 +242,12 @@ impl Stage {
         let mut events = Vec::new();
         for block in blocks {
             for record in block.decode().expect("sound").records() {
-                let sighting =
-                    Sighting { source: &self.plan.name, observed_at: block.observed_at, occurrence: record.occurrence };
-                let event = self.plan.vendor.normalise(record.raw, &sighting);
+                let context = ReadContext {
+                    source: &self.plan.name,
+                    observed_at: block.observed_at,
+                    occurrence: record.occurrence,
+                };
+                let event = self.plan.vendor.normalize(record.raw, &context);
                 events.push(Collected {
                     delivered: Delivered {
                         vendor: event.vendor.to_owned(),
@@ -270,17 +273,17 @@ impl Stage {
     }
 
     /// The source's figures; `None` before it was started.
-    async fn figures(&mut self) -> Option<SourceSummary> {
+    async fn figures(&mut self) -> Option<SourceStats> {
         self.journal().summary().await.expect("readable").sources.pop()
     }
 
-    pub(crate) async fn summary(&mut self) -> SourceSummary {
+    pub(crate) async fn summary(&mut self) -> SourceStats {
         self.figures().await.expect("the source was started")
     }
 
     /// The trouble that the source shows.
-    pub(crate) async fn trouble(&mut self) -> Option<Trouble> {
-        self.figures().await?.trouble
+    pub(crate) async fn last_error(&mut self) -> Option<LastError> {
+        self.figures().await?.last_error
     }
 
     /// The journal holds what is true: nothing lost, nothing twice, byte for byte, and the figures say so.
@@ -324,7 +327,7 @@ fn plan_of(simulator: &RunningSimulator, wishes: &Wishes, folder: &Path) -> Sour
         ("page_size", "7"),
         ("rate_limit", "1000/s"),
         ("backfill_slice", "1h"),
-        ("sweep_lookback", "0s"),
+        ("recheck_lookback", "0s"),
     ];
     for wish in &wishes.settings {
         settings.retain(|(name, _)| *name != wish.0);

@@ -24,12 +24,12 @@ pub(crate) async fn a_late_event_inside_the_overlap_is_collected_once(vendor: Ve
     }
 }
 
-/// Holds for vendors that change records; those are swept over again, and the others never.
+/// Holds for vendors that change records; those are rechecked over again, and the others never.
 pub(crate) async fn a_changed_record_is_a_later_version_of_the_same_event(vendor: VendorName) {
-    let settings = vec![("sweep_lookback", "24h")];
+    let settings = vec![("recheck_lookback", "24h")];
     let wishes = Wishes { faults: vec!["changing_records=1:14400"], settings, ..Wishes::default() };
     let mut stage = Stage::new(vendor, wishes).await;
-    if stage.plan.vendor.facts().sweep.is_none() {
+    if stage.plan.vendor.spec().recheck.is_none() {
         return;
     }
     for _ in 0..5 {

@@ -12,7 +12,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use auditflow::vendors::{Profile, table};
+use auditflow::vendors::{NormalizerConfig, registry};
 use clap::error::ErrorKind;
 
 use crate::pages::{Block, all_blocks, blocks, root};
@@ -161,7 +161,7 @@ fn lay_out(folder: &Path, line: &Line) -> BTreeMap<String, String> {
     }
     for words in shell::commands(&line.text) {
         if let Some(at) = words.iter().position(|word| word == "--vendor") {
-            let records = table::records(&words[at + 1], &Profile::default()).unwrap();
+            let records = registry::normalizer(&words[at + 1], &NormalizerConfig::default()).unwrap();
             fs::write(folder.join(words.last().unwrap()), records.example()).unwrap();
         }
     }

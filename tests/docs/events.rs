@@ -1,4 +1,4 @@
-//! Every event on every page is what the normaliser makes of the record that stands before it.
+//! Every event on every page is what the normalizer makes of the record that stands before it.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use auditflow::event::native::{self, RawForm};
 use auditflow::time::Timestamp;
-use auditflow::vendors::{Profile, Records, Sighting, table};
+use auditflow::vendors::{Normalizer, NormalizerConfig, ReadContext, registry};
 use serde_json::{Map, Value};
 
 use crate::pages::{self, Block};
@@ -25,18 +25,19 @@ impl Shown {
         self.fields[field].as_str().unwrap_or_else(|| panic!("{}: `{field}` is no text", self.block.place()))
     }
 
-    fn records(&self) -> Arc<dyn Records> {
+    fn records(&self) -> Arc<dyn Normalizer> {
         let tenant = self.fields["tenant"].as_str().map(str::to_owned);
-        let profile = Profile { tenant, ..Profile::default() };
-        table::records(self.text("vendor"), &profile).unwrap_or_else(|| panic!("{}: which vendor?", self.block.place()))
+        let normalizer_config = NormalizerConfig { tenant, ..NormalizerConfig::default() };
+        registry::normalizer(self.text("vendor"), &normalizer_config)
+            .unwrap_or_else(|| panic!("{}: which vendor?", self.block.place()))
     }
 
     /// The event of a record, of the same source, tenant and moment as the one that is shown; without `raw`.
     fn event_of(&self, record: &str) -> String {
         let observed_at = Timestamp::parse_rfc3339(self.text("observed_at")).unwrap();
-        let sighting = Sighting { source: self.text("source"), observed_at, occurrence: 0 };
+        let context = ReadContext { source: self.text("source"), observed_at, occurrence: 0 };
         let mut encoded = Vec::new();
-        native::encode(&self.records().normalise(record, &sighting), RawForm::Drop, &mut encoded);
+        native::encode(&self.records().normalize(record, &context), RawForm::Drop, &mut encoded);
         String::from_utf8(encoded).unwrap().trim_end().to_owned()
     }
 }
@@ -62,14 +63,14 @@ fn in_one_line(json: &str) -> String {
 }
 
 #[test]
-fn every_event_beside_a_record_is_what_the_normaliser_makes_of_it() {
+fn every_event_beside_a_record_is_what_the_normalizer_makes_of_it() {
     let mut vendors = BTreeSet::new();
     for shown in pages::pages().iter().flat_map(|page| events_of(page)) {
         let Some(record) = &shown.record else { continue };
         assert_eq!(in_one_line(&shown.block.text), shown.event_of(record), "{}", shown.block.place());
         vendors.insert((shown.text("vendor").to_owned(), shown.block.page.ends_with("event-schema.md")));
     }
-    let everywhere = table::NAMES.iter().flat_map(|name| [false, true].map(|schema| ((*name).to_owned(), schema)));
+    let everywhere = registry::NAMES.iter().flat_map(|name| [false, true].map(|schema| ((*name).to_owned(), schema)));
     assert_eq!(vendors, everywhere.collect(), "each vendor has an event on its own page and one on the schema's");
 }
 

@@ -41,18 +41,18 @@ fn interpreter() -> String {
 /// The Rust consumer, built with the features of this test.
 fn built_example() -> PathBuf {
     let deps = std::env::current_exe().unwrap();
-    let profile = deps.parent().and_then(Path::parent).unwrap();
+    let normalizer_config = deps.parent().and_then(Path::parent).unwrap();
     let mut build = Command::new(env!("CARGO"));
     build.args(["build", "--quiet", "--locked", "--example", "kafka_consumer", "--target-dir"]);
-    build.arg(profile.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR"));
+    build.arg(normalizer_config.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR"));
     if cfg!(feature = "servers") {
         build.args(["--features", "servers"]);
     }
-    if profile.ends_with("release") {
+    if normalizer_config.ends_with("release") {
         build.arg("--release");
     }
     assert!(build.status().unwrap().success(), "the example is not built");
-    profile.join("examples/kafka_consumer")
+    normalizer_config.join("examples/kafka_consumer")
 }
 
 /// A topic with one partition, so that what is written last is read last.

@@ -19,6 +19,7 @@ mod acls;
 mod broker;
 #[path = "../common/mod.rs"]
 mod common;
+mod errors;
 mod exactly_once;
 mod examples;
 mod reader;
@@ -27,4 +28,3 @@ mod security;
 mod settings;
 mod stage;
 mod state;
-mod trouble;

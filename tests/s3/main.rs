@@ -247,7 +247,7 @@ fn a_large_object_goes_in_parts_and_a_cut_upload_leaves_none() {
     let mut refusals = 2;
     proxy.judge(move |asked| {
         refusals -= i32::from(third_part(asked) && refusals > 0);
-        if third_part(asked) && refusals > 0 { Fate::Answer(503, "SlowDown") } else { Fate::Pass }
+        if third_part(asked) && refusals > 0 { Fate::JournalFuture(503, "SlowDown") } else { Fate::Pass }
     });
     world.run_once(&file);
     assert!(world.log_count("SlowDown") > 0, "{}", world.log_tail());
@@ -332,7 +332,10 @@ fn a_store_that_is_too_busy_now_and_then_costs_nothing() {
     let world = world(seed, 400, &[]);
     let mut random = fastrand::Rng::with_seed(seed);
     let proxy =
-        Proxy::before(endpoint, move |_| if random.f64() < 0.1 { Fate::Answer(503, "SlowDown") } else { Fate::Pass });
+        Proxy::before(
+            endpoint,
+            move |_| if random.f64() < 0.1 { Fate::JournalFuture(503, "SlowDown") } else { Fate::Pass },
+        );
     let settings = "key_prefix: \"audit/{{ vendor }}\", batch: {max_events: 60}";
     let file = world.write_pipeline(&bucket.sink_through(&proxy.endpoint, minio::SECRET_ACCESS_KEY, settings));
     world.wait_until_quiet();

@@ -14,7 +14,7 @@ use crate::store;
 pub enum Fate {
     Pass,
     /// Answered with this status and code.
-    Answer(u16, &'static str),
+    JournalFuture(u16, &'static str),
     /// Never answered.
     Hang,
 }
@@ -75,7 +75,7 @@ async fn pass_on(State(shared): State<Arc<Shared>>, request: Request) -> Respons
     }
     match fate {
         Fate::Pass => {}
-        Fate::Answer(status, code) => return store::error(status, code),
+        Fate::JournalFuture(status, code) => return store::error(status, code),
         Fate::Hang => std::future::pending().await,
     }
     let url = format!("{}{}", shared.target, parts.uri);

@@ -1,6 +1,6 @@
 //! Finding where JSON values end in a stream of bytes, without reading them: for arrays and pretty-printed records.
 //!
-//! Only brackets and strings are followed; whether a value is valid is found out when it is normalised.
+//! Only brackets and strings are followed; whether a value is valid is found out when it is normalized.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! The threads of `auditflow normalize`: one reads, some normalise, the caller's writes.
+//! The threads of `auditflow normalize`: one reads, some normalize, the caller's writes.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use std::thread;
 use super::input::{Chunk, Input, InputError, LONGEST, Places};
 use crate::event::{EventId, native};
 use crate::time::Timestamp;
-use crate::vendors::{Records, Sighting};
+use crate::vendors::{Normalizer, ReadContext};
 
 /// Chunks that wait in front of each worker and behind it.
 const WAITING_CHUNKS: usize = 2;
@@ -18,12 +18,12 @@ const WAITING_CHUNKS: usize = 2;
 /// What is to be done.
 pub(super) struct Job {
     /// How the vendor's records are read.
-    pub(super) records: Arc<dyn Records>,
+    pub(super) records: Arc<dyn Normalizer>,
     /// The events' `source`.
     pub(super) source: String,
     /// The events' `observed_at`.
     pub(super) observed_at: Timestamp,
-    /// Threads that normalise. One where identical records are counted: only then the counts follow the input's order.
+    /// Threads that normalize. One where identical records are counted: only then the counts follow the input's order.
     pub(super) workers: usize,
 }
 
@@ -56,13 +56,13 @@ pub(super) enum Failure {
 /// A chunk on its way, or why there are no more.
 type Passed<T> = Result<T, InputError>;
 
-/// A normalised chunk.
+/// A normalized chunk.
 struct Done {
     bytes: Vec<u8>,
     counts: Counts,
 }
 
-/// Normalises the whole source into `output`.
+/// Normalizes the whole source into `output`.
 pub(super) fn run(job: Job, source: Box<dyn Read + Send>, output: &mut dyn Write) -> Result<Counts, Failure> {
     let job = Arc::new(job);
     let mut threads = Vec::new();
@@ -106,7 +106,7 @@ fn read(job: &Job, source: Box<dyn Read + Send>, workers: &[SyncSender<Passed<Ch
 fn work(job: &Job, chunks: &Receiver<Passed<Chunk>>, done: &SyncSender<Passed<Done>>) {
     let mut worker = Worker { job, seen: HashMap::new() };
     for passed in chunks {
-        if done.send(passed.map(|chunk| worker.normalise(&chunk))).is_err() {
+        if done.send(passed.map(|chunk| worker.normalize(&chunk))).is_err() {
             return;
         }
     }
@@ -137,7 +137,7 @@ struct Worker<'j> {
 }
 
 impl Worker<'_> {
-    fn normalise(&mut self, chunk: &Chunk) -> Done {
+    fn normalize(&mut self, chunk: &Chunk) -> Done {
         let mut done = Done { bytes: Vec::with_capacity(chunk.bytes.len() * 2), counts: Counts::default() };
         match &chunk.records {
             Places::Lines => {
@@ -171,8 +171,8 @@ impl Worker<'_> {
     /// Of a damaged page, only the records that the damage may have reached are told to be so.
     fn record(&mut self, raw: &str, damaged: bool, done: &mut Done) {
         let occurrence = if self.job.records.has_ids() { 0 } else { self.occurrence(raw) };
-        let sighting = Sighting { source: &self.job.source, observed_at: self.job.observed_at, occurrence };
-        let mut event = self.job.records.normalise(raw, &sighting);
+        let context = ReadContext { source: &self.job.source, observed_at: self.job.observed_at, occurrence };
+        let mut event = self.job.records.normalize(raw, &context);
         if damaged && raw.contains(char::REPLACEMENT_CHARACTER) && event.normalize_error.is_none() {
             event.normalize_error = Some("the record is not UTF-8; what was no text has been replaced".to_owned());
         }
@@ -184,7 +184,7 @@ impl Worker<'_> {
 
     /// The record's number among wholly identical ones, from 0.
     fn occurrence(&mut self, raw: &str) -> u32 {
-        let identity = self.job.records.identify(raw);
+        let identity = self.job.records.key_of(raw);
         let next = self.seen.entry((identity.id, identity.version)).or_insert(0);
         let occurrence = *next;
         *next += 1;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::told::Told;
 use super::{Common, Desk, Proposal, Proposed, Refusal};
 use crate::collect::outlook::begins_at;
-use crate::journal::editing::{AfterForgetting, Edit, Forget, PartKind, Redeliver, SinkPast, SourcePast};
+use crate::journal::editing::{AfterRemoval, ComponentKind, Edit, Forget, Redeliver, SinkPast, SourcePast};
 use crate::journal::{Journal, SinkStart};
 use crate::observe::progress::count;
 use crate::pipeline::{SinkPlan, SourcePlan};
@@ -38,7 +38,7 @@ pub(super) async fn propose(desk: &Desk, arguments: &Arguments) -> Proposed {
     }
 }
 
-fn change(kind: PartKind, name: &str, then: AfterForgetting, told: Told) -> Proposal {
+fn change(kind: ComponentKind, name: &str, then: AfterRemoval, told: Told) -> Proposal {
     Proposal::Change { text: told.text(), edit: Edit::Forget(Forget { kind, name: name.to_owned(), then }) }
 }
 
@@ -51,7 +51,7 @@ async fn forget_source(desk: &Desk, name: &str, past: &SourcePast) -> Proposed {
 
 fn begin_source_anew(desk: &Desk, plan: &SourcePlan, past: &SourcePast) -> Proposal {
     let name = &plan.name;
-    let settings = plan.options.over(plan.vendor.facts());
+    let settings = plan.options.over(plan.vendor.spec());
     let from = begins_at(&settings, desk.now);
     let sinks = desk.sinks_of(name).join(", ");
     let told = Told::new(&format!("forget the past of source `{name}`, which is in the file and begins anew"))
@@ -78,7 +78,7 @@ fn begin_source_anew(desk: &Desk, plan: &SourcePlan, past: &SourcePast) -> Propo
             desk.shown()
         ),
     );
-    change(PartKind::Source, name, AfterForgetting::SourceBegins(desk.now), told)
+    change(ComponentKind::Source, name, AfterRemoval::SourceBegins(desk.now), told)
 }
 
 fn covered(past: &SourcePast) -> String {
@@ -103,7 +103,7 @@ async fn remove_source(desk: &Desk, name: &str, past: &SourcePast) -> Proposed {
             counted(past.held, "event")
         ))
         .and("then", "the name is free: whoever has it next begins with nothing");
-    Ok(change(PartKind::Source, name, AfterForgetting::Gone, told))
+    Ok(change(ComponentKind::Source, name, AfterRemoval::Gone, told))
 }
 
 /// Events may not go from under a batch that is to be written once more.
@@ -155,13 +155,13 @@ async fn begin_sink_anew(desk: &Desk, plan: &SinkPlan, past: &SinkPast) -> Propo
             (summary.head, told.and("MISSED", &text))
         }
     };
-    Ok(change(PartKind::Sink, name, AfterForgetting::SinkBegins(behind), told))
+    Ok(change(ComponentKind::Sink, name, AfterRemoval::SinkBegins(behind), told))
 }
 
 /// Events that the sink has delivered and that are held.
 async fn again(desk: &Desk, plan: &SinkPlan) -> Result<u64, Refusal> {
     let all = Redeliver { sink: plan.name.clone(), sources: Desk::sources_of(plan), from: None };
-    Ok(desk.journal.foresee_redeliver(all).await?.map_or(0, |seen| seen.events))
+    Ok(desk.journal.preview_redeliver(all).await?.map_or(0, |seen| seen.events))
 }
 
 /// Events that the sink has not delivered yet.
@@ -181,5 +181,5 @@ fn remove_sink(name: &str, past: &SinkPast) -> Proposal {
         )
         .and_if(past.active, "then", "the journal no longer holds events back for it")
         .and("outside", "what it has written stays as it is; a sink that gets this name begins anew");
-    change(PartKind::Sink, name, AfterForgetting::Gone, told)
+    change(ComponentKind::Sink, name, AfterRemoval::Gone, told)
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::told::Told;
 use super::{Common, Desk, Proposal, Proposed, Refusal, point_in_time};
-use crate::journal::editing::{Edit, PartKind, Redeliver, RedeliverForesight};
+use crate::journal::editing::{ComponentKind, Edit, Redeliver, RedeliverPreview};
 use crate::observe::progress::count;
 use crate::pipeline::SinkPlan;
 use crate::report::counted;
@@ -49,11 +49,11 @@ pub(super) async fn propose(desk: &Desk, arguments: &Arguments) -> Proposed {
     let name = arguments.sink.as_str();
     let plan = desk.sink(name).ok_or_else(|| {
         let known: Vec<&str> = desk.pipeline.sinks.iter().map(|sink| sink.name.as_str()).collect();
-        desk.has_no(PartKind::Sink.as_str(), name, &known)
+        desk.has_no(ComponentKind::Sink.as_str(), name, &known)
     })?;
     let from = arguments.from.moment();
     let redeliver = Redeliver { sink: name.to_owned(), sources: Desk::sources_of(plan), from };
-    let seen = desk.journal.foresee_redeliver(redeliver.clone()).await?;
+    let seen = desk.journal.preview_redeliver(redeliver.clone()).await?;
     let seen =
         seen.ok_or_else(|| Refusal(format!("sink `{name}` has not run yet: there is nothing to deliver again")))?;
     if seen.open_plan {
@@ -68,12 +68,7 @@ pub(super) async fn propose(desk: &Desk, arguments: &Arguments) -> Proposed {
     Ok(Proposal::Change { text: told(plan, from, &seen), edit: Edit::Redeliver(redeliver) })
 }
 
-fn expect_held(
-    desk: &Desk,
-    plan: &SinkPlan,
-    from: Option<Timestamp>,
-    seen: &RedeliverForesight,
-) -> Result<(), Refusal> {
+fn expect_held(desk: &Desk, plan: &SinkPlan, from: Option<Timestamp>, seen: &RedeliverPreview) -> Result<(), Refusal> {
     let Some(from) = from.filter(|from| !seen.is_whole(*from)) else { return Ok(()) };
     let whole_from = seen.whole_from().unwrap_or(from);
     Err(Refusal(format!(
@@ -84,7 +79,7 @@ fn expect_held(
     )))
 }
 
-fn told(plan: &SinkPlan, from: Option<Timestamp>, seen: &RedeliverForesight) -> String {
+fn told(plan: &SinkPlan, from: Option<Timestamp>, seen: &RedeliverPreview) -> String {
     let name = &plan.name;
     let title = match from {
         Some(from) => format!("redeliver to sink `{name}` from {from}"),

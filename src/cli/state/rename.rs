@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::told::Told;
 use super::{Common, Desk, Proposal, Proposed, Refusal};
 use crate::journal::Journal;
-use crate::journal::editing::{Edit, PartKind, Rename, SinkPast, SourcePast};
+use crate::journal::editing::{ComponentKind, Edit, Rename, SinkPast, SourcePast};
 use crate::observe::progress::count;
 use crate::pipeline::{SinkPlan, SourcePlan};
 use crate::report::counted;
@@ -46,7 +46,7 @@ pub(super) async fn propose(desk: &Desk, arguments: &Arguments) -> Proposed {
 async fn rename_source(desk: &Desk, plan: &SourcePlan, old: &str) -> Proposed {
     let Some(past) = desk.journal.past_of_source(old).await? else {
         let is_known = desk.journal.past_of_source(&plan.name).await?.is_some();
-        return renamed_already(desk, PartKind::Source, old, &plan.name, is_known);
+        return renamed_already(desk, ComponentKind::Source, old, &plan.name, is_known);
     };
     if past.vendor != plan.vendor_name {
         return Err(Refusal(format!(
@@ -55,16 +55,17 @@ async fn rename_source(desk: &Desk, plan: &SourcePlan, old: &str) -> Proposed {
         )));
     }
     if desk.journal.past_of_source(&plan.name).await?.is_some() {
-        return Err(taken(desk, PartKind::Source, &plan.name));
+        return Err(taken(desk, ComponentKind::Source, &plan.name));
     }
     expect_same_account(desk, plan, old).await?;
-    Ok(change(PartKind::Source, old, &plan.name, told_of_source(plan, old, &past)))
+    Ok(change(ComponentKind::Source, old, &plan.name, told_of_source(plan, old, &past)))
 }
 
 /// Another account must not be taken for read because this one was.
 async fn expect_same_account(desk: &Desk, plan: &SourcePlan, old: &str) -> Result<(), Refusal> {
     let known = desk.journal.sources().await?;
-    let differs = known.iter().any(|source| source.name == old && source.profile != plan.vendor.profile());
+    let differs =
+        known.iter().any(|source| source.name == old && source.normalizer_config != plan.vendor.normalizer_config());
     if !differs || !desk.whole_environment {
         return Ok(());
     }
@@ -77,7 +78,7 @@ async fn expect_same_account(desk: &Desk, plan: &SourcePlan, old: &str) -> Resul
 async fn rename_sink(desk: &Desk, plan: &SinkPlan, old: &str) -> Proposed {
     let Some(past) = desk.journal.past_of_sink(old).await? else {
         let is_known = desk.journal.past_of_sink(&plan.name).await?.is_some();
-        return renamed_already(desk, PartKind::Sink, old, &plan.name, is_known);
+        return renamed_already(desk, ComponentKind::Sink, old, &plan.name, is_known);
     };
     if past.open_plan {
         return Err(Refusal(format!(
@@ -86,17 +87,17 @@ async fn rename_sink(desk: &Desk, plan: &SinkPlan, old: &str) -> Proposed {
         )));
     }
     if desk.journal.past_of_sink(&plan.name).await?.is_some() {
-        return Err(taken(desk, PartKind::Sink, &plan.name));
+        return Err(taken(desk, ComponentKind::Sink, &plan.name));
     }
-    Ok(change(PartKind::Sink, old, &plan.name, told_of_sink(plan, old, &past)))
+    Ok(change(ComponentKind::Sink, old, &plan.name, told_of_sink(plan, old, &past)))
 }
 
-fn change(kind: PartKind, old: &str, new: &str, text: String) -> Proposal {
+fn change(kind: ComponentKind, old: &str, new: &str, text: String) -> Proposal {
     Proposal::Change { text, edit: Edit::Rename(Rename { kind, old: old.to_owned(), new: new.to_owned() }) }
 }
 
 /// So that a script may say it again, whatever became of the first time.
-fn renamed_already(desk: &Desk, kind: PartKind, old: &str, new: &str, is_known: bool) -> Proposed {
+fn renamed_already(desk: &Desk, kind: ComponentKind, old: &str, new: &str, is_known: bool) -> Proposed {
     if !is_known {
         return Err(no_past(desk, kind, old));
     }
@@ -106,7 +107,7 @@ fn renamed_already(desk: &Desk, kind: PartKind, old: &str, new: &str, is_known: 
     )))
 }
 
-fn no_past(desk: &Desk, kind: PartKind, old: &str) -> Refusal {
+fn no_past(desk: &Desk, kind: ComponentKind, old: &str) -> Refusal {
     Refusal(format!(
         "no {} `{old}` has ever run in {}; `auditflow status {}` shows the names that it knows",
         kind.as_str(),
@@ -115,7 +116,7 @@ fn no_past(desk: &Desk, kind: PartKind, old: &str) -> Refusal {
     ))
 }
 
-fn taken(desk: &Desk, kind: PartKind, new: &str) -> Refusal {
+fn taken(desk: &Desk, kind: ComponentKind, new: &str) -> Refusal {
     Refusal(format!(
         "the {} `{new}` has a past of its own already, which would be lost; choose another name, or give that past up first: auditflow state forget {} {new}",
         kind.as_str(),

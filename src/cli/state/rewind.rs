@@ -6,7 +6,7 @@ use super::told::Told;
 use super::{Common, Desk, Proposal, Proposed, Refusal, point_in_time};
 use crate::collect::outlook::{begins_at, reach_back};
 use crate::journal::Journal;
-use crate::journal::editing::{Edit, PartKind, Rewind, RewindForesight, SourcePast};
+use crate::journal::editing::{ComponentKind, Edit, Rewind, RewindPreview, SourcePast};
 use crate::pipeline::SourcePlan;
 use crate::report::{brief, counted};
 use crate::time::Timestamp;
@@ -32,16 +32,16 @@ pub(super) async fn propose(desk: &Desk, arguments: &Arguments) -> Proposed {
     let name = arguments.source.as_str();
     let plan = desk.source(name).ok_or_else(|| {
         let known: Vec<&str> = desk.pipeline.sources.iter().map(|source| source.name.as_str()).collect();
-        desk.has_no(PartKind::Source.as_str(), name, &known)
+        desk.has_no(ComponentKind::Source.as_str(), name, &known)
     })?;
     let past = desk.journal.past_of_source(name).await?;
     let past = past.ok_or_else(|| Refusal(format!("source `{name}` has not run yet: there is nothing to rewind")))?;
-    let settings = plan.options.over(plan.vendor.facts());
+    let settings = plan.options.over(plan.vendor.spec());
     let floor = begins_at(&settings, past.first_started_at);
     let (to, reach_back) = (arguments.to.max(floor), reach_back(&settings));
     let redeliver = arguments.redeliver;
     let rewind = Rewind { source: name.to_owned(), to, reach_back, redeliver, now: desk.now };
-    let Some(seen) = desk.journal.foresee_rewind(rewind.clone()).await? else {
+    let Some(seen) = desk.journal.preview_rewind(rewind.clone()).await? else {
         return Ok(Proposal::Nothing(format!("source `{name}` is not known any more\n")));
     };
     let taken_as_new = redeliver && seen.known_events > 0;
@@ -59,7 +59,9 @@ pub(super) async fn propose(desk: &Desk, arguments: &Arguments) -> Proposed {
 /// Records are known again by their ids, which the account and a few settings are a part of.
 async fn expect_same_ids(desk: &Desk, plan: &SourcePlan) -> Result<(), Refusal> {
     let known = desk.journal.sources().await?;
-    let changed = known.iter().any(|source| source.name == plan.name && source.profile != plan.vendor.profile());
+    let changed = known
+        .iter()
+        .any(|source| source.name == plan.name && source.normalizer_config != plan.vendor.normalizer_config());
     if !changed || !desk.whole_environment {
         return Ok(());
     }
@@ -69,7 +71,7 @@ async fn expect_same_ids(desk: &Desk, plan: &SourcePlan) -> Result<(), Refusal> 
     )))
 }
 
-fn expect_known(rewind: &Rewind, seen: &RewindForesight) -> Result<(), Refusal> {
+fn expect_known(rewind: &Rewind, seen: &RewindPreview) -> Result<(), Refusal> {
     if seen.is_exact(rewind) {
         return Ok(());
     }
@@ -80,7 +82,7 @@ fn expect_known(rewind: &Rewind, seen: &RewindForesight) -> Result<(), Refusal> 
     )))
 }
 
-fn told(desk: &Desk, rewind: &Rewind, seen: &RewindForesight, past: &SourcePast, below_floor: bool) -> String {
+fn told(desk: &Desk, rewind: &Rewind, seen: &RewindPreview, past: &SourcePast, below_floor: bool) -> String {
     let Rewind { source, to, redeliver, .. } = rewind;
     let told = Told::new(&format!("rewind source `{source}` to {to}"))
         .and_if(below_floor, "from", &format!("{to}, where this source begins; nothing before it is asked for"))
@@ -100,7 +102,7 @@ fn asked_again(rewind: &Rewind) -> String {
     format!("from {to} on, and the overlap before it (not before {overlap}); at the next `auditflow run`")
 }
 
-fn told_of_redelivery(told: Told, desk: &Desk, rewind: &Rewind, seen: &RewindForesight) -> Told {
+fn told_of_redelivery(told: Told, desk: &Desk, rewind: &Rewind, seen: &RewindPreview) -> Told {
     let (to, from) = (rewind.to, rewind.reads_from());
     let (known, sinks) = (counted(seen.known_events, "event"), desk.sinks_of(&rewind.source).join(", "));
     told.and("delivered again", &format!(
@@ -111,7 +113,7 @@ fn told_of_redelivery(told: Told, desk: &Desk, rewind: &Rewind, seen: &RewindFor
     ))
 }
 
-fn told_of_known(told: Told, desk: &Desk, rewind: &Rewind, seen: &RewindForesight) -> Told {
+fn told_of_known(told: Told, desk: &Desk, rewind: &Rewind, seen: &RewindPreview) -> Told {
     let (known, sinks) = (counted(seen.known_events, "event"), desk.sinks_of(&rewind.source).join(", "));
     let not_checked =
         "whether the settings that ids are made of are those of before: variables of the file are not set here";
@@ -122,7 +124,7 @@ fn told_of_known(told: Told, desk: &Desk, rewind: &Rewind, seen: &RewindForesigh
     .and_if(!desk.whole_environment, "not checked", not_checked)
 }
 
-fn given_up(seen: &RewindForesight) -> String {
+fn given_up(seen: &RewindPreview) -> String {
     let spans = seen.given_up.iter().map(|range| {
         format!("{} to {} ({})", range.from.with_digits(0), range.to.with_digits(0), brief(range.to.since(range.from)))
     });
@@ -134,7 +136,7 @@ fn given_up(seen: &RewindForesight) -> String {
     text
 }
 
-fn half_read(seen: &RewindForesight) -> String {
+fn half_read(seen: &RewindPreview) -> String {
     format!(
         "{}, read again from the start; {} of them were not visible to any sink yet",
         counted(seen.open_windows, "window"),

@@ -1,3 +1,4 @@
+use crate::time::TimeRange;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -16,8 +17,8 @@ fn span(from: i64, to: i64) -> TimeRange {
     TimeRange::new(Timestamp::from_secs(from), Timestamp::from_secs(to))
 }
 
-fn identity(number: u8) -> Identity {
-    Identity {
+fn identity(number: u8) -> RecordKey {
+    RecordKey {
         id: EventId::of_key("example", None, &number.to_string()),
         timestamp: Some(Timestamp::from_secs(i64::from(number))),
         version: 0,

@@ -6,19 +6,19 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode, Uri};
-use axum::response::{IntoResponse, Response as Answer};
+use axum::response::{IntoResponse, Response as JournalFuture};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::clock::TestClock;
+use crate::clock::ManualClock;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
 /// What the server has seen: paths with queries, and headers.
 type Seen = Arc<Mutex<Vec<(String, HeaderMap)>>>;
 
-async fn serve(answer: fn(&str) -> Answer) -> (String, Seen) {
+async fn serve(answer: fn(&str) -> JournalFuture) -> (String, Seen) {
     let seen = Seen::default();
     let log = seen.clone();
     let app = Router::new().fallback(move |uri: Uri, headers: HeaderMap| async move {
@@ -33,7 +33,7 @@ async fn serve(answer: fn(&str) -> Answer) -> (String, Seen) {
 
 fn transport(base_url: &str) -> HttpTransport {
     let now = Timestamp::parse_rfc3339("2026-03-02T09:00:00Z").expect("a time");
-    HttpTransport::new(base_url, Arc::new(TestClock::starting_at(now))).expect("an address")
+    HttpTransport::new(base_url, Arc::new(ManualClock::starting_at(now))).expect("an address")
 }
 
 fn request(path: &str, auth: Auth) -> Request {
@@ -52,7 +52,7 @@ fn bearer() -> Auth {
 
 const LIMITS: Limits = Limits { timeout: Duration::from_secs(20), max_body_bytes: 1_000 };
 
-fn gzipped(text: &str) -> Answer {
+fn gzipped(text: &str) -> JournalFuture {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(text.as_bytes()).expect("memory");
     ([("content-encoding", "gzip")], encoder.finish().expect("memory")).into_response()
@@ -94,7 +94,7 @@ async fn credentials_never_leave_the_configured_address() {
     let transport = transport(&format!("{origin}/api"));
     for path in ["@example.com/logs", ".example.com/logs", "/../other", "logs", "\\\\example.com", ":1/logs"] {
         let outcome = transport.send(&request(path, bearer()), LIMITS).await;
-        assert!(matches!(outcome, Err(TransportFault::NotSent(_))), "{path}: {outcome:?}");
+        assert!(matches!(outcome, Err(TransportError::NotSent(_))), "{path}: {outcome:?}");
     }
     assert!(seen.lock().expect("no panic").is_empty());
 }
@@ -127,10 +127,10 @@ async fn bodies_are_unpacked_and_bounded() {
     let transport = transport(&origin);
     let send = async |path: &str| transport.send(&request(path, bearer()), LIMITS).await;
     assert_eq!(send("/small").await.expect("an answer").body, "{\"ok\":true}");
-    assert!(matches!(send("/bomb").await, Err(TransportFault::TooLarge(1_000))));
-    assert!(matches!(send("/long").await, Err(TransportFault::TooLarge(1_000))));
-    assert!(matches!(send("/damaged").await, Err(TransportFault::Broken(_))));
-    assert!(matches!(send("/binary").await, Err(TransportFault::NotText)));
+    assert!(matches!(send("/bomb").await, Err(TransportError::TooLarge(1_000))));
+    assert!(matches!(send("/long").await, Err(TransportError::TooLarge(1_000))));
+    assert!(matches!(send("/damaged").await, Err(TransportError::Broken(_))));
+    assert!(matches!(send("/binary").await, Err(TransportError::NotText)));
 }
 
 #[tokio::test]
@@ -145,7 +145,7 @@ async fn an_answer_that_breaks_off_is_no_answer() {
         connection.write_all(cut).await.expect("written");
     });
     let outcome = transport(&origin).send(&request("/logs", bearer()), LIMITS).await;
-    assert!(matches!(outcome, Err(TransportFault::Broken(_))), "{outcome:?}");
+    assert!(matches!(outcome, Err(TransportError::Broken(_))), "{outcome:?}");
 }
 
 #[tokio::test]
@@ -176,10 +176,10 @@ async fn no_answer_in_time_and_nobody_there() {
     let base = format!("http://{address}");
     let limits = Limits { timeout: Duration::from_millis(50), ..LIMITS };
     let outcome = transport(&base).send(&request("/logs", bearer()), limits).await;
-    assert!(matches!(outcome, Err(TransportFault::Timeout(_))), "{outcome:?}");
+    assert!(matches!(outcome, Err(TransportError::Timeout(_))), "{outcome:?}");
     drop(silent);
     let outcome = transport(&base).send(&request("/logs", bearer()), LIMITS).await;
-    assert!(matches!(outcome, Err(TransportFault::Unreachable(_))), "{outcome:?}");
+    assert!(matches!(outcome, Err(TransportError::Unreachable(_))), "{outcome:?}");
 }
 
 #[tokio::test]
@@ -192,7 +192,7 @@ async fn a_rotated_secret_file_takes_effect_with_the_next_request() {
         let auth = Auth::Bearer(Secret::from_file(path.clone()));
         transport.send(&request("/logs", auth), LIMITS).await
     };
-    assert!(matches!(send().await, Err(TransportFault::Secret(_))));
+    assert!(matches!(send().await, Err(TransportError::Secret(_))));
     for token in ["first", "second"] {
         std::fs::write(&path, token).expect("written");
         send().await.expect("an answer");
@@ -203,7 +203,7 @@ async fn a_rotated_secret_file_takes_effect_with_the_next_request() {
 
 #[test]
 fn secrets_travel_encrypted_or_not_at_all() {
-    let clock = Arc::new(TestClock::starting_at(Timestamp::EPOCH));
+    let clock = Arc::new(ManualClock::starting_at(Timestamp::EPOCH));
     for (url, fine) in [
         ("https://api.example.com/v1", true),
         ("http://localhost:8080", true),
@@ -222,6 +222,6 @@ async fn a_secret_that_fits_no_header_is_named_without_being_shown() {
     let transport = transport("https://api.example.com");
     let auth = Auth::Bearer(Secret::from_value("sec\nret".into()));
     let fault = transport.send(&request("/logs", auth), LIMITS).await.expect_err("not sent");
-    assert!(matches!(fault, TransportFault::NotSent(_)));
+    assert!(matches!(fault, TransportError::NotSent(_)));
     assert!(!format!("{fault} {fault:?}").contains("ret\""));
 }

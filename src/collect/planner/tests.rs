@@ -1,3 +1,4 @@
+use crate::time::TimeRange;
 use proptest::prelude::*;
 
 use super::*;
@@ -19,19 +20,19 @@ fn span(from: i64, to: i64) -> TimeRange {
 }
 
 fn settings(start: Option<StartTime>) -> SourceSettings {
-    let facts = Facts {
+    let spec = ApiSpec {
         overlap: secs(60),
-        settle: secs(5),
+        delay: secs(5),
         slice: secs(1_000),
-        filter_step: Duration::from_millis(1),
+        time_granularity: Duration::from_millis(1),
         earliest: at(900_000),
         ..example_facts()
     };
     SourceSettings {
         backfill_start_time: start,
         end_time: None,
-        facts,
-        fault_retry_interval: secs(300),
+        spec,
+        error_retry_interval: secs(300),
         max_body_bytes: 1 << 20,
     }
 }
@@ -42,9 +43,9 @@ fn state(coverage: Vec<TimeRange>) -> SourceState {
         first_started_at: at(FIRST_START),
         coverage,
         open: Vec::new(),
-        last_sweep_at: None,
+        last_recheck_at: None,
         rewound_to: None,
-        former_profile: None,
+        former_normalizer_config: None,
     }
 }
 
@@ -65,14 +66,14 @@ fn without_a_backfill_nothing_from_before_the_first_start() {
     assert_eq!(planner.live(at(FIRST_START + 3), true), None);
     let window = begun(planner.live(at(FIRST_START + 65), true));
     assert_eq!(window.covers, span(FIRST_START, FIRST_START + 60));
-    assert_eq!(window.asks.from, at(FIRST_START) - Duration::from_millis(1));
+    assert_eq!(window.fetch_range.from, at(FIRST_START) - Duration::from_millis(1));
     assert_eq!(planner.past(at(FIRST_START + 65)), None);
 }
 
 #[test]
 fn a_first_backfill_ends_where_the_live_lane_begins_however_the_settled_edge_moves() {
     let mut settings = settings(Some(StartTime::At(at(FIRST_START - 1_500))));
-    settings.facts.settle = secs(60);
+    settings.spec.delay = secs(60);
     let mut planner = Planner::new(&settings, &state(vec![]), None);
     let mut given_out = Vec::new();
     for tick in 0..2_000 {
@@ -97,7 +98,7 @@ fn each_poll_reads_the_overlap_again() {
     let planner = planner(None, vec![span(FIRST_START, FIRST_START + 500)]);
     let window = begun(planner.live(at(FIRST_START + 565), true));
     assert_eq!(window.covers, span(FIRST_START + 500, FIRST_START + 560));
-    assert_eq!(window.asks.from, at(FIRST_START + 440) - Duration::from_millis(1));
+    assert_eq!(window.fetch_range.from, at(FIRST_START + 440) - Duration::from_millis(1));
     assert_eq!(planner.live(at(FIRST_START + 565), false), None, "not before the poll interval has passed");
 }
 
@@ -138,7 +139,7 @@ fn an_earlier_start_opens_a_gap_and_a_later_one_leaves_the_coverage_alone() {
 fn earliest_begins_where_the_vendor_keeps_records_and_stays_there() {
     let mut settings = settings(Some(StartTime::Earliest));
     assert_eq!(Planner::new(&settings, &state(vec![]), None).floor, at(900_000));
-    settings.facts.retention = Some(secs(50_000));
+    settings.spec.retention = Some(secs(50_000));
     assert_eq!(Planner::new(&settings, &state(vec![]), None).floor, at(FIRST_START - 50_000));
 }
 
@@ -164,9 +165,9 @@ fn empty_slices_grow_and_a_deep_one_brings_them_back() {
 }
 
 #[test]
-fn open_windows_first_then_a_due_sweep_then_the_next_slice() {
+fn open_windows_first_then_a_due_recheck_then_the_next_slice() {
     let mut settings = settings(Some(StartTime::Earliest));
-    settings.facts.sweep = Some(Sweep { interval: secs(600), lookback: secs(3_600) });
+    settings.spec.recheck = Some(Recheck { interval: secs(600), lookback: secs(3_600) });
     let mut planner = Planner::new(&settings, &state(vec![span(FIRST_START, FIRST_START + 500)]), None);
     let soon = at(FIRST_START + 505);
     let slice = begun(planner.past(soon));
@@ -175,29 +176,29 @@ fn open_windows_first_then_a_due_sweep_then_the_next_slice() {
     let later = at(FIRST_START + 700);
     assert_eq!(planner.past(later), Some(Work::Resume(WindowId(1))));
     planner.completed(WindowId(1), later, 1);
-    let sweep = begun(planner.past(later));
-    assert_eq!(sweep.kind, WindowKind::Sweep);
-    assert!(sweep.covers.is_empty());
-    assert_eq!(sweep.asks.to, at(FIRST_START + 500), "covered time only");
-    planner.opened(WindowId(2), sweep);
+    let recheck = begun(planner.past(later));
+    assert_eq!(recheck.kind, WindowKind::Recheck);
+    assert!(recheck.covers.is_empty());
+    assert_eq!(recheck.fetch_range.to, at(FIRST_START + 500), "covered time only");
+    planner.opened(WindowId(2), recheck);
     planner.completed(WindowId(2), later, 1);
     assert_eq!(begun(planner.past(later)).kind, WindowKind::Backfill);
 }
 
 #[test]
-fn a_sweep_in_the_future_does_not_stop_sweeping() {
+fn a_recheck_in_the_future_does_not_stop_rechecking() {
     let mut settings = settings(None);
-    settings.facts.sweep = Some(Sweep { interval: secs(600), lookback: secs(3_600) });
+    settings.spec.recheck = Some(Recheck { interval: secs(600), lookback: secs(3_600) });
     let mut state = state(vec![span(FIRST_START, FIRST_START + 500)]);
-    state.last_sweep_at = Some(at(FIRST_START + 1_000_000));
+    state.last_recheck_at = Some(at(FIRST_START + 1_000_000));
     let planner = Planner::new(&settings, &state, None);
-    assert_eq!(begun(planner.past(at(FIRST_START + 600))).kind, WindowKind::Sweep);
+    assert_eq!(begun(planner.past(at(FIRST_START + 600))).kind, WindowKind::Recheck);
 }
 
 #[test]
-fn a_bounded_run_is_done_when_all_is_covered_and_swept_once() {
+fn a_bounded_run_is_done_when_all_is_covered_and_rechecked_once() {
     let mut settings = settings(None);
-    settings.facts.sweep = Some(Sweep { interval: secs(600), lookback: secs(3_600) });
+    settings.spec.recheck = Some(Recheck { interval: secs(600), lookback: secs(3_600) });
     let until = at(FIRST_START + 100);
     let mut planner = Planner::new(&settings, &state(vec![]), Some(until));
     let now = until + secs(5);
@@ -208,8 +209,8 @@ fn a_bounded_run_is_done_when_all_is_covered_and_swept_once() {
     assert_eq!(planner.past(now), None);
     planner.completed(WindowId(1), now, 3);
     assert!(!planner.done(now));
-    let sweep = begun(planner.past(now));
-    planner.opened(WindowId(2), sweep);
+    let recheck = begun(planner.past(now));
+    planner.opened(WindowId(2), recheck);
     assert!(!planner.done(now));
     planner.completed(WindowId(2), now, 3);
     assert!(planner.done(now));
@@ -223,23 +224,23 @@ fn windows_that_are_mostly_overlap_are_not_cut() {
     let long = planner.window(WindowKind::Live, span(FIRST_START + 500, FIRST_START + 800));
     let [first, second] = planner.halves(long).expect("cut");
     assert_eq!((first.covers.to, second.covers.from), (at(FIRST_START + 650), at(FIRST_START + 650)));
-    assert!(second.asks.from < second.covers.from, "the second part asks for the overlap before it");
+    assert!(second.fetch_range.from < second.covers.from, "the second part asks for the overlap before it");
 }
 
 #[test]
 fn day_filters_ask_for_whole_days_and_cut_at_midnight() {
     let mut settings = settings(Some(StartTime::At(at(100_000))));
-    settings.facts.filter_step = DAY;
-    settings.facts.slice = DAY * 3;
-    settings.facts.overlap = DAY;
+    settings.spec.time_granularity = DAY;
+    settings.spec.slice = DAY * 3;
+    settings.spec.overlap = DAY;
     let planner = Planner::new(&settings, &state(vec![]), None);
     let window = begun(planner.past(at(FIRST_START)));
     assert_eq!(window.covers, TimeRange::new(at(100_000), Timestamp::EPOCH + DAY * 4));
     let the_day_before_the_floor = Timestamp::EPOCH;
-    assert_eq!(window.asks, TimeRange::new(the_day_before_the_floor, Timestamp::EPOCH + DAY * 4));
+    assert_eq!(window.fetch_range, TimeRange::new(the_day_before_the_floor, Timestamp::EPOCH + DAY * 4));
     let live = begun(planner.live(at(FIRST_START + 50), true));
     assert_eq!(live.covers, span(FIRST_START - 5, FIRST_START + 45));
-    assert_eq!(live.asks.to, live.asks.to.floor_to(DAY));
+    assert_eq!(live.fetch_range.to, live.fetch_range.to.floor_to(DAY));
 }
 
 /// What may happen to a source.
@@ -247,7 +248,7 @@ fn day_filters_ask_for_whole_days_and_cut_at_midnight() {
 enum Happening {
     Time(i64),
     Begin(bool),
-    Complete { pick: usize, walked: u64 },
+    Complete { pick: usize, records_read: u64 },
     Split(usize),
     Restart { start: Option<i64>, end: Option<i64> },
 }
@@ -256,7 +257,7 @@ fn happening() -> impl Strategy<Value = Happening> {
     prop_oneof![
         3 => (-50_i64..4_000).prop_map(Happening::Time),
         6 => any::<bool>().prop_map(Happening::Begin),
-        6 => (0_usize..8, 0_u64..3).prop_map(|(pick, walked)| Happening::Complete { pick, walked }),
+        6 => (0_usize..8, 0_u64..3).prop_map(|(pick, records_read)| Happening::Complete { pick, records_read }),
         1 => (0_usize..8).prop_map(Happening::Split),
         1 => (prop::option::of(-20_000_i64..2_000), prop::option::of(-5_000_i64..20_000))
             .prop_map(|(start, end)| Happening::Restart { start, end }),
@@ -287,9 +288,9 @@ impl World {
         match happening {
             Happening::Time(step) => self.now = Timestamp::from_nanos(self.now.as_nanos() + step * 1_000_000_000),
             Happening::Begin(live) => self.begin(*live),
-            Happening::Complete { pick, walked } => {
+            Happening::Complete { pick, records_read } => {
                 if let Some(id) = self.pick(*pick) {
-                    self.planner.completed(id, self.now, *walked);
+                    self.planner.completed(id, self.now, *records_read);
                 }
             }
             Happening::Split(pick) => self.split(*pick),
@@ -306,7 +307,10 @@ impl World {
         let work = if live { self.planner.live(self.now, true) } else { self.planner.past(self.now) };
         let Some(Work::Begin(window)) = work else { return };
         assert!(!window.covers.is_empty(), "{window:?}");
-        assert!(window.asks.from <= window.covers.from && window.asks.to >= window.covers.to, "{window:?}");
+        assert!(
+            window.fetch_range.from <= window.covers.from && window.fetch_range.to >= window.covers.to,
+            "{window:?}"
+        );
         assert!(window.covers.from >= self.planner.floor && window.covers.to <= self.now, "{window:?}");
         for taken in &self.planner.coverage {
             assert!(ranges::common(*taken, window.covers).is_empty(), "{window:?} is covered already");
@@ -342,7 +346,7 @@ impl World {
     }
 
     /// Does all that is left to do at this moment.
-    fn settle(&mut self) {
+    fn delay(&mut self) {
         for _ in 0..10_000 {
             match self.planner.live(self.now, true).or_else(|| self.planner.past(self.now)) {
                 Some(Work::Resume(id)) => self.planner.completed(id, self.now, 1),
@@ -362,7 +366,7 @@ proptest! {
         for happening in &happenings {
             world.happen(happening);
         }
-        world.settle();
+        world.delay();
         let end = world.planner.desired_end(world.now);
         prop_assert_eq!(world.planner.missing_until(end), vec![]);
         prop_assert!(world.planner.open.is_empty());

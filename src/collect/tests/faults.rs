@@ -8,12 +8,12 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::play::*;
-use crate::collect::transport::{Response, TransportFault};
+use crate::collect::transport::{Response, TransportError};
 use crate::collect::{Mode, SourceEnd};
 use crate::journal::*;
-use crate::time::Timestamp;
+use crate::time::{TimeRange, Timestamp};
 use crate::units::Span;
-use crate::vendors::{Facts, FaultKind};
+use crate::vendors::{ApiErrorKind, ApiSpec};
 
 fn few() -> Vec<Held> {
     (0..25).map(|n| held(&format!("r{n}"), n)).collect()
@@ -29,7 +29,7 @@ async fn assert_exact(stage: &mut Stage) {
 
 /// Whether a request of a first run belongs to the backfill: the live lane begins at what had settled at the start.
 fn of_the_past(call: &Call) -> bool {
-    call.to <= START - example_facts().settle
+    call.to <= START - example_facts().delay
 }
 
 /// How long after the first request the second was made.
@@ -55,7 +55,7 @@ async fn a_429_that_says_nothing_is_waited_out_too() {
     let mut stage = stage();
     stage.hook(|number, _, _| if number <= 5 { status(429) } else { None });
     stage.collect_until(30).await;
-    assert!(pause_before_second(&stage) >= example_facts().bare_rate_limit_wait);
+    assert!(pause_before_second(&stage) >= example_facts().default_rate_limit_wait);
     assert_exact(&mut stage).await;
 }
 
@@ -64,25 +64,25 @@ async fn passing_faults_are_retried_without_end_and_shown_after_the_third() {
     let mut stage = stage();
     stage.hook(|number, _, _| match number {
         1..=20 => status(503),
-        21..=40 => Some(Err(TransportFault::Unreachable("no route".into()))),
+        21..=40 => Some(Err(TransportError::Unreachable("no route".into()))),
         41..=60 => body("<html>maintenance</html>"),
         _ => None,
     });
     stage.poll(2).await;
-    assert_eq!(stage.trouble().await, None);
+    assert_eq!(stage.last_error().await, None);
     stage.poll(4).await;
-    assert!(stage.trouble().await.expect("shown").contains("503"));
+    assert!(stage.last_error().await.expect("shown").contains("503"));
     stage.poll(50).await;
-    assert!(stage.trouble().await.expect("shown").contains("page that cannot be read"));
+    assert!(stage.last_error().await.expect("shown").contains("page that cannot be read"));
     stage.collect_until(30).await;
-    assert_eq!(stage.trouble().await, None);
+    assert_eq!(stage.last_error().await, None);
     assert_exact(&mut stage).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_permanent_fault_is_looked_at_again_slowly_and_mended_without_a_restart() {
     let mut stage = stage();
-    stage.options.fault_retry_interval = Some(Span(Duration::from_secs(200)));
+    stage.options.error_retry_interval = Some(Span(Duration::from_secs(200)));
     let journal = stage.journal();
     let mut troubles = Vec::new();
     let observed = Arc::new(std::sync::Mutex::new(Vec::new()));
@@ -92,11 +92,11 @@ async fn a_permanent_fault_is_looked_at_again_slowly_and_mended_without_a_restar
         if number <= 3 { status(401) } else { None }
     });
     stage.poll(3).await;
-    troubles.push(journal.summary().await.expect("read").sources[0].trouble.clone());
+    troubles.push(journal.summary().await.expect("read").sources[0].last_error.clone());
     stage.poll(3).await;
-    troubles.push(journal.summary().await.expect("read").sources[0].trouble.clone());
-    let trouble = troubles[0].clone().expect("shown");
-    assert!(trouble.message.contains("401") && !trouble.hint.is_empty(), "{trouble:?}");
+    troubles.push(journal.summary().await.expect("read").sources[0].last_error.clone());
+    let last_error = troubles[0].clone().expect("shown");
+    assert!(last_error.message.contains("401") && !last_error.hint.is_empty(), "{last_error:?}");
     assert_eq!(troubles[1], None);
     let times = observed.lock().expect("no panic").clone();
     assert!(times[1].since(times[0]) >= Duration::from_secs(200), "{times:?}");
@@ -108,9 +108,9 @@ async fn a_run_that_is_to_end_ends_at_a_permanent_fault() {
     let mut stage = stage();
     stage.hook(|_, _, _| status(403));
     let SourceEnd::Stopped(fault) = stage.collect_until(30).await else { panic!("it should have stopped") };
-    assert_eq!(fault.kind, FaultKind::Permanent);
+    assert_eq!(fault.kind, ApiErrorKind::Permanent);
     assert_eq!(stage.calls().len(), 1);
-    assert!(stage.trouble().await.expect("shown").contains("403"));
+    assert!(stage.last_error().await.expect("shown").contains("403"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,7 +120,7 @@ async fn a_fault_of_the_past_leaves_live_polls_alone() {
     stage.hook(|_, call, _| if of_the_past(call) { status(400) } else { None });
     stage.poll(40).await;
     assert_exact(&mut stage).await;
-    assert!(stage.trouble().await.expect("shown").contains("400"));
+    assert!(stage.last_error().await.expect("shown").contains("400"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -156,8 +156,8 @@ async fn an_empty_page_in_the_middle_is_passed() {
 
 #[tokio::test(start_paused = true)]
 async fn pages_that_are_too_large_become_smaller() {
-    let facts = Facts { page_size: 100, ..example_facts() };
-    let mut stage = Stage::new(facts, true, few());
+    let spec = ApiSpec { page_size: 100, ..example_facts() };
+    let mut stage = Stage::new(spec, true, few());
     stage.hook(|_, call, _| if call.limit > 30 { status(413) } else { None });
     stage.collect_until(30).await;
     let limits: Vec<usize> = stage.calls().iter().map(|call| call.limit).collect();
@@ -167,9 +167,9 @@ async fn pages_that_are_too_large_become_smaller() {
 
 #[tokio::test(start_paused = true)]
 async fn pages_that_time_out_again_and_again_become_smaller() {
-    let facts = Facts { page_size: 100, ..example_facts() };
-    let mut stage = Stage::new(facts, true, few());
-    stage.hook(|_, call, _| (call.limit > 30).then(|| Err(TransportFault::Timeout(Duration::from_secs(30)))));
+    let spec = ApiSpec { page_size: 100, ..example_facts() };
+    let mut stage = Stage::new(spec, true, few());
+    stage.hook(|_, call, _| (call.limit > 30).then(|| Err(TransportError::Timeout(Duration::from_secs(30)))));
     stage.collect_until(30).await;
     let limits: Vec<usize> = stage.calls().iter().map(|call| call.limit).collect();
     assert_eq!(limits, [100, 100, 100, 50, 50, 50, 25, 25]);
@@ -179,7 +179,7 @@ async fn pages_that_time_out_again_and_again_become_smaller() {
 #[tokio::test(start_paused = true)]
 async fn shutting_down_ends_a_long_wait_at_once() {
     let mut stage = stage();
-    stage.options.fault_retry_interval = Some(Span(Duration::from_secs(100_000)));
+    stage.options.error_retry_interval = Some(Span(Duration::from_secs(100_000)));
     let shutdown = CancellationToken::new();
     let token = shutdown.clone();
     stage.hook(move |_, _, _| {
@@ -214,7 +214,7 @@ struct WeakJournal {
 }
 
 impl WeakJournal {
-    fn refuse<T: Send + 'static>(&self) -> Option<Answer<'_, T>> {
+    fn refuse<T: Send + 'static>(&self) -> Option<JournalFuture<'_, T>> {
         let left = self.refusals.load(Ordering::Relaxed);
         if left == 0 {
             return None;
@@ -227,13 +227,13 @@ impl WeakJournal {
 
 macro_rules! pass_on {
     ($($name:ident($($argument:ident: $type:ty),*) -> $answer:ty;)+) => {
-        $(fn $name(&self, $($argument: $type),*) -> Answer<'_, $answer> { self.inner.$name($($argument),*) })+
+        $(fn $name(&self, $($argument: $type),*) -> JournalFuture<'_, $answer> { self.inner.$name($($argument),*) })+
     };
 }
 
 macro_rules! refuse_at_first {
     ($($name:ident($($argument:ident: $type:ty),*) -> $answer:ty;)+) => {
-        $(fn $name(&self, $($argument: $type),*) -> Answer<'_, $answer> {
+        $(fn $name(&self, $($argument: $type),*) -> JournalFuture<'_, $answer> {
             self.refuse().unwrap_or_else(|| self.inner.$name($($argument),*))
         })+
     };
@@ -247,7 +247,7 @@ impl Journal for WeakJournal {
         restart_window(window: WindowId, requests: u64) -> ();
         split_window(window: WindowId, parts: [NewWindow; 2]) -> [WindowId; 2];
         keys_within(source: SourceId, range: TimeRange) -> Vec<SeenKey>;
-        set_source_trouble(source: SourceId, trouble: Option<Trouble>) -> ();
+        set_source_error(source: SourceId, last_error: Option<LastError>) -> ();
     }
     pass_on! {
         open_sink(name: &str, start: SinkStart) -> SinkState;
@@ -255,13 +255,13 @@ impl Journal for WeakJournal {
         sources() -> Vec<SourceInfo>;
         next_batch(after: Seq, sources: Vec<SourceId>, max_events: u64, max_bytes: u64) -> PendingBatch;
         read(first: Seq, last: Seq, sources: Vec<SourceId>, limit: usize) -> Vec<RecordBlock>;
-        begin_plan(sink: SinkId, first: Seq, last: Seq, fingerprint: String) -> ();
-        add_plan_outputs(sink: SinkId, outputs: Vec<PlannedOutput>) -> ();
-        finish_plan(sink: SinkId, delivery: Delivery) -> ();
-        abandon_plan(sink: SinkId) -> ();
-        set_sink_trouble(sink: SinkId, trouble: Option<Trouble>) -> ();
+        prepare_batch(sink: SinkId, first: Seq, last: Seq, fingerprint: String) -> ();
+        add_rollback_records(sink: SinkId, outputs: Vec<RollbackRecord>) -> ();
+        commit_batch(sink: SinkId, delivery: Delivery) -> ();
+        abort_batch(sink: SinkId) -> ();
+        set_sink_error(sink: SinkId, last_error: Option<LastError>) -> ();
         trim(visible_before: Timestamp, keys_before: Timestamp) -> u64;
-        summary() -> JournalSummary;
+        summary() -> JournalStats;
         identity() -> String;
     }
     fn head(&self) -> watch::Receiver<Seq> {

@@ -35,13 +35,13 @@ async fn what_is_planned_ahead_is_what_is_asked_then() {
     stage.options.backfill_slice = Some(crate::units::Span(Duration::from_secs(1_800)));
     stage.options.backfill_start_time = Some(StartTime::At(moment(-10_000)));
     for asked_before in [0, 2] {
-        let planned: Vec<_> = stage.ahead(3).first.iter().map(|ahead| ahead.window.asks).collect();
+        let planned: Vec<_> = stage.ahead(3).first.iter().map(|ahead| ahead.window.fetch_range).collect();
         assert_eq!(planned.len(), 3);
         stage.poll(if asked_before == 0 { 2 } else { 3 }).await;
         let calls = stage.calls();
         let asked = calls.iter().skip(asked_before).map(|call| (call.from, call.to));
-        for (asks, (from, to)) in planned.iter().zip(asked) {
-            assert_eq!((asks.from, asks.to), (from, to));
+        for (fetch_range, (from, to)) in planned.iter().zip(asked) {
+            assert_eq!((fetch_range.from, fetch_range.to), (from, to));
         }
         stage.restart();
     }

@@ -11,43 +11,43 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{Clock, TestClock};
+use crate::clock::{Clock, ManualClock};
 use crate::collect::outlook::{self, Ahead, Assume};
-use crate::collect::transport::{Limits, Response, Transport, TransportFault};
+use crate::collect::transport::{Limits, Response, Transport, TransportError};
 use crate::collect::{Mode, Parts, Source, SourceEnd, SourceOptions, SourceSettings, run};
 use crate::event::{Event, EventId};
-use crate::journal::{Journal, JournalOptions, JournalPicture, Look, SqliteJournal};
+use crate::journal::{Journal, JournalOptions, JournalSnapshot, Look, SqliteJournal};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::units::{ByteSize, Rate};
 use crate::vendors::{
-    Auth, BadPage, Facts, Identity, Page, PageAsk, Profile, RecordOrder, Records, Request, Sighting, Vendor, fault,
-    record,
+    ApiSpec, Auth, BadPage, Normalizer, NormalizerConfig, Page, PageRequest, ReadContext, RecordKey, RecordOrder,
+    Request, Vendor, api_error, record,
 };
 
 /// The moment at which every play begins.
 pub(super) const START: Timestamp = Timestamp::from_secs(1_000_000);
 
 /// Facts of a vendor as most are: ids, newest first, millisecond filter.
-pub(in crate::collect) fn example_facts() -> Facts {
-    Facts {
+pub(in crate::collect) fn example_facts() -> ApiSpec {
+    ApiSpec {
         name: "example",
         order: RecordOrder::NewestFirst,
-        filter_step: Duration::from_millis(1),
+        time_granularity: Duration::from_millis(1),
         has_ids: true,
         overlap: Duration::from_secs(60),
-        settle: Duration::from_secs(5),
+        delay: Duration::from_secs(5),
         poll_interval: Duration::from_secs(30),
         timeout: Duration::from_secs(30),
         page_size: 10,
         max_page_size: 1_000,
         rate_limit: vec![Rate { requests: 1_000, per: Duration::from_secs(1) }],
-        bare_rate_limit_wait: Duration::from_secs(20),
+        default_rate_limit_wait: Duration::from_secs(20),
         retention: None,
         earliest: START - Duration::from_secs(10_000),
         slice: Duration::from_secs(3_600),
         max_window_records: 10_000,
-        sweep: None,
+        recheck: None,
     }
 }
 
@@ -89,7 +89,7 @@ pub(super) struct Call {
 }
 
 /// The answer of a hook; `None` lets the vendor answer.
-pub(super) type Reply = Option<Result<Response, TransportFault>>;
+pub(super) type Reply = Option<Result<Response, TransportError>>;
 type Hook = Box<dyn FnMut(usize, &Call, &mut Vec<Held>) -> Reply + Send>;
 
 pub(super) fn status(status: u16) -> Reply {
@@ -102,7 +102,7 @@ pub(super) fn body(text: &str) -> Reply {
 
 /// The vendor's service.
 pub(super) struct Service {
-    clock: TestClock,
+    clock: ManualClock,
     order: RecordOrder,
     tells_total: bool,
     state: Mutex<State>,
@@ -116,7 +116,7 @@ struct State {
 }
 
 impl Service {
-    fn answer(&self, request: &Request) -> Result<Response, TransportFault> {
+    fn answer(&self, request: &Request) -> Result<Response, TransportError> {
         let number = |name: &str| {
             let found = request.query.iter().find(|(key, _)| key == name);
             found.and_then(|(_, value)| value.parse::<i64>().ok()).expect("sent by the vendor's file")
@@ -160,14 +160,14 @@ impl Service {
 }
 
 impl Transport for Service {
-    fn send<'a>(&'a self, request: &'a Request, _limits: Limits) -> BoxFuture<'a, Result<Response, TransportFault>> {
+    fn send<'a>(&'a self, request: &'a Request, _limits: Limits) -> BoxFuture<'a, Result<Response, TransportError>> {
         async move { self.answer(request) }.boxed()
     }
 }
 
 /// The vendor's file.
 #[derive(Debug)]
-struct ExampleVendor(Facts, &'static str);
+struct ExampleVendor(ApiSpec, &'static str);
 
 #[derive(Deserialize)]
 struct ExampleRecord<'a> {
@@ -184,29 +184,29 @@ struct ExamplePage<'a> {
     total: Option<u64>,
 }
 
-impl Records for ExampleVendor {
-    fn identify(&self, raw: &str) -> Identity {
+impl Normalizer for ExampleVendor {
+    fn key_of(&self, raw: &str) -> RecordKey {
         let Ok(found) = serde_json::from_str::<ExampleRecord<'_>>(raw) else {
-            return record::identity_of_bytes("example", None, raw);
+            return record::key_of_bytes("example", None, raw);
         };
         let key = if self.0.has_ids { found.id.unwrap_or(raw) } else { raw };
-        Identity {
+        RecordKey {
             id: EventId::of_key("example", None, key),
             timestamp: found.at.map(Timestamp::from_millis),
             version: found.v.unwrap_or(0),
         }
     }
 
-    fn normalise<'a>(&self, raw: &'a str, sighting: &Sighting<'a>) -> Event<'a> {
+    fn normalize<'a>(&self, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
         Event {
-            id: self.identify(raw).id.nth(sighting.occurrence),
-            ..record::unreadable("example", None, raw, sighting, String::new())
+            id: self.key_of(raw).id.nth(context.occurrence),
+            ..record::unreadable("example", None, raw, context, String::new())
         }
     }
 }
 
 impl Vendor for ExampleVendor {
-    fn facts(&self) -> &Facts {
+    fn spec(&self) -> &ApiSpec {
         &self.0
     }
 
@@ -214,14 +214,14 @@ impl Vendor for ExampleVendor {
         "https://example.com"
     }
 
-    fn profile(&self) -> Profile {
-        Profile::default()
+    fn normalizer_config(&self) -> NormalizerConfig {
+        NormalizerConfig::default()
     }
 
-    fn request(&self, page: &PageAsk<'_>) -> Request {
+    fn request(&self, page: &PageRequest<'_>) -> Request {
         let query = [
-            ("from", page.ask.from.as_nanos().to_string()),
-            ("to", page.ask.to.as_nanos().to_string()),
+            ("from", page.range.from.as_nanos().to_string()),
+            ("to", page.range.to.as_nanos().to_string()),
             ("offset", page.cursor.unwrap_or("0").to_owned()),
             ("limit", page.page_size.to_string()),
         ];
@@ -234,16 +234,16 @@ impl Vendor for ExampleVendor {
         }
     }
 
-    fn read<'a>(&self, body: &'a str, _page: &PageAsk<'_>) -> Result<Page<'a>, BadPage> {
+    fn read<'a>(&self, body: &'a str, _page: &PageRequest<'_>) -> Result<Page<'a>, BadPage> {
         let page: ExamplePage<'a> = serde_json::from_str(body).map_err(|error| BadPage(error.to_string()))?;
         Ok(Page { records: page.records.iter().map(|raw| raw.get()).collect(), next: page.next, total: page.total })
     }
 
-    fn fault(&self, status: u16, body: &str) -> fault::Fault {
-        let mut fault = fault::by_status("example", status, body);
+    fn classify_error(&self, status: u16, body: &str) -> api_error::ApiError {
+        let mut fault = api_error::by_status("example", status, body);
         match status {
-            410 => fault.kind = fault::FaultKind::CursorExpired,
-            413 => fault.kind = fault::FaultKind::PageTooLarge,
+            410 => fault.kind = api_error::ApiErrorKind::CursorExpired,
+            413 => fault.kind = api_error::ApiErrorKind::PageTooLarge,
             _ => {}
         }
         fault
@@ -252,8 +252,8 @@ impl Vendor for ExampleVendor {
 
 /// A stage for one source: its clock, its vendor, its journal.
 pub(super) struct Stage {
-    clock: TestClock,
-    facts: Facts,
+    clock: ManualClock,
+    spec: ApiSpec,
     pub(super) options: SourceOptions,
     /// What the pipeline file filters by.
     pub(super) filter: &'static str,
@@ -268,15 +268,15 @@ impl Stage {
         self.clock.now()
     }
 
-    pub(super) fn new(facts: Facts, tells_total: bool, records: Vec<Held>) -> Self {
-        let clock = TestClock::starting_at(START);
+    pub(super) fn new(spec: ApiSpec, tells_total: bool, records: Vec<Held>) -> Self {
+        let clock = ManualClock::starting_at(START);
         let state = State { records, calls: vec![], hook: Box::new(|_, _, _| None), stop: None };
-        let service = Service { clock, order: facts.order, tells_total, state: Mutex::new(state) };
+        let service = Service { clock, order: spec.order, tells_total, state: Mutex::new(state) };
         // In memory where there is such a place: what the disk does is the journal's matter, and tested there.
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder");
         Self {
             clock,
-            facts,
+            spec,
             options: SourceOptions::default(),
             filter: "",
             service: Arc::new(service),
@@ -313,9 +313,9 @@ impl Stage {
     }
 
     /// The journal as it is seen from outside now.
-    pub(super) fn look(&self) -> Option<JournalPicture> {
+    pub(super) fn look(&self) -> Option<JournalSnapshot> {
         let look = Look { now: self.clock.now(), sources: None, sinks: &[] };
-        SqliteJournal::peek(self.folder.path(), &look).expect("read")
+        SqliteJournal::snapshot(self.folder.path(), &look).expect("read")
     }
 
     /// The first windows that the source would walk now, if each had records.
@@ -323,12 +323,12 @@ impl Stage {
         let now = self.clock.now();
         let known = self.look().and_then(|picture| Some(picture.source("audit")?.state.clone()));
         let state = known.unwrap_or_else(|| outlook::at_first_start(now));
-        let vendor = ExampleVendor(self.facts.clone(), self.filter);
+        let vendor = ExampleVendor(self.spec.clone(), self.filter);
         outlook::ahead(&vendor, &self.settings(), &state, now, Assume::Records, show)
     }
 
     fn settings(&self) -> SourceSettings {
-        self.options.over(&self.facts)
+        self.options.over(&self.spec)
     }
 
     /// Runs the source until it ends, or until the `stop`-th request from now has been answered.
@@ -346,7 +346,7 @@ impl Stage {
     pub(super) async fn run_with(&mut self, mode: Mode, shutdown: CancellationToken) -> SourceEnd {
         let source = Source {
             name: "audit".into(),
-            vendor: Arc::new(ExampleVendor(self.facts.clone(), self.filter)),
+            vendor: Arc::new(ExampleVendor(self.spec.clone(), self.filter)),
             settings: self.settings(),
         };
         let parts = Parts {
@@ -401,9 +401,9 @@ impl Stage {
         counted(self.events().await.into_iter().map(|(raw, _)| raw))
     }
 
-    pub(super) async fn trouble(&mut self) -> Option<String> {
+    pub(super) async fn last_error(&mut self) -> Option<String> {
         let summary = self.journal().summary().await.expect("read");
-        summary.sources[0].trouble.as_ref().map(|trouble| trouble.message.clone())
+        summary.sources[0].last_error.as_ref().map(|last_error| last_error.message.clone())
     }
 }
 

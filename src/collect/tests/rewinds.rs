@@ -9,7 +9,7 @@ use super::play::*;
 use crate::collect::options::StartTime;
 use crate::collect::planner;
 use crate::journal::editing::{Edit, Rewind};
-use crate::vendors::Facts;
+use crate::vendors::ApiSpec;
 
 #[derive(Clone, Debug)]
 enum Act {
@@ -32,11 +32,11 @@ fn any_records() -> impl Strategy<Value = Vec<(i64, usize)>> {
 }
 
 fn stage(records: &[(i64, usize)], has_ids: bool) -> Stage {
-    let facts = Facts { has_ids, slice: std::time::Duration::from_secs(600), ..example_facts() };
+    let spec = ApiSpec { has_ids, slice: std::time::Duration::from_secs(600), ..example_facts() };
     let held_by_vendor = records.iter().enumerate().flat_map(|(index, (secs, twins))| {
         vec![held(&format!("r{index}"), *secs); if has_ids { 1 } else { twins + 1 }]
     });
-    let mut stage = Stage::new(facts, true, held_by_vendor.collect());
+    let mut stage = Stage::new(spec, true, held_by_vendor.collect());
     stage.options.backfill_start_time = Some(StartTime::At(moment(-3_000)));
     stage
 }
@@ -65,7 +65,7 @@ async fn rewind(stage: &mut Stage, count: &mut Count, to: i64, redeliver: bool) 
     let reach_back = planner::reach_back(&example_facts());
     let edit = Rewind { source: "audit".to_owned(), to: moment(to), reach_back, redeliver, now: stage.now() };
     let journal = stage.own_journal();
-    let Some(seen) = journal.foresee_rewind(edit.clone()).await.expect("reads") else { return };
+    let Some(seen) = journal.preview_rewind(edit.clone()).await.expect("reads") else { return };
     assert!(seen.is_exact(&edit));
     journal.apply(Edit::Rewind(edit)).await.expect("is done");
     if redeliver {
@@ -101,12 +101,12 @@ proptest! {
 #[tokio::test(start_paused = true)]
 async fn no_window_asks_for_more_than_a_rewind_counts_with() {
     for step in [1, 1_000, 86_400_000] {
-        let facts = Facts { filter_step: std::time::Duration::from_millis(step), ..example_facts() };
-        let mut stage = Stage::new(facts.clone(), true, vec![held("a", -50)]);
+        let spec = ApiSpec { time_granularity: std::time::Duration::from_millis(step), ..example_facts() };
+        let mut stage = Stage::new(spec.clone(), true, vec![held("a", -50)]);
         stage.options.backfill_start_time = Some(StartTime::At(moment(-3_000)));
         stage.collect_until(0).await;
         let calls = stage.calls().len();
-        let reach_back = planner::reach_back(&facts);
+        let reach_back = planner::reach_back(&spec);
         let edit =
             Rewind { source: "audit".to_owned(), to: moment(-777), reach_back, redeliver: false, now: stage.now() };
         stage.own_journal().apply(Edit::Rewind(edit.clone())).await.expect("is done");

@@ -1,5 +1,6 @@
 //! What is collected: everything, once.
 
+use crate::time::TimeRange;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -7,9 +8,9 @@ use proptest::prelude::*;
 use super::play::*;
 use crate::collect::options::StartTime;
 use crate::collect::{Mode, SourceEnd};
-use crate::journal::{TimeRange, WindowKind};
+use crate::journal::WindowKind;
 use crate::units::{Rate, Span};
-use crate::vendors::{Facts, RecordOrder, Sweep};
+use crate::vendors::{ApiSpec, Recheck, RecordOrder};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -26,8 +27,8 @@ fn past_hour() -> Vec<Held> {
     pairs.collect()
 }
 
-fn backfilled(facts: Facts, tells_total: bool, records: Vec<Held>) -> Stage {
-    let mut stage = Stage::new(facts, tells_total, records);
+fn backfilled(spec: ApiSpec, tells_total: bool, records: Vec<Held>) -> Stage {
+    let mut stage = Stage::new(spec, tells_total, records);
     stage.options.backfill_start_time = Some(StartTime::Earliest);
     stage
 }
@@ -46,8 +47,8 @@ async fn assert_exact(stage: &mut Stage) {
 async fn whatever_the_order_all_of_it_is_collected_oldest_first() {
     for order in [RecordOrder::NewestFirst, RecordOrder::OldestFirst, RecordOrder::Unknown] {
         for tells_total in [true, false] {
-            let facts = Facts { order, page_size: 50, ..example_facts() };
-            let mut stage = backfilled(facts, tells_total, past_hour());
+            let spec = ApiSpec { order, page_size: 50, ..example_facts() };
+            let mut stage = backfilled(spec, tells_total, past_hour());
             assert_eq!(stage.collect_until(0).await, SourceEnd::Finished);
             assert_exact(&mut stage).await;
             let events = stage.events().await;
@@ -72,8 +73,8 @@ async fn without_a_backfill_nothing_from_before_the_first_start() {
 
 #[tokio::test(start_paused = true)]
 async fn a_first_backfill_does_not_chase_the_present_request_by_request() {
-    let facts = Facts { settle: Duration::from_secs(60), page_size: 1_000, ..example_facts() };
-    let mut stage = backfilled(facts, true, past_hour());
+    let spec = ApiSpec { delay: Duration::from_secs(60), page_size: 1_000, ..example_facts() };
+    let mut stage = backfilled(spec, true, past_hour());
     stage.poll(10).await;
     let asked: Vec<i64> = stage.calls().iter().map(|call| (call.at.as_millis() - START.as_millis()) / 1_000).collect();
     assert!(asked[9] >= 120, "ten requests reach further than the settling of the first minute: {asked:?}");
@@ -82,8 +83,8 @@ async fn a_first_backfill_does_not_chase_the_present_request_by_request() {
 
 #[tokio::test(start_paused = true)]
 async fn the_first_live_window_comes_as_soon_as_something_has_settled() {
-    let facts = Facts { settle: Duration::from_secs(5), poll_interval: Duration::from_secs(600), ..example_facts() };
-    let mut stage = Stage::new(facts, true, vec![held("first", 0)]);
+    let spec = ApiSpec { delay: Duration::from_secs(5), poll_interval: Duration::from_secs(600), ..example_facts() };
+    let mut stage = Stage::new(spec, true, vec![held("first", 0)]);
     stage.poll(2).await;
     let asked: Vec<i64> = stage.calls().iter().map(|call| (call.at.as_millis() - START.as_millis()) / 1_000).collect();
     assert_eq!(asked, [6, 606]);
@@ -95,8 +96,8 @@ async fn killed_at_every_page_nothing_is_lost_and_nothing_twice() {
     for has_ids in [true, false] {
         for tells_total in [true, false] {
             let records = if has_ids { past_hour() } else { twins() };
-            let facts = Facts { has_ids, page_size: 30, ..example_facts() };
-            let mut stage = backfilled(facts, tells_total, records);
+            let spec = ApiSpec { has_ids, page_size: 30, ..example_facts() };
+            let mut stage = backfilled(spec, tells_total, records);
             let mut kills = 0;
             while stage.run(Mode::Once { until: START }, Some(1 + kills / 12)).await == SourceEnd::Shutdown {
                 stage.restart();
@@ -112,8 +113,8 @@ async fn killed_at_every_page_nothing_is_lost_and_nothing_twice() {
 #[tokio::test(start_paused = true)]
 async fn identical_records_of_a_vendor_without_ids_are_all_kept() {
     for tells_total in [true, false] {
-        let facts = Facts { has_ids: false, page_size: 7, ..example_facts() };
-        let mut stage = backfilled(facts, tells_total, twins());
+        let spec = ApiSpec { has_ids: false, page_size: 7, ..example_facts() };
+        let mut stage = backfilled(spec, tells_total, twins());
         stage.collect_until(0).await;
         assert_exact(&mut stage).await;
         let mut numbers: Vec<u32> =
@@ -131,7 +132,7 @@ async fn what_the_overlap_reads_again_is_not_collected_again() {
         if has_ids {
             records.truncate(300);
         }
-        let mut stage = Stage::new(Facts { has_ids, page_size: 500, ..example_facts() }, true, records);
+        let mut stage = Stage::new(ApiSpec { has_ids, page_size: 500, ..example_facts() }, true, records);
         stage.poll(12).await;
         let collected = stage.collected().await;
         assert!(stage.calls().len() >= 12 && collected.len() > 250);
@@ -143,7 +144,7 @@ async fn what_the_overlap_reads_again_is_not_collected_again() {
 async fn an_event_that_becomes_visible_late_is_found_inside_the_overlap() {
     for has_ids in [true, false] {
         let records = vec![held("a", 10), late("late", 12, 62), held("b", 40), held("c", 70)];
-        let mut stage = Stage::new(Facts { has_ids, ..example_facts() }, true, records);
+        let mut stage = Stage::new(ApiSpec { has_ids, ..example_facts() }, true, records);
         stage.collect_until(50).await;
         assert_eq!(stage.events().await.len(), 2);
         stage.collect_until(90).await;
@@ -155,8 +156,8 @@ async fn an_event_that_becomes_visible_late_is_found_inside_the_overlap() {
 async fn a_page_shift_makes_no_false_twin_and_loses_nothing() {
     for has_ids in [true, false] {
         for tells_total in [true, false] {
-            let facts = Facts { has_ids, ..example_facts() };
-            let mut stage = backfilled(facts, tells_total, past_hour());
+            let spec = ApiSpec { has_ids, ..example_facts() };
+            let mut stage = backfilled(spec, tells_total, past_hour());
             stage.hook(|number, _, records| {
                 if matches!(number, 3 | 5 | 30) {
                     let late = held(&format!("late{number}"), -i64::try_from(number).expect("small"));
@@ -174,8 +175,8 @@ async fn a_page_shift_makes_no_false_twin_and_loses_nothing() {
 #[tokio::test(start_paused = true)]
 async fn records_that_go_away_in_the_middle_hide_no_others() {
     for has_ids in [true, false] {
-        let facts = Facts { has_ids, order: RecordOrder::OldestFirst, ..example_facts() };
-        let mut stage = backfilled(facts, true, past_hour());
+        let spec = ApiSpec { has_ids, order: RecordOrder::OldestFirst, ..example_facts() };
+        let mut stage = backfilled(spec, true, past_hour());
         stage.hook(|number, _, records| {
             if number == 7 {
                 records.retain(|held| !held.raw.contains("\"r1\""));
@@ -192,8 +193,8 @@ async fn records_that_go_away_in_the_middle_hide_no_others() {
 #[tokio::test(start_paused = true)]
 async fn a_window_too_deep_is_cut_until_it_is_not() {
     for tells_total in [true, false] {
-        let facts = Facts { max_window_records: 40, overlap: Duration::from_secs(20), ..example_facts() };
-        let mut stage = backfilled(facts, tells_total, past_hour());
+        let spec = ApiSpec { max_window_records: 40, overlap: Duration::from_secs(20), ..example_facts() };
+        let mut stage = backfilled(spec, tells_total, past_hour());
         stage.collect_until(0).await;
         assert_exact(&mut stage).await;
         let deepest = stage.calls().iter().map(|call| call.offset).max();
@@ -204,8 +205,8 @@ async fn a_window_too_deep_is_cut_until_it_is_not() {
 #[tokio::test(start_paused = true)]
 async fn a_moment_with_more_records_than_a_window_should_have_is_read_to_its_end() {
     let records = (0..200).map(|n| held(&format!("r{n}"), -100)).collect();
-    let facts = Facts { max_window_records: 40, overlap: Duration::ZERO, ..example_facts() };
-    let mut stage = backfilled(facts, true, records);
+    let spec = ApiSpec { max_window_records: 40, overlap: Duration::ZERO, ..example_facts() };
+    let mut stage = backfilled(spec, true, records);
     stage.collect_until(0).await;
     assert_exact(&mut stage).await;
 }
@@ -214,9 +215,9 @@ async fn a_moment_with_more_records_than_a_window_should_have_is_read_to_its_end
 async fn a_filter_of_whole_days_collects_each_moment_once() {
     for has_ids in [true, false] {
         let records: Vec<Held> = (0..400).map(|n| held(&format!("r{n}"), n * 3_000 - 600_000)).collect();
-        let facts = Facts {
+        let spec = ApiSpec {
             has_ids,
-            filter_step: DAY,
+            time_granularity: DAY,
             slice: DAY * 2,
             overlap: DAY,
             poll_interval: Duration::from_secs(3_600),
@@ -224,7 +225,7 @@ async fn a_filter_of_whole_days_collects_each_moment_once() {
             page_size: 20,
             ..example_facts()
         };
-        let mut stage = backfilled(facts, true, records);
+        let mut stage = backfilled(spec, true, records);
         stage.collect_until(600_000).await;
         let expected = stage.truth().into_keys().filter(|raw| {
             let millis: i64 =
@@ -240,10 +241,10 @@ async fn a_filter_of_whole_days_collects_each_moment_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_record_that_changes_is_delivered_again_in_its_higher_version() {
-    let mut facts = example_facts();
-    facts.sweep = Some(Sweep { interval: Duration::from_secs(600), lookback: Duration::from_secs(3_600) });
-    facts.overlap = Duration::ZERO;
-    let mut stage = Stage::new(facts, true, vec![versioned("a", 10, 1), versioned("b", 20, 1)]);
+    let mut spec = example_facts();
+    spec.recheck = Some(Recheck { interval: Duration::from_secs(600), lookback: Duration::from_secs(3_600) });
+    spec.overlap = Duration::ZERO;
+    let mut stage = Stage::new(spec, true, vec![versioned("a", 10, 1), versioned("b", 20, 1)]);
     stage.collect_until(60).await;
     stage.hook(|_, _, records| {
         *records = vec![versioned("a", 10, 3), versioned("b", 20, 1)];
@@ -298,9 +299,9 @@ async fn an_earlier_start_is_backfilled_later_and_an_end_is_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn live_polls_go_between_the_pages_of_a_backfill() {
-    let mut facts = Facts { page_size: 1, ..example_facts() };
-    facts.rate_limit = vec![Rate { requests: 1, per: Duration::from_secs(1) }];
-    let mut stage = backfilled(facts, true, past_hour());
+    let mut spec = ApiSpec { page_size: 1, ..example_facts() };
+    spec.rate_limit = vec![Rate { requests: 1, per: Duration::from_secs(1) }];
+    let mut stage = backfilled(spec, true, past_hour());
     stage.poll(250).await;
     let live: Vec<i64> = (stage.calls().iter().filter(|call| call.to > START && call.offset == 0))
         .map(|call| call.at.as_millis() / 1_000 - START.as_millis() / 1_000)
@@ -328,7 +329,7 @@ async fn coverage_tells_what_was_collected() {
     let registration = crate::journal::SourceRegistration {
         name: "audit".into(),
         vendor: "example".into(),
-        profile: crate::vendors::Profile::default(),
+        normalizer_config: crate::vendors::NormalizerConfig::default(),
         now: START,
     };
     let state = stage.journal().open_source(registration).await.expect("opened");
@@ -375,7 +376,7 @@ impl World {
             let twins = if self.has_ids { 0 } else { *twins };
             vec![held(&format!("r{index}"), *secs); usize::from(twins) + 1]
         });
-        let facts = Facts {
+        let spec = ApiSpec {
             has_ids: self.has_ids,
             order: self.order,
             page_size: self.page_size,
@@ -383,7 +384,7 @@ impl World {
             slice: Duration::from_secs(500),
             ..example_facts()
         };
-        let stage = backfilled(facts, self.tells_total, records.collect());
+        let stage = backfilled(spec, self.tells_total, records.collect());
         let faults = self.faults.clone();
         stage.hook(move |number, _, _| match faults.get(number) {
             Some(0) => status(500),

@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::fault::Fault;
+use super::fault::SqliteError;
 use super::values::{Counts, int};
-use crate::journal::{SourceId, TimeRange, WindowKind};
-use crate::time::Timestamp;
+use crate::journal::{SourceId, WindowKind};
+use crate::time::{TimeRange, Timestamp};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -31,7 +31,7 @@ pub(super) struct Covered {
     pub(super) covers: TimeRange,
     pub(super) windows: u64,
     pub(super) pages: u64,
-    pub(super) walked: u64,
+    pub(super) records_read: u64,
     pub(super) events: u64,
     pub(super) first_time: Option<Timestamp>,
     pub(super) last_time: Option<Timestamp>,
@@ -48,7 +48,7 @@ impl Covered {
             covers: TimeRange::new(row.get(1)?, row.get(2)?),
             windows: row.count(3)?,
             pages: row.count(4)?,
-            walked: row.count(5)?,
+            records_read: row.count(5)?,
             events: row.count(6)?,
             first_time: row.get(7)?,
             last_time: row.get(8)?,
@@ -56,7 +56,7 @@ impl Covered {
         })
     }
 
-    fn insert(&self, connection: &Connection, source: SourceId, settled: bool) -> Result<(), Fault> {
+    fn insert(&self, connection: &Connection, source: SourceId, settled: bool) -> Result<(), SqliteError> {
         let sql = format!(
             "INSERT INTO covered (source, settled, {COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
         );
@@ -68,7 +68,7 @@ impl Covered {
             self.covers.to,
             int(self.windows),
             int(self.pages),
-            int(self.walked),
+            int(self.records_read),
             int(self.events),
             self.first_time,
             self.last_time,
@@ -84,7 +84,7 @@ impl Covered {
             covers: TimeRange::new(self.covers.from.min(other.covers.from), self.covers.to.max(other.covers.to)),
             windows: self.windows + other.windows,
             pages: self.pages + other.pages,
-            walked: self.walked + other.walked,
+            records_read: self.records_read + other.records_read,
             events: self.events + other.events,
             first_time: [self.first_time, other.first_time].into_iter().flatten().min(),
             last_time: self.last_time.max(other.last_time),
@@ -94,7 +94,7 @@ impl Covered {
 }
 
 /// Adds a complete window, and merges rows that have become old.
-pub(super) fn add(connection: &Connection, source: SourceId, covered: &Covered) -> Result<(), Fault> {
+pub(super) fn add(connection: &Connection, source: SourceId, covered: &Covered) -> Result<(), SqliteError> {
     if covered.covers.is_empty() {
         return Ok(());
     }
@@ -102,7 +102,7 @@ pub(super) fn add(connection: &Connection, source: SourceId, covered: &Covered) 
     settle(connection, source, covered.completed_at - DAY)
 }
 
-fn settle(connection: &Connection, source: SourceId, completed_before: Timestamp) -> Result<(), Fault> {
+fn settle(connection: &Connection, source: SourceId, completed_before: Timestamp) -> Result<(), SqliteError> {
     let sql = format!(
         "SELECT {COLUMNS}, id FROM covered WHERE source = ?1 AND settled = 0 AND completed_at < ?2
          ORDER BY completed_at, id LIMIT ?3"
@@ -110,7 +110,7 @@ fn settle(connection: &Connection, source: SourceId, completed_before: Timestamp
     let mut old = connection.prepare_cached(&sql)?;
     let old = old.query_map(params![source, completed_before, MERGES_AT_ONCE], numbered)?;
     for row in old.collect::<Result<Vec<_>, _>>()? {
-        merge_with_neighbours(connection, source, row)?;
+        merge_with_neighbors(connection, source, row)?;
     }
     Ok(())
 }
@@ -119,36 +119,36 @@ fn numbered(row: &Row<'_>) -> rusqlite::Result<(i64, Covered)> {
     Ok((row.get(10)?, Covered::from_row(row)?))
 }
 
-fn merge_with_neighbours(connection: &Connection, source: SourceId, old: (i64, Covered)) -> Result<(), Fault> {
+fn merge_with_neighbors(connection: &Connection, source: SourceId, old: (i64, Covered)) -> Result<(), SqliteError> {
     let (id, mut merged) = old;
     let mut delete = connection.prepare_cached("DELETE FROM covered WHERE id = ?1")?;
     delete.execute([id])?;
-    let earlier = neighbour(connection, source, "covers_to", merged.covers.from, &merged)?;
-    let later = neighbour(connection, source, "covers_from", merged.covers.to, &merged)?;
-    for (id, neighbour) in [earlier, later].into_iter().flatten() {
+    let earlier = neighbor(connection, source, "covers_to", merged.covers.from, &merged)?;
+    let later = neighbor(connection, source, "covers_from", merged.covers.to, &merged)?;
+    for (id, neighbor) in [earlier, later].into_iter().flatten() {
         delete.execute([id])?;
-        merged = merged.and(&neighbour);
+        merged = merged.and(&neighbor);
     }
     merged.insert(connection, source, true)
 }
 
 /// The settled row of the same kind and day that touches `row` where its column `end` is `at`.
-fn neighbour(
+fn neighbor(
     connection: &Connection,
     source: SourceId,
     end: &str,
     at: Timestamp,
     row: &Covered,
-) -> Result<Option<(i64, Covered)>, Fault> {
+) -> Result<Option<(i64, Covered)>, SqliteError> {
     let sql =
         format!("SELECT {COLUMNS}, id FROM covered WHERE source = ?1 AND {end} = ?2 AND kind = ?3 AND settled = 1");
     let found = connection.prepare_cached(&sql)?.query_row(params![source, at, row.kind], numbered).optional()?;
     let day = |covered: &Covered| covered.covers.from.floor_to(DAY);
-    Ok(found.filter(|(_, neighbour)| day(neighbour) == day(row)))
+    Ok(found.filter(|(_, neighbor)| day(neighbor) == day(row)))
 }
 
 /// All covered time of a source, merged and in order.
-pub(super) fn merged(connection: &Connection, source: SourceId) -> Result<Vec<TimeRange>, Fault> {
+pub(super) fn merged(connection: &Connection, source: SourceId) -> Result<Vec<TimeRange>, SqliteError> {
     let sql = "SELECT covers_from, covers_to FROM covered WHERE source = ?1 ORDER BY covers_from, covers_to";
     let mut rows = connection.prepare_cached(sql)?;
     let mut merged: Vec<TimeRange> = Vec::new();
@@ -163,9 +163,9 @@ pub(super) fn merged(connection: &Connection, source: SourceId) -> Result<Vec<Ti
 }
 
 /// Whether any moment of `range` is covered already, or will be by an open window.
-pub(super) fn is_taken(connection: &Connection, source: SourceId, range: TimeRange) -> Result<bool, Fault> {
+pub(super) fn is_taken(connection: &Connection, source: SourceId, range: TimeRange) -> Result<bool, SqliteError> {
     let sql = "SELECT EXISTS (SELECT 1 FROM covered WHERE source = ?1 AND covers_from < ?3 AND covers_to > ?2)
-               OR EXISTS (SELECT 1 FROM windows WHERE source = ?1 AND kind <> 'sweep'
+               OR EXISTS (SELECT 1 FROM windows WHERE source = ?1 AND kind <> 'recheck'
                           AND covers_from < covers_to AND covers_from < ?3 AND covers_to > ?2)";
     if range.is_empty() {
         return Ok(false);
@@ -197,7 +197,7 @@ mod tests {
             covers: TimeRange::new(Timestamp::from_secs(from), Timestamp::from_secs(to)),
             windows: 1,
             pages: 2,
-            walked: 3,
+            records_read: 3,
             events: 1,
             first_time: Some(Timestamp::from_secs(from)),
             last_time: Some(Timestamp::from_secs(to - 1)),

@@ -4,6 +4,7 @@
 //! appended: what a kill or a power loss in the middle of that call leaves behind. The copy must hold everything that was
 //! answered before, and the last call wholly or not at all.
 
+use crate::time::TimeRange;
 use std::path::Path;
 
 use proptest::prelude::*;
@@ -13,7 +14,7 @@ use tokio::runtime::Builder;
 use super::tests::options;
 use super::*;
 use crate::journal::conformance::{at, key_of, live, page, registration, visible};
-use crate::journal::{AfterPage, OpenPlan, WalkProgress};
+use crate::journal::{AfterPage, BatchIntent, ScanProgress};
 
 const SOURCES: [&str; 2] = ["a", "b"];
 const SINKS: [&str; 2] = ["x", "y"];
@@ -64,7 +65,7 @@ struct WindowModel {
     source: usize,
     window: NewWindow,
     staged: Vec<Vec<(String, i64)>>,
-    progress: Option<WalkProgress>,
+    progress: Option<ScanProgress>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -102,7 +103,7 @@ struct Model {
 #[derive(Debug, PartialEq)]
 struct Seen {
     coverage: Vec<Vec<TimeRange>>,
-    open: Vec<(WindowId, NewWindow, Option<WalkProgress>)>,
+    open: Vec<(WindowId, NewWindow, Option<ScanProgress>)>,
     events: Vec<Vec<(Seq, String)>>,
     keys: Vec<Vec<SeenKey>>,
     sinks: Vec<(Seq, Plan, u64)>,
@@ -186,7 +187,7 @@ async fn look_at(journal: &SqliteJournal) -> Seen {
     }
     for name in SINKS {
         let state = journal.open_sink(name, SinkStart::Beginning).await.expect("opens");
-        sinks.push((state.position, state.plan.map(|OpenPlan { first, last, .. }| (first, last)), state.missed));
+        sinks.push((state.position, state.plan.map(|BatchIntent { first, last, .. }| (first, last)), state.missed));
     }
     let summary = journal.summary().await.expect("sums up");
     let counted = "SELECT coalesce(sum(bytes), 0) FROM blocks";
@@ -250,9 +251,9 @@ impl Pair {
         let text = |number: usize, time: &i64| (format!("{{\"event\":\"{now}-{number}\"}}"), *time);
         let records: Vec<(String, i64)> = times.iter().enumerate().map(|(number, time)| text(number, time)).collect();
         let given: Vec<(&str, Option<i64>)> = records.iter().map(|(raw, time)| (raw.as_str(), Some(*time))).collect();
-        let progress = WalkProgress { next_cursor: now.to_string(), page_size: 9, ..WalkProgress::default() };
+        let progress = ScanProgress { next_cursor: now.to_string(), page_size: 9, ..ScanProgress::default() };
         let then = if last {
-            AfterPage::Complete { at: at(now), pages: 1, walked: 1 }
+            AfterPage::Complete { at: at(now), pages: 1, records_read: 1 }
         } else {
             AfterPage::Continue(progress.clone())
         };
@@ -279,8 +280,11 @@ impl Pair {
         let old = self.model.windows[index].clone();
         let TimeRange { from, to } = old.window.covers;
         let middle = from + to.since(from) / 2;
-        let part =
-            |from, to| NewWindow { covers: TimeRange::new(from, to), asks: TimeRange::new(from, to), ..old.window };
+        let part = |from, to| NewWindow {
+            covers: TimeRange::new(from, to),
+            fetch_range: TimeRange::new(from, to),
+            ..old.window
+        };
         let parts = [part(from, middle), part(middle, to)];
         let ids = self.journal().split_window(old.id, parts).await.expect("splits");
         self.model.forget(index);
@@ -296,7 +300,7 @@ impl Pair {
         if plan.is_some() || last == position {
             return;
         }
-        self.journal().begin_plan(self.sink_ids[sink], position + 1, last, String::new()).await.expect("begins");
+        self.journal().prepare_batch(self.sink_ids[sink], position + 1, last, String::new()).await.expect("begins");
         self.model.sinks[sink].1 = Some((position + 1, last));
     }
 
@@ -304,7 +308,7 @@ impl Pair {
         let (position, plan) = self.model.sinks[sink];
         let position = plan.map_or((position + events).min(self.model.head), |(_, last)| last);
         let delivery = Delivery { position, ..Delivery::default() };
-        self.journal().finish_plan(self.sink_ids[sink], delivery).await.expect("finishes");
+        self.journal().commit_batch(self.sink_ids[sink], delivery).await.expect("finishes");
         self.model.sinks[sink] = (position, None);
     }
 

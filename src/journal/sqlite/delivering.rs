@@ -2,10 +2,10 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::fault::Fault;
+use super::fault::SqliteError;
 use super::totals::Totals;
 use super::values::{Count, Counts, int};
-use crate::journal::{Delivery, OpenPlan, PlannedOutput, Seq, SinkId, SinkStart, SinkState, Trouble};
+use crate::journal::{BatchIntent, Delivery, LastError, RollbackRecord, Seq, SinkId, SinkStart, SinkState};
 
 /// Where a sink stands.
 struct Standing {
@@ -15,7 +15,7 @@ struct Standing {
     generation: u64,
 }
 
-pub(super) fn open_sink(connection: &Connection, name: &str, start: SinkStart) -> Result<SinkState, Fault> {
+pub(super) fn open_sink(connection: &Connection, name: &str, start: SinkStart) -> Result<SinkState, SqliteError> {
     let totals = Totals::read(connection)?;
     let begin = match start {
         SinkStart::Beginning => totals.trimmed_to,
@@ -33,30 +33,30 @@ pub(super) fn open_sink(connection: &Connection, name: &str, start: SinkStart) -
     let Standing { position, plan, memo, generation } = standing(connection, id)?;
     let plan = plan
         .map(|(first, last, fingerprint)| {
-            Ok::<_, Fault>(OpenPlan { first, last, fingerprint, outputs: plan_outputs(connection, id)? })
+            Ok::<_, SqliteError>(BatchIntent { first, last, fingerprint, outputs: plan_outputs(connection, id)? })
         })
         .transpose()?;
     let missed = totals.trimmed_to.saturating_sub(position);
     Ok(SinkState { is_new, id, position, plan, memo, generation, missed })
 }
 
-fn standing(connection: &Connection, sink: SinkId) -> Result<Standing, Fault> {
+fn standing(connection: &Connection, sink: SinkId) -> Result<Standing, SqliteError> {
     let sql = "SELECT position, plan_first, plan_last, plan_fingerprint, memo, generation FROM sinks WHERE id = ?1";
     let found = connection.prepare_cached(sql)?.query_row([sink], |row| {
         let first: Option<Count> = row.get(1)?;
         let plan = first.map(|first| Ok::<_, rusqlite::Error>((first.0, row.count(2)?, row.get(3)?))).transpose()?;
         Ok(Standing { position: row.count(0)?, plan, memo: row.get(4)?, generation: row.count(5)? })
     });
-    found.optional()?.ok_or_else(|| Fault::out_of_turn(format!("there is no sink {}", sink.0)))
+    found.optional()?.ok_or_else(|| SqliteError::invalid_state(format!("there is no sink {}", sink.0)))
 }
 
-fn plan_outputs(connection: &Connection, sink: SinkId) -> Result<Vec<PlannedOutput>, Fault> {
+fn plan_outputs(connection: &Connection, sink: SinkId) -> Result<Vec<RollbackRecord>, SqliteError> {
     let mut rows = connection.prepare_cached("SELECT name, before FROM plan_outputs WHERE sink = ?1 ORDER BY id")?;
-    let outputs = rows.query_map([sink], |row| Ok(PlannedOutput { name: row.get(0)?, before: row.get(1)? }))?;
+    let outputs = rows.query_map([sink], |row| Ok(RollbackRecord { name: row.get(0)?, before: row.get(1)? }))?;
     Ok(outputs.collect::<Result<_, _>>()?)
 }
 
-pub(super) fn retire_sinks(connection: &Connection, active: &[String]) -> Result<Vec<String>, Fault> {
+pub(super) fn retire_sinks(connection: &Connection, active: &[String]) -> Result<Vec<String>, SqliteError> {
     let mut names = connection.prepare_cached("SELECT name FROM sinks WHERE active = 1 ORDER BY name")?;
     let names = names.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
     let retired: Vec<String> = names.into_iter().filter(|name| !active.contains(name)).collect();
@@ -66,20 +66,20 @@ pub(super) fn retire_sinks(connection: &Connection, active: &[String]) -> Result
     Ok(retired)
 }
 
-pub(super) fn begin_plan(
+pub(super) fn prepare_batch(
     connection: &Connection,
     sink: SinkId,
     first: Seq,
     last: Seq,
     fingerprint: &str,
-) -> Result<(), Fault> {
+) -> Result<(), SqliteError> {
     let head = Totals::read(connection)?.head;
     let Standing { position, plan, .. } = standing(connection, sink)?;
     if plan.is_some() {
-        return Err(Fault::out_of_turn("a sink begins a plan and has one open"));
+        return Err(SqliteError::invalid_state("a sink begins a plan and has one open"));
     }
     if first <= position || last < first || last > head {
-        return Err(Fault::out_of_turn(format!(
+        return Err(SqliteError::invalid_state(format!(
             "a plan from {first} to {last} of a sink at {position}, with the newest event at {head}"
         )));
     }
@@ -89,9 +89,13 @@ pub(super) fn begin_plan(
     Ok(())
 }
 
-pub(super) fn add_plan_outputs(connection: &Connection, sink: SinkId, outputs: &[PlannedOutput]) -> Result<(), Fault> {
+pub(super) fn add_rollback_records(
+    connection: &Connection,
+    sink: SinkId,
+    outputs: &[RollbackRecord],
+) -> Result<(), SqliteError> {
     if standing(connection, sink)?.plan.is_none() {
-        return Err(Fault::out_of_turn("a sink names outputs and has no open plan"));
+        return Err(SqliteError::invalid_state("a sink names outputs and has no open plan"));
     }
     let mut insert = connection.prepare_cached("INSERT INTO plan_outputs (sink, name, before) VALUES (?1, ?2, ?3)")?;
     for output in outputs {
@@ -100,11 +104,11 @@ pub(super) fn add_plan_outputs(connection: &Connection, sink: SinkId, outputs: &
     Ok(())
 }
 
-pub(super) fn finish_plan(connection: &Connection, sink: SinkId, delivery: &Delivery) -> Result<(), Fault> {
+pub(super) fn commit_batch(connection: &Connection, sink: SinkId, delivery: &Delivery) -> Result<(), SqliteError> {
     let head = Totals::read(connection)?.head;
     let position = standing(connection, sink)?.position;
     if delivery.position < position || delivery.position > head {
-        return Err(Fault::out_of_turn(format!(
+        return Err(SqliteError::invalid_state(format!(
             "a sink at {position} moves to {}, with the newest event at {head}",
             delivery.position
         )));
@@ -123,10 +127,10 @@ pub(super) fn finish_plan(connection: &Connection, sink: SinkId, delivery: &Deli
             int(delivery.bytes),
             delivery.memo
         ])?;
-    abandon_plan(connection, sink)
+    abort_batch(connection, sink)
 }
 
-pub(super) fn abandon_plan(connection: &Connection, sink: SinkId) -> Result<(), Fault> {
+pub(super) fn abort_batch(connection: &Connection, sink: SinkId) -> Result<(), SqliteError> {
     connection
         .prepare_cached("UPDATE sinks SET plan_first = NULL, plan_last = NULL, plan_fingerprint = NULL WHERE id = ?1")?
         .execute([sink])?;
@@ -139,11 +143,11 @@ pub(super) fn set_trouble(
     connection: &Connection,
     table: &'static str,
     id: i64,
-    trouble: Option<&Trouble>,
-) -> Result<(), Fault> {
-    let trouble = trouble.map(serde_json::to_string).transpose();
-    let trouble = trouble.map_err(|error| Fault::out_of_turn(error.to_string()))?;
+    last_error: Option<&LastError>,
+) -> Result<(), SqliteError> {
+    let last_error = last_error.map(serde_json::to_string).transpose();
+    let last_error = last_error.map_err(|error| SqliteError::invalid_state(error.to_string()))?;
     let sql = format!("UPDATE {table} SET trouble = ?2 WHERE id = ?1");
-    connection.prepare_cached(&sql)?.execute(params![id, trouble])?;
+    connection.prepare_cached(&sql)?.execute(params![id, last_error])?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use crate::journal::JournalError;
 
 /// A call's failure, without the file's name.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum SqliteError {
     /// SQLite refused.
     Sqlite(rusqlite::Error),
     /// What is stored makes no sense.
@@ -17,9 +17,9 @@ pub(super) enum Fault {
     Refused(JournalError),
 }
 
-impl Fault {
-    pub(super) fn out_of_turn(what: impl Into<String>) -> Self {
-        Self::Refused(JournalError::OutOfTurn(what.into()))
+impl SqliteError {
+    pub(super) fn invalid_state(what: impl Into<String>) -> Self {
+        Self::Refused(JournalError::InvalidState(what.into()))
     }
 
     /// The failure of a whole group of calls, once more for the next of them.
@@ -42,7 +42,7 @@ impl Fault {
             Self::Storage(reason) => JournalError::Storage { path, reason },
             Self::Sqlite(error) if is_damage(&error) => JournalError::Damaged { path, reason: error.to_string() },
             Self::Sqlite(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
-                JournalError::OutOfTurn(error.to_string())
+                JournalError::InvalidState(error.to_string())
             }
             Self::Sqlite(error) => JournalError::Storage { path, reason: error.to_string() },
         }
@@ -73,7 +73,7 @@ fn is_damage(error: &rusqlite::Error) -> bool {
     }
 }
 
-impl From<rusqlite::Error> for Fault {
+impl From<rusqlite::Error> for SqliteError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sqlite(error)
     }

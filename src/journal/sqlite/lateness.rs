@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::fault::Fault;
+use super::fault::SqliteError;
 use super::values::{Counts, int};
 use crate::journal::{LatenessCounts, SourceId};
 use crate::time::Timestamp;
@@ -18,7 +18,7 @@ pub(super) fn add(
     source: SourceId,
     counts: &LatenessCounts,
     at: Timestamp,
-) -> Result<(), Fault> {
+) -> Result<(), SqliteError> {
     let day = at.as_millis().div_euclid(DAY_MILLIS);
     let mut insert = connection.prepare_cached(
         "INSERT INTO lateness (source, day, bucket, events) VALUES (?1, ?2, ?3, ?4)
@@ -34,7 +34,7 @@ pub(super) fn add(
 }
 
 /// All counts that are kept of a source.
-pub(super) fn of_source(connection: &Connection, source: SourceId) -> Result<LatenessCounts, Fault> {
+pub(super) fn of_source(connection: &Connection, source: SourceId) -> Result<LatenessCounts, SqliteError> {
     let mut rows = connection.prepare_cached("SELECT bucket, events FROM lateness WHERE source = ?1")?;
     let mut rows = rows.query([source])?;
     let mut counts = LatenessCounts::default();

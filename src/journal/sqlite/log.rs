@@ -2,12 +2,12 @@
 
 use rusqlite::{Connection, params};
 
-use super::fault::Fault;
+use super::fault::SqliteError;
 use super::totals::Totals;
 use super::values::{Counts, int};
 use crate::journal::block::decode_keys;
-use crate::journal::{PendingBatch, RecordBlock, SeenKey, Seq, SourceId, SourceInfo, TimeRange};
-use crate::time::Timestamp;
+use crate::journal::{PendingBatch, RecordBlock, SeenKey, Seq, SourceId, SourceInfo};
+use crate::time::{TimeRange, Timestamp};
 
 /// The sequence number of the block that holds ?1, or of the first one after it: blocks before it are of no interest.
 const FROM_BLOCK_OF: &str = "first >= coalesce((SELECT max(first) FROM blocks WHERE first <= ?1), 0)";
@@ -39,7 +39,7 @@ pub(super) fn next_batch(
     after: Seq,
     sources: &[SourceId],
     limits: BatchLimits,
-) -> Result<PendingBatch, Fault> {
+) -> Result<PendingBatch, SqliteError> {
     let head = Totals::read(connection)?.head;
     let mut batch = PendingBatch {
         first: after + 1,
@@ -91,7 +91,7 @@ pub(super) fn read(
     last: Seq,
     sources: &[SourceId],
     limit: usize,
-) -> Result<Vec<RecordBlock>, Fault> {
+) -> Result<Vec<RecordBlock>, SqliteError> {
     let sql = format!(
         "SELECT id, first, count, source, observed_at, visible_at FROM blocks
          WHERE {FROM_BLOCK_OF} AND first <= ?2 ORDER BY first"
@@ -119,7 +119,11 @@ pub(super) fn read(
     Ok(found)
 }
 
-pub(super) fn keys_within(connection: &Connection, source: SourceId, range: TimeRange) -> Result<Vec<SeenKey>, Fault> {
+pub(super) fn keys_within(
+    connection: &Connection,
+    source: SourceId,
+    range: TimeRange,
+) -> Result<Vec<SeenKey>, SqliteError> {
     let mut pages = connection.prepare_cached(
         "SELECT data FROM keys WHERE source = ?1 AND max_time >= ?2 AND min_time < ?3
          UNION ALL
@@ -128,22 +132,24 @@ pub(super) fn keys_within(connection: &Connection, source: SourceId, range: Time
     let mut rows = pages.query(params![source, range.from, range.to])?;
     let mut keys = Vec::new();
     while let Some(row) = rows.next()? {
-        decode_keys(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?, &mut keys).map_err(Fault::Damaged)?;
+        decode_keys(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?, &mut keys)
+            .map_err(SqliteError::Damaged)?;
     }
     Ok(keys)
 }
 
-pub(super) fn sources(connection: &Connection) -> Result<Vec<SourceInfo>, Fault> {
+pub(super) fn sources(connection: &Connection) -> Result<Vec<SourceInfo>, SqliteError> {
     let mut rows = connection.prepare_cached("SELECT id, name, vendor, profile FROM sources ORDER BY id")?;
     let mut rows = rows.query([])?;
     let mut sources = Vec::new();
     while let Some(row) = rows.next()? {
-        let profile: String = row.get(3)?;
+        let normalizer_config: String = row.get(3)?;
         sources.push(SourceInfo {
             id: row.get(0)?,
             name: row.get(1)?,
             vendor: row.get(2)?,
-            profile: serde_json::from_str(&profile).map_err(|error| Fault::Damaged(format!("a profile: {error}")))?,
+            normalizer_config: serde_json::from_str(&normalizer_config)
+                .map_err(|error| SqliteError::Damaged(format!("a profile: {error}")))?,
         });
     }
     Ok(sources)

@@ -39,16 +39,16 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use tokio::sync::watch;
 
-use super::lock::FolderLock;
+use super::lock::DirectoryLock;
 use super::{
-    Answer, Delivery, Journal, JournalError, JournalPicture, JournalSummary, Look, NewWindow, PageCommit, PendingBatch,
-    PlannedOutput, RecordBlock, SeenKey, Seq, SinkId, SinkStart, SinkState, SourceId, SourceInfo, SourceRegistration,
-    SourceState, TimeRange, Trouble, WindowId,
+    Delivery, Journal, JournalError, JournalFuture, JournalSnapshot, JournalStats, LastError, Look, NewWindow,
+    PageCommit, PendingBatch, RecordBlock, RollbackRecord, SeenKey, Seq, SinkId, SinkStart, SinkState, SourceId,
+    SourceInfo, SourceRegistration, SourceState, WindowId,
 };
-use crate::time::Timestamp;
+use crate::time::{TimeRange, Timestamp};
 use crate::units::ByteSize;
 
-use fault::Fault;
+use fault::SqliteError;
 use log::BatchLimits;
 use readers::Readers;
 use totals::{Announcer, Totals};
@@ -76,7 +76,7 @@ pub struct SqliteJournal {
     head: watch::Receiver<Seq>,
     full: watch::Receiver<bool>,
     path: String,
-    _lock: FolderLock,
+    _lock: DirectoryLock,
 }
 
 impl SqliteJournal {
@@ -90,9 +90,9 @@ impl SqliteJournal {
     pub fn open(options: &JournalOptions) -> Result<Self, JournalError> {
         let path = options.data_dir.join(JOURNAL_FILE);
         let told = path.display().to_string();
-        let refused = |error: std::io::Error| Fault::Storage(error.to_string());
+        let refused = |error: std::io::Error| SqliteError::Storage(error.to_string());
         folder::create_folder(&options.data_dir).map_err(|error| refused(error).at_open(&told))?;
-        let lock = FolderLock::take(&options.data_dir)?;
+        let lock = DirectoryLock::take(&options.data_dir)?;
         folder::create_file(&path).map_err(|error| refused(error).at_open(&told))?;
         let (connection, totals) = open_file(&path).map_err(|fault| fault.at_open(&told))?;
         let announcer = Announcer::new(options.max_size.0, totals);
@@ -108,24 +108,24 @@ impl SqliteJournal {
     /// [`JournalError::NotRead`] if the file cannot be read, [`JournalError::NewerVersion`] and
     /// [`JournalError::OlderVersion`] if another version of auditflow has written it, [`JournalError::Damaged`] if it is no
     /// journal or is broken.
-    pub fn peek(data_dir: &Path, look: &Look<'_>) -> Result<Option<JournalPicture>, JournalError> {
-        view::peek(data_dir, look)
+    pub fn snapshot(data_dir: &Path, look: &Look<'_>) -> Result<Option<JournalSnapshot>, JournalError> {
+        view::snapshot(data_dir, look)
     }
 
     /// A call that changes the journal: done and durable when it answers.
-    fn write<T, W>(&self, work: W) -> Answer<'_, T>
+    fn write<T, W>(&self, work: W) -> JournalFuture<'_, T>
     where
         T: Send + 'static,
-        W: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+        W: FnOnce(&Connection) -> Result<T, SqliteError> + Send + 'static,
     {
         Box::pin(async move { self.writer.run(work).await.map_err(|fault| fault.at(&self.path)) })
     }
 
     /// A call that only reads.
-    fn look<T, W>(&self, work: W) -> Answer<'_, T>
+    fn look<T, W>(&self, work: W) -> JournalFuture<'_, T>
     where
         T: Send + 'static,
-        W: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+        W: FnOnce(&Connection) -> Result<T, SqliteError> + Send + 'static,
     {
         Box::pin(async move { self.readers.clone().run(work).await.map_err(|fault| fault.at(&self.path)) })
     }
@@ -147,51 +147,51 @@ impl SqliteJournal {
     }
 }
 
-fn open_file(path: &Path) -> Result<(Connection, Totals), Fault> {
+fn open_file(path: &Path) -> Result<(Connection, Totals), SqliteError> {
     let connection = schema::open_writer(path)?;
     let totals = Totals::read(&connection)?;
     Ok((connection, totals))
 }
 
 impl Journal for SqliteJournal {
-    fn open_source(&self, source: SourceRegistration) -> Answer<'_, SourceState> {
+    fn open_source(&self, source: SourceRegistration) -> JournalFuture<'_, SourceState> {
         self.write(move |file| collecting::open_source(file, &source))
     }
 
-    fn add_windows(&self, source: SourceId, windows: Vec<NewWindow>) -> Answer<'_, Vec<WindowId>> {
+    fn add_windows(&self, source: SourceId, windows: Vec<NewWindow>) -> JournalFuture<'_, Vec<WindowId>> {
         self.write(move |file| collecting::add_windows(file, source, &windows))
     }
 
-    fn commit_page(&self, page: PageCommit) -> Answer<'_, ()> {
+    fn commit_page(&self, page: PageCommit) -> JournalFuture<'_, ()> {
         self.write(move |file| collecting::commit_page(file, &page))
     }
 
-    fn restart_window(&self, window: WindowId, requests: u64) -> Answer<'_, ()> {
+    fn restart_window(&self, window: WindowId, requests: u64) -> JournalFuture<'_, ()> {
         self.write(move |file| collecting::restart_window(file, window, requests))
     }
 
-    fn split_window(&self, window: WindowId, parts: [NewWindow; 2]) -> Answer<'_, [WindowId; 2]> {
+    fn split_window(&self, window: WindowId, parts: [NewWindow; 2]) -> JournalFuture<'_, [WindowId; 2]> {
         self.write(move |file| collecting::split_window(file, window, parts))
     }
 
-    fn keys_within(&self, source: SourceId, range: TimeRange) -> Answer<'_, Vec<SeenKey>> {
+    fn keys_within(&self, source: SourceId, range: TimeRange) -> JournalFuture<'_, Vec<SeenKey>> {
         self.look(move |file| log::keys_within(file, source, range))
     }
 
-    fn set_source_trouble(&self, source: SourceId, trouble: Option<Trouble>) -> Answer<'_, ()> {
-        self.write(move |file| delivering::set_trouble(file, "sources", source.0, trouble.as_ref()))
+    fn set_source_error(&self, source: SourceId, last_error: Option<LastError>) -> JournalFuture<'_, ()> {
+        self.write(move |file| delivering::set_trouble(file, "sources", source.0, last_error.as_ref()))
     }
 
-    fn open_sink(&self, name: &str, start: SinkStart) -> Answer<'_, SinkState> {
+    fn open_sink(&self, name: &str, start: SinkStart) -> JournalFuture<'_, SinkState> {
         let name = name.to_owned();
         self.write(move |file| delivering::open_sink(file, &name, start))
     }
 
-    fn retire_sinks(&self, active: Vec<String>) -> Answer<'_, Vec<String>> {
+    fn retire_sinks(&self, active: Vec<String>) -> JournalFuture<'_, Vec<String>> {
         self.write(move |file| delivering::retire_sinks(file, &active))
     }
 
-    fn sources(&self) -> Answer<'_, Vec<SourceInfo>> {
+    fn sources(&self) -> JournalFuture<'_, Vec<SourceInfo>> {
         self.look(log::sources)
     }
 
@@ -201,36 +201,36 @@ impl Journal for SqliteJournal {
         sources: Vec<SourceId>,
         max_events: u64,
         max_bytes: u64,
-    ) -> Answer<'_, PendingBatch> {
+    ) -> JournalFuture<'_, PendingBatch> {
         let limits = BatchLimits { max_events, max_bytes };
         self.look(move |file| log::next_batch(file, after, &sources, limits))
     }
 
-    fn read(&self, first: Seq, last: Seq, sources: Vec<SourceId>, limit: usize) -> Answer<'_, Vec<RecordBlock>> {
+    fn read(&self, first: Seq, last: Seq, sources: Vec<SourceId>, limit: usize) -> JournalFuture<'_, Vec<RecordBlock>> {
         self.look(move |file| log::read(file, first, last, &sources, limit))
     }
 
-    fn begin_plan(&self, sink: SinkId, first: Seq, last: Seq, fingerprint: String) -> Answer<'_, ()> {
-        self.write(move |file| delivering::begin_plan(file, sink, first, last, &fingerprint))
+    fn prepare_batch(&self, sink: SinkId, first: Seq, last: Seq, fingerprint: String) -> JournalFuture<'_, ()> {
+        self.write(move |file| delivering::prepare_batch(file, sink, first, last, &fingerprint))
     }
 
-    fn add_plan_outputs(&self, sink: SinkId, outputs: Vec<PlannedOutput>) -> Answer<'_, ()> {
-        self.write(move |file| delivering::add_plan_outputs(file, sink, &outputs))
+    fn add_rollback_records(&self, sink: SinkId, outputs: Vec<RollbackRecord>) -> JournalFuture<'_, ()> {
+        self.write(move |file| delivering::add_rollback_records(file, sink, &outputs))
     }
 
-    fn finish_plan(&self, sink: SinkId, delivery: Delivery) -> Answer<'_, ()> {
-        self.write(move |file| delivering::finish_plan(file, sink, &delivery))
+    fn commit_batch(&self, sink: SinkId, delivery: Delivery) -> JournalFuture<'_, ()> {
+        self.write(move |file| delivering::commit_batch(file, sink, &delivery))
     }
 
-    fn abandon_plan(&self, sink: SinkId) -> Answer<'_, ()> {
-        self.write(move |file| delivering::abandon_plan(file, sink))
+    fn abort_batch(&self, sink: SinkId) -> JournalFuture<'_, ()> {
+        self.write(move |file| delivering::abort_batch(file, sink))
     }
 
-    fn set_sink_trouble(&self, sink: SinkId, trouble: Option<Trouble>) -> Answer<'_, ()> {
-        self.write(move |file| delivering::set_trouble(file, "sinks", sink.0, trouble.as_ref()))
+    fn set_sink_error(&self, sink: SinkId, last_error: Option<LastError>) -> JournalFuture<'_, ()> {
+        self.write(move |file| delivering::set_trouble(file, "sinks", sink.0, last_error.as_ref()))
     }
 
-    fn identity(&self) -> Answer<'_, String> {
+    fn identity(&self) -> JournalFuture<'_, String> {
         self.look(totals::identity)
     }
 
@@ -242,11 +242,11 @@ impl Journal for SqliteJournal {
         self.full.clone()
     }
 
-    fn trim(&self, visible_before: Timestamp, keys_before: Timestamp) -> Answer<'_, u64> {
+    fn trim(&self, visible_before: Timestamp, keys_before: Timestamp) -> JournalFuture<'_, u64> {
         Box::pin(self.trim_in_steps(visible_before, keys_before))
     }
 
-    fn summary(&self) -> Answer<'_, JournalSummary> {
+    fn summary(&self) -> JournalFuture<'_, JournalStats> {
         self.look(summary::summary)
     }
 }

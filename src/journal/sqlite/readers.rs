@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
-use super::fault::Fault;
+use super::fault::SqliteError;
 use super::schema;
 
 /// Connections kept open while nobody reads.
@@ -29,19 +29,22 @@ impl Readers {
     }
 
     /// Runs `work` on a blocking thread, on one unchanging state of the journal.
-    pub(super) async fn run<T, W>(self: Arc<Self>, work: W) -> Result<T, Fault>
+    pub(super) async fn run<T, W>(self: Arc<Self>, work: W) -> Result<T, SqliteError>
     where
         T: Send + 'static,
-        W: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+        W: FnOnce(&Connection) -> Result<T, SqliteError> + Send + 'static,
     {
         let readers = Arc::clone(&self);
-        let _place =
-            readers.places.acquire().await.map_err(|_| Fault::Storage("the journal has been closed".to_owned()))?;
+        let _place = readers
+            .places
+            .acquire()
+            .await
+            .map_err(|_| SqliteError::Storage("the journal has been closed".to_owned()))?;
         let reading = tokio::task::spawn_blocking(move || self.run_here(work));
-        reading.await.map_err(|error| Fault::Storage(format!("reading was stopped: {error}")))?
+        reading.await.map_err(|error| SqliteError::Storage(format!("reading was stopped: {error}")))?
     }
 
-    fn run_here<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, Fault> {
+    fn run_here<T>(&self, work: impl FnOnce(&Connection) -> Result<T, SqliteError>) -> Result<T, SqliteError> {
         let connection = self.take()?;
         let snapshot = connection.unchecked_transaction()?;
         let found = work(&snapshot)?;
@@ -51,7 +54,7 @@ impl Readers {
         Ok(found)
     }
 
-    fn take(&self) -> Result<Connection, Fault> {
+    fn take(&self) -> Result<Connection, SqliteError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         idle.map_or_else(|| schema::open_reader(&self.path), Ok)
     }

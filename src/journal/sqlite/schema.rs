@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::fault::Fault;
+use super::fault::SqliteError;
 use super::values::int;
 use crate::journal::JournalError;
 
@@ -81,7 +81,7 @@ CREATE TABLE sources (
     vendor           TEXT NOT NULL,
     profile          TEXT NOT NULL,                 -- JSON, without secrets
     first_started_at INTEGER NOT NULL,
-    last_sweep_at    INTEGER,
+    last_recheck_at    INTEGER,
     overlap          INTEGER NOT NULL DEFAULT 0,    -- nanoseconds; the longest that a window has asked for
     events           INTEGER NOT NULL DEFAULT 0,
     raw_bytes        INTEGER NOT NULL DEFAULT 0,
@@ -108,7 +108,7 @@ CREATE TABLE walks (
     pages       INTEGER NOT NULL,
     walked      INTEGER NOT NULL,
     total       INTEGER,
-    walked_keys BLOB
+    scan_keys BLOB
 ) STRICT;
 
 CREATE TABLE covered (
@@ -124,7 +124,7 @@ CREATE TABLE covered (
     first_time   INTEGER,
     last_time    INTEGER,
     completed_at INTEGER NOT NULL,
-    settled      INTEGER NOT NULL       -- 1: old enough to be merged with its neighbours of the same day
+    settled      INTEGER NOT NULL       -- 1: old enough to be merged with its neighbors of the same day
 ) STRICT;
 CREATE INDEX covered_from ON covered (source, covers_from);
 CREATE INDEX covered_to ON covered (source, covers_to);
@@ -193,13 +193,15 @@ fn newest_version() -> i64 {
 }
 
 /// Opens the one connection that writes, and brings the schema up to date.
-pub(super) fn open_writer(path: &Path) -> Result<Connection, Fault> {
+pub(super) fn open_writer(path: &Path) -> Result<Connection, SqliteError> {
     let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | NO_MUTEX)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     let version = check_identity(&connection, path)?;
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {
-        return Err(Fault::Storage("this file system has no shared memory for SQLite; use a local disk".to_owned()));
+        return Err(SqliteError::Storage(
+            "this file system has no shared memory for SQLite; use a local disk".to_owned(),
+        ));
     }
     connection.execute_batch(
         "PRAGMA synchronous = FULL;
@@ -214,7 +216,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, Fault> {
 }
 
 /// Opens a connection for reading. Reads see the last commit and never wait for a write.
-pub(super) fn open_reader(path: &Path) -> Result<Connection, Fault> {
+pub(super) fn open_reader(path: &Path) -> Result<Connection, SqliteError> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | NO_MUTEX)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.execute_batch("PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF;")?;
@@ -225,7 +227,7 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, Fault> {
 const NO_MUTEX: OpenFlags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
 
 /// Refuses what is not a journal of this or an earlier version. Returns the file's version; 0 for a new file.
-fn check_identity(connection: &Connection, path: &Path) -> Result<usize, Fault> {
+fn check_identity(connection: &Connection, path: &Path) -> Result<usize, SqliteError> {
     let number = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i64>(0));
     let application = number("PRAGMA application_id")?;
     let version = number("PRAGMA user_version")?;
@@ -234,27 +236,27 @@ fn check_identity(connection: &Connection, path: &Path) -> Result<usize, Fault> 
         return Ok(0);
     }
     if application != i64::from(APPLICATION_ID) {
-        return Err(Fault::Damaged("it is a database of another program".to_owned()));
+        return Err(SqliteError::Damaged("it is a database of another program".to_owned()));
     }
     let known = newest_version();
     if version > known {
         let path = path.display().to_string();
-        return Err(Fault::Refused(JournalError::NewerVersion { path, found: version, known }));
+        return Err(SqliteError::Refused(JournalError::NewerVersion { path, found: version, known }));
     }
-    usize::try_from(version).map_err(|_| Fault::Damaged(format!("its schema version is {version}")))
+    usize::try_from(version).map_err(|_| SqliteError::Damaged(format!("its schema version is {version}")))
 }
 
 /// Whether the file holds a journal of the present version that can be looked at; not so if it was only just made.
-pub(super) fn is_present(connection: &Connection, path: &Path) -> Result<bool, Fault> {
+pub(super) fn is_present(connection: &Connection, path: &Path) -> Result<bool, SqliteError> {
     let (found, known) = (check_identity(connection, path)?, MIGRATIONS.len());
     if found > 0 && found < known {
         let path = path.display().to_string();
-        return Err(Fault::Refused(JournalError::OlderVersion { path, found, known }));
+        return Err(SqliteError::Refused(JournalError::OlderVersion { path, found, known }));
     }
     Ok(found > 0)
 }
 
-pub(super) fn migrate(connection: &mut Connection, version: usize) -> Result<(), Fault> {
+pub(super) fn migrate(connection: &mut Connection, version: usize) -> Result<(), SqliteError> {
     for (done, step) in MIGRATIONS.iter().enumerate().skip(version) {
         let transaction = connection.transaction()?;
         transaction.execute_batch(step)?;

@@ -8,20 +8,20 @@
 
 use rusqlite::{Connection, params};
 
-use super::fault::Fault;
+use super::fault::SqliteError;
 use super::totals::Totals;
 use super::values::{Counts, int};
-use crate::journal::{EncodedBlock, SourceId, TimeRange, WindowId};
-use crate::time::Timestamp;
+use crate::journal::{EncodedBlock, SourceId, WindowId};
+use crate::time::{TimeRange, Timestamp};
 
 /// Adds the records and keys of a page, invisible yet.
 pub(super) fn stage(
     connection: &Connection,
     source: SourceId,
     window: WindowId,
-    asks: TimeRange,
+    fetch_range: TimeRange,
     block: &EncodedBlock,
-) -> Result<(), Fault> {
+) -> Result<(), SqliteError> {
     let id = insert_block(connection, source, window, block)?;
     connection
         .prepare_cached("INSERT INTO block_data (block, data) VALUES (?1, ?2)")?
@@ -31,7 +31,7 @@ pub(super) fn stage(
             "INSERT INTO keys (block, source, asks_from, asks_to, min_time, max_time, data)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
-        .execute(params![id, source, asks.from, asks.to, block.min_time, block.max_time, block.keys])?;
+        .execute(params![id, source, fetch_range.from, fetch_range.to, block.min_time, block.max_time, block.keys])?;
     let mut totals = Totals::read(connection)?;
     totals.staged_bytes = totals.staged_bytes.saturating_add(block.data.len() as u64);
     totals.write(connection)
@@ -42,7 +42,7 @@ fn insert_block(
     source: SourceId,
     window: WindowId,
     block: &EncodedBlock,
-) -> Result<i64, Fault> {
+) -> Result<i64, SqliteError> {
     connection
         .prepare_cached(
             "INSERT INTO blocks (source, window, count, raw_bytes, bytes, observed_at, min_time, max_time)
@@ -93,7 +93,7 @@ impl Shown {
 
 /// Gives the staged blocks of a window their sequence numbers: earlier times first, then in the order of the pages, so
 /// that a vendor's pages which come newest first are turned round. A block with a record without a time is put first.
-pub(super) fn show(connection: &Connection, window: WindowId, at: Timestamp) -> Result<Shown, Fault> {
+pub(super) fn show(connection: &Connection, window: WindowId, at: Timestamp) -> Result<Shown, SqliteError> {
     let mut number = connection.prepare_cached("UPDATE blocks SET first = ?2, visible_at = ?3 WHERE id = ?1")?;
     let mut totals = Totals::read(connection)?;
     let mut shown = Shown::default();
@@ -108,7 +108,7 @@ pub(super) fn show(connection: &Connection, window: WindowId, at: Timestamp) -> 
     Ok(shown)
 }
 
-fn staged_in_order(connection: &Connection, window: WindowId) -> Result<Vec<Staged>, Fault> {
+fn staged_in_order(connection: &Connection, window: WindowId) -> Result<Vec<Staged>, SqliteError> {
     let mut blocks = connection.prepare_cached(
         "SELECT id, count, raw_bytes, bytes, min_time, max_time FROM blocks WHERE window = ?1 AND first IS NULL
          ORDER BY min_time NULLS FIRST, id",
@@ -127,7 +127,7 @@ fn staged_in_order(connection: &Connection, window: WindowId) -> Result<Vec<Stag
 }
 
 /// Deletes what was never visible: the one deletion of the collector's. The walk begins again.
-pub(super) fn forget(connection: &Connection, window: WindowId) -> Result<(), Fault> {
+pub(super) fn forget(connection: &Connection, window: WindowId) -> Result<(), SqliteError> {
     const STAGED: &str = "(SELECT id FROM blocks WHERE window = ?1 AND first IS NULL)";
     let mut totals = Totals::read(connection)?;
     let bytes = connection

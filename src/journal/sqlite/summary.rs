@@ -2,14 +2,14 @@
 
 use rusqlite::{Connection, Row};
 
-use super::fault::Fault;
+use super::fault::SqliteError;
 use super::totals::Totals;
 use super::values::Counts;
-use crate::journal::{JournalSummary, SinkSummary, SourceSummary, Trouble};
+use crate::journal::{JournalStats, LastError, SinkStats, SourceStats};
 
-pub(super) fn summary(connection: &Connection) -> Result<JournalSummary, Fault> {
+pub(super) fn summary(connection: &Connection) -> Result<JournalStats, SqliteError> {
     let totals = Totals::read(connection)?;
-    Ok(JournalSummary {
+    Ok(JournalStats {
         sources: sources(connection)?,
         sinks: sinks(connection)?,
         head: totals.head,
@@ -18,7 +18,7 @@ pub(super) fn summary(connection: &Connection) -> Result<JournalSummary, Fault> 
     })
 }
 
-fn sources(connection: &Connection) -> Result<Vec<SourceSummary>, Fault> {
+fn sources(connection: &Connection) -> Result<Vec<SourceStats>, SqliteError> {
     let mut rows = connection.prepare_cached(
         "SELECT name, vendor, events, raw_bytes, pages, requests, trouble,
                 (SELECT max(covers_to) FROM covered WHERE source = sources.id),
@@ -28,7 +28,7 @@ fn sources(connection: &Connection) -> Result<Vec<SourceSummary>, Fault> {
     let mut rows = rows.query([])?;
     let mut sources = Vec::new();
     while let Some(row) = rows.next()? {
-        sources.push(SourceSummary {
+        sources.push(SourceStats {
             name: row.get(0)?,
             vendor: row.get(1)?,
             events: row.count(2)?,
@@ -37,20 +37,20 @@ fn sources(connection: &Connection) -> Result<Vec<SourceSummary>, Fault> {
             requests: row.count(5)?,
             covered_to: row.get(7)?,
             open_windows: row.count(8)?,
-            trouble: trouble(row, 6)?,
+            last_error: last_error(row, 6)?,
         });
     }
     Ok(sources)
 }
 
-fn sinks(connection: &Connection) -> Result<Vec<SinkSummary>, Fault> {
+fn sinks(connection: &Connection) -> Result<Vec<SinkStats>, SqliteError> {
     let mut rows = connection.prepare_cached(
         "SELECT name, active, position, delivered, filtered, dead_lettered, bytes, redelivered, trouble FROM sinks ORDER BY id",
     )?;
     let mut rows = rows.query([])?;
     let mut sinks = Vec::new();
     while let Some(row) = rows.next()? {
-        sinks.push(SinkSummary {
+        sinks.push(SinkStats {
             name: row.get(0)?,
             active: row.get(1)?,
             position: row.count(2)?,
@@ -59,14 +59,14 @@ fn sinks(connection: &Connection) -> Result<Vec<SinkSummary>, Fault> {
             dead_lettered: row.count(5)?,
             bytes: row.count(6)?,
             redelivered: row.count(7)?,
-            trouble: trouble(row, 8)?,
+            last_error: last_error(row, 8)?,
         });
     }
     Ok(sinks)
 }
 
-fn trouble(row: &Row<'_>, index: usize) -> Result<Option<Trouble>, Fault> {
+fn last_error(row: &Row<'_>, index: usize) -> Result<Option<LastError>, SqliteError> {
     let text: Option<String> = row.get(index)?;
-    let trouble = text.map(|text| serde_json::from_str(&text)).transpose();
-    trouble.map_err(|error| Fault::Damaged(format!("a noted trouble: {error}")))
+    let last_error = text.map(|text| serde_json::from_str(&text)).transpose();
+    last_error.map_err(|error| SqliteError::Damaged(format!("a noted trouble: {error}")))
 }

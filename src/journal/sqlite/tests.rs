@@ -226,7 +226,7 @@ async fn a_full_journal_says_so_until_it_is_trimmed() {
     let journal = SqliteJournal::open(&options(folder.path(), 1)).expect("opens");
     let full = journal.full();
     assert!(*full.borrow(), "it is known from the beginning");
-    journal.finish_plan(sink, Delivery { position: 1, ..Delivery::default() }).await.expect("moves");
+    journal.commit_batch(sink, Delivery { position: 1, ..Delivery::default() }).await.expect("moves");
     journal.trim(Timestamp::MAX, at(0)).await.expect("trims");
     assert!(!*full.borrow());
 }
@@ -247,7 +247,7 @@ async fn space_of_trimmed_events_is_used_again() {
         let large: String = std::iter::repeat_with(|| random.alphanumeric()).take(50_000).collect();
         collect(&journal, source, (round * 10, round * 10 + 10), &[&large]).await;
         let position = *journal.head().borrow();
-        journal.finish_plan(sink, Delivery { position, ..Delivery::default() }).await.expect("moves");
+        journal.commit_batch(sink, Delivery { position, ..Delivery::default() }).await.expect("moves");
         journal.trim(Timestamp::MAX, at(0)).await.expect("trims");
         let pages = page_count(&journal).await;
         if round == 5 {
@@ -267,7 +267,7 @@ async fn a_large_backlog_is_trimmed_in_steps() {
         journal.commit_page(page(window, &[("x", Some(1))], go_on("next"))).await.expect("commits");
     }
     journal.commit_page(page(window, &[], complete(100))).await.expect("commits");
-    journal.finish_plan(sink, Delivery { position: 199, ..Delivery::default() }).await.expect("moves");
+    journal.commit_batch(sink, Delivery { position: 199, ..Delivery::default() }).await.expect("moves");
     assert_eq!(journal.trim(Timestamp::MAX, at(0)).await.expect("trims"), 199);
     assert_eq!(visible(&journal, source).await, [(200, "x".to_owned())]);
 }
@@ -278,7 +278,7 @@ async fn keys_within_the_overlap_stay_however_old() {
     let (journal, _folder) = fresh();
     let source = conformance::source(&journal, "a").await;
     let days = |days: i64| days * 86_400;
-    let overlapping = |from, to| NewWindow { asks: range(from - days(3), to), ..live(from, to) };
+    let overlapping = |from, to| NewWindow { fetch_range: range(from - days(3), to), ..live(from, to) };
     for day in 0..10 {
         let window = conformance::window(&journal, source, overlapping(days(day), days(day + 1))).await;
         let text = day.to_string();

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, params};
 use tokio::sync::watch;
 
-use super::fault::Fault;
+use super::fault::SqliteError;
 use super::values::{Counts, int};
 use crate::journal::Seq;
 
@@ -21,7 +21,7 @@ pub(super) struct Totals {
 }
 
 impl Totals {
-    pub(super) fn read(connection: &Connection) -> Result<Self, Fault> {
+    pub(super) fn read(connection: &Connection) -> Result<Self, SqliteError> {
         let mut row = connection.prepare_cached("SELECT head, trimmed_to, visible_bytes, staged_bytes FROM totals")?;
         Ok(row.query_row([], |row| {
             Ok(Self {
@@ -33,7 +33,7 @@ impl Totals {
         })?)
     }
 
-    pub(super) fn write(self, connection: &Connection) -> Result<(), Fault> {
+    pub(super) fn write(self, connection: &Connection) -> Result<(), SqliteError> {
         let sql = "UPDATE totals SET head = ?1, trimmed_to = ?2, visible_bytes = ?3, staged_bytes = ?4";
         connection.prepare_cached(sql)?.execute(params![
             int(self.head),
@@ -56,7 +56,7 @@ impl Totals {
 }
 
 /// What tells this journal from all others.
-pub(super) fn identity(connection: &Connection) -> Result<String, Fault> {
+pub(super) fn identity(connection: &Connection) -> Result<String, SqliteError> {
     let mut row = connection.prepare_cached("SELECT identity FROM totals")?;
     Ok(row.query_row([], |row| row.get(0))?)
 }

@@ -20,11 +20,11 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::coverage;
-use super::fault::Fault;
+use super::fault::SqliteError;
 use super::totals::Totals;
 use super::values::{Count, Counts};
-use crate::journal::{Seq, SourceId, TimeRange};
-use crate::time::Timestamp;
+use crate::journal::{Seq, SourceId};
+use crate::time::{TimeRange, Timestamp};
 
 /// Blocks deleted in one transaction at most.
 const BLOCKS_AT_ONCE: u32 = 64;
@@ -49,7 +49,7 @@ struct OldBlock {
 /// Deletes some of the oldest blocks, in order, as far as all active sinks have passed them and they became visible
 /// before `visible_before`. Returns how many events went; 0 when there is nothing to trim. Without an active sink nothing
 /// is trimmed, since nobody has had the events.
-pub(super) fn trim_events(connection: &Connection, visible_before: Timestamp) -> Result<u64, Fault> {
+pub(super) fn trim_events(connection: &Connection, visible_before: Timestamp) -> Result<u64, SqliteError> {
     let passed = passed_by_all(connection)?;
     let mut oldest = connection.prepare_cached(
         "SELECT id, first, count, bytes, visible_at, source, max_time FROM blocks WHERE first IS NOT NULL
@@ -87,7 +87,7 @@ pub(super) fn trim_events(connection: &Connection, visible_before: Timestamp) ->
 
 /// Notes how far records are gone, and, where the keys went before them, how far events are forgotten altogether. Events
 /// without times of their own lie where they were asked for, which is at most a day behind the present.
-fn note_trimmed(connection: &Connection, block: &OldBlock) -> Result<(), Fault> {
+fn note_trimmed(connection: &Connection, block: &OldBlock) -> Result<(), SqliteError> {
     let time = block.max_time.unwrap_or(block.visible_at + MARGIN);
     note_latest(connection, "trimmed_time", block.source, time)?;
     let known = "SELECT EXISTS (SELECT 1 FROM keys WHERE block = ?1)";
@@ -97,13 +97,13 @@ fn note_trimmed(connection: &Connection, block: &OldBlock) -> Result<(), Fault> 
     note_latest(connection, "forgotten_to", block.source, time)
 }
 
-fn note_latest(connection: &Connection, column: &str, source: SourceId, time: Timestamp) -> Result<(), Fault> {
+fn note_latest(connection: &Connection, column: &str, source: SourceId, time: Timestamp) -> Result<(), SqliteError> {
     let sql = format!("UPDATE sources SET {column} = ?2 WHERE id = ?1 AND ({column} IS NULL OR {column} < ?2)");
     connection.prepare_cached(&sql)?.execute(params![source, time])?;
     Ok(())
 }
 
-fn passed_by_all(connection: &Connection) -> Result<Seq, Fault> {
+fn passed_by_all(connection: &Connection) -> Result<Seq, SqliteError> {
     let slowest = "SELECT min(position) FROM sinks WHERE active = 1";
     let position: Option<Count> = connection.prepare_cached(slowest)?.query_row([], |row| row.get(0))?;
     Ok(position.map_or(0, |position| position.0))
@@ -121,7 +121,7 @@ pub(super) fn trim_keys(
     connection: &Connection,
     keys_before: Timestamp,
     place: KeysPlace,
-) -> Result<Option<KeysPlace>, Fault> {
+) -> Result<Option<KeysPlace>, SqliteError> {
     let mut old = connection.prepare_cached(
         "SELECT k.asks_to, k.block, k.source, coalesce(k.min_time, k.asks_from), coalesce(k.max_time, k.asks_to),
                 b.id IS NOT NULL
@@ -158,7 +158,7 @@ fn touches(range: &TimeRange, times: &TimeRange) -> bool {
 }
 
 /// The time in which a present or coming window may meet records again.
-fn needed_times(connection: &Connection, source: SourceId) -> Result<Vec<TimeRange>, Fault> {
+fn needed_times(connection: &Connection, source: SourceId) -> Result<Vec<TimeRange>, SqliteError> {
     let overlap: Option<Count> = connection
         .prepare_cached("SELECT overlap FROM sources WHERE id = ?1")?
         .query_row([source], |row| row.get(0))
@@ -182,7 +182,7 @@ fn not_read_again(
     connection: &Connection,
     source: SourceId,
     covered: &[TimeRange],
-) -> Result<Option<Timestamp>, Fault> {
+) -> Result<Option<Timestamp>, SqliteError> {
     let sql = "SELECT rewound_from, rewound_to FROM sources WHERE id = ?1 AND rewound_from IS NOT NULL";
     let rewound =
         connection.prepare_cached(sql)?.query_row([source], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;

@@ -64,7 +64,7 @@ id_columns!(SourceId, SinkId, WindowId);
 
 /// Kinds are kept as words, so that the file explains itself to whoever opens it.
 const KINDS: [(WindowKind, &str); 3] =
-    [(WindowKind::Live, "live"), (WindowKind::Backfill, "backfill"), (WindowKind::Sweep, "sweep")];
+    [(WindowKind::Live, "live"), (WindowKind::Backfill, "backfill"), (WindowKind::Recheck, "recheck")];
 
 impl ToSql for WindowKind {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {

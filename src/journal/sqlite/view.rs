@@ -14,12 +14,12 @@ use std::time::Duration;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
-use super::fault::Fault;
+use super::fault::SqliteError;
 use super::folder::JOURNAL_FILE;
 use super::log::{self, BatchLimits};
 use super::values::Counts;
 use super::{collecting, lateness, schema, summary};
-use crate::journal::picture::{JournalPicture, Look, SourcePicture};
+use crate::journal::picture::{JournalSnapshot, Look, SourceSnapshot};
 use crate::journal::{JournalError, PendingBatch, SourceId, SourceInfo};
 use crate::time::Timestamp;
 
@@ -32,7 +32,7 @@ const QUIET_ATTEMPTS: u32 = 3;
 const IN_URI: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#').add(b' ');
 
 /// Looks into the journal of a data folder; `None` if nothing has run there yet.
-pub(super) fn peek(data_dir: &Path, look: &Look<'_>) -> Result<Option<JournalPicture>, JournalError> {
+pub(super) fn snapshot(data_dir: &Path, look: &Look<'_>) -> Result<Option<JournalSnapshot>, JournalError> {
     let path = data_dir.join(JOURNAL_FILE);
     read(&path, look).map_err(|fault| match fault.at(&path.display().to_string()) {
         JournalError::Storage { path, reason } => JournalError::NotRead { path, reason },
@@ -40,7 +40,7 @@ pub(super) fn peek(data_dir: &Path, look: &Look<'_>) -> Result<Option<JournalPic
     })
 }
 
-fn read(path: &Path, look: &Look<'_>) -> Result<Option<JournalPicture>, Fault> {
+fn read(path: &Path, look: &Look<'_>) -> Result<Option<JournalSnapshot>, SqliteError> {
     for _ in 0..QUIET_ATTEMPTS {
         let Some(before) = metadata(path)? else { return Ok(None) };
         if is_in_use(path)? {
@@ -55,16 +55,16 @@ fn read(path: &Path, look: &Look<'_>) -> Result<Option<JournalPicture>, Fault> {
     picture(&schema::open_reader(path)?, path, look)
 }
 
-fn metadata(path: &Path) -> Result<Option<Metadata>, Fault> {
+fn metadata(path: &Path) -> Result<Option<Metadata>, SqliteError> {
     match std::fs::metadata(path) {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Fault::Storage(error.to_string())),
+        Err(error) => Err(SqliteError::Storage(error.to_string())),
     }
 }
 
 /// Whether changes lie beside the file that may not be in it yet. Nothing is written into the file without them.
-fn is_in_use(path: &Path) -> Result<bool, Fault> {
+fn is_in_use(path: &Path) -> Result<bool, SqliteError> {
     let mut beside = path.as_os_str().to_owned();
     beside.push("-wal");
     Ok(metadata(&PathBuf::from(beside))?.is_some_and(|found| found.len() > 0))
@@ -75,15 +75,15 @@ fn is_same(before: &Metadata, after: &Metadata) -> bool {
     stamp(before) == stamp(after)
 }
 
-fn open_quiet(path: &Path) -> Result<Connection, Fault> {
-    let absolute = std::path::absolute(path).map_err(|error| Fault::Storage(error.to_string()))?;
-    let text = absolute.to_str().ok_or_else(|| Fault::Storage("its path is no valid text".to_owned()))?;
+fn open_quiet(path: &Path) -> Result<Connection, SqliteError> {
+    let absolute = std::path::absolute(path).map_err(|error| SqliteError::Storage(error.to_string()))?;
+    let text = absolute.to_str().ok_or_else(|| SqliteError::Storage("its path is no valid text".to_owned()))?;
     let uri = format!("file:{}?immutable=1", utf8_percent_encode(text, IN_URI));
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     Ok(Connection::open_with_flags(uri, flags)?)
 }
 
-fn picture(connection: &Connection, path: &Path, look: &Look<'_>) -> Result<Option<JournalPicture>, Fault> {
+fn picture(connection: &Connection, path: &Path, look: &Look<'_>) -> Result<Option<JournalSnapshot>, SqliteError> {
     let snapshot = connection.unchecked_transaction()?;
     if !schema::is_present(&snapshot, path)? {
         return Ok(None);
@@ -99,11 +99,11 @@ fn picture(connection: &Connection, path: &Path, look: &Look<'_>) -> Result<Opti
     let held = snapshot
         .prepare_cached("SELECT coalesce(sum(count), 0) FROM blocks WHERE first IS NOT NULL")?
         .query_row([], |row| row.count(0))?;
-    Ok(Some(JournalPicture { summary: summary::summary(&snapshot)?, held, sources, pending }))
+    Ok(Some(JournalSnapshot { summary: summary::summary(&snapshot)?, held, sources, pending }))
 }
 
-fn source_picture(connection: &Connection, source: &SourceInfo, now: Timestamp) -> Result<SourcePicture, Fault> {
-    Ok(SourcePicture {
+fn source_picture(connection: &Connection, source: &SourceInfo, now: Timestamp) -> Result<SourceSnapshot, SqliteError> {
+    Ok(SourceSnapshot {
         name: source.name.clone(),
         state: collecting::source_state(connection, &source.name)?,
         lateness: lateness::of_source(connection, source.id)?,
@@ -112,12 +112,12 @@ fn source_picture(connection: &Connection, source: &SourceInfo, now: Timestamp) 
 }
 
 /// Rows of coverage are merged only a day after their windows were completed, so those of the last day are exact.
-fn events_since(connection: &Connection, source: SourceId, since: Timestamp) -> Result<u64, Fault> {
+fn events_since(connection: &Connection, source: SourceId, since: Timestamp) -> Result<u64, SqliteError> {
     let sql = "SELECT coalesce(sum(events), 0) FROM covered WHERE source = ?1 AND completed_at >= ?2";
     Ok(connection.prepare_cached(sql)?.query_row(params![source, since], |row| row.count(0))?)
 }
 
-fn pending_of(connection: &Connection, sink: &str, sources: &[SourceId]) -> Result<Option<PendingBatch>, Fault> {
+fn pending_of(connection: &Connection, sink: &str, sources: &[SourceId]) -> Result<Option<PendingBatch>, SqliteError> {
     let sql = "SELECT position FROM sinks WHERE name = ?1";
     let position = connection.prepare_cached(sql)?.query_row([sink], |row| row.count(0)).optional()?;
     let everything = BatchLimits { max_events: u64::MAX, max_bytes: u64::MAX };
@@ -145,12 +145,12 @@ mod tests {
         journal.open_sink("files", SinkStart::Beginning).await.expect("opens");
     }
 
-    fn look(folder: &Path) -> Result<Option<JournalPicture>, JournalError> {
+    fn look(folder: &Path) -> Result<Option<JournalSnapshot>, JournalError> {
         let sinks = [("files".to_owned(), vec!["a".to_owned()]), ("unknown".to_owned(), Vec::new())];
-        peek(folder, &Look { now: at(200), sources: None, sinks: &sinks })
+        snapshot(folder, &Look { now: at(200), sources: None, sinks: &sinks })
     }
 
-    fn assert_shows_what_was_filled_in(picture: &JournalPicture) {
+    fn assert_shows_what_was_filled_in(picture: &JournalSnapshot) {
         let source = picture.source("a").expect("known");
         assert_eq!((source.state.coverage.len(), source.state.open.len(), source.events_last_day), (1, 1, 2));
         let (name, pending) = picture.pending.first().expect("a sink");

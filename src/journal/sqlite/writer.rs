@@ -17,7 +17,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{mpsc, oneshot};
 
-use super::fault::Fault;
+use super::fault::SqliteError;
 use super::totals::{Announcer, Totals};
 
 /// Calls that share one commit at most, and calls that wait at most before callers wait in turn.
@@ -26,31 +26,31 @@ const MAX_GROUP: usize = 64;
 /// A call with its answer's address.
 trait Call: Send {
     /// Does the work. The error is a copy of the answer's.
-    fn run(&mut self, connection: &Connection) -> Result<(), Fault>;
+    fn run(&mut self, connection: &Connection) -> Result<(), SqliteError>;
     /// All of the group is undone: so is this, if it had gone well or was not run.
-    fn undo(&mut self, why: &Fault);
+    fn undo(&mut self, why: &SqliteError);
     /// Tells the caller.
     fn answer(self: Box<Self>);
 }
 
 struct TypedCall<T, W> {
     work: Option<W>,
-    outcome: Option<Result<T, Fault>>,
-    caller: oneshot::Sender<Result<T, Fault>>,
+    outcome: Option<Result<T, SqliteError>>,
+    caller: oneshot::Sender<Result<T, SqliteError>>,
 }
 
 impl<T, W> Call for TypedCall<T, W>
 where
     T: Send,
-    W: FnOnce(&Connection) -> Result<T, Fault> + Send,
+    W: FnOnce(&Connection) -> Result<T, SqliteError> + Send,
 {
-    fn run(&mut self, connection: &Connection) -> Result<(), Fault> {
+    fn run(&mut self, connection: &Connection) -> Result<(), SqliteError> {
         let work = self.work.take().ok_or_else(stopped)?;
         let outcome = self.outcome.insert(work(connection));
-        outcome.as_ref().map(|_| ()).map_err(Fault::again)
+        outcome.as_ref().map(|_| ()).map_err(SqliteError::again)
     }
 
-    fn undo(&mut self, why: &Fault) {
+    fn undo(&mut self, why: &SqliteError) {
         if !matches!(self.outcome, Some(Err(_))) {
             self.outcome = Some(Err(why.again()));
         }
@@ -88,10 +88,10 @@ impl Writer {
     }
 
     /// Runs `work` in a transaction and answers once it is committed.
-    pub(super) async fn run<T, W>(&self, work: W) -> Result<T, Fault>
+    pub(super) async fn run<T, W>(&self, work: W) -> Result<T, SqliteError>
     where
         T: Send + 'static,
-        W: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+        W: FnOnce(&Connection) -> Result<T, SqliteError> + Send + 'static,
     {
         let (caller, answer) = oneshot::channel();
         let call = TypedCall { work: Some(work), outcome: None, caller };
@@ -103,7 +103,7 @@ impl Writer {
 
 /// On a single-threaded runtime (tests) the wait is on a blocking thread, since tokio's paused clock stands still for those
 /// alone: a commit must take no time there, whatever the disk does. Elsewhere that would be a thread for each call.
-async fn wait_for<T: Send + 'static>(answer: oneshot::Receiver<T>) -> Result<T, Fault> {
+async fn wait_for<T: Send + 'static>(answer: oneshot::Receiver<T>) -> Result<T, SqliteError> {
     if Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
         return answer.await.map_err(|_| stopped());
     }
@@ -111,8 +111,8 @@ async fn wait_for<T: Send + 'static>(answer: oneshot::Receiver<T>) -> Result<T, 
     answered.await.map_err(|_| stopped())?.map_err(|_| stopped())
 }
 
-fn stopped() -> Fault {
-    Fault::Storage("the journal has been closed".to_owned())
+fn stopped() -> SqliteError {
+    SqliteError::Storage("the journal has been closed".to_owned())
 }
 
 impl Drop for Writer {
@@ -140,7 +140,11 @@ fn write_until_closed(mut connection: Connection, mut waiting: mpsc::Receiver<Bo
     }
 }
 
-fn commit_group(connection: &mut Connection, group: &mut [Box<dyn Call>], announcer: &Announcer) -> Result<(), Fault> {
+fn commit_group(
+    connection: &mut Connection,
+    group: &mut [Box<dyn Call>],
+    announcer: &Announcer,
+) -> Result<(), SqliteError> {
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for call in group {
         run_in_savepoint(&mut transaction, call.as_mut())?;
@@ -151,7 +155,7 @@ fn commit_group(connection: &mut Connection, group: &mut [Box<dyn Call>], announ
     Ok(())
 }
 
-fn run_in_savepoint(transaction: &mut Transaction<'_>, call: &mut dyn Call) -> Result<(), Fault> {
+fn run_in_savepoint(transaction: &mut Transaction<'_>, call: &mut dyn Call) -> Result<(), SqliteError> {
     let mut savepoint = transaction.savepoint()?;
     if let Err(why) = call.run(&savepoint) {
         // After a full disk SQLite may have ended the whole transaction: then this fails, and the group with it.

@@ -19,8 +19,8 @@ use super::settings::Settings;
 use super::sinks::CommonSettings;
 use super::vendor_settings;
 use crate::collect::SourceOptions;
-use crate::sinks::table::SinkConfig;
-use crate::transform::table::TransformConfig;
+use crate::sinks::registry::SinkConfig;
+use crate::transform::registry::TransformConfig;
 use crate::{sinks, transform, vendors};
 
 /// How a value from the environment is written. It may stand for any plain value.
@@ -68,9 +68,9 @@ pub(super) fn sections(generator: &mut SchemaGenerator) -> [Section; 3] {
     let source_options = object(&SourceOptions::json_schema(generator));
     let sink_options = with_inputs(object(&CommonSettings::json_schema(generator)));
     let inputs = with_inputs(Map::new());
-    let sources = vendors::table::names();
-    let sinks = sinks::table::NAMES;
-    let transforms = transform::table::NAMES;
+    let sources = vendors::registry::names();
+    let sinks = sinks::registry::NAMES;
+    let transforms = transform::registry::NAMES;
     let mut types = |names: &[&'static str], own: OwnSettings| {
         names
             .iter()

@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn unknown_names_are_ignored_and_everything_is_asked_for() {
-        assert_eq!(ask("startTime=2026-03-02T08:00:00Z&filters.colour=red").expect("an ask").window, Window::ALL);
+        assert_eq!(ask("startTime=2026-03-02T08:00:00Z&filters.color=red").expect("an ask").window, Window::ALL);
     }
 
     #[test]

@@ -88,7 +88,7 @@ impl Filter {
         Ok(filter)
     }
 
-    /// Only the records of one organisational unit.
+    /// Only the records of one organizational unit.
     pub(super) fn restrict_to_unit(&mut self, unit: &str) {
         self.conditions.push(Condition { field: Field::OrganizationalUnit, values: vec![unit.to_owned()] });
     }
@@ -274,7 +274,7 @@ mod tests {
         ] {
             assert!(filter(text).is_err(), "{text}");
         }
-        let tolerant = Filter::read(r#"{"colour":{"$eq":"red"}}"#, FieldHandling::Ignore, Timestamp::EPOCH);
+        let tolerant = Filter::read(r#"{"color":{"$eq":"red"}}"#, FieldHandling::Ignore, Timestamp::EPOCH);
         assert!(tolerant.expect("ignored").is_time_only());
     }
 }

@@ -1,4 +1,4 @@
-//! Clumio's records: catalogue values and others, system events without a user, details as text and as an object.
+//! Clumio's records: catalog values and others, system events without a user, details as text and as an object.
 
 use crate::simulator::draft::{Draft, quoted};
 use crate::simulator::switches::{ClumioSwitches, NullForm};

@@ -132,11 +132,11 @@ fn backward(rows: &Rows<'_>, cursor: &Cursor, size: usize) -> std::ops::Range<us
 }
 
 /// The cursor to the rows after (or before) a page: the position of the page's last row whose position differs from that
-/// of its neighbour outside, and how many rows of the page lie between. If all rows share one position, the old position
+/// of its neighbor outside, and how many rows of the page lie between. If all rows share one position, the old position
 /// stays and the skip grows.
 fn beyond(rows: &Rows<'_>, page: &std::ops::Range<usize>, cursor: &Cursor, size: usize, reverse: bool) -> Cursor {
-    let neighbour = rows.at(if reverse { page.start - 1 } else { page.end });
-    let mut compare = neighbour;
+    let neighbor = rows.at(if reverse { page.start - 1 } else { page.end });
+    let mut compare = neighbor;
     for skip in 0..page.len() {
         let position = rows.at(if reverse { page.start + skip } else { page.end - 1 - skip });
         if position != compare {
@@ -149,10 +149,10 @@ fn beyond(rows: &Rows<'_>, page: &std::ops::Range<usize>, cursor: &Cursor, size:
     }
     // The direction turns inside one position: count from the last different row.
     let (position, skip) = if reverse {
-        let last = rows.up_to(neighbour);
+        let last = rows.up_to(neighbor);
         ((last < rows.selection.len()).then(|| rows.at(last)), last - page.start)
     } else {
-        let first = rows.before(neighbour);
+        let first = rows.before(neighbor);
         ((first > 0).then(|| rows.at(first - 1)), page.end - first)
     };
     Cursor { skip, reverse, position, issued: None }

@@ -135,7 +135,7 @@ switches! {
         omit_new_fields: bool = false,
         /// Whether the key may read audit logs; without it every answer is 403.
         permission: bool = true,
-        /// The organisation's name, for the two look-up calls.
+        /// The organization's name, for the two look-up calls.
         organization_name: String = "acme".into(),
     }
 }

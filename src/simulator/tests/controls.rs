@@ -133,7 +133,7 @@ async fn faults_and_switches_are_set_over_http() {
     assert_eq!(put(&stage, "/_sim/switches", &json!({ "confluence.default_limit": "3" })).await.status, 200);
     let page = stage.get(VendorName::Confluence, "/wiki/rest/api/audit").await;
     assert_eq!(page.json()["limit"], 3);
-    assert_eq!(put(&stage, "/_sim/switches", &json!({ "confluence.colour": "red" })).await.status, 400);
+    assert_eq!(put(&stage, "/_sim/switches", &json!({ "confluence.color": "red" })).await.status, 400);
 }
 
 #[tokio::test]

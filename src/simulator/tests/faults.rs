@@ -195,12 +195,12 @@ async fn in_a_window_of_the_past_the_new_event_lies_among_the_rows_not_yet_read(
     let stage = with(FaultName::PageShift).await;
     let truth = stage.control().truth(VendorName::Confluence).expect("a vendor");
     let window = format!("&startDate={}&endDate={}", truth[50].timestamp.as_millis(), truth[250].timestamp.as_millis());
-    let walked = stage.walk(VendorName::Confluence, 30, &window).await.concat();
+    let records_read = stage.walk(VendorName::Confluence, 30, &window).await.concat();
     let mut new = stage.control().truth(VendorName::Confluence).expect("a vendor");
     new.retain(|record| record.visible_at == stage.control().now());
     assert!(!new.is_empty());
     for record in new {
-        assert!(walked.contains(&record.raw), "an event was put where the walk had been");
+        assert!(records_read.contains(&record.raw), "an event was put where the walk had been");
     }
 }
 

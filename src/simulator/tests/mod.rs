@@ -21,15 +21,15 @@ const START: &str = "2026-03-02T12:00:00Z";
 
 /// A clock that a test moves by hand.
 #[derive(Debug)]
-struct HandClock(AtomicI64);
+struct ManualClock(AtomicI64);
 
-impl HandClock {
+impl ManualClock {
     fn advance(&self, by: Duration) {
         self.0.fetch_add(i64::try_from(by.as_nanos()).expect("a short time"), Ordering::SeqCst);
     }
 }
 
-impl Clock for HandClock {
+impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_nanos(self.0.load(Ordering::SeqCst))
     }
@@ -38,7 +38,7 @@ impl Clock for HandClock {
 /// A running simulator with a client and a clock.
 struct Stage {
     simulator: RunningSimulator,
-    clock: Arc<HandClock>,
+    clock: Arc<ManualClock>,
     client: reqwest::Client,
 }
 
@@ -87,7 +87,7 @@ fn records(vendor: VendorName, body: &str) -> Vec<String> {
 
 impl Stage {
     async fn start(change: impl FnOnce(&mut SimulatorOptions)) -> Self {
-        let clock = Arc::new(HandClock(AtomicI64::new(start().as_nanos())));
+        let clock = Arc::new(ManualClock(AtomicI64::new(start().as_nanos())));
         let mut options =
             SimulatorOptions { events_per_vendor: 300, clock: Arc::clone(&clock) as _, ..SimulatorOptions::default() };
         options.switches.lift_rate_limits();
@@ -152,8 +152,8 @@ impl Stage {
             let answer = self.get(vendor, &this).await;
             assert_eq!(answer.status, 200, "{this}: {}", answer.body);
             let page = records(vendor, &answer.body);
-            let walked = pages.iter().map(Vec::len).sum::<usize>() + page.len();
-            path = next_path(vendor, &answer.json(), size, more, walked, page.is_empty());
+            let records_read = pages.iter().map(Vec::len).sum::<usize>() + page.len();
+            path = next_path(vendor, &answer.json(), size, more, records_read, page.is_empty());
             pages.push(page);
             assert!(pages.len() < 2_000, "the walk does not end");
         }
@@ -179,16 +179,23 @@ fn first_path(vendor: VendorName, size: usize, more: &str) -> String {
 }
 
 /// The path of the next page as the vendor's documentation says it is found.
-fn next_path(vendor: VendorName, page: &Value, size: usize, more: &str, walked: usize, empty: bool) -> Option<String> {
+fn next_path(
+    vendor: VendorName,
+    page: &Value,
+    size: usize,
+    more: &str,
+    records_read: usize,
+    empty: bool,
+) -> Option<String> {
     let first = first_path(vendor, size, more);
     match vendor {
         VendorName::Akuity => {
             let total = page["totalCount"].as_u64().expect("a total");
-            (!empty && (walked as u64) < total).then(|| format!("{first}&filters.offset={walked}"))
+            (!empty && (records_read as u64) < total).then(|| format!("{first}&filters.offset={records_read}"))
         }
         VendorName::Confluence => {
             let total = page["size"].as_u64().expect("a size");
-            (!empty && (walked as u64) < total).then(|| format!("{first}&start={walked}"))
+            (!empty && (records_read as u64) < total).then(|| format!("{first}&start={records_read}"))
         }
         VendorName::Clumio => page["_links"]["_next"]["href"].as_str().map(str::to_owned),
         VendorName::CaptivateIq => {

@@ -33,16 +33,16 @@ async fn the_other_orders_meet_the_truth_too() {
     })
     .await;
     for vendor in VendorName::ALL {
-        let mut walked = stage.walk(vendor, 40, "").await.concat();
+        let mut records_read = stage.walk(vendor, 40, "").await.concat();
         if vendor == VendorName::Merge {
-            walked.reverse();
+            records_read.reverse();
         }
-        assert_eq!(walked, stage.truth(vendor), "{vendor}");
+        assert_eq!(records_read, stage.truth(vendor), "{vendor}");
     }
     stage.control().set_switch("captivateiq.order", "unstable").expect("a switch");
-    let walked = stage.walk(VendorName::CaptivateIq, 40, "").await.concat();
-    assert_ne!(walked, stage.truth(VendorName::CaptivateIq));
-    assert_eq!(sorted(walked), sorted(stage.truth(VendorName::CaptivateIq)));
+    let records_read = stage.walk(VendorName::CaptivateIq, 40, "").await.concat();
+    assert_ne!(records_read, stage.truth(VendorName::CaptivateIq));
+    assert_eq!(sorted(records_read), sorted(stage.truth(VendorName::CaptivateIq)));
 }
 
 #[tokio::test]
@@ -57,8 +57,8 @@ async fn ties_twins_and_odd_white_space_are_all_served() {
     })
     .await;
     for vendor in VendorName::ALL {
-        let walked = stage.walk(vendor, 7, "").await.concat();
-        assert_eq!(sorted(walked), sorted(stage.truth(vendor)), "{vendor}");
+        let records_read = stage.walk(vendor, 7, "").await.concat();
+        assert_eq!(sorted(records_read), sorted(stage.truth(vendor)), "{vendor}");
         let truth = stage.control().truth(vendor).expect("a vendor");
         let twins = truth.iter().filter(|record| record.twin_number > 0).count();
         let has_ids = !matches!(vendor, VendorName::Akuity | VendorName::Confluence);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::disk::{Disk, DiskFile, LocalDisk, fault};
 use super::undo::{folders_of_new_file, planned};
-use crate::journal::PlannedOutput;
+use crate::journal::RollbackRecord;
 use crate::sinks::blocking::blocking;
 use crate::sinks::{PlanLog, SinkError};
 
@@ -38,12 +38,12 @@ impl LocalAppend {
         blocking(|| open.file.append(bytes)).map_err(|error| fault("write", &self.path, &error))
     }
 
-    fn output(&self) -> Result<PlannedOutput, SinkError> {
+    fn output(&self) -> Result<RollbackRecord, SinkError> {
         let state = LocalDisk.state(&self.path).map_err(|error| fault("look at", &self.path, &error))?;
         planned(&LocalDisk, &self.path, state)
     }
 
-    fn open(&self, output: &PlannedOutput) -> Result<OpenFile, SinkError> {
+    fn open(&self, output: &RollbackRecord) -> Result<OpenFile, SinkError> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
         LocalDisk.make_folders(folder).map_err(|error| fault("make the folder", folder, &error))?;
         let file = LocalDisk.open(&self.path).map_err(|error| fault("open", &self.path, &error))?;

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::rotation::Rotation;
+use crate::diagnostic::SettingDiagnostic;
 use crate::event::Event;
 use crate::sinks::compression::Compression;
 use crate::sinks::encoding::EncodingOptions;
 use crate::sinks::template::Template;
 use crate::units::{ByteSize, Span};
-use crate::vendors::table::ConfigProblem;
 
 /// The longest file name that common file systems take, in bytes.
 const MAX_NAME_BYTES: usize = 255;
@@ -72,7 +72,7 @@ impl FileConfig {
 
     /// Everything that reads well but cannot be right.
     #[must_use]
-    pub fn check(&self) -> Vec<ConfigProblem> {
+    pub fn check(&self) -> Vec<SettingDiagnostic> {
         let mut problems = Vec::new();
         match Template::parse(&self.path) {
             Ok(template) => problems.extend(self.path_problem(&template)),
@@ -95,7 +95,7 @@ impl FileConfig {
         problems
     }
 
-    fn path_problem(&self, template: &Template) -> Option<ConfigProblem> {
+    fn path_problem(&self, template: &Template) -> Option<SettingDiagnostic> {
         if self.path.trim().is_empty() {
             return Some(problem("path", "the path is empty", "write one such as audit/{{ vendor }}/%Y-%m-%d.ndjson"));
         }
@@ -115,7 +115,7 @@ impl FileConfig {
 
     /// What works but is probably not meant.
     #[must_use]
-    pub fn warnings(&self) -> Vec<ConfigProblem> {
+    pub fn warnings(&self) -> Vec<SettingDiagnostic> {
         let expected = self.compression.extension();
         let ends = [Compression::Gzip.extension(), Compression::Zstd.extension()];
         if !expected.is_empty() && !self.path.ends_with(expected) {
@@ -164,8 +164,8 @@ impl FileConfig {
     }
 }
 
-fn problem(key: &str, message: impl Into<String>, hint: impl Into<String>) -> ConfigProblem {
-    ConfigProblem { key: key.to_owned(), message: message.into(), hint: hint.into() }
+fn problem(key: &str, message: impl Into<String>, hint: impl Into<String>) -> SettingDiagnostic {
+    SettingDiagnostic { key: key.to_owned(), message: message.into(), hint: hint.into() }
 }
 
 #[cfg(test)]

@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 
 use super::disk::{Disk, fault};
 use super::undo;
-use crate::journal::{PlannedOutput, Seq};
+use crate::journal::{RollbackRecord, Seq};
 use crate::sinks::manifest::{MANIFEST_VERSION, Manifest, ManifestObject, name_of, sha256_hex};
-use crate::sinks::table::SinkName;
+use crate::sinks::registry::SinkName;
 use crate::sinks::template::push_safe;
 use crate::sinks::{BatchRange, SinkError};
 
@@ -118,7 +118,7 @@ impl Draft {
     ///
     /// # Errors
     /// It is there already, so the batch's lines most likely are too.
-    pub(super) fn output(&self, disk: &dyn Disk) -> Result<PlannedOutput, SinkError> {
+    pub(super) fn output(&self, disk: &dyn Disk) -> Result<RollbackRecord, SinkError> {
         match disk.state(&self.path).map_err(|error| fault("look at", &self.path, &error))? {
             None => undo::planned(disk, &self.path, None),
             Some(_) => Err(written_before(&self.path)),
@@ -126,7 +126,7 @@ impl Draft {
     }
 
     /// Writes it and makes it durable; returns its length in bytes.
-    pub(super) fn write(&self, disk: &dyn Disk, output: &PlannedOutput) -> Result<u64, SinkError> {
+    pub(super) fn write(&self, disk: &dyn Disk, output: &RollbackRecord) -> Result<u64, SinkError> {
         let durable = || -> io::Result<()> {
             if let Some(folder) = self.path.parent() {
                 disk.make_folders(folder)?;

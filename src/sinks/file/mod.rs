@@ -44,13 +44,13 @@ use super::compression::Compression;
 use super::encoding::{EncodingOptions, push_line};
 use super::foreign::undo_foreign;
 use super::manifest::ManifestObject;
-use super::table::SinkName;
+use super::registry::SinkName;
 use super::template::{PathCache, Template};
 use super::{BatchRange, EventForm, PlanLog, Sink, SinkError, Written};
 use crate::clock::SharedClock;
+use crate::diagnostic::SettingDiagnostic;
 use crate::event::Event;
-use crate::journal::{PlannedOutput, Seq};
-use crate::vendors::table::ConfigProblem;
+use crate::journal::{RollbackRecord, Seq};
 
 /// Bytes in buffers at which they are written out; less than the second-level cache of a processor core.
 const FLUSH_BYTES: usize = 512 << 10;
@@ -84,7 +84,7 @@ impl FileConfig {
     ///
     /// # Errors
     /// Every setting that cannot be right.
-    pub fn build(&self, clock: SharedClock, name: SinkName<'_>) -> Result<FileSink, Vec<ConfigProblem>> {
+    pub fn build(&self, clock: SharedClock, name: SinkName<'_>) -> Result<FileSink, Vec<SettingDiagnostic>> {
         self.build_on(clock, name, Arc::new(LocalDisk))
     }
 
@@ -93,7 +93,7 @@ impl FileConfig {
         clock: SharedClock,
         name: SinkName<'_>,
         disk: Arc<dyn Disk>,
-    ) -> Result<FileSink, Vec<ConfigProblem>> {
+    ) -> Result<FileSink, Vec<SettingDiagnostic>> {
         let problems = self.check();
         let (Ok(template), []) = (Template::parse(&self.path), problems.as_slice()) else { return Err(problems) };
         let root = current_folder()?;
@@ -119,10 +119,10 @@ impl FileConfig {
 }
 
 /// Paths are recorded as absolute text, so that a restart in another folder undoes the right files.
-fn current_folder() -> Result<PathBuf, Vec<ConfigProblem>> {
+fn current_folder() -> Result<PathBuf, Vec<SettingDiagnostic>> {
     let problem = |message: String| {
         let hint = "start auditflow in a folder that exists and whose name is valid UTF-8".to_owned();
-        vec![ConfigProblem { key: "path".to_owned(), message, hint }]
+        vec![SettingDiagnostic { key: "path".to_owned(), message, hint }]
     };
     let folder = std::env::current_dir().map_err(|error| problem(format!("there is no current folder: {error}")))?;
     if folder.to_str().is_none() {
@@ -143,7 +143,7 @@ impl FileSink {
         Ok(pieces)
     }
 
-    fn choose_files(&mut self, pieces: &[Piece]) -> Result<Vec<PlannedOutput>, SinkError> {
+    fn choose_files(&mut self, pieces: &[Piece]) -> Result<Vec<RollbackRecord>, SinkError> {
         let around = Circumstances {
             disk: self.disk.as_ref(),
             rotation: self.rotation,
@@ -264,7 +264,7 @@ impl Sink for FileSink {
         }
     }
 
-    fn undo<'a>(&'a mut self, outputs: &'a [PlannedOutput]) -> BoxFuture<'a, Result<(), SinkError>> {
+    fn undo<'a>(&'a mut self, outputs: &'a [RollbackRecord]) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(async move {
             self.partitions.forget();
             self.batch = Batch::default();

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::disk::{Disk, FileState};
-use crate::journal::PlannedOutput;
+use crate::journal::RollbackRecord;
 use crate::time::Timestamp;
 
 /// When a file is left and the next one begun.
@@ -81,7 +81,7 @@ pub(super) struct Pins(HashMap<PathBuf, u64>);
 
 impl Pins {
     /// From the outputs of a batch.
-    pub(super) fn of(outputs: &[PlannedOutput]) -> Self {
+    pub(super) fn of(outputs: &[RollbackRecord]) -> Self {
         let mut pins = HashMap::new();
         for output in outputs {
             let path = PathBuf::from(&output.name);
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn an_undone_batch_lands_in_the_same_file_again() {
-        let output = |name: &str| PlannedOutput { name: name.to_owned(), before: String::new() };
+        let output = |name: &str| RollbackRecord { name: name.to_owned(), before: String::new() };
         let pins = Pins::of(&[output("/a/x.3.ndjson"), output("/a/y.ndjson")]);
         assert_eq!(pins.index(Path::new("/a/x.ndjson")), Some(3));
         assert_eq!(pins.index(Path::new("/a/y.ndjson")), Some(0));

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::disk::{DiskFile, FileState};
 use super::*;
-use crate::clock::{SystemClock, TestClock};
+use crate::clock::{ManualClock, SystemClock};
 use crate::sinks::compression::tests::decompressed;
 use crate::sinks::conformance::{self, Bench};
 use crate::sinks::testing::{MemoryPlan, event};
@@ -502,7 +502,7 @@ async fn a_file_that_is_removed_in_the_middle_of_a_batch_fails_the_batch() {
 async fn a_record_of_another_sink_version_is_not_guessed_at() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut sink = sink(&folder.path().join("x.ndjson"), "");
-    let outputs = [PlannedOutput { name: "/x".to_owned(), before: "?".to_owned() }];
+    let outputs = [RollbackRecord { name: "/x".to_owned(), before: "?".to_owned() }];
     let (message, hint) = message_and_hint(sink.undo(&outputs).await.expect_err("unreadable"));
     assert!(message.contains("/x") && hint.contains("version"), "{message} {hint}");
 }
@@ -536,7 +536,7 @@ async fn files_rotate_by_size_and_go_on_after_a_restart() {
 async fn files_rotate_by_age_and_a_second_attempt_lands_in_the_same_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let start = Timestamp::from_secs(1_800_000_000);
-    let clock = TestClock::starting_at(start);
+    let clock = ManualClock::starting_at(start);
     let disk = || FailingDisk { created: Some(start), ..FailingDisk::after(i64::MAX) };
     let settings = config(&folder.path().join("x.ndjson"), r#", "rotate": {"max_age_secs": "1h"}"#);
     let mut sink = settings.build_on(Arc::new(clock), NAME, Arc::new(disk())).expect("a sink");

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::disk::{Disk, FileState, LocalDisk, fault};
 use crate::event::EventId;
-use crate::journal::PlannedOutput;
+use crate::journal::RollbackRecord;
 use crate::sinks::SinkError;
 use crate::sinks::blocking::blocking;
 
@@ -48,13 +48,13 @@ impl Before {
 }
 
 /// The record of a file that is about to be touched.
-pub(super) fn planned(disk: &dyn Disk, path: &Path, state: Option<FileState>) -> Result<PlannedOutput, SinkError> {
+pub(super) fn planned(disk: &dyn Disk, path: &Path, state: Option<FileState>) -> Result<RollbackRecord, SinkError> {
     let before = match state {
         Some(state) => Before::File { length: state.length, tail: tail_hash(disk, path, state.length)? },
         None => Before::Absent { first_new_folder: first_new_folder(disk, path)? },
     };
     let encoded = serde_json::to_string(&before).map_err(|error| fault("describe", path, &error.into()))?;
-    Ok(PlannedOutput { name: path.to_string_lossy().into_owned(), before: encoded })
+    Ok(RollbackRecord { name: path.to_string_lossy().into_owned(), before: encoded })
 }
 
 fn tail_hash(disk: &dyn Disk, path: &Path, length: u64) -> Result<String, SinkError> {
@@ -79,7 +79,7 @@ fn first_new_folder(disk: &dyn Disk, path: &Path) -> Result<Option<PathBuf>, Sin
 }
 
 /// The folders whose names change when a file is made: its own, and for each new folder the one above it.
-pub(super) fn folders_of_new_file(path: &Path, output: &PlannedOutput) -> Vec<PathBuf> {
+pub(super) fn folders_of_new_file(path: &Path, output: &RollbackRecord) -> Vec<PathBuf> {
     let Ok(Before::Absent { first_new_folder }) = serde_json::from_str(&output.before) else { return Vec::new() };
     let stop = first_new_folder.as_deref().and_then(Path::parent).or_else(|| path.parent()).map(Path::to_owned);
     let mut folders = Vec::new();
@@ -96,13 +96,13 @@ pub(super) fn folders_of_new_file(path: &Path, output: &PlannedOutput) -> Vec<Pa
 ///
 /// # Errors
 /// When a file cannot be looked at, cut or removed, or its folder is gone.
-pub fn undo_local_files(outputs: &[PlannedOutput]) -> Result<(), SinkError> {
+pub fn undo_local_files(outputs: &[RollbackRecord]) -> Result<(), SinkError> {
     blocking(|| undo(&LocalDisk, outputs))
 }
 
 /// Makes every file as it was: the last one touched first, so that folders are empty when their turn comes. Where a file
 /// was recorded twice, an undo lies between the two, and the later record holds.
-pub(super) fn undo(disk: &dyn Disk, outputs: &[PlannedOutput]) -> Result<(), SinkError> {
+pub(super) fn undo(disk: &dyn Disk, outputs: &[RollbackRecord]) -> Result<(), SinkError> {
     let mut done = HashSet::new();
     let mut steps = Vec::new();
     for output in outputs.iter().rev() {
@@ -121,7 +121,7 @@ pub(super) fn undo(disk: &dyn Disk, outputs: &[PlannedOutput]) -> Result<(), Sin
     Ok(())
 }
 
-fn read(output: &PlannedOutput) -> Result<Before, SinkError> {
+fn read(output: &RollbackRecord) -> Result<Before, SinkError> {
     serde_json::from_str(&output.before).map_err(|error| SinkError::Transient {
         message: format!(
             "a batch was begun on `{}` and this auditflow cannot read how it was before: {error}",

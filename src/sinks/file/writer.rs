@@ -14,7 +14,7 @@ use super::disk::{Disk, DiskFile, fault};
 use super::partitions::Events;
 use super::rotation::{self, Pins, Rotation};
 use super::undo;
-use crate::journal::PlannedOutput;
+use crate::journal::RollbackRecord;
 use crate::sinks::{SinkError, Written};
 use crate::time::Timestamp;
 
@@ -87,7 +87,7 @@ impl Batch {
         &mut self,
         around: &Circumstances<'_>,
         pieces: &[Piece],
-    ) -> Result<Vec<PlannedOutput>, SinkError> {
+    ) -> Result<Vec<RollbackRecord>, SinkError> {
         let mut outputs = Vec::new();
         for piece in pieces.iter().filter(|piece| !self.chosen.contains_key(&piece.base)).collect::<Vec<_>>() {
             outputs.extend(self.choose_file(around, piece)?);
@@ -95,7 +95,7 @@ impl Batch {
         Ok(outputs)
     }
 
-    fn choose_file(&mut self, around: &Circumstances<'_>, piece: &Piece) -> Result<Option<PlannedOutput>, SinkError> {
+    fn choose_file(&mut self, around: &Circumstances<'_>, piece: &Piece) -> Result<Option<RollbackRecord>, SinkError> {
         let incoming = u64::try_from(piece.bytes.len()).unwrap_or(u64::MAX);
         let choice = rotation::choose(around.disk, around.rotation, around.pins, &piece.base, incoming, around.now)
             .map_err(|error| fault("look at", &piece.base, &error))?;

@@ -10,7 +10,7 @@ use rdkafka::producer::ThreadedProducer;
 use super::config::{KafkaConfig, Sasl, SaslMechanism, Tls};
 use super::context::{BearerToken, SinkContext, Tally};
 use super::error::{stopped, transient};
-use super::topics::sanitised;
+use super::topics::sanitized;
 use crate::clock::SharedClock;
 use crate::sinks::SinkError;
 
@@ -40,7 +40,7 @@ pub(super) struct Names {
 impl Names {
     pub(super) fn new(pipeline: &str, sink: &str) -> Self {
         let group = format!("auditflow.{pipeline}.{sink}");
-        Self { sink: sink.to_owned(), position_topic: sanitised(&group), group }
+        Self { sink: sink.to_owned(), position_topic: sanitized(&group), group }
     }
 }
 

@@ -8,9 +8,10 @@ use serde::Deserialize;
 
 use super::client::{self, Connection, Names};
 use super::record::{Encoder, KeyField};
-use super::topics::{self, Topics, sanitised};
+use super::topics::{self, Topics, sanitized};
 use super::{KafkaSink, options};
 use crate::clock::SharedClock;
+use crate::diagnostic::SettingDiagnostic;
 use crate::event::Event;
 use crate::event::native::RawForm;
 use crate::event::ocsf::OcsfVersion;
@@ -18,7 +19,6 @@ use crate::secret::Secret;
 use crate::sinks::encoding::{EncodingOptions, Schema};
 use crate::sinks::template::{Template, TemplateError};
 use crate::units::PlainText;
-use crate::vendors::table::ConfigProblem;
 
 /// The settings of a `kafka` sink.
 #[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
@@ -190,7 +190,7 @@ impl SaslMechanism {
 impl KafkaConfig {
     /// Everything that reads well but cannot be right. Looks at neither network nor disk.
     #[must_use]
-    pub fn check(&self) -> Vec<ConfigProblem> {
+    pub fn check(&self) -> Vec<SettingDiagnostic> {
         let mut problems = Vec::new();
         if self.bootstrap_servers.split(',').all(|server| server.trim().is_empty()) {
             problems.push(problem("bootstrap_servers", "no broker is named", "write one such as kafka:9092"));
@@ -208,7 +208,7 @@ impl KafkaConfig {
         problems
     }
 
-    fn topic_problem(&self) -> Option<ConfigProblem> {
+    fn topic_problem(&self) -> Option<SettingDiagnostic> {
         let template = match Template::parse(&self.topic) {
             Ok(template) => template,
             Err(error) => return Some(of_template("topic", &self.topic, &error)),
@@ -217,13 +217,13 @@ impl KafkaConfig {
         Some(problem("topic", message, "use letters, digits, `.`, `_` and `-`: audit.{{ vendor }}"))
     }
 
-    fn key_problem(&self) -> Option<ConfigProblem> {
+    fn key_problem(&self) -> Option<SettingDiagnostic> {
         let name = self.key_field.as_deref()?;
         let hint = KeyField::parse(name).err()?;
         Some(problem("key_field", format!("an event has no field `{name}`"), hint))
     }
 
-    fn option_problems(&self) -> Vec<ConfigProblem> {
+    fn option_problems(&self) -> Vec<SettingDiagnostic> {
         let mut problems = Vec::new();
         for (name, value) in &self.librdkafka_options {
             let key = format!("librdkafka_options.{name}");
@@ -238,7 +238,7 @@ impl KafkaConfig {
 
     /// What works but is probably not meant.
     #[must_use]
-    pub fn warnings(&self) -> Vec<ConfigProblem> {
+    pub fn warnings(&self) -> Vec<SettingDiagnostic> {
         let in_the_clear = !self.tls.as_ref().is_some_and(|tls| tls.enabled);
         let plain = self.sasl.as_ref().is_some_and(|sasl| sasl.mechanism == SaslMechanism::Plain);
         if in_the_clear && plain {
@@ -259,7 +259,7 @@ impl KafkaConfig {
     ///
     /// # Errors
     /// Every setting that cannot be right.
-    pub fn build(&self, clock: SharedClock, pipeline: &str, sink: &str) -> Result<KafkaSink, Vec<ConfigProblem>> {
+    pub fn build(&self, clock: SharedClock, pipeline: &str, sink: &str) -> Result<KafkaSink, Vec<SettingDiagnostic>> {
         let problems = self.check();
         if !problems.is_empty() {
             return Err(problems);
@@ -279,7 +279,7 @@ impl KafkaConfig {
         let mut key = Vec::new();
         KeyField::of(self).push(event, &mut key);
         let key = if key.is_empty() { "(none)".to_owned() } else { String::from_utf8_lossy(&key).into_owned() };
-        vec![("topic", sanitised(&topic.render(event))), ("key", key)]
+        vec![("topic", sanitized(&topic.render(event))), ("key", key)]
     }
 
     pub(super) fn encoding(&self) -> EncodingOptions {
@@ -308,7 +308,7 @@ impl KafkaConfig {
     }
 }
 
-fn sasl_problem(sasl: &Sasl) -> Option<ConfigProblem> {
+fn sasl_problem(sasl: &Sasl) -> Option<SettingDiagnostic> {
     let by_token = sasl.mechanism == SaslMechanism::OauthBearer;
     let (key, missing) = match sasl {
         Sasl { token: None, .. } if by_token => ("sasl.token", "OAUTHBEARER needs a token"),
@@ -319,7 +319,7 @@ fn sasl_problem(sasl: &Sasl) -> Option<ConfigProblem> {
     Some(problem(key, missing, "add it, as a \"${VARIABLE}\" or {file: path} if it is secret"))
 }
 
-fn tls_problem(tls: &Tls) -> Option<ConfigProblem> {
+fn tls_problem(tls: &Tls) -> Option<SettingDiagnostic> {
     let (key, missing) = match (&tls.crt_file, &tls.key_file) {
         (Some(_), None) => ("tls.key_file", "a certificate needs its key"),
         (None, Some(_)) => ("tls.crt_file", "a key needs its certificate"),
@@ -328,10 +328,10 @@ fn tls_problem(tls: &Tls) -> Option<ConfigProblem> {
     Some(problem(key, missing, "add the PEM file"))
 }
 
-fn of_template(key: &str, text: &str, error: &TemplateError) -> ConfigProblem {
+fn of_template(key: &str, text: &str, error: &TemplateError) -> SettingDiagnostic {
     problem(key, format!("`{text}`, column {}: {}", error.column, error.message), error.hint.clone())
 }
 
-fn problem(key: &str, message: impl Into<String>, hint: impl Into<String>) -> ConfigProblem {
-    ConfigProblem { key: key.to_owned(), message: message.into(), hint: hint.into() }
+fn problem(key: &str, message: impl Into<String>, hint: impl Into<String>) -> SettingDiagnostic {
+    SettingDiagnostic { key: key.to_owned(), message: message.into(), hint: hint.into() }
 }

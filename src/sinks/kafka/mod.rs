@@ -46,7 +46,7 @@ use topics::Topics;
 
 use super::{BatchRange, EventForm, PlanLog, Refused, Sink, SinkError, Written};
 use crate::event::Event;
-use crate::journal::{PlannedOutput, Seq};
+use crate::journal::{RollbackRecord, Seq};
 
 /// Records are handed to librdkafka when they pass this many bytes: little, so that it compresses and sends them on its
 /// own threads while the next are encoded.
@@ -75,7 +75,7 @@ pub struct KafkaSink {
 struct Batch {
     range: BatchRange,
     written: Written,
-    /// The last event that was absorbed, to recognise the batch by.
+    /// The last event that was absorbed, to recognize the batch by.
     last_event: Option<String>,
     refused: Vec<Refused>,
 }
@@ -291,7 +291,7 @@ impl Sink for KafkaSink {
 
     /// What was sent outside a transaction stays sent. An open transaction is given up, so that consumers need not wait
     /// for it. Files are undone if this sink was another type when the batch was begun.
-    fn undo<'a>(&'a mut self, outputs: &'a [PlannedOutput]) -> BoxFuture<'a, Result<(), SinkError>> {
+    fn undo<'a>(&'a mut self, outputs: &'a [RollbackRecord]) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(async move {
             self.buffer.clear();
             super::foreign::undo_foreign(&self.refusals.recall(outputs))?;

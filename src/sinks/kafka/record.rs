@@ -14,7 +14,7 @@ use std::str::FromStr;
 use rdkafka::message::{Header, OwnedHeaders};
 
 use super::config::KafkaConfig;
-use super::topics::sanitised;
+use super::topics::sanitized;
 use crate::event::{Event, EventId, SCHEMA_VERSION};
 use crate::sinks::EventForm;
 use crate::sinks::encoding::{EncodingOptions, push_event};
@@ -133,7 +133,7 @@ impl Encoder {
     pub(super) fn push(&mut self, event: &Event<'_>, form: EventForm, buffer: &mut RecordBuffer) -> Option<String> {
         let (path, is_other) = self.paths.render(&self.topic, event);
         if is_other || buffer.topics.is_empty() {
-            buffer.select_topic(&sanitised(path));
+            buffer.select_topic(&sanitized(path));
         }
         let start = buffer.bytes.len();
         self.key.push(event, &mut buffer.bytes);

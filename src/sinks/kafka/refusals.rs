@@ -1,13 +1,13 @@
 //! Records that the broker finds too large.
 //!
-//! The broker refuses a whole request, not a record: one that is too large takes its neighbours with it. So those of a
+//! The broker refuses a whole request, not a record: one that is too large takes its neighbors with it. So those of a
 //! refused request are sent alone at the next attempt, and what is refused alone is refused for good. That is noted in the
 //! batch's plan, so that after a crash the same records go to the dead letter.
 
 use std::collections::{HashMap, HashSet};
 
 use super::record::RecordId;
-use crate::journal::PlannedOutput;
+use crate::journal::RollbackRecord;
 
 /// What the notes in the plan begin with.
 const NOTE: &str = "kafka refused ";
@@ -33,21 +33,21 @@ impl Refusals {
     }
 
     /// Takes in what the broker found too large; returns what must be noted in the plan.
-    pub(super) fn learn(&mut self, too_large: Vec<RecordId>) -> Vec<PlannedOutput> {
+    pub(super) fn learn(&mut self, too_large: Vec<RecordId>) -> Vec<RollbackRecord> {
         let mut notes = Vec::new();
         for id in too_large {
             if self.suspects.insert(id) {
                 continue;
             }
             let reason = "the broker refuses the record: larger than the topic's max.message.bytes".to_owned();
-            notes.push(PlannedOutput { name: format!("{NOTE}{id}"), before: reason.clone() });
+            notes.push(RollbackRecord { name: format!("{NOTE}{id}"), before: reason.clone() });
             self.refused.insert(id, reason);
         }
         notes
     }
 
     /// The notes could not be recorded: what they say must be learned again, since a crash would forget it.
-    pub(super) fn take_back(&mut self, notes: &[PlannedOutput]) {
+    pub(super) fn take_back(&mut self, notes: &[RollbackRecord]) {
         for note in notes {
             if let Some(id) = id_of(note) {
                 self.refused.remove(&id);
@@ -56,7 +56,7 @@ impl Refusals {
     }
 
     /// Takes in the notes of a plan; returns the outputs that are something else.
-    pub(super) fn recall(&mut self, outputs: &[PlannedOutput]) -> Vec<PlannedOutput> {
+    pub(super) fn recall(&mut self, outputs: &[RollbackRecord]) -> Vec<RollbackRecord> {
         let mut others = Vec::new();
         for output in outputs {
             match id_of(output) {
@@ -74,7 +74,7 @@ impl Refusals {
     }
 }
 
-fn id_of(note: &PlannedOutput) -> Option<RecordId> {
+fn id_of(note: &RollbackRecord) -> Option<RecordId> {
     note.name.strip_prefix(NOTE).and_then(|text| text.parse().ok())
 }
 
@@ -97,7 +97,7 @@ mod tests {
         assert_eq!(refusals.learn(vec![id]), notes, "it is learned again");
 
         let mut after_a_crash = Refusals::default();
-        let file = PlannedOutput { name: "/a/file".to_owned(), before: "{}".to_owned() };
+        let file = RollbackRecord { name: "/a/file".to_owned(), before: "{}".to_owned() };
         let outputs: Vec<_> = notes.into_iter().chain([file.clone()]).collect();
         assert_eq!(after_a_crash.recall(&outputs), vec![file]);
         assert_eq!(after_a_crash.reason(id), refusals.reason(id));

@@ -1,5 +1,5 @@
 //! The sink against librdkafka's mock cluster: what a broker can be made to do in this process. What only a real broker
-//! does (isolation, expiry, authorisation) is in `tests/kafka.rs`.
+//! does (isolation, expiry, authorization) is in `tests/kafka.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,7 +49,7 @@ fn absorb(sink: &mut KafkaSink, first: Seq, last: Seq) {
     sink.begin(BatchRange { first, last });
     for number in first..=last {
         let raw = format!(r#"{{"number":{number}}}"#);
-        sink.absorb(&event(&raw, "2026-01-02T03:04:05.678Z"), EventForm::Normalised).expect("absorbed");
+        sink.absorb(&event(&raw, "2026-01-02T03:04:05.678Z"), EventForm::Normalized).expect("absorbed");
     }
 }
 
@@ -199,7 +199,7 @@ async fn a_record_that_is_too_large_is_refused_with_its_reason_and_the_others_go
     sink.begin(BatchRange { first: 1, last: 3 });
     let large = format!(r#"{{"number":2,"text":"{}"}}"#, "x".repeat(5_000));
     for raw in [r#"{"number":1}"#, &large, r#"{"number":3}"#] {
-        sink.absorb(&event(raw, "2026-01-02T03:04:05Z"), EventForm::Normalised).expect("absorbed");
+        sink.absorb(&event(raw, "2026-01-02T03:04:05Z"), EventForm::Normalized).expect("absorbed");
     }
     let refused = sink.take_refused();
     assert_eq!(refused.len(), 1);
@@ -295,7 +295,7 @@ async fn a_journal_that_holds_other_events_there_stops_the_sink() {
     let mut restored = sink_of(&cluster);
     restored.resume(JOURNAL).await.expect("resumed");
     restored.begin(BatchRange { first: 1, last: 5 });
-    restored.absorb(&event(r#"{"number":99}"#, "2026-01-02T03:04:05Z"), EventForm::Normalised).expect("absorbed");
+    restored.absorb(&event(r#"{"number":99}"#, "2026-01-02T03:04:05Z"), EventForm::Normalized).expect("absorbed");
     let error = sentence(restored.commit(&mut MemoryPlan::default()).await.expect_err("not the same"));
     assert!(error.starts_with("stopped") && error.contains(POSITIONS), "{error}");
 }

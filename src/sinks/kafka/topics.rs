@@ -25,7 +25,7 @@ const POSITION_TOPIC_SETTINGS: [(&str, &str); 3] =
     [("cleanup.policy", "compact"), ("segment.ms", "86400000"), ("segment.bytes", "16777216")];
 
 /// A topic's name: what Kafka does not take becomes `_`.
-pub(super) fn sanitised(text: &str) -> String {
+pub(super) fn sanitized(text: &str) -> String {
     let letters = text.chars().map(|letter| if is_allowed(letter) { letter } else { '_' });
     letters.take(MAX_NAME_BYTES).collect()
 }
@@ -85,7 +85,7 @@ impl Topics {
     /// As [`Topics::ensure`], for the topic whose name is known before an event has come.
     pub(super) async fn ensure_fixed(&mut self, connection: &Connection) -> Result<(), SinkError> {
         match self.template.fixed_name() {
-            Some(name) => self.ensure(connection, &[sanitised(name)]).await,
+            Some(name) => self.ensure(connection, &[sanitized(name)]).await,
             None => Ok(()),
         }
     }
@@ -109,7 +109,7 @@ impl Topics {
 
     /// Reaches the brokers with the real credentials and looks for the topics. Makes none.
     pub(super) async fn check(&self, connection: &Connection, delivery: Delivery) -> Result<(), SinkError> {
-        let name = self.template.fixed_name().map_or_else(|| connection.names.position_topic.clone(), sanitised);
+        let name = self.template.fixed_name().map_or_else(|| connection.names.position_topic.clone(), sanitized);
         let is_there = exists(connection, &name).await.map_err(mended_by_people)?;
         if self.template.fixed_name().is_some() && !is_there && self.create.is_none() {
             return Err(mended_by_people(missing(connection, &name)));
@@ -230,8 +230,8 @@ mod tests {
 
     #[test]
     fn names_hold_only_what_kafka_takes() {
-        assert_eq!(sanitised("audit.Größe/x y-1_a"), "audit.Gr__e_x_y-1_a");
-        assert_eq!(sanitised(&"x".repeat(300)).len(), MAX_NAME_BYTES);
+        assert_eq!(sanitized("audit.Größe/x y-1_a"), "audit.Gr__e_x_y-1_a");
+        assert_eq!(sanitized(&"x".repeat(300)).len(), MAX_NAME_BYTES);
     }
 
     #[test]

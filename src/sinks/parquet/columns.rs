@@ -85,9 +85,9 @@ impl Columns {
         let text_bytes = row.text_bytes_left();
         self.append_identity(row);
         if row.count() == 1 {
-            self.append_normalised(row);
+            self.append_normalized(row);
         } else {
-            self.append_unnormalised();
+            self.append_unnormalized();
         }
         self.normalize_error.append_option(row.text());
         if let Some(raw) = &mut self.raw {
@@ -110,7 +110,7 @@ impl Columns {
         self.observed_at.append_value(row.number());
     }
 
-    fn append_normalised(&mut self, row: &mut StoredRow<'_>) {
+    fn append_normalized(&mut self, row: &mut StoredRow<'_>) {
         self.event_type.append_option(row.text());
         self.action.append_option(row.text());
         self.category.append_option(row.text());
@@ -126,7 +126,7 @@ impl Columns {
         append_list(&mut self.changes, row);
     }
 
-    fn append_unnormalised(&mut self) {
+    fn append_unnormalized(&mut self) {
         for column in [&mut self.event_type, &mut self.action, &mut self.category, &mut self.outcome, &mut self.message]
         {
             column.append_null();

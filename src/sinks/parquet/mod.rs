@@ -25,7 +25,6 @@ use std::sync::Arc;
 
 use arrow_schema::Schema;
 use parquet::arrow::ArrowWriter;
-use parquet::errors::ParquetError;
 use serde::Deserialize;
 
 use self::columns::Columns;
@@ -64,13 +63,13 @@ impl Default for ParquetOptions {
 
 /// Why an event or a file could not be written.
 #[derive(Debug, thiserror::Error)]
-pub enum ParquetFault {
+pub enum ParquetWriteError {
     /// No Parquet file can hold the event. The writer is as it was before.
     #[error("the event is larger than the {} MiB that a row of a Parquet file can have", rows::MAX_ROW_BYTES >> 20)]
     RowTooLarge,
     /// The library refused the rows or a compressor failed.
     #[error("a Parquet file could not be encoded: {0}")]
-    Encode(#[from] ParquetError),
+    Encode(#[from] parquet::errors::ParquetError),
     /// The arrays do not fit the schema, which is a defect.
     #[error("a Parquet file could not be encoded: {0}")]
     Arrow(#[from] arrow_schema::ArrowError),
@@ -104,15 +103,15 @@ impl ParquetWriter {
     }
 
     /// Adds one row. Of an event that comes straight from a source ([`EventForm::Raw`]) the vendor's record goes in, and
-    /// what tells records apart: ids, vendor, source, tenant and times. The columns that normalising fills are null.
+    /// what tells records apart: ids, vendor, source, tenant and times. The columns that normalizing fills are null.
     ///
     /// # Errors
-    /// [`ParquetFault::RowTooLarge`] if the texts of the event come to more than 1 GiB; the file goes on without it.
-    pub fn push(&mut self, event: &Event<'_>, form: EventForm) -> Result<(), ParquetFault> {
+    /// [`ParquetWriteError::RowTooLarge`] if the texts of the event come to more than 1 GiB; the file goes on without it.
+    pub fn push(&mut self, event: &Event<'_>, form: EventForm) -> Result<(), ParquetWriteError> {
         let with_raw = self.options.with_raw;
         let time = store::written_time(event.timestamp);
         let held = self.rows.add(time, |row| store::store(event, form, with_raw, row));
-        if held { Ok(()) } else { Err(ParquetFault::RowTooLarge) }
+        if held { Ok(()) } else { Err(ParquetWriteError::RowTooLarge) }
     }
 
     /// Bytes of memory that the rows take, unused room in buffers included.
@@ -133,7 +132,7 @@ impl ParquetWriter {
     ///
     /// # Errors
     /// If the compressor fails (out of memory).
-    pub fn finish(mut self) -> Result<Finished, ParquetFault> {
+    pub fn finish(mut self) -> Result<Finished, ParquetWriteError> {
         self.rows.sort_by_time();
         let schema = Arc::new(Schema::new(layout::fields(self.options.with_raw)));
         let options = layout::writer_options(&schema, self.options.compression);

@@ -17,7 +17,7 @@ pub(super) fn written_time(time: EventTime) -> Timestamp {
 pub(super) fn store(event: &Event<'_>, form: EventForm, with_raw: bool, row: &mut RowWriter<'_>) {
     store_identity(event, row);
     match form {
-        EventForm::Normalised => store_normalised(event, row),
+        EventForm::Normalized => store_normalized(event, row),
         EventForm::Raw => row.count(0),
     }
     row.text(event.normalize_error.as_deref());
@@ -45,7 +45,7 @@ fn store_version(version: Option<u64>, row: &mut RowWriter<'_>) {
     }
 }
 
-fn store_normalised(event: &Event<'_>, row: &mut RowWriter<'_>) {
+fn store_normalized(event: &Event<'_>, row: &mut RowWriter<'_>) {
     row.count(1);
     row.text(Some(&event.event_type));
     row.text(Some(event.action.as_str()));

@@ -23,7 +23,7 @@ use crate::event::{
 use crate::simulator::{Simulator, SimulatorOptions};
 use crate::sinks::testing::event;
 use crate::time::EventTime;
-use crate::vendors::{Profile, Sighting, table};
+use crate::vendors::{NormalizerConfig, ReadContext, registry};
 
 fn written(options: ParquetOptions, form: EventForm, events: &[Event<'_>]) -> Finished {
     let mut writer = ParquetWriter::new(options);
@@ -34,7 +34,7 @@ fn written(options: ParquetOptions, form: EventForm, events: &[Event<'_>]) -> Fi
 }
 
 fn file_of(events: &[Event<'_>]) -> Finished {
-    written(ParquetOptions::default(), EventForm::Normalised, events)
+    written(ParquetOptions::default(), EventForm::Normalized, events)
 }
 
 fn opened(file: &Finished) -> ParquetRecordBatchReaderBuilder<std::fs::File> {
@@ -112,12 +112,15 @@ async fn every_vendors_events_are_the_same_as_in_the_native_form() {
     let options = SimulatorOptions { events_per_vendor: 300, ..SimulatorOptions::default() };
     let simulator = Simulator::start(options).await.expect("a simulator");
     for vendor in simulator.control().vendors() {
-        let records = table::records(&vendor.to_string(), &Profile::default()).expect("a vendor");
+        let records = registry::normalizer(&vendor.to_string(), &NormalizerConfig::default()).expect("a vendor");
         let truth = simulator.control().truth(vendor).expect("played");
-        let sighting =
-            Sighting { source: "acme", observed_at: Timestamp::from_nanos(1_764_000_062_004_999_999), occurrence: 0 };
+        let context = ReadContext {
+            source: "acme",
+            observed_at: Timestamp::from_nanos(1_764_000_062_004_999_999),
+            occurrence: 0,
+        };
         let raws = truth.iter().map(|record| record.raw.as_str()).chain(["{}", "[1", ""]);
-        let events: Vec<_> = raws.map(|raw| records.normalise(raw, &sighting)).collect();
+        let events: Vec<_> = raws.map(|raw| records.normalize(raw, &context)).collect();
         assert!(events.len() > 300);
         let rows = rows(&file_of(&events));
         assert_eq!(rows.len(), events.len());
@@ -151,7 +154,7 @@ fn raw_is_the_last_column_and_can_be_left_out() {
     let with = names(&file_of(&events));
     let without = names(&written(
         ParquetOptions { with_raw: false, ..ParquetOptions::default() },
-        EventForm::Normalised,
+        EventForm::Normalized,
         &events,
     ));
     assert_eq!(with.last().map(String::as_str), Some("raw"));
@@ -180,7 +183,7 @@ fn two_row_groups() -> Finished {
     for number in 0..100_000_u64 {
         let mut event = event("{}", "2026-01-02T00:00:00Z");
         event.timestamp.at = start + std::time::Duration::from_secs(number);
-        writer.push(&event, EventForm::Normalised).expect("pushed");
+        writer.push(&event, EventForm::Normalized).expect("pushed");
     }
     writer.finish().expect("finished")
 }
@@ -251,8 +254,8 @@ fn equal_events_are_equal_bytes_in_every_compression() {
     let mut sizes = std::collections::BTreeSet::new();
     for compression in [ParquetCompression::Zstd, ParquetCompression::Snappy, ParquetCompression::None] {
         let options = ParquetOptions { compression, with_raw: true };
-        let file = written(options, EventForm::Normalised, &events);
-        assert_eq!(file, written(options, EventForm::Normalised, &events));
+        let file = written(options, EventForm::Normalized, &events);
+        assert_eq!(file, written(options, EventForm::Normalized, &events));
         assert_eq!(rows(&file), expected_sorted(&events));
         sizes.insert(file.bytes.len());
     }
@@ -289,7 +292,7 @@ fn what_is_buffered_is_told() {
     let mut before = writer.buffered_bytes();
     for _ in 0..10 {
         for _ in 0..1_000 {
-            writer.push(&event, EventForm::Normalised).expect("pushed");
+            writer.push(&event, EventForm::Normalized).expect("pushed");
         }
         let grown = writer.buffered_bytes() - before;
         assert!((1_000_000..5_000_000).contains(&grown), "{grown}");
@@ -338,7 +341,7 @@ prop_compose! {
         action in proptest::sample::select(Action::ALL),
         category in proptest::sample::select(Category::ALL),
         outcome in proptest::sample::select(Outcome::ALL),
-        vendor in proptest::sample::select(table::NAMES),
+        vendor in proptest::sample::select(registry::NAMES),
     ) -> (Action, Category, Outcome, &'static str) {
         (action, category, outcome, vendor)
     }

@@ -11,6 +11,7 @@ use super::options::{Acl, AuthOptions, Checksum, RequestOptions, ServerSideEncry
 use super::upload::{Headers, Store};
 use super::writer::{Format, ObjectCompression, ObjectOptions};
 use crate::clock::SharedClock;
+use crate::diagnostic::SettingDiagnostic;
 use crate::event::Event;
 use crate::event::native::RawForm;
 use crate::event::ocsf::OcsfVersion;
@@ -18,7 +19,6 @@ use crate::secret::Secret;
 use crate::sinks::encoding::{EncodingOptions, Schema};
 use crate::sinks::template::{Template, TemplateError};
 use crate::units::PlainText;
-use crate::vendors::table::ConfigProblem;
 
 /// The longest key that S3 takes, in bytes.
 const MAX_KEY_BYTES: usize = 1_024;
@@ -99,7 +99,7 @@ const fn yes() -> bool {
 impl S3Config {
     /// Everything that reads well but cannot be right. Looks at neither network nor disk.
     #[must_use]
-    pub fn check(&self) -> Vec<ConfigProblem> {
+    pub fn check(&self) -> Vec<SettingDiagnostic> {
         let mut problems = Vec::new();
         problems.extend(bucket_problem(&self.bucket));
         problems.extend(self.endpoint.as_deref().and_then(endpoint_problem));
@@ -113,7 +113,7 @@ impl S3Config {
         problems
     }
 
-    fn prefix_problem(&self) -> Option<ConfigProblem> {
+    fn prefix_problem(&self) -> Option<SettingDiagnostic> {
         let template = match Template::parse(&self.key_prefix) {
             Ok(template) => template,
             Err(error) => return Some(of_template(&self.key_prefix, &error)),
@@ -128,7 +128,7 @@ impl S3Config {
         None
     }
 
-    fn manifest_prefix_problem(&self) -> Option<ConfigProblem> {
+    fn manifest_prefix_problem(&self) -> Option<SettingDiagnostic> {
         let prefix = self.manifest_prefix.as_deref()?;
         if !self.manifest {
             let message = "no manifests are written, so they need no place";
@@ -142,7 +142,7 @@ impl S3Config {
         Some(problem("manifest_prefix", message, "write a fixed text such as audit/_manifests/"))
     }
 
-    fn format_problems(&self) -> Vec<ConfigProblem> {
+    fn format_problems(&self) -> Vec<SettingDiagnostic> {
         let mut problems = Vec::new();
         if self.format == Format::Parquet && !cfg!(feature = "parquet") {
             let hint = "write `format: ndjson`, or build auditflow with the feature `parquet`";
@@ -163,7 +163,7 @@ impl S3Config {
         problems
     }
 
-    fn kms_problem(&self) -> Option<ConfigProblem> {
+    fn kms_problem(&self) -> Option<SettingDiagnostic> {
         let by_kms = self.server_side_encryption.is_some_and(ServerSideEncryption::takes_key);
         if self.ssekms_key_id.is_none() || by_kms {
             return None;
@@ -174,7 +174,7 @@ impl S3Config {
 
     /// What works but is probably not meant.
     #[must_use]
-    pub fn warnings(&self) -> Vec<ConfigProblem> {
+    pub fn warnings(&self) -> Vec<SettingDiagnostic> {
         let mut warnings = Vec::new();
         if self.acl.is_some_and(Acl::is_public) {
             let message = "everybody on the internet will be able to read the audit trail";
@@ -197,7 +197,7 @@ impl S3Config {
     ///
     /// # Errors
     /// Every setting that cannot be right.
-    pub fn build(&self, clock: &SharedClock, pipeline: &str, sink: &str) -> Result<S3Sink, Vec<ConfigProblem>> {
+    pub fn build(&self, clock: &SharedClock, pipeline: &str, sink: &str) -> Result<S3Sink, Vec<SettingDiagnostic>> {
         let problems = self.check();
         if !problems.is_empty() {
             return Err(problems);
@@ -292,7 +292,7 @@ fn encoded_tags(tags: &BTreeMap<String, PlainText>) -> Option<String> {
 }
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>, as far as all stores agree.
-fn bucket_problem(bucket: &str) -> Option<ConfigProblem> {
+fn bucket_problem(bucket: &str) -> Option<SettingDiagnostic> {
     if bucket.contains("://") || bucket.contains('/') {
         let hint = "write the bucket's name alone; what comes behind it belongs in `key_prefix`";
         return Some(problem("bucket", format!("`{bucket}` is not a bucket's name"), hint));
@@ -305,7 +305,7 @@ fn bucket_problem(bucket: &str) -> Option<ConfigProblem> {
     None
 }
 
-fn endpoint_problem(endpoint: &str) -> Option<ConfigProblem> {
+fn endpoint_problem(endpoint: &str) -> Option<SettingDiagnostic> {
     let hint = "write one such as https://minio.example.com:9000";
     let url = match url::Url::parse(endpoint) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => url,
@@ -332,7 +332,7 @@ fn path_problem(prefix: &str) -> Option<String> {
     wrong.then(|| format!("`{prefix}` has an empty part, a part of dots alone, or begins with a slash"))
 }
 
-fn tag_problem(tags: &BTreeMap<String, PlainText>) -> Option<ConfigProblem> {
+fn tag_problem(tags: &BTreeMap<String, PlainText>) -> Option<SettingDiagnostic> {
     if tags.len() > 10 {
         return Some(problem("tags", "an object takes at most 10 tags", "take some out"));
     }
@@ -344,12 +344,12 @@ fn tag_problem(tags: &BTreeMap<String, PlainText>) -> Option<ConfigProblem> {
     Some(problem("tags", message, "a name has 1 to 128 characters, a value at most 256"))
 }
 
-fn of_template(text: &str, error: &TemplateError) -> ConfigProblem {
+fn of_template(text: &str, error: &TemplateError) -> SettingDiagnostic {
     problem("key_prefix", format!("`{text}`, column {}: {}", error.column, error.message), error.hint.clone())
 }
 
-pub(super) fn problem(key: &str, message: impl Into<String>, hint: impl Into<String>) -> ConfigProblem {
-    ConfigProblem { key: key.to_owned(), message: message.into(), hint: hint.into() }
+pub(super) fn problem(key: &str, message: impl Into<String>, hint: impl Into<String>) -> SettingDiagnostic {
+    SettingDiagnostic { key: key.to_owned(), message: message.into(), hint: hint.into() }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::sinks::SinkError;
 
 /// What a store answered, or why it did not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct S3Error {
     /// The store's own word, for example `NoSuchBucket`.
     code: String,
     /// 0 if there was no answer.
@@ -29,7 +29,7 @@ enum Kind {
     TimedOut,
 }
 
-impl Fault {
+impl S3Error {
     pub(super) fn of<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E>) -> Self {
         let response = error.raw_response();
         Self {
@@ -191,7 +191,7 @@ mod tests {
 
     fn said(code: &str, status: u16) -> (String, String) {
         let fault =
-            Fault { code: code.to_owned(), status, message: "what the store says".to_owned(), ..Fault::default() };
+            S3Error { code: code.to_owned(), status, message: "what the store says".to_owned(), ..S3Error::default() };
         let SinkError::Transient { message, hint } = fault.into_error("put s3://bucket/key") else {
             panic!("{code} may be mended outside");
         };
@@ -225,13 +225,13 @@ mod tests {
     #[test]
     fn the_region_that_the_store_names_is_passed_on() {
         let region = Some("eu-west-1".to_owned());
-        let fault = Fault { code: "PermanentRedirect".to_owned(), status: 301, region, ..Fault::default() };
+        let fault = S3Error { code: "PermanentRedirect".to_owned(), status: 301, region, ..S3Error::default() };
         assert!(fault.hint().contains("`region: eu-west-1`"));
     }
 
     #[test]
     fn no_answer_and_no_credentials_are_told_apart() {
-        let of = |kind| Fault { kind, ..Fault::default() }.hint();
+        let of = |kind| S3Error { kind, ..S3Error::default() }.hint();
         assert!(of(Kind::NoAnswer).contains("endpoint"));
         assert!(of(Kind::NoCredentials).contains("AWS_ACCESS_KEY_ID"));
         assert!(of(Kind::TimedOut).contains("timeout_secs"));

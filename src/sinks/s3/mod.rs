@@ -36,7 +36,7 @@ pub use writer::{Format, ObjectCompression};
 use keys::Keys;
 use objects::Objects;
 use upload::{Put, Store};
-use writer::{EncodeFault, ObjectOptions};
+use writer::{EncodeError, ObjectOptions};
 
 use super::blocking::blocking;
 use super::foreign::{OBJECT, undo_foreign};
@@ -44,7 +44,7 @@ use super::manifest::{MANIFEST_VERSION, Manifest, ManifestObject, sha256_hex};
 use super::template::{PathCache, Template};
 use super::{BatchRange, EventForm, PlanLog, Refused, Sink, SinkError, Written};
 use crate::event::Event;
-use crate::journal::{PlannedOutput, Seq};
+use crate::journal::{RollbackRecord, Seq};
 
 /// Open objects take at most this much memory together.
 const OPEN_BYTES: usize = 64 << 20;
@@ -175,7 +175,7 @@ impl S3Sink {
     }
 }
 
-fn unencoded(error: &EncodeFault) -> SinkError {
+fn unencoded(error: &EncodeError) -> SinkError {
     error::transient(
         format!("cannot encode an object: {error}"),
         "the machine may be out of memory; auditflow tries again",
@@ -244,7 +244,7 @@ impl Sink for S3Sink {
         self.chain.previous = Some(memo.to_owned());
     }
 
-    fn undo<'a>(&'a mut self, outputs: &'a [PlannedOutput]) -> BoxFuture<'a, Result<(), SinkError>> {
+    fn undo<'a>(&'a mut self, outputs: &'a [RollbackRecord]) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(async move {
             self.batch = Batch::new(self.options, self.batch.range);
             let (objects, others): (Vec<_>, Vec<_>) =

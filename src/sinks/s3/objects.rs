@@ -12,7 +12,7 @@
 use std::collections::HashMap;
 
 use super::keys::Keys;
-use super::writer::{EncodeFault, ObjectOptions, ObjectWriter};
+use super::writer::{EncodeError, ObjectOptions, ObjectWriter};
 use crate::event::Event;
 use crate::journal::Seq;
 use crate::sinks::manifest::{ManifestObject, sha256_hex};
@@ -72,7 +72,7 @@ impl Objects {
         same: bool,
         event: &Event<'_>,
         form: EventForm,
-    ) -> Result<(), EncodeFault> {
+    ) -> Result<(), EncodeError> {
         let index = match self.current {
             Some(index) if same => index,
             _ => self.select(prefix),
@@ -114,7 +114,7 @@ impl Objects {
 
     /// Closes the largest open objects until the others take no more than `remaining` bytes. `last` is the sequence
     /// number of the event that was taken in last.
-    pub(super) fn close_largest(&mut self, remaining: usize, last: Seq, keys: &Keys) -> Result<(), EncodeFault> {
+    pub(super) fn close_largest(&mut self, remaining: usize, last: Seq, keys: &Keys) -> Result<(), EncodeError> {
         let mut by_size: Vec<(usize, usize)> = Vec::new();
         for (index, partition) in self.partitions.iter().enumerate() {
             by_size.extend(partition.open.as_ref().map(|writer| (memory(writer), index)));
@@ -130,14 +130,14 @@ impl Objects {
     }
 
     /// Closes every open object: the batch has ended.
-    pub(super) fn close_all(&mut self, keys: &Keys) -> Result<(), EncodeFault> {
+    pub(super) fn close_all(&mut self, keys: &Keys) -> Result<(), EncodeError> {
         for index in 0..self.partitions.len() {
             self.close(index, self.range.last, keys)?;
         }
         Ok(())
     }
 
-    fn close(&mut self, index: usize, last: Seq, keys: &Keys) -> Result<(), EncodeFault> {
+    fn close(&mut self, index: usize, last: Seq, keys: &Keys) -> Result<(), EncodeError> {
         let partition = &mut self.partitions[index];
         let Some(writer) = partition.open.take() else { return Ok(()) };
         self.open_bytes -= memory(&writer);

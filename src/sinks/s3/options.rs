@@ -7,9 +7,9 @@ use aws_sdk_s3::types::ChecksumAlgorithm;
 use serde::Deserialize;
 
 use super::config::problem;
+use crate::diagnostic::SettingDiagnostic;
 use crate::secret::Secret;
 use crate::units::Span;
-use crate::vendors::table::ConfigProblem;
 
 /// How objects are kept and paid for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
@@ -181,7 +181,7 @@ pub struct AuthOptions {
 }
 
 impl AuthOptions {
-    pub(super) fn problems(&self) -> Vec<ConfigProblem> {
+    pub(super) fn problems(&self) -> Vec<SettingDiagnostic> {
         let keyed = self.access_key_id.is_some() || self.secret_access_key.is_some();
         let with_role = self.assume_role.is_some();
         let (missing, unneeded) = ("a key's id and the key go together", "it does nothing without `assume_role`");
@@ -232,7 +232,7 @@ pub struct RequestOptions {
 }
 
 impl RequestOptions {
-    pub(super) fn problems(&self) -> Option<ConfigProblem> {
+    pub(super) fn problems(&self) -> Option<SettingDiagnostic> {
         self.timeout_secs.filter(|span| span.0.is_zero())?;
         Some(problem("request.timeout_secs", "no request is done in no time", "write a time such as 60s"))
     }

@@ -2,7 +2,7 @@
 
 use aws_sdk_s3::Client;
 
-use super::error::Fault;
+use super::error::S3Error;
 use super::undo::delete;
 use super::upload::Store;
 use crate::sinks::SinkError;
@@ -34,12 +34,12 @@ impl Store {
         })
     }
 
-    async fn heeds_conditions(&self, client: &Client, key: &str) -> Result<bool, Fault> {
+    async fn heeds_conditions(&self, client: &Client, key: &str) -> Result<bool, S3Error> {
         let put = || client.put_object().bucket(&self.bucket).key(key).if_none_match("*").send();
         // A former try may have been cut off before it tidied up.
         delete(client, &self.bucket, key).await?;
-        put().await.map_err(|error| Fault::of(&error))?;
-        let second = put().await.map_err(|error| Fault::of(&error));
+        put().await.map_err(|error| S3Error::of(&error))?;
+        let second = put().await.map_err(|error| S3Error::of(&error));
         delete(client, &self.bucket, key).await?;
         match second {
             Ok(_) => Ok(false),

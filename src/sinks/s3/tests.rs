@@ -389,7 +389,7 @@ async fn the_files_of_a_former_file_sink_are_undone_too() {
     let path = folder.path().join("a.ndjson");
     let config: crate::sinks::file::FileConfig = serde_json::from_value(json!({"path": path})).expect("a config");
     let mut file = config
-        .build(Arc::new(SystemClock), crate::sinks::table::SinkName { pipeline: "acme", sink: "lake" })
+        .build(Arc::new(SystemClock), crate::sinks::registry::SinkName { pipeline: "acme", sink: "lake" })
         .expect("a sink");
     let mut plan = MemoryPlan::default();
     file.begin(BatchRange { first: 1, last: 1 });

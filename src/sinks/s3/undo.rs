@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use super::bounded::all_or_fault;
 use super::client::Place;
-use super::error::{Fault, transient};
+use super::error::{S3Error, transient};
 use super::upload::{Put, Store, TOKEN_FIELD, abort};
-use crate::journal::PlannedOutput;
+use crate::journal::RollbackRecord;
 use crate::sinks::SinkError;
 use crate::sinks::foreign::OBJECT;
 
@@ -44,14 +44,14 @@ struct Target<'a> {
 }
 
 /// The record of an object that is about to be put.
-pub(super) fn planned(store: &Store, object: &Put) -> PlannedOutput {
+pub(super) fn planned(store: &Store, object: &Put) -> RollbackRecord {
     let recorded = Recorded {
         place: store.connection.place.clone(),
         multipart: object.bytes.len() > store.multipart_above,
         manifest: object.is_manifest,
         token: store.token().map(str::to_owned),
     };
-    PlannedOutput {
+    RollbackRecord {
         name: format!("{OBJECT}{}/{}", store.bucket, object.key),
         before: serde_json::to_string(&recorded).expect("plain fields always become JSON"),
     }
@@ -59,7 +59,7 @@ pub(super) fn planned(store: &Store, object: &Put) -> PlannedOutput {
 
 impl Store {
     /// Takes objects back. Can be called again after a failure.
-    pub(super) async fn undo(&mut self, outputs: &[PlannedOutput]) -> Result<(), SinkError> {
+    pub(super) async fn undo(&mut self, outputs: &[RollbackRecord]) -> Result<(), SinkError> {
         let targets = targets(outputs)?;
         let mut places: Vec<&Place> = Vec::new();
         for target in &targets {
@@ -97,7 +97,7 @@ impl Store {
 }
 
 /// Each object once; where one was recorded twice, the later record holds.
-fn targets(outputs: &[PlannedOutput]) -> Result<Vec<Target<'_>>, SinkError> {
+fn targets(outputs: &[RollbackRecord]) -> Result<Vec<Target<'_>>, SinkError> {
     let (mut done, mut targets) = (HashSet::new(), Vec::new());
     for output in outputs.iter().rev() {
         if done.insert(output.name.as_str()) {
@@ -107,7 +107,7 @@ fn targets(outputs: &[PlannedOutput]) -> Result<Vec<Target<'_>>, SinkError> {
     Ok(targets)
 }
 
-fn target(output: &PlannedOutput) -> Result<Target<'_>, SinkError> {
+fn target(output: &RollbackRecord) -> Result<Target<'_>, SinkError> {
     let unreadable = |reason: String| {
         transient(
             format!("a batch was begun on `{}` and this auditflow cannot read how: {reason}", output.name),
@@ -142,17 +142,17 @@ async fn take_back(client: &Client, target: &Target<'_>) -> Result<(), SinkError
     }
 }
 
-pub(super) async fn delete(client: &Client, bucket: &str, key: &str) -> Result<(), Fault> {
+pub(super) async fn delete(client: &Client, bucket: &str, key: &str) -> Result<(), S3Error> {
     let deleted = client.delete_object().bucket(bucket).key(key).send().await;
-    match deleted.map_err(|error| Fault::of(&error)) {
+    match deleted.map_err(|error| S3Error::of(&error)) {
         Err(fault) if !fault.is_absent() => Err(fault),
         _ => Ok(()),
     }
 }
 
 /// Whether the object was put by the process with this token.
-async fn is_ours(client: &Client, bucket: &str, key: &str, token: &str) -> Result<bool, Fault> {
-    match client.head_object().bucket(bucket).key(key).send().await.map_err(|error| Fault::of(&error)) {
+async fn is_ours(client: &Client, bucket: &str, key: &str, token: &str) -> Result<bool, S3Error> {
+    match client.head_object().bucket(bucket).key(key).send().await.map_err(|error| S3Error::of(&error)) {
         Ok(found) => {
             Ok(found.metadata().and_then(|fields| fields.get(TOKEN_FIELD)).is_some_and(|put_by| put_by == token))
         }
@@ -162,9 +162,9 @@ async fn is_ours(client: &Client, bucket: &str, key: &str, token: &str) -> Resul
 }
 
 /// Gives up every upload of the object that was begun and not finished.
-async fn abort_uploads(client: &Client, bucket: &str, key: &str) -> Result<(), Fault> {
+async fn abort_uploads(client: &Client, bucket: &str, key: &str) -> Result<(), S3Error> {
     let listed = client.list_multipart_uploads().bucket(bucket).prefix(key).send().await;
-    let listed = match listed.map_err(|error| Fault::of(&error)) {
+    let listed = match listed.map_err(|error| S3Error::of(&error)) {
         Err(fault) if fault.is_not_offered() => {
             tracing::warn!(
                 object = format!("{OBJECT}{bucket}/{key}"),
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn the_later_record_of_an_object_holds() {
-        let record = |token: &str| PlannedOutput {
+        let record = |token: &str| RollbackRecord {
             name: "s3://bucket/folder/key".to_owned(),
             before: format!(
                 r#"{{"place":{{"endpoint":null,"region":null,"force_path_style":false}},"token":"{token}"}}"#

@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 
 use super::bounded::all_or_fault;
 use super::client::Connection;
-use super::error::{Fault, transient};
+use super::error::{S3Error, transient};
 use super::options::{Acl, ServerSideEncryption, StorageClass};
 use crate::clock::SharedClock;
 use crate::sinks::SinkError;
@@ -138,7 +138,7 @@ impl Store {
     }
 
     /// Begins an upload in parts and gives it up: nothing is left.
-    pub(super) async fn begin_and_give_up(&self, client: &Client, key: &str) -> Result<(), Fault> {
+    pub(super) async fn begin_and_give_up(&self, client: &Client, key: &str) -> Result<(), S3Error> {
         let upload = Upload { store: self, client, headers: &self.headers, key };
         let id = upload.create().await?;
         abort(client, &self.bucket, key, &id).await
@@ -148,7 +148,7 @@ impl Store {
         if object.is_manifest { &self.manifest_headers } else { &self.headers }
     }
 
-    async fn put_whole(&self, client: &Client, key: &str, headers: &Headers, bytes: Vec<u8>) -> Result<(), Fault> {
+    async fn put_whole(&self, client: &Client, key: &str, headers: &Headers, bytes: Vec<u8>) -> Result<(), S3Error> {
         let request = client
             .put_object()
             .bucket(&self.bucket)
@@ -166,11 +166,11 @@ impl Store {
             Some(token) => request.if_none_match("*").metadata(TOKEN_FIELD, token),
             None => request,
         };
-        request.send().await.map_err(|error| Fault::of(&error))?;
+        request.send().await.map_err(|error| S3Error::of(&error))?;
         Ok(())
     }
 
-    fn explained(&self, fault: Fault, key: &str) -> SinkError {
+    fn explained(&self, fault: S3Error, key: &str) -> SinkError {
         let object = format!("s3://{}/{key}", self.bucket);
         if !fault.is_precondition() {
             return fault.into_error(&format!("put {object}"));
@@ -189,7 +189,7 @@ struct Upload<'a> {
 }
 
 impl Upload<'_> {
-    async fn put(&self, bytes: &[u8]) -> Result<(), Fault> {
+    async fn put(&self, bytes: &[u8]) -> Result<(), S3Error> {
         let id = self.create().await?;
         let done = match self.put_parts(&id, bytes).await {
             Ok(parts) => self.complete(&id, parts).await,
@@ -201,7 +201,7 @@ impl Upload<'_> {
         done
     }
 
-    async fn create(&self) -> Result<String, Fault> {
+    async fn create(&self) -> Result<String, S3Error> {
         let headers = self.headers;
         let request = self
             .client
@@ -220,13 +220,13 @@ impl Upload<'_> {
             Some(token) => request.metadata(TOKEN_FIELD, token),
             None => request,
         };
-        let created = request.send().await.map_err(|error| Fault::of(&error))?;
+        let created = request.send().await.map_err(|error| S3Error::of(&error))?;
         Ok(created.upload_id.unwrap_or_default())
     }
 
     /// All parts are waited for, also after a fault: none may arrive behind the abort.
-    async fn put_parts(&self, id: &str, bytes: &[u8]) -> Result<Vec<CompletedPart>, Fault> {
-        let mut puts: Vec<BoxFuture<'_, Result<CompletedPart, Fault>>> = Vec::new();
+    async fn put_parts(&self, id: &str, bytes: &[u8]) -> Result<Vec<CompletedPart>, S3Error> {
+        let mut puts: Vec<BoxFuture<'_, Result<CompletedPart, S3Error>>> = Vec::new();
         for (index, chunk) in bytes.chunks(PART_BYTES).enumerate() {
             let number = i32::try_from(index + 1).unwrap_or(i32::MAX);
             puts.push(Box::pin(self.put_part(id, number, chunk)));
@@ -236,7 +236,7 @@ impl Upload<'_> {
         Ok(parts)
     }
 
-    async fn put_part(&self, id: &str, number: i32, bytes: &[u8]) -> Result<CompletedPart, Fault> {
+    async fn put_part(&self, id: &str, number: i32, bytes: &[u8]) -> Result<CompletedPart, S3Error> {
         let put = self
             .client
             .upload_part()
@@ -248,7 +248,7 @@ impl Upload<'_> {
             .set_checksum_algorithm(self.headers.checksum.clone())
             .send()
             .await
-            .map_err(|error| Fault::of(&error))?;
+            .map_err(|error| S3Error::of(&error))?;
         Ok(CompletedPart::builder()
             .part_number(number)
             .set_e_tag(put.e_tag)
@@ -258,7 +258,7 @@ impl Upload<'_> {
             .build())
     }
 
-    async fn complete(&self, id: &str, parts: Vec<CompletedPart>) -> Result<(), Fault> {
+    async fn complete(&self, id: &str, parts: Vec<CompletedPart>) -> Result<(), S3Error> {
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         let request = self
             .client
@@ -268,15 +268,15 @@ impl Upload<'_> {
             .upload_id(id)
             .multipart_upload(parts);
         let request = if self.headers.if_none_match { request.if_none_match("*") } else { request };
-        request.send().await.map_err(|error| Fault::of(&error))?;
+        request.send().await.map_err(|error| S3Error::of(&error))?;
         Ok(())
     }
 }
 
 /// Gives up a multipart upload; its parts go. One that is gone already is no fault.
-pub(super) async fn abort(client: &Client, bucket: &str, key: &str, id: &str) -> Result<(), Fault> {
+pub(super) async fn abort(client: &Client, bucket: &str, key: &str, id: &str) -> Result<(), S3Error> {
     let aborted = client.abort_multipart_upload().bucket(bucket).key(key).upload_id(id).send().await;
-    match aborted.map_err(|error| Fault::of(&error)) {
+    match aborted.map_err(|error| S3Error::of(&error)) {
         Err(fault) if !fault.is_absent() => Err(fault),
         _ => Ok(()),
     }

@@ -12,7 +12,7 @@ use crate::sinks::EventForm;
 use crate::sinks::compression::Compression;
 use crate::sinks::encoding::EncodingOptions;
 #[cfg(feature = "parquet")]
-use crate::sinks::parquet::{ParquetCompression, ParquetFault, ParquetOptions, ParquetWriter};
+use crate::sinks::parquet::{ParquetCompression, ParquetOptions, ParquetWriteError, ParquetWriter};
 use crate::time::Timestamp;
 
 /// What objects hold.
@@ -156,7 +156,7 @@ pub(super) struct Finished {
 
 /// Why an event or an object could not be encoded.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum EncodeFault {
+pub(super) enum EncodeError {
     /// No object of this format can hold the event. The writer is as it was before.
     #[cfg(feature = "parquet")]
     #[error("{0}")]
@@ -167,20 +167,20 @@ pub(super) enum EncodeFault {
     /// The Parquet library failed.
     #[cfg(feature = "parquet")]
     #[error("{0}")]
-    Parquet(ParquetFault),
+    Parquet(ParquetWriteError),
 }
 
 #[cfg(feature = "parquet")]
-impl From<ParquetFault> for EncodeFault {
-    fn from(fault: ParquetFault) -> Self {
+impl From<ParquetWriteError> for EncodeError {
+    fn from(fault: ParquetWriteError) -> Self {
         match fault {
-            ParquetFault::RowTooLarge => Self::Refused(fault.to_string()),
+            ParquetWriteError::RowTooLarge => Self::Refused(fault.to_string()),
             other => Self::Parquet(other),
         }
     }
 }
 
-impl EncodeFault {
+impl EncodeError {
     /// Why the event can never be written, if so.
     pub(super) fn refusal(&self) -> Option<String> {
         match self {
@@ -205,7 +205,7 @@ impl ObjectWriter {
     }
 
     /// Takes an event in.
-    pub(super) fn push(&mut self, event: &Event<'_>, form: EventForm) -> Result<(), EncodeFault> {
+    pub(super) fn push(&mut self, event: &Event<'_>, form: EventForm) -> Result<(), EncodeError> {
         match self {
             Self::Ndjson(writer) => Ok(writer.push(event, form)?),
             #[cfg(feature = "parquet")]
@@ -223,7 +223,7 @@ impl ObjectWriter {
     }
 
     /// The object's bytes. The same events give the same bytes.
-    pub(super) fn finish(self) -> Result<Finished, EncodeFault> {
+    pub(super) fn finish(self) -> Result<Finished, EncodeError> {
         match self {
             Self::Ndjson(writer) => Ok(writer.finish()?),
             #[cfg(feature = "parquet")]

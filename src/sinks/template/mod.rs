@@ -25,7 +25,7 @@ pub enum Field {
     Vendor,
     /// The source's name.
     Source,
-    /// The vendor's organisation, cloud or account id.
+    /// The vendor's organization, cloud or account id.
     Tenant,
     /// What was done, in the closed list.
     Action,

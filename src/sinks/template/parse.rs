@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_field_like_none_lists_them_all() {
-        let (_, text) = error_of("{{ colour }}");
+        let (_, text) = error_of("{{ color }}");
         assert!(text.contains("the fields are vendor, source"), "{text}");
         assert!(!text.contains("did you mean"), "{text}");
     }

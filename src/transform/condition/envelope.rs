@@ -38,7 +38,7 @@ const FIELDS: &[(&str, Field)] = &[
     ("schema_version", Field::Text(|_| Some(SCHEMA_VERSION))),
     ("id", Field::Text(|subject| subject.id())),
     ("version", Field::Number(|event| event.version.map(|version| i64::try_from(version).unwrap_or(i64::MAX)))),
-    ("vendor", Field::Word(|subject| Some(subject.event.vendor), vendors::table::names)),
+    ("vendor", Field::Word(|subject| Some(subject.event.vendor), vendors::registry::names)),
     ("source", Field::Text(|subject| Some(subject.event.source))),
     ("tenant", Field::Optional(|subject| subject.event.tenant.as_deref())),
     ("vendor_event_id", Field::Optional(|subject| subject.event.vendor_event_id.as_deref())),

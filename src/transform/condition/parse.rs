@@ -201,7 +201,7 @@ impl Parser<'_> {
     fn primary(&mut self) -> Outcome<Expr> {
         let Some((token, place)) = self.tokens.peek().cloned() else { return Err(self.unexpected(A_VALUE)) };
         let kind = match token {
-            Token::Symbol("(") => return self.parenthesised(),
+            Token::Symbol("(") => return self.parenthesized(),
             Token::Symbol("[") => return self.list(),
             Token::Symbol("-") => return self.negative(),
             Token::Word("in") | Token::Symbol(_) => return Err(self.unexpected(A_VALUE)),
@@ -224,7 +224,7 @@ impl Parser<'_> {
         Ok(Expr::leaf(Kind::Name(name.to_owned()), place))
     }
 
-    fn parenthesised(&mut self) -> Outcome<Expr> {
+    fn parenthesized(&mut self) -> Outcome<Expr> {
         let start = self.place().start;
         self.tokens.next();
         let inner = self.expression(0)?;

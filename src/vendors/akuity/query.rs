@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, SeqAccess};
 
+use crate::diagnostic::SettingDiagnostic;
 use crate::vendors::settings;
-use crate::vendors::table::ConfigProblem;
 
 /// One value or several of a query parameter; several are sent by repeating the parameter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,7 +28,7 @@ const OWN: [&str; 6] = [
 ];
 
 /// Adds a problem for every parameter that would fight with the collector's own.
-pub(super) fn check(extra: &BTreeMap<String, QueryValues>, problems: &mut Vec<ConfigProblem>) {
+pub(super) fn check(extra: &BTreeMap<String, QueryValues>, problems: &mut Vec<SettingDiagnostic>) {
     for name in extra.keys() {
         let key = format!("extra_query.{name}");
         if OWN.contains(&name.as_str()) {

@@ -1,8 +1,9 @@
+use crate::time::TimeRange;
 use proptest::prelude::*;
 
 use super::*;
 use crate::event::{Action, ActorType, Category, Outcome};
-use crate::vendors::{Ask, Records, Sighting, testing};
+use crate::vendors::{Normalizer, ReadContext, testing};
 
 const PAGE: &str = r#"{
   "items": [
@@ -74,14 +75,14 @@ fn plain() -> Arc<dyn Vendor> {
     config("").build().expect("a vendor")
 }
 
-fn ask(cursor: Option<&str>) -> PageAsk<'_> {
+fn ask(cursor: Option<&str>) -> PageRequest<'_> {
     let at = |text| Timestamp::parse_rfc3339(text).expect("a time");
-    let ask = Ask { from: at("2026-03-02T08:00:00.0000005Z"), to: at("2026-03-02T09:15:00.2500005Z") };
-    PageAsk { ask, cursor, page_size: 100 }
+    let range = TimeRange { from: at("2026-03-02T08:00:00.0000005Z"), to: at("2026-03-02T09:15:00.2500005Z") };
+    PageRequest { range, cursor, page_size: 100 }
 }
 
-fn sighting() -> Sighting<'static> {
-    Sighting { source: "acme_akuity", observed_at: Timestamp::from_millis(1_772_445_600_004), occurrence: 0 }
+fn context() -> ReadContext<'static> {
+    ReadContext { source: "acme_akuity", observed_at: Timestamp::from_millis(1_772_445_600_004), occurrence: 0 }
 }
 
 fn records() -> Vec<&'static str> {
@@ -133,7 +134,7 @@ fn options_change_the_request() {
     );
     let seconds = config(r#", "time_filter_format": "rfc3339_seconds""#).build().expect("a vendor");
     assert_eq!(seconds.request(&ask(None)).query[1].1, "2026-03-02T09:15:01Z");
-    assert_eq!(seconds.facts().filter_step, Duration::from_secs(1));
+    assert_eq!(seconds.spec().time_granularity, Duration::from_secs(1));
 }
 
 #[test]
@@ -156,7 +157,7 @@ fn settings_that_cannot_be_right_are_all_told() {
 }
 
 #[test]
-fn an_organisation_id_cannot_change_the_path() {
+fn an_organization_id_cannot_change_the_path() {
     let config = Config { organization_id: "../other?x=".to_owned(), ..config("") };
     let request = config.build().expect("a vendor").request(&ask(None));
     assert_eq!(request.path, "/api/v1/organizations/..%2Fother%3Fx%3D/audit-logs");
@@ -193,7 +194,7 @@ fn what_is_no_page_is_refused() {
 
 #[test]
 fn faults_say_what_to_mend() {
-    let fault = |status, body| plain().fault(status, body);
+    let error = |status, body| plain().classify_error(status, body);
     for (status, body, hint) in [
         (400, r#"{"code":3,"message":"parsing field \"limit\"","details":[]}"#, "extra_query"),
         (401, r#"{"code":16,"message":"unauthenticated","details":[]}"#, "api_key_secret"),
@@ -201,21 +202,21 @@ fn faults_say_what_to_mend() {
         (404, r#"{"code":5,"message":"Not Found","details":[]}"#, "organization_id"),
         (501, r#"{"code":12,"message":"Method Not Allowed","details":[]}"#, "base_url"),
     ] {
-        let fault = fault(status, body);
-        assert_eq!(fault.kind, FaultKind::Permanent, "{status}");
-        assert!(fault.hint.contains(hint), "{status}: {}", fault.hint);
+        let error = error(status, body);
+        assert_eq!(error.kind, ApiErrorKind::Permanent, "{status}");
+        assert!(error.hint.contains(hint), "{status}: {}", error.hint);
     }
-    assert_eq!(fault(429, r#"{"code":8}"#).kind, FaultKind::RateLimited);
+    assert_eq!(error(429, r#"{"code":8}"#).kind, ApiErrorKind::RateLimited);
     for (status, body) in [(403, "<!DOCTYPE html>challenge"), (500, "{}"), (502, "<html>"), (504, ""), (499, "")] {
-        assert_eq!(fault(status, body).kind, FaultKind::Transient, "{status}");
+        assert_eq!(error(status, body).kind, ApiErrorKind::Transient, "{status}");
     }
 }
 
 #[test]
 fn a_record_becomes_an_event() {
     let raw = records()[2];
-    let event = plain().normalise(raw, &sighting());
-    let identity = plain().identify(raw);
+    let event = plain().normalize(raw, &context());
+    let identity = plain().key_of(raw);
     assert_eq!((event.id, event.version), (identity.id, Some(identity.version)));
     assert_eq!(event.vendor_event_id, None);
     assert_eq!(event.tenant.as_deref(), Some("yx8wvj7xexample"));
@@ -239,7 +240,7 @@ fn a_record_becomes_an_event() {
 fn actors_in_every_form() {
     let actor = |json: &str| {
         let raw: &'static str = Box::leak(format!(r#"{{"actor": {json}}}"#).into_boxed_str());
-        plain().normalise(raw, &sighting()).actor
+        plain().normalize(raw, &context()).actor
     };
     let key = actor(r#"{"type": "api_key", "id": "ci-bot@example.io"}"#);
     assert_eq!((key.kind, key.email.as_deref(), key.ip), (ActorType::ApiKey, Some("ci-bot@example.io"), None));
@@ -260,25 +261,25 @@ fn actors_in_every_form() {
 #[test]
 fn the_id_leaves_out_what_changes_and_the_version_grows() {
     let raw = records()[1];
-    let before = plain().identify(raw);
+    let before = plain().key_of(raw);
     let grown = raw.replace("\"count\": 9", "\"count\": 10");
     let later = raw.replace("09:11:40.5", "09:12:40.5");
     let other_ip = raw.replace("\"kargo-controller\" }", "\"kargo-controller\", \"ip\": \"192.0.2.9\" }");
     let rfc3339 = raw.replace("2026-03-02 09:02:11 +0000 UTC", "2026-03-02T09:02:11Z");
     for changed in [&grown, &later, &other_ip, &rfc3339] {
         assert_ne!(changed.as_str(), raw);
-        assert_eq!(plain().identify(changed).id, before.id, "{changed}");
+        assert_eq!(plain().key_of(changed).id, before.id, "{changed}");
     }
-    assert!(plain().identify(&grown).version > before.version);
-    assert!(plain().identify(&later).version > before.version);
-    assert_eq!(plain().identify(&other_ip).version, before.version);
+    assert!(plain().key_of(&grown).version > before.version);
+    assert!(plain().key_of(&later).version > before.version);
+    assert_eq!(plain().key_of(&other_ip).version, before.version);
     assert!(before.version < 1 << 53, "a JSON reader must be able to hold it exactly");
 }
 
 #[test]
 fn the_id_tells_events_apart() {
     let raw = records()[2];
-    let before = plain().identify(raw).id;
+    let before = plain().key_of(raw).id;
     for (from, to) in [
         ("08:59:30.004211 +0000 UTC\",\n      \"action", "08:59:30.004212 +0000 UTC\",\n      \"action"),
         ("\"action\": \"updated\"", "\"action\": \"upserted\""),
@@ -297,10 +298,10 @@ fn the_id_tells_events_apart() {
     ] {
         let changed = raw.replacen(from, to, 1);
         assert_ne!(changed, raw, "{from}");
-        assert_ne!(plain().identify(&changed).id, before, "{from}");
+        assert_ne!(plain().key_of(&changed).id, before, "{from}");
     }
     let elsewhere = Config { organization_id: "other".to_owned(), ..config("") }.build().expect("a vendor");
-    assert_ne!(elsewhere.identify(raw).id, before);
+    assert_ne!(elsewhere.key_of(raw).id, before);
 }
 
 #[test]
@@ -309,52 +310,52 @@ fn missing_parts_and_empty_ones_are_the_same_record() {
     let long = r#"{"action": "created", "timestamp": "2026-03-02 09:02:11 +0000 UTC", "actor": null,
         "object": {"type": "", "id": null, "parentId": {"name": ""}}, "details": {"patch": ""}, "count": 0,
         "lastOccurredTimestamp": "0001-01-01 00:00:00 +0000 UTC"}"#;
-    assert_eq!(plain().identify(short), plain().identify(long));
-    assert_eq!(plain().normalise(long, &sighting()).target, None);
+    assert_eq!(plain().key_of(short), plain().key_of(long));
+    assert_eq!(plain().normalize(long, &context()).target, None);
 }
 
 #[test]
 fn updates_can_be_ignored() {
     let ignoring = config(r#", "collapsed_updates": "ignore""#).build().expect("a vendor");
-    let stored = RecordReader::new(&ignoring.profile());
+    let stored = AkuityNormalizer::new(&ignoring.normalizer_config());
     let raw = records()[1];
-    assert_eq!(ignoring.identify(raw).version, 0);
+    assert_eq!(ignoring.key_of(raw).version, 0);
     let options = ignoring.options();
-    assert!(ignoring.profile().options.iter().all(|(name, word)| {
+    assert!(ignoring.normalizer_config().options.iter().all(|(name, word)| {
         options.iter().any(|option| option.name == name.as_str() && option.words.contains(&word.as_str()))
     }));
-    assert_eq!(stored.identify(raw), ignoring.identify(raw));
-    assert_eq!(stored.normalise(raw, &sighting()).version, None);
-    assert_eq!(stored.identify(raw).id, plain().identify(raw).id);
+    assert_eq!(stored.key_of(raw), ignoring.key_of(raw));
+    assert_eq!(stored.normalize(raw, &context()).version, None);
+    assert_eq!(stored.key_of(raw).id, plain().key_of(raw).id);
 }
 
 /// The id of a record is for ever: if this fails, the rule of the ids was changed. Computed without this program, as SHA-256
-/// over `akuity`, the organisation, the nanoseconds and the thirteen texts in the rule's order, each closed by a NUL byte.
+/// over `akuity`, the organization, the nanoseconds and the thirteen texts in the rule's order, each closed by a NUL byte.
 #[test]
 fn the_id_is_stable() {
-    assert_eq!(plain().identify(records()[2]).id.to_string(), "465491112f8354846a1501b03416c132");
+    assert_eq!(plain().key_of(records()[2]).id.to_string(), "465491112f8354846a1501b03416c132");
 }
 
 #[test]
-fn records_that_cannot_be_normalised_are_delivered_with_the_reason() {
+fn records_that_cannot_be_normalized_are_delivered_with_the_reason() {
     for raw in ["null", "[]", "{", r#"{"action": "deleted"}"#, r#"{"action": "deleted", "timestamp": "now"}"#] {
-        let event = plain().normalise(raw, &sighting());
+        let event = plain().normalize(raw, &context());
         assert!(event.normalize_error.is_some(), "{raw}");
         assert_eq!((event.action, event.category), (Action::Other, Category::Other), "{raw}");
         assert_eq!(event.timestamp.to_string(), "2026-03-02T10:00:00.004Z", "{raw}");
-        assert_eq!((event.raw, event.id), (raw, plain().identify(raw).id));
+        assert_eq!((event.raw, event.id), (raw, plain().key_of(raw).id));
     }
-    let event = plain().normalise(r#"{"action": "deleted", "timestamp": "now"}"#, &sighting());
+    let event = plain().normalize(r#"{"action": "deleted", "timestamp": "now"}"#, &context());
     assert_eq!(event.event_type, "deleted");
     let (one, other) = (r#"{"timestamp": "now"}"#, r#"{"timestamp": "then"}"#);
-    assert_ne!(plain().identify(one).id, plain().identify(other).id, "times that cannot be read still tell apart");
+    assert_ne!(plain().key_of(one).id, plain().key_of(other).id, "times that cannot be read still tell apart");
 }
 
 #[test]
 fn twins_get_ids_of_their_own() {
-    let second = Sighting { occurrence: 1, ..sighting() };
+    let second = ReadContext { occurrence: 1, ..context() };
     let raw = records()[0];
-    assert_eq!(plain().normalise(raw, &second).id, plain().identify(raw).id.nth(1));
+    assert_eq!(plain().normalize(raw, &second).id, plain().key_of(raw).id.nth(1));
 }
 
 #[test]
@@ -362,7 +363,7 @@ fn archives_of_whole_pages_give_their_records() {
     assert_eq!(plain().page_records(PAGE), Some(records()));
     assert_eq!(plain().page_records(records()[0]), None, "a record is no page");
     assert_eq!(plain().page_records("[]"), None);
-    assert_eq!((plain().has_ids(), plain().facts().has_ids), (false, false));
+    assert_eq!((plain().has_ids(), plain().spec().has_ids), (false, false));
 }
 
 #[test]
@@ -375,8 +376,8 @@ fn an_empty_page_is_a_page_however_it_is_written() {
 #[test]
 fn records_without_a_usable_time_are_told_apart_by_their_bytes() {
     let (one, other) = (r#"{"note":"no time","number":1}"#, r#"{"note":"no time","number":2}"#);
-    assert_ne!(plain().identify(one).id, plain().identify(other).id);
-    assert_eq!(plain().normalise(one, &sighting()).id, plain().identify(one).id);
+    assert_ne!(plain().key_of(one).id, plain().key_of(other).id);
+    assert_eq!(plain().normalize(one, &context()).id, plain().key_of(one).id);
 }
 
 proptest! {

@@ -1,9 +1,10 @@
+use crate::time::TimeRange;
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
 use crate::event::{Action, ActorType, Category, EventId, Outcome, Role};
-use crate::vendors::{Records, Sighting, testing};
+use crate::vendors::{Normalizer, ReadContext, testing};
 
 const PAGE: &str = include_str!("../../../tests/fixtures/captivateiq_page.json");
 
@@ -21,9 +22,9 @@ fn at(text: &str) -> Timestamp {
     Timestamp::parse_rfc3339(text).expect("a time")
 }
 
-fn ask(cursor: Option<&str>) -> PageAsk<'_> {
-    let ask = Ask { from: at("2025-02-23T00:00:00Z"), to: at("2025-02-26T00:00:00Z") };
-    PageAsk { ask, cursor, page_size: 2 }
+fn ask(cursor: Option<&str>) -> PageRequest<'_> {
+    let range = TimeRange { from: at("2025-02-23T00:00:00Z"), to: at("2025-02-26T00:00:00Z") };
+    PageRequest { range, cursor, page_size: 2 }
 }
 
 fn query(settings: serde_json::Value, cursor: Option<&str>) -> Vec<(String, String)> {
@@ -38,13 +39,13 @@ fn next(body: &str, cursor: Option<&str>) -> Option<String> {
     vendor(json!({})).read(body, &ask(cursor)).expect(body).next
 }
 
-fn sighting() -> Sighting<'static> {
-    Sighting { source: "acme", observed_at: Timestamp::from_secs(1_755_000_000), occurrence: 0 }
+fn context() -> ReadContext<'static> {
+    ReadContext { source: "acme", observed_at: Timestamp::from_secs(1_755_000_000), occurrence: 0 }
 }
 
-fn reader(options: &[(&str, &str)]) -> RecordReader {
+fn reader(options: &[(&str, &str)]) -> CaptivateIqNormalizer {
     let options = options.iter().map(|(name, word)| ((*name).to_owned(), (*word).to_owned())).collect();
-    RecordReader::new(&Profile { tenant: None, options })
+    CaptivateIqNormalizer::new(&NormalizerConfig { tenant: None, options })
 }
 
 #[test]
@@ -132,32 +133,32 @@ fn wrong_settings_are_named() {
 #[test]
 fn faults_say_what_to_mend() {
     let vendor = vendor(json!({}));
-    let fault = vendor.fault(401, r#"{"detail":"Invalid token."}"#);
-    assert_eq!(fault.kind, FaultKind::Permanent);
-    assert!(fault.hint.contains("Token") && fault.message.contains("Invalid token."));
-    assert_eq!(vendor.fault(403, "<html>").kind, FaultKind::Transient);
-    assert!(vendor.fault(403, "{}").hint.contains("administrator"));
+    let error = vendor.classify_error(401, r#"{"detail":"Invalid token."}"#);
+    assert_eq!(error.kind, ApiErrorKind::Permanent);
+    assert!(error.hint.contains("Token") && error.message.contains("Invalid token."));
+    assert_eq!(vendor.classify_error(403, "<html>").kind, ApiErrorKind::Transient);
+    assert!(vendor.classify_error(403, "{}").hint.contains("administrator"));
 }
 
 #[test]
 fn an_outage_is_waited_out() {
     for status in [500, 502, 503, 504] {
-        assert_eq!(vendor(json!({})).fault(status, "<html>").kind, FaultKind::Transient, "{status}");
+        assert_eq!(vendor(json!({})).classify_error(status, "<html>").kind, ApiErrorKind::Transient, "{status}");
     }
 }
 
 #[test]
 fn without_an_end_date_no_walk_is_shortened_in_vain() {
     let whole = vendor(json!({"end_date": "omit"}));
-    assert_eq!((whole.facts().slice, whole.facts().max_window_records), (3_650 * DAY, u64::MAX));
+    assert_eq!((whole.spec().slice, whole.spec().max_window_records), (3_650 * DAY, u64::MAX));
     let sliced = vendor(json!({}));
-    assert_eq!((sliced.facts().slice, sliced.facts().max_window_records), (7 * DAY, 100_000));
+    assert_eq!((sliced.spec().slice, sliced.spec().max_window_records), (7 * DAY, 100_000));
 }
 
 #[test]
 fn impersonation_in_the_documented_sample() {
     let records = reader(&[]).page_records(PAGE).expect("a page");
-    let event = reader(&[]).normalise(records[0], &sighting());
+    let event = reader(&[]).normalize(records[0], &context());
     assert_eq!(event.tenant.as_deref(), Some("org_123456"));
     assert_eq!(event.id, EventId::of_key("captivateiq", Some("org_123456"), "550e8400-e29b-41d4-a716-446655440000"));
     assert_eq!((event.action, event.category), (Action::Login, Category::Authentication));
@@ -173,7 +174,7 @@ fn impersonation_in_the_documented_sample() {
 #[test]
 fn changes_and_parents_in_the_documented_sample() {
     let records = reader(&[]).page_records(PAGE).expect("a page");
-    let event = reader(&[]).normalise(records[1], &sighting());
+    let event = reader(&[]).normalize(records[1], &context());
     assert_eq!((event.action, event.category), (Action::Update, Category::Data));
     assert_eq!(event.actor.on_behalf_of, None);
     assert_eq!(event.changes.len(), 1);
@@ -188,14 +189,14 @@ fn changes_and_parents_in_the_documented_sample() {
 #[test]
 fn options_of_the_profile() {
     let vendor = vendor(json!({"actor": "effective", "assume_success": true, "event_type": "with_object_type"}));
-    let stored = RecordReader::new(&vendor.profile());
+    let stored = CaptivateIqNormalizer::new(&vendor.normalizer_config());
     let records = stored.page_records(PAGE).expect("a page");
-    let login = stored.normalise(records[0], &sighting());
+    let login = stored.normalize(records[0], &context());
     assert_eq!((login.actor.id.as_deref(), login.actor.on_behalf_of), (Some("user_001"), None));
     assert_eq!((login.event_type.as_ref(), login.outcome), ("user.login", Outcome::Success));
-    assert_eq!(stored.normalise(records[1], &sighting()).event_type, "column.update");
+    assert_eq!(stored.normalize(records[1], &context()).event_type, "column.update");
     let failed = r#"{"id":"a","event_type":"user.login_failed","created_at":"2025-02-23T14:30:00Z"}"#;
-    assert_eq!(stored.normalise(failed, &sighting()).outcome, Outcome::Failure);
+    assert_eq!(stored.normalize(failed, &context()).outcome, Outcome::Failure);
 }
 
 #[test]
@@ -207,11 +208,11 @@ fn data_of_any_shape_costs_nothing() {
         ("{}", 0),
     ] {
         let raw = format!(r#"{{"id":"a","created_at":"2025-02-23T14:30:00Z","data":{data}}}"#);
-        let event = reader(&[]).normalise(&raw, &sighting());
+        let event = reader(&[]).normalize(&raw, &context());
         assert_eq!((event.changes.len(), &event.normalize_error), (wanted, &None), "{data}");
     }
     let raw = r#"{"data":{"a":{"old":1.50},"d":{"new":[1, 2]}}}"#;
-    let changes = reader(&[]).normalise(raw, &sighting()).changes;
+    let changes = reader(&[]).normalize(raw, &context()).changes;
     assert_eq!((changes[0].old.as_deref(), changes[1].new.as_deref()), (Some("1.50"), Some("[1, 2]")));
 }
 
@@ -229,7 +230,7 @@ fn object_types_tell_the_category() {
         let mut raw = json!({"id": "a", "created_at": "2025-02-23T14:30:00Z", "event_type": event_type});
         raw["object_type"] = json!(object_type);
         let raw = raw.to_string();
-        assert_eq!(reader(&[]).normalise(&raw, &sighting()).category, wanted, "{event_type} {object_type}");
+        assert_eq!(reader(&[]).normalize(&raw, &context()).category, wanted, "{event_type} {object_type}");
     }
 }
 
@@ -237,7 +238,7 @@ fn object_types_tell_the_category() {
 fn records_of_nobody_are_the_systems() {
     let raw =
         r#"{"id":"a","created_at":"2025-02-23T14:30:00Z","user_id":null,"logged_in_user_email":"","ip_address":""}"#;
-    let actor = reader(&[]).normalise(raw, &sighting()).actor;
+    let actor = reader(&[]).normalize(raw, &context()).actor;
     assert_eq!((actor.kind, actor.id, actor.ip, actor.on_behalf_of), (ActorType::System, None, None, None));
 }
 
@@ -245,19 +246,19 @@ fn records_of_nobody_are_the_systems() {
 fn missing_values_of_the_same_person_are_filled_in() {
     let raw =
         r#"{"id":"a","created_at":"2025-02-23T14:30:00Z","user_id":"u","user_name":"Ada","logged_in_user_id":"u"}"#;
-    let actor = reader(&[]).normalise(raw, &sighting()).actor;
+    let actor = reader(&[]).normalize(raw, &context()).actor;
     assert_eq!((actor.id.as_deref(), actor.name.as_deref(), actor.on_behalf_of), (Some("u"), Some("Ada"), None));
 }
 
 #[test]
-fn what_cannot_be_normalised_is_delivered_all_the_same() {
+fn what_cannot_be_normalized_is_delivered_all_the_same() {
     for (raw, reason) in [
         (r#"{"id":"a","created_at":12,"event_type":"create"}"#, "created_at"),
         (r#"{"created_at":"2025-02-23T14:30:00Z"}"#, "`id`"),
         ("7", "a number"),
         ("{", "not valid JSON"),
     ] {
-        let event = reader(&[]).normalise(raw, &sighting());
+        let event = reader(&[]).normalize(raw, &context());
         assert!(event.normalize_error.expect(raw).contains(reason), "{raw}");
         assert_eq!((event.raw, event.action), (raw, Action::Other));
     }

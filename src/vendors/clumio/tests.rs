@@ -1,9 +1,10 @@
+use crate::time::TimeRange;
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
 use crate::event::{Action, ActorType, Category, EventId, Outcome, Role};
-use crate::vendors::{Ask, Records, Sighting, testing};
+use crate::vendors::{Normalizer, ReadContext, testing};
 
 const PAGE: &str = include_str!("../../../tests/fixtures/clumio_page.json");
 
@@ -17,13 +18,17 @@ fn vendor(settings: serde_json::Value) -> Arc<dyn Vendor> {
     config(settings).build().expect("a vendor")
 }
 
-fn problems(settings: serde_json::Value) -> Vec<ConfigProblem> {
+fn problems(settings: serde_json::Value) -> Vec<SettingDiagnostic> {
     config(settings).build().expect_err("problems")
 }
 
-fn ask(cursor: Option<&str>) -> PageAsk<'_> {
+fn ask(cursor: Option<&str>) -> PageRequest<'_> {
     let from = Timestamp::parse_rfc3339("2025-08-11T23:00:00Z").expect("a time");
-    PageAsk { ask: Ask { from, to: from + Duration::from_nanos(3_600_000_000_001) }, cursor, page_size: 100 }
+    PageRequest {
+        range: TimeRange { from, to: from + Duration::from_nanos(3_600_000_000_001) },
+        cursor,
+        page_size: 100,
+    }
 }
 
 fn query(settings: serde_json::Value, cursor: Option<&str>, name: &str) -> String {
@@ -31,12 +36,12 @@ fn query(settings: serde_json::Value, cursor: Option<&str>, name: &str) -> Strin
     request.query.into_iter().find(|(key, _)| key == name).expect("the parameter").1
 }
 
-fn sighting() -> Sighting<'static> {
-    Sighting { source: "acme", observed_at: Timestamp::from_secs(1_755_000_000), occurrence: 0 }
+fn context() -> ReadContext<'static> {
+    ReadContext { source: "acme", observed_at: Timestamp::from_secs(1_755_000_000), occurrence: 0 }
 }
 
-fn reader() -> RecordReader {
-    RecordReader::new(&Profile::default())
+fn reader() -> ClumioNormalizer {
+    ClumioNormalizer::new(&NormalizerConfig::default())
 }
 
 #[test]
@@ -193,9 +198,9 @@ max_page_size: 250
 ";
     let config: Config = serde_saphyr::from_str(written).expect("settings");
     let vendor = config.build().expect("a vendor");
-    let facts = vendor.facts();
-    assert_eq!(facts.retention, Some(Duration::from_secs(30 * 86_400)));
-    assert_eq!((facts.order, facts.max_page_size), (RecordOrder::NewestFirst, 250));
+    let spec = vendor.spec();
+    assert_eq!(spec.retention, Some(Duration::from_secs(30 * 86_400)));
+    assert_eq!((spec.order, spec.max_page_size), (RecordOrder::NewestFirst, 250));
     assert!(vendor.request(&ask(None)).query[2].1.ends_with(r#","category":{"$in":["users","mfa"]}}"#));
 }
 
@@ -203,20 +208,20 @@ max_page_size: 250
 fn faults_say_what_to_mend() {
     let vendor = vendor(json!({"bucket_region": "us-west-2"}));
     let body = r#"{"errors":[{"error_code":402,"error_message":"Unauthorized access"}]}"#;
-    let fault = vendor.fault(401, body);
-    assert_eq!(fault.kind, FaultKind::Permanent);
-    assert!(fault.message.contains("Unauthorized access") && fault.hint.contains("access_token"));
-    assert!(vendor.fault(400, body).hint.contains("undocumented_filters"));
-    assert!(vendor.fault(403, body).hint.contains("region"));
-    assert_eq!(vendor.fault(409, body).kind, FaultKind::Permanent);
-    assert_eq!(vendor.fault(429, "").kind, FaultKind::RateLimited);
-    assert_eq!(vendor.fault(503, "<html>").kind, FaultKind::Transient);
+    let error = vendor.classify_error(401, body);
+    assert_eq!(error.kind, ApiErrorKind::Permanent);
+    assert!(error.message.contains("Unauthorized access") && error.hint.contains("access_token"));
+    assert!(vendor.classify_error(400, body).hint.contains("undocumented_filters"));
+    assert!(vendor.classify_error(403, body).hint.contains("region"));
+    assert_eq!(vendor.classify_error(409, body).kind, ApiErrorKind::Permanent);
+    assert_eq!(vendor.classify_error(429, "").kind, ApiErrorKind::RateLimited);
+    assert_eq!(vendor.classify_error(503, "<html>").kind, ApiErrorKind::Transient);
 }
 
 #[test]
 fn the_documented_sample_in_the_schema() {
     let page = read_page(PAGE).expect("a page");
-    let event = reader().normalise(page.records[0], &sighting());
+    let event = reader().normalize(page.records[0], &context());
     assert_eq!(event.id, EventId::of_key("clumio", None, "d38fcaa9-200d-538e-a661-fbed769b1fc5"));
     assert_eq!(event.vendor_event_id.as_deref(), Some("d38fcaa9-200d-538e-a661-fbed769b1fc5"));
     assert_eq!(event.event_type, "user_deleted");
@@ -235,7 +240,7 @@ fn the_documented_sample_in_the_schema() {
 #[test]
 fn a_system_event_with_a_parent() {
     let page = read_page(PAGE).expect("a page");
-    let event = reader().normalise(page.records[1], &sighting());
+    let event = reader().normalize(page.records[1], &context());
     assert_eq!(event.timestamp.to_string(), "2025-08-11T23:41:02Z");
     assert_eq!((event.actor.kind, &event.actor.email, &event.actor.ip), (ActorType::System, &None, &None));
     assert_eq!(event.actor.id, None);
@@ -248,7 +253,7 @@ fn a_system_event_with_a_parent() {
 fn without_a_primary_entity_the_parent_or_the_category_is_the_target() {
     let of = |entities: &str| {
         let raw = format!(r#"{{"id":"a","timestamp":"2025-08-11T23:41:02Z","category":"SSO",{entities}}}"#);
-        let event = reader().normalise(&raw, &sighting());
+        let event = reader().normalize(&raw, &context());
         (event.target.and_then(|target| target.kind).map(String::from), event.related.len())
     };
     assert_eq!(of(r#""primary_entity":null,"parent_entity":{"type":"Org"}"#), (Some("org".into()), 0));
@@ -256,7 +261,7 @@ fn without_a_primary_entity_the_parent_or_the_category_is_the_target() {
 }
 
 #[test]
-fn words_of_the_catalogue_and_beyond() {
+fn words_of_the_catalog_and_beyond() {
     for (category, action, wanted) in [
         ("mfa", "enable", (Action::MfaEnable, Category::Iam)),
         ("protection", "apply", (Action::Update, Category::Configuration)),
@@ -268,7 +273,7 @@ fn words_of_the_catalogue_and_beyond() {
     ] {
         let raw = json!({"id": "a", "timestamp": "2025-08-11T23:41:02Z", "category": category, "action": action});
         let raw = raw.to_string();
-        let event = reader().normalise(&raw, &sighting());
+        let event = reader().normalize(&raw, &context());
         assert_eq!((event.action, event.category), wanted, "{category} {action}");
         assert_eq!(event.event_type, action);
     }
@@ -279,17 +284,17 @@ fn options_of_the_profile() {
     let vendor = vendor(json!({
         "organizational_unit": "ou-1", "event_type": "category_action", "dedupe_key": "id+status",
     }));
-    let stored = RecordReader::new(&vendor.profile());
+    let stored = ClumioNormalizer::new(&vendor.normalizer_config());
     let raw = r#"{"id":"a","timestamp":"2025-08-11T23:41:02Z","category":"mfa","action":"enable","status":"success"}"#;
-    let event = stored.normalise(raw, &sighting());
+    let event = stored.normalize(raw, &context());
     assert_eq!(event.event_type, "mfa.enable");
     assert_eq!(event.tenant.as_deref(), Some("ou-1"));
     assert_eq!(event.id, EventId::of_key("clumio", Some("ou-1"), "a\0success"));
-    assert_eq!(event.id, vendor.identify(raw).id);
+    assert_eq!(event.id, vendor.key_of(raw).id);
 }
 
 #[test]
-fn what_cannot_be_normalised_is_delivered_all_the_same() {
+fn what_cannot_be_normalized_is_delivered_all_the_same() {
     for (raw, reason) in [
         (r#"{"id":"a","timestamp":"yesterday","action":"login"}"#, "timestamp"),
         (r#"{"id":"a"}"#, "timestamp"),
@@ -300,15 +305,15 @@ fn what_cannot_be_normalised_is_delivered_all_the_same() {
         ("{\"id\":", "not valid JSON"),
         ("", "not valid JSON"),
     ] {
-        let event = reader().normalise(raw, &sighting());
+        let event = reader().normalize(raw, &context());
         let said = event.normalize_error.expect(raw);
         assert!(said.contains(reason), "{raw}: {said}");
         assert_eq!(event.raw, raw);
         assert_eq!(event.action, Action::Other);
-        assert_eq!(event.id, reader().identify(raw).id);
+        assert_eq!(event.id, reader().key_of(raw).id);
     }
-    let event = reader().normalise(r#"{"id":"a","action":"login"}"#, &sighting());
-    assert_eq!(event.timestamp, sighting().observed_at.with_digits(3));
+    let event = reader().normalize(r#"{"id":"a","action":"login"}"#, &context());
+    assert_eq!(event.timestamp, context().observed_at.with_digits(3));
     assert_eq!(event.event_type, "login", "the vendor's word is kept");
 }
 

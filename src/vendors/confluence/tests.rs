@@ -1,8 +1,9 @@
+use crate::time::TimeRange;
 use proptest::prelude::*;
 
 use super::*;
 use crate::event::{Action, ActorType, Category, Outcome, Role};
-use crate::vendors::{Ask, Records, Sighting, testing};
+use crate::vendors::{Normalizer, ReadContext, testing};
 
 const PAGE: &str = r#"{
   "results": [
@@ -85,16 +86,16 @@ fn plain() -> Arc<dyn Vendor> {
     vendor(&format!(r#", "cloud_id": "{CLOUD_ID}""#))
 }
 
-fn ask(cursor: Option<&str>) -> PageAsk<'_> {
-    let ask = Ask {
+fn ask(cursor: Option<&str>) -> PageRequest<'_> {
+    let range = TimeRange {
         from: Timestamp::from_nanos(1_763_996_400_000_000_001),
         to: Timestamp::from_nanos(1_764_003_600_000_000_001),
     };
-    PageAsk { ask, cursor, page_size: 1_000 }
+    PageRequest { range, cursor, page_size: 1_000 }
 }
 
-fn sighting() -> Sighting<'static> {
-    Sighting { source: "acme_confluence", observed_at: Timestamp::from_millis(1_764_000_062_004), occurrence: 0 }
+fn context() -> ReadContext<'static> {
+    ReadContext { source: "acme_confluence", observed_at: Timestamp::from_millis(1_764_000_062_004), occurrence: 0 }
 }
 
 fn records() -> Vec<&'static str> {
@@ -128,7 +129,7 @@ fn the_kind_of_token_decides_the_address() {
     for site in ["acme", "acme.atlassian.net", "https://acme.atlassian.net/"] {
         let vendor = vendor(&format!(r#", "site": "{site}""#));
         assert_eq!(vendor.base_url(), "https://acme.atlassian.net");
-        assert_eq!(vendor.profile().tenant.as_deref(), Some("acme"));
+        assert_eq!(vendor.normalizer_config().tenant.as_deref(), Some("acme"));
     }
     let elsewhere = vendor(r#", "site": "acme", "base_url": "http://127.0.0.1:8080/""#);
     assert_eq!(elsewhere.base_url(), "http://127.0.0.1:8080");
@@ -202,22 +203,22 @@ fn faults_say_what_to_mend() {
         (plain(), 404, "", "tenant_info"),
         (by_site, 404, "", "check site"),
     ] {
-        let fault = vendor.fault(status, body);
-        assert_eq!(fault.kind, FaultKind::Permanent, "{status} {body}");
-        assert!(fault.hint.contains(hint), "{status} {body}: {}", fault.hint);
+        let error = vendor.classify_error(status, body);
+        assert_eq!(error.kind, ApiErrorKind::Permanent, "{status} {body}");
+        assert!(error.hint.contains(hint), "{status} {body}: {}", error.hint);
     }
-    let refused = plain().fault(400, "{}");
+    let refused = plain().classify_error(400, "{}");
     assert!(refused.hint.contains("search_string") && refused.hint.contains("page_size"));
-    assert_eq!(refused.kind, FaultKind::PageTooLarge);
-    assert_eq!(plain().fault(429, "").kind, FaultKind::RateLimited);
-    assert_eq!(plain().fault(503, "<html>").kind, FaultKind::Transient);
+    assert_eq!(refused.kind, ApiErrorKind::PageTooLarge);
+    assert_eq!(plain().classify_error(429, "").kind, ApiErrorKind::RateLimited);
+    assert_eq!(plain().classify_error(503, "<html>").kind, ApiErrorKind::Transient);
 }
 
 #[test]
 fn a_record_becomes_an_event() {
     let raw = records()[0];
-    let event = plain().normalise(raw, &sighting());
-    assert_eq!(event.id, plain().identify(raw).id);
+    let event = plain().normalize(raw, &context());
+    assert_eq!(event.id, plain().key_of(raw).id);
     assert_eq!((event.vendor_event_id, event.version, event.normalize_error), (None, None, None));
     assert_eq!(event.tenant.as_deref(), Some(CLOUD_ID));
     assert_eq!(
@@ -245,7 +246,7 @@ fn a_record_becomes_an_event() {
 
 #[test]
 fn a_groups_name_holds_its_id() {
-    let event = plain().normalise(records()[1], &sighting());
+    let event = plain().normalize(records()[1], &context());
     let group = event.target.expect("a target");
     assert_eq!(group.kind.as_deref(), Some("group"));
     assert_eq!(group.name.as_deref(), Some("confluence-users"));
@@ -256,7 +257,7 @@ fn a_groups_name_holds_its_id() {
             format!(r#"{{"creationDate": 1, "affectedObject": {{"name": "{name}", "objectType": "Group"}}}}"#)
                 .into_boxed_str(),
         );
-        let target = plain().normalise(raw, &sighting()).target.expect("a target");
+        let target = plain().normalize(raw, &context()).target.expect("a target");
         (target.name.map(String::from), target.id.map(String::from))
     };
     let uuid = "4d0b7f52-1111-4222-8333-444455556666";
@@ -269,7 +270,7 @@ fn a_groups_name_holds_its_id() {
 
 #[test]
 fn the_system_is_no_user_and_an_empty_object_is_none() {
-    let event = plain().normalise(records()[2], &sighting());
+    let event = plain().normalize(records()[2], &context());
     assert_eq!(
         (event.actor.kind, event.actor.id, event.actor.name.as_deref()),
         (ActorType::System, None, Some("System"))
@@ -277,15 +278,15 @@ fn the_system_is_no_user_and_an_empty_object_is_none() {
     assert_eq!((event.actor.ip, event.target), (None, None));
     assert!(event.related.is_empty() && event.changes.is_empty());
     let admin = records()[0].replace("\"sysAdmin\": false", "\"sysAdmin\": true");
-    assert_eq!(plain().normalise(&admin, &sighting()).actor.kind, ActorType::Admin);
+    assert_eq!(plain().normalize(&admin, &context()).actor.kind, ActorType::Admin);
     let stranger = r#"{"creationDate": 1, "author": {"displayName": "Somebody"}}"#;
-    assert_eq!(plain().normalise(stranger, &sighting()).actor.kind, ActorType::Unknown);
+    assert_eq!(plain().normalize(stranger, &context()).actor.kind, ActorType::Unknown);
 }
 
 #[test]
 fn the_id_leaves_out_how_the_reader_sees_people() {
     let raw = records()[0];
-    let before = plain().identify(raw).id;
+    let before = plain().key_of(raw).id;
     for (from, to) in [
         ("Avery Example", "Avery Married"),
         ("\"publicName\": \"Unknown user\"", "\"publicName\": \"Avery\""),
@@ -299,14 +300,14 @@ fn the_id_leaves_out_how_the_reader_sees_people() {
     ] {
         let changed = raw.replacen(from, to, 1);
         assert_ne!(changed, raw, "{from}");
-        assert_eq!(plain().identify(&changed).id, before, "{from}");
+        assert_eq!(plain().key_of(&changed).id, before, "{from}");
     }
 }
 
 #[test]
 fn the_id_tells_events_apart() {
     let raw = records()[0];
-    let before = plain().identify(raw).id;
+    let before = plain().key_of(raw).id;
     for (from, to) in [
         ("1764000000123", "1764000000124"),
         ("Space permission added", "Space permission removed"),
@@ -325,45 +326,45 @@ fn the_id_tells_events_apart() {
     ] {
         let changed = raw.replacen(from, to, 1);
         assert_ne!(changed, raw, "{from}");
-        assert_ne!(plain().identify(&changed).id, before, "{from}");
+        assert_ne!(plain().key_of(&changed).id, before, "{from}");
     }
-    assert_ne!(vendor(r#", "site": "acme""#).identify(raw).id, before);
+    assert_ne!(vendor(r#", "site": "acme""#).key_of(raw).id, before);
     let kept = vendor(&format!(r#", "site": "acme", "tenant": "{CLOUD_ID}""#));
-    assert_eq!(kept.identify(raw).id, before);
+    assert_eq!(kept.key_of(raw).id, before);
 }
 
 #[test]
 fn without_an_account_id_the_display_name_tells_apart() {
     let raw = records()[2];
     let other = raw.replace("\"System\"", "\"Somebody\"");
-    assert_ne!(plain().identify(raw).id, plain().identify(&other).id);
+    assert_ne!(plain().key_of(raw).id, plain().key_of(&other).id);
 }
 
 /// The id of a record is for ever: if this fails, the rule of the ids was changed. Computed without this program, as SHA-256
 /// over `confluence`, the cloud id, and the fields in the rule's order, each closed by a NUL byte.
 #[test]
 fn the_id_is_stable() {
-    assert_eq!(plain().identify(records()[0]).id.to_string(), "afe73a194a83c2e5f91c9399d4c10ea6");
+    assert_eq!(plain().key_of(records()[0]).id.to_string(), "afe73a194a83c2e5f91c9399d4c10ea6");
 }
 
 #[test]
 fn twins_get_ids_of_their_own() {
-    let second = Sighting { occurrence: 1, ..sighting() };
+    let second = ReadContext { occurrence: 1, ..context() };
     let raw = records()[0];
-    assert_eq!(plain().normalise(raw, &second).id, plain().identify(raw).id.nth(1));
+    assert_eq!(plain().normalize(raw, &second).id, plain().key_of(raw).id.nth(1));
 }
 
 #[test]
-fn the_profile_is_enough_to_normalise() {
-    let stored = RecordReader::new(&plain().profile());
+fn the_profile_is_enough_to_normalize() {
+    let stored = ConfluenceNormalizer::new(&plain().normalizer_config());
     for raw in records() {
-        assert_eq!(stored.normalise(raw, &sighting()), plain().normalise(raw, &sighting()));
-        assert_eq!(stored.identify(raw), plain().identify(raw));
+        assert_eq!(stored.normalize(raw, &context()), plain().normalize(raw, &context()));
+        assert_eq!(stored.key_of(raw), plain().key_of(raw));
     }
 }
 
 #[test]
-fn records_that_cannot_be_normalised_are_delivered_with_the_reason() {
+fn records_that_cannot_be_normalized_are_delivered_with_the_reason() {
     for raw in [
         "null",
         "[]",
@@ -372,13 +373,13 @@ fn records_that_cannot_be_normalised_are_delivered_with_the_reason() {
         r#"{"summary": "User created", "creationDate": 1.5}"#,
         r#"{"summary": "User created", "creationDate": 9223372036854775807}"#,
     ] {
-        let event = plain().normalise(raw, &sighting());
+        let event = plain().normalize(raw, &context());
         assert!(event.normalize_error.is_some(), "{raw}");
         assert_eq!((event.action, event.category), (Action::Other, Category::Other), "{raw}");
         assert_eq!(event.timestamp.to_string(), "2025-11-24T16:01:02.004Z", "{raw}");
-        assert_eq!((event.raw, event.id), (raw, plain().identify(raw).id));
+        assert_eq!((event.raw, event.id), (raw, plain().key_of(raw).id));
     }
-    let event = plain().normalise(r#"{"summary": "User created"}"#, &sighting());
+    let event = plain().normalize(r#"{"summary": "User created"}"#, &context());
     assert_eq!(event.event_type, "User created");
 }
 
@@ -386,7 +387,7 @@ fn records_that_cannot_be_normalised_are_delivered_with_the_reason() {
 fn one_broken_text_costs_only_itself() {
     let raw = r#"{"creationDate": 1764000000123, "summary": "User created", "description": "\ud83d",
                   "affectedObject": {"name": "Blake", "objectType": "User"}}"#;
-    let event = plain().normalise(raw, &sighting());
+    let event = plain().normalize(raw, &context());
     assert_eq!((event.action, event.normalize_error), (Action::Create, None));
     assert_eq!(event.target.expect("a target").name.as_deref(), Some("Blake"));
 }
@@ -396,14 +397,14 @@ fn archives_of_whole_pages_give_their_records() {
     assert_eq!(plain().page_records(PAGE), Some(records()));
     assert_eq!(plain().page_records(records()[0]), None, "a record is no page");
     assert_eq!(plain().page_records("[]"), None);
-    assert_eq!((plain().has_ids(), plain().facts().has_ids), (false, false));
+    assert_eq!((plain().has_ids(), plain().spec().has_ids), (false, false));
 }
 
 #[test]
 fn records_without_a_usable_time_are_told_apart_by_their_bytes() {
     let (one, other) = (r#"{"note":"no time","number":1}"#, r#"{"note":"no time","number":2}"#);
-    assert_ne!(plain().identify(one).id, plain().identify(other).id);
-    assert_eq!(plain().normalise(one, &sighting()).id, plain().identify(one).id);
+    assert_ne!(plain().key_of(one).id, plain().key_of(other).id);
+    assert_eq!(plain().normalize(one, &context()).id, plain().key_of(one).id);
 }
 
 proptest! {

@@ -1,8 +1,9 @@
+use crate::time::TimeRange;
 use proptest::prelude::*;
 
 use super::*;
 use crate::event::{Action, ActorType, Category, Outcome};
-use crate::vendors::{Ask, Records, Sighting, testing};
+use crate::vendors::{Normalizer, ReadContext, testing};
 
 const PAGE: &str = r#"{
   "next": "cD0yMDI2LTAzLTAyKzA5JTNBMTQlM0EwNy4xMjAwNDUlMkIwMCUzQTAw",
@@ -53,14 +54,14 @@ fn plain() -> Arc<dyn Vendor> {
     vendor(r#"{"api_key": "k3y"}"#)
 }
 
-fn ask(cursor: Option<&str>) -> PageAsk<'_> {
+fn ask(cursor: Option<&str>) -> PageRequest<'_> {
     let at = |text| Timestamp::parse_rfc3339(text).expect("a time");
-    let ask = Ask { from: at("2026-03-02T08:00:00Z"), to: at("2026-03-02T09:15:00.25Z") };
-    PageAsk { ask, cursor, page_size: 100 }
+    let range = TimeRange { from: at("2026-03-02T08:00:00Z"), to: at("2026-03-02T09:15:00.25Z") };
+    PageRequest { range, cursor, page_size: 100 }
 }
 
-fn sighting() -> Sighting<'static> {
-    Sighting { source: "acme_merge", observed_at: Timestamp::from_millis(1_772_445_600_004), occurrence: 0 }
+fn context() -> ReadContext<'static> {
+    ReadContext { source: "acme_merge", observed_at: Timestamp::from_millis(1_772_445_600_004), occurrence: 0 }
 }
 
 fn records() -> Vec<&'static str> {
@@ -170,8 +171,8 @@ fn what_is_no_page_is_refused() {
 
 #[test]
 fn faults_say_what_to_mend() {
-    let fault = |status, body| plain().fault(status, body);
-    assert_eq!(fault(404, r#"{"detail":"Invalid cursor"}"#).kind, FaultKind::CursorExpired);
+    let error = |status, body| plain().classify_error(status, body);
+    assert_eq!(error(404, r#"{"detail":"Invalid cursor"}"#).kind, ApiErrorKind::CursorExpired);
     for (status, body, hint) in [
         (404, r#"{"detail":"Not found."}"#, "category"),
         (401, r#"{"detail":"Invalid token."}"#, "api_key"),
@@ -180,20 +181,20 @@ fn faults_say_what_to_mend() {
         (400, r#"{"start_date":["bad"]}"#, "event_type"),
         (405, "", "base_url"),
     ] {
-        let fault = fault(status, body);
-        assert_eq!(fault.kind, FaultKind::Permanent, "{status} {body}");
-        assert!(fault.hint.contains(hint), "{status} {body}: {}", fault.hint);
+        let error = error(status, body);
+        assert_eq!(error.kind, ApiErrorKind::Permanent, "{status} {body}");
+        assert!(error.hint.contains(hint), "{status} {body}: {}", error.hint);
     }
-    assert_eq!(fault(429, r#"{"detail":"Request was throttled."}"#).kind, FaultKind::RateLimited);
-    assert_eq!(fault(502, "<html>").kind, FaultKind::Transient);
-    assert_eq!(fault(408, "").kind, FaultKind::Transient);
+    assert_eq!(error(429, r#"{"detail":"Request was throttled."}"#).kind, ApiErrorKind::RateLimited);
+    assert_eq!(error(502, "<html>").kind, ApiErrorKind::Transient);
+    assert_eq!(error(408, "").kind, ApiErrorKind::Transient);
 }
 
 #[test]
 fn a_record_becomes_an_event() {
     let raw = records()[0];
-    let event = plain().normalise(raw, &sighting());
-    assert_eq!(event.id, plain().identify(raw).id);
+    let event = plain().normalize(raw, &context());
+    assert_eq!(event.id, plain().key_of(raw).id);
     assert_eq!(event.vendor_event_id.as_deref(), Some("0f6d2c1e-5a0b-4c55-9d0e-2f7c1b8a9e01"));
     assert_eq!(event.event_type, "CHANGED_SCOPES");
     assert_eq!(
@@ -214,10 +215,10 @@ fn a_record_becomes_an_event() {
 
 #[test]
 fn without_a_user_the_role_stands_in_and_an_empty_address_is_none() {
-    let api = plain().normalise(records()[1], &sighting());
+    let api = plain().normalize(records()[1], &context());
     assert_eq!((api.actor.kind, api.actor.id.as_deref(), api.actor.name), (ActorType::ApiKey, Some("API"), None));
     assert_eq!(api.timestamp.to_string(), "2026-03-02T09:02:11Z");
-    let staff = plain().normalise(records()[2], &sighting());
+    let staff = plain().normalize(records()[2], &context());
     assert_eq!((staff.actor.kind, staff.actor.ip), (ActorType::Service, None));
     assert_eq!((staff.action, staff.category), (Action::Read, Category::Credential));
     assert_eq!(staff.timestamp.to_string(), "2026-03-02T09:14:07.120045Z");
@@ -226,13 +227,13 @@ fn without_a_user_the_role_stands_in_and_an_empty_address_is_none() {
 #[test]
 fn the_profile_carries_what_bears_on_events() {
     let configured = vendor(r#"{"api_key": "k", "tenant": "acme", "assume_success": true}"#);
-    let stored = RecordReader::new(&configured.profile());
-    let event = stored.normalise(records()[0], &sighting());
-    assert_eq!(event, configured.normalise(records()[0], &sighting()));
+    let stored = MergeNormalizer::new(&configured.normalizer_config());
+    let event = stored.normalize(records()[0], &context());
+    assert_eq!(event, configured.normalize(records()[0], &context()));
     assert_eq!((event.outcome, event.tenant.as_deref()), (Outcome::Success, Some("acme")));
-    assert_ne!(event.id, plain().identify(records()[0]).id);
+    assert_ne!(event.id, plain().key_of(records()[0]).id);
     let options = configured.options();
-    assert!(configured.profile().options.iter().all(|(name, word)| {
+    assert!(configured.normalizer_config().options.iter().all(|(name, word)| {
         options.iter().any(|option| option.name == name.as_str() && option.words.contains(&word.as_str()))
     }));
 }
@@ -241,7 +242,7 @@ fn the_profile_carries_what_bears_on_events() {
 /// `printf 'merge\0acme\0%s' 0f6d2c1e-5a0b-4c55-9d0e-2f7c1b8a9e01 | sha256sum | cut -c1-32`
 #[test]
 fn the_id_is_stable() {
-    let hex = |tenant: &str| vendor(tenant).identify(records()[0]).id.to_string();
+    let hex = |tenant: &str| vendor(tenant).key_of(records()[0]).id.to_string();
     assert_eq!(hex(r#"{"api_key": "k"}"#), "0906bd11916eabf1bda885584d333d98");
     assert_eq!(hex(r#"{"api_key": "k", "tenant": "acme"}"#), "c6a82e67ff0ca4a45da2b34ab20b4584");
 }
@@ -249,23 +250,23 @@ fn the_id_is_stable() {
 #[test]
 fn records_without_id_are_known_by_their_bytes() {
     let (one, other) = (r#"{"created_at": "2026-03-02T09:02:11Z", "role": "API"}"#, r#"{"role": "API"}"#);
-    assert_ne!(plain().identify(one).id, plain().identify(other).id);
-    assert_eq!(plain().identify(one), plain().identify(one));
-    assert_eq!(plain().identify(one).timestamp, Timestamp::parse_rfc3339("2026-03-02T09:02:11Z"));
-    assert_eq!(plain().normalise(one, &sighting()).vendor_event_id, None);
+    assert_ne!(plain().key_of(one).id, plain().key_of(other).id);
+    assert_eq!(plain().key_of(one), plain().key_of(one));
+    assert_eq!(plain().key_of(one).timestamp, Timestamp::parse_rfc3339("2026-03-02T09:02:11Z"));
+    assert_eq!(plain().normalize(one, &context()).vendor_event_id, None);
 }
 
 #[test]
-fn records_that_cannot_be_normalised_are_delivered_with_the_reason() {
+fn records_that_cannot_be_normalized_are_delivered_with_the_reason() {
     for raw in ["null", "[]", "{", r#"{"id": "a"}"#, r#"{"id": "a", "created_at": "yesterday"}"#] {
-        let event = plain().normalise(raw, &sighting());
+        let event = plain().normalize(raw, &context());
         assert!(event.normalize_error.is_some(), "{raw}");
         assert_eq!((event.action, event.category), (Action::Other, Category::Other), "{raw}");
         assert_eq!(event.timestamp.to_string(), "2026-03-02T10:00:00.004Z", "{raw}");
         assert_eq!(event.raw, raw);
-        assert_eq!(event.id, plain().identify(raw).id, "{raw}");
+        assert_eq!(event.id, plain().key_of(raw).id, "{raw}");
     }
-    let event = plain().normalise(r#"{"id": "a", "created_at": "yesterday", "role": "API"}"#, &sighting());
+    let event = plain().normalize(r#"{"id": "a", "created_at": "yesterday", "role": "API"}"#, &context());
     assert_eq!(event.vendor_event_id.as_deref(), Some("a"));
     assert_eq!(event.actor.kind, ActorType::ApiKey);
     assert!(event.normalize_error.expect("a reason").contains("yesterday"));
@@ -275,7 +276,7 @@ fn records_that_cannot_be_normalised_are_delivered_with_the_reason() {
 fn unknown_words_and_wrong_types_cost_nothing() {
     let raw = r#"{"id": 7, "role": "WIZARD", "event_type": "CREATED_PORTAL", "user_name": {"x": 1}, "new": [1],
                   "created_at": "2026-03-02T09:02:11.1Z"}"#;
-    let event = plain().normalise(raw, &sighting());
+    let event = plain().normalize(raw, &context());
     assert_eq!((event.action, event.category, event.target), (Action::Create, Category::Other, None));
     assert_eq!((event.actor.kind, event.actor.id.as_deref()), (ActorType::Unknown, Some("WIZARD")));
     assert_eq!(event.normalize_error, None);
@@ -286,7 +287,7 @@ fn archives_of_whole_pages_give_their_records() {
     assert_eq!(plain().page_records(PAGE), Some(records()));
     assert_eq!(plain().page_records(records()[0]), None, "a record is no page");
     assert_eq!(plain().page_records("[]"), None);
-    assert_eq!((plain().has_ids(), plain().facts().has_ids), (true, true));
+    assert_eq!((plain().has_ids(), plain().spec().has_ids), (true, true));
 }
 
 #[test]
@@ -301,8 +302,8 @@ fn an_empty_page_is_a_page_however_it_is_written() {
 fn without_an_end_no_walk_is_shortened_in_vain() {
     let day = Duration::from_secs(86_400);
     let whole = vendor(r#"{"api_key": "k3y", "send_end_date": false}"#);
-    assert_eq!((whole.facts().slice, whole.facts().max_window_records), (3_650 * day, u64::MAX));
-    assert_eq!((plain().facts().slice, plain().facts().max_window_records), (day, 10_000));
+    assert_eq!((whole.spec().slice, whole.spec().max_window_records), (3_650 * day, u64::MAX));
+    assert_eq!((plain().spec().slice, plain().spec().max_window_records), (day, 10_000));
 }
 
 proptest! {

@@ -1,4 +1,4 @@
-//! Changes of the past by an operator. Each is one call, so one transaction; [`foresee`](SqliteJournal::foresee_rewind) reads
+//! Changes of the past by an operator. Each is one call, so one transaction; [`preview`](SqliteJournal::preview_rewind) reads
 //! what it would come to.
 //!
 //! ```text
@@ -20,11 +20,11 @@ mod tests;
 
 use rusqlite::Connection;
 
-use super::fault::Fault;
+use super::fault::SqliteError;
 use super::values::{Counts, int};
 use super::{SqliteJournal, log};
 use crate::journal::editing::{
-    Edit, PartKind, Redeliver, RedeliverForesight, Rewind, RewindForesight, SinkPast, SourcePast,
+    ComponentKind, Edit, Redeliver, RedeliverPreview, Rewind, RewindPreview, SinkPast, SourcePast,
 };
 use crate::journal::{JournalError, SourceId};
 
@@ -33,16 +33,16 @@ impl SqliteJournal {
     ///
     /// # Errors
     /// The journal cannot be read.
-    pub async fn foresee_rewind(&self, rewind: Rewind) -> Result<Option<RewindForesight>, JournalError> {
-        self.look(move |file| rewind::foresee(file, &rewind)).await
+    pub async fn preview_rewind(&self, rewind: Rewind) -> Result<Option<RewindPreview>, JournalError> {
+        self.look(move |file| rewind::preview(file, &rewind)).await
     }
 
     /// What a redelivery would do; `None` if the sink is not known.
     ///
     /// # Errors
     /// The journal cannot be read.
-    pub async fn foresee_redeliver(&self, redeliver: Redeliver) -> Result<Option<RedeliverForesight>, JournalError> {
-        self.look(move |file| redeliver::foresee(file, &redeliver)).await
+    pub async fn preview_redeliver(&self, redeliver: Redeliver) -> Result<Option<RedeliverPreview>, JournalError> {
+        self.look(move |file| redeliver::preview(file, &redeliver)).await
     }
 
     /// What is known of a source; `None` if nothing is.
@@ -66,7 +66,7 @@ impl SqliteJournal {
     /// Makes a change, in one transaction: done and durable when it answers.
     ///
     /// # Errors
-    /// [`JournalError::OutOfTurn`] if the change does not fit what the journal holds, which a look beforehand shows; else the
+    /// [`JournalError::InvalidState`] if the change does not fit what the journal holds, which a look beforehand shows; else the
     /// journal cannot be written. Nothing is changed then.
     pub async fn apply(&self, edit: Edit) -> Result<(), JournalError> {
         self.write(move |file| match &edit {
@@ -80,17 +80,17 @@ impl SqliteJournal {
 }
 
 /// The numbers of the named sources that are known.
-fn ids_of(connection: &Connection, names: &[String]) -> Result<Vec<SourceId>, Fault> {
+fn ids_of(connection: &Connection, names: &[String]) -> Result<Vec<SourceId>, SqliteError> {
     let known = log::sources(connection)?;
     Ok(known.into_iter().filter(|source| names.contains(&source.name)).map(|source| source.id).collect())
 }
 
 /// A generation that no sink has had.
-fn new_generation(connection: &Connection) -> Result<i64, Fault> {
+fn new_generation(connection: &Connection) -> Result<i64, SqliteError> {
     connection.execute("UPDATE totals SET generations = generations + 1", [])?;
     Ok(int(connection.query_row("SELECT generations FROM totals", [], |row| row.count(0))?))
 }
 
-fn unknown(kind: PartKind, name: &str) -> Fault {
-    Fault::out_of_turn(format!("there is no {} `{name}`", kind.as_str()))
+fn unknown(kind: ComponentKind, name: &str) -> SqliteError {
+    SqliteError::invalid_state(format!("there is no {} `{name}`", kind.as_str()))
 }

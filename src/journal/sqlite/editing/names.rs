@@ -4,15 +4,15 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::rewind::{drop_open_windows, encoded};
 use super::{new_generation, unknown};
-use crate::journal::editing::{AfterForgetting, Forget, PartKind, Rename, SinkPast, SourcePast};
+use crate::journal::editing::{AfterRemoval, ComponentKind, Forget, Rename, SinkPast, SourcePast};
 use crate::journal::sqlite::coverage;
-use crate::journal::sqlite::fault::Fault;
+use crate::journal::sqlite::fault::SqliteError;
 use crate::journal::sqlite::totals::Totals;
 use crate::journal::sqlite::values::{Counts, int};
 use crate::journal::{Seq, SinkId, SourceId};
 use crate::time::Timestamp;
 
-pub(super) fn past_of_source(connection: &Connection, name: &str) -> Result<Option<SourcePast>, Fault> {
+pub(super) fn past_of_source(connection: &Connection, name: &str) -> Result<Option<SourcePast>, SqliteError> {
     let sql = "SELECT id, vendor, events,
                       (SELECT coalesce(sum(count), 0) FROM blocks WHERE source = sources.id AND first IS NOT NULL),
                       (SELECT count(*) FROM windows WHERE source = sources.id), first_started_at FROM sources WHERE name = ?1";
@@ -31,7 +31,7 @@ pub(super) fn past_of_source(connection: &Connection, name: &str) -> Result<Opti
     Ok(Some(SourcePast { coverage: coverage::merged(connection, id)?, ..past }))
 }
 
-pub(super) fn past_of_sink(connection: &Connection, name: &str) -> Result<Option<SinkPast>, Fault> {
+pub(super) fn past_of_sink(connection: &Connection, name: &str) -> Result<Option<SinkPast>, SqliteError> {
     let sql = "SELECT position, delivered, active, plan_first IS NOT NULL FROM sinks WHERE name = ?1";
     let found = connection.query_row(sql, [name], |row| {
         Ok(SinkPast { position: row.count(0)?, delivered: row.count(1)?, active: row.get(2)?, open_plan: row.get(3)? })
@@ -39,12 +39,12 @@ pub(super) fn past_of_sink(connection: &Connection, name: &str) -> Result<Option
     Ok(found.optional()?)
 }
 
-pub(super) fn rename(connection: &Connection, rename: &Rename) -> Result<(), Fault> {
+pub(super) fn rename(connection: &Connection, rename: &Rename) -> Result<(), SqliteError> {
     let renamed = match rename.kind {
-        PartKind::Source => {
+        ComponentKind::Source => {
             connection.execute("UPDATE sources SET name = ?2 WHERE name = ?1", params![rename.old, rename.new])?
         }
-        PartKind::Sink => {
+        ComponentKind::Sink => {
             expect_no_plan(connection, &rename.old)?;
             connection.execute(
                 "UPDATE sinks SET name = ?2, generation = ?3, active = 1 WHERE name = ?1",
@@ -55,31 +55,31 @@ pub(super) fn rename(connection: &Connection, rename: &Rename) -> Result<(), Fau
     if renamed == 1 { Ok(()) } else { Err(unknown(rename.kind, &rename.old)) }
 }
 
-fn expect_no_plan(connection: &Connection, sink: &str) -> Result<(), Fault> {
+fn expect_no_plan(connection: &Connection, sink: &str) -> Result<(), SqliteError> {
     match past_of_sink(connection, sink)? {
         Some(past) if past.open_plan => {
-            Err(Fault::out_of_turn("a sink is renamed or forgotten in the middle of a batch"))
+            Err(SqliteError::invalid_state("a sink is renamed or forgotten in the middle of a batch"))
         }
         _ => Ok(()),
     }
 }
 
-pub(super) fn forget(connection: &Connection, forget: &Forget) -> Result<(), Fault> {
-    let id = |table: &str| -> Result<i64, Fault> {
+pub(super) fn forget(connection: &Connection, forget: &Forget) -> Result<(), SqliteError> {
+    let id = |table: &str| -> Result<i64, SqliteError> {
         let sql = format!("SELECT id FROM {table} WHERE name = ?1");
         let found = connection.query_row(&sql, [&forget.name], |row| row.get(0)).optional()?;
         found.ok_or_else(|| unknown(forget.kind, &forget.name))
     };
     match (forget.kind, forget.then) {
-        (PartKind::Source, AfterForgetting::SourceBegins(at)) => {
+        (ComponentKind::Source, AfterRemoval::SourceBegins(at)) => {
             begin_source_anew(connection, SourceId(id("sources")?), at)
         }
-        (PartKind::Source, _) => remove_source(connection, SourceId(id("sources")?)),
-        (PartKind::Sink, then) => {
+        (ComponentKind::Source, _) => remove_source(connection, SourceId(id("sources")?)),
+        (ComponentKind::Sink, then) => {
             expect_no_plan(connection, &forget.name)?;
             let id = SinkId(id("sinks")?);
             match then {
-                AfterForgetting::SinkBegins(behind) => begin_sink_anew(connection, id, behind),
+                AfterRemoval::SinkBegins(behind) => begin_sink_anew(connection, id, behind),
                 _ => remove_sink(connection, id),
             }
         }
@@ -87,13 +87,13 @@ pub(super) fn forget(connection: &Connection, forget: &Forget) -> Result<(), Fau
 }
 
 /// As at its first start. Its events that are held stay, to be delivered, and so do the figures that count them.
-fn begin_source_anew(connection: &Connection, id: SourceId, at: Timestamp) -> Result<(), Fault> {
+fn begin_source_anew(connection: &Connection, id: SourceId, at: Timestamp) -> Result<(), SqliteError> {
     drop_open_windows(connection, id)?;
     connection.execute("DELETE FROM covered WHERE source = ?1", [id])?;
     connection.execute("DELETE FROM lateness WHERE source = ?1", [id])?;
     forget_keys(connection, id)?;
     connection.execute(
-        "UPDATE sources SET first_started_at = ?2, last_sweep_at = NULL, overlap = 0, rewound_from = NULL,
+        "UPDATE sources SET first_started_at = ?2, last_recheck_at = NULL, overlap = 0, rewound_from = NULL,
                             rewound_to = NULL, forgotten_to = NULL, trouble = NULL WHERE id = ?1",
         params![id, at],
     )?;
@@ -102,7 +102,7 @@ fn begin_source_anew(connection: &Connection, id: SourceId, at: Timestamp) -> Re
 
 /// Keys of events that are held are emptied and not deleted, so that a later rewind does not make them again from the
 /// records: what was forgotten stays so.
-fn forget_keys(connection: &Connection, source: SourceId) -> Result<(), Fault> {
+fn forget_keys(connection: &Connection, source: SourceId) -> Result<(), SqliteError> {
     let without_keys = "INSERT INTO keys (block, source, asks_from, asks_to, min_time, max_time, data)
                         SELECT id, source, coalesce(min_time, visible_at), coalesce(max_time, visible_at), min_time,
                                max_time, x'' FROM blocks
@@ -116,18 +116,18 @@ fn forget_keys(connection: &Connection, source: SourceId) -> Result<(), Fault> {
     Ok(())
 }
 
-fn any_plan(connection: &Connection) -> Result<bool, Fault> {
+fn any_plan(connection: &Connection) -> Result<bool, SqliteError> {
     let sql = "SELECT EXISTS (SELECT 1 FROM sinks WHERE plan_first IS NOT NULL)";
     Ok(connection.query_row(sql, [], |row| row.get(0))?)
 }
 
 /// All that hangs on it, events that are held included.
-fn remove_source(connection: &Connection, id: SourceId) -> Result<(), Fault> {
+fn remove_source(connection: &Connection, id: SourceId) -> Result<(), SqliteError> {
     drop_open_windows(connection, id)?;
     let sql = "SELECT coalesce(sum(bytes), 0), count(*) FROM blocks WHERE source = ?1";
     let (bytes, blocks) = connection.query_row(sql, [id], |row| Ok((row.count(0)?, row.count(1)?)))?;
     if blocks > 0 && any_plan(connection)? {
-        return Err(Fault::out_of_turn("events are removed in the middle of a batch"));
+        return Err(SqliteError::invalid_state("events are removed in the middle of a batch"));
     }
     for sql in [
         "DELETE FROM block_data WHERE block IN (SELECT id FROM blocks WHERE source = ?1)",
@@ -143,10 +143,10 @@ fn remove_source(connection: &Connection, id: SourceId) -> Result<(), Fault> {
     totals.write(connection)
 }
 
-fn begin_sink_anew(connection: &Connection, id: SinkId, behind: Seq) -> Result<(), Fault> {
+fn begin_sink_anew(connection: &Connection, id: SinkId, behind: Seq) -> Result<(), SqliteError> {
     let totals = Totals::read(connection)?;
     if behind < totals.trimmed_to || behind > totals.head {
-        return Err(Fault::out_of_turn(format!("a sink begins behind event {behind}, which is not held")));
+        return Err(SqliteError::invalid_state(format!("a sink begins behind event {behind}, which is not held")));
     }
     connection.execute(
         "UPDATE sinks SET position = ?2, generation = ?3, active = 1, delivered = 0, filtered = 0, dead_lettered = 0,
@@ -157,7 +157,7 @@ fn begin_sink_anew(connection: &Connection, id: SinkId, behind: Seq) -> Result<(
 }
 
 /// The generation goes forward all the same: whoever gets this name later must not be taken for this one.
-fn remove_sink(connection: &Connection, id: SinkId) -> Result<(), Fault> {
+fn remove_sink(connection: &Connection, id: SinkId) -> Result<(), SqliteError> {
     new_generation(connection)?;
     connection.execute("DELETE FROM sinks WHERE id = ?1", [id])?;
     Ok(())

@@ -3,8 +3,8 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{ids_of, new_generation, unknown};
-use crate::journal::editing::{PartKind, Redeliver, RedeliverForesight};
-use crate::journal::sqlite::fault::Fault;
+use crate::journal::editing::{ComponentKind, Redeliver, RedeliverPreview};
+use crate::journal::sqlite::fault::SqliteError;
 use crate::journal::sqlite::values::{Count, Counts, int};
 use crate::journal::{Seq, SourceId};
 use crate::time::Timestamp;
@@ -15,13 +15,13 @@ const BETWEEN: &str = "SELECT coalesce(sum(min(first + count - 1, ?3) - max(firs
                               min(min_time), max(max_time), count(*) = count(max_time)
                        FROM blocks WHERE source = ?1 AND first <= ?3 AND first + count - 1 > ?2";
 
-pub(super) fn foresee(connection: &Connection, redeliver: &Redeliver) -> Result<Option<RedeliverForesight>, Fault> {
+pub(super) fn preview(connection: &Connection, redeliver: &Redeliver) -> Result<Option<RedeliverPreview>, SqliteError> {
     let sql = "SELECT position, plan_first IS NOT NULL FROM sinks WHERE name = ?1";
     let found = connection.query_row(sql, [&redeliver.sink], |row| Ok((row.count(0)?, row.get(1)?)));
     let Some((position, open_plan)) = found.optional()? else { return Ok(None) };
     let sources = ids_of(connection, &redeliver.sources)?;
     let back_to = back_to(connection, &sources, redeliver.from, position)?;
-    let mut seen = RedeliverForesight {
+    let mut seen = RedeliverPreview {
         position,
         back_to,
         events: 0,
@@ -53,7 +53,7 @@ fn back_to(
     sources: &[SourceId],
     from: Option<Timestamp>,
     position: Seq,
-) -> Result<Seq, Fault> {
+) -> Result<Seq, SqliteError> {
     let from = from.unwrap_or(Timestamp::from_nanos(i64::MIN));
     let mut back_to = position;
     for source in sources {
@@ -67,7 +67,7 @@ fn back_to(
     Ok(back_to)
 }
 
-fn trimmed_time(connection: &Connection, sources: &[SourceId]) -> Result<Option<Timestamp>, Fault> {
+fn trimmed_time(connection: &Connection, sources: &[SourceId]) -> Result<Option<Timestamp>, SqliteError> {
     let mut latest = None;
     for source in sources {
         let sql = "SELECT trimmed_time FROM sources WHERE id = ?1";
@@ -76,10 +76,10 @@ fn trimmed_time(connection: &Connection, sources: &[SourceId]) -> Result<Option<
     Ok(latest)
 }
 
-pub(super) fn apply(connection: &Connection, redeliver: &Redeliver) -> Result<(), Fault> {
-    let foreseen = foresee(connection, redeliver)?.ok_or_else(|| unknown(PartKind::Sink, &redeliver.sink))?;
+pub(super) fn apply(connection: &Connection, redeliver: &Redeliver) -> Result<(), SqliteError> {
+    let foreseen = preview(connection, redeliver)?.ok_or_else(|| unknown(ComponentKind::Sink, &redeliver.sink))?;
     if foreseen.open_plan {
-        return Err(Fault::out_of_turn("a sink is set back in the middle of a batch"));
+        return Err(SqliteError::invalid_state("a sink is set back in the middle of a batch"));
     }
     if foreseen.back_to == foreseen.position {
         return Ok(());

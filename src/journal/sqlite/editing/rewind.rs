@@ -15,41 +15,41 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::unknown;
 use crate::journal::block::{decode_keys, encode_keys};
-use crate::journal::editing::{PartKind, Rewind, RewindForesight};
-use crate::journal::sqlite::fault::Fault;
+use crate::journal::editing::{ComponentKind, Rewind, RewindPreview};
+use crate::journal::sqlite::fault::SqliteError;
 use crate::journal::sqlite::values::Counts;
 use crate::journal::sqlite::{collecting, coverage, staging};
-use crate::journal::{RecordBlock, SeenKey, SourceId, TimeRange, WindowId};
-use crate::time::Timestamp;
-use crate::vendors::{Profile, Records, table};
+use crate::journal::{RecordBlock, SeenKey, SourceId, WindowId};
+use crate::time::{TimeRange, Timestamp};
+use crate::vendors::{Normalizer, NormalizerConfig, registry};
 
 /// The source, as far as its keys hang on it.
 struct Rewound {
     id: SourceId,
     vendor: String,
-    profile: String,
+    normalizer_config: String,
     forgotten_to: Option<Timestamp>,
 }
 
 impl Rewound {
-    fn find(connection: &Connection, name: &str) -> Result<Option<Self>, Fault> {
+    fn find(connection: &Connection, name: &str) -> Result<Option<Self>, SqliteError> {
         let sql = "SELECT id, vendor, profile, forgotten_to FROM sources WHERE name = ?1";
         let found = connection.query_row(sql, [name], |row| {
-            Ok(Self { id: row.get(0)?, vendor: row.get(1)?, profile: row.get(2)?, forgotten_to: row.get(3)? })
+            Ok(Self { id: row.get(0)?, vendor: row.get(1)?, normalizer_config: row.get(2)?, forgotten_to: row.get(3)? })
         });
         Ok(found.optional()?)
     }
 
     /// What identifies its records.
-    fn records(&self) -> Result<std::sync::Arc<dyn Records>, Fault> {
-        let profile: Profile =
-            serde_json::from_str(&self.profile).map_err(|error| Fault::Damaged(format!("a profile: {error}")))?;
-        table::records(&self.vendor, &profile)
-            .ok_or_else(|| Fault::out_of_turn(format!("this auditflow knows no vendor `{}`", self.vendor)))
+    fn records(&self) -> Result<std::sync::Arc<dyn Normalizer>, SqliteError> {
+        let normalizer_config: NormalizerConfig = serde_json::from_str(&self.normalizer_config)
+            .map_err(|error| SqliteError::Damaged(format!("a profile: {error}")))?;
+        registry::normalizer(&self.vendor, &normalizer_config)
+            .ok_or_else(|| SqliteError::invalid_state(format!("this auditflow knows no vendor `{}`", self.vendor)))
     }
 }
 
-pub(super) fn foresee(connection: &Connection, rewind: &Rewind) -> Result<Option<RewindForesight>, Fault> {
+pub(super) fn preview(connection: &Connection, rewind: &Rewind) -> Result<Option<RewindPreview>, SqliteError> {
     let Some(source) = Rewound::find(connection, &rewind.source)? else { return Ok(None) };
     let (open_windows, staged_events) = connection.query_row(
         "SELECT (SELECT count(*) FROM windows WHERE source = ?1),
@@ -57,7 +57,7 @@ pub(super) fn foresee(connection: &Connection, rewind: &Rewind) -> Result<Option
         [source.id],
         |row| Ok((row.count(0)?, row.count(1)?)),
     )?;
-    Ok(Some(RewindForesight {
+    Ok(Some(RewindPreview {
         given_up: given_up(connection, source.id, rewind.to)?,
         open_windows,
         staged_events,
@@ -66,13 +66,13 @@ pub(super) fn foresee(connection: &Connection, rewind: &Rewind) -> Result<Option
     }))
 }
 
-fn given_up(connection: &Connection, source: SourceId, to: Timestamp) -> Result<Vec<TimeRange>, Fault> {
+fn given_up(connection: &Connection, source: SourceId, to: Timestamp) -> Result<Vec<TimeRange>, SqliteError> {
     let covered = coverage::merged(connection, source)?.into_iter();
     let behind = covered.map(|range| TimeRange::new(range.from.max(to), range.to));
     Ok(behind.filter(|range| !range.is_empty()).collect())
 }
 
-fn known_events(connection: &Connection, source: &Rewound, rewind: &Rewind) -> Result<u64, Fault> {
+fn known_events(connection: &Connection, source: &Rewound, rewind: &Rewind) -> Result<u64, SqliteError> {
     let mut known = 0;
     let mut count = |keys: &[SeenKey]| known += keys.iter().filter(|key| is_from(key, rewind.to)).count() as u64;
     for block in blocks_with_keys(connection, source.id, rewind.to)? {
@@ -92,11 +92,12 @@ fn is_from(key: &SeenKey, moment: Timestamp) -> bool {
     key.timestamp.is_some_and(|at| at >= moment)
 }
 
-pub(super) fn apply(connection: &Connection, rewind: &Rewind) -> Result<(), Fault> {
-    let source = Rewound::find(connection, &rewind.source)?.ok_or_else(|| unknown(PartKind::Source, &rewind.source))?;
+pub(super) fn apply(connection: &Connection, rewind: &Rewind) -> Result<(), SqliteError> {
+    let source =
+        Rewound::find(connection, &rewind.source)?.ok_or_else(|| unknown(ComponentKind::Source, &rewind.source))?;
     let exact = source.forgotten_to.is_none_or(|forgotten| rewind.reads_from() > forgotten);
     if !exact && !rewind.redeliver {
-        return Err(Fault::out_of_turn("a source is rewound into time whose events are not known any more"));
+        return Err(SqliteError::invalid_state("a source is rewound into time whose events are not known any more"));
     }
     let given_up = given_up(connection, source.id, rewind.to)?;
     // What was given up before and is not read again yet may still be taken as new.
@@ -115,7 +116,7 @@ pub(super) fn apply(connection: &Connection, rewind: &Rewind) -> Result<(), Faul
 
 /// All of them, those before the moment too: what one window has staged, another that overlaps it has left out, so a window
 /// can only go on if all that were open beside it go on.
-pub(super) fn drop_open_windows(connection: &Connection, source: SourceId) -> Result<(), Fault> {
+pub(super) fn drop_open_windows(connection: &Connection, source: SourceId) -> Result<(), SqliteError> {
     let mut open = connection.prepare("SELECT id FROM windows WHERE source = ?1")?;
     let open: Vec<WindowId> = open.query_map([source], |row| row.get(0))?.collect::<Result<_, _>>()?;
     for window in open {
@@ -125,7 +126,7 @@ pub(super) fn drop_open_windows(connection: &Connection, source: SourceId) -> Re
     Ok(())
 }
 
-fn cut_coverage(connection: &Connection, source: SourceId, to: Timestamp) -> Result<(), Fault> {
+fn cut_coverage(connection: &Connection, source: SourceId, to: Timestamp) -> Result<(), SqliteError> {
     connection.execute("DELETE FROM covered WHERE source = ?1 AND covers_from >= ?2", params![source, to])?;
     connection
         .execute("UPDATE covered SET covers_to = ?2 WHERE source = ?1 AND covers_to > ?2", params![source, to])?;
@@ -133,7 +134,7 @@ fn cut_coverage(connection: &Connection, source: SourceId, to: Timestamp) -> Res
 }
 
 /// Keys are held from here on, until all that was given up is covered again.
-fn note(connection: &Connection, source: SourceId, rewind: &Rewind, end: Timestamp) -> Result<(), Fault> {
+fn note(connection: &Connection, source: SourceId, rewind: &Rewind, end: Timestamp) -> Result<(), SqliteError> {
     let reach_back = i64::try_from(rewind.reach_back.as_nanos()).unwrap_or(i64::MAX);
     connection.execute(
         "UPDATE sources SET rewound_from = min(coalesce(rewound_from, ?2), ?2),
@@ -144,7 +145,7 @@ fn note(connection: &Connection, source: SourceId, rewind: &Rewind, end: Timesta
 }
 
 /// Makes keys from records whose keys were trimmed.
-fn rebuild_keys(connection: &Connection, source: &Rewound, from: Timestamp) -> Result<(), Fault> {
+fn rebuild_keys(connection: &Connection, source: &Rewound, from: Timestamp) -> Result<(), SqliteError> {
     let missing = blocks_without_keys(connection, source.id, from)?;
     if missing.is_empty() {
         return Ok(());
@@ -164,7 +165,7 @@ fn rebuild_keys(connection: &Connection, source: &Rewound, from: Timestamp) -> R
 }
 
 /// Takes away the keys of all events from `from` on. The rows stay, so that nobody makes these keys from records again.
-fn strip_keys(connection: &Connection, source: SourceId, from: Timestamp) -> Result<(), Fault> {
+fn strip_keys(connection: &Connection, source: SourceId, from: Timestamp) -> Result<(), SqliteError> {
     for block in blocks_with_keys(connection, source, from)? {
         let mut keys = keys_of(connection, block)?;
         keys.retain(|key| !is_from(key, from));
@@ -175,7 +176,7 @@ fn strip_keys(connection: &Connection, source: SourceId, from: Timestamp) -> Res
 }
 
 /// Visible blocks whose keys are held and that may have events from `from` on.
-fn blocks_with_keys(connection: &Connection, source: SourceId, from: Timestamp) -> Result<Vec<i64>, Fault> {
+fn blocks_with_keys(connection: &Connection, source: SourceId, from: Timestamp) -> Result<Vec<i64>, SqliteError> {
     let sql = "SELECT k.block FROM keys AS k LEFT JOIN blocks AS b ON b.id = k.block
                WHERE k.source = ?1 AND (k.max_time >= ?2 OR k.max_time IS NULL) AND (b.id IS NULL OR b.first IS NOT NULL)
                ORDER BY k.block";
@@ -183,30 +184,34 @@ fn blocks_with_keys(connection: &Connection, source: SourceId, from: Timestamp) 
 }
 
 /// Visible blocks whose keys are gone and that may have events from `from` on.
-fn blocks_without_keys(connection: &Connection, source: SourceId, from: Timestamp) -> Result<Vec<i64>, Fault> {
+fn blocks_without_keys(connection: &Connection, source: SourceId, from: Timestamp) -> Result<Vec<i64>, SqliteError> {
     let sql = "SELECT id FROM blocks WHERE source = ?1 AND (max_time >= ?2 OR max_time IS NULL) AND first IS NOT NULL
                AND NOT EXISTS (SELECT 1 FROM keys WHERE block = blocks.id) ORDER BY id";
     numbers(connection, sql, source, from)
 }
 
-fn numbers(connection: &Connection, sql: &str, source: SourceId, from: Timestamp) -> Result<Vec<i64>, Fault> {
+fn numbers(connection: &Connection, sql: &str, source: SourceId, from: Timestamp) -> Result<Vec<i64>, SqliteError> {
     let mut rows = connection.prepare_cached(sql)?;
     Ok(rows.query_map(params![source, from], |row| row.get(0))?.collect::<Result<_, _>>()?)
 }
 
-fn keys_of(connection: &Connection, block: i64) -> Result<Vec<SeenKey>, Fault> {
+fn keys_of(connection: &Connection, block: i64) -> Result<Vec<SeenKey>, SqliteError> {
     let sql = "SELECT data FROM keys WHERE block = ?1";
     let data: Vec<u8> = connection.prepare_cached(sql)?.query_row([block], |row| row.get(0))?;
     let mut keys = Vec::new();
-    decode_keys(&data, &mut keys).map_err(Fault::Damaged)?;
+    decode_keys(&data, &mut keys).map_err(SqliteError::Damaged)?;
     Ok(keys)
 }
 
-pub(super) fn encoded(keys: &[SeenKey]) -> Result<Vec<u8>, Fault> {
-    encode_keys(keys).map_err(|error| Fault::Storage(format!("keys cannot be compressed: {error}")))
+pub(super) fn encoded(keys: &[SeenKey]) -> Result<Vec<u8>, SqliteError> {
+    encode_keys(keys).map_err(|error| SqliteError::Storage(format!("keys cannot be compressed: {error}")))
 }
 
-fn keys_from_records(connection: &Connection, block: i64, records: &dyn Records) -> Result<Vec<SeenKey>, Fault> {
+fn keys_from_records(
+    connection: &Connection,
+    block: i64,
+    records: &dyn Normalizer,
+) -> Result<Vec<SeenKey>, SqliteError> {
     let sql = "SELECT first, count, source, observed_at, visible_at, data FROM blocks JOIN block_data ON block = id
                WHERE id = ?1";
     let block = connection.prepare_cached(sql)?.query_row([block], |row| {
@@ -219,9 +224,9 @@ fn keys_from_records(connection: &Connection, block: i64, records: &dyn Records)
             data: row.get(5)?,
         })
     })?;
-    let decoded = block.decode().map_err(Fault::Refused)?;
+    let decoded = block.decode().map_err(SqliteError::Refused)?;
     let keys = decoded.records().map(|record| {
-        let identity = records.identify(record.raw);
+        let identity = records.key_of(record.raw);
         let id = identity.id.nth(record.occurrence);
         SeenKey { id, version: identity.version, timestamp: identity.timestamp }
     });

@@ -7,15 +7,15 @@ use tempfile::TempDir;
 
 use crate::event::EventId;
 use crate::journal::conformance::{self, at, collect, complete, go_on, key_of, live, page, range, visible, window};
-use crate::journal::editing::{AfterForgetting, Edit, Forget, PartKind, Redeliver, Rename, Rewind};
+use crate::journal::editing::{AfterRemoval, ComponentKind, Edit, Forget, Redeliver, Rename, Rewind};
 use crate::journal::sqlite::JOURNAL_FILE;
 use crate::journal::{
-    BlockBuilder, Delivery, Journal, JournalOptions, LatenessCounts, PageCommit, PlannedOutput, SeenKey, SinkId,
-    SinkStart, SourceId, SqliteJournal, TimeRange,
+    BlockBuilder, Delivery, Journal, JournalOptions, LatenessCounts, PageCommit, RollbackRecord, SeenKey, SinkId,
+    SinkStart, SourceId, SqliteJournal,
 };
-use crate::time::Timestamp;
+use crate::time::{TimeRange, Timestamp};
 use crate::units::ByteSize;
-use crate::vendors::{Profile, table};
+use crate::vendors::{NormalizerConfig, registry};
 
 fn open(folder: &Path) -> SqliteJournal {
     let options = JournalOptions { data_dir: folder.to_owned(), max_size: ByteSize(u64::MAX) };
@@ -66,7 +66,7 @@ async fn sink_at_head(journal: &SqliteJournal) -> SinkId {
     let position = *journal.head().borrow();
     let memo = Some("the newest manifest".to_owned());
     let delivery = Delivery { position, delivered: position, memo, ..Delivery::default() };
-    journal.finish_plan(id, delivery).await.expect("finishes");
+    journal.commit_batch(id, delivery).await.expect("finishes");
     id
 }
 
@@ -80,7 +80,7 @@ async fn a_rewind_gives_up_what_lies_behind_and_keeps_the_keys() {
         let open = window(&journal, source, covers).await;
         journal.commit_page(page(open, &[(raw, Some(35))], go_on("next"))).await.expect("commits");
     }
-    let seen = journal.foresee_rewind(rewind(15)).await.expect("reads").expect("is known");
+    let seen = journal.preview_rewind(rewind(15)).await.expect("reads").expect("is known");
     assert_eq!((seen.given_up.clone(), seen.open_windows, seen.staged_events), (vec![range(15, 30)], 2, 2));
     assert_eq!((seen.known_events, seen.forgotten_to, seen.is_exact(&rewind(15))), (1, None, true));
     journal.apply(Edit::Rewind(rewind(15))).await.expect("is done");
@@ -122,12 +122,12 @@ async fn where_nothing_is_covered_a_rewind_changes_nothing() {
     let (journal, _folder) = fresh();
     three_windows(&journal).await;
     let open = journal.add_windows(SourceId(1), vec![live(30, 40)]).await.expect("adds");
-    let seen = journal.foresee_rewind(rewind(30)).await.expect("reads").expect("is known");
+    let seen = journal.preview_rewind(rewind(30)).await.expect("reads").expect("is known");
     assert!(seen.given_up.is_empty());
     journal.apply(Edit::Rewind(rewind(30))).await.expect("is done");
     assert_eq!(coverage(&journal).await, [range(0, 30)]);
     journal.restart_window(open[0], 0).await.expect("is still open");
-    assert_eq!(journal.foresee_rewind(Rewind { source: "z".to_owned(), ..rewind(0) }).await.expect("reads"), None);
+    assert_eq!(journal.preview_rewind(Rewind { source: "z".to_owned(), ..rewind(0) }).await.expect("reads"), None);
 }
 
 #[tokio::test]
@@ -154,11 +154,11 @@ fn clumio(number: i64) -> String {
 
 /// A page of Clumio's own records, each known by its vendor's id.
 fn page_of_clumio(journal_window: crate::journal::WindowId, numbers: &[i64]) -> PageCommit {
-    let records = table::records("clumio", &Profile::default()).expect("a vendor");
+    let records = registry::normalizer("clumio", &NormalizerConfig::default()).expect("a vendor");
     let mut block = BlockBuilder::new(at(1_000));
     let raws: Vec<String> = numbers.iter().map(|number| clumio(*number)).collect();
     for (number, raw) in numbers.iter().zip(&raws) {
-        let identity = records.identify(raw);
+        let identity = records.key_of(raw);
         assert_eq!(identity.timestamp, Some(at(*number)));
         block.push(raw, SeenKey { id: identity.id, version: identity.version, timestamp: identity.timestamp }, 0);
     }
@@ -168,7 +168,7 @@ fn page_of_clumio(journal_window: crate::journal::WindowId, numbers: &[i64]) -> 
 }
 
 fn id_of_clumio(number: i64) -> EventId {
-    table::records("clumio", &Profile::default()).expect("a vendor").identify(&clumio(number)).id
+    registry::normalizer("clumio", &NormalizerConfig::default()).expect("a vendor").key_of(&clumio(number)).id
 }
 
 #[tokio::test]
@@ -181,10 +181,10 @@ async fn keys_that_are_gone_are_made_of_records_and_where_both_are_gone_it_is_to
         journal.commit_page(page_of_clumio(open, &[(day + 4) * DAY, (day + 5) * DAY])).await.expect("commits");
     }
     let sink = journal.open_sink("x", SinkStart::Beginning).await.expect("opens").id;
-    journal.finish_plan(sink, Delivery { position: 2, delivered: 2, ..Delivery::default() }).await.expect("finishes");
+    journal.commit_batch(sink, Delivery { position: 2, delivered: 2, ..Delivery::default() }).await.expect("finishes");
     journal.trim(Timestamp::MAX, Timestamp::MAX).await.expect("trims");
     // All keys but those about the ends of the coverage are gone; of the first window the records are, too.
-    let seen = journal.foresee_rewind(rewind(14 * DAY)).await.expect("reads").expect("is known");
+    let seen = journal.preview_rewind(rewind(14 * DAY)).await.expect("reads").expect("is known");
     assert_eq!((seen.forgotten_to, seen.known_events), (Some(at(5 * DAY)), 6));
     assert!(seen.is_exact(&rewind(14 * DAY)) && !seen.is_exact(&rewind(5 * DAY)));
     let exact_from = seen.exact_from(&rewind(0)).expect("not any time");
@@ -216,7 +216,7 @@ async fn with_a_redelivery_only_what_lies_behind_is_taken_as_new() {
     let open = window(&journal, source, live(40, 50)).await;
     journal.commit_page(page(open, &[("5", Some(44)), ("no time", None)], complete(50))).await.expect("commits");
     let edit = Rewind { redeliver: true, ..rewind(15) };
-    let seen = journal.foresee_rewind(edit.clone()).await.expect("reads").expect("is known");
+    let seen = journal.preview_rewind(edit.clone()).await.expect("reads").expect("is known");
     assert_eq!(seen.known_events, 4);
     journal.apply(Edit::Rewind(edit)).await.expect("is done");
     let known = knows(&journal, source, &["1", "2", "3", "4", "5", "no time"]).await;
@@ -236,7 +236,7 @@ async fn a_sink_goes_back_to_the_block_with_the_first_event_of_that_time() {
     collect(&journal, other, (0, 10), &["foreign"]).await;
     collect(&journal, source, (30, 40), &["late", "4"]).await;
     sink_at_head(&journal).await;
-    let seen = journal.foresee_redeliver(redeliver(12)).await.expect("reads").expect("is known");
+    let seen = journal.preview_redeliver(redeliver(12)).await.expect("reads").expect("is known");
     assert_eq!((seen.position, seen.back_to, seen.events), (6, 2, 3));
     assert_eq!((seen.times, seen.trimmed_time, seen.open_plan), (Some((at(20), at(30))), None, false));
     journal.apply(Edit::Redeliver(redeliver(12))).await.expect("is done");
@@ -255,8 +255,8 @@ async fn a_position_in_the_middle_of_a_block_counts_what_lies_before_it() {
     let source = conformance::source(&journal, "a").await;
     collect(&journal, source, (0, 10), &["1", "2", "3"]).await;
     let sink = journal.open_sink("x", SinkStart::Beginning).await.expect("opens").id;
-    journal.finish_plan(sink, Delivery { position: 2, delivered: 2, ..Delivery::default() }).await.expect("finishes");
-    let seen = journal.foresee_redeliver(redeliver(0)).await.expect("reads").expect("is known");
+    journal.commit_batch(sink, Delivery { position: 2, delivered: 2, ..Delivery::default() }).await.expect("finishes");
+    let seen = journal.preview_redeliver(redeliver(0)).await.expect("reads").expect("is known");
     assert_eq!((seen.back_to, seen.events), (0, 2));
 }
 
@@ -266,11 +266,11 @@ async fn what_was_trimmed_is_told_and_nothing_more_is_trimmed_under_a_sink_that_
     three_windows(&journal).await;
     sink_at_head(&journal).await;
     journal.trim(at(20), at(0)).await.expect("trims");
-    let seen = journal.foresee_redeliver(redeliver(0)).await.expect("reads").expect("is known");
+    let seen = journal.preview_redeliver(redeliver(0)).await.expect("reads").expect("is known");
     assert_eq!((seen.trimmed_time, seen.back_to, seen.events), (Some(at(0)), 1, 2));
     assert!(!seen.is_whole(at(0)) && seen.is_whole(at(1)));
     assert_eq!(seen.whole_from(), Some(at(1)));
-    let oldest = journal.foresee_redeliver(Redeliver { from: None, ..redeliver(0) }).await.expect("reads");
+    let oldest = journal.preview_redeliver(Redeliver { from: None, ..redeliver(0) }).await.expect("reads");
     assert_eq!(oldest.expect("is known").back_to, 1);
     journal.retire_sinks(Vec::new()).await.expect("retires");
     journal.open_sink("y", SinkStart::Now).await.expect("opens");
@@ -284,15 +284,15 @@ async fn nothing_is_done_in_the_middle_of_a_batch() {
     three_windows(&journal).await;
     let sink = sink_at_head(&journal).await;
     collect(&journal, SourceId(1), (30, 40), &["4"]).await;
-    journal.begin_plan(sink, 4, 4, "config".to_owned()).await.expect("begins");
-    let output = PlannedOutput { name: "/f".to_owned(), before: "3".to_owned() };
-    journal.add_plan_outputs(sink, vec![output]).await.expect("adds");
-    let forget = |kind, name: &str| Edit::Forget(Forget { kind, name: name.to_owned(), then: AfterForgetting::Gone });
+    journal.prepare_batch(sink, 4, 4, "config".to_owned()).await.expect("begins");
+    let output = RollbackRecord { name: "/f".to_owned(), before: "3".to_owned() };
+    journal.add_rollback_records(sink, vec![output]).await.expect("adds");
+    let forget = |kind, name: &str| Edit::Forget(Forget { kind, name: name.to_owned(), then: AfterRemoval::Gone });
     for edit in [
         Edit::Redeliver(redeliver(0)),
-        Edit::Rename(Rename { kind: PartKind::Sink, old: "x".to_owned(), new: "y".to_owned() }),
-        forget(PartKind::Sink, "x"),
-        forget(PartKind::Source, "a"),
+        Edit::Rename(Rename { kind: ComponentKind::Sink, old: "x".to_owned(), new: "y".to_owned() }),
+        forget(ComponentKind::Sink, "x"),
+        forget(ComponentKind::Source, "a"),
     ] {
         let error = journal.apply(edit.clone()).await.expect_err("a batch is open").to_string();
         assert!(error.contains("in the middle of a batch"), "{edit:?}: {error}");
@@ -309,7 +309,7 @@ async fn a_name_changes_and_nothing_else() {
     let (journal, _folder) = fresh();
     let source = three_windows(&journal).await;
     let sink = sink_at_head(&journal).await;
-    for (kind, old, new) in [(PartKind::Source, "a", "b"), (PartKind::Sink, "x", "y")] {
+    for (kind, old, new) in [(ComponentKind::Source, "a", "b"), (ComponentKind::Sink, "x", "y")] {
         let edit = Edit::Rename(Rename { kind, old: old.to_owned(), new: new.to_owned() });
         journal.apply(edit.clone()).await.expect("is done");
         journal.apply(edit).await.expect_err("the old name is not known any more");
@@ -320,7 +320,7 @@ async fn a_name_changes_and_nothing_else() {
     assert_eq!((state.id, state.position, state.memo.as_deref()), (sink, 3, Some("the newest manifest")));
     assert_eq!(state.generation, 1, "what the outside knows under the new name is not this sink's");
     let other = conformance::source(&journal, "c").await;
-    let edit = Edit::Rename(Rename { kind: PartKind::Source, old: "c".to_owned(), new: "b".to_owned() });
+    let edit = Edit::Rename(Rename { kind: ComponentKind::Source, old: "c".to_owned(), new: "b".to_owned() });
     journal.apply(edit).await.expect_err("the name is taken");
     assert_eq!(conformance::source(&journal, "c").await, other);
 }
@@ -335,7 +335,7 @@ async fn a_source_that_is_forgotten_is_gone_and_nothing_of_others_with_it() {
     let open = window(&journal, source, live(30, 40)).await;
     journal.commit_page(page(open, &[("staged", Some(35))], go_on("next"))).await.expect("commits");
     let before = journal.summary().await.expect("reads");
-    let edit = Edit::Forget(Forget { kind: PartKind::Source, name: "a".to_owned(), then: AfterForgetting::Gone });
+    let edit = Edit::Forget(Forget { kind: ComponentKind::Source, name: "a".to_owned(), then: AfterRemoval::Gone });
     journal.apply(edit).await.expect("is done");
     assert_eq!(journal.past_of_source("a").await.expect("reads"), None);
     let after = journal.summary().await.expect("reads");
@@ -360,8 +360,8 @@ async fn a_source_that_is_forgotten_is_gone_and_nothing_of_others_with_it() {
 async fn a_source_that_begins_anew_still_delivers_what_it_had() {
     let (journal, _folder) = fresh();
     let source = three_windows(&journal).await;
-    let then = AfterForgetting::SourceBegins(at(700));
-    let edit = Edit::Forget(Forget { kind: PartKind::Source, name: "a".to_owned(), then });
+    let then = AfterRemoval::SourceBegins(at(700));
+    let edit = Edit::Forget(Forget { kind: ComponentKind::Source, name: "a".to_owned(), then });
     journal.apply(edit).await.expect("is done");
     let state = journal.open_source(conformance::registration("a")).await.expect("opens");
     assert_eq!((state.id, state.first_started_at, state.coverage), (source, at(700), Vec::new()));
@@ -378,13 +378,13 @@ async fn sinks_that_are_forgotten_begin_anew_in_a_generation_of_their_own() {
     let (journal, _folder) = fresh();
     three_windows(&journal).await;
     sink_at_head(&journal).await;
-    let forget = |then| Edit::Forget(Forget { kind: PartKind::Sink, name: "x".to_owned(), then });
-    journal.apply(forget(AfterForgetting::SinkBegins(4))).await.expect_err("the journal ends at 3");
-    journal.apply(forget(AfterForgetting::SinkBegins(1))).await.expect("is done");
+    let forget = |then| Edit::Forget(Forget { kind: ComponentKind::Sink, name: "x".to_owned(), then });
+    journal.apply(forget(AfterRemoval::SinkBegins(4))).await.expect_err("the journal ends at 3");
+    journal.apply(forget(AfterRemoval::SinkBegins(1))).await.expect("is done");
     let state = journal.open_sink("x", SinkStart::Now).await.expect("opens");
     assert_eq!((state.position, state.generation, state.memo.as_deref()), (1, 1, Some("the newest manifest")));
     assert_eq!(journal.summary().await.expect("reads").sinks[0].delivered, 0);
-    journal.apply(forget(AfterForgetting::Gone)).await.expect("is done");
+    journal.apply(forget(AfterRemoval::Gone)).await.expect("is done");
     assert_eq!(journal.past_of_sink("x").await.expect("reads"), None);
     assert_eq!(journal.open_sink("x", SinkStart::Beginning).await.expect("opens").generation, 2);
 }
@@ -397,8 +397,8 @@ async fn a_change_is_there_wholly_or_not_at_all() {
     for edit in [
         Edit::Rewind(Rewind { redeliver: true, ..rewind(5) }),
         Edit::Redeliver(redeliver(0)),
-        Edit::Rename(Rename { kind: PartKind::Sink, old: "x".to_owned(), new: "y".to_owned() }),
-        Edit::Forget(Forget { kind: PartKind::Source, name: "a".to_owned(), then: AfterForgetting::Gone }),
+        Edit::Rename(Rename { kind: ComponentKind::Sink, old: "x".to_owned(), new: "y".to_owned() }),
+        Edit::Forget(Forget { kind: ComponentKind::Source, name: "a".to_owned(), then: AfterRemoval::Gone }),
     ] {
         let (journal, folder) = fresh();
         three_windows(&journal).await;

@@ -63,7 +63,7 @@ impl OwnedEvent {
         Event {
             id: EventId([u8::try_from(action).expect("few"); 16]),
             version: self.version,
-            vendor: crate::vendors::table::NAMES[outcome],
+            vendor: crate::vendors::registry::NAMES[outcome],
             source: self.always(6),
             tenant: self.text(7),
             vendor_event_id: self.text(8),

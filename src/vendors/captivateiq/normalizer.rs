@@ -10,11 +10,11 @@ use crate::event::{
 use crate::time::{EventTime, Timestamp};
 use crate::vendors::lenient::{self, FieldName, Text, json_object};
 use crate::vendors::settings::{choice, chosen};
-use crate::vendors::{Identity, Profile, RecordOption, Records, Sighting, page, record, words};
+use crate::vendors::{Normalizer, NormalizerConfig, NormalizerOption, ReadContext, RecordKey, mapping, page, record};
 
 use super::{Envelope, NAME};
 
-/// The event types that are known from the vendor's schema and samples. There is no public catalogue; `words` reads
+/// The event types that are known from the vendor's schema and samples. There is no public catalog; `words` reads
 /// what is not here.
 const ACTIONS: &[(&str, Action)] = &[
     ("create", Action::Create),
@@ -62,10 +62,10 @@ impl EventType {
     pub(super) const OPTION: &'static str = "event_type";
 }
 
-const OPTIONS: &[RecordOption] = &[
-    RecordOption { name: ActorChoice::OPTION, words: ActorChoice::WORDS },
+const OPTIONS: &[NormalizerOption] = &[
+    NormalizerOption { name: ActorChoice::OPTION, words: ActorChoice::WORDS },
     record::ASSUME_SUCCESS,
-    RecordOption { name: EventType::OPTION, words: EventType::WORDS },
+    NormalizerOption { name: EventType::OPTION, words: EventType::WORDS },
 ];
 
 json_object! {
@@ -124,24 +124,24 @@ struct User<'a> {
     email: Text<'a>,
 }
 
-/// Knows and normalises CaptivateIQ's records.
+/// Knows and normalizes CaptivateIQ's records.
 #[derive(Clone, Debug)]
-pub struct RecordReader {
+pub struct CaptivateIqNormalizer {
     tenant: Option<String>,
     actor: ActorChoice,
     outcome: Outcome,
     event_type: EventType,
 }
 
-impl RecordReader {
+impl CaptivateIqNormalizer {
     /// From the stored profile.
     #[must_use]
-    pub fn new(profile: &Profile) -> Self {
+    pub fn new(normalizer_config: &NormalizerConfig) -> Self {
         Self {
-            tenant: profile.tenant.clone(),
-            actor: chosen(profile, ActorChoice::OPTION),
-            outcome: record::assumed_outcome(profile),
-            event_type: chosen(profile, EventType::OPTION),
+            tenant: normalizer_config.tenant.clone(),
+            actor: chosen(normalizer_config, ActorChoice::OPTION),
+            outcome: record::assumed_outcome(normalizer_config),
+            event_type: chosen(normalizer_config, EventType::OPTION),
         }
     }
 
@@ -180,27 +180,27 @@ impl RecordReader {
         Actor { kind, id: user.id, name: user.name, email: user.email, ip, on_behalf_of }
     }
 
-    fn event<'a>(&self, item: Item<'a>, raw: &'a str, sighting: &Sighting<'a>) -> Event<'a> {
+    fn event<'a>(&self, item: Item<'a>, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
         let word = item.event_type.unwrap_or_default();
-        let action = words::entry(ACTIONS, &word).or_else(|| words::action_of(&word)).unwrap_or_default();
+        let action = mapping::entry(ACTIONS, &word).or_else(|| mapping::action_of(&word)).unwrap_or_default();
         let time = item.created_at.as_deref().and_then(EventTime::parse_rfc3339);
         let tenant = self.tenant(item.organization_id);
         let logged_in =
             User { id: item.logged_in_user_id, name: item.logged_in_user_name, email: item.logged_in_user_email };
         let effective = User { id: item.user_id, name: item.user_name, email: item.user_email };
         let event = Event {
-            id: id_of(item.id.as_deref(), tenant.as_deref(), raw).nth(sighting.occurrence),
+            id: id_of(item.id.as_deref(), tenant.as_deref(), raw).nth(context.occurrence),
             version: None,
             vendor: NAME,
-            source: sighting.source,
+            source: context.source,
             tenant,
             action,
             category: category_of(action, item.object_type.as_deref(), &word),
             outcome: self.outcome(&word),
             event_type: self.event_type(word, item.object_type.as_deref()),
             message: None,
-            timestamp: time.unwrap_or(sighting.observed_at.with_digits(3)),
-            observed_at: sighting.observed_at,
+            timestamp: time.unwrap_or(context.observed_at.with_digits(3)),
+            observed_at: context.observed_at,
             actor: self.actor(logged_in, effective, item.ip_address),
             target: object(item.object_type, item.object_id, item.object_name),
             related: item.parents.into_iter().filter_map(parent).collect(),
@@ -227,28 +227,28 @@ const EXAMPLE: &str = r#"{"id":"550e8400-e29b-41d4-a716-446655440000","object":"
  "data":null,"object_id":"obj_789012","object_name":"Sales Dashboard","object_type":"report",
  "parent_objects":[]}"#;
 
-impl Records for RecordReader {
-    fn identify(&self, raw: &str) -> Identity {
+impl Normalizer for CaptivateIqNormalizer {
+    fn key_of(&self, raw: &str) -> RecordKey {
         let Ok(key) = lenient::object::<Key<'_>>(raw) else {
-            return record::identity_of_bytes(NAME, self.tenant.as_deref(), raw);
+            return record::key_of_bytes(NAME, self.tenant.as_deref(), raw);
         };
         let timestamp = key.created_at.as_deref().and_then(Timestamp::parse_rfc3339);
         let tenant = key.organization_id.as_deref().or(self.tenant.as_deref());
-        Identity { id: id_of(key.id.as_deref(), tenant, raw), timestamp, version: 0 }
+        RecordKey { id: id_of(key.id.as_deref(), tenant, raw), timestamp, version: 0 }
     }
 
     fn example(&self) -> &'static str {
         EXAMPLE
     }
 
-    fn normalise<'a>(&self, raw: &'a str, sighting: &Sighting<'a>) -> Event<'a> {
+    fn normalize<'a>(&self, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
         match lenient::object(raw) {
-            Ok(item) => self.event(item, raw, sighting),
-            Err(reason) => record::unreadable(NAME, self.tenant.as_deref(), raw, sighting, reason),
+            Ok(item) => self.event(item, raw, context),
+            Err(reason) => record::unreadable(NAME, self.tenant.as_deref(), raw, context, reason),
         }
     }
 
-    fn options(&self) -> &'static [RecordOption] {
+    fn options(&self) -> &'static [NormalizerOption] {
         OPTIONS
     }
 
@@ -294,9 +294,9 @@ fn category_of(action: Action, object_type: Option<&str>, word: &str) -> Categor
     }
     match object_type {
         Some(object) => {
-            words::entry(OBJECT_TYPES, object).or_else(|| words::category_of(object)).unwrap_or(Category::Data)
+            mapping::entry(OBJECT_TYPES, object).or_else(|| mapping::category_of(object)).unwrap_or(Category::Data)
         }
-        None => words::category_of(word).unwrap_or_default(),
+        None => mapping::category_of(word).unwrap_or_default(),
     }
 }
 

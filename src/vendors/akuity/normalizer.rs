@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use super::super::lenient::{self, Text, json_object};
 use super::super::settings::{choice, chosen};
-use super::super::{Identity, Profile, RecordOption, Records, Sighting, page, record};
-use super::{Envelope, NAME, go_time, words};
+use super::super::{Normalizer, NormalizerConfig, NormalizerOption, ReadContext, RecordKey, page, record};
+use super::{Envelope, NAME, go_time, mapping};
 use crate::event::id::IdHasher;
 use crate::event::{Actor, Event, EventId, Outcome, Target};
 use crate::time::EventTime;
@@ -21,12 +21,12 @@ choice! {
 }
 
 impl CollapsedUpdates {
-    pub(super) const OPTION: RecordOption = RecordOption { name: "collapsed_updates", words: Self::WORDS };
+    pub(super) const OPTION: NormalizerOption = NormalizerOption { name: "collapsed_updates", words: Self::WORDS };
 }
 
-/// Knows and normalises Akuity's records.
+/// Knows and normalizes Akuity's records.
 #[derive(Clone, Debug)]
-pub struct RecordReader {
+pub struct AkuityNormalizer {
     tenant: Option<String>,
     ignores_updates: bool,
 }
@@ -100,12 +100,12 @@ impl AuditLog<'_> {
     }
 }
 
-impl RecordReader {
+impl AkuityNormalizer {
     /// From the stored profile.
     #[must_use]
-    pub fn new(profile: &Profile) -> Self {
-        let updates: CollapsedUpdates = chosen(profile, CollapsedUpdates::OPTION.name);
-        Self { tenant: profile.tenant.clone(), ignores_updates: updates == CollapsedUpdates::Ignore }
+    pub fn new(normalizer_config: &NormalizerConfig) -> Self {
+        let updates: CollapsedUpdates = chosen(normalizer_config, CollapsedUpdates::OPTION.name);
+        Self { tenant: normalizer_config.tenant.clone(), ignores_updates: updates == CollapsedUpdates::Ignore }
     }
 
     fn tenant(&self) -> Option<Cow<'static, str>> {
@@ -116,7 +116,7 @@ impl RecordReader {
     /// out are the fields that change: `count`, `lastOccurredTimestamp`, and `actor.ip`, which may be the latest one's.
     /// A record without a usable time is known by its bytes: what is left of it may be the same in records that are not.
     fn id_of(&self, log: &AuditLog<'_>, time: Option<EventTime>, raw: &str) -> EventId {
-        let Some(time) = time else { return record::identity_of_bytes(NAME, self.tenant.as_deref(), raw).id };
+        let Some(time) = time else { return record::key_of_bytes(NAME, self.tenant.as_deref(), raw).id };
         let mut hasher = IdHasher::new(NAME, self.tenant.as_deref());
         record::number_field(&mut hasher, Some(time.at.as_nanos()));
         let (object, parent) = (&log.object.id, &log.object.parent);
@@ -140,15 +140,15 @@ impl RecordReader {
         hasher.finish()
     }
 
-    fn event<'a>(&self, log: AuditLog<'a>, raw: &'a str, sighting: &Sighting<'a>) -> Event<'a> {
+    fn event<'a>(&self, log: AuditLog<'a>, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
         let time = log.time();
         let (action, category) =
-            words::meaning(log.action.as_deref(), log.details.action_type.as_deref(), log.object.kind.as_deref());
+            mapping::meaning(log.action.as_deref(), log.details.action_type.as_deref(), log.object.kind.as_deref());
         let event = Event {
-            id: self.id_of(&log, time, raw).nth(sighting.occurrence),
+            id: self.id_of(&log, time, raw).nth(context.occurrence),
             version: (!self.ignores_updates).then(|| log.version(time)),
             vendor: NAME,
-            source: sighting.source,
+            source: context.source,
             tenant: self.tenant(),
             vendor_event_id: None,
             event_type: log.action.unwrap_or_default(),
@@ -156,8 +156,8 @@ impl RecordReader {
             category,
             outcome: Outcome::Unknown,
             message: log.details.message,
-            timestamp: time.unwrap_or(sighting.observed_at.with_digits(3)),
-            observed_at: sighting.observed_at,
+            timestamp: time.unwrap_or(context.observed_at.with_digits(3)),
+            observed_at: context.observed_at,
             actor: actor(log.actor),
             target: target(log.object),
             related: Vec::new(),
@@ -179,28 +179,28 @@ const EXAMPLE: &str = r#"{"timestamp":"2026-03-02 08:59:30.004211 +0000 UTC","ac
  "details":{"message":"Custom role updated","patch":"","actionType":"PATCH"},"count":1,
  "lastOccurredTimestamp":"2026-03-02 08:59:30.004211 +0000 UTC"}"#;
 
-impl Records for RecordReader {
-    fn identify(&self, raw: &str) -> Identity {
+impl Normalizer for AkuityNormalizer {
+    fn key_of(&self, raw: &str) -> RecordKey {
         let Ok(log) = lenient::object::<AuditLog<'_>>(raw) else {
-            return record::identity_of_bytes(NAME, self.tenant.as_deref(), raw);
+            return record::key_of_bytes(NAME, self.tenant.as_deref(), raw);
         };
         let time = log.time();
         let version = if self.ignores_updates { 0 } else { log.version(time) };
-        Identity { id: self.id_of(&log, time, raw), timestamp: time.map(|time| time.at), version }
+        RecordKey { id: self.id_of(&log, time, raw), timestamp: time.map(|time| time.at), version }
     }
 
     fn example(&self) -> &'static str {
         EXAMPLE
     }
 
-    fn normalise<'a>(&self, raw: &'a str, sighting: &Sighting<'a>) -> Event<'a> {
+    fn normalize<'a>(&self, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
         match lenient::object(raw) {
-            Ok(log) => self.event(log, raw, sighting),
-            Err(reason) => record::unreadable(NAME, self.tenant.as_deref(), raw, sighting, reason),
+            Ok(log) => self.event(log, raw, context),
+            Err(reason) => record::unreadable(NAME, self.tenant.as_deref(), raw, context, reason),
         }
     }
 
-    fn options(&self) -> &'static [RecordOption] {
+    fn options(&self) -> &'static [NormalizerOption] {
         &[CollapsedUpdates::OPTION]
     }
 
@@ -217,7 +217,7 @@ impl Records for RecordReader {
 /// An id is an e-mail address, an account's name, or an id with a prefix that says whose it is.
 fn actor(actor: AuditActor<'_>) -> Actor<'_> {
     const PREFIXES_OF_IDS: [&str; 3] = ["controller:", "kubernetes:", "subject:"];
-    let kind = words::actor_type(actor.kind.as_deref());
+    let kind = mapping::actor_type(actor.kind.as_deref());
     let email = actor.id.clone().and_then(email);
     let is_name = |id: &Cow<'_, str>| email.is_none() && !PREFIXES_OF_IDS.iter().any(|prefix| id.starts_with(prefix));
     let name = actor.id.clone().filter(is_name);

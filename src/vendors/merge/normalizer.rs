@@ -3,15 +3,15 @@
 use std::borrow::Cow;
 
 use super::super::lenient::{self, Text, json_object};
-use super::super::{Identity, Profile, RecordOption, Records, Sighting, page, record};
-use super::event_types;
+use super::super::{Normalizer, NormalizerConfig, NormalizerOption, ReadContext, RecordKey, page, record};
+use super::mapping;
 use super::{Envelope, NAME};
 use crate::event::{Actor, ActorType, Event, EventId, Outcome, Target};
 use crate::time::{EventTime, Timestamp};
 
-/// Knows and normalises Merge's records.
+/// Knows and normalizes Merge's records.
 #[derive(Clone, Debug)]
-pub struct RecordReader {
+pub struct MergeNormalizer {
     tenant: Option<String>,
     outcome: Outcome,
 }
@@ -38,7 +38,7 @@ json_object! {
     }
 }
 
-/// Merge's roles. Staff of the vendor are no users of the customer's organisation, so they stand as a service.
+/// Merge's roles. Staff of the vendor are no users of the customer's organization, so they stand as a service.
 const ROLES: &[(&str, ActorType)] = &[
     ("ADMIN", ActorType::Admin),
     ("DEVELOPER", ActorType::User),
@@ -49,11 +49,11 @@ const ROLES: &[(&str, ActorType)] = &[
     ("SUPPORT", ActorType::Service),
 ];
 
-impl RecordReader {
+impl MergeNormalizer {
     /// From the stored profile.
     #[must_use]
-    pub fn new(profile: &Profile) -> Self {
-        Self { tenant: profile.tenant.clone(), outcome: record::assumed_outcome(profile) }
+    pub fn new(normalizer_config: &NormalizerConfig) -> Self {
+        Self { tenant: normalizer_config.tenant.clone(), outcome: record::assumed_outcome(normalizer_config) }
     }
 
     fn tenant(&self) -> Option<Cow<'static, str>> {
@@ -64,14 +64,14 @@ impl RecordReader {
         EventId::of_key(NAME, self.tenant.as_deref(), vendor_id.unwrap_or(raw))
     }
 
-    fn event<'a>(&self, record: AuditLogEvent<'a>, raw: &'a str, sighting: &Sighting<'a>) -> Event<'a> {
+    fn event<'a>(&self, record: AuditLogEvent<'a>, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
         let time = record.created_at.as_deref().and_then(EventTime::parse_rfc3339);
-        let meaning = event_types::meaning(record.event_type.as_deref().unwrap_or_default());
+        let meaning = mapping::meaning(record.event_type.as_deref().unwrap_or_default());
         let event = Event {
-            id: self.id_of(record.id.as_deref(), raw).nth(sighting.occurrence),
+            id: self.id_of(record.id.as_deref(), raw).nth(context.occurrence),
             version: None,
             vendor: NAME,
-            source: sighting.source,
+            source: context.source,
             tenant: self.tenant(),
             vendor_event_id: record.id,
             event_type: record.event_type.unwrap_or_default(),
@@ -79,8 +79,8 @@ impl RecordReader {
             category: meaning.category,
             outcome: self.outcome,
             message: record.event_description,
-            timestamp: time.unwrap_or(sighting.observed_at.with_digits(3)),
-            observed_at: sighting.observed_at,
+            timestamp: time.unwrap_or(context.observed_at.with_digits(3)),
+            observed_at: context.observed_at,
             actor: actor(record.role, record.user_name, record.user_email, record.ip_address),
             target: meaning.target.map(|kind| Target { kind: Some(Cow::Borrowed(kind)), id: None, name: None }),
             related: Vec::new(),
@@ -101,27 +101,27 @@ const EXAMPLE: &str = r#"{"id":"0f6d2c1e-5a0b-4c55-9d0e-2f7c1b8a9e01","user_name
  "event_description":"Organization-wide Scopes for model hris.Employee updated from Read to Read+Write",
  "created_at":"2026-03-02T08:59:30.004211Z"}"#;
 
-impl Records for RecordReader {
-    fn identify(&self, raw: &str) -> Identity {
+impl Normalizer for MergeNormalizer {
+    fn key_of(&self, raw: &str) -> RecordKey {
         let Ok(key) = lenient::object::<Key<'_>>(raw) else {
-            return record::identity_of_bytes(NAME, self.tenant.as_deref(), raw);
+            return record::key_of_bytes(NAME, self.tenant.as_deref(), raw);
         };
         let timestamp = key.created_at.as_deref().and_then(Timestamp::parse_rfc3339);
-        Identity { id: self.id_of(key.id.as_deref(), raw), timestamp, version: 0 }
+        RecordKey { id: self.id_of(key.id.as_deref(), raw), timestamp, version: 0 }
     }
 
     fn example(&self) -> &'static str {
         EXAMPLE
     }
 
-    fn normalise<'a>(&self, raw: &'a str, sighting: &Sighting<'a>) -> Event<'a> {
+    fn normalize<'a>(&self, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
         match lenient::object(raw) {
-            Ok(record) => self.event(record, raw, sighting),
-            Err(reason) => record::unreadable(NAME, self.tenant.as_deref(), raw, sighting, reason),
+            Ok(record) => self.event(record, raw, context),
+            Err(reason) => record::unreadable(NAME, self.tenant.as_deref(), raw, context, reason),
         }
     }
 
-    fn options(&self) -> &'static [RecordOption] {
+    fn options(&self) -> &'static [NormalizerOption] {
         &[record::ASSUME_SUCCESS]
     }
 

@@ -3,15 +3,15 @@
 use std::borrow::Cow;
 
 use super::super::lenient::{self, Text, json_object};
-use super::super::{Identity, Profile, Records, Sighting, page, record};
-use super::{Envelope, NAME, words};
+use super::super::{Normalizer, NormalizerConfig, ReadContext, RecordKey, page, record};
+use super::{Envelope, NAME, mapping};
 use crate::event::id::IdHasher;
 use crate::event::{Actor, ActorType, Change, Event, EventId, Outcome, Related, Role, Target};
 use crate::time::Timestamp;
 
-/// Knows and normalises Confluence's records.
+/// Knows and normalizes Confluence's records.
 #[derive(Clone, Debug)]
-pub struct RecordReader {
+pub struct ConfluenceNormalizer {
     tenant: Option<String>,
 }
 
@@ -70,11 +70,11 @@ impl AuditRecord<'_> {
     }
 }
 
-impl RecordReader {
+impl ConfluenceNormalizer {
     /// From the stored profile.
     #[must_use]
-    pub fn new(profile: &Profile) -> Self {
-        Self { tenant: profile.tenant.clone() }
+    pub fn new(normalizer_config: &NormalizerConfig) -> Self {
+        Self { tenant: normalizer_config.tenant.clone() }
     }
 
     fn tenant(&self) -> Option<Cow<'static, str>> {
@@ -86,7 +86,7 @@ impl RecordReader {
     /// usable time is known by its bytes: what is left of it may be the same in records that are not.
     fn id_of(&self, record: &AuditRecord<'_>, raw: &str) -> EventId {
         if record.time().is_none() {
-            return record::identity_of_bytes(NAME, self.tenant.as_deref(), raw).id;
+            return record::key_of_bytes(NAME, self.tenant.as_deref(), raw).id;
         }
         let mut hasher = IdHasher::new(NAME, self.tenant.as_deref());
         record::number_field(&mut hasher, record.creation_millis);
@@ -113,15 +113,15 @@ impl RecordReader {
         hasher.finish()
     }
 
-    fn event<'a>(&self, record: AuditRecord<'a>, raw: &'a str, sighting: &Sighting<'a>) -> Event<'a> {
+    fn event<'a>(&self, record: AuditRecord<'a>, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
         let time = record.time();
-        let (action, category) = words::meaning(record.summary.as_deref(), record.category.as_deref());
+        let (action, category) = mapping::meaning(record.summary.as_deref(), record.category.as_deref());
         let is_administrator = record.is_by_administrator();
         let event = Event {
-            id: self.id_of(&record, raw).nth(sighting.occurrence),
+            id: self.id_of(&record, raw).nth(context.occurrence),
             version: None,
             vendor: NAME,
-            source: sighting.source,
+            source: context.source,
             tenant: self.tenant(),
             vendor_event_id: None,
             event_type: record.summary.unwrap_or_default(),
@@ -129,8 +129,8 @@ impl RecordReader {
             category,
             outcome: Outcome::Unknown,
             message: record.description,
-            timestamp: time.unwrap_or(sighting.observed_at).with_digits(3),
-            observed_at: sighting.observed_at,
+            timestamp: time.unwrap_or(context.observed_at).with_digits(3),
+            observed_at: context.observed_at,
             actor: actor(record.author, record.remote_address, is_administrator),
             target: target(record.affected),
             related: record.associated.into_iter().filter_map(associated).collect(),
@@ -153,22 +153,22 @@ const EXAMPLE: &str = r#"{
  "affectedObject":{"name":"Blake Sample","objectType":"User"},"changedValues":[],
  "associatedObjects":[{"name":"Finance","objectType":"Space"}]}"#;
 
-impl Records for RecordReader {
-    fn identify(&self, raw: &str) -> Identity {
+impl Normalizer for ConfluenceNormalizer {
+    fn key_of(&self, raw: &str) -> RecordKey {
         let Ok(record) = lenient::object::<AuditRecord<'_>>(raw) else {
-            return record::identity_of_bytes(NAME, self.tenant.as_deref(), raw);
+            return record::key_of_bytes(NAME, self.tenant.as_deref(), raw);
         };
-        Identity { id: self.id_of(&record, raw), timestamp: record.time(), version: 0 }
+        RecordKey { id: self.id_of(&record, raw), timestamp: record.time(), version: 0 }
     }
 
     fn example(&self) -> &'static str {
         EXAMPLE
     }
 
-    fn normalise<'a>(&self, raw: &'a str, sighting: &Sighting<'a>) -> Event<'a> {
+    fn normalize<'a>(&self, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
         match lenient::object(raw) {
-            Ok(record) => self.event(record, raw, sighting),
-            Err(reason) => record::unreadable(NAME, self.tenant.as_deref(), raw, sighting, reason),
+            Ok(record) => self.event(record, raw, context),
+            Err(reason) => record::unreadable(NAME, self.tenant.as_deref(), raw, context, reason),
         }
     }
 

@@ -8,21 +8,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserializer;
 
 use super::added::{self, VendorSettings};
-use super::{Profile, Records, Vendor};
-
-/// A setting that reads well but cannot be right.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigProblem {
-    /// The setting, relative to the component, for example `region`.
-    pub key: String,
-    /// What is wrong.
-    pub message: String,
-    /// What to write instead; may be empty.
-    pub hint: String,
-}
+use super::{Normalizer, NormalizerConfig, Vendor};
+use crate::diagnostic::SettingDiagnostic;
 
 macro_rules! vendors {
-    ($($name:literal => $module:ident :: $variant:ident,)+) => {
+    ($($name:literal => $module:ident :: $variant:ident, $normalizer:ident;)+) => {
         /// The configuration of a source, by vendor.
         #[derive(Debug)]
         pub enum VendorConfig {
@@ -62,13 +52,13 @@ macro_rules! vendors {
             ///
             /// # Errors
             /// Every setting that cannot be right.
-            pub fn build(&self) -> Result<Arc<dyn Vendor>, Vec<ConfigProblem>> {
+            pub fn build(&self) -> Result<Arc<dyn Vendor>, Vec<SettingDiagnostic>> {
                 match self { $(Self::$variant(config) => config.build(),)+ Self::Added(settings) => settings.build() }
             }
 
             /// What works but is probably not meant.
             #[must_use]
-            pub fn warnings(&self) -> Vec<ConfigProblem> {
+            pub fn warnings(&self) -> Vec<SettingDiagnostic> {
                 match self {
                     Self::Clumio(config) => config.warnings(),
                     Self::Added(settings) => settings.warnings(),
@@ -82,13 +72,13 @@ macro_rules! vendors {
             }
         }
 
-        /// How records of the vendor called `name` are known again and normalised, from a stored profile; `None` if
+        /// How records of the vendor called `name` are known again and normalized, from a stored profile; `None` if
         /// there is no such vendor.
         #[must_use]
-        pub fn records(name: &str, profile: &Profile) -> Option<Arc<dyn Records>> {
+        pub fn normalizer(name: &str, normalizer_config: &NormalizerConfig) -> Option<Arc<dyn Normalizer>> {
             match name {
-                $($name => Some(Arc::new(super::$module::RecordReader::new(profile))),)+
-                _ => added::records(name, profile),
+                $($name => Some(Arc::new(super::$module::$normalizer::new(normalizer_config))),)+
+                _ => added::records(name, normalizer_config),
             }
         }
     };
@@ -103,25 +93,25 @@ pub fn names() -> Vec<&'static str> {
 }
 
 vendors! {
-    "akuity" => akuity::Akuity,
-    "captivateiq" => captivateiq::CaptivateIq,
-    "clumio" => clumio::Clumio,
-    "confluence" => confluence::Confluence,
-    "merge" => merge::Merge,
+    "akuity" => akuity::Akuity, AkuityNormalizer;
+    "captivateiq" => captivateiq::CaptivateIq, CaptivateIqNormalizer;
+    "clumio" => clumio::Clumio, ClumioNormalizer;
+    "confluence" => confluence::Confluence, ConfluenceNormalizer;
+    "merge" => merge::Merge, MergeNormalizer;
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::time::Timestamp;
-    use crate::vendors::Sighting;
+    use crate::vendors::ReadContext;
 
     #[test]
     fn every_vendor_has_an_example_that_reads_well() {
-        let sighting = Sighting { source: "acme", observed_at: Timestamp::EPOCH, occurrence: 0 };
+        let context = ReadContext { source: "acme", observed_at: Timestamp::EPOCH, occurrence: 0 };
         for name in NAMES {
-            let records = records(name, &Profile::default()).expect(name);
-            let event = records.normalise(records.example(), &sighting);
+            let normalizer = normalizer(name, &NormalizerConfig::default()).expect(name);
+            let event = normalizer.normalize(normalizer.example(), &context);
             assert_eq!(event.normalize_error, None, "{name}");
             assert!(event.timestamp.at > Timestamp::EPOCH && event.actor.id.is_some(), "{name}: {event:?}");
         }

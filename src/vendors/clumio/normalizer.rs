@@ -6,7 +6,7 @@ use crate::event::{Action, Actor, ActorType, Category, Event, EventId, Outcome, 
 use crate::time::{EventTime, Timestamp};
 use crate::vendors::lenient::{self, Text, json_object};
 use crate::vendors::settings::{choice, chosen};
-use crate::vendors::{Identity, Profile, RecordOption, Records, Sighting, record, words};
+use crate::vendors::{Normalizer, NormalizerConfig, NormalizerOption, ReadContext, RecordKey, mapping, record};
 
 use super::NAME;
 
@@ -105,9 +105,9 @@ impl DedupeKey {
     pub(super) const OPTION: &'static str = "dedupe_key";
 }
 
-const OPTIONS: &[RecordOption] = &[
-    RecordOption { name: EventType::OPTION, words: EventType::WORDS },
-    RecordOption { name: DedupeKey::OPTION, words: DedupeKey::WORDS },
+const OPTIONS: &[NormalizerOption] = &[
+    NormalizerOption { name: EventType::OPTION, words: EventType::WORDS },
+    NormalizerOption { name: DedupeKey::OPTION, words: DedupeKey::WORDS },
 ];
 
 json_object! {
@@ -158,29 +158,29 @@ json_object! {
     }
 }
 
-/// Knows and normalises Clumio's records.
+/// Knows and normalizes Clumio's records.
 #[derive(Clone, Debug)]
-pub struct RecordReader {
+pub struct ClumioNormalizer {
     tenant: Option<String>,
     event_type: EventType,
     dedupe_key: DedupeKey,
 }
 
-impl RecordReader {
+impl ClumioNormalizer {
     /// From the stored profile.
     #[must_use]
-    pub fn new(profile: &Profile) -> Self {
+    pub fn new(normalizer_config: &NormalizerConfig) -> Self {
         Self {
-            tenant: profile.tenant.clone(),
-            event_type: chosen(profile, EventType::OPTION),
-            dedupe_key: chosen(profile, DedupeKey::OPTION),
+            tenant: normalizer_config.tenant.clone(),
+            event_type: chosen(normalizer_config, EventType::OPTION),
+            dedupe_key: chosen(normalizer_config, DedupeKey::OPTION),
         }
     }
 
     fn id_of(&self, id: Option<&str>, status: Option<&str>, raw: &str) -> EventId {
         let tenant = self.tenant.as_deref();
         match (id, self.dedupe_key) {
-            (None, _) => record::identity_of_bytes(NAME, tenant, raw).id,
+            (None, _) => record::key_of_bytes(NAME, tenant, raw).id,
             (Some(id), DedupeKey::Id) => EventId::of_key(NAME, tenant, id),
             (Some(id), DedupeKey::IdAndStatus) => {
                 EventId::of_key(NAME, tenant, &format!("{id}\0{}", status.unwrap_or_default()))
@@ -195,24 +195,24 @@ impl RecordReader {
         }
     }
 
-    fn event<'a>(&self, item: Item<'a>, raw: &'a str, sighting: &Sighting<'a>) -> Event<'a> {
+    fn event<'a>(&self, item: Item<'a>, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
         let time = item.timestamp.as_deref().and_then(EventTime::parse_rfc3339);
         let (category, action) =
             (item.category.as_deref().unwrap_or_default(), item.action.as_deref().unwrap_or_default());
         let (target, related) = objects(item.primary, item.parent, item.category.as_ref());
         let event = Event {
-            id: self.id_of(item.id.as_deref(), item.status.as_deref(), raw).nth(sighting.occurrence),
+            id: self.id_of(item.id.as_deref(), item.status.as_deref(), raw).nth(context.occurrence),
             version: None,
             vendor: NAME,
-            source: sighting.source,
+            source: context.source,
             tenant: self.tenant.clone().map(Cow::Owned),
             action: action_of(category, action),
             category: category_of(category, action),
             event_type: self.event_type(item.category.as_deref(), item.action.unwrap_or_default()),
-            outcome: item.status.and_then(|status| words::entry(OUTCOMES, &status)).unwrap_or_default(),
+            outcome: item.status.and_then(|status| mapping::entry(OUTCOMES, &status)).unwrap_or_default(),
             message: None,
-            timestamp: time.unwrap_or(sighting.observed_at.with_digits(3)),
-            observed_at: sighting.observed_at,
+            timestamp: time.unwrap_or(context.observed_at.with_digits(3)),
+            observed_at: context.observed_at,
             actor: actor(item.user_email, item.ip_address),
             target,
             related,
@@ -234,27 +234,27 @@ const EXAMPLE: &str = r#"{"action":"user_deleted","category":"backup","details_j
  "primary_entity":{"id":"42","type":"user","value":"robin@example.com"},"status":"success",
  "timestamp":"2026-03-02T08:59:30.285759Z","user_email":"ada@example.com"}"#;
 
-impl Records for RecordReader {
-    fn identify(&self, raw: &str) -> Identity {
+impl Normalizer for ClumioNormalizer {
+    fn key_of(&self, raw: &str) -> RecordKey {
         let Ok(key) = lenient::object::<Key<'_>>(raw) else {
-            return record::identity_of_bytes(NAME, self.tenant.as_deref(), raw);
+            return record::key_of_bytes(NAME, self.tenant.as_deref(), raw);
         };
         let timestamp = key.timestamp.as_deref().and_then(Timestamp::parse_rfc3339);
-        Identity { id: self.id_of(key.id.as_deref(), key.status.as_deref(), raw), timestamp, version: 0 }
+        RecordKey { id: self.id_of(key.id.as_deref(), key.status.as_deref(), raw), timestamp, version: 0 }
     }
 
     fn example(&self) -> &'static str {
         EXAMPLE
     }
 
-    fn normalise<'a>(&self, raw: &'a str, sighting: &Sighting<'a>) -> Event<'a> {
+    fn normalize<'a>(&self, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
         match lenient::object(raw) {
-            Ok(item) => self.event(item, raw, sighting),
-            Err(reason) => record::unreadable(NAME, self.tenant.as_deref(), raw, sighting, reason),
+            Ok(item) => self.event(item, raw, context),
+            Err(reason) => record::unreadable(NAME, self.tenant.as_deref(), raw, context, reason),
         }
     }
 
-    fn options(&self) -> &'static [RecordOption] {
+    fn options(&self) -> &'static [NormalizerOption] {
         OPTIONS
     }
 
@@ -267,15 +267,15 @@ fn action_of(category: &str, action: &str) -> Action {
     let special = ACTIONS_IN_CATEGORY.iter().find(|(in_category, word, _)| (*in_category, *word) == (category, action));
     special
         .map(|(_, _, meaning)| *meaning)
-        .or_else(|| words::entry(ACTIONS, action))
-        .or_else(|| words::action_of(action))
+        .or_else(|| mapping::entry(ACTIONS, action))
+        .or_else(|| mapping::action_of(action))
         .unwrap_or_default()
 }
 
 fn category_of(category: &str, action: &str) -> Category {
-    words::entry(CATEGORIES, category)
-        .or_else(|| words::category_of(category))
-        .or_else(|| words::category_of(action))
+    mapping::entry(CATEGORIES, category)
+        .or_else(|| mapping::category_of(category))
+        .or_else(|| mapping::category_of(action))
         .unwrap_or_default()
 }
 

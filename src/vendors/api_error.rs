@@ -2,9 +2,9 @@
 
 /// An unsuccessful answer, explained.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct ApiError {
     /// What the collector should do.
-    pub kind: FaultKind,
+    pub kind: ApiErrorKind,
     /// What happened, in one line, without secrets.
     pub message: String,
     /// What the user must do; empty if nothing but wait.
@@ -13,7 +13,7 @@ pub struct Fault {
 
 /// What the collector does about a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FaultKind {
+pub enum ApiErrorKind {
     /// Ask the same page again, with back-off.
     Transient,
     /// The vendor asks us to slow down: wait as long as it says, then ask the same page again.
@@ -28,31 +28,33 @@ pub enum FaultKind {
 
 /// The meaning of a status that holds for every vendor.
 #[must_use]
-pub fn by_status(vendor: &str, status: u16, body: &str) -> Fault {
+pub fn by_status(vendor: &str, status: u16, body: &str) -> ApiError {
     let html = body.trim_start().starts_with('<');
     let (kind, hint) = match status {
-        429 => (FaultKind::RateLimited, ""),
+        429 => (ApiErrorKind::RateLimited, ""),
         403 if html => (
-            FaultKind::Transient,
+            ApiErrorKind::Transient,
             "a firewall or proxy in front of the API answered with a web page; if it stays, have it let this machine through",
         ),
-        408 | 409 | 425 | 499 => (FaultKind::Transient, ""),
-        500..=599 if status != 501 => (FaultKind::Transient, ""),
+        408 | 409 | 425 | 499 => (ApiErrorKind::Transient, ""),
+        500..=599 if status != 501 => (ApiErrorKind::Transient, ""),
         300..=399 => (
-            FaultKind::Permanent,
+            ApiErrorKind::Permanent,
             "the API redirects, and credentials are not sent to another address; set base_url or region to the final one",
         ),
-        400 | 422 => (FaultKind::Permanent, "the API refuses the request; check the source's filters and dates"),
+        400 | 422 => (ApiErrorKind::Permanent, "the API refuses the request; check the source's filters and dates"),
         401 => (
-            FaultKind::Permanent,
+            ApiErrorKind::Permanent,
             "the credentials are missing, wrong or expired; put valid ones into the pipeline file",
         ),
-        403 => (FaultKind::Permanent, "the credentials may not read the audit trail; give their owner the permission"),
+        403 => {
+            (ApiErrorKind::Permanent, "the credentials may not read the audit trail; give their owner the permission")
+        }
         404 => (
-            FaultKind::Permanent,
+            ApiErrorKind::Permanent,
             "there is nothing at this address; check base_url, region and the ids in the pipeline file",
         ),
-        _ => (FaultKind::Permanent, "the API refuses the request"),
+        _ => (ApiErrorKind::Permanent, "the API refuses the request"),
     };
     let said = if html { "a web page instead of JSON".to_owned() } else { excerpt(body) };
     let message = if said.is_empty() {
@@ -60,7 +62,7 @@ pub fn by_status(vendor: &str, status: u16, body: &str) -> Fault {
     } else {
         format!("{vendor} answered {status}: {said}")
     };
-    Fault { kind, message, hint: hint.to_owned() }
+    ApiError { kind, message, hint: hint.to_owned() }
 }
 
 /// The first part of a body on one line, for messages.
@@ -81,13 +83,13 @@ mod tests {
     #[test]
     fn statuses_sort_into_what_to_do() {
         for (status, body, kind) in [
-            (429, "", FaultKind::RateLimited),
-            (503, "<html>", FaultKind::Transient),
-            (501, "", FaultKind::Permanent),
-            (401, "{}", FaultKind::Permanent),
-            (403, "{}", FaultKind::Permanent),
-            (403, "<html>challenge", FaultKind::Transient),
-            (302, "", FaultKind::Permanent),
+            (429, "", ApiErrorKind::RateLimited),
+            (503, "<html>", ApiErrorKind::Transient),
+            (501, "", ApiErrorKind::Permanent),
+            (401, "{}", ApiErrorKind::Permanent),
+            (403, "{}", ApiErrorKind::Permanent),
+            (403, "<html>challenge", ApiErrorKind::Transient),
+            (302, "", ApiErrorKind::Permanent),
         ] {
             assert_eq!(by_status("clumio", status, body).kind, kind, "{status} {body}");
         }

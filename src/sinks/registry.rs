@@ -13,8 +13,8 @@ use super::kafka::KafkaConfig;
 use super::s3::S3Config;
 use super::{BatchOptions, Sink};
 use crate::clock::SharedClock;
+use crate::diagnostic::SettingDiagnostic;
 use crate::event::Event;
-use crate::vendors::table::ConfigProblem;
 
 /// The settings of a sink, by type.
 #[derive(Clone, Debug)]
@@ -83,7 +83,7 @@ impl SinkConfig {
 
     /// Everything that reads well but cannot be right. Looks at neither network nor disk.
     #[must_use]
-    pub fn check(&self) -> Vec<ConfigProblem> {
+    pub fn check(&self) -> Vec<SettingDiagnostic> {
         match self {
             Self::Console(_) => Vec::new(),
             Self::File(config) => config.check(),
@@ -96,7 +96,7 @@ impl SinkConfig {
 
     /// What works but is probably not meant.
     #[must_use]
-    pub fn warnings(&self) -> Vec<ConfigProblem> {
+    pub fn warnings(&self) -> Vec<SettingDiagnostic> {
         match self {
             Self::Console(_) => Vec::new(),
             Self::File(config) => config.warnings(),
@@ -215,7 +215,7 @@ impl SinkConfig {
     ///
     /// # Errors
     /// Every setting that cannot be right.
-    pub fn build(&self, clock: SharedClock, name: SinkName<'_>) -> Result<Box<dyn Sink>, Vec<ConfigProblem>> {
+    pub fn build(&self, clock: SharedClock, name: SinkName<'_>) -> Result<Box<dyn Sink>, Vec<SettingDiagnostic>> {
         match self {
             Self::Console(config) => Ok(Box::new(config.build())),
             Self::File(config) => Ok(Box::new(config.build(clock, name)?)),
