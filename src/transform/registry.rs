@@ -52,6 +52,6 @@ mod tests {
             assert!(TransformConfig::read(name, settings).is_some_and(|read| read.is_ok()), "{name}");
             assert!(TransformConfig::read(name, serde_json::json!({"odd": 1})).is_some_and(|read| read.is_err()));
         }
-        assert!(TransformConfig::read("normalize", serde_json::json!({})).is_none());
+        assert!(TransformConfig::read("normalise", serde_json::json!({})).is_none());
     }
 }
