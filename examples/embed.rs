@@ -10,8 +10,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{anyhow, ensure};
-use auditflow::pipeline::run::{Mode, RunOptions, RunReport, run};
-use auditflow::pipeline::{self, Environment, Overrides, Pipeline, Problem};
+use auditflow::pipeline::{self, Diagnostic, Environment, Overrides, ValidatedPipeline};
+use auditflow::runtime::{RunMode, RunOptions, RunReport, run};
 use auditflow::simulator::{Simulator, SimulatorOptions, VendorName};
 use tokio_util::sync::CancellationToken;
 
@@ -46,14 +46,15 @@ async fn run_against_the_simulator() -> anyhow::Result<()> {
     let token = vendor.credentials().clumio_access_token.as_str();
     // What `${...}` stands for is the program's to say: here nothing comes from the process's environment.
     let variables = Environment::from_pairs([("VENDOR", address.as_str()), ("CLUMIO_ACCESS_TOKEN", token)]);
-    run_and_report(pipeline::check("embedded.yaml", PIPELINE, Path::new("."), &variables, &Overrides::default())).await
+    run_and_report(pipeline::validate("embedded.yaml", PIPELINE, Path::new("."), &variables, &Overrides::default()))
+        .await
 }
 
-async fn run_and_report(pipeline: Result<Pipeline, Vec<Problem>>) -> anyhow::Result<()> {
+async fn run_and_report(pipeline: Result<ValidatedPipeline, Vec<Diagnostic>>) -> anyhow::Result<()> {
     let pipeline = pipeline.map_err(|problems| in_words(&problems))?;
     let stop = CancellationToken::new();
     tokio::spawn(stop_on_ctrl_c(stop.clone()));
-    let mode = Mode::Once { give_up_after: Duration::from_secs(60) };
+    let mode = RunMode::Once { give_up_after: Duration::from_secs(60) };
     let report = run(pipeline, RunOptions::new(mode, stop)).await?;
     show(&report);
     let unfinished = report.unfinished();
@@ -69,17 +70,17 @@ async fn stop_on_ctrl_c(stop: CancellationToken) {
 }
 
 /// Each problem has its line, column and hint, as `auditflow validate` prints it.
-fn in_words(problems: &[Problem]) -> anyhow::Error {
+fn in_words(problems: &[Diagnostic]) -> anyhow::Error {
     let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
     anyhow!("the pipeline is not right\n\n{}", problems.join("\n\n"))
 }
 
 #[expect(clippy::print_stdout, reason = "this program's figures are its output")]
 fn show(report: &RunReport) {
-    for source in &report.summary.sources {
+    for source in &report.stats.sources {
         println!("{}: {} events in {} requests", source.name, source.events, source.requests);
     }
-    for sink in &report.summary.sinks {
+    for sink in &report.stats.sinks {
         println!("{}: {} events delivered, {} filtered", sink.name, sink.delivered, sink.filtered);
     }
 }
