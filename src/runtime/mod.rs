@@ -15,6 +15,10 @@ mod report;
 mod run;
 mod start;
 
+pub use crate::collect::{CollectError, SourceEnd};
+pub use crate::deliver::{DeliverError, SinkEnd};
+pub use crate::journal::{JournalError, JournalStats, LastError, SinkStats, SourceStats};
+
 pub use healthcheck::{ComponentKind, HealthcheckFailure, HealthcheckResult, healthcheck};
 pub use report::{RunError, RunReport};
 pub use run::run;
