@@ -307,9 +307,9 @@ mod tests {
 
     #[test]
     fn an_empty_file_has_the_defaults() {
-        let (settings, problems) = layered("", &[], &Overrides::default());
+        let (settings, diagnostics) = layered("", &[], &Overrides::default());
         assert_eq!(settings, Settings::default());
-        assert!(problems.is_empty(), "{problems:?}");
+        assert!(diagnostics.is_empty(), "{diagnostics:?}");
     }
 
     #[test]
@@ -323,8 +323,8 @@ mod tests {
             ("AUDITFLOW_SHUTDOWN_TIMEOUT_SECS", "7"),
         ];
         let overrides = Overrides { data_dir: Some("/flag".into()), ..Overrides::default() };
-        let (settings, problems) = layered(text, &environment, &overrides);
-        assert!(problems.is_empty(), "{problems:?}");
+        let (settings, diagnostics) = layered(text, &environment, &overrides);
+        assert!(diagnostics.is_empty(), "{diagnostics:?}");
         assert_eq!(settings.data_dir, PathBuf::from("/flag"));
         assert_eq!(settings.log, LogSettings { level: LogLevel::Warn, format: LogFormat::Json });
         assert_eq!(settings.journal.max_size, ByteSize(2 << 30));
@@ -337,15 +337,15 @@ mod tests {
     #[test]
     fn environment_variables_never_override_a_component() {
         let text = "sources: {a: {type: clumio}}\n";
-        let (_, problems) = layered(text, &[("AUDITFLOW_SOURCES__A__TYPE", "merge")], &Overrides::default());
-        assert!(problems.is_empty(), "{problems:?}");
+        let (_, diagnostics) = layered(text, &[("AUDITFLOW_SOURCES__A__TYPE", "merge")], &Overrides::default());
+        assert!(diagnostics.is_empty(), "{diagnostics:?}");
     }
 
     #[test]
     fn every_error_names_its_origin() {
         let text = "threads: 0\nlog: {level: loud, fromat: json}\njournal: {max_size: big}\n";
         let environment = [("AUDITFLOW_LOG__FORMAT", "xml"), ("AUDITFLOW_LOG__LEVLE", "warn")];
-        let (settings, problems) = layered(text, &environment, &Overrides::default());
+        let (settings, diagnostics) = layered(text, &environment, &Overrides::default());
         assert_eq!(settings, Settings::default());
         for (index, words) in [
             (0, "--> x.yaml:1:10 (threads)"),
@@ -355,8 +355,8 @@ mod tests {
             (4, "--> environment variable AUDITFLOW_LOG__FORMAT"),
             (5, "did you mean `AUDITFLOW_LOG__LEVEL`?"),
         ] {
-            assert!(problems[index].contains(words), "{words}: {problems:#?}");
+            assert!(diagnostics[index].contains(words), "{words}: {diagnostics:#?}");
         }
-        assert_eq!(problems.len(), 6, "{problems:#?}");
+        assert_eq!(diagnostics.len(), 6, "{diagnostics:#?}");
     }
 }

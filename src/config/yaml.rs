@@ -210,7 +210,7 @@ fn syntax(span: TextSpan, message: &str, hint: &str) -> Box<Diagnostic> {
 mod tests {
     use super::*;
 
-    fn read_well(text: &str) -> Node {
+    fn read_valid(text: &str) -> Node {
         let mut diagnostics = Diagnostics::default();
         let node = read(text, &mut diagnostics).expect("YAML");
         assert!(diagnostics.is_empty(), "{diagnostics:?}");
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn keys_and_values_have_spans() {
-        let root = read_well("a: 1\nb:\n  - x\n  - {c: 'two words'}\n");
+        let root = read_valid("a: 1\nb:\n  - x\n  - {c: 'two words'}\n");
         let entry = root.entry("b").expect("b");
         assert_eq!(entry.span, TextSpan { line: 2, column: 1, width: 1 });
         let Value::List(items) = &entry.value.value else { panic!("a list") };
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn an_alias_is_a_copy_with_its_own_span() {
-        let root = read_well("a: &x {b: 1}\nc: *x\n");
+        let root = read_valid("a: &x {b: 1}\nc: *x\n");
         let copy = &root.entry("c").expect("c").value;
         assert_eq!(copy.span.line, 2);
         assert_ne!(copy.id, root.entry("a").expect("a").value.id);
@@ -270,6 +270,6 @@ mod tests {
 
     #[test]
     fn an_empty_file_is_an_empty_map() {
-        assert!(read_well("# nothing\n").entries().is_empty());
+        assert!(read_valid("# nothing\n").entries().is_empty());
     }
 }
