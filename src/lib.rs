@@ -16,7 +16,7 @@
 //! A program that embeds a pipeline needs two calls: [`pipeline::load`] (or [`pipeline::validate`] for text) gives a
 //! [`pipeline::ValidatedPipeline`], and [`runtime::run`] runs it and gives a [`runtime::RunReport`]. `examples/embed.rs` is
 //! a complete program. To add a vendor, implement [`vendors::Vendor`] and call [`pipeline::add_vendor`] before you load:
-//! `examples/own_vendor.rs`.
+//! `examples/own_vendor.rs`, which also has all commands through [`cli::main`].
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -43,6 +43,7 @@
     allow(unused_imports, reason = "modules also re-export what only tests and benches of this package use")
 )]
 
+pub mod cli;
 pub mod clock;
 pub mod diagnostic;
 pub mod event;
@@ -57,10 +58,6 @@ pub mod vendors;
 
 mod json_schema;
 
-#[cfg(not(feature = "internals"))]
-mod cli;
-#[cfg(feature = "internals")]
-pub mod cli;
 #[cfg(not(feature = "internals"))]
 mod collect;
 #[cfg(feature = "internals")]
@@ -93,6 +90,3 @@ pub mod telemetry;
 mod transform;
 #[cfg(feature = "internals")]
 pub mod transform;
-
-#[doc(hidden)]
-pub use cli::main;

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    auditflow::main()
+    auditflow::cli::main()
 }
