@@ -35,7 +35,7 @@ pub struct Settings {
     /// The size and retention of the journal.
     pub journal: JournalSettings,
     /// How long a shutdown may take. The next start resumes unfinished work.
-    pub shutdown_timeout_secs: Span,
+    pub shutdown_timeout: Span,
     /// Worker threads. Default: one per CPU.
     pub threads: Option<NonZeroUsize>,
 }
@@ -115,7 +115,7 @@ impl Default for Settings {
             data_dir: PathBuf::from("./data"),
             log: LogSettings::default(),
             journal: JournalSettings::default(),
-            shutdown_timeout_secs: Span(Duration::from_secs(30)),
+            shutdown_timeout: Span(Duration::from_secs(30)),
             threads: None,
         }
     }
@@ -129,13 +129,7 @@ impl Default for JournalSettings {
 
 impl Settings {
     /// The names of the settings at the top level of the file.
-    pub(crate) const NAMES: &[&str] = &["data_dir", "log", "journal", "shutdown_timeout_secs", "threads"];
-
-    /// How long a shutdown may take.
-    #[must_use]
-    pub fn shutdown_timeout(&self) -> Duration {
-        self.shutdown_timeout_secs.0
-    }
+    pub(crate) const NAMES: &[&str] = &["data_dir", "log", "journal", "shutdown_timeout", "threads"];
 }
 
 impl LogLevel {
@@ -320,7 +314,7 @@ mod tests {
             ("AUDITFLOW_LOG__LEVEL", "warn"),
             ("AUDITFLOW_JOURNAL__RETENTION", "2h"),
             ("AUDITFLOW_THREADS", "5"),
-            ("AUDITFLOW_SHUTDOWN_TIMEOUT_SECS", "7"),
+            ("AUDITFLOW_SHUTDOWN_TIMEOUT", "7"),
         ];
         let overrides = Overrides { data_dir: Some("/flag".into()), ..Overrides::default() };
         let (settings, diagnostics) = layered(text, &environment, &overrides);
@@ -331,7 +325,7 @@ mod tests {
         assert_eq!(settings.journal.retention, Span(Duration::from_secs(7_200)));
         assert_eq!(settings.journal.key_retention, JournalSettings::default().key_retention);
         assert_eq!(settings.threads.map(NonZeroUsize::get), Some(5));
-        assert_eq!(settings.shutdown_timeout(), Duration::from_secs(7));
+        assert_eq!(settings.shutdown_timeout.0, Duration::from_secs(7));
     }
 
     #[test]

@@ -83,7 +83,7 @@ fn check_vendor(
         Err(reported) => {
             component::report_setting_diagnostics(component, &reported, Severity::Error, clean, diagnostics);
             if reported.is_empty() {
-                diagnostics.push(unexplained(component));
+                diagnostics.push(invalid_settings(component));
             }
             None
         }
@@ -97,7 +97,7 @@ fn name_mismatch(component: &Component<'_>, name: &str, spec: &str) -> Diagnosti
     Diagnostic::error(Some(component.span), &component.path, message, hint)
 }
 
-fn unexplained(component: &Component<'_>) -> Diagnostic {
+fn invalid_settings(component: &Component<'_>) -> Diagnostic {
     let message = format!("the settings of source `{}` are invalid", component.name);
     Diagnostic::error(Some(component.span), &component.path, message, "see docs/options.md for its settings")
 }

@@ -40,9 +40,9 @@ fn compile(
 ) -> Option<Condition> {
     let entry = component.node.entry("condition")?;
     let value_spans = ValueSpans::of(&entry.value, text);
-    let swallowing = swallowing_comments(&config.condition, value_spans.as_ref());
+    let joined = joined_comments(&config.condition, value_spans.as_ref());
     let mistakes = match config.compile() {
-        _ if !swallowing.is_empty() => swallowing,
+        _ if !joined.is_empty() => joined,
         Ok(condition) => return Some(condition),
         Err(mistakes) => mistakes,
     };
@@ -54,16 +54,16 @@ fn compile(
 
 /// Comments that YAML joined with the lines below them, as in a block after `>` or an unquoted value: a part of the condition
 /// would be ignored silently.
-fn swallowing_comments(condition: &str, value_spans: Option<&ValueSpans>) -> Vec<Mistake> {
+fn joined_comments(condition: &str, value_spans: Option<&ValueSpans>) -> Vec<Mistake> {
     let comments = Condition::comments(condition).into_iter();
-    let swallowing = comments
+    let joined = comments
         .filter(|comment| value_spans.is_some_and(|value_spans| value_spans.is_on_several_lines(comment.clone())));
     let mistake = |comment| Mistake {
         place: comment,
         message: "YAML joins this comment with the lines below it, so they would be ignored".to_owned(),
         hint: Hint::Text("use `|` instead of `>`, or remove the comment".to_owned()),
     };
-    swallowing.map(mistake).collect()
+    joined.map(mistake).collect()
 }
 
 fn diagnostic(
@@ -82,7 +82,7 @@ fn diagnostic(
         return Diagnostic::error(Some(span), &key, mistake.message, hint);
     }
     let column = condition.get(..mistake.place.start).map_or(1, |before| before.chars().count() + 1);
-    let message = match written_by_hand(node, condition, &mistake) {
+    let message = match is_in_file(node, condition, &mistake) {
         true => format!("{} (character {column} of the condition)", mistake.message),
         false => format!("the condition is wrong at character {column} after its variables are replaced"),
     };
@@ -94,7 +94,7 @@ fn diagnostic(
 }
 
 /// Whether the quoted text is in the file and not from a variable. Messages quote it.
-fn written_by_hand(node: &Node, condition: &str, mistake: &Mistake) -> bool {
+fn is_in_file(node: &Node, condition: &str, mistake: &Mistake) -> bool {
     let Value::Scalar(scalar) = &node.value else { return true };
     let Some(written) = &scalar.written else { return true };
     condition.get(mistake.place.clone()).is_none_or(|quoted| written.contains(quoted))

@@ -33,7 +33,7 @@ pub async fn run(pipeline: ValidatedPipeline, options: RunOptions) -> Result<Run
     let maintenance =
         tokio::spawn(trim_regularly(Arc::clone(&journal), Arc::clone(&options.clock), Retention::of(&pipeline)));
 
-    let deadline = pipeline.settings.shutdown_timeout();
+    let deadline = pipeline.settings.shutdown_timeout.0;
     // Cancelled by the caller, or when a bounded run gives up.
     let options = RunOptions { shutdown: options.shutdown.child_token(), ..options };
     let drain = CancellationToken::new();
