@@ -1,21 +1,21 @@
-//! A program that has auditflow inside: reads a pipeline, runs it until everything is collected and delivered (or until
-//! Ctrl-C), and prints what came of it.
+//! A program that embeds auditflow: it loads a pipeline, runs it until everything is collected and delivered (or until
+//! Ctrl-C), and prints the counts.
 //!
 //! ```console
 //! $ cargo run --example embed                    # against a simulated vendor in this process, files in ./auditflow-embedded
-//! $ cargo run --example embed -- acme.yaml       # a pipeline file of your own; its variables come from the environment
+//! $ cargo run --example embed -- acme.yaml       # your pipeline file; its variables come from the environment
 //! ```
 
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{anyhow, ensure};
-use auditflow::pipeline::run::{Mode, RunOptions, RunReport, run};
-use auditflow::pipeline::{self, Environment, Overrides, Pipeline, Problem};
+use auditflow::pipeline::{self, Diagnostic, Environment, Overrides, ValidatedPipeline};
+use auditflow::runtime::{RunMode, RunOptions, RunReport, run};
 use auditflow::simulator::{Simulator, SimulatorOptions, VendorName};
 use tokio_util::sync::CancellationToken;
 
-/// A pipeline need not be a file: a program can write its text.
+/// A pipeline can be text instead of a file.
 const PIPELINE: &str = r#"
 data_dir: auditflow-embedded/data
 sources:
@@ -44,42 +44,43 @@ async fn run_against_the_simulator() -> anyhow::Result<()> {
     let vendor = Simulator::start(options).await?;
     let address = vendor.base_url(VendorName::Clumio);
     let token = vendor.credentials().clumio_access_token.as_str();
-    // What `${...}` stands for is the program's to say: here nothing comes from the process's environment.
+    // The program provides the variables; the environment of the process is not used here.
     let variables = Environment::from_pairs([("VENDOR", address.as_str()), ("CLUMIO_ACCESS_TOKEN", token)]);
-    run_and_report(pipeline::check("embedded.yaml", PIPELINE, Path::new("."), &variables, &Overrides::default())).await
+    run_and_report(pipeline::validate("embedded.yaml", PIPELINE, Path::new("."), &variables, &Overrides::default()))
+        .await
 }
 
-async fn run_and_report(pipeline: Result<Pipeline, Vec<Problem>>) -> anyhow::Result<()> {
-    let pipeline = pipeline.map_err(|problems| in_words(&problems))?;
+async fn run_and_report(pipeline: Result<ValidatedPipeline, Vec<Diagnostic>>) -> anyhow::Result<()> {
+    let pipeline = pipeline.map_err(|diagnostics| in_words(&diagnostics))?;
     let stop = CancellationToken::new();
     tokio::spawn(stop_on_ctrl_c(stop.clone()));
-    let mode = Mode::Once { give_up_after: Duration::from_secs(60) };
+    let mode = RunMode::Once { give_up_after: Duration::from_secs(60) };
     let report = run(pipeline, RunOptions::new(mode, stop)).await?;
     show(&report);
     let unfinished = report.unfinished();
-    ensure!(unfinished.is_empty(), "not everything could be done: {unfinished:?}");
+    ensure!(unfinished.is_empty(), "unfinished work: {unfinished:?}");
     Ok(())
 }
 
-/// Ctrl-C asks for an orderly end. Ending the process in any other way is safe too: the next run goes on from the journal.
+/// Ctrl-C requests a shutdown. Killing the process is safe too: the next run resumes from the journal.
 async fn stop_on_ctrl_c(stop: CancellationToken) {
     if tokio::signal::ctrl_c().await.is_ok() {
         stop.cancel();
     }
 }
 
-/// Each problem has its line, column and hint, as `auditflow validate` prints it.
-fn in_words(problems: &[Problem]) -> anyhow::Error {
-    let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    anyhow!("the pipeline is not right\n\n{}", problems.join("\n\n"))
+/// All diagnostics with line, column and hint, as `auditflow validate` prints them.
+fn in_words(diagnostics: &[Diagnostic]) -> anyhow::Error {
+    let shown: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
+    anyhow!("the pipeline is invalid\n\n{}", shown.join("\n\n"))
 }
 
-#[expect(clippy::print_stdout, reason = "this program's figures are its output")]
+#[expect(clippy::print_stdout, reason = "the counts are the output of this program")]
 fn show(report: &RunReport) {
-    for source in &report.summary.sources {
+    for source in &report.stats.sources {
         println!("{}: {} events in {} requests", source.name, source.events, source.requests);
     }
-    for sink in &report.summary.sinks {
+    for sink in &report.stats.sinks {
         println!("{}: {} events delivered, {} filtered", sink.name, sink.delivered, sink.filtered);
     }
 }

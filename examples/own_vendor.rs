@@ -21,8 +21,8 @@ use std::time::Duration;
 
 use auditflow::diagnostic::SettingDiagnostic;
 use auditflow::event::{Action, Actor, ActorType, Category, Event, EventId, Outcome, Target};
-use auditflow::pipeline::run::{Mode, RunOptions, run};
 use auditflow::pipeline::{self, Environment, Overrides};
+use auditflow::runtime::{RunMode, RunOptions, run};
 use auditflow::secret::Secret;
 use auditflow::time::{EventTime, Timestamp};
 use auditflow::units::Rate;
@@ -277,12 +277,12 @@ async fn demonstrate() -> anyhow::Result<()> {
     let address = format!("http://{}", listener.local_addr()?);
     tokio::spawn(axum::serve(listener, Router::new().route("/v1/audit", get(audit))).into_future());
     let variables = Environment::from_pairs([("TEAHOUSE", address.as_str()), ("TEAHOUSE_TOKEN", TOKEN)]);
-    let pipeline = pipeline::check("teahouse.yaml", PIPELINE, Path::new("."), &variables, &Overrides::default())
+    let pipeline = pipeline::validate("teahouse.yaml", PIPELINE, Path::new("."), &variables, &Overrides::default())
         .map_err(|problems| anyhow::anyhow!(problems.iter().map(ToString::to_string).collect::<String>()))?;
-    let mode = Mode::Once { give_up_after: Duration::from_secs(60) };
+    let mode = RunMode::Once { give_up_after: Duration::from_secs(60) };
     let report = run(pipeline, RunOptions::new(mode, CancellationToken::new())).await?;
     anyhow::ensure!(report.unfinished().is_empty(), "not everything could be done: {:?}", report.unfinished());
-    for sink in &report.summary.sinks {
+    for sink in &report.stats.sinks {
         println!("{}: {} events delivered, {} filtered", sink.name, sink.delivered, sink.filtered);
     }
     Ok(())

@@ -1,6 +1,7 @@
-//! What can be wrong with a setting, as vendors and sinks report it. They know the key; the file's reader knows the place.
+//! Errors and warnings about settings, as vendors, transforms and sinks report them. They name the key; `config` adds the file and
+//! the position.
 
-/// A setting that reads well but cannot be right.
+/// A setting that can be read but is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingDiagnostic {
     /// The setting, relative to the component, for example `region`.

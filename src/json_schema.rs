@@ -1,9 +1,9 @@
-//! How the values of the pipeline file look to an editor: the JSON Schemas of those types that are read by hand.
+//! The JSON Schemas of the settings types whose `Deserialize` is written by hand.
 
 use crate::secret::Secret;
 use crate::units::{ByteSize, PlainText, RateLimit, Span};
 
-/// Describes a type that is written as a plain value.
+/// Implements `JsonSchema` for a type that is written as a scalar.
 macro_rules! written_as {
     ($type:ty, $name:literal, $schema:tt) => {
         impl schemars::JsonSchema for $type {
@@ -48,7 +48,7 @@ written_as!(Secret, "Secret", {
         { "type": "string", "minLength": 1 },
         {
             "type": "object",
-            "properties": { "file": { "type": "string", "description": "The file that holds the secret, relative to the pipeline file." } },
+            "properties": { "file": { "type": "string", "description": "The file with the secret, relative to the pipeline file." } },
             "required": ["file"],
             "additionalProperties": false
         }

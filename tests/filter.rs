@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use auditflow::observe::progress::count;
+use auditflow::format::count;
 use auditflow::simulator::{SimulatorOptions, Switches};
 use common::World;
 use serde_json::Value;

@@ -46,5 +46,8 @@ fn a_vendor_with_two_names_is_refused() {
     .unwrap();
     let problems = pipeline::load(&file, &Environment::from_pairs([]), &Overrides::default()).unwrap_err();
     let said = format!("{problems:?}");
-    assert!(said.contains("the vendor `clumio_classic` calls itself `clumio` in its facts"), "{said}");
+    assert!(
+        said.contains("the vendor is registered as `clumio_classic`, but its spec has the name `clumio`"),
+        "{said}"
+    );
 }

@@ -112,12 +112,12 @@ fn every_planted_mistake_is_shown_with_its_place_and_a_hint() {
       | ^^^^^^^^
       = help: did you mean `data_dir`?
 
-    error: found text `4`, expected a whole number, 1 or more
+    error: found the string `4`, expected an integer, 1 or more
       --> a.yaml:3:10 (threads)
       |
     3 | threads: "4"
       |          ^^^
-      = help: take the quotes away
+      = help: remove the quotes
 
     error: unknown setting `regoin`
       --> a.yaml:7:5 (sources.acme_clumio.regoin)
@@ -126,7 +126,7 @@ fn every_planted_mistake_is_shown_with_its_place_and_a_hint() {
       |     ^^^^^^
       = help: did you mean `region`?
 
-    error: found text `five`, expected a whole number from 0 to 4294967295
+    error: found the string `five`, expected an integer from 0 to 4294967295
       --> a.yaml:9:16 (sources.acme_clumio.page_size)
       |
     9 |     page_size: five
@@ -139,7 +139,7 @@ fn every_planted_mistake_is_shown_with_its_place_and_a_hint() {
     10 |     overlap: ${BAD_SPAN}
        |              ^^^^^^^^^^^
 
-    error: unknown type of source: `mergee`
+    error: unknown source type `mergee`
       --> a.yaml:12:11 (sources.acme_merge.type)
        |
     12 |     type: mergee
@@ -158,7 +158,7 @@ fn every_planted_mistake_is_shown_with_its_place_and_a_hint() {
        |
     16 |     api_key_id: ...
        |                 ^^^
-      = help: set it, or give a value to fall back on: `${NOT_SET:-value}`
+      = help: set it, or add a default: `${NOT_SET:-value}`
 
     error: unknown setting `api_key`
       --> a.yaml:17:22 (sources.acme_akuity.api_key_secret.api_key)
@@ -179,7 +179,7 @@ fn every_planted_mistake_is_shown_with_its_place_and_a_hint() {
        |
     24 |     end_time: 2026-01-01
        |               ^^^^^^^^^^
-      = help: set end_time to a later moment, or take it out to collect without an end
+      = help: set a later end_time, or remove it to collect without an end
 
     error: there is no source or transform called `acme_clumoi`
       --> a.yaml:28:30 (transforms.events.inputs[2])
@@ -188,19 +188,19 @@ fn every_planted_mistake_is_shown_with_its_place_and_a_hint() {
        |                 ^^^^^^^^^^^
       = help: did you mean `acme_clumio`? allowed here: `acme_akuity`, `acme_clumio`, `acme_confluence`, `acme_merge`, `alone`, `people`
 
-    error: events would go round in a circle: people -> events -> people
+    error: the inputs form a cycle: people -> events -> people
       --> a.yaml:31:13 (transforms.people.inputs)
        |
     31 |     inputs: events
        |             ^^^^^^
-      = help: take one of these inputs out
+      = help: remove one of these inputs
 
     error: transform `alone` has no inputs
       --> a.yaml:32:3 (transforms.alone.inputs)
        |
     32 |   alone:
        |   ^^^^^
-      = help: name the sources or transforms that it reads: `inputs: [name, other_*]`
+      = help: name the sources or transforms to read: `inputs: [name, other_*]`
 
     error: unknown value `gzp`
       --> a.yaml:38:18 (sinks.lake.compression)
@@ -236,21 +236,21 @@ fn every_planted_mistake_is_shown_with_its_place_and_a_hint() {
        |            ^^^^^
       = help: allowed here: `beginning`, `now`
 
-    error: the key `lake` is here a second time; the first is in line 35
+    error: duplicate key `lake`; the first is in line 35
       --> a.yaml:42:3 (sinks.lake)
        |
     42 |   lake:
        |   ^^^^
-      = help: keep one of the two
+      = help: remove one of the two
 
-    error: the name `acme_clumio` is taken by the source in line 5
+    error: the name `acme_clumio` is already used by the source in line 5
       --> a.yaml:44:3 (sinks.acme_clumio)
        |
     44 |   acme_clumio:
        |   ^^^^^^^^^^^
-      = help: give each source, transform and sink a name of its own
+      = help: give each source, transform and sink a unique name
 
-    error: `lake` is a sink, and nothing comes out of a sink
+    error: `lake` is a sink; a sink cannot be an input
       --> a.yaml:46:14 (sinks.acme_clumio.inputs[0])
        |
     46 |     inputs: ... lake ...
@@ -320,14 +320,14 @@ fn ten_planted_mistakes_are_ten_errors() {
       |     ^^^^^^
       = help: did you mean `region`?
 
-    error: found text `five`, expected a whole number from 0 to 4294967295
+    error: found the string `five`, expected an integer from 0 to 4294967295
       --> a.yaml:7:16 (sources.acme_clumio.page_size)
       |
     7 |     page_size: five
       |                ^^^^
       = help: write it in digits, such as 10
 
-    error: unknown type of source: `mergee`
+    error: unknown source type `mergee`
       --> a.yaml:9:11 (sources.acme_merge.type)
       |
     9 |     type: mergee
@@ -339,7 +339,7 @@ fn ten_planted_mistakes_are_ten_errors() {
        |
     13 |     organization_id: ...
        |                      ^^^
-      = help: set it, or give a value to fall back on: `${NOT_SET:-value}`
+      = help: set it, or add a default: `${NOT_SET:-value}`
 
     error: the setting `api_token` is missing
       --> a.yaml:16:3 (sources.acme_captivateiq)
@@ -355,12 +355,12 @@ fn ten_planted_mistakes_are_ten_errors() {
        |                 ^^^^^^^^^^^
       = help: did you mean `acme_clumio`? allowed here: `acme_akuity`, `acme_captivateiq`, `acme_clumio`, `acme_merge`, `admins`, `people`
 
-    error: events would go round in a circle: people -> admins -> people
+    error: the inputs form a cycle: people -> admins -> people
       --> a.yaml:24:22 (transforms.people.inputs[1])
        |
     24 |     inputs: ... admins ...
        |                 ^^^^^^
-      = help: take one of these inputs out
+      = help: remove one of these inputs
 
     error: it has no field `typ`
       --> a.yaml:29:22 (transforms.admins.condition)
@@ -376,12 +376,12 @@ fn ten_planted_mistakes_are_ten_errors() {
        |           ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
       = help: did you mean `vendor`? The fields are vendor, source, tenant, action, category, outcome, event_type, actor.type, actor.id, actor.name, actor.email, target.type, target.id, target.name
 
-    error: the name `events` is taken by the transform in line 19
+    error: the name `events` is already used by the transform in line 19
       --> a.yaml:35:3 (sinks.events)
        |
     35 |   events: ...
        |   ^^^^^^
-      = help: give each source, transform and sink a name of its own
+      = help: give each source, transform and sink a unique name
     "##);
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::{run, validate};
 use crate::clock::{SharedClock, SystemClock};
-use crate::pipeline::reach::{self, Obstacle, Reached};
-use crate::pipeline::{self, Environment, Overrides, Pipeline};
+use crate::pipeline::{self, Environment, Overrides, ValidatedPipeline};
+use crate::runtime::{HealthcheckFailure, HealthcheckResult, healthcheck};
 
 /// Reach every source and sink of a pipeline with the real credentials
 ///
@@ -40,28 +40,28 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
 }
 
 /// Reaches all parts of a pipeline, on a runtime of its own.
-pub(super) fn reach_all(pipeline: &Pipeline) -> Result<Vec<Reached>, String> {
+pub(super) fn reach_all(pipeline: &ValidatedPipeline) -> Result<Vec<HealthcheckResult>, String> {
     let runtime = run::runtime(pipeline.settings.threads)?;
     let clock: SharedClock = Arc::new(SystemClock);
-    let reached = runtime.block_on(reach::reach(pipeline, &clock)).map_err(|error| error.to_string());
+    let reached = runtime.block_on(healthcheck(pipeline, &clock)).map_err(|error| error.to_string());
     runtime.shutdown_background();
     reached
 }
 
-fn report(reached: &[Reached]) -> u8 {
+fn report(reached: &[HealthcheckResult]) -> u8 {
     let width = reached.iter().map(|part| part.name.len()).max().unwrap_or(0);
     let mut stdout = io::stdout().lock();
     for part in reached {
         // A reader that has closed the pipe wants no more lines.
         let _ = writeln!(stdout, "{:<6} {:<width$}  {}", part.kind.as_str(), part.name, verdict(part));
     }
-    if reached.iter().all(|part| part.obstacle.is_none()) { super::EXIT_DONE } else { super::EXIT_FAILED }
+    if reached.iter().all(|part| part.failure.is_none()) { super::EXIT_DONE } else { super::EXIT_FAILED }
 }
 
-fn verdict(part: &Reached) -> String {
-    match &part.obstacle {
+fn verdict(part: &HealthcheckResult) -> String {
+    match &part.failure {
         None => "ok".to_owned(),
-        Some(Obstacle { message, hint, .. }) if hint.is_empty() => format!("FAILED: {message}"),
-        Some(Obstacle { message, hint, .. }) => format!("FAILED: {message}\n       hint: {hint}"),
+        Some(HealthcheckFailure { message, hint, .. }) if hint.is_empty() => format!("FAILED: {message}"),
+        Some(HealthcheckFailure { message, hint, .. }) => format!("FAILED: {message}\n       hint: {hint}"),
     }
 }

@@ -8,16 +8,16 @@ use serde::Serialize;
 
 use super::validate;
 use crate::clock::{Clock, SystemClock};
-use crate::pipeline::{self, Environment, Overrides, Pipeline};
+use crate::pipeline::{self, Environment, Overrides, ValidatedPipeline};
 use crate::report::{self, Observation};
 
 /// Why a command that only looks ends early, as an exit code; the reason has been told.
 pub(super) struct Ended(pub(super) u8);
 
 /// Reads a pipeline file. Variables for sources and sinks need not be set: whoever looks has no use for the secrets.
-pub(super) fn load(file: &Path, overrides: &Overrides) -> Result<Pipeline, Ended> {
+pub(super) fn load(file: &Path, overrides: &Overrides) -> Result<ValidatedPipeline, Ended> {
     let environment = Environment::of_process();
-    let looked = pipeline::load(file, &environment.clone().with_stand_ins(), overrides);
+    let looked = pipeline::load(file, &environment.clone().with_placeholders(), overrides);
     // With a made-up value a message can say what nobody wrote: then what is not set is the thing to say.
     looked.or_else(|_| pipeline::load(file, &environment, overrides)).map_err(|problems| {
         validate::report(&problems);
@@ -26,7 +26,7 @@ pub(super) fn load(file: &Path, overrides: &Overrides) -> Result<Pipeline, Ended
 }
 
 /// Looks at the pipeline's journal as it is now.
-pub(super) fn observe(pipeline: &Pipeline) -> Result<Observation, Ended> {
+pub(super) fn observe(pipeline: &ValidatedPipeline) -> Result<Observation, Ended> {
     report::observe(pipeline, SystemClock.now()).map_err(|error| {
         super::say(&format!("error: {error}\n"));
         Ended(super::EXIT_FAILED)

@@ -7,10 +7,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{check, summary, validate};
-use crate::observe::logging;
-use crate::pipeline::reach::{Obstacle, Reached};
-use crate::pipeline::run::{Mode, RunOptions, RunReport};
-use crate::pipeline::{self, Environment, LogFormat, Overrides, Pipeline};
+use crate::pipeline::{self, Environment, LogFormat, Overrides, ValidatedPipeline};
+use crate::runtime::{HealthcheckFailure, HealthcheckResult};
+use crate::runtime::{RunMode, RunOptions, RunReport};
+use crate::telemetry::logging;
 use crate::units::Span;
 
 /// Exit code of a process that a second signal ended: 128 + SIGINT.
@@ -61,7 +61,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
         return super::EXIT_FAILED;
     }
     let give_up_after = arguments.give_up_after.0;
-    let mode = if arguments.once { Mode::Once { give_up_after } } else { Mode::Continuous };
+    let mode = if arguments.once { RunMode::Once { give_up_after } } else { RunMode::Continuous };
     match run_to_the_end(pipeline, mode) {
         Ok(report) => conclude(&report, mode),
         Err(reason) => {
@@ -75,7 +75,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
 ///
 /// A part that cannot be reached does not keep the others from their work, unless the user asks for that: after a restart
 /// at night, one expired token must not stop the collecting of all.
-fn all_reached(pipeline: &Pipeline) -> bool {
+fn all_reached(pipeline: &ValidatedPipeline) -> bool {
     let reached = match check::reach_all(pipeline) {
         Ok(reached) => reached,
         Err(reason) => {
@@ -84,11 +84,11 @@ fn all_reached(pipeline: &Pipeline) -> bool {
         }
     };
     let mut all = true;
-    for Reached { kind, name, obstacle } in reached {
-        let Some(Obstacle { message, hint, may_pass }) = obstacle else { continue };
+    for HealthcheckResult { kind, name, failure } in reached {
+        let Some(HealthcheckFailure { message, hint, is_transient }) = failure else { continue };
         all = false;
         let kind = kind.as_str();
-        if may_pass {
+        if is_transient {
             tracing::warn!(
                 part = name,
                 hint = Some(hint).filter(|hint| !hint.is_empty()),
@@ -101,9 +101,9 @@ fn all_reached(pipeline: &Pipeline) -> bool {
     all
 }
 
-fn conclude(report: &RunReport, mode: Mode) -> u8 {
+fn conclude(report: &RunReport, mode: RunMode) -> u8 {
     super::say(&summary::of(report));
-    let once = mode != Mode::Continuous;
+    let once = mode != RunMode::Continuous;
     if report.unfinished().is_empty() && !(report.cut_short && once) {
         super::EXIT_DONE
     } else {
@@ -112,12 +112,12 @@ fn conclude(report: &RunReport, mode: Mode) -> u8 {
 }
 
 /// Runs `pipeline` on a runtime of its own, with signals as the way to stop it.
-pub(super) fn run_to_the_end(pipeline: Pipeline, mode: Mode) -> Result<RunReport, String> {
+pub(super) fn run_to_the_end(pipeline: ValidatedPipeline, mode: RunMode) -> Result<RunReport, String> {
     let runtime = runtime(pipeline.settings.threads)?;
     let report = runtime.block_on(async {
         let shutdown = CancellationToken::new();
         tokio::spawn(stop_on_signals(shutdown.clone()));
-        pipeline::run::run(pipeline, options(mode, shutdown)).await.map_err(|error| error.to_string())
+        crate::runtime::run(pipeline, options(mode, shutdown)).await.map_err(|error| error.to_string())
     });
     runtime.shutdown_background();
     report
@@ -133,7 +133,7 @@ pub(super) fn runtime(threads: Option<NonZeroUsize>) -> Result<tokio::runtime::R
 }
 
 /// The options of a run on the real clock.
-pub(super) fn options(mode: Mode, shutdown: CancellationToken) -> RunOptions {
+pub(super) fn options(mode: RunMode, shutdown: CancellationToken) -> RunOptions {
     RunOptions { show_progress: true, ..RunOptions::new(mode, shutdown) }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::pipeline::schema;
+use crate::config::{options_page, schema};
 
 /// Print the JSON Schema of the pipeline file
 ///
@@ -28,7 +28,7 @@ enum Format {
 pub(super) fn run(arguments: &Arguments) -> u8 {
     let text = match arguments.format {
         Format::Json => format!("{:#}\n", schema::document()),
-        Format::Markdown => schema::markdown::page(),
+        Format::Markdown => options_page::page(),
     };
     // A reader that has closed the pipe wants no more.
     let _ = std::io::stdout().lock().write_all(text.as_bytes());

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::look::{self, Ended};
-use crate::pipeline::{Overrides, Pipeline};
+use crate::pipeline::{Overrides, ValidatedPipeline};
 use crate::report::StatusReport;
 use crate::units::Span;
 
@@ -49,7 +49,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
     }
 }
 
-fn report(pipeline: &Pipeline) -> Result<StatusReport, Ended> {
+fn report(pipeline: &ValidatedPipeline) -> Result<StatusReport, Ended> {
     Ok(StatusReport::new(pipeline, &look::observe(pipeline)?))
 }
 

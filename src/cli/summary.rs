@@ -3,21 +3,21 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use crate::format::count;
 use crate::journal::{JournalStats, SinkStats, SourceStats};
-use crate::observe::progress::count;
-use crate::pipeline::run::RunReport;
+use crate::runtime::RunReport;
 use crate::units::{ByteSize, Span};
 
 /// The summary as text, a line each source and sink that ran.
 pub(super) fn of(report: &RunReport) -> String {
     let mut text = String::new();
     let ran = |name: &str| report.sources.iter().any(|(source, _)| source == name);
-    for source in report.summary.sources.iter().filter(|source| ran(&source.name)) {
-        let unread = report.unread.iter().find(|(name, _)| *name == source.name).map(|(_, unread)| *unread);
+    for source in report.stats.sources.iter().filter(|source| ran(&source.name)) {
+        let unread = report.backlogs.iter().find(|(name, _)| *name == source.name).map(|(_, unread)| *unread);
         line(&mut text, &source_line(source, unread));
     }
-    for sink in report.summary.sinks.iter().filter(|sink| sink.active) {
-        line(&mut text, &sink_line(sink, &report.summary));
+    for sink in report.stats.sinks.iter().filter(|sink| sink.active) {
+        line(&mut text, &sink_line(sink, &report.stats));
     }
     for (name, reason) in report.unfinished() {
         line(&mut text, &format!("unfinished: {name}: {reason}"));

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use crate::pipeline::{self, Environment, Overrides, Pipeline, Problem};
+use crate::pipeline::{self, Diagnostic, Environment, Overrides, ValidatedPipeline};
 
 /// Check pipeline files
 ///
@@ -38,7 +38,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
     if all_right { super::EXIT_DONE } else { super::EXIT_USAGE }
 }
 
-fn show_problems(problems: &[Problem], json: bool) {
+fn show_problems(problems: &[Diagnostic], json: bool) {
     if !json {
         report(problems);
         return;
@@ -52,14 +52,14 @@ fn show_problems(problems: &[Problem], json: bool) {
 }
 
 /// Prints problems to standard error, for people.
-pub(super) fn report(problems: &[Problem]) {
+pub(super) fn report(problems: &[Diagnostic]) {
     let mut stderr = io::stderr().lock();
     for problem in problems {
         drop(writeln!(stderr, "{problem}\n"));
     }
 }
 
-fn show_all_right(file: &str, pipeline: &Pipeline, json: bool) {
+fn show_all_right(file: &str, pipeline: &ValidatedPipeline, json: bool) {
     if json {
         return;
     }

@@ -62,6 +62,7 @@ impl HttpTransport {
     ///
     /// # Errors
     /// If the address is no URL or not encrypted, or if TLS cannot be set up.
+    #[cfg(any(test, feature = "internals"))]
     pub fn new(base_url: &str, clock: SharedClock) -> Result<Self, BadAddress> {
         Self::sharing(&HttpClients::default(), base_url, clock)
     }

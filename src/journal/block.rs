@@ -145,6 +145,7 @@ pub struct RecordBlock {
     /// When they were read from the vendor.
     pub observed_at: Timestamp,
     /// When they became visible.
+    #[cfg_attr(not(feature = "internals"), expect(dead_code, reason = "only tests read it"))]
     pub visible_at: Timestamp,
     /// The compressed records.
     pub data: Vec<u8>,

@@ -1,110 +1,93 @@
-//! Which source reaches which sink, in which form, and through which filters.
+//! The graph of components: which component reads which.
 //!
 //! ```text
-//! inputs as written (names, globs) --resolve--> edges --ways--> routes (source, form, condition)
-//!                                  dangling, empty globs      cycles, two forms of one source, unread components
+//! inputs as written (names, patterns) --resolve--> edges --routes.rs--> routes (source, form, condition)
+//!                            unknown names, patterns without a match; cycles; unused components
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::definition::{Component, Kind};
-use super::node::Place;
-use super::problem::{Finding, Findings};
-use super::suggest;
+use super::component::{Component, Input, Section};
+use crate::config::diagnostic::{Diagnostic, Diagnostics};
+use crate::config::suggest;
 
-/// One entry of `inputs`, as written.
-#[derive(Clone, Debug)]
-pub(super) struct InputAsWritten {
-    pub(super) text: String,
-    /// The text for messages: with the variable's name, if it came from one.
-    pub(super) shown: String,
-    pub(super) place: Place,
-    pub(super) key: String,
-}
+/// The inputs of each transform and sink as written, in the order of the file. Names may be duplicates.
+pub(super) type Inputs<'c, 't> = Vec<(&'c Component<'t>, Vec<Input>)>;
 
-/// What each transform and sink reads, as written, in the order of the file. Two of them may claim one name.
-pub(super) type Inputs<'c, 't> = Vec<(&'c Component<'t>, Vec<InputAsWritten>)>;
-
-/// Who reads from whom.
+/// The components and their edges.
 pub(super) struct Graph<'c, 't> {
-    /// Those that hold their name: of several that claim one, the first.
+    /// By name; of components with the same name, the first.
     pub(super) components: BTreeMap<&'c str, &'c Component<'t>>,
-    /// For each reader, what it reads and where that is written.
-    pub(super) edges: BTreeMap<&'c str, Vec<(&'c str, &'c InputAsWritten)>>,
+    /// For each reader, the components that it reads, with the input as written.
+    pub(super) edges: BTreeMap<&'c str, Vec<(&'c str, &'c Input)>>,
 }
 
 impl<'c, 't> Graph<'c, 't> {
-    /// Resolves all inputs. What is wrong with them goes to `findings`.
-    pub(super) fn new(components: &'c [Component<'t>], inputs: &'c Inputs<'c, 't>, findings: &mut Findings) -> Self {
+    /// Resolves all inputs. Errors go to `diagnostics`.
+    pub(super) fn new(
+        components: &'c [Component<'t>],
+        inputs: &'c Inputs<'c, 't>,
+        diagnostics: &mut Diagnostics,
+    ) -> Self {
         let mut graph = Self { components: BTreeMap::new(), edges: BTreeMap::new() };
         for component in components {
             graph.components.entry(component.name).or_insert(component);
         }
         for (reader, written) in inputs {
-            let edges = written.iter().flat_map(|input| graph.resolve(reader.name, input, findings)).collect();
-            if graph.holds_its_name(reader) {
+            let edges = written.iter().flat_map(|input| graph.resolve(reader.name, input, diagnostics)).collect();
+            if graph.owns_its_name(reader) {
                 graph.edges.insert(reader.name, edges);
             }
         }
         graph
     }
 
-    /// Whether it is the one that others mean by its name.
-    pub(super) fn holds_its_name(&self, component: &Component<'_>) -> bool {
-        self.components.get(component.name).is_some_and(|holder| holder.kind == component.kind)
+    /// Whether its name refers to it, and not to an earlier component of the same name.
+    pub(super) fn owns_its_name(&self, component: &Component<'_>) -> bool {
+        self.components.get(component.name).is_some_and(|owner| owner.section == component.section)
     }
 
-    fn resolve(
-        &self,
-        reader: &str,
-        input: &'c InputAsWritten,
-        findings: &mut Findings,
-    ) -> Vec<(&'c str, &'c InputAsWritten)> {
+    fn resolve(&self, reader: &str, input: &'c Input, diagnostics: &mut Diagnostics) -> Vec<(&'c str, &'c Input)> {
         if input.text.contains(['*', '?']) {
-            return self.resolve_glob(reader, input, findings);
+            return self.resolve_glob(reader, input, diagnostics);
         }
         match self.components.get_key_value(input.text.as_str()) {
-            Some((name, component)) if component.kind != Kind::Sink => vec![(*name, input)],
+            Some((name, component)) if component.section != Section::Sink => vec![(*name, input)],
             Some(_) => {
-                let message = format!("`{}` is a sink, and nothing comes out of a sink", input.shown);
-                findings.push(input.error(message, "name a source or a transform"));
+                let message = format!("`{}` is a sink; a sink cannot be an input", input.shown);
+                diagnostics.push(input.error(message, "name a source or a transform"));
                 Vec::new()
             }
             None => {
                 let message = format!("there is no source or transform called `{}`", input.shown);
                 let names: Vec<_> = self.readable().filter(|name| *name != reader).collect();
-                findings.push(input.error(message, suggest::hint(&input.text, &names)));
+                diagnostics.push(input.error(message, suggest::hint(&input.text, &names)));
                 Vec::new()
             }
         }
     }
 
-    fn resolve_glob(
-        &self,
-        reader: &str,
-        input: &'c InputAsWritten,
-        findings: &mut Findings,
-    ) -> Vec<(&'c str, &'c InputAsWritten)> {
+    fn resolve_glob(&self, reader: &str, input: &'c Input, diagnostics: &mut Diagnostics) -> Vec<(&'c str, &'c Input)> {
         let matching = self.readable().filter(|name| *name != reader && glob_matches(&input.text, name));
         let edges: Vec<_> = matching.map(|name| (name, input)).collect();
         if edges.is_empty() {
             let message = format!("no source or transform matches `{}`", input.shown);
             let names: Vec<_> = self.readable().filter(|name| *name != reader).collect();
-            findings.push(input.error(message, suggest::hint("", &names)));
+            diagnostics.push(input.error(message, suggest::hint("", &names)));
         }
         edges
     }
 
-    /// The names of all components that have something to read.
+    /// The names of all components that can be an input.
     fn readable(&self) -> impl Iterator<Item = &'c str> {
-        self.components.iter().filter(|(_, component)| component.kind != Kind::Sink).map(|(name, _)| *name)
+        self.components.iter().filter(|(_, component)| component.section != Section::Sink).map(|(name, _)| *name)
     }
 
-    /// Reports every cycle at the input that closes it, and takes that input out: what else is wrong can still be found.
-    pub(super) fn cut_cycles(&mut self, findings: &mut Findings) {
+    /// Reports each cycle at the input that closes it, and removes that input so that the other checks can continue.
+    pub(super) fn remove_cycles(&mut self, diagnostics: &mut Diagnostics) {
         let mut search = CycleSearch { edges: &self.edges, done: BTreeSet::new(), closing: Vec::new() };
         for name in self.edges.keys().copied() {
-            search.follow(name, &mut Vec::new(), findings);
+            search.follow(name, &mut Vec::new(), diagnostics);
         }
         for (reader, closing) in search.closing {
             let edges = self.edges.get_mut(reader).into_iter();
@@ -113,16 +96,16 @@ impl<'c, 't> Graph<'c, 't> {
     }
 
     /// Warns of sources and transforms whose events reach no sink.
-    pub(super) fn warn_of_unread(&self, findings: &mut Findings) {
+    pub(super) fn warn_of_unused(&self, diagnostics: &mut Diagnostics) {
         let mut read = BTreeSet::new();
         for (name, component) in &self.components {
-            if component.kind == Kind::Sink {
+            if component.section == Section::Sink {
                 self.mark_upstream(name, &mut read);
             }
         }
         for (name, component) in &self.components {
-            if component.kind != Kind::Sink && !read.contains(name) {
-                findings.push(unread(component));
+            if component.section != Section::Sink && !read.contains(name) {
+                diagnostics.push(unused(component));
             }
         }
     }
@@ -136,24 +119,24 @@ impl<'c, 't> Graph<'c, 't> {
     }
 }
 
-/// The search for cycles, depth first.
+/// A depth-first search for cycles.
 struct CycleSearch<'g, 'c> {
-    edges: &'g BTreeMap<&'c str, Vec<(&'c str, &'c InputAsWritten)>>,
+    edges: &'g BTreeMap<&'c str, Vec<(&'c str, &'c Input)>>,
     done: BTreeSet<&'c str>,
-    /// The edges that close a cycle: a reader, and what it reads.
+    /// The edges that close a cycle: a reader, and its input.
     closing: Vec<(&'c str, &'c str)>,
 }
 
 impl<'c> CycleSearch<'_, 'c> {
-    fn follow(&mut self, name: &'c str, path: &mut Vec<&'c str>, findings: &mut Findings) {
+    fn follow(&mut self, name: &'c str, path: &mut Vec<&'c str>, diagnostics: &mut Diagnostics) {
         path.push(name);
         let edges = self.edges;
         for (upstream, input) in edges.get(name).into_iter().flatten() {
             if let Some(start) = path.iter().position(|on_path| on_path == upstream) {
-                findings.push(cycle(&path[start..], input));
+                diagnostics.push(cycle(&path[start..], input));
                 self.closing.push((name, upstream));
             } else if !self.done.contains(upstream) {
-                self.follow(upstream, path, findings);
+                self.follow(upstream, path, diagnostics);
             }
         }
         path.pop();
@@ -161,36 +144,25 @@ impl<'c> CycleSearch<'_, 'c> {
     }
 }
 
-impl InputAsWritten {
-    pub(super) fn error(&self, message: String, hint: impl Into<String>) -> Finding {
-        Finding::error(Some(self.place), self.key.clone(), message, hint)
-    }
-
-    /// The key of the list that it stands in.
-    pub(super) fn list_key(&self) -> &str {
-        self.key.split('[').next().unwrap_or(&self.key)
-    }
+fn cycle(names: &[&str], input: &Input) -> Diagnostic {
+    // Edges point upstream; events flow the other way.
+    let mut path: Vec<_> = names.iter().rev().copied().collect();
+    path.extend(names.last());
+    let message = format!("the inputs form a cycle: {}", path.join(" -> "));
+    input.error(message, "remove one of these inputs")
 }
 
-fn cycle(names: &[&str], input: &InputAsWritten) -> Finding {
-    // Edges lead upstream; events run the other way.
-    let mut way: Vec<_> = names.iter().rev().copied().collect();
-    way.extend(names.last());
-    let message = format!("events would go round in a circle: {}", way.join(" -> "));
-    input.error(message, "take one of these inputs out")
-}
-
-fn unread(component: &Component<'_>) -> Finding {
-    let (noun, name) = (component.kind.noun(), component.name);
-    let message = match component.kind {
-        Kind::Source => format!("no sink reads source `{name}`: its events are collected and delivered nowhere"),
+fn unused(component: &Component<'_>) -> Diagnostic {
+    let (noun, name) = (component.section.noun(), component.name);
+    let message = match component.section {
+        Section::Source => format!("no sink reads source `{name}`: its events are collected but not delivered"),
         _ => format!("no sink reads {noun} `{name}`"),
     };
-    let hint = format!("add `{name}` to the inputs of a sink, or take the {noun} out");
-    Finding::warning(Some(component.place), &component.path, message, hint)
+    let hint = format!("add `{name}` to the inputs of a sink, or remove the {noun}");
+    Diagnostic::warning(Some(component.span), &component.path, message, hint)
 }
 
-/// Whether a name matches a pattern in which `*` stands for any characters and `?` for one.
+/// Whether a name matches a pattern: `*` matches any characters, `?` matches one.
 fn glob_matches(pattern: &str, name: &str) -> bool {
     let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
     let (mut at_pattern, mut at_name) = (0, 0);

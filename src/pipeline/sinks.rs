@@ -1,81 +1,74 @@
-//! The sinks of a pipeline file, checked.
+//! The checks of the sinks of a pipeline file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
 
-use super::component;
-use super::definition::{Component, Kind};
-use super::fields::fields_of;
-use super::plan::SinkPlan;
-use super::problem::{Finding, Findings, Severity};
+use super::component::{self, Component, Section};
+use super::validated::ValidatedSink;
+use crate::config::component_settings::CommonSinkSettings;
+use crate::config::deserialize::field_names;
+use crate::config::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::deliver::Route;
-use crate::journal::SinkStart;
-use crate::sinks::BatchSettings;
 use crate::sinks::registry::SinkConfig;
 
-/// The settings that every sink has, beside `type` and `inputs`.
-#[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct CommonSettings {
-    /// When a batch closes. What is not given is the sink type's default.
-    batch: BatchSettings,
-    /// Where the sink begins at its first start.
-    start: SinkStart,
-}
+const GENERIC_KEYS: &[&str] = &["type", "inputs"];
 
-const ALWAYS: &[&str] = &["type", "inputs"];
-
-/// A sink without anything wrong in its own settings.
+/// A sink whose settings are valid.
 pub(super) struct CheckedSink {
     config: SinkConfig,
-    common: CommonSettings,
+    common: CommonSinkSettings,
 }
 
-/// The sinks without anything wrong, by name.
+/// The sinks whose settings are valid, by name.
 pub(super) type Sinks<'t> = BTreeMap<&'t str, CheckedSink>;
 
 impl CheckedSink {
-    pub(super) fn into_plan(self, name: &str, routes: Vec<Route>) -> SinkPlan {
+    pub(super) fn into_validated(self, name: &str, routes: Vec<Route>) -> ValidatedSink {
         let batch = self.common.batch.over(self.config.default_batch());
-        SinkPlan { name: name.to_owned(), config: self.config, batch, start: self.common.start, routes }
+        ValidatedSink { name: name.to_owned(), config: self.config, batch, start: self.common.start, routes }
     }
 }
 
-/// Checks a sink; returns it if nothing in it is wrong.
-pub(super) fn check(component: &Component<'_>, folder: &Path, findings: &mut Findings) -> Option<CheckedSink> {
-    let common_fields = fields_of(|probe| CommonSettings::deserialize(probe));
+/// Checks a sink. Returns it if its settings are valid.
+pub(super) fn check(component: &Component<'_>, directory: &Path, diagnostics: &mut Diagnostics) -> Option<CheckedSink> {
+    let common_fields = field_names(|probe| CommonSinkSettings::deserialize(probe));
     let common =
-        component::read_fields(component, common_fields, findings, |reader| CommonSettings::deserialize(reader));
+        component::read_fields(component, common_fields, diagnostics, |reader| CommonSinkSettings::deserialize(reader));
     let name = component.type_name?;
-    let own_fields = fields_of(|probe| SinkConfig::read(name, probe).transpose());
-    component::report_unknown_keys(component, &[ALWAYS, common_fields, own_fields], findings);
-    let read =
-        component::read_fields(component, own_fields, findings, |reader| SinkConfig::read(name, reader).transpose());
+    let type_fields = field_names(|probe| SinkConfig::read(name, probe).transpose());
+    component::report_unknown_keys(component, &[GENERIC_KEYS, common_fields, type_fields], diagnostics);
+    let read = component::read_fields(component, type_fields, diagnostics, |reader| {
+        SinkConfig::read(name, reader).transpose()
+    });
     let (clean, mut config) = (read.clean, read.partial.flatten());
     let secrets = config.iter_mut().flat_map(SinkConfig::secrets_mut);
-    secrets.for_each(|secret| secret.resolve_against(folder));
+    secrets.for_each(|secret| secret.resolve_against(directory));
     if let Some(config) = &config {
-        component::report_problems(component, &config.check(), Severity::Error, clean, findings);
-        component::report_problems(component, &config.warnings(), Severity::Warning, clean, findings);
+        component::report_setting_diagnostics(component, &config.check(), Severity::Error, clean, diagnostics);
+        component::report_setting_diagnostics(component, &config.warnings(), Severity::Warning, clean, diagnostics);
     }
-    let (config, common) = (config.filter(|_| clean)?, common.whole()?);
+    let (config, common) = (config.filter(|_| clean)?, common.complete()?);
     Some(CheckedSink { config, common })
 }
 
-/// Reports sinks that would write to the same place.
-pub(super) fn report_shared_places(components: &[Component<'_>], sinks: &Sinks<'_>, findings: &mut Findings) {
+/// Reports sinks that write to the same target.
+pub(super) fn report_conflicting_targets(
+    components: &[Component<'_>],
+    sinks: &Sinks<'_>,
+    diagnostics: &mut Diagnostics,
+) {
     let mut first: BTreeMap<String, &Component<'_>> = BTreeMap::new();
     for component in components {
-        let place = sinks.get(component.name).and_then(|sink| sink.config.conflict_key());
-        let Some(place) = place.filter(|_| component.kind == Kind::Sink) else { continue };
-        let Some(other) = first.get(&place) else {
-            first.insert(place, component);
+        let target = sinks.get(component.name).and_then(|sink| sink.config.conflict_key());
+        let Some(target) = target.filter(|_| component.section == Section::Sink) else { continue };
+        let Some(other) = first.get(&target) else {
+            first.insert(target, component);
             continue;
         };
-        let message = format!("sink `{}` would write to the same place as sink `{}`", component.name, other.name);
-        let hint = "give each sink a place of its own, or give one sink the inputs of both";
-        findings.push(Finding::error(Some(component.place), &component.path, message, hint));
+        let message = format!("sink `{}` writes to the same target as sink `{}`", component.name, other.name);
+        let hint = "give each sink its own target, or give one sink the inputs of both";
+        diagnostics.push(Diagnostic::error(Some(component.span), &component.path, message, hint));
     }
 }

@@ -1,35 +1,34 @@
-//! The transforms of a pipeline file, checked.
+//! The checks of the transforms of a pipeline file.
 
 use std::collections::BTreeMap;
 
-use super::component;
-use super::definition::Component;
-use super::fields::fields_of;
-use super::node::{Node, Value};
-use super::problem::{Finding, Findings};
-use super::spot::Spots;
-use super::suggest;
+use super::component::{self, Component};
+use crate::config::deserialize::field_names;
+use crate::config::diagnostic::{Diagnostic, Diagnostics};
+use crate::config::node::{Node, Value};
+use crate::config::spans::ValueSpans;
+use crate::config::suggest;
 use crate::transform::condition::{Condition, Hint, Mistake};
 use crate::transform::filter;
 use crate::transform::registry::TransformConfig;
 
-const ALWAYS: &[&str] = &["type", "inputs"];
+const GENERIC_KEYS: &[&str] = &["type", "inputs"];
 
-/// The conditions of the filters without anything wrong, by the filters' names.
+/// The conditions of the valid filters, by name.
 pub(super) type Filters<'t> = BTreeMap<&'t str, Condition>;
 
-/// Checks a transform's settings; returns its condition if it is a filter and nothing in it is wrong. `text` is the file's,
-/// in which places inside a condition are looked up.
-pub(super) fn check(component: &Component<'_>, text: &str, findings: &mut Findings) -> Option<Condition> {
+/// Checks a transform. Returns its condition if it is a valid filter. `text` is the text of the file, for spans inside the
+/// condition.
+pub(super) fn check(component: &Component<'_>, text: &str, diagnostics: &mut Diagnostics) -> Option<Condition> {
     let name = component.type_name?;
-    let own_fields = fields_of(|probe| TransformConfig::read(name, probe).transpose());
-    component::report_unknown_keys(component, &[ALWAYS, own_fields], findings);
-    let read = component::read_fields(component, own_fields, findings, |reader| {
+    let type_fields = field_names(|probe| TransformConfig::read(name, probe).transpose());
+    component::report_unknown_keys(component, &[GENERIC_KEYS, type_fields], diagnostics);
+    let read = component::read_fields(component, type_fields, diagnostics, |reader| {
         TransformConfig::read(name, reader).transpose()
     });
-    match read.whole().flatten()? {
+    match read.complete().flatten()? {
         TransformConfig::Normalize(_) => None,
-        TransformConfig::Filter(config) => compile(component, &config, text, findings),
+        TransformConfig::Filter(config) => compile(component, &config, text, diagnostics),
     }
 }
 
@@ -37,64 +36,65 @@ fn compile(
     component: &Component<'_>,
     config: &filter::Config,
     text: &str,
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) -> Option<Condition> {
     let entry = component.node.entry("condition")?;
-    let spots = Spots::of(&entry.value, text);
-    let swallowing = swallowing_comments(&config.condition, spots.as_ref());
+    let value_spans = ValueSpans::of(&entry.value, text);
+    let joined = joined_comments(&config.condition, value_spans.as_ref());
     let mistakes = match config.compile() {
-        _ if !swallowing.is_empty() => swallowing,
+        _ if !joined.is_empty() => joined,
         Ok(condition) => return Some(condition),
         Err(mistakes) => mistakes,
     };
     for mistake in mistakes {
-        findings.push(finding(component, &entry.value, spots.as_ref(), &config.condition, mistake));
+        diagnostics.push(diagnostic(component, &entry.value, value_spans.as_ref(), &config.condition, mistake));
     }
     None
 }
 
-/// Comments to which YAML has joined the lines below them, as it does in a block behind `>` and in plain text: a part of
-/// the condition would be lost without a word.
-fn swallowing_comments(condition: &str, spots: Option<&Spots>) -> Vec<Mistake> {
+/// Comments that YAML joined with the lines below them, as in a block after `>` or an unquoted value: a part of the condition
+/// would be ignored silently.
+fn joined_comments(condition: &str, value_spans: Option<&ValueSpans>) -> Vec<Mistake> {
     let comments = Condition::comments(condition).into_iter();
-    let swallowing = comments.filter(|comment| spots.is_some_and(|spots| spots.is_on_several_lines(comment.clone())));
+    let joined = comments
+        .filter(|comment| value_spans.is_some_and(|value_spans| value_spans.is_on_several_lines(comment.clone())));
     let mistake = |comment| Mistake {
         place: comment,
-        message: "YAML joins this comment with the lines below it, which would be a part of the comment".to_owned(),
-        hint: Hint::Text("begin the condition with `|` in place of `>`, or take the comment out".to_owned()),
+        message: "YAML joins this comment with the lines below it, so they would be ignored".to_owned(),
+        hint: Hint::Text("use `|` instead of `>`, or remove the comment".to_owned()),
     };
-    swallowing.map(mistake).collect()
+    joined.map(mistake).collect()
 }
 
-fn finding(
+fn diagnostic(
     component: &Component<'_>,
     node: &Node,
-    spots: Option<&Spots>,
+    value_spans: Option<&ValueSpans>,
     condition: &str,
     mistake: Mistake,
-) -> Finding {
+) -> Diagnostic {
     let key = component.path.key("condition");
     let hint = match &mistake.hint {
         Hint::Text(text) => text.clone(),
         Hint::OneOf { word, known } => suggest::hint(word, known),
     };
-    if let Some(place) = spots.and_then(|spots| spots.place(mistake.place.clone())) {
-        return Finding::error(Some(place), &key, mistake.message, hint);
+    if let Some(span) = value_spans.and_then(|value_spans| value_spans.span(mistake.place.clone())) {
+        return Diagnostic::error(Some(span), &key, mistake.message, hint);
     }
     let column = condition.get(..mistake.place.start).map_or(1, |before| before.chars().count() + 1);
-    let message = match written_by_hand(node, condition, &mistake) {
+    let message = match is_in_file(node, condition, &mistake) {
         true => format!("{} (character {column} of the condition)", mistake.message),
-        false => format!("the condition is wrong at character {column}, once its variables are filled in"),
+        false => format!("the condition is wrong at character {column} after its variables are replaced"),
     };
-    let finding = Finding::error(Some(node.place), &key, message, hint);
+    let diagnostic = Diagnostic::error(Some(node.span), &key, message, hint);
     if matches!(&node.value, Value::Scalar(scalar) if scalar.written.is_some()) {
-        return finding.without_token();
+        return diagnostic.without_token();
     }
-    finding
+    diagnostic
 }
 
-/// Whether what stands at the mistake's place is in the file, and did not come from a variable: messages quote it.
-fn written_by_hand(node: &Node, condition: &str, mistake: &Mistake) -> bool {
+/// Whether the quoted text is in the file and not from a variable. Messages quote it.
+fn is_in_file(node: &Node, condition: &str, mistake: &Mistake) -> bool {
     let Value::Scalar(scalar) = &node.value else { return true };
     let Some(written) = &scalar.written else { return true };
     condition.get(mistake.place.clone()).is_none_or(|quoted| written.contains(quoted))

@@ -9,7 +9,7 @@ use super::status::figures_of_source;
 use super::{FORMAT, Observation, Process, TroubleReport, Watched, coverage_text, covered_share, seconds};
 use crate::collect::outlook::{Assume, Gap, ahead};
 use crate::journal::{LatenessCounts, OpenWindow, WindowKind};
-use crate::pipeline::{Pipeline, SourcePlan};
+use crate::pipeline::{ValidatedPipeline, ValidatedSource};
 use crate::time::{TimeRange, Timestamp};
 
 /// Which time of a pipeline's sources is covered.
@@ -124,7 +124,7 @@ pub struct SourceCoverage {
 impl CoverageReport {
     /// The report of what was seen.
     #[must_use]
-    pub fn new(pipeline: &Pipeline, seen: &Observation) -> Self {
+    pub fn new(pipeline: &ValidatedPipeline, seen: &Observation) -> Self {
         let sources: Vec<_> = pipeline.sources.iter().map(|plan| source_coverage(plan, seen)).collect();
         Self {
             format: FORMAT,
@@ -145,7 +145,7 @@ impl CoverageReport {
     }
 }
 
-fn source_coverage(plan: &SourcePlan, seen: &Observation) -> SourceCoverage {
+fn source_coverage(plan: &ValidatedSource, seen: &Observation) -> SourceCoverage {
     let watched = Watched::new(plan, seen);
     let figures = figures_of_source(seen, &plan.name);
     let figure = |of: fn(&crate::journal::SourceStats) -> u64| figures.map_or(0, of);

@@ -6,7 +6,7 @@ use super::coverage::{CoverageReport, LatenessReport, SourceCoverage, Span, Wind
 use super::heading;
 use super::status_text::of_seconds;
 use super::text::{counted, last_error, name};
-use crate::observe::progress::count;
+use crate::format::count;
 use crate::time::Timestamp;
 
 /// Of spans that are listed, at most so many are shown: the newest.

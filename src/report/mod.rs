@@ -26,7 +26,7 @@ use crate::collect::SourceSettings;
 use crate::collect::outlook::{Outlook, at_first_start};
 use crate::journal::lock::{self, Holder};
 use crate::journal::{JournalError, JournalSnapshot, Look, SourceSnapshot, SourceState, SqliteJournal};
-use crate::pipeline::{Pipeline, SourcePlan};
+use crate::pipeline::{ValidatedPipeline, ValidatedSource};
 use crate::time::Timestamp;
 
 pub use coverage::CoverageReport;
@@ -52,7 +52,7 @@ pub struct Observation {
 ///
 /// # Errors
 /// The journal is there and cannot be read.
-pub fn observe(pipeline: &Pipeline, at: Timestamp) -> Result<Observation, JournalError> {
+pub fn observe(pipeline: &ValidatedPipeline, at: Timestamp) -> Result<Observation, JournalError> {
     let data_dir = &pipeline.settings.data_dir;
     let sinks: Vec<_> = pipeline
         .sinks
@@ -65,14 +65,14 @@ pub fn observe(pipeline: &Pipeline, at: Timestamp) -> Result<Observation, Journa
 
 /// A source of the file beside what the journal knows of it.
 struct Watched<'o> {
-    plan: &'o SourcePlan,
+    plan: &'o ValidatedSource,
     settings: SourceSettings,
     picture: Option<&'o SourceSnapshot>,
     outlook: Outlook,
 }
 
 impl<'o> Watched<'o> {
-    fn new(plan: &'o SourcePlan, seen: &'o Observation) -> Self {
+    fn new(plan: &'o ValidatedSource, seen: &'o Observation) -> Self {
         let settings = plan.options.over(plan.vendor.spec());
         let picture = seen.journal.as_ref().and_then(|journal| journal.source(&plan.name));
         let outlook = match picture {

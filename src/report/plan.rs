@@ -9,7 +9,7 @@ use super::{FORMAT, Observation, Watched, plan_text, seconds};
 use crate::collect::outlook::{Ahead, AheadWindow, Assume, ahead, least_time, next_poll};
 use crate::collect::request_shown::{ShownRequest, shown};
 use crate::deliver::Route;
-use crate::pipeline::{Pipeline, SinkPlan, SourcePlan};
+use crate::pipeline::{ValidatedPipeline, ValidatedSink, ValidatedSource};
 use crate::sinks::EventForm;
 use crate::time::{TimeRange, Timestamp};
 use crate::units::Rate;
@@ -130,7 +130,7 @@ pub struct Example {
 impl PlanReport {
     /// What `run` would do after what was seen.
     #[must_use]
-    pub fn new(pipeline: &Pipeline, seen: &Observation) -> Self {
+    pub fn new(pipeline: &ValidatedPipeline, seen: &Observation) -> Self {
         Self {
             format: FORMAT,
             at: seen.at,
@@ -148,7 +148,7 @@ impl PlanReport {
     }
 }
 
-fn source_ahead(plan: &SourcePlan, seen: &Observation) -> SourceAhead {
+fn source_ahead(plan: &ValidatedSource, seen: &Observation) -> SourceAhead {
     let (watched, now) = (Watched::new(plan, seen), seen.at);
     let state = watched.state(now);
     let run_ahead = |assume, show| ahead(plan.vendor.as_ref(), &watched.settings, &state, now, assume, show);
@@ -180,7 +180,7 @@ fn backfill(slice: Duration, rates: &[Rate], likely: u64, least: u64) -> Backfil
     }
 }
 
-fn first_request(plan: &SourcePlan, window: &AheadWindow) -> ShownRequest {
+fn first_request(plan: &ValidatedSource, window: &AheadWindow) -> ShownRequest {
     let fetch_range = window.window.fetch_range;
     let range = TimeRange { from: fetch_range.from, to: fetch_range.to };
     shown(plan.vendor.as_ref(), &PageRequest { range, cursor: window.cursor.as_deref(), page_size: window.page_size })
@@ -204,13 +204,13 @@ impl From<&Ahead> for WindowCount {
     }
 }
 
-fn sink_ahead(pipeline: &Pipeline, sink: &SinkPlan, now: Timestamp) -> SinkAhead {
+fn sink_ahead(pipeline: &ValidatedPipeline, sink: &ValidatedSink, now: Timestamp) -> SinkAhead {
     let source = |route: &Route| pipeline.sources.iter().find(|source| source.name == route.source);
     let examples = sink.routes.iter().filter_map(|route| Some(example(sink, source(route)?, route.form, now)));
     SinkAhead { name: sink.name.clone(), type_name: sink.config.type_name(), examples: examples.collect() }
 }
 
-fn example(sink: &SinkPlan, source: &SourcePlan, form: EventForm, now: Timestamp) -> Example {
+fn example(sink: &ValidatedSink, source: &ValidatedSource, form: EventForm, now: Timestamp) -> Example {
     let context = ReadContext { source: &source.name, observed_at: now, occurrence: 0 };
     let event = source.vendor.normalize(source.vendor.example(), &context);
     Example {

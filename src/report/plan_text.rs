@@ -6,7 +6,7 @@ use super::plan::{BackfillAhead, PlanReport, SinkAhead, SourceAhead, WindowAhead
 use super::status_text::of_seconds;
 use super::text::counted;
 use crate::collect::request_shown::ShownRequest;
-use crate::observe::progress::count;
+use crate::format::count;
 
 pub(super) fn text(report: &PlanReport) -> String {
     let from =

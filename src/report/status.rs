@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{FORMAT, Observation, Process, TroubleReport, Watched, covered_share, seconds, status_text};
 use crate::collect::outlook::Phase;
 use crate::journal::{JournalSnapshot, SinkStats, SourceStats};
-use crate::pipeline::{Pipeline, SinkPlan, SourcePlan};
+use crate::pipeline::{ValidatedPipeline, ValidatedSink, ValidatedSource};
 use crate::time::Timestamp;
 
 /// How it stands with a pipeline.
@@ -144,7 +144,7 @@ pub struct JournalStatus {
 impl StatusReport {
     /// The report of what was seen.
     #[must_use]
-    pub fn new(pipeline: &Pipeline, seen: &Observation) -> Self {
+    pub fn new(pipeline: &ValidatedPipeline, seen: &Observation) -> Self {
         let journal = seen.journal.as_ref().map(|journal| journal_status(pipeline, journal));
         let full = journal.as_ref().is_some_and(|journal| journal.full);
         let sources: Vec<_> = pipeline.sources.iter().map(|plan| source_status(plan, seen, full)).collect();
@@ -173,7 +173,7 @@ impl StatusReport {
     }
 }
 
-fn journal_status(pipeline: &Pipeline, journal: &JournalSnapshot) -> JournalStatus {
+fn journal_status(pipeline: &ValidatedPipeline, journal: &JournalSnapshot) -> JournalStatus {
     let summary = &journal.summary;
     let max_bytes = pipeline.settings.journal.max_size.0;
     JournalStatus {
@@ -186,7 +186,7 @@ fn journal_status(pipeline: &Pipeline, journal: &JournalSnapshot) -> JournalStat
     }
 }
 
-fn source_status(plan: &SourcePlan, seen: &Observation, full: bool) -> SourceStatus {
+fn source_status(plan: &ValidatedSource, seen: &Observation, full: bool) -> SourceStatus {
     let watched = Watched::new(plan, seen);
     let summary = figures_of_source(seen, &plan.name);
     let covered_to = watched.picture.and(watched.outlook.covered_to());
@@ -226,7 +226,7 @@ fn figures_of_sink<'o>(seen: &'o Observation, name: &str) -> Option<&'o SinkStat
     seen.journal.as_ref()?.summary.sinks.iter().find(|sink| sink.name == name)
 }
 
-fn sink_status(plan: &SinkPlan, seen: &Observation) -> SinkStatus {
+fn sink_status(plan: &ValidatedSink, seen: &Observation) -> SinkStatus {
     let summary = figures_of_sink(seen, &plan.name);
     let pending = seen.journal.as_ref().and_then(|journal| journal.pending.iter().find(|(name, _)| *name == plan.name));
     let pending = pending.map(|(_, batch)| *batch);
@@ -255,7 +255,7 @@ fn sink_status(plan: &SinkPlan, seen: &Observation) -> SinkStatus {
     }
 }
 
-fn not_in_file(pipeline: &Pipeline, seen: &Observation) -> Vec<String> {
+fn not_in_file(pipeline: &ValidatedPipeline, seen: &Observation) -> Vec<String> {
     let Some(journal) = &seen.journal else { return Vec::new() };
     let sources = journal.summary.sources.iter().map(|source| &source.name);
     let sources = sources.filter(|name| !pipeline.sources.iter().any(|plan| plan.name == **name));

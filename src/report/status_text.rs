@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::heading;
 use super::status::{JournalStatus, SinkCondition, SinkStatus, SourceCondition, SourceStatus, StatusReport};
 use super::text::{Side, Table, brief, last_error, name, or_dash, short, wrapped};
-use crate::observe::progress::count;
+use crate::format::count;
 use crate::units::ByteSize;
 
 pub(super) fn text(report: &StatusReport) -> String {

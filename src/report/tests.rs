@@ -56,10 +56,10 @@ fn now() -> Timestamp {
     at("2026-03-02T09:14:07Z")
 }
 
-fn pipeline(data_dir: &Path) -> Pipeline {
+fn pipeline(data_dir: &Path) -> ValidatedPipeline {
     let text = PIPELINE.replace("DATA", data_dir.to_str().expect("text"));
-    let environment = Environment::from_pairs([]).with_stand_ins();
-    pipeline::check("acme.yaml", &text, Path::new(""), &environment, &Overrides::default()).expect("a good file")
+    let environment = Environment::from_pairs([]).with_placeholders();
+    pipeline::validate("acme.yaml", &text, Path::new(""), &environment, &Overrides::default()).expect("a good file")
 }
 
 /// A journal under construction.
@@ -177,7 +177,7 @@ async fn gap(past: &Past) {
     past.covered(source, WindowKind::Live, ("2026-03-01T11:30:00Z", "2026-03-02T09:13:50Z"), 5, &[20]).await;
 }
 
-async fn seen() -> (Pipeline, Observation) {
+async fn seen() -> (ValidatedPipeline, Observation) {
     let folder = tempfile::tempdir().expect("a folder");
     past(folder.path()).await;
     let pipeline = pipeline(folder.path());
@@ -187,7 +187,10 @@ async fn seen() -> (Pipeline, Observation) {
     seen.journal.as_mut().expect("has run").summary.bytes = 4_321;
     seen.process = Some(Holder { pid: Some(4_242) });
     (
-        Pipeline { settings: pipeline::Settings { data_dir: "data".into(), ..pipeline.settings.clone() }, ..pipeline },
+        ValidatedPipeline {
+            settings: pipeline::Settings { data_dir: "data".into(), ..pipeline.settings.clone() },
+            ..pipeline
+        },
         seen,
     )
 }

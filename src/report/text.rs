@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::observe::progress::count;
+use crate::format::count;
 use crate::units::Span;
 
 use super::TroubleReport;

@@ -21,7 +21,7 @@ use std::time::Duration;
 use auditflow::clock::{Clock, SharedClock};
 use auditflow::collect::{self, HttpTransport, Mode, Parts, Source, SourceEnd, Transport};
 use auditflow::journal::{Journal, JournalOptions, LastError, SourceStats, SqliteJournal};
-use auditflow::pipeline::{self, Environment, Overrides, SourcePlan};
+use auditflow::pipeline::{self, Environment, Overrides, ValidatedSource};
 use auditflow::simulator::proof::{self, Delivered, Verdict};
 use auditflow::simulator::{
     FaultOrder, NewRecord, RunningSimulator, Simulator, SimulatorControl, SimulatorOptions, Switches, TruthRecord,
@@ -108,7 +108,7 @@ pub(crate) struct Collected {
 /// A vendor, its simulator, and a journal.
 pub(crate) struct Stage {
     pub(crate) vendor: VendorName,
-    pub(crate) plan: SourcePlan,
+    pub(crate) plan: ValidatedSource,
     clock: Arc<ManualClock>,
     simulator: RunningSimulator,
     folder: tempfile::TempDir,
@@ -318,7 +318,7 @@ impl Stage {
 }
 
 /// The source as a pipeline file would give it: the simulator's own file with the rule's settings.
-fn plan_of(simulator: &RunningSimulator, wishes: &Wishes, folder: &Path) -> SourcePlan {
+fn plan_of(simulator: &RunningSimulator, wishes: &Wishes, folder: &Path) -> ValidatedSource {
     let mut settings = vec![
         ("backfill_start_time", FLOOR),
         ("poll_interval", "50ms"),
@@ -338,7 +338,7 @@ fn plan_of(simulator: &RunningSimulator, wishes: &Wishes, folder: &Path) -> Sour
     let text = simulator.pipeline_file();
     assert!(text.contains(usual), "the simulator's file has another form now:\n{text}");
     let text = text.replace(usual, &lines.concat());
-    let checked = pipeline::check("pipeline.yaml", &text, folder, &Environment::default(), &Overrides::default());
+    let checked = pipeline::validate("pipeline.yaml", &text, folder, &Environment::default(), &Overrides::default());
     let mut plan = checked.unwrap_or_else(|problems| panic!("{problems:#?}\n{text}"));
     plan.sources.remove(0)
 }

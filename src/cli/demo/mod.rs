@@ -21,10 +21,10 @@ use tokio_util::sync::CancellationToken;
 use super::run::{options, runtime, stop_on_signals};
 use super::{summary, validate};
 use crate::clock::{Clock, SystemClock};
-use crate::observe::logging;
-use crate::pipeline::run::Mode;
 use crate::pipeline::{self, Environment, Overrides};
+use crate::runtime::RunMode;
 use crate::simulator::{Credentials, FaultOrder, RunningSimulator, Simulator, SimulatorOptions, Switches};
+use crate::telemetry::logging;
 use crate::time::Timestamp;
 
 const PIPELINE: &str = include_str!("pipeline.yaml");
@@ -73,7 +73,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
 }
 
 fn demonstrate(arguments: &Arguments) -> Result<u8, String> {
-    logging::init("error,auditflow::observe=info", false)?;
+    logging::init("error,auditflow::telemetry=info", false)?;
     let scene = Scene::open(arguments)?;
     runtime(None)?.block_on(async {
         let simulator = start_simulator(&scene).await?;
@@ -102,7 +102,7 @@ async fn collect_and_prove(arguments: &Arguments, simulator: &RunningSimulator) 
     eprintln!("(kill me whenever you like, and run me again: I go on where I was)\n");
     let shutdown = CancellationToken::new();
     tokio::spawn(stop_on_signals(shutdown.clone()));
-    let report = pipeline::run::run(pipeline, options(Mode::Once { give_up_after: PATIENCE }, shutdown.clone()))
+    let report = crate::runtime::run(pipeline, options(RunMode::Once { give_up_after: PATIENCE }, shutdown.clone()))
         .await
         .map_err(|error| error.to_string())?;
     super::say(&summary::of(&report));

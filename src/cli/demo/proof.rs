@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-use crate::observe::progress::count;
+use crate::format::count;
 use crate::simulator::proof::{self, Delivered, Verdict};
 use crate::simulator::{RunningSimulator, VendorName};
 

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use super::told::Told;
 use super::{Common, Desk, Proposal, Proposed, Refusal};
 use crate::collect::outlook::begins_at;
+use crate::format::count;
 use crate::journal::editing::{AfterRemoval, ComponentKind, Edit, Forget, Redeliver, SinkPast, SourcePast};
 use crate::journal::{Journal, SinkStart};
-use crate::observe::progress::count;
-use crate::pipeline::{SinkPlan, SourcePlan};
+use crate::pipeline::{ValidatedSink, ValidatedSource};
 use crate::report::counted;
 
 /// Let the journal forget a source or sink; one that still stands in the file begins anew
@@ -49,7 +49,7 @@ async fn forget_source(desk: &Desk, name: &str, past: &SourcePast) -> Proposed {
     }
 }
 
-fn begin_source_anew(desk: &Desk, plan: &SourcePlan, past: &SourcePast) -> Proposal {
+fn begin_source_anew(desk: &Desk, plan: &ValidatedSource, past: &SourcePast) -> Proposal {
     let name = &plan.name;
     let settings = plan.options.over(plan.vendor.spec());
     let from = begins_at(&settings, desk.now);
@@ -126,7 +126,7 @@ async fn forget_sink(desk: &Desk, name: &str, past: &SinkPast) -> Proposed {
     }
 }
 
-async fn begin_sink_anew(desk: &Desk, plan: &SinkPlan, past: &SinkPast) -> Proposed {
+async fn begin_sink_anew(desk: &Desk, plan: &ValidatedSink, past: &SinkPast) -> Proposed {
     let name = &plan.name;
     let summary = desk.journal.summary().await?;
     let told = Told::new(&format!("forget the past of sink `{name}`, which is in the file and begins anew")).and(
@@ -159,13 +159,13 @@ async fn begin_sink_anew(desk: &Desk, plan: &SinkPlan, past: &SinkPast) -> Propo
 }
 
 /// Events that the sink has delivered and that are held.
-async fn again(desk: &Desk, plan: &SinkPlan) -> Result<u64, Refusal> {
+async fn again(desk: &Desk, plan: &ValidatedSink) -> Result<u64, Refusal> {
     let all = Redeliver { sink: plan.name.clone(), sources: Desk::sources_of(plan), from: None };
     Ok(desk.journal.preview_redeliver(all).await?.map_or(0, |seen| seen.events))
 }
 
 /// Events that the sink has not delivered yet.
-async fn waiting(desk: &Desk, plan: &SinkPlan, past: &SinkPast) -> Result<u64, Refusal> {
+async fn waiting(desk: &Desk, plan: &ValidatedSink, past: &SinkPast) -> Result<u64, Refusal> {
     let sources = Desk::sources_of(plan);
     let known = desk.journal.sources().await?;
     let ids = known.iter().filter(|source| sources.contains(&source.name)).map(|source| source.id).collect();

@@ -21,7 +21,7 @@ use crate::journal::editing::Edit;
 use crate::journal::lock::{self, Holder};
 use crate::journal::sqlite::JOURNAL_FILE;
 use crate::journal::{JournalError, JournalOptions, SqliteJournal};
-use crate::pipeline::{self, Environment, Overrides, Pipeline, SinkPlan, SourcePlan};
+use crate::pipeline::{self, Environment, Overrides, ValidatedPipeline, ValidatedSink, ValidatedSource};
 use crate::time::Timestamp;
 
 /// Change what a pipeline that does not run remembers: read again, deliver again, rename, forget
@@ -83,7 +83,7 @@ type Proposed = Result<Proposal, Refusal>;
 /// What a change is made of.
 struct Desk {
     file: PathBuf,
-    pipeline: Pipeline,
+    pipeline: ValidatedPipeline,
     /// Whether all variables were set, so that the settings are what `run` would find.
     whole_environment: bool,
     journal: SqliteJournal,
@@ -172,22 +172,22 @@ fn ask() -> Result<(), Ended> {
 }
 
 impl Desk {
-    fn source(&self, name: &str) -> Option<&SourcePlan> {
+    fn source(&self, name: &str) -> Option<&ValidatedSource> {
         self.pipeline.sources.iter().find(|source| source.name == name)
     }
 
-    fn sink(&self, name: &str) -> Option<&SinkPlan> {
+    fn sink(&self, name: &str) -> Option<&ValidatedSink> {
         self.pipeline.sinks.iter().find(|sink| sink.name == name)
     }
 
     /// The sources that a sink gets.
-    fn sources_of(plan: &SinkPlan) -> Vec<String> {
+    fn sources_of(plan: &ValidatedSink) -> Vec<String> {
         plan.routes.iter().map(|route| route.source.clone()).collect()
     }
 
     /// The sinks of the file that get a source.
     fn sinks_of(&self, source: &str) -> Vec<&str> {
-        let gets = |sink: &&SinkPlan| sink.routes.iter().any(|route| route.source == source);
+        let gets = |sink: &&ValidatedSink| sink.routes.iter().any(|route| route.source == source);
         self.pipeline.sinks.iter().filter(gets).map(|sink| sink.name.as_str()).collect()
     }
 

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use super::told::Told;
 use super::{Common, Desk, Proposal, Proposed, Refusal, point_in_time};
+use crate::format::count;
 use crate::journal::editing::{ComponentKind, Edit, Redeliver, RedeliverPreview};
-use crate::observe::progress::count;
-use crate::pipeline::SinkPlan;
+use crate::pipeline::ValidatedSink;
 use crate::report::counted;
 use crate::time::Timestamp;
 
@@ -68,7 +68,12 @@ pub(super) async fn propose(desk: &Desk, arguments: &Arguments) -> Proposed {
     Ok(Proposal::Change { text: told(plan, from, &seen), edit: Edit::Redeliver(redeliver) })
 }
 
-fn expect_held(desk: &Desk, plan: &SinkPlan, from: Option<Timestamp>, seen: &RedeliverPreview) -> Result<(), Refusal> {
+fn expect_held(
+    desk: &Desk,
+    plan: &ValidatedSink,
+    from: Option<Timestamp>,
+    seen: &RedeliverPreview,
+) -> Result<(), Refusal> {
     let Some(from) = from.filter(|from| !seen.is_whole(*from)) else { return Ok(()) };
     let whole_from = seen.whole_from().unwrap_or(from);
     Err(Refusal(format!(
@@ -79,7 +84,7 @@ fn expect_held(desk: &Desk, plan: &SinkPlan, from: Option<Timestamp>, seen: &Red
     )))
 }
 
-fn told(plan: &SinkPlan, from: Option<Timestamp>, seen: &RedeliverPreview) -> String {
+fn told(plan: &ValidatedSink, from: Option<Timestamp>, seen: &RedeliverPreview) -> String {
     let name = &plan.name;
     let title = match from {
         Some(from) => format!("redeliver to sink `{name}` from {from}"),

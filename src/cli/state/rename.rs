@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use super::told::Told;
 use super::{Common, Desk, Proposal, Proposed, Refusal};
+use crate::format::count;
 use crate::journal::Journal;
 use crate::journal::editing::{ComponentKind, Edit, Rename, SinkPast, SourcePast};
-use crate::observe::progress::count;
-use crate::pipeline::{SinkPlan, SourcePlan};
+use crate::pipeline::{ValidatedSink, ValidatedSource};
 use crate::report::counted;
 
 /// Let a source or sink keep its past under a new name; write the new name into the file first
@@ -43,7 +43,7 @@ pub(super) async fn propose(desk: &Desk, arguments: &Arguments) -> Proposed {
     )))
 }
 
-async fn rename_source(desk: &Desk, plan: &SourcePlan, old: &str) -> Proposed {
+async fn rename_source(desk: &Desk, plan: &ValidatedSource, old: &str) -> Proposed {
     let Some(past) = desk.journal.past_of_source(old).await? else {
         let is_known = desk.journal.past_of_source(&plan.name).await?.is_some();
         return renamed_already(desk, ComponentKind::Source, old, &plan.name, is_known);
@@ -62,7 +62,7 @@ async fn rename_source(desk: &Desk, plan: &SourcePlan, old: &str) -> Proposed {
 }
 
 /// Another account must not be taken for read because this one was.
-async fn expect_same_account(desk: &Desk, plan: &SourcePlan, old: &str) -> Result<(), Refusal> {
+async fn expect_same_account(desk: &Desk, plan: &ValidatedSource, old: &str) -> Result<(), Refusal> {
     let known = desk.journal.sources().await?;
     let differs =
         known.iter().any(|source| source.name == old && source.normalizer_config != plan.vendor.normalizer_config());
@@ -75,7 +75,7 @@ async fn expect_same_account(desk: &Desk, plan: &SourcePlan, old: &str) -> Resul
     )))
 }
 
-async fn rename_sink(desk: &Desk, plan: &SinkPlan, old: &str) -> Proposed {
+async fn rename_sink(desk: &Desk, plan: &ValidatedSink, old: &str) -> Proposed {
     let Some(past) = desk.journal.past_of_sink(old).await? else {
         let is_known = desk.journal.past_of_sink(&plan.name).await?.is_some();
         return renamed_already(desk, ComponentKind::Sink, old, &plan.name, is_known);
@@ -124,7 +124,7 @@ fn taken(desk: &Desk, kind: ComponentKind, new: &str) -> Refusal {
     ))
 }
 
-fn told_of_source(plan: &SourcePlan, old: &str, past: &SourcePast) -> String {
+fn told_of_source(plan: &ValidatedSource, old: &str, past: &SourcePast) -> String {
     let new = &plan.name;
     let covered = past.coverage.last().map_or_else(|| "nothing yet".to_owned(), |range| format!("up to {}", range.to));
     Told::new(&format!("rename source `{old}` to `{new}`"))
@@ -138,7 +138,7 @@ fn told_of_source(plan: &SourcePlan, old: &str, past: &SourcePast) -> String {
         .text()
 }
 
-fn told_of_sink(plan: &SinkPlan, old: &str, past: &SinkPast) -> String {
+fn told_of_sink(plan: &ValidatedSink, old: &str, past: &SinkPast) -> String {
     let new = &plan.name;
     Told::new(&format!("rename sink `{old}` to `{new}`"))
         .and(

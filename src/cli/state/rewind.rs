@@ -7,7 +7,7 @@ use super::{Common, Desk, Proposal, Proposed, Refusal, point_in_time};
 use crate::collect::outlook::{begins_at, reach_back};
 use crate::journal::Journal;
 use crate::journal::editing::{ComponentKind, Edit, Rewind, RewindPreview, SourcePast};
-use crate::pipeline::SourcePlan;
+use crate::pipeline::ValidatedSource;
 use crate::report::{brief, counted};
 use crate::time::Timestamp;
 
@@ -57,7 +57,7 @@ pub(super) async fn propose(desk: &Desk, arguments: &Arguments) -> Proposed {
 }
 
 /// Records are known again by their ids, which the account and a few settings are a part of.
-async fn expect_same_ids(desk: &Desk, plan: &SourcePlan) -> Result<(), Refusal> {
+async fn expect_same_ids(desk: &Desk, plan: &ValidatedSource) -> Result<(), Refusal> {
     let known = desk.journal.sources().await?;
     let changed = known
         .iter()

@@ -1,0 +1,182 @@
+//! From the text of a pipeline file to the validated pipeline.
+//!
+//! ```text
+//! text -> tree -> variables -> settings
+//!                           -> components -> sources, transforms, sinks -> routes -> ValidatedPipeline
+//!                 each step adds its diagnostics to one list and continues as far as it can
+//! ```
+//!
+//! Only [`load`] touches the disk, to read the file. Nothing opens a connection.
+
+use std::path::Path;
+
+use super::component::{self, Component, Section};
+use super::graph::{Graph, Inputs};
+use super::routes::RouteFinder;
+use super::sinks::{self, Sinks};
+use super::sources::{self, CheckedSource};
+use super::transforms::{self, Filters};
+use super::validated::{ValidatedPipeline, ValidatedSink};
+use crate::config::diagnostic::{Diagnostic, Diagnostics};
+use crate::config::environment::{Environment, interpolate};
+use crate::config::node::{Node, Value};
+use crate::config::settings::{self, Overrides, Settings};
+use crate::config::{suggest, yaml};
+
+/// Reads and validates a pipeline file.
+///
+/// # Errors
+/// All diagnostics of the file, warnings included; one diagnostic if the file cannot be read.
+pub fn load(
+    path: &Path,
+    environment: &Environment,
+    overrides: &Overrides,
+) -> Result<ValidatedPipeline, Vec<Diagnostic>> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let message = format!("cannot read the file: {error}");
+        let hint = "check the path and its permissions, and that the file is UTF-8 text".to_owned();
+        vec![Diagnostic::of_file(&name, message, hint)]
+    })?;
+    let directory = path.parent().unwrap_or_else(|| Path::new(""));
+    validate(&name, &text, directory, environment, overrides)
+}
+
+/// Validates the text of a pipeline file.
+///
+/// `name` is the name of the file in diagnostics. Relative secret files are in `directory`.
+///
+/// # Errors
+/// All diagnostics of the file, warnings included, in the order of the file.
+pub fn validate(
+    name: &str,
+    text: &str,
+    directory: &Path,
+    environment: &Environment,
+    overrides: &Overrides,
+) -> Result<ValidatedPipeline, Vec<Diagnostic>> {
+    let mut diagnostics = Diagnostics::default();
+    let pipeline = build(name, text, directory, environment, overrides, &mut diagnostics);
+    let resolved = diagnostics.resolve(name, text);
+    match pipeline {
+        Some(pipeline) if !resolved.iter().any(Diagnostic::is_error) => {
+            Ok(ValidatedPipeline { warnings: resolved, ..pipeline })
+        }
+        _ => Err(resolved),
+    }
+}
+
+fn build(
+    name: &str,
+    text: &str,
+    directory: &Path,
+    environment: &Environment,
+    overrides: &Overrides,
+    diagnostics: &mut Diagnostics,
+) -> Option<ValidatedPipeline> {
+    let mut root = yaml::read(text, diagnostics)?;
+    interpolate(&mut root, Settings::NAMES, environment, diagnostics);
+    if !check_top_level(&root, diagnostics) {
+        return None;
+    }
+    let settings = settings::read(name, &root, environment, overrides, diagnostics);
+    let components = component::components(&root, diagnostics);
+    let checked = check_components(&components, text, directory, diagnostics);
+    sinks::report_conflicting_targets(&components, &checked.sinks, diagnostics);
+    check_key_retention(&settings, &checked.sources, &root, diagnostics);
+    let sinks = route(&components, &checked.inputs, &checked.filters, checked.sinks, diagnostics);
+    let sources = checked.sources.into_iter().map(CheckedSource::into_validated).collect::<Option<Vec<_>>>()?;
+    let transforms = components.iter().filter(|component| component.section == Section::Transform).count();
+    let name = Path::new(name).file_stem().map_or_else(|| name.to_owned(), |stem| stem.to_string_lossy().into_owned());
+    Some(ValidatedPipeline { name, settings, sources, sinks, transforms, warnings: Vec::new() })
+}
+
+/// Whether the file is a map. Reports unknown keys.
+fn check_top_level(root: &Node, diagnostics: &mut Diagnostics) -> bool {
+    if !matches!(root.value, Value::Map(_)) && !root.is_null() {
+        let hint = "a pipeline file has keys such as `sources:` and `sinks:`";
+        let diagnostic = Diagnostic::error(Some(root.span), "", "this is not a pipeline file", hint);
+        diagnostics.push(diagnostic.without_token());
+        return false;
+    }
+    let mut known: Vec<&str> = Section::ALL.map(Section::key).to_vec();
+    known.extend(Settings::NAMES);
+    for entry in root.entries().iter().filter(|entry| !known.contains(&entry.key.as_str())) {
+        let message = format!("unknown setting `{}`", entry.key);
+        diagnostics.push(Diagnostic::error(Some(entry.span), &entry.key, message, suggest::hint(&entry.key, &known)));
+    }
+    true
+}
+
+#[derive(Default)]
+struct Checked<'c, 't> {
+    sources: Vec<CheckedSource>,
+    filters: Filters<'t>,
+    sinks: Sinks<'t>,
+    inputs: Inputs<'c, 't>,
+}
+
+fn check_components<'c, 't>(
+    components: &'c [Component<'t>],
+    text: &str,
+    directory: &Path,
+    diagnostics: &mut Diagnostics,
+) -> Checked<'c, 't> {
+    let mut checked = Checked::default();
+    for component in components {
+        match component.section {
+            Section::Source => checked.sources.push(sources::check(component, directory, diagnostics)),
+            Section::Transform => {
+                let condition = transforms::check(component, text, diagnostics);
+                checked.filters.extend(condition.map(|condition| (component.name, condition)));
+            }
+            Section::Sink => {
+                let sink = sinks::check(component, directory, diagnostics);
+                checked.sinks.extend(sink.map(|sink| (component.name, sink)));
+            }
+        }
+        if component.section != Section::Source {
+            checked.inputs.push((component, component::inputs(component, diagnostics)));
+        }
+    }
+    checked
+}
+
+/// Records are deduplicated by their keys. If a source reads a time again after its keys were dropped, its events would be
+/// delivered twice.
+fn check_key_retention(settings: &Settings, sources: &[CheckedSource], root: &Node, diagnostics: &mut Diagnostics) {
+    let kept = settings.journal.key_retention;
+    for source in sources {
+        let Some(lookback) = source.lookback().filter(|lookback| *lookback > kept) else { continue };
+        let message = format!("key_retention is {kept}, but source `{}` reads the last {lookback} again", source.name);
+        let span = root.entry_at("journal.key_retention").map(|entry| entry.value.span);
+        let hint = format!("set it to {lookback} or more; otherwise events are delivered twice");
+        diagnostics.push(Diagnostic::error(span, "journal.key_retention", message, hint));
+    }
+}
+
+fn route<'c, 't>(
+    components: &'c [Component<'t>],
+    inputs: &'c Inputs<'c, 't>,
+    filters: &Filters<'_>,
+    mut checked: Sinks<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Vec<ValidatedSink> {
+    let count_before = diagnostics.len();
+    let mut graph = Graph::new(components, inputs, diagnostics);
+    graph.remove_cycles(diagnostics);
+    // A wrong input or a duplicate name makes components unused as a consequence.
+    let is_complete = |(reader, written): &(&Component<'_>, Vec<_>)| graph.owns_its_name(reader) && !written.is_empty();
+    if diagnostics.len() == count_before && inputs.iter().all(is_complete) {
+        graph.warn_of_unused(diagnostics);
+    }
+    let mut finder = RouteFinder::new(&graph, filters);
+    finder.report_raw_filters(diagnostics);
+    let is_sink = |component: &&Component<'_>| component.section == Section::Sink && graph.owns_its_name(component);
+    let mut validated = Vec::new();
+    for component in components.iter().filter(is_sink) {
+        let routes = finder.routes(component, diagnostics);
+        validated.extend(checked.remove(component.name).map(|sink| sink.into_validated(component.name, routes)));
+    }
+    validated
+}

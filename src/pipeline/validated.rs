@@ -1,0 +1,57 @@
+//! A validated pipeline: everything that the runtime needs.
+
+use std::sync::Arc;
+
+use crate::collect::SourceOptions;
+use crate::config::diagnostic::Diagnostic;
+use crate::config::settings::Settings;
+use crate::deliver::Route;
+use crate::journal::SinkStart;
+use crate::sinks::BatchOptions;
+use crate::sinks::registry::SinkConfig;
+use crate::vendors::Vendor;
+
+/// A pipeline file that is read and validated.
+#[derive(Clone, Debug)]
+pub struct ValidatedPipeline {
+    /// Its name: the file's name without directory and extension. Kafka transactional ids contain it.
+    pub name: String,
+    /// The settings of the process.
+    pub settings: Settings,
+    /// The sources, in the order of the file.
+    pub sources: Vec<ValidatedSource>,
+    /// The sinks, in the order of the file.
+    pub sinks: Vec<ValidatedSink>,
+    /// How many transforms the file has.
+    pub transforms: usize,
+    /// Warnings: the pipeline runs, but probably not as intended.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// One source.
+#[derive(Clone, Debug)]
+pub struct ValidatedSource {
+    /// Its name.
+    pub name: String,
+    /// The name of its vendor: the `type`.
+    pub vendor_name: &'static str,
+    /// The vendor with its settings.
+    pub vendor: Arc<dyn Vendor>,
+    /// The common settings of sources.
+    pub options: SourceOptions,
+}
+
+/// One sink.
+#[derive(Clone, Debug)]
+pub struct ValidatedSink {
+    /// Its name.
+    pub name: String,
+    /// Its type and settings.
+    pub config: SinkConfig,
+    /// When a batch closes.
+    pub batch: BatchOptions,
+    /// Where it begins at its first start.
+    pub start: SinkStart,
+    /// What it reads, ordered by source name; each source once.
+    pub routes: Vec<Route>,
+}

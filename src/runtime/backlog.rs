@@ -1,0 +1,56 @@
+//! How much time each source still has to read. It is read from the journal with a connection of its own, so that it delays
+//! nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::SharedClock;
+use crate::collect::SourceSettings;
+use crate::collect::outlook::{Outlook, Phase};
+use crate::journal::{Look, OpenWindow, SourceSnapshot, SqliteJournal};
+use crate::pipeline::{ValidatedPipeline, ValidatedSource};
+use crate::telemetry::{Backlog, BacklogReader};
+
+/// A reader of the backlogs of a pipeline's sources.
+pub(super) fn backlog_reader(pipeline: &ValidatedPipeline, clock: &SharedClock) -> BacklogReader {
+    let data_dir = pipeline.settings.data_dir.clone();
+    let settings = |source: &ValidatedSource| (source.name.clone(), source.options.over(source.vendor.spec()));
+    let sources: Vec<(String, SourceSettings)> = pipeline.sources.iter().map(settings).collect();
+    let clock = Arc::clone(clock);
+    Arc::new(move |names| {
+        let look = Look { now: clock.now(), sources: Some(names), sinks: &[] };
+        // The components that use the journal report its errors. Here the next reading tries again.
+        let Ok(Some(snapshot)) = SqliteJournal::snapshot(&data_dir, &look) else { return Vec::new() };
+        let settings_of = |name: &str| sources.iter().find(|(known, _)| known == name).map(|(_, settings)| settings);
+        let backlogs = snapshot.sources.iter().filter_map(|source| {
+            let outlook = Outlook::new(settings_of(&source.name)?, &source.state, look.now);
+            Some((source.name.clone(), backlog(source, &outlook)?))
+        });
+        backlogs.collect()
+    })
+}
+
+/// The backlogs of all sources of a pipeline, after a run.
+pub(super) async fn remaining_times(pipeline: &ValidatedPipeline, clock: &SharedClock) -> Vec<(String, Duration)> {
+    let read = backlog_reader(pipeline, clock);
+    let names: Vec<String> = pipeline.sources.iter().map(|source| source.name.clone()).collect();
+    let backlogs = tokio::task::spawn_blocking(move || read(&names)).await.unwrap_or_default();
+    backlogs.into_iter().map(|(name, backlog)| (name, backlog.remaining())).collect()
+}
+
+fn backlog(source: &SourceSnapshot, outlook: &Outlook) -> Option<Backlog> {
+    let remaining = outlook.missing().saturating_sub(source.state.open.iter().map(time_read).sum());
+    match outlook.phase {
+        Phase::Backfill => Some(Backlog::backfill(remaining, outlook.wanted.to.since(outlook.wanted.from))),
+        Phase::Behind => Some(Backlog::catch_up(remaining)),
+        Phase::Live | Phase::Done => None,
+    }
+}
+
+/// The part of an open window that is read, if the vendor reports the number of records.
+fn time_read(open: &OpenWindow) -> Duration {
+    let Some(progress) = &open.progress else { return Duration::ZERO };
+    let Some(total) = progress.total.filter(|total| *total > 0) else { return Duration::ZERO };
+    let covers = open.window.covers;
+    covers.to.since(covers.from).mul_f64((progress.records_read as f64 / total as f64).min(1.0))
+}

@@ -1,0 +1,105 @@
+//! The healthcheck before a run: connects to every source and sink with its real credentials, all at the same time. It writes
+//! nothing to the journal and leaves nothing in a target.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::report::RunError;
+use super::start::{build_sink, build_transport};
+use crate::clock::SharedClock;
+use crate::collect::{self, HttpClients};
+use crate::pipeline::{ValidatedPipeline, ValidatedSink, ValidatedSource};
+use crate::sinks::SinkError;
+use crate::vendors::ApiErrorKind;
+
+pub use crate::journal::editing::ComponentKind;
+
+/// How long one component may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The result for one source or sink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthcheckResult {
+    /// Whether it is a source or a sink.
+    pub kind: ComponentKind,
+    /// Its name.
+    pub name: String,
+    /// Why it does not work, if so.
+    pub failure: Option<HealthcheckFailure>,
+}
+
+/// Why a source or sink does not work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthcheckFailure {
+    /// What happened.
+    pub message: String,
+    /// What the user can do; may be empty.
+    pub hint: String,
+    /// Whether a later attempt may succeed without a change, as after a timeout.
+    pub is_transient: bool,
+}
+
+/// Checks all sources and sinks of a pipeline. The results are in the order of the file, sources first.
+///
+/// # Errors
+/// A component could not be built from its settings.
+pub async fn healthcheck(
+    pipeline: &ValidatedPipeline,
+    clock: &SharedClock,
+) -> Result<Vec<HealthcheckResult>, RunError> {
+    let clients = HttpClients::default();
+    let sources = join_all(pipeline.sources.iter().map(|source| check_source(source, &clients, clock)));
+    let sinks = join_all(pipeline.sinks.iter().map(|sink| check_sink(pipeline, sink, clock)));
+    let (sources, sinks) = tokio::join!(sources, sinks);
+    sources.into_iter().chain(sinks).collect()
+}
+
+async fn check_source(
+    source: &ValidatedSource,
+    clients: &HttpClients,
+    clock: &SharedClock,
+) -> Result<HealthcheckResult, RunError> {
+    let settings = source.options.over(source.vendor.spec());
+    let transport = build_transport(source, clients, clock)?;
+    let check = collect::probe(source.vendor.as_ref(), &settings, &transport, clock.now());
+    let failure = match tokio::time::timeout(TIMEOUT, check).await {
+        Err(_) => Some(timed_out()),
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => {
+            let is_transient = error.kind != ApiErrorKind::Permanent;
+            Some(HealthcheckFailure { message: error.message, hint: error.hint, is_transient })
+        }
+    };
+    Ok(HealthcheckResult { kind: ComponentKind::Source, name: source.name.clone(), failure })
+}
+
+async fn check_sink(
+    pipeline: &ValidatedPipeline,
+    sink: &ValidatedSink,
+    clock: &SharedClock,
+) -> Result<HealthcheckResult, RunError> {
+    let mut built = build_sink(pipeline, sink, clock)?;
+    let failure = match tokio::time::timeout(TIMEOUT, built.check()).await {
+        Err(_) => Some(timed_out()),
+        Ok(Ok(())) => None,
+        Ok(Err(SinkError::Transient { message, hint })) => {
+            Some(HealthcheckFailure { message, hint, is_transient: true })
+        }
+        Ok(Err(SinkError::Stopped { message, hint })) => {
+            Some(HealthcheckFailure { message, hint, is_transient: false })
+        }
+        Ok(Err(other)) => {
+            Some(HealthcheckFailure { message: other.to_string(), hint: String::new(), is_transient: true })
+        }
+    };
+    Ok(HealthcheckResult { kind: ComponentKind::Sink, name: sink.name.clone(), failure })
+}
+
+fn timed_out() -> HealthcheckFailure {
+    HealthcheckFailure {
+        message: format!("no answer within {} seconds", TIMEOUT.as_secs()),
+        hint: "check the address and the network connection".to_owned(),
+        is_transient: true,
+    }
+}

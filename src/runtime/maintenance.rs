@@ -1,0 +1,104 @@
+//! What the runtime does with the journal beside collecting and delivering: it trims the journal, and handles components that
+//! were removed from the pipeline file.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::report::{RunError, with_hint};
+use crate::clock::SharedClock;
+use crate::journal::{Journal, SinkStart};
+use crate::pipeline::ValidatedPipeline;
+use crate::sinks::SinkError;
+use crate::sinks::foreign::undo_foreign;
+use crate::time::Timestamp;
+
+/// How often the journal is trimmed.
+const TRIM_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long the journal keeps events and record keys.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Retention {
+    events: Duration,
+    keys: Duration,
+}
+
+impl Retention {
+    pub(super) fn of(pipeline: &ValidatedPipeline) -> Self {
+        let journal = &pipeline.settings.journal;
+        Self { events: journal.retention.0, keys: journal.key_retention.0 }
+    }
+}
+
+/// Trims the journal until the task is aborted.
+pub(super) async fn trim_regularly(journal: Arc<dyn Journal>, clock: SharedClock, retention: Retention) {
+    let mut ticks = tokio::time::interval(TRIM_INTERVAL);
+    loop {
+        ticks.tick().await;
+        let now: Timestamp = clock.now();
+        // Sources pause while the journal is full, so delivered events are then trimmed before their retention ends.
+        let visible_before = if *journal.full().borrow() { now } else { now - retention.events };
+        match journal.trim(visible_before, now - retention.keys).await {
+            Ok(0) => {}
+            Ok(events) => tracing::debug!(event = "journal_trimmed", events, "journal trimmed"),
+            Err(error) => tracing::warn!(event = "journal_trim_failed", %error, "cannot trim the journal"),
+        }
+    }
+}
+
+/// Rolls back the unfinished batches of sinks that were removed from the file or renamed. This happens before any sink
+/// starts, since another sink may now write to the same files.
+pub(super) async fn roll_back_removed_sinks(
+    pipeline: &ValidatedPipeline,
+    journal: &dyn Journal,
+) -> Result<(), RunError> {
+    for sink in journal.summary().await?.sinks.into_iter().filter(|sink| sink.active) {
+        if pipeline.sinks.iter().any(|configured| configured.name == sink.name) {
+            continue;
+        }
+        let state = journal.open_sink(&sink.name, SinkStart::Beginning).await?;
+        let Some(intent) = state.plan else { continue };
+        undo_foreign(&intent.outputs)
+            .map_err(|error| RunError::Component { name: sink.name.clone(), reason: explained(&error) })?;
+        journal.abort_batch(state.id).await?;
+        tracing::warn!(
+            event = "batch_orphaned",
+            sink = sink.name,
+            first = intent.first,
+            last = intent.last,
+            "sink is no longer in the pipeline file and has an unfinished batch: batch aborted"
+        );
+    }
+    Ok(())
+}
+
+fn explained(error: &SinkError) -> String {
+    match error {
+        SinkError::Transient { message, hint } | SinkError::Stopped { message, hint } => with_hint(message, hint),
+        SinkError::Again { .. } | SinkError::Journal(_) => error.to_string(),
+    }
+}
+
+/// Retires the sinks that are no longer in the file, and warns of them and of such sources.
+pub(super) async fn retire_removed_components(
+    pipeline: &ValidatedPipeline,
+    journal: &dyn Journal,
+) -> Result<(), RunError> {
+    let configured: Vec<String> = pipeline.sinks.iter().map(|sink| sink.name.clone()).collect();
+    for sink in journal.retire_sinks(configured).await? {
+        tracing::warn!(
+            event = "sink_removed",
+            sink,
+            "sink is no longer in the pipeline file: its position is kept, and events are trimmed without waiting for it"
+        );
+    }
+    for source in journal.sources().await? {
+        if !pipeline.sources.iter().any(|configured| configured.name == source.name) {
+            tracing::warn!(
+                event = "source_removed",
+                source = source.name,
+                "source is no longer in the pipeline file: its coverage is kept, and it collects nothing"
+            );
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,25 @@
+//! Running a validated pipeline: opening, healthcheck, start, shutdown, maintenance.
+//!
+//! ```text
+//!  sources ---pages--->  journal  ---blocks--->  sinks          maintenance: trims the journal
+//!     |                                            |
+//!     +-- all ended? ---- drain -------------------+-- all ended? --> RunReport
+//!  shutdown: both stop after the page or batch in progress, within the deadline
+//! ```
+
+mod backlog;
+mod deadline;
+mod healthcheck;
+mod maintenance;
+mod report;
+mod run;
+mod start;
+
+pub use crate::collect::{CollectError, SourceEnd};
+pub use crate::deliver::{DeliverError, SinkEnd};
+pub use crate::journal::{JournalError, JournalStats, LastError, SinkStats, SourceStats};
+
+pub use healthcheck::{ComponentKind, HealthcheckFailure, HealthcheckResult, healthcheck};
+pub use report::{RunError, RunReport};
+pub use run::run;
+pub use start::{RunMode, RunOptions};

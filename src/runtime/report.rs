@@ -1,0 +1,80 @@
+//! How a run ends: its report, and the errors that keep it from starting.
+
+use std::time::Duration;
+
+use crate::collect::{CollectError, SourceEnd};
+use crate::deliver::{DeliverError, SinkEnd};
+use crate::journal::{JournalError, JournalStats, LastError};
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct RunReport {
+    /// How each source ended, by name, in the order of the file.
+    pub sources: Vec<(String, Result<SourceEnd, CollectError>)>,
+    /// How each sink ended, by name, in the order of the file.
+    pub sinks: Vec<(String, Result<SinkEnd, DeliverError>)>,
+    /// The statistics of the journal at the end.
+    pub stats: JournalStats,
+    /// Sources that stopped during a backfill or while catching up, with the time that is still to be read.
+    pub backlogs: Vec<(String, Duration)>,
+    /// Whether the shutdown deadline passed before all components had stopped. The next start repeats their unfinished work.
+    pub cut_short: bool,
+}
+
+impl RunReport {
+    /// The report of a run that has just begun.
+    pub(super) fn new() -> Self {
+        let stats = JournalStats { sources: Vec::new(), sinks: Vec::new(), head: 0, oldest: 1, bytes: 0 };
+        Self { sources: Vec::new(), sinks: Vec::new(), stats, backlogs: Vec::new(), cut_short: false }
+    }
+
+    /// Names of sources and sinks that could not finish their work, with the reason.
+    #[must_use]
+    pub fn unfinished(&self) -> Vec<(&str, String)> {
+        let sources = self.sources.iter().filter_map(|(name, end)| match end {
+            Ok(SourceEnd::Stopped(error)) => Some((name.as_str(), with_hint(&error.message, &error.hint))),
+            Ok(_) => None,
+            Err(error) => Some((name.as_str(), error.to_string())),
+        });
+        let sinks = self.sinks.iter().filter_map(|(name, end)| match end {
+            Ok(_) => None,
+            Err(error) => Some((name.as_str(), error.to_string())),
+        });
+        let mut unfinished: Vec<_> = sources.chain(sinks).collect();
+        for (name, last_error) in self.last_errors() {
+            if !unfinished.iter().any(|(known, _)| *known == name) {
+                unfinished.push((name, with_hint(&last_error.message, &last_error.hint)));
+            }
+        }
+        unfinished
+    }
+
+    /// The errors of this run's sources and sinks that were unresolved at the end.
+    fn last_errors(&self) -> Vec<(&str, &LastError)> {
+        let of_source = |name: &str| self.stats.sources.iter().find(|source| source.name == name)?.last_error.as_ref();
+        let of_sink = |name: &str| self.stats.sinks.iter().find(|sink| sink.name == name)?.last_error.as_ref();
+        let sources = self.sources.iter().filter_map(|(name, _)| Some((name.as_str(), of_source(name)?)));
+        let sinks = self.sinks.iter().filter_map(|(name, _)| Some((name.as_str(), of_sink(name)?)));
+        sources.chain(sinks).collect()
+    }
+}
+
+pub(super) fn with_hint(message: &str, hint: &str) -> String {
+    if hint.is_empty() { message.to_owned() } else { format!("{message}; {hint}") }
+}
+
+/// Why a pipeline could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The journal could not be opened or read.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A component could not be built from its settings.
+    #[error("{name}: {reason}")]
+    Component {
+        /// The source or sink.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
