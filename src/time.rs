@@ -167,7 +167,13 @@ impl EventTime {
         Some(Self { at, digits: sub_second_digits(text) })
     }
 
-    /// As it is written, without an allocation.
+    /// The time as it is written: digits after `digits` are cut off.
+    #[must_use]
+    pub fn as_written(self) -> Timestamp {
+        self.at.floor_to(Duration::from_nanos(10_u64.pow(9 - u32::from(self.digits.min(9)))))
+    }
+
+    /// The written form, without an allocation.
     #[must_use]
     pub fn plain(&self) -> PlainTime {
         PlainTime::of(self.at.0, self.digits)

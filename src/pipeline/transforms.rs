@@ -9,7 +9,7 @@ use super::node::{Node, Value};
 use super::problem::{Finding, Findings};
 use super::spot::Spots;
 use super::suggest;
-use crate::transform::condition::{Condition, Hint, Mistake};
+use crate::transform::condition::{Condition, ConditionDiagnostic, Hint};
 use crate::transform::filter;
 use crate::transform::registry::TransformConfig;
 
@@ -55,11 +55,11 @@ fn compile(
 
 /// Comments to which YAML has joined the lines below them, as it does in a block behind `>` and in plain text: a part of
 /// the condition would be lost without a word.
-fn swallowing_comments(condition: &str, spots: Option<&Spots>) -> Vec<Mistake> {
+fn swallowing_comments(condition: &str, spots: Option<&Spots>) -> Vec<ConditionDiagnostic> {
     let comments = Condition::comments(condition).into_iter();
     let swallowing = comments.filter(|comment| spots.is_some_and(|spots| spots.is_on_several_lines(comment.clone())));
-    let mistake = |comment| Mistake {
-        place: comment,
+    let mistake = |comment| ConditionDiagnostic {
+        span: comment,
         message: "YAML joins this comment with the lines below it, which would be a part of the comment".to_owned(),
         hint: Hint::Text("begin the condition with `|` in place of `>`, or take the comment out".to_owned()),
     };
@@ -71,17 +71,17 @@ fn finding(
     node: &Node,
     spots: Option<&Spots>,
     condition: &str,
-    mistake: Mistake,
+    mistake: ConditionDiagnostic,
 ) -> Finding {
     let key = component.path.key("condition");
     let hint = match &mistake.hint {
         Hint::Text(text) => text.clone(),
         Hint::OneOf { word, known } => suggest::hint(word, known),
     };
-    if let Some(place) = spots.and_then(|spots| spots.place(mistake.place.clone())) {
+    if let Some(place) = spots.and_then(|spots| spots.place(mistake.span.clone())) {
         return Finding::error(Some(place), &key, mistake.message, hint);
     }
-    let column = condition.get(..mistake.place.start).map_or(1, |before| before.chars().count() + 1);
+    let column = condition.get(..mistake.span.start).map_or(1, |before| before.chars().count() + 1);
     let message = match written_by_hand(node, condition, &mistake) {
         true => format!("{} (character {column} of the condition)", mistake.message),
         false => format!("the condition is wrong at character {column}, once its variables are filled in"),
@@ -94,8 +94,8 @@ fn finding(
 }
 
 /// Whether what stands at the mistake's place is in the file, and did not come from a variable: messages quote it.
-fn written_by_hand(node: &Node, condition: &str, mistake: &Mistake) -> bool {
+fn written_by_hand(node: &Node, condition: &str, mistake: &ConditionDiagnostic) -> bool {
     let Value::Scalar(scalar) = &node.value else { return true };
     let Some(written) = &scalar.written else { return true };
-    condition.get(mistake.place.clone()).is_none_or(|quoted| written.contains(quoted))
+    condition.get(mistake.span.clone()).is_none_or(|quoted| written.contains(quoted))
 }
