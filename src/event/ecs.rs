@@ -41,17 +41,17 @@ pub fn encode(event: &Event<'_>, raw: RawForm, out: &mut Vec<u8>) {
 fn push_event(event: &Event<'_>, raw: RawForm, object: &mut ObjectWriter<'_>) {
     object.plain("kind", "event");
     object.plain("id", event.id);
-    object.text("action", &event.event_type);
+    object.string("action", &event.event_type);
     if event.outcome != Outcome::Partial {
         object.plain("outcome", event.outcome);
     }
-    object.texts("category", category(event.category));
-    object.texts("type", types(event));
-    object.text("module", event.vendor);
+    object.strings("category", category(event.category));
+    object.strings("type", types(event));
+    object.string("module", event.vendor);
     object.plain("dataset", format_args!("{}.audit", event.vendor));
     object.plain("created", event.observed_at.with_digits(3));
     if raw != RawForm::Drop {
-        object.text("original", event.raw);
+        object.string("original", event.raw);
         object.plain("hash", raw_sha256(event.raw));
     }
 }
@@ -157,7 +157,7 @@ fn first_of_kind<'e, 'a>(event: &'e Event<'a>, kind: &str) -> Option<&'e Target<
 
 /// All users and addresses of the event: one search finds a person in any role.
 fn push_related(event: &Event<'_>, related: &mut ObjectWriter<'_>) {
-    related.texts("ip", valid_ip(event));
+    related.strings("ip", valid_ip(event));
     let actor = &event.actor;
     let effective = actor.on_behalf_of.as_ref();
     let target = first_of_kind(event, "user");
@@ -171,12 +171,12 @@ fn push_related(event: &Event<'_>, related: &mut ObjectWriter<'_>) {
     ];
     let first_time = |(at, name): (usize, &Option<&'_ str>)| !names[..at].contains(name);
     let distinct = names.iter().enumerate().filter(|named| first_time(*named));
-    related.texts("user", distinct.filter_map(|(_, name)| *name));
+    related.strings("user", distinct.filter_map(|(_, name)| *name));
 }
 
 fn push_audit(event: &Event<'_>, audit: &mut ObjectWriter<'_>) {
     push_enums(event, audit);
-    audit.text("source", event.source);
+    audit.string("source", event.source);
     audit.optional("vendor_event_id", event.vendor_event_id.as_deref());
     if let Some(target) = &event.target {
         audit.object("target", |object| push_target(target, object));

@@ -135,7 +135,7 @@ impl ObjectWriter<'_> {
     }
 
     /// Adds a string; omitted if it is empty.
-    pub(super) fn text(&mut self, key: &str, text: &str) {
+    pub(super) fn string(&mut self, key: &str, text: &str) {
         if text.is_empty() {
             return;
         }
@@ -145,7 +145,7 @@ impl ObjectWriter<'_> {
 
     /// Adds a string; omitted if it is `None` or empty.
     pub(super) fn optional(&mut self, key: &str, text: Option<&str>) {
-        self.text(key, text.unwrap_or_default());
+        self.string(key, text.unwrap_or_default());
     }
 
     /// Adds a string that needs no escaping: a time, an id, a value of an enumeration.
@@ -176,7 +176,7 @@ impl ObjectWriter<'_> {
     }
 
     /// Adds a list of strings, without empty ones; omitted if it is empty.
-    pub(super) fn texts<'t>(&mut self, key: &str, texts: impl IntoIterator<Item = &'t str>) {
+    pub(super) fn strings<'t>(&mut self, key: &str, texts: impl IntoIterator<Item = &'t str>) {
         self.list(key, texts, |out, text| {
             push_string(out, text);
             !text.is_empty()
@@ -284,10 +284,10 @@ mod tests {
     #[test]
     fn empty_values_are_omitted() {
         let line = object(|object| {
-            object.text("a", "");
+            object.string("a", "");
             object.optional("b", None);
             object.object("c", |inner| inner.object("d", |_| {}));
-            object.texts("e", ["", ""]);
+            object.strings("e", ["", ""]);
             object.objects("f", [1, 2], |_, _| {});
         });
         assert_eq!(line, "{}");
@@ -297,11 +297,11 @@ mod tests {
     fn commas_separate_only_written_fields_and_items() {
         let line = object(|object| {
             object.object("gone", |_| {});
-            object.text("a", "\"x\"");
+            object.string("a", "\"x\"");
             object.number("n", -3);
-            object.object("gone_too", |inner| inner.text("b", ""));
-            object.texts("t", ["", "one", "", "two", ""]);
-            object.objects("o", ["", "p", "q"], |inner, text| inner.text("k", text));
+            object.object("gone_too", |inner| inner.string("b", ""));
+            object.strings("t", ["", "one", "", "two", ""]);
+            object.objects("o", ["", "p", "q"], |inner, text| inner.string("k", text));
             object.plain("w", 7);
         });
         assert_eq!(line, r#"{"a":"\"x\"","n":-3,"t":["one","two"],"o":[{"k":"p"},{"k":"q"}],"w":"7"}"#);

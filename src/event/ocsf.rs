@@ -85,13 +85,13 @@ fn push_base(event: &Event<'_>, object: &mut ObjectWriter<'_>) {
 fn push_metadata(event: &Event<'_>, version: OcsfVersion, metadata: &mut ObjectWriter<'_>) {
     metadata.plain("version", version.as_str());
     metadata.object("product", |product| {
-        product.text("name", event.vendor);
-        product.text("vendor_name", event.vendor);
+        product.string("name", event.vendor);
+        product.string("vendor_name", event.vendor);
     });
     metadata.plain("uid", event.id);
     metadata.optional("original_event_uid", event.vendor_event_id.as_deref());
-    metadata.text("event_code", &event.event_type);
-    metadata.text("log_name", event.source);
+    metadata.string("event_code", &event.event_type);
+    metadata.string("log_name", event.source);
     metadata.optional("tenant_uid", event.tenant.as_deref());
     metadata.plain("original_time", event.timestamp);
     metadata.number("logged_time", event.observed_at.as_millis());
@@ -99,7 +99,7 @@ fn push_metadata(event: &Event<'_>, version: OcsfVersion, metadata: &mut ObjectW
 
 fn push_actor(event: &Event<'_>, actor: &mut ObjectWriter<'_>) {
     if display_name(&event.actor).is_none() {
-        return actor.text("app_name", event.vendor);
+        return actor.string("app_name", event.vendor);
     }
     actor.object("user", |user| push_acting_user(&event.actor, user));
 }
@@ -127,8 +127,8 @@ fn display_name<'a>(actor: &'a Actor<'_>) -> Option<&'a str> {
 /// API activity requires a source endpoint; without an IP address it is the vendor's service.
 fn push_source(event: &Event<'_>, class: &Class<'_, '_>, object: &mut ObjectWriter<'_>) {
     object.object("src_endpoint", |endpoint| match valid_ip(event) {
-        Some(ip) => endpoint.text("ip", ip),
-        None if matches!(class, Class::ApiActivity) => endpoint.text("svc_name", event.vendor),
+        Some(ip) => endpoint.string("ip", ip),
+        None if matches!(class, Class::ApiActivity) => endpoint.string("svc_name", event.vendor),
         None => {}
     });
 }
@@ -137,18 +137,18 @@ fn push_class_fields(event: &Event<'_>, class: &Class<'_, '_>, object: &mut Obje
     match class {
         Class::Authentication => {
             object.object("user", |user| push_acting_user(&event.actor, user));
-            object.object("service", |service| service.text("name", event.vendor));
+            object.object("service", |service| service.string("name", event.vendor));
         }
         Class::GroupManagement { group } => {
             object.object("group", |inner| push_uid_and_name(group, inner));
             if let Some(member) = first_related_user(event) {
                 object.object("user", |user| push_uid_and_name(member, user));
             }
-            object.texts("privileges", privileges(event));
+            object.strings("privileges", privileges(event));
         }
         Class::UserAccess { user } => {
             object.object("user", |inner| push_uid_and_name(user, inner));
-            object.texts("privileges", privileges(event));
+            object.strings("privileges", privileges(event));
         }
         Class::AccountChange { user } => object.object("user", |inner| push_uid_and_name(user, inner)),
         Class::ApiActivity => push_api(event, object),
@@ -158,8 +158,8 @@ fn push_class_fields(event: &Event<'_>, class: &Class<'_, '_>, object: &mut Obje
 fn push_api(event: &Event<'_>, object: &mut ObjectWriter<'_>) {
     object.object("api", |api| {
         let operation = if event.event_type.is_empty() { event.action.as_str() } else { &event.event_type };
-        api.text("operation", operation);
-        api.object("service", |service| service.text("name", event.vendor));
+        api.string("operation", operation);
+        api.object("service", |service| service.string("name", event.vendor));
     });
     let objects = event.target.iter().chain(event.related.iter().map(|related| &related.object));
     object.objects("resources", objects.filter(|object| is_named(object)), |resource, object| {
@@ -186,12 +186,12 @@ fn push_observables(event: &Event<'_>, object: &mut ObjectWriter<'_>) {
     object.objects("observables", known.filter(|(.., value)| !value.is_empty()), |observable, (name, kind, value)| {
         observable.plain("name", name);
         observable.number("type_id", kind);
-        observable.text("value", value);
+        observable.string("value", value);
     });
 }
 
 fn push_raw(raw: &str, object: &mut ObjectWriter<'_>) {
-    object.text("raw_data", raw);
+    object.string("raw_data", raw);
     object.number("raw_data_size", raw.len() as u64);
     object.object("raw_data_hash", |hash| {
         hash.plain("algorithm", "SHA-256");

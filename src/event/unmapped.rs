@@ -5,7 +5,7 @@ use super::{Change, Event, Related, SCHEMA_VERSION, Target};
 
 /// Writes the enumerations, and the event's version.
 pub(super) fn push_enums(event: &Event<'_>, object: &mut ObjectWriter<'_>) {
-    object.text("schema_version", SCHEMA_VERSION);
+    object.string("schema_version", SCHEMA_VERSION);
     if let Some(version) = event.version {
         object.number("version", version);
     }
@@ -34,7 +34,7 @@ fn push_related(object: &mut ObjectWriter<'_>, related: &Related<'_>) {
 }
 
 fn push_change(object: &mut ObjectWriter<'_>, change: &Change<'_>) {
-    object.text("field", &change.field);
+    object.string("field", &change.field);
     object.optional("old", change.old.as_deref());
     object.optional("new", change.new.as_deref());
 }

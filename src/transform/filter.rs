@@ -12,7 +12,7 @@ use super::condition::{Condition, ConditionDiagnostic};
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The events that pass: a condition in a subset of CEL, such as `actor.type == "admin" || action in ["delete", "export"]`.
+    /// Condition on events in a subset of CEL, such as `actor.type == "admin" || action in ["delete", "export"]`. Events for which it holds pass.
     pub condition: String,
 }
 

@@ -327,7 +327,7 @@ mod tests {
         for (text, says) in [
             ("\nid,time\n1,2\n", "line 2: this is not JSON"),
             ("[{\"a\":1}\n,{\"b\":", "line 2: the value that begins here is truncated"),
-            ("[1\n", "line 2: the array is cut off"),
+            ("[1\n", "line 2: the array is truncated"),
             ("[1]\n\nx", "line 3: unexpected data"),
             ("{\n\"a\":1}\n,", "line 3: this is not a JSON value"),
             ("{\n\"a\":1", "line 1: the value that begins here is truncated"),
