@@ -36,19 +36,19 @@ fn check(world: &World, file: &Path, change: impl FnOnce(&mut Command)) -> (Opti
     let mut command = world.program(&["check", file.to_str().unwrap()]);
     change(&mut command);
     let output = output(command);
-    let said = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
     for secret in world.simulator.credentials().secrets() {
-        assert!(!said.contains(secret), "a secret is shown: {said}");
+        assert!(!printed.contains(secret), "a secret is shown: {printed}");
     }
-    (output.status.code(), said)
+    (output.status.code(), printed)
 }
 
 #[test]
 fn a_successful_check_leaves_no_files() {
     let world = world();
     let file = with_files(&world);
-    let (code, said) = check(&world, &file, |_| {});
-    let lines: Vec<Vec<&str>> = said.lines().map(|line| line.split_whitespace().collect()).collect();
+    let (code, printed) = check(&world, &file, |_| {});
+    let lines: Vec<Vec<&str>> = printed.lines().map(|line| line.split_whitespace().collect()).collect();
     let source = |name: &'static str| vec!["source", name, "ok"];
     assert_eq!(
         lines,
@@ -60,7 +60,7 @@ fn a_successful_check_leaves_no_files() {
             source("merge"),
             vec!["sink", "files", "ok"]
         ],
-        "{said}"
+        "{printed}"
     );
     assert_eq!(code, Some(0));
     assert!(!world.path("out").exists() && !world.path("data").exists());
@@ -71,16 +71,16 @@ fn each_failure_is_reported_with_its_component_and_a_hint() {
     let world = world();
     let file = with_files(&world);
     fs::write(world.path("out"), "a file where the directory should be").unwrap();
-    let (code, said) = check(&world, &file, |command| {
+    let (code, printed) = check(&world, &file, |command| {
         command.env("CLUMIO_ACCESS_TOKEN", "revoked");
     });
-    assert_eq!(code, Some(1), "{said}");
-    let of_component = |name: &str| said.split_once(name).unwrap().1.lines().take(2).collect::<Vec<_>>().join("\n");
+    assert_eq!(code, Some(1), "{printed}");
+    let of_component = |name: &str| printed.split_once(name).unwrap().1.lines().take(2).collect::<Vec<_>>().join("\n");
     let clumio = of_component("clumio");
-    assert!(clumio.contains("FAILED") && clumio.contains("401") && clumio.contains("hint: "), "{said}");
+    assert!(clumio.contains("FAILED") && clumio.contains("401") && clumio.contains("hint: "), "{printed}");
     let files = of_component("files");
-    assert!(files.contains("FAILED") && files.contains("a file where a folder is needed"), "{said}");
-    assert!(of_component("merge").contains("ok"), "{said}");
+    assert!(files.contains("FAILED") && files.contains("a file where a folder is needed"), "{printed}");
+    assert!(of_component("merge").contains("ok"), "{printed}");
 }
 
 #[test]

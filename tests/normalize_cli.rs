@@ -147,14 +147,14 @@ fn a_page_of_merge() {
 fn options_of_the_source() {
     let ran = normalize("clumio", &["--option", "event_type=category_action"], CLUMIO_PAGE);
     assert!(ran.lines()[1].contains(r#""event_type":"protection.apply""#));
-    for (more, says) in [
+    for (more, expected) in [
         (["--option", "event_tipe=action"], "did you mean `event_type`?"),
         (["--option", "event_type=verb"], "known are action, category_action"),
         (["--option", "event_type"], "KEY=VALUE"),
     ] {
         let ran = normalize("clumio", &more, "");
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{more:?}");
-        assert!(ran.stderr.contains(says), "{}", ran.stderr);
+        assert!(ran.stderr.contains(expected), "{}", ran.stderr);
     }
     let ran = normalize("clumoi", &[], "");
     assert_eq!(ran.code, 2);

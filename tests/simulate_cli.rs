@@ -92,7 +92,7 @@ fn a_remote_address_needs_allow_remote() {
 
 #[test]
 fn invalid_arguments_are_explained_with_exit_code_2() {
-    for (arguments, says) in [
+    for (arguments, expected) in [
         (["--fault", "fire"], "late_events"),
         (["--fault", "slow=2"], "probability"),
         (["--switch", "clumio.odrer=asc"], "clumio.order"),
@@ -103,9 +103,9 @@ fn invalid_arguments_are_explained_with_exit_code_2() {
         (["--vendor", "salesforce"], "captivateiq"),
     ] {
         let output = simulate(&arguments).output().expect("it ends");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
-        assert!(said.contains(says), "{arguments:?}: {said}");
+        let printed = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {printed}");
+        assert!(printed.contains(expected), "{arguments:?}: {printed}");
     }
 }
 

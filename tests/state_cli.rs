@@ -72,16 +72,19 @@ sinks:
     /// Exit code and all output, without values that differ between runs.
     fn state(&self, arguments: &[&str]) -> (i32, String) {
         let output = self.output(arguments);
-        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         for secret in self.world.simulator.credentials().secrets() {
-            assert!(!said.contains(secret), "a secret is shown: {said}");
+            assert!(!printed.contains(secret), "a secret is shown: {printed}");
         }
-        assert!(output.status.code() != Some(0) || said.lines().all(|line| line.chars().count() <= 100), "{said}");
-        (output.status.code().unwrap(), self.stable(&said))
+        assert!(
+            output.status.code() != Some(0) || printed.lines().all(|line| line.chars().count() <= 100),
+            "{printed}"
+        );
+        (output.status.code().unwrap(), self.stable(&printed))
     }
 
-    fn stable(&self, said: &str) -> String {
-        let joined = said.replace(&format!("\n{}", " ".repeat(18)), " ");
+    fn stable(&self, printed: &str) -> String {
+        let joined = printed.replace(&format!("\n{}", " ".repeat(18)), " ");
         let directory = self.world.folder.path().to_str().unwrap();
         let words: Vec<String> = joined.replace(directory, "DIRECTORY").split(' ').map(without_times).collect();
         words.join(" ")
@@ -89,14 +92,14 @@ sinks:
 
     fn refused(&self, arguments: &[&str]) -> String {
         let before = contents(&self.world.path("data/journal.db"));
-        let (code, said) = self.state(arguments);
-        assert_eq!(code, 1, "{said}");
+        let (code, printed) = self.state(arguments);
+        assert_eq!(code, 1, "{printed}");
         assert_eq!(
             contents(&self.world.path("data/journal.db")),
             before,
             "a refused change must not change the journal"
         );
-        said
+        printed
     }
 
     fn lines(&self) -> usize {
@@ -123,44 +126,44 @@ fn without_times(word: &str) -> String {
 #[test]
 fn a_rewind_prints_what_it_changes_and_needs_confirmation() {
     let harness = Harness::after_a_run();
-    let (code, said) = harness.state(&["rewind", "audit", "--to", "2001-01-31"]);
+    let (code, printed) = harness.state(&["rewind", "audit", "--to", "2001-01-31"]);
     assert_eq!(code, 2);
-    insta::assert_snapshot!(said, @r"
+    insta::assert_snapshot!(printed, @r"
     rewind source `audit` to TIME
-      from            TIME, where this source begins; nothing before it is asked for
-      given up        TIME to TIME (SPAN)
-      asked again     from TIME on, and the overlap before it (not before TIME); at the next `auditflow run`
-      not twice       60 events of that time are known and will not be delivered again; what is new goes to: files
-      not checked     whether the settings that ids are made of are those of before: variables of the file are not set here
-      kept            60 events collected so far, every sink's position, and what is covered before TIME
-    error: nothing was changed: there is no terminal to ask on; say it again with --yes to do this
+      from            TIME, the start of this source; nothing before it is requested
+      uncovered       TIME to TIME (SPAN)
+      collected       again from TIME on, with the overlap before it (from TIME on), at the next `auditflow run`
+      deduplicated    60 events of that time were collected before and are not delivered again; new events go to: files
+      not checked     whether settings that determine event ids have changed: variables of the file are not set
+      kept            60 events collected so far, the position of every sink, and the coverage before TIME
+    error: nothing was changed: there is no terminal for the confirmation; add --yes to make this change
     ");
     let (code, dry) = harness.state(&["rewind", "audit", "--to", "2001-01-31", "--dry-run"]);
     assert_eq!(code, 0);
     assert!(dry.ends_with("dry run: nothing was changed\n"), "{dry}");
-    let (code, said) = harness.state(&["rewind", "audit", "--to", "2001-01-31", "--yes"]);
-    assert_eq!((code, said.ends_with("\ndone\n")), (0, true), "{said}");
+    let (code, printed) = harness.state(&["rewind", "audit", "--to", "2001-01-31", "--yes"]);
+    assert_eq!((code, printed.ends_with("\ndone\n")), (0, true), "{printed}");
     harness.world.run_once(&harness.file);
     assert_eq!(harness.lines(), EVENTS);
-    let (code, said) = harness.state(&["rewind", "audit", "--to", "2101-01-31"]);
+    let (code, printed) = harness.state(&["rewind", "audit", "--to", "2101-01-31"]);
     assert_eq!(code, 0);
-    insta::assert_snapshot!(said, @r"
-    nothing to do: no time after 2101-01-31T00:00:00Z is covered by `audit`
+    insta::assert_snapshot!(printed, @r"
+    nothing to do: `audit` has no coverage after 2101-01-31T00:00:00Z
     ");
 }
 
 #[test]
 fn a_rewind_with_redelivery_warns_of_duplicates() {
     let harness = Harness::after_a_run();
-    let (code, said) = harness.state(&["rewind", "audit", "--to", "2001-01-31", "--redeliver", "--yes"]);
+    let (code, printed) = harness.state(&["rewind", "audit", "--to", "2001-01-31", "--redeliver", "--yes"]);
     assert_eq!(code, 0);
-    insta::assert_snapshot!(said, @r"
+    insta::assert_snapshot!(printed, @r"
     rewind source `audit` to TIME
-      from            TIME, where this source begins; nothing before it is asked for
-      given up        TIME to TIME (SPAN)
-      asked again     from TIME on, and the overlap before it (not before TIME); at the next `auditflow run`
-      delivered again what the vendor still has of that time, to: files. 60 events of it are known now and come ONCE MORE, with the same ids and new sequence numbers. Events without a time of their own stay known
-      kept            60 events collected so far, every sink's position, and what is covered before TIME
+      from            TIME, the start of this source; nothing before it is requested
+      uncovered       TIME to TIME (SPAN)
+      collected       again from TIME on, with the overlap before it (from TIME on), at the next `auditflow run`
+      DUPLICATES      all events of that time that the vendor still has are delivered to: files. 60 events of them were collected before and are delivered again, with the same ids and new sequence numbers. Events without a time of their own are deduplicated
+      kept            60 events collected so far, the position of every sink, and the coverage before TIME
     done
     ");
     harness.world.run_once(&harness.file);
@@ -170,20 +173,20 @@ fn a_rewind_with_redelivery_warns_of_duplicates() {
 #[test]
 fn a_redelivery_prints_the_number_of_duplicates() {
     let harness = Harness::after_a_run();
-    let (code, said) = harness.state(&["redeliver", "files", "--from", "2001-01-31T00:00:00Z", "--yes"]);
+    let (code, printed) = harness.state(&["redeliver", "files", "--from", "2001-01-31T00:00:00Z", "--yes"]);
     assert_eq!(code, 0);
-    insta::assert_snapshot!(said, @r"
-    redeliver to sink `files` from 2001-01-31T00:00:00Z
-      delivered again 60 events: those of its inputs among the journal's numbers 1 to 60, with times from TIME to TIME. They come ONCE MORE, with the same ids, at the next `auditflow run`
-      why these       events stand in the order in which they were collected: from the first block on that has one of that time, all come, older ones among them too
-      how             they are appended once more, wherever `path` puts them now; what the files hold already stays
-      other sinks     get nothing again; the journal holds these events until this sink has passed them
+    insta::assert_snapshot!(printed, @r"
+    redeliver events since 2001-01-31T00:00:00Z to sink `files`
+      DUPLICATES      60 events of its inputs, numbers 1 to 60 of the journal, with times from TIME to TIME. They are delivered again, with the same ids, at the next `auditflow run`
+      range           the journal is in the order of collection: all events from the first page with an event of that time on, including older ones
+      target          they are appended once more, wherever `path` puts them now; what the files hold already stays
+      other sinks     receive nothing again; the journal keeps these events until this sink has delivered them
     done
     ");
-    let (code, said) = harness.state(&["redeliver", "files", "--from", "oldest"]);
+    let (code, printed) = harness.state(&["redeliver", "files", "--from", "oldest"]);
     assert_eq!(code, 0);
-    insta::assert_snapshot!(said, @r"
-    nothing to do: `files` has delivered no event of that time that is held
+    insta::assert_snapshot!(printed, @r"
+    nothing to do: the journal holds no event of that time that `files` has delivered
     ");
     harness.world.run_once(&harness.file);
     assert_eq!(harness.lines(), 2 * EVENTS);
@@ -199,7 +202,7 @@ fn trimmed_events_cannot_be_redelivered() {
     // The next run trims the journal first.
     harness.world.run_once(&harness.file);
     insta::assert_snapshot!(harness.refused(&["redeliver", "files", "--from", "2001-01-31", "--yes"]), @r"
-    error: not all events from 2001-01-31T00:00:00Z on are still in the journal: all from TIME on are (journal.retention says for how long); give --from TIME or later, or --from oldest for whatever is held; to have the others once more, let a source read them again, for all its sinks: auditflow state rewind DIRECTORY/acme.yaml SOURCE --to 2001-01-31T00:00:00Z --redeliver (sources of `files`: audit)
+    error: the journal does not hold all events since 2001-01-31T00:00:00Z, only those since TIME (see journal.retention); use --from TIME or later, or --from oldest for all that it holds; to deliver older events again to all sinks, collect them again: auditflow state rewind DIRECTORY/acme.yaml SOURCE --to 2001-01-31T00:00:00Z --redeliver (sources of `files`: audit)
     ");
 }
 
@@ -207,78 +210,80 @@ fn trimmed_events_cannot_be_redelivered() {
 fn a_rename_prints_what_it_keeps_and_follows_the_file() {
     let harness = Harness::after_a_run();
     insta::assert_snapshot!(harness.refused(&["rename", "audit", "clumio_eu", "--yes"]), @r"
-    error: `audit` still stands in DIRECTORY/acme.yaml: under that name it would begin anew at the next start; write `clumio_eu` instead, then say this again
+    error: `audit` is still in DIRECTORY/acme.yaml: the next run would start it without recorded state; change the name to `clumio_eu` there, then repeat this command
     ");
     harness.write("clumio_eu", "archive", "");
     insta::assert_snapshot!(harness.refused(&["rename", "audt", "clumio_eu", "--yes"]), @r"
-    error: no source `audt` has ever run in DIRECTORY/data; `auditflow status DIRECTORY/acme.yaml` shows the names that it knows
+    error: source `audt` has never run in DIRECTORY/data; `auditflow status DIRECTORY/acme.yaml` lists the names that are recorded there
     ");
     insta::assert_snapshot!(harness.refused(&["rename", "audit", "clumio_us", "--yes"]), @r"
-    error: DIRECTORY/acme.yaml has no source or sink `clumio_us`; write it there instead of `audit`, wherever that stands, then say this again
+    error: DIRECTORY/acme.yaml has no source or sink `clumio_us`; change `audit` to it there, in inputs too, then repeat this command
     ");
-    let (code, said) = harness.state(&["rename", "audit", "clumio_eu", "--yes"]);
+    let (code, printed) = harness.state(&["rename", "audit", "clumio_eu", "--yes"]);
     assert_eq!(code, 0);
-    insta::assert_snapshot!(said, @r"
+    insta::assert_snapshot!(printed, @r"
     rename source `audit` to `clumio_eu`
-      kept            what is covered (up to TIME), 60 events and all keys: nothing is read anew, nothing comes twice
-      ids             stay as they are: no name of a source is a part of them
-      `source`        events say `clumio_eu` from now on, 60 events among them that the journal holds and that some sink may still have to deliver; what was delivered says `audit`
-      inputs          are taken from the file: whatever named `audit` must name `clumio_eu` now
+      kept            coverage (up to TIME), 60 events and the keys for deduplication: nothing is collected again
+      ids             do not change: the name of the source is not part of them
+      `source`        is `clumio_eu` in events that are delivered from now on, including undelivered ones among the 60 events in the journal; delivered events keep `audit`
+      inputs          come from the file: replace `audit` by `clumio_eu` there
     done
     ");
-    let (code, said) = harness.state(&["rename", "files", "archive", "--yes"]);
+    let (code, printed) = harness.state(&["rename", "files", "archive", "--yes"]);
     assert_eq!(code, 0);
-    insta::assert_snapshot!(said, @r"
+    insta::assert_snapshot!(printed, @r"
     rename sink `files` to `archive`
-      kept            its position, behind event 60 of the journal, and 60 events delivered: nothing comes twice
-      outside         the files stay as they are
+      kept            its position (event 60 of the journal) and 60 events delivered: nothing is delivered again
+      target          the files stay as they are
       dead letter     goes to dead_letter/archive.ndjson from now on; dead_letter/files.ndjson stays
     done
     ");
     harness.world.run_once(&harness.file);
     assert_eq!(harness.lines(), EVENTS);
     // Repeating it is not an error: a script may run again after it was killed.
-    let (code, said) = harness.state(&["rename", "files", "archive", "--yes"]);
+    let (code, printed) = harness.state(&["rename", "files", "archive", "--yes"]);
     assert_eq!(code, 0);
-    assert!(said.starts_with("nothing to do: there is no recorded sink `files`"), "{said}");
+    assert!(printed.starts_with("nothing to do: no sink `files` is recorded"), "{printed}");
     // A name with recorded state is refused.
     harness.write("audit", "files", "");
     harness.world.run_once(&harness.file);
     harness.write("clumio_eu", "archive", "");
     insta::assert_snapshot!(harness.refused(&["rename", "files", "archive", "--yes"]), @r"
-    error: the sink `archive` has a past of its own already, which would be lost; choose another name, or give that past up first: auditflow state forget DIRECTORY/acme.yaml archive
+    error: the sink `archive` has recorded state of its own; use another name, or remove `archive` from the file and its state from the journal first: auditflow state remove DIRECTORY/acme.yaml archive
     ");
 }
 
 #[test]
 fn a_reset_prints_duplicates_and_losses() {
     let harness = Harness::after_a_run();
-    let (code, said) = harness.state(&["reset", "audit"]);
+    let (code, printed) = harness.state(&["reset", "audit"]);
     assert_eq!(code, 2);
-    insta::assert_snapshot!(said, @r"
-    forget the past of source `audit`, which is in the file and begins anew
-      forgotten       that TIME to TIME is covered, and which events were delivered
-      kept            60 events in the journal: sinks that have not had them still get them
-      TWICE           everything from TIME on is read and delivered ONCE MORE to: files, with the same ids
-      instead         to read again without getting events twice: auditflow state rewind DIRECTORY/acme.yaml audit --to TIME
-    error: nothing was changed: there is no terminal to ask on; say it again with --yes to do this
+    insta::assert_snapshot!(printed, @r"
+    reset source `audit`
+      cleared         coverage from TIME to TIME and the keys for deduplication
+      kept            60 events in the journal; sinks that have not delivered them still do
+      DUPLICATES      all events since TIME are collected and delivered again, with the same ids, to: files
+      alternative     to read again without duplicates: auditflow state rewind DIRECTORY/acme.yaml audit --to TIME
+    error: nothing was changed: there is no terminal for the confirmation; add --yes to make this change
     ");
-    let (_, said) = harness.state(&["reset", "files"]);
-    insta::assert_snapshot!(said, @r"
-    forget the past of sink `files`, which is in the file and begins anew
-      forgotten       its position, behind event 60 of the journal, and its figures
-      TWICE           it begins at the oldest event held, 1: 60 events that it has delivered come ONCE MORE, with the same ids; they are appended once more, wherever `path` puts them now; what the files hold already stays
-    error: nothing was changed: there is no terminal to ask on; say it again with --yes to do this
+    let (_, printed) = harness.state(&["reset", "files"]);
+    insta::assert_snapshot!(printed, @r"
+    reset sink `files`
+      cleared         its position (event 60 of the journal) and its statistics
+      DUPLICATES      the sink starts at the oldest event in the journal, 1: 60 events that it has already delivered are delivered again, with the same ids; they are appended once more, wherever `path` puts them now; what the files hold already stays
+    error: nothing was changed: there is no terminal for the confirmation; add --yes to make this change
     ");
     harness.write("audit", "files", ", start: now");
-    let (_, said) = harness.state(&["reset", "files"]);
-    insta::assert_snapshot!(said, @r"
-    forget the past of sink `files`, which is in the file and begins anew
-      forgotten       its position, behind event 60 of the journal, and its figures
-      MISSED          it begins behind event 60 (`start: now`): 0 events that wait for it are NEVER delivered to it
-    error: nothing was changed: there is no terminal to ask on; say it again with --yes to do this
+    let (_, printed) = harness.state(&["reset", "files"]);
+    insta::assert_snapshot!(printed, @r"
+    reset sink `files`
+      cleared         its position (event 60 of the journal) and its statistics
+      LOST            the sink starts after event 60 (`start: now`): 0 events that it has not delivered yet are never delivered to it
+    error: nothing was changed: there is no terminal for the confirmation; add --yes to make this change
     ");
-    insta::assert_snapshot!(harness.refused(&["remove", "files", "--yes"]), @"");
+    insta::assert_snapshot!(harness.refused(&["remove", "files", "--yes"]), @r"
+    error: `files` is still in DIRECTORY/acme.yaml; remove it from the file first, or let it start over: auditflow state reset DIRECTORY/acme.yaml files
+    ");
     assert_eq!(harness.state(&["reset", "files", "--yes"]).0, 0);
     assert_eq!(harness.state(&["reset", "audit", "--yes"]).0, 0);
     harness.world.run_once(&harness.file);
@@ -289,27 +294,29 @@ fn a_reset_prints_duplicates_and_losses() {
 fn removing_what_is_no_longer_in_the_file_deletes_its_state() {
     let harness = Harness::after_a_run();
     harness.write("other", "others", "");
-    insta::assert_snapshot!(harness.refused(&["reset", "audit", "--yes"]), @"");
-    let (code, said) = harness.state(&["remove", "audit", "--yes"]);
+    insta::assert_snapshot!(harness.refused(&["reset", "audit", "--yes"]), @r"
+    error: DIRECTORY/acme.yaml has no source or sink `audit`; to remove the recorded state of one that is no longer in the file: auditflow state remove DIRECTORY/acme.yaml audit
+    ");
+    let (code, printed) = harness.state(&["remove", "audit", "--yes"]);
     assert_eq!(code, 0);
-    insta::assert_snapshot!(said, @r"
-    forget source `audit`, which is not in the file any more
-      forgotten       that TIME to TIME is covered, its figures, and which events were delivered
-      removed         60 events of it in the journal: those that no sink has delivered yet are LOST (while it is not in the file, they reach none)
-      then            the name is free: whoever has it next begins with nothing
+    insta::assert_snapshot!(printed, @r"
+    remove source `audit`, which is no longer in the file
+      deleted         coverage from TIME to TIME, its statistics and the keys for deduplication
+      LOST            60 events of it are deleted from the journal; those that a sink has not delivered yet are never delivered
+      name            is free; a source that gets it starts without recorded state
     done
     ");
-    let (code, said) = harness.state(&["remove", "files", "--yes"]);
+    let (code, printed) = harness.state(&["remove", "files", "--yes"]);
     assert_eq!(code, 0);
-    insta::assert_snapshot!(said, @r"
-    forget sink `files`, which is not in the file any more
-      forgotten       its position, behind event 60 of the journal, and its figures
-      then            the journal no longer holds events back for it
-      outside         what it has written stays as it is; a sink that gets this name begins anew
+    insta::assert_snapshot!(printed, @r"
+    remove sink `files`, which is no longer in the file
+      deleted         its position (event 60 of the journal) and its statistics
+      journal         no longer keeps events for it
+      target          what the sink has written stays; a sink that gets this name starts without recorded state
     done
     ");
     insta::assert_snapshot!(harness.refused(&["remove", "files", "--yes"]), @r"
-    error: nothing called `files` has ever run in DIRECTORY/data; `auditflow status DIRECTORY/acme.yaml` shows the names that it knows
+    error: `files` has never run in DIRECTORY/data; `auditflow status DIRECTORY/acme.yaml` lists the names that are recorded there
     ");
 }
 
@@ -325,10 +332,10 @@ fn a_running_pipeline_is_refused() {
         &["rename", "files", "archive", "--yes"],
         &["reset", "files", "--dry-run"],
     ] {
-        let (code, said) = harness.state(arguments);
+        let (code, printed) = harness.state(arguments);
         assert_eq!(code, 1);
         assert_eq!(
-            said,
+            printed,
             format!("error: acme is running (process {}); stop it, then repeat this command\n", child.id())
         );
     }
@@ -341,7 +348,7 @@ fn a_running_pipeline_is_refused() {
 fn unknown_names_and_empty_data_directories_are_reported() {
     let harness = Harness::new();
     insta::assert_snapshot!(harness.state(&["rewind", "audit", "--to", "2001-01-31"]).1, @r"
-    error: nothing has run yet in DIRECTORY/data: there is nothing to change
+    error: nothing has run yet in DIRECTORY/data: there is no state to change
     ");
     assert!(!harness.world.path("data").exists());
     let harness = Harness::after_a_run();
@@ -351,7 +358,7 @@ fn unknown_names_and_empty_data_directories_are_reported() {
     insta::assert_snapshot!(harness.refused(&["redeliver", "audit", "--from", "2001-01-31"]), @r"
     error: DIRECTORY/acme.yaml has no sink `audit`; it has: files
     ");
-    let (code, said) = harness.state(&["rewind", "audit", "--to", "yesterday"]);
+    let (code, printed) = harness.state(&["rewind", "audit", "--to", "yesterday"]);
     assert_eq!(code, 2);
-    assert!(said.contains("write a time such as"), "{said}");
+    assert!(printed.contains("write a time such as"), "{printed}");
 }

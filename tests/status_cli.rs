@@ -44,9 +44,9 @@ fn command(world: &World, arguments: &[&str]) -> Command {
 
 fn output(world: &World, arguments: &[&str]) -> Output {
     let output = command(world, arguments).output().unwrap();
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     for secret in world.simulator.credentials().secrets() {
-        assert!(!said.contains(secret), "a secret is shown: {said}");
+        assert!(!printed.contains(secret), "a secret is shown: {printed}");
     }
     output
 }
@@ -163,6 +163,6 @@ fn a_required_variable_is_reported() {
     fs::write(&file, format!("data_dir: ${{DATA_OF_THE_PIPELINE}}\n{other}\n")).unwrap();
     let output = output(&world, &["status", file.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(2));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("DATA_OF_THE_PIPELINE is not set"), "{said}");
+    let printed = String::from_utf8(output.stderr).unwrap();
+    assert!(printed.contains("DATA_OF_THE_PIPELINE is not set"), "{printed}");
 }

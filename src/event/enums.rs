@@ -18,12 +18,6 @@ macro_rules! schema_enum {
                 match self { $(Self::$variant => $word,)+ }
             }
 
-            /// The entry of a written value; `None` if there is no such value.
-            #[must_use]
-            pub fn from_word(word: &str) -> Option<Self> {
-                match word { $($word => Some(Self::$variant),)+ _ => None }
-            }
-
             /// All values as they are written.
             #[must_use]
             pub fn values() -> Vec<&'static str> {
@@ -161,17 +155,4 @@ schema_enum! {
         /// It is involved.
         Associated = "associated",
     } default Associated
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_round_trip() {
-        for action in Action::ALL {
-            assert_eq!(Action::from_word(action.as_str()), Some(*action));
-        }
-        assert_eq!(Action::from_word("Create"), None);
-    }
 }

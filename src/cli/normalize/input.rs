@@ -324,7 +324,7 @@ mod tests {
     #[test]
     fn invalid_input_is_reported_with_its_line() {
         let long = format!("{{\"a\":\"{}\"}}\n", "x".repeat(100));
-        for (text, says) in [
+        for (text, expected) in [
             ("\nid,time\n1,2\n", "line 2: this is not JSON"),
             ("[{\"a\":1}\n,{\"b\":", "line 2: the value that begins here is truncated"),
             ("[1\n", "line 2: the array is truncated"),
@@ -335,7 +335,7 @@ mod tests {
         ] {
             for step in [1, 3, 20] {
                 let error = records(text, step).expect_err(text);
-                assert!(error.starts_with(says), "{text}: {error}");
+                assert!(error.starts_with(expected), "{text}: {error}");
             }
         }
     }

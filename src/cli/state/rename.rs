@@ -92,7 +92,7 @@ fn already_renamed(context: &Context, kind: ComponentKind, old: &str, new: &str,
         return Err(context.unknown(&format!("{} `{old}`", kind.as_str())));
     }
     Ok(Proposal::NoChange(format!(
-        "nothing to do: there is no recorded {} `{old}`, but there is a `{new}`; it may be renamed already\n",
+        "nothing to do: no {} `{old}` is recorded, but `{new}` is; it may be renamed already\n",
         kind.as_str()
     )))
 }
