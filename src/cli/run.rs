@@ -25,7 +25,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     pub(super) once: bool,
     /// With --once: exit after errors have blocked all remaining work for this long
-    #[arg(long, requires = "once", default_value = "5m", value_parser = Span::parse)]
+    #[arg(long, requires = "once", default_value = "5m", value_parser = Span::parse, value_name = "TIME")]
     pub(super) give_up_after: Span,
     /// Start without checking the sources and sinks first
     #[arg(long)]

@@ -18,7 +18,7 @@ use crate::units::Span;
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
     /// Seed of all random data: the same seed, events, span and start generate the same records
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
     /// Address to listen on; port 0 selects a free port
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]

@@ -23,7 +23,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     watch: bool,
     /// With --watch and no terminal: time between two reports
-    #[arg(long, requires = "watch", default_value = "10s", value_parser = Span::parse)]
+    #[arg(long, requires = "watch", default_value = "10s", value_parser = Span::parse, value_name = "TIME")]
     interval: Span,
     #[command(flatten)]
     settings: Overrides,

@@ -151,13 +151,13 @@ impl ObjectWriter<'_> {
     /// Adds a string that needs no escaping: a time, an id, a value of an enumeration.
     pub(super) fn plain(&mut self, key: &str, value: impl std::fmt::Display) {
         self.key(key);
-        write!(self.out, "\"{value}\"").expect("a buffer in memory takes every byte");
+        write!(self.out, "\"{value}\"").expect("writing to memory cannot fail");
     }
 
     /// Adds an integer.
     pub(super) fn number(&mut self, key: &str, number: impl Into<i128>) {
         self.key(key);
-        write!(self.out, "{}", number.into()).expect("a buffer in memory takes every byte");
+        write!(self.out, "{}", number.into()).expect("writing to memory cannot fail");
     }
 
     /// Adds an object; omitted if `fill` adds no field.

@@ -6,6 +6,8 @@
 //!
 //! The fields are written in the order of [`FIELDS`], so that equal events are equal bytes.
 
+use std::io::Write;
+
 use super::Event;
 use super::fields::{FIELDS, Field, Item, Kind, List};
 use super::json::{push_in_one_line, push_optional_string, push_string};
@@ -34,7 +36,7 @@ pub fn encode(event: &Event<'_>, raw: RawForm, out: &mut Vec<u8>) {
     push_object(FIELDS, event, raw, out);
 }
 
-/// The first field of every object is never omitted, so only its comma is.
+/// The first field of every object is never omitted: the opening brace replaces its comma.
 fn push_object(fields: &[Field], event: &Event<'_>, raw: RawForm, out: &mut Vec<u8>) {
     let start = out.len();
     for field in fields {
@@ -62,7 +64,9 @@ fn push_field(field: &Field, event: &Event<'_>, raw: RawForm, out: &mut Vec<u8>)
         | Kind::Enum(read, _)
         | Kind::OmittedText(read) => push_optional_string(out, read(event)),
         Kind::Id(read) => push_quoted(&read(event).hex(), out),
-        Kind::OptionalNumber(read) => out.extend_from_slice(read(event).unwrap_or_default().to_string().as_bytes()),
+        Kind::OptionalNumber(read) => {
+            write!(out, "{}", read(event).unwrap_or_default()).expect("writing to memory cannot fail");
+        }
         Kind::Time(read) => push_quoted(read(event).plain().as_bytes(), out),
         Kind::OptionalObject(is_present, _) if !is_present(event) => out.extend_from_slice(b"null"),
         Kind::Object(fields) | Kind::OptionalObject(_, fields) => push_object(fields, event, raw, out),

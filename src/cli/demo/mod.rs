@@ -51,13 +51,13 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
     /// Directory for the demo's pipeline file, journal and output
-    #[arg(long, default_value = "auditflow-demo")]
+    #[arg(long, default_value = "auditflow-demo", value_name = "DIR")]
     dir: PathBuf,
     /// Number of events of each of the five vendors (in a new directory)
-    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 20_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     events: u64,
     /// Seed of the simulated data and faults (in a new directory)
-    #[arg(long, default_value_t = 7)]
+    #[arg(long, default_value_t = 7, value_name = "N")]
     seed: u64,
 }
 
