@@ -1,6 +1,6 @@
 //! Points in time: nanoseconds since 1970 in UTC, parsed from and written as RFC 3339.
 //!
-//! An own type keeps the date library out of public interfaces, has eight bytes, and sorts as a number.
+//! A separate type keeps the date library out of public interfaces. It has eight bytes and sorts as a number.
 
 mod rfc3339;
 
@@ -175,7 +175,7 @@ impl EventTime {
 
     /// The written form, without an allocation.
     #[must_use]
-    pub fn plain(&self) -> FormattedTime {
+    pub fn formatted(&self) -> FormattedTime {
         FormattedTime::new(self.at.0, self.digits)
     }
 }
@@ -191,7 +191,7 @@ pub fn sub_second_digits(text: &str) -> u8 {
 /// RFC 3339 in UTC, always with `Z`.
 impl fmt::Display for EventTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.plain().fmt(f)
+        self.formatted().fmt(f)
     }
 }
 

@@ -22,8 +22,8 @@ pub const ECS_VERSION: &str = "9.4.0";
 pub fn encode(event: &Event<'_>, raw: RawForm, out: &mut Vec<u8>) {
     out.reserve(event.raw.len() + 2_048);
     ObjectWriter::write(out, |object| {
-        object.plain("@timestamp", event.timestamp);
-        object.object("ecs", |ecs| ecs.plain("version", ECS_VERSION));
+        object.unescaped("@timestamp", event.timestamp);
+        object.object("ecs", |ecs| ecs.unescaped("version", ECS_VERSION));
         object.optional("message", event.message.as_deref());
         object.object("event", |inner| push_event(event, raw, inner));
         object.object("user", |user| push_user(event, user));
@@ -39,20 +39,20 @@ pub fn encode(event: &Event<'_>, raw: RawForm, out: &mut Vec<u8>) {
 }
 
 fn push_event(event: &Event<'_>, raw: RawForm, object: &mut ObjectWriter<'_>) {
-    object.plain("kind", "event");
-    object.plain("id", event.id);
+    object.unescaped("kind", "event");
+    object.unescaped("id", event.id);
     object.string("action", &event.event_type);
     if event.outcome != Outcome::Partial {
-        object.plain("outcome", event.outcome);
+        object.unescaped("outcome", event.outcome);
     }
     object.strings("category", category(event.category));
     object.strings("type", types(event));
     object.string("module", event.vendor);
-    object.plain("dataset", format_args!("{}.audit", event.vendor));
-    object.plain("created", event.observed_at.with_digits(3));
+    object.unescaped("dataset", format_args!("{}.audit", event.vendor));
+    object.unescaped("created", event.observed_at.with_digits(3));
     if raw != RawForm::Drop {
         object.string("original", event.raw);
-        object.plain("hash", raw_sha256(event.raw));
+        object.unescaped("hash", raw_sha256(event.raw));
     }
 }
 

@@ -149,7 +149,7 @@ impl ObjectWriter<'_> {
     }
 
     /// Adds a string that needs no escaping: a time, an id, a value of an enumeration.
-    pub(super) fn plain(&mut self, key: &str, value: impl std::fmt::Display) {
+    pub(super) fn unescaped(&mut self, key: &str, value: impl std::fmt::Display) {
         self.key(key);
         write!(self.out, "\"{value}\"").expect("writing to memory cannot fail");
     }
@@ -302,7 +302,7 @@ mod tests {
             object.object("gone_too", |inner| inner.string("b", ""));
             object.strings("t", ["", "one", "", "two", ""]);
             object.objects("o", ["", "p", "q"], |inner, text| inner.string("k", text));
-            object.plain("w", 7);
+            object.unescaped("w", 7);
         });
         assert_eq!(line, r#"{"a":"\"x\"","n":-3,"t":["one","two"],"o":[{"k":"p"},{"k":"q"}],"w":"7"}"#);
     }

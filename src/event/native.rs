@@ -67,7 +67,7 @@ fn push_field(field: &Field, event: &Event<'_>, raw: RawForm, out: &mut Vec<u8>)
         Kind::OptionalNumber(read) => {
             write!(out, "{}", read(event).unwrap_or_default()).expect("writing to memory cannot fail");
         }
-        Kind::Time(read) => push_quoted(read(event).plain().as_bytes(), out),
+        Kind::Time(read) => push_quoted(read(event).formatted().as_bytes(), out),
         Kind::OptionalObject(is_present, _) if !is_present(event) => out.extend_from_slice(b"null"),
         Kind::Object(fields) | Kind::OptionalObject(_, fields) => push_object(fields, event, raw, out),
         Kind::List(list) => push_list(list, event, out),

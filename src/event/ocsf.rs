@@ -63,7 +63,7 @@ fn push_class(event: &Event<'_>, class: &Class<'_, '_>, object: &mut ObjectWrite
     object.number("class_uid", class.uid());
     object.number("activity_id", class.activity(event.action));
     if class.activity(event.action) == OTHER_ACTIVITY {
-        object.plain("activity_name", event.action);
+        object.unescaped("activity_name", event.action);
     }
     object.number("type_uid", class.uid() * 100 + class.activity(event.action));
 }
@@ -78,22 +78,22 @@ fn push_base(event: &Event<'_>, object: &mut ObjectWriter<'_>) {
         Outcome::Partial => 99,
     };
     object.number("status_id", status);
-    object.plain("status", event.outcome);
+    object.unescaped("status", event.outcome);
     object.optional("message", event.message.as_deref());
 }
 
 fn push_metadata(event: &Event<'_>, version: OcsfVersion, metadata: &mut ObjectWriter<'_>) {
-    metadata.plain("version", version.as_str());
+    metadata.unescaped("version", version.as_str());
     metadata.object("product", |product| {
         product.string("name", event.vendor);
         product.string("vendor_name", event.vendor);
     });
-    metadata.plain("uid", event.id);
+    metadata.unescaped("uid", event.id);
     metadata.optional("original_event_uid", event.vendor_event_id.as_deref());
     metadata.string("event_code", &event.event_type);
     metadata.string("log_name", event.source);
     metadata.optional("tenant_uid", event.tenant.as_deref());
-    metadata.plain("original_time", event.timestamp);
+    metadata.unescaped("original_time", event.timestamp);
     metadata.number("logged_time", event.observed_at.as_millis());
 }
 
@@ -184,7 +184,7 @@ fn push_observables(event: &Event<'_>, object: &mut ObjectWriter<'_>) {
     ];
     let known = seen.into_iter().filter_map(|(name, kind, value)| Some((name, kind, value?)));
     object.objects("observables", known.filter(|(.., value)| !value.is_empty()), |observable, (name, kind, value)| {
-        observable.plain("name", name);
+        observable.unescaped("name", name);
         observable.number("type_id", kind);
         observable.string("value", value);
     });
@@ -194,9 +194,9 @@ fn push_raw(raw: &str, object: &mut ObjectWriter<'_>) {
     object.string("raw_data", raw);
     object.number("raw_data_size", raw.len() as u64);
     object.object("raw_data_hash", |hash| {
-        hash.plain("algorithm", "SHA-256");
+        hash.unescaped("algorithm", "SHA-256");
         hash.number("algorithm_id", 3);
-        hash.plain("value", raw_sha256(raw));
+        hash.unescaped("value", raw_sha256(raw));
     });
 }
 

@@ -9,9 +9,9 @@ pub(super) fn push_enums(event: &Event<'_>, object: &mut ObjectWriter<'_>) {
     if let Some(version) = event.version {
         object.number("version", version);
     }
-    object.plain("action", event.action);
-    object.plain("category", event.category);
-    object.plain("actor_type", event.actor.kind);
+    object.unescaped("action", event.action);
+    object.unescaped("category", event.category);
+    object.unescaped("actor_type", event.actor.kind);
 }
 
 /// Writes the related objects, the changed values, and why the record could not be normalized.
@@ -29,7 +29,7 @@ pub(super) fn push_target(target: &Target<'_>, object: &mut ObjectWriter<'_>) {
 }
 
 fn push_related(object: &mut ObjectWriter<'_>, related: &Related<'_>) {
-    object.plain("role", related.role);
+    object.unescaped("role", related.role);
     push_target(&related.object, object);
 }
 
