@@ -1,11 +1,11 @@
-//! Nanoseconds a condition takes for an event, beside normalizing the same events.
+//! Nanoseconds per event of conditions, and of normalizing the same events.
 //!
 //! ```text
 //! simulator's records --normalize--> Event --condition--> passes, or not
-//!                      ^^^^^^^^^ line 1      ^^^^^^^^^ the other lines: normalizing is outside
+//!                      ^^^^^^^^^ line 1      ^^^^^^^^^ the other lines, without normalizing
 //! ```
 //!
-//! Each figure is the best of several rounds over the records of all vendors, which are at hand in memory.
+//! Each number is the best of several rounds over the records of all vendors, which are in memory.
 #![allow(clippy::print_stdout)]
 
 mod common;
@@ -41,7 +41,7 @@ async fn main() -> anyhow::Result<()> {
     let mut records = Vec::new();
     for vendor in VendorName::ALL {
         let reader = vendors::registry::normalizer(vendor.as_str(), &NormalizerConfig::default())
-            .context("a vendor of the table")?;
+            .context("a registered vendor")?;
         let raws = common::records(vendor, EVENTS_PER_VENDOR).await?;
         records.extend(raws.into_iter().map(|raw| (reader.clone(), raw)));
     }
@@ -49,17 +49,17 @@ async fn main() -> anyhow::Result<()> {
     let normalize = || records.iter().map(|(reader, raw)| reader.normalize(raw, &context)).collect::<Vec<Event<'_>>>();
     let events = normalize();
     let time = best_of_rounds(|| drop(black_box(normalize())));
-    println!("{:>8.1} ns an event  normalizing, {} events", per_event(time, events.len()), events.len());
+    println!("{:>8.1} ns per event  normalizing, {} events", per_event(time, events.len()), events.len());
     for text in CONDITIONS {
-        let condition = Condition::compile(text).map_err(|mistakes| anyhow!("{text}: {mistakes:?}"))?;
+        let condition = Condition::compile(text).map_err(|diagnostics| anyhow!("{text}: {diagnostics:?}"))?;
         let mut passed = 0;
         let time = best_of_rounds(|| passed = black_box(events.iter().filter(|event| condition.holds(event)).count()));
-        println!("{:>8.1} ns an event  {passed:>6} pass  {text}", per_event(time, events.len()));
+        println!("{:>8.1} ns per event  {passed:>6} pass  {text}", per_event(time, events.len()));
     }
     Ok(())
 }
 
-/// By the clock on the wall: a round is too short for that of processor time.
+/// Wall-clock time: a round is too short for processor time.
 fn best_of_rounds(mut work: impl FnMut()) -> Duration {
     let rounds = (0..ROUNDS).map(|_| {
         let begin = Instant::now();
@@ -69,7 +69,7 @@ fn best_of_rounds(mut work: impl FnMut()) -> Duration {
     rounds.min().unwrap_or_default()
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+#[expect(clippy::cast_precision_loss, reason = "a number for people")]
 fn per_event(time: Duration, events: usize) -> f64 {
     time.as_nanos() as f64 / events as f64
 }

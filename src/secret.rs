@@ -1,7 +1,7 @@
-//! Secrets: values that authenticate us, and that appear in no log, error, metric, trace or state file.
+//! Secrets: credentials, which must not appear in a log, error, metric, trace or state file.
 //!
-//! In the pipeline file a secret is a string (mostly `${VARIABLE}`) or `{file: path}`. A file is read when the secret is
-//! needed, so that a rotated file takes effect without a restart, and so that checking a pipeline touches no disk.
+//! In the pipeline file a secret is a string (usually `${VARIABLE}`) or `{file: path}`. The file is read whenever the secret is
+//! needed: a rotated file takes effect without a restart, and validating a pipeline reads no secret files.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -23,35 +23,35 @@ enum Origin {
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The file could not be read.
-    #[error("cannot read the secret file {}: {source}; create it, or mend its path or permissions", path.display())]
+    #[error("cannot read the secret file {}: {source}; create it, or fix its path or permissions", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the operating system answered.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// The value is empty.
-    #[error("the secret {origin} is empty; put the vendor's token there")]
+    #[error("the secret {origin} is empty; set it to the vendor's token")]
     Empty {
-        /// Where it came from.
+        /// Where it is configured.
         origin: String,
     },
 }
 
 impl Secret {
-    /// A secret whose value is known.
+    /// A secret with this value.
     #[must_use]
     pub fn from_value(value: String) -> Self {
         Self(Origin::Value(value.into()))
     }
 
-    /// A secret that is read from `path` each time it is needed.
+    /// A secret that is read from `path` whenever it is needed.
     #[must_use]
     pub fn from_file(path: PathBuf) -> Self {
         Self(Origin::File(path))
     }
 
-    /// The file that holds it, if it is in one.
+    /// Its file, if it is in one.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
         match &self.0 {
@@ -60,20 +60,20 @@ impl Secret {
         }
     }
 
-    /// Makes a relative file path relative to `directory` (the folder of the pipeline file).
+    /// Makes a relative file path relative to `directory` (the directory of the pipeline file).
     pub fn resolve_against(&mut self, directory: &Path) {
         if let Origin::File(path) = &mut self.0 {
             *path = directory.join(&*path);
         }
     }
 
-    /// The value, without blanks and line ends around it (a token copied with `echo` ends in one).
+    /// The value, without surrounding white space (a file written with `echo` ends with a line break).
     ///
     /// # Errors
-    /// When its file cannot be read, or when it is empty.
+    /// Its file cannot be read, or it is empty.
     pub fn reveal(&self) -> Result<String, SecretError> {
         let (value, origin) = match &self.0 {
-            Origin::Value(value) => (value.expose_secret().trim().to_owned(), "given in the pipeline file".to_owned()),
+            Origin::Value(value) => (value.expose_secret().trim().to_owned(), "in the pipeline file".to_owned()),
             Origin::File(path) => {
                 let text = std::fs::read_to_string(path)
                     .map_err(|source| SecretError::Unreadable { path: path.clone(), source })?;
@@ -143,8 +143,8 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_read_when_needed_and_trimmed() {
-        let dir = tempfile::tempdir().expect("a folder");
+    fn a_file_is_read_on_demand_and_trimmed() {
+        let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("token");
         let secret = Secret::from_file(path.clone());
         assert!(secret.reveal().is_err());
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_secret_is_refused() {
+    fn an_empty_secret_is_an_error() {
         assert!(Secret::from_value(" \n".into()).reveal().is_err());
     }
 }

@@ -1,8 +1,8 @@
-//! Points in time: nanoseconds since 1970 in UTC, read from and written as RFC 3339.
+//! Points in time: nanoseconds since 1970 in UTC, parsed from and written as RFC 3339.
 //!
-//! Our own small type keeps the date library out of every public interface, is eight bytes, and sorts as a number.
+//! A separate type keeps the date library out of public interfaces. It has eight bytes and sorts as a number.
 
-mod plain;
+mod rfc3339;
 
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -10,16 +10,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-pub use plain::PlainTime;
+pub use rfc3339::FormattedTime;
 
-/// A moment in UTC, in nanoseconds since 1970-01-01T00:00:00Z. Reaches from the year 1677 to 2262; sums saturate.
+/// A point in time in UTC, in nanoseconds since 1970-01-01T00:00:00Z. The range is 1677 to 2262; arithmetic saturates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
     /// 1970-01-01T00:00:00Z.
     pub const EPOCH: Self = Self(0);
-    /// The latest moment that can be held.
+    /// The latest point in time.
     pub const MAX: Self = Self(i64::MAX);
 
     /// From nanoseconds since 1970.
@@ -64,7 +64,7 @@ impl Timestamp {
         self.0.div_euclid(1_000_000)
     }
 
-    /// The greatest multiple of `step` (counted from 1970) that is not after this moment. A zero step changes nothing.
+    /// The latest multiple of `step` (counted from 1970) that is not after this time. A zero step changes nothing.
     #[must_use]
     pub fn floor_to(self, step: Duration) -> Self {
         let step = nanos_of(step);
@@ -74,33 +74,33 @@ impl Timestamp {
         Self(self.0.saturating_sub(self.0.rem_euclid(step)))
     }
 
-    /// The smallest multiple of `step` (counted from 1970) that is not before this moment.
+    /// The earliest multiple of `step` (counted from 1970) that is not before this time.
     #[must_use]
     pub fn ceil_to(self, step: Duration) -> Self {
         let floor = self.floor_to(step);
         if floor == self { self } else { floor + step }
     }
 
-    /// The time from `earlier` to this moment; zero if `earlier` is later.
+    /// The duration from `earlier` to this time; zero if `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         let nanos = i128::from(self.0) - i128::from(earlier.0);
         Duration::from_nanos(u64::try_from(nanos.max(0)).unwrap_or(u64::MAX))
     }
 
-    /// Reads RFC 3339 (`2026-03-02T09:14:07.12Z`, numeric offsets too). `None` for anything else, and outside the range.
+    /// Parses RFC 3339 (`2026-03-02T09:14:07.12Z`, numeric offsets too). `None` for anything else, and out of range.
     #[must_use]
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         EventTime::parse_rfc3339(text).map(|time| time.at)
     }
 
-    /// The calendar value behind the moment, for formatting.
+    /// As a value of the date library, for formatting.
     pub(crate) fn calendar(self) -> jiff::Timestamp {
         // Every i64 of nanoseconds lies inside the calendar's years -9999 to 9999.
         jiff::Timestamp::from_nanosecond(i128::from(self.0)).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
     }
 
-    /// As RFC 3339 in UTC with exactly `digits` (0 to 9) sub-second digits, cut off and not rounded.
+    /// With `digits` (0 to 9) sub-second digits when written; further digits are cut off, not rounded.
     #[must_use]
     pub fn with_digits(self, digits: u8) -> EventTime {
         EventTime { at: self, digits: digits.min(9) }
@@ -146,20 +146,20 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// A moment together with how many sub-second digits its vendor gave, so that it is written as it was given.
+/// A point in time with the number of sub-second digits that its vendor wrote, so that it is written in the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventTime {
-    /// The moment.
+    /// The point in time.
     pub at: Timestamp,
-    /// Sub-second digits to write, 0 to 9.
+    /// Number of sub-second digits, 0 to 9.
     pub digits: u8,
 }
 
 impl EventTime {
-    /// Reads RFC 3339 and keeps the number of sub-second digits (more than nine are cut). `None` for anything else.
+    /// Parses RFC 3339 and keeps the number of sub-second digits (at most nine). `None` for anything else.
     #[must_use]
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
-        if let Some((nanos, digits)) = plain::read(text) {
+        if let Some((nanos, digits)) = rfc3339::parse(text) {
             return Some(Self { at: Timestamp(nanos), digits });
         }
         let parsed: jiff::Timestamp = text.parse().ok()?;
@@ -167,10 +167,16 @@ impl EventTime {
         Some(Self { at, digits: sub_second_digits(text) })
     }
 
-    /// As it is written, without an allocation.
+    /// The time as it is written: digits after `digits` are cut off.
     #[must_use]
-    pub fn plain(&self) -> PlainTime {
-        PlainTime::of(self.at.0, self.digits)
+    pub fn as_written(self) -> Timestamp {
+        self.at.floor_to(Duration::from_nanos(10_u64.pow(9 - u32::from(self.digits.min(9)))))
+    }
+
+    /// The written form, without an allocation.
+    #[must_use]
+    pub fn formatted(&self) -> FormattedTime {
+        FormattedTime::new(self.at.0, self.digits)
     }
 }
 
@@ -185,27 +191,27 @@ pub fn sub_second_digits(text: &str) -> u8 {
 /// RFC 3339 in UTC, always with `Z`.
 impl fmt::Display for EventTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.plain().fmt(f)
+        self.formatted().fmt(f)
     }
 }
 
-/// A half-open span of time: `from` belongs to it, `to` does not.
+/// A half-open time range: `from` is included, `to` is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TimeRange {
-    /// Its first moment.
+    /// Its start.
     pub from: Timestamp,
-    /// The moment after its last.
+    /// Its end.
     pub to: Timestamp,
 }
 
 impl TimeRange {
-    /// From `from` up to, and without, `to`.
+    /// The range from `from` (included) to `to` (excluded).
     #[must_use]
     pub const fn new(from: Timestamp, to: Timestamp) -> Self {
         Self { from, to }
     }
 
-    /// Whether it holds no moment.
+    /// Whether it is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.from >= self.to
@@ -217,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keeps_the_digits_as_given() {
+    fn the_number_of_digits_is_kept() {
         for text in [
             "2025-02-23T14:30:00Z",
             "2025-02-23T14:22:07.320468Z",
@@ -235,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_moment() {
+    fn text_that_is_not_a_time_is_rejected() {
         for text in ["", "2026-03-02", "2026-03-02T11:02:11", "yesterday"] {
             assert_eq!(Timestamp::parse_rfc3339(text), None, "{text}");
         }

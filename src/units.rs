@@ -1,11 +1,11 @@
-//! Units that people write in the pipeline file: `90s`, `15m`, `64MiB`, `2/s`.
+//! Values with units in the pipeline file: `90s`, `15m`, `64MiB`, `2/s`.
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 
-/// A length of time: a number of seconds (`90`, `0.5`), or digits with `ms`, `s`, `m`, `h`, `d` (`90s`, `1h30m`).
+/// A duration: a number of seconds (`90`, `0.5`), or numbers with `ms`, `s`, `m`, `h`, `d` (`90s`, `1h30m`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Span(pub Duration);
 
@@ -16,21 +16,21 @@ pub struct ByteSize(pub u64);
 /// A rate of requests: `2/s`, `60/m`, `1200/h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// How many requests.
+    /// Number of requests.
     pub requests: u32,
-    /// In how long a time.
+    /// Per this duration.
     pub per: Duration,
 }
 
-/// One rate or several that all hold: `2/s` or `[2/s, 1200/h]`.
+/// One or several rates, which all apply: `2/s` or `[2/s, 1200/h]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RateLimit(pub Vec<Rate>);
 
 impl Span {
-    /// Reads the written form.
+    /// Parses the written form.
     ///
     /// # Errors
-    /// A sentence that says what is allowed.
+    /// A message with the allowed forms.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         if let Ok(secs) = text.parse::<f64>() {
@@ -58,14 +58,14 @@ impl Span {
 }
 
 fn span_hint(text: &str) -> String {
-    format!("`{text}` is not a length of time; write seconds (90) or a number with ms, s, m, h or d (90s, 15m, 1h30m)")
+    format!("`{text}` is not a duration; write seconds (90) or a number with ms, s, m, h or d (90s, 15m, 1h30m)")
 }
 
 impl ByteSize {
-    /// Reads the written form.
+    /// Parses the written form.
     ///
     /// # Errors
-    /// A sentence that says what is allowed.
+    /// A message with the allowed forms.
     pub fn parse(text: &str) -> Result<Self, String> {
         let hint = || {
             format!("`{text}` is not a size; write bytes (4096) or a number with KiB, MiB, GiB, KB, MB or GB (64MiB)")
@@ -90,10 +90,10 @@ impl ByteSize {
 }
 
 impl Rate {
-    /// Reads the written form.
+    /// Parses the written form.
     ///
     /// # Errors
-    /// A sentence that says what is allowed.
+    /// A message with the allowed forms.
     pub fn parse(text: &str) -> Result<Self, String> {
         let hint = || format!("`{text}` is not a rate; write requests per time such as 2/s, 60/m or 1200/h");
         let (requests, unit) = text.split_once('/').ok_or_else(hint)?;
@@ -111,14 +111,14 @@ impl Rate {
     }
 }
 
-/// As it is written in the pipeline file: `2/s`.
+/// As in the pipeline file: `2/s`.
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.per.as_secs() {
             1 => write!(f, "{}/s", self.requests),
             60 => write!(f, "{}/m", self.requests),
             3_600 => write!(f, "{}/h", self.requests),
-            _ => write!(f, "{} in {}", self.requests, Span(self.per)),
+            _ => write!(f, "{} per {}", self.requests, Span(self.per)),
         }
     }
 }
@@ -157,12 +157,12 @@ impl fmt::Display for ByteSize {
     }
 }
 
-/// A text, a number or a yes-or-no, kept as it is written: the values of options that are passed on.
+/// A string, number or boolean, kept as it is written: the value of an option that is passed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlainText(String);
 
 impl PlainText {
-    /// The text.
+    /// The value as it is written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -175,7 +175,7 @@ impl<'de> Deserialize<'de> for PlainText {
         impl de::Visitor<'_> for TextVisitor {
             type Value = PlainText;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text, a number, true or false")
+                f.write_str("a string, a number, true or false")
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<PlainText, E> {
                 Ok(PlainText(text.to_owned()))
@@ -197,7 +197,7 @@ impl<'de> Deserialize<'de> for PlainText {
     }
 }
 
-/// Accepts a string in a unit's written form, or a bare number.
+/// Accepts a string with a unit, or a plain number.
 struct UnitVisitor<T> {
     parse: fn(&str) -> Result<T, String>,
     expects: &'static str,
@@ -224,7 +224,7 @@ impl<T> de::Visitor<'_> for UnitVisitor<T> {
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(UnitVisitor { parse: Self::parse, expects: "a length of time such as 90s or 15m" })
+        deserializer.deserialize_any(UnitVisitor { parse: Self::parse, expects: "a duration such as 90s or 15m" })
     }
 }
 
@@ -251,7 +251,7 @@ impl<'de> Deserialize<'de> for RateLimit {
                     rates.push(Rate::parse(&text).map_err(de::Error::custom)?);
                 }
                 if rates.is_empty() {
-                    return Err(de::Error::custom("give at least one rate such as 2/s"));
+                    return Err(de::Error::custom("write at least one rate such as 2/s"));
                 }
                 Ok(RateLimit(rates))
             }
@@ -265,7 +265,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_in_every_written_form() {
+    fn durations_in_every_written_form() {
         for (text, secs) in [
             ("90", 90.0),
             ("0.5", 0.5),

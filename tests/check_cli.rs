@@ -1,4 +1,4 @@
-//! `auditflow check`, and the same check at the start of `auditflow run`: the real program against the simulator.
+//! `auditflow check`, and the same check at the start of `auditflow run`, with the real program and the simulator.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -36,19 +36,19 @@ fn check(world: &World, file: &Path, change: impl FnOnce(&mut Command)) -> (Opti
     let mut command = world.program(&["check", file.to_str().unwrap()]);
     change(&mut command);
     let output = output(command);
-    let said = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
     for secret in world.simulator.credentials().secrets() {
-        assert!(!said.contains(secret), "a secret is shown: {said}");
+        assert!(!printed.contains(secret), "a secret is shown: {printed}");
     }
-    (output.status.code(), said)
+    (output.status.code(), printed)
 }
 
 #[test]
-fn all_is_well_and_nothing_is_left_behind() {
+fn a_successful_check_leaves_no_files() {
     let world = world();
     let file = with_files(&world);
-    let (code, said) = check(&world, &file, |_| {});
-    let lines: Vec<Vec<&str>> = said.lines().map(|line| line.split_whitespace().collect()).collect();
+    let (code, printed) = check(&world, &file, |_| {});
+    let lines: Vec<Vec<&str>> = printed.lines().map(|line| line.split_whitespace().collect()).collect();
     let source = |name: &'static str| vec!["source", name, "ok"];
     assert_eq!(
         lines,
@@ -60,38 +60,38 @@ fn all_is_well_and_nothing_is_left_behind() {
             source("merge"),
             vec!["sink", "files", "ok"]
         ],
-        "{said}"
+        "{printed}"
     );
     assert_eq!(code, Some(0));
     assert!(!world.path("out").exists() && !world.path("data").exists());
 }
 
 #[test]
-fn each_obstacle_stands_with_its_part_and_a_hint() {
+fn each_failure_is_reported_with_its_component_and_a_hint() {
     let world = world();
     let file = with_files(&world);
-    fs::write(world.path("out"), "a file where the folder should be").unwrap();
-    let (code, said) = check(&world, &file, |command| {
+    fs::write(world.path("out"), "a file where the directory should be").unwrap();
+    let (code, printed) = check(&world, &file, |command| {
         command.env("CLUMIO_ACCESS_TOKEN", "revoked");
     });
-    assert_eq!(code, Some(1), "{said}");
-    let of_part = |name: &str| said.split_once(name).unwrap().1.lines().take(2).collect::<Vec<_>>().join("\n");
-    let clumio = of_part("clumio");
-    assert!(clumio.contains("FAILED") && clumio.contains("401") && clumio.contains("hint: "), "{said}");
-    let files = of_part("files");
-    assert!(files.contains("FAILED") && files.contains("a file where a folder is needed"), "{said}");
-    assert!(of_part("merge").contains("ok"), "{said}");
+    assert_eq!(code, Some(1), "{printed}");
+    let of_component = |name: &str| printed.split_once(name).unwrap().1.lines().take(2).collect::<Vec<_>>().join("\n");
+    let clumio = of_component("clumio");
+    assert!(clumio.contains("FAILED") && clumio.contains("401") && clumio.contains("hint: "), "{printed}");
+    let files = of_component("files");
+    assert!(files.contains("FAILED") && files.contains("a file where a folder is needed"), "{printed}");
+    assert!(of_component("merge").contains("ok"), "{printed}");
 }
 
 #[test]
-fn a_run_says_what_is_wrong_and_goes_on_with_the_rest() {
+fn a_run_logs_failed_checks_and_runs_the_other_components() {
     let world = world();
     let file = with_files(&world);
     let mut command = world.program(&["run", file.to_str().unwrap(), "--once", "--give-up-after", "1s"]);
     command.env("CLUMIO_ACCESS_TOKEN", "revoked");
     let output = output(command);
     let log = String::from_utf8(output.stderr).unwrap();
-    assert!(log.contains("the check before the start") && log.contains("clumio"), "{log}");
+    assert!(log.contains("healthcheck_failed") && log.contains("clumio"), "{log}");
     assert_eq!(output.status.code(), Some(3), "{log}");
     let mut delivered = common::delivered_below(&world.path("out"));
     assert_eq!(delivered.remove("merge").unwrap().len(), 20);
@@ -99,7 +99,7 @@ fn a_run_says_what_is_wrong_and_goes_on_with_the_rest() {
 }
 
 #[test]
-fn a_run_that_requires_healthy_parts_does_not_begin_without() {
+fn a_run_with_require_healthy_does_not_start_after_a_failed_check() {
     let world = world();
     let file = with_files(&world);
     let mut command = world.program(&["run", file.to_str().unwrap(), "--once", "--require-healthy"]);

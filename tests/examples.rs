@@ -91,7 +91,7 @@ fn a_vendor_of_ones_own_is_checked_like_any_other() {
         "--> acme.yaml:3:25 (sources.two.api_tokn)",
         "did you mean `api_token`?",
         "--> acme.yaml:4:51 (sources.three.base_url)",
-        "there is no such word: `teahose`",
+        "unknown value `teahose`",
     ] {
         assert!(said.contains(expected), "{expected} is not in:\n{said}");
     }

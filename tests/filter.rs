@@ -1,5 +1,5 @@
-//! The filter from the pipeline file to the files: what lands is what the condition says of the simulator's truth, what is
-//! dropped is counted, and a neighboring sink without a filter gets everything.
+//! Filters in a complete pipeline: each sink gets the events that match its conditions, filtered events are counted, and a sink
+//! without a filter gets all events.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -24,8 +24,8 @@ fn world() -> World {
     })
 }
 
-/// Two filters in a row before one sink; two side by side before another; one that lets nothing through; and a sink to
-/// which everything comes, a part of it by a second way.
+/// A sink behind two filters in sequence, one behind two filters in parallel, one behind a filter that passes nothing, and one
+/// that gets all events, some of them by a second route.
 fn pipeline(world: &World) -> std::path::PathBuf {
     let sink = |name: &str, inputs: &str| {
         let path = world.path(name).join("{{ vendor }}.ndjson");
@@ -64,8 +64,8 @@ const FILTERS: &str = "
     condition: vendor == \"merge\"
 ";
 
-fn events(folder: &Path) -> Vec<Value> {
-    let files = if folder.exists() { common::files_below(folder) } else { Vec::new() };
+fn events(directory: &Path) -> Vec<Value> {
+    let files = if directory.exists() { common::files_below(directory) } else { Vec::new() };
     let texts = files.iter().map(|file| fs::read_to_string(file).unwrap());
     texts.flat_map(|text| text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<_>>()).collect()
 }
@@ -76,7 +76,7 @@ fn ids<'e>(events: impl IntoIterator<Item = &'e Value>) -> BTreeSet<(String, u64
 }
 
 #[test]
-fn filters_let_through_what_their_conditions_say_and_count_the_rest() {
+fn filters_pass_matching_events_and_count_the_others() {
     let world = world();
     let file = pipeline(&world);
     world.wait_until_quiet();
@@ -88,11 +88,14 @@ fn filters_let_through_what_their_conditions_say_and_count_the_rest() {
     let by_people = |event: &&Value| event["actor"]["type"] == "user" || event["actor"]["type"] == "admin";
     let few = ids(all.iter().filter(deleted).filter(by_people).filter(|event| event["vendor"] != "merge"));
     let either = ids(all.iter().filter(|event| deleted(event) || event["vendor"] == "clumio"));
-    assert!(!few.is_empty() && few.len() < either.len() && either.len() < all.len(), "the truth has too little in it");
+    assert!(
+        !few.is_empty() && few.len() < either.len() && either.len() < all.len(),
+        "the generated events are too uniform"
+    );
     for (sink, expected) in [("few", few), ("either", either), ("none", BTreeSet::new())] {
-        let landed = events(&world.path(sink));
-        assert_eq!(ids(&landed), expected, "{sink}");
-        assert_eq!(landed.len(), expected.len(), "{sink} has events twice");
+        let delivered = events(&world.path(sink));
+        assert_eq!(ids(&delivered), expected, "{sink}");
+        assert_eq!(delivered.len(), expected.len(), "{sink} has duplicates");
     }
 
     world.assert_counters_add_up(&["few", "either", "none", "all"]);

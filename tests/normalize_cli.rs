@@ -1,4 +1,4 @@
-//! `auditflow normalize`, as people use it: the real program on files and pipes.
+//! `auditflow normalize` with the real program, on files and pipes.
 
 use std::io::Write;
 use std::process::{Command as Process, Stdio};
@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 const CLUMIO_PAGE: &str = include_str!("fixtures/clumio_page.json");
 const CAPTIVATEIQ_PAGE: &str = include_str!("fixtures/captivateiq_page.json");
-const SEEN: &str = "2026-03-02T09:00:00.123456Z";
+const OBSERVED_AT: &str = "2026-03-02T09:00:00.123456Z";
 
 struct Ran {
     stdout: String,
@@ -26,7 +26,7 @@ impl Ran {
 
 fn normalize(vendor: &str, more: &[&str], input: impl Into<Vec<u8>>) -> Ran {
     let output = Command::new(cargo_bin!("auditflow"))
-        .args(["normalize", "--vendor", vendor, "--observed-at", SEEN])
+        .args(["normalize", "--vendor", vendor, "--observed-at", OBSERVED_AT])
         .args(more)
         .write_stdin(input)
         .output()
@@ -51,7 +51,7 @@ fn read(line: &str) -> Line<'_> {
     serde_json::from_str(line).expect(line)
 }
 
-/// The records of a fixture, one a line, as the vendor wrote them.
+/// The records of a fixture.
 fn records(page: &str, array: &str) -> Vec<String> {
     let page: serde_json::Value = serde_json::from_str(page).expect("a page");
     let items = page.pointer(array).and_then(|items| items.as_array()).expect("records");
@@ -73,7 +73,7 @@ fn a_page_of_captivateiq() {
 }
 
 #[test]
-fn records_that_cannot_be_read_come_out_with_their_reason() {
+fn unreadable_records_are_written_with_their_error() {
     let input = "{\"id\":\"a\",\"timestamp\":\"2026-01-01T00:00:00Z\"}\r\n\n\
                  {\"id\":\"b\",\"timestamp\":\"soon\"}\n[1, 2]\n{\"id\": \"c\", broken\n";
     let ran = normalize("clumio", &[], input);
@@ -82,14 +82,14 @@ fn records_that_cannot_be_read_come_out_with_their_reason() {
 }
 
 #[test]
-fn every_form_of_input_gives_the_same_events() {
+fn every_input_format_yields_the_same_events() {
     for (vendor, page, array) in
         [("clumio", CLUMIO_PAGE, "/_embedded/items"), ("captivateiq", CAPTIVATEIQ_PAGE, "/data")]
     {
         let records = records(page, array);
         let compact_page = serde_json::from_str::<serde_json::Value>(page).expect("a page").to_string();
-        let wanted = normalize(vendor, &[], records.join("\n"));
-        assert_eq!(wanted.lines().len(), 2);
+        let expected = normalize(vendor, &[], records.join("\n"));
+        assert_eq!(expected.lines().len(), 2);
         for input in [
             format!("[{}]", records.join(",\n")),
             format!("\u{feff}{}\n", records.join("\n\n")),
@@ -97,16 +97,16 @@ fn every_form_of_input_gives_the_same_events() {
             format!("[{compact_page}]"),
         ] {
             let ran = normalize(vendor, &[], input.clone());
-            assert_eq!((ran.stdout, ran.code), (wanted.stdout.clone(), 0), "{input}");
+            assert_eq!((ran.stdout, ran.code), (expected.stdout.clone(), 0), "{input}");
         }
         let twice = normalize(vendor, &[], format!("{compact_page}\n{compact_page}\n"));
-        assert_eq!(twice.stdout, wanted.stdout.repeat(2), "an id read twice is the same id");
+        assert_eq!(twice.stdout, expected.stdout.repeat(2), "an id read twice is the same id");
     }
 }
 
 #[test]
-fn a_file_gives_the_same_as_stdin_and_ids_stay_the_same() {
-    let dir = tempfile::tempdir().expect("a folder");
+fn a_file_and_stdin_yield_the_same_events_and_ids() {
+    let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("records.ndjson");
     std::fs::write(&path, CLUMIO_PAGE).expect("written");
     let from_file = normalize("clumio", &[path.to_str().expect("text")], "");
@@ -119,7 +119,7 @@ fn a_file_gives_the_same_as_stdin_and_ids_stay_the_same() {
     assert_ne!(ids(&from_file), ids(&other_tenant));
 }
 
-/// Vendors whose feeds have no ids, each with two wholly identical records in a page of its own.
+/// Vendors without record ids, each with two identical records in one page.
 #[test]
 fn identical_records_of_vendors_without_ids_are_two_events() {
     let record = r#"{"summary":"Page viewed","creationDate":1764000000123,"timestamp":"2026-03-02T09:02:11Z"}"#;
@@ -147,14 +147,14 @@ fn a_page_of_merge() {
 fn options_of_the_source() {
     let ran = normalize("clumio", &["--option", "event_type=category_action"], CLUMIO_PAGE);
     assert!(ran.lines()[1].contains(r#""event_type":"protection.apply""#));
-    for (more, says) in [
+    for (more, expected) in [
         (["--option", "event_tipe=action"], "did you mean `event_type`?"),
         (["--option", "event_type=verb"], "known are action, category_action"),
         (["--option", "event_type"], "KEY=VALUE"),
     ] {
         let ran = normalize("clumio", &more, "");
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{more:?}");
-        assert!(ran.stderr.contains(says), "{}", ran.stderr);
+        assert!(ran.stderr.contains(expected), "{}", ran.stderr);
     }
     let ran = normalize("clumoi", &[], "");
     assert_eq!(ran.code, 2);
@@ -162,12 +162,12 @@ fn options_of_the_source() {
 }
 
 #[test]
-fn input_that_is_no_json_ends_with_its_line() {
+fn input_that_is_not_json_is_reported_with_its_line() {
     let ran = normalize("clumio", &[], "\ntimestamp;user\n2026;x\n");
     assert_eq!((ran.code, ran.stdout.as_str()), (1, ""));
-    assert!(ran.stderr.contains("stdin: line 2: this is no JSON"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("stdin: line 2: this is not JSON"), "{}", ran.stderr);
     let ran = normalize("clumio", &[], "[{\"id\":\"a\"}\n, {\"id\":");
-    assert_eq!((ran.code, ran.lines().len()), (1, 1), "what was whole is written");
+    assert_eq!((ran.code, ran.lines().len()), (1, 1), "complete records are written");
     assert!(ran.stderr.contains("line 2"), "{}", ran.stderr);
     let ran = normalize("clumio", &["/nowhere/records.json"], "");
     assert_eq!(ran.code, 1);
@@ -175,7 +175,7 @@ fn input_that_is_no_json_ends_with_its_line() {
 }
 
 #[test]
-fn bytes_that_are_no_text_cost_no_record() {
+fn invalid_utf8_does_not_lose_a_record() {
     let ran =
         normalize("clumio", &[], b"{\"id\":\"a\",\"timestamp\":\"2026-01-01T00:00:00Z\",\"x\":\"\xff\"}\n".to_vec());
     assert_eq!((ran.code, ran.lines().len()), (0, 1));
@@ -183,7 +183,7 @@ fn bytes_that_are_no_text_cost_no_record() {
 }
 
 #[test]
-fn damage_in_a_page_is_told_of_the_record_that_has_it() {
+fn damage_in_a_page_is_reported_at_the_damaged_record() {
     let page = b"{\"results\":[{\"id\":\"a\",\"created_at\":\"2026-03-02T09:02:11Z\"},\
         {\"id\":\"b\",\"created_at\":\"2026-03-02T09:02:12Z\",\"user_name\":\"\xff\"}]}";
     let ran = normalize("merge", &[], page.to_vec());
@@ -200,7 +200,7 @@ fn an_empty_page_has_no_events() {
     }
 }
 
-/// More chunks than there are workers, so that their turns matter.
+/// More chunks than workers, to test their order.
 #[test]
 fn many_records_keep_their_order() {
     let padding = "x".repeat(1_000);
@@ -209,13 +209,13 @@ fn many_records_keep_their_order() {
     let input: Vec<String> = (0..12_000).map(line).collect();
     let ran = normalize("clumio", &[], input.join("\n"));
     assert_eq!(ran.lines().len(), input.len());
-    for (line, wanted) in ran.lines().into_iter().zip(&input) {
-        assert_eq!(read(line).raw.get(), wanted);
+    for (line, expected) in ran.lines().into_iter().zip(&input) {
+        assert_eq!(read(line).raw.get(), expected);
     }
 }
 
 #[test]
-fn a_closed_output_ends_it_quietly() {
+fn a_closed_output_ends_the_command_without_an_error() {
     let mut child = Process::new(cargo_bin!("auditflow"))
         .args(["normalize", "--vendor", "clumio"])
         .stdin(Stdio::piped())
@@ -226,13 +226,13 @@ fn a_closed_output_ends_it_quietly() {
     drop(child.stdout.take());
     let mut stdin = child.stdin.take().expect("stdin");
     let record = "{\"id\":\"a\",\"timestamp\":\"2026-01-01T00:00:00Z\"}\n".repeat(1_000);
-    // Until the program has ended, which closes the pipe.
+    // Until the program ends, which closes the pipe.
     while stdin.write_all(record.as_bytes()).is_ok() {}
     let output = child.wait_with_output().expect("ended");
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), b"".as_slice()));
 }
 
-/// A JSON value as some other program may write it: odd numbers, escapes, blanks, keys that stand in it twice.
+/// A JSON value as another program may write it: unusual numbers, escapes, white space, duplicate keys.
 fn json_text() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         Just("null".to_owned()),
@@ -261,7 +261,7 @@ proptest! {
 
     #[test]
     fn raw_is_byte_exact(values in proptest::collection::vec(json_text(), 1..40)) {
-        // A first line that is no array, which would be taken for the whole input.
+        // A first line that is not an array: an array would be read as the whole input.
         let values = [vec!["{}".to_owned()], values].concat();
         for vendor in ["clumio", "captivateiq"] {
             let ran = normalize(vendor, &[], values.join("\n"));

@@ -1,5 +1,4 @@
-//! `auditflow schema` and `auditflow completions`: what an editor and a shell are given. The schema is held against the
-//! project's own pipelines by a validator that knows nothing of auditflow.
+//! `auditflow schema` and `auditflow completions`. An independent validator checks the project's pipelines against the schema.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -28,7 +27,7 @@ impl Validator {
         Self { schemas, index }
     }
 
-    fn mistakes(&self, pipeline: &Value) -> Option<String> {
+    fn errors(&self, pipeline: &Value) -> Option<String> {
         self.schemas.validate(pipeline, self.index).err().map(|error| error.to_string())
     }
 }
@@ -47,13 +46,13 @@ fn pipelines() -> Vec<PathBuf> {
 }
 
 #[test]
-fn every_pipeline_of_the_project_fits() {
+fn every_pipeline_of_the_project_is_valid() {
     let validator = Validator::new();
     let files = pipelines();
     assert!(files.len() >= 6, "{files:?}");
     for file in files {
         let pipeline = yaml(&fs::read_to_string(&file).unwrap());
-        assert_eq!(validator.mistakes(&pipeline), None, "{}", file.display());
+        assert_eq!(validator.errors(&pipeline), None, "{}", file.display());
     }
 }
 
@@ -67,12 +66,12 @@ journal: {max_size: 1GiB}",
 }
 
 #[test]
-fn variables_may_stand_for_any_plain_value() {
-    assert_eq!(Validator::new().mistakes(&good()), None);
+fn variables_may_replace_any_scalar() {
+    assert_eq!(Validator::new().errors(&good()), None);
 }
 
 #[test]
-fn mistakes_that_people_make_are_marked() {
+fn common_errors_are_detected() {
     let validator = Validator::new();
     let changes: &[(&str, Value)] = &[
         ("/sources/a/type", json!("clumioo")),
@@ -89,36 +88,36 @@ fn mistakes_that_people_make_are_marked() {
         let mut pipeline = good();
         let (parent, key) = path.rsplit_once('/').unwrap();
         pipeline.pointer_mut(parent).unwrap()[key] = value.clone();
-        assert!(validator.mistakes(&pipeline).is_some(), "{path} = {value} is not marked");
+        assert!(validator.errors(&pipeline).is_some(), "{path} = {value} is not detected");
     }
-    for gone in ["/sources/a/access_token", "/sinks/f/inputs", "/sinks/f/path", "/sources"] {
+    for missing in ["/sources/a/access_token", "/sinks/f/inputs", "/sinks/f/path", "/sources"] {
         let mut pipeline = good();
-        let (parent, key) = gone.rsplit_once('/').unwrap();
+        let (parent, key) = missing.rsplit_once('/').unwrap();
         pipeline.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(key);
-        assert!(validator.mistakes(&pipeline).is_some(), "the lack of {gone} is not marked");
+        assert!(validator.errors(&pipeline).is_some(), "the missing {missing} is not detected");
     }
 }
 
 #[test]
-fn every_setting_says_what_it_means() {
+fn every_setting_has_a_description() {
     let document: Value = serde_json::from_str(&printed(&["schema"])).unwrap();
-    let mut silent = Vec::new();
+    let mut undocumented = Vec::new();
     for section in ["sources", "transforms", "sinks"] {
         let branches = document["properties"][section]["additionalProperties"]["allOf"].as_array().unwrap();
         assert!(!branches.is_empty());
         for branch in branches {
             for (name, setting) in branch["then"]["properties"].as_object().unwrap() {
                 if name != "type" && setting["description"].as_str().is_none_or(str::is_empty) {
-                    silent.push(format!("{section}: {}: {name}", branch["if"]["properties"]["type"]["const"]));
+                    undocumented.push(format!("{section}: {}: {name}", branch["if"]["properties"]["type"]["const"]));
                 }
             }
         }
     }
-    assert!(silent.is_empty(), "settings without a word: {silent:#?}");
+    assert!(undocumented.is_empty(), "settings without a description: {undocumented:#?}");
 }
 
 #[test]
-fn the_page_of_options_is_what_the_types_say() {
+fn the_options_page_is_up_to_date() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/options.md");
     let current = printed(&["schema", "--format", "markdown"]);
     assert!(
@@ -128,11 +127,11 @@ fn the_page_of_options_is_what_the_types_say() {
 }
 
 #[test]
-fn shells_are_given_every_command() {
+fn completion_scripts_have_every_command() {
     for shell in ["bash", "zsh", "fish"] {
         let script = printed(&["completions", shell]);
         for command in ["run", "validate", "check", "schema"] {
-            assert!(script.contains(command), "{shell} does not know {command}");
+            assert!(script.contains(command), "{shell} has no {command}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `auditflow simulate` as a user meets it.
+//! `auditflow simulate` with the real program.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -43,7 +43,7 @@ fn get(address: &str, path: &str) -> String {
 }
 
 #[test]
-fn it_says_where_it_listens_and_serves_the_truth() {
+fn it_prints_its_address_and_serves_its_records() {
     let running = start(&["--events", "12", "--vendor", "merge"]);
     assert_eq!(get(&running.address, "/_sim/truth/merge").lines().count(), 12);
     assert!(get(&running.address, "/_sim/health").contains(r#""records":{"merge":12}"#));
@@ -59,7 +59,7 @@ fn the_same_seed_and_start_give_the_same_records_in_every_process() {
 }
 
 #[test]
-fn it_prints_a_pipeline_that_points_at_itself() {
+fn it_prints_a_pipeline_file_for_itself() {
     let mut running = start(&["--events", "1", "--print-pipeline"]);
     let mut text = String::new();
     let mut line = String::new();
@@ -83,7 +83,7 @@ fn faults_and_switches_are_taken_from_the_command_line() {
 }
 
 #[test]
-fn an_address_that_others_can_reach_is_refused_unless_it_is_wanted() {
+fn a_remote_address_needs_allow_remote() {
     let output = simulate(&["--listen", "0.0.0.0:0"]).output().expect("it ends");
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("--allow-remote"));
@@ -91,21 +91,21 @@ fn an_address_that_others_can_reach_is_refused_unless_it_is_wanted() {
 }
 
 #[test]
-fn mistakes_are_explained_and_end_with_the_code_for_usage() {
-    for (arguments, says) in [
+fn invalid_arguments_are_explained_with_exit_code_2() {
+    for (arguments, expected) in [
         (["--fault", "fire"], "late_events"),
         (["--fault", "slow=2"], "probability"),
         (["--switch", "clumio.odrer=asc"], "clumio.order"),
         (["--switch", "clumio.order"], "--list-switches"),
         (["--start", "yesterday"], "2026-01-31T00:00:00Z"),
         (["--rate", "fast"], "events per second"),
-        (["--span", "7x"], "length of time"),
+        (["--span", "7x"], "duration"),
         (["--vendor", "salesforce"], "captivateiq"),
     ] {
         let output = simulate(&arguments).output().expect("it ends");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
-        assert!(said.contains(says), "{arguments:?}: {said}");
+        let printed = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {printed}");
+        assert!(printed.contains(expected), "{arguments:?}: {printed}");
     }
 }
 
@@ -120,9 +120,9 @@ fn faults_and_switches_are_listed() {
 }
 
 #[test]
-fn an_interrupt_ends_it_at_once_and_well() {
+fn an_interrupt_ends_it_at_once() {
     let mut running = start(&["--events", "1"]);
-    // A client that keeps its connection must not hold it up.
+    // A client that keeps its connection open must not delay the exit.
     let mut client = TcpStream::connect(&running.address).expect("it listens");
     write!(client, "GET /_sim/health HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
     client.read_exact(&mut [0; 12]).expect("an answer");
@@ -132,7 +132,7 @@ fn an_interrupt_ends_it_at_once_and_well() {
 }
 
 #[test]
-fn a_taken_address_is_reported() {
+fn an_address_in_use_is_reported() {
     let running = start(&["--events", "1"]);
     let output = simulate(&["--listen", &running.address]).output().expect("it ends");
     assert_eq!(output.status.code(), Some(1));

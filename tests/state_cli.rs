@@ -1,4 +1,5 @@
-//! `auditflow state` on the real program: what each command says, when it refuses, and that it does nothing without consent.
+//! `auditflow state` with the real program: what each command prints, when it refuses, and that it changes nothing without
+//! confirmation.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -13,13 +14,13 @@ use common::World;
 
 const EVENTS: usize = 60;
 
-/// One vendor whose events all happened before; all of them are in the file `out/clumio.ndjson` and in the journal.
-struct Stage {
+/// A pipeline with one vendor that generates no new events. Its output is `out/clumio.ndjson`.
+struct Harness {
     world: World,
     file: PathBuf,
 }
 
-impl Stage {
+impl Harness {
     fn new() -> Self {
         let mut switches = Switches::default();
         switches.lift_rate_limits();
@@ -31,36 +32,36 @@ impl Stage {
         });
         world.simulator.control().stop_growth();
         let file = world.path("acme.yaml");
-        let stage = Self { world, file };
-        stage.write("audit", "files", "");
-        stage
+        let harness = Self { world, file };
+        harness.write("audit", "files", "");
+        harness
     }
 
     fn after_a_run() -> Self {
-        let stage = Self::new();
-        stage.world.wait_until_quiet();
-        stage.world.run_once(&stage.file);
-        assert_eq!(stage.lines(), EVENTS);
-        stage
+        let harness = Self::new();
+        harness.world.wait_until_quiet();
+        harness.world.run_once(&harness.file);
+        assert_eq!(harness.lines(), EVENTS);
+        harness
     }
 
     fn write(&self, source: &str, sink: &str, of_sink: &str) {
-        let folder = self.world.folder.path().display();
+        let directory = self.world.folder.path().display();
         let text = format!(
-            "data_dir: {folder}/data
+            "data_dir: {directory}/data
 journal: {{retention: 1h}}
 sources:
-  {source}: {{type: clumio, base_url: \"${{SIMULATOR}}\", access_token: \"${{CLUMIO_ACCESS_TOKEN}}\", backfill_start_time: earliest, settle: 1s, rate_limit: 1000/s}}
+  {source}: {{type: clumio, base_url: \"${{SIMULATOR}}\", access_token: \"${{CLUMIO_ACCESS_TOKEN}}\", backfill_start_time: earliest, delay: 1s, rate_limit: 1000/s}}
 transforms:
   events: {{type: normalize, inputs: [{source}]}}
 sinks:
-  {sink}: {{type: file, inputs: [events], path: \"{folder}/out/clumio.ndjson\"{of_sink}}}
+  {sink}: {{type: file, inputs: [events], path: \"{directory}/out/clumio.ndjson\"{of_sink}}}
 "
         );
         fs::write(&self.file, text).unwrap();
     }
 
-    /// The program without any of the secrets that the file names, and without a terminal.
+    /// Runs a `state` command without the secrets that the file names, and without a terminal.
     fn output(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_auditflow"));
         let address = format!("http://{}", self.world.simulator.address());
@@ -68,30 +69,37 @@ sinks:
         command.env_clear().env("SIMULATOR", address).stdin(Stdio::null()).output().unwrap()
     }
 
-    /// Exit code, and all that was said, without what is different each time.
-    fn say(&self, arguments: &[&str]) -> (i32, String) {
+    /// Exit code and all output, without values that differ between runs.
+    fn state(&self, arguments: &[&str]) -> (i32, String) {
         let output = self.output(arguments);
-        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         for secret in self.world.simulator.credentials().secrets() {
-            assert!(!said.contains(secret), "a secret is shown: {said}");
+            assert!(!printed.contains(secret), "a secret is shown: {printed}");
         }
-        assert!(output.status.code() != Some(0) || said.lines().all(|line| line.chars().count() <= 100), "{said}");
-        (output.status.code().unwrap(), self.alike(&said))
+        assert!(
+            output.status.code() != Some(0) || printed.lines().all(|line| line.chars().count() <= 100),
+            "{printed}"
+        );
+        (output.status.code().unwrap(), self.stable(&printed))
     }
 
-    fn alike(&self, said: &str) -> String {
-        let joined = said.replace(&format!("\n{}", " ".repeat(18)), " ");
-        let folder = self.world.folder.path().to_str().unwrap();
-        let words: Vec<String> = joined.replace(folder, "FOLDER").split(' ').map(without_times).collect();
+    fn stable(&self, printed: &str) -> String {
+        let joined = printed.replace(&format!("\n{}", " ".repeat(18)), " ");
+        let directory = self.world.folder.path().to_str().unwrap();
+        let words: Vec<String> = joined.replace(directory, "DIRECTORY").split(' ').map(without_times).collect();
         words.join(" ")
     }
 
     fn refused(&self, arguments: &[&str]) -> String {
         let before = contents(&self.world.path("data/journal.db"));
-        let (code, said) = self.say(arguments);
-        assert_eq!(code, 1, "{said}");
-        assert_eq!(contents(&self.world.path("data/journal.db")), before, "a refused change has changed something");
-        said
+        let (code, printed) = self.state(arguments);
+        assert_eq!(code, 1, "{printed}");
+        assert_eq!(
+            contents(&self.world.path("data/journal.db")),
+            before,
+            "a refused change must not change the journal"
+        );
+        printed
     }
 
     fn lines(&self) -> usize {
@@ -103,7 +111,7 @@ fn contents(path: &Path) -> Vec<u8> {
     fs::read(path).unwrap_or_default()
 }
 
-/// A time of this run, or a length of time in parentheses, made the same in every run. The years before are the test's own.
+/// Replaces times of this run, and durations in parentheses. Years before 2020 are the test's own.
 fn without_times(word: &str) -> String {
     let is_time = word.starts_with("202") && word.contains('T') && word.contains('Z');
     let is_span = word.starts_with('(') && word[1..].starts_with(|c: char| c.is_ascii_digit()) && !word.contains(':');
@@ -116,232 +124,241 @@ fn without_times(word: &str) -> String {
 }
 
 #[test]
-fn a_rewind_says_what_it_gives_up_and_needs_consent() {
-    let stage = Stage::after_a_run();
-    let (code, said) = stage.say(&["rewind", "audit", "--to", "2001-01-31"]);
+fn a_rewind_prints_what_it_changes_and_needs_confirmation() {
+    let harness = Harness::after_a_run();
+    let (code, printed) = harness.state(&["rewind", "audit", "--to", "2001-01-31"]);
     assert_eq!(code, 2);
-    insta::assert_snapshot!(said, @r"
+    insta::assert_snapshot!(printed, @r"
     rewind source `audit` to TIME
-      from            TIME, where this source begins; nothing before it is asked for
-      given up        TIME to TIME (SPAN)
-      asked again     from TIME on, and the overlap before it (not before TIME); at the next `auditflow run`
-      not twice       60 events of that time are known and will not be delivered again; what is new goes to: files
-      not checked     whether the settings that ids are made of are those of before: variables of the file are not set here
-      kept            60 events collected so far, every sink's position, and what is covered before TIME
-    error: nothing was changed: there is no terminal to ask on; say it again with --yes to do this
+      from            TIME, the start of this source; nothing before it is requested
+      uncovered       TIME to TIME (SPAN)
+      collected       again from TIME on, with the overlap before it (from TIME on), at the next `auditflow run`
+      deduplicated    60 events of that time were collected before and are not delivered again; new events go to: files
+      not checked     whether settings that determine event ids have changed: variables of the file are not set
+      kept            60 events collected so far, the position of every sink, and the coverage before TIME
+    error: nothing was changed: there is no terminal for the confirmation; add --yes to make this change
     ");
-    let (code, dry) = stage.say(&["rewind", "audit", "--to", "2001-01-31", "--dry-run"]);
+    let (code, dry) = harness.state(&["rewind", "audit", "--to", "2001-01-31", "--dry-run"]);
     assert_eq!(code, 0);
-    assert!(dry.ends_with("nothing was changed: this was a dry run\n"), "{dry}");
-    let (code, said) = stage.say(&["rewind", "audit", "--to", "2001-01-31", "--yes"]);
-    assert_eq!((code, said.ends_with("\ndone\n")), (0, true), "{said}");
-    stage.world.run_once(&stage.file);
-    assert_eq!(stage.lines(), EVENTS);
-    let (code, said) = stage.say(&["rewind", "audit", "--to", "2101-01-31"]);
+    assert!(dry.ends_with("dry run: nothing was changed\n"), "{dry}");
+    let (code, printed) = harness.state(&["rewind", "audit", "--to", "2001-01-31", "--yes"]);
+    assert_eq!((code, printed.ends_with("\ndone\n")), (0, true), "{printed}");
+    harness.world.run_once(&harness.file);
+    assert_eq!(harness.lines(), EVENTS);
+    let (code, printed) = harness.state(&["rewind", "audit", "--to", "2101-01-31"]);
     assert_eq!(code, 0);
-    insta::assert_snapshot!(said, @r"
-    nothing to do: no time after 2101-01-31T00:00:00Z is covered by `audit`
+    insta::assert_snapshot!(printed, @r"
+    nothing to do: `audit` has no coverage after 2101-01-31T00:00:00Z
     ");
 }
 
 #[test]
-fn a_rewind_with_redelivery_says_that_events_come_twice() {
-    let stage = Stage::after_a_run();
-    let (code, said) = stage.say(&["rewind", "audit", "--to", "2001-01-31", "--redeliver", "--yes"]);
+fn a_rewind_with_redelivery_warns_of_duplicates() {
+    let harness = Harness::after_a_run();
+    let (code, printed) = harness.state(&["rewind", "audit", "--to", "2001-01-31", "--redeliver", "--yes"]);
     assert_eq!(code, 0);
-    insta::assert_snapshot!(said, @r"
+    insta::assert_snapshot!(printed, @r"
     rewind source `audit` to TIME
-      from            TIME, where this source begins; nothing before it is asked for
-      given up        TIME to TIME (SPAN)
-      asked again     from TIME on, and the overlap before it (not before TIME); at the next `auditflow run`
-      delivered again what the vendor still has of that time, to: files. 60 events of it are known now and come ONCE MORE, with the same ids and new sequence numbers. Events without a time of their own stay known
-      kept            60 events collected so far, every sink's position, and what is covered before TIME
+      from            TIME, the start of this source; nothing before it is requested
+      uncovered       TIME to TIME (SPAN)
+      collected       again from TIME on, with the overlap before it (from TIME on), at the next `auditflow run`
+      DUPLICATES      all events of that time that the vendor still has are delivered to: files. 60 events of them were collected before and are delivered again, with the same ids and new sequence numbers. Events without a time of their own are deduplicated
+      kept            60 events collected so far, the position of every sink, and the coverage before TIME
     done
     ");
-    stage.world.run_once(&stage.file);
-    assert_eq!(stage.lines(), 2 * EVENTS);
+    harness.world.run_once(&harness.file);
+    assert_eq!(harness.lines(), 2 * EVENTS);
 }
 
 #[test]
-fn a_redelivery_says_how_many_come_again() {
-    let stage = Stage::after_a_run();
-    let (code, said) = stage.say(&["redeliver", "files", "--from", "2001-01-31T00:00:00Z", "--yes"]);
+fn a_redelivery_prints_the_number_of_duplicates() {
+    let harness = Harness::after_a_run();
+    let (code, printed) = harness.state(&["redeliver", "files", "--from", "2001-01-31T00:00:00Z", "--yes"]);
     assert_eq!(code, 0);
-    insta::assert_snapshot!(said, @r"
-    redeliver to sink `files` from 2001-01-31T00:00:00Z
-      delivered again 60 events: those of its inputs among the journal's numbers 1 to 60, with times from TIME to TIME. They come ONCE MORE, with the same ids, at the next `auditflow run`
-      why these       events stand in the order in which they were collected: from the first block on that has one of that time, all come, older ones among them too
-      how             they are appended once more, wherever `path` puts them now; what the files hold already stays
-      other sinks     get nothing again; the journal holds these events until this sink has passed them
+    insta::assert_snapshot!(printed, @r"
+    redeliver events since 2001-01-31T00:00:00Z to sink `files`
+      DUPLICATES      60 events of its inputs, numbers 1 to 60 of the journal, with times from TIME to TIME. They are delivered again, with the same ids, at the next `auditflow run`
+      range           the journal is in the order of collection: all events from the first page with an event of that time on, including older ones
+      target          they are appended once more, wherever `path` puts them now; what the files hold already stays
+      other sinks     receive nothing again; the journal keeps these events until this sink has delivered them
     done
     ");
-    let (code, said) = stage.say(&["redeliver", "files", "--from", "oldest"]);
+    let (code, printed) = harness.state(&["redeliver", "files", "--from", "oldest"]);
     assert_eq!(code, 0);
-    insta::assert_snapshot!(said, @r"
-    nothing to do: `files` has delivered no event of that time that is held
+    insta::assert_snapshot!(printed, @r"
+    nothing to do: the journal holds no event of that time that `files` has delivered
     ");
-    stage.world.run_once(&stage.file);
-    assert_eq!(stage.lines(), 2 * EVENTS);
+    harness.world.run_once(&harness.file);
+    assert_eq!(harness.lines(), 2 * EVENTS);
 }
 
 #[test]
-fn what_the_journal_no_longer_holds_cannot_be_delivered_again() {
-    let stage = Stage::new();
-    let text = fs::read_to_string(&stage.file).unwrap().replace("retention: 1h", "retention: 0s");
-    fs::write(&stage.file, text).unwrap();
-    stage.world.wait_until_quiet();
-    stage.world.run_once(&stage.file);
-    // The next run's first deed is to trim.
-    stage.world.run_once(&stage.file);
-    insta::assert_snapshot!(stage.refused(&["redeliver", "files", "--from", "2001-01-31", "--yes"]), @r"
-    error: not all events from 2001-01-31T00:00:00Z on are still in the journal: all from TIME on are (journal.retention says for how long); give --from TIME or later, or --from oldest for whatever is held; to have the others once more, let a source read them again, for all its sinks: auditflow state rewind FOLDER/acme.yaml SOURCE --to 2001-01-31T00:00:00Z --redeliver (sources of `files`: audit)
+fn trimmed_events_cannot_be_redelivered() {
+    let harness = Harness::new();
+    let text = fs::read_to_string(&harness.file).unwrap().replace("retention: 1h", "retention: 0s");
+    fs::write(&harness.file, text).unwrap();
+    harness.world.wait_until_quiet();
+    harness.world.run_once(&harness.file);
+    // The next run trims the journal first.
+    harness.world.run_once(&harness.file);
+    insta::assert_snapshot!(harness.refused(&["redeliver", "files", "--from", "2001-01-31", "--yes"]), @r"
+    error: the journal does not hold all events since 2001-01-31T00:00:00Z, only those since TIME (see journal.retention); use --from TIME or later, or --from oldest for all that it holds; to deliver older events again to all sinks, collect them again: auditflow state rewind DIRECTORY/acme.yaml SOURCE --to 2001-01-31T00:00:00Z --redeliver (sources of `files`: audit)
     ");
 }
 
 #[test]
-fn a_rename_says_what_stays_and_wants_the_file_to_say_it_first() {
-    let stage = Stage::after_a_run();
-    insta::assert_snapshot!(stage.refused(&["rename", "audit", "clumio_eu", "--yes"]), @r"
-    error: `audit` still stands in FOLDER/acme.yaml: under that name it would begin anew at the next start; write `clumio_eu` instead, then say this again
+fn a_rename_prints_what_it_keeps_and_follows_the_file() {
+    let harness = Harness::after_a_run();
+    insta::assert_snapshot!(harness.refused(&["rename", "audit", "clumio_eu", "--yes"]), @r"
+    error: `audit` is still in DIRECTORY/acme.yaml: the next run would start it without recorded state; change the name to `clumio_eu` there, then repeat this command
     ");
-    stage.write("clumio_eu", "archive", "");
-    insta::assert_snapshot!(stage.refused(&["rename", "audt", "clumio_eu", "--yes"]), @r"
-    error: no source `audt` has ever run in FOLDER/data; `auditflow status FOLDER/acme.yaml` shows the names that it knows
+    harness.write("clumio_eu", "archive", "");
+    insta::assert_snapshot!(harness.refused(&["rename", "audt", "clumio_eu", "--yes"]), @r"
+    error: source `audt` has never run in DIRECTORY/data; `auditflow status DIRECTORY/acme.yaml` lists the names that are recorded there
     ");
-    insta::assert_snapshot!(stage.refused(&["rename", "audit", "clumio_us", "--yes"]), @r"
-    error: FOLDER/acme.yaml has no source or sink `clumio_us`; write it there instead of `audit`, wherever that stands, then say this again
+    insta::assert_snapshot!(harness.refused(&["rename", "audit", "clumio_us", "--yes"]), @r"
+    error: DIRECTORY/acme.yaml has no source or sink `clumio_us`; change `audit` to it there, in inputs too, then repeat this command
     ");
-    let (code, said) = stage.say(&["rename", "audit", "clumio_eu", "--yes"]);
+    let (code, printed) = harness.state(&["rename", "audit", "clumio_eu", "--yes"]);
     assert_eq!(code, 0);
-    insta::assert_snapshot!(said, @r"
+    insta::assert_snapshot!(printed, @r"
     rename source `audit` to `clumio_eu`
-      kept            what is covered (up to TIME), 60 events and all keys: nothing is read anew, nothing comes twice
-      ids             stay as they are: no name of a source is a part of them
-      `source`        events say `clumio_eu` from now on, 60 events among them that the journal holds and that some sink may still have to deliver; what was delivered says `audit`
-      inputs          are taken from the file: whatever named `audit` must name `clumio_eu` now
+      kept            coverage (up to TIME), 60 events and the keys for deduplication: nothing is collected again
+      ids             do not change: the name of the source is not part of them
+      `source`        is `clumio_eu` in events that are delivered from now on, including undelivered ones among the 60 events in the journal; delivered events keep `audit`
+      inputs          come from the file: replace `audit` by `clumio_eu` there
     done
     ");
-    let (code, said) = stage.say(&["rename", "files", "archive", "--yes"]);
+    let (code, printed) = harness.state(&["rename", "files", "archive", "--yes"]);
     assert_eq!(code, 0);
-    insta::assert_snapshot!(said, @r"
+    insta::assert_snapshot!(printed, @r"
     rename sink `files` to `archive`
-      kept            its position, behind event 60 of the journal, and 60 events delivered: nothing comes twice
-      outside         the files stay as they are
+      kept            its position (event 60 of the journal) and 60 events delivered: nothing is delivered again
+      target          the files stay as they are
       dead letter     goes to dead_letter/archive.ndjson from now on; dead_letter/files.ndjson stays
     done
     ");
-    stage.world.run_once(&stage.file);
-    assert_eq!(stage.lines(), EVENTS);
-    // Said again, it is no error: a script that was killed need not know how far it had come.
-    let (code, said) = stage.say(&["rename", "files", "archive", "--yes"]);
+    harness.world.run_once(&harness.file);
+    assert_eq!(harness.lines(), EVENTS);
+    // Repeating it is not an error: a script may run again after it was killed.
+    let (code, printed) = harness.state(&["rename", "files", "archive", "--yes"]);
     assert_eq!(code, 0);
-    assert!(said.starts_with("nothing to do: no sink `files` is known"), "{said}");
-    // A name that has a past already is not given away.
-    stage.write("audit", "files", "");
-    stage.world.run_once(&stage.file);
-    stage.write("clumio_eu", "archive", "");
-    insta::assert_snapshot!(stage.refused(&["rename", "files", "archive", "--yes"]), @r"
-    error: the sink `archive` has a past of its own already, which would be lost; choose another name, or give that past up first: auditflow state forget FOLDER/acme.yaml archive
+    assert!(printed.starts_with("nothing to do: no sink `files` is recorded"), "{printed}");
+    // A name with recorded state is refused.
+    harness.write("audit", "files", "");
+    harness.world.run_once(&harness.file);
+    harness.write("clumio_eu", "archive", "");
+    insta::assert_snapshot!(harness.refused(&["rename", "files", "archive", "--yes"]), @r"
+    error: the sink `archive` has recorded state of its own; use another name, or remove `archive` from the file and its state from the journal first: auditflow state remove DIRECTORY/acme.yaml archive
     ");
 }
 
 #[test]
-fn forgetting_what_is_in_the_file_says_that_it_begins_anew() {
-    let stage = Stage::after_a_run();
-    let (code, said) = stage.say(&["forget", "audit"]);
+fn a_reset_prints_duplicates_and_losses() {
+    let harness = Harness::after_a_run();
+    let (code, printed) = harness.state(&["reset", "audit"]);
     assert_eq!(code, 2);
-    insta::assert_snapshot!(said, @r"
-    forget the past of source `audit`, which is in the file and begins anew
-      forgotten       that TIME to TIME is covered, and which events were delivered
-      kept            60 events in the journal: sinks that have not had them still get them
-      TWICE           everything from TIME on is read and delivered ONCE MORE to: files, with the same ids
-      instead         to read again without getting events twice: auditflow state rewind FOLDER/acme.yaml audit --to TIME
-    error: nothing was changed: there is no terminal to ask on; say it again with --yes to do this
+    insta::assert_snapshot!(printed, @r"
+    reset source `audit`
+      cleared         coverage from TIME to TIME and the keys for deduplication
+      kept            60 events in the journal; sinks that have not delivered them still do
+      DUPLICATES      all events since TIME are collected and delivered again, with the same ids, to: files
+      alternative     to read again without duplicates: auditflow state rewind DIRECTORY/acme.yaml audit --to TIME
+    error: nothing was changed: there is no terminal for the confirmation; add --yes to make this change
     ");
-    let (_, said) = stage.say(&["forget", "files"]);
-    insta::assert_snapshot!(said, @r"
-    forget the past of sink `files`, which is in the file and begins anew
-      forgotten       its position, behind event 60 of the journal, and its figures
-      TWICE           it begins at the oldest event held, 1: 60 events that it has delivered come ONCE MORE, with the same ids; they are appended once more, wherever `path` puts them now; what the files hold already stays
-    error: nothing was changed: there is no terminal to ask on; say it again with --yes to do this
+    let (_, printed) = harness.state(&["reset", "files"]);
+    insta::assert_snapshot!(printed, @r"
+    reset sink `files`
+      cleared         its position (event 60 of the journal) and its statistics
+      DUPLICATES      the sink starts at the oldest event in the journal, 1: 60 events that it has already delivered are delivered again, with the same ids; they are appended once more, wherever `path` puts them now; what the files hold already stays
+    error: nothing was changed: there is no terminal for the confirmation; add --yes to make this change
     ");
-    stage.write("audit", "files", ", start: now");
-    let (_, said) = stage.say(&["forget", "files"]);
-    insta::assert_snapshot!(said, @r"
-    forget the past of sink `files`, which is in the file and begins anew
-      forgotten       its position, behind event 60 of the journal, and its figures
-      MISSED          it begins behind event 60 (`start: now`): 0 events that wait for it are NEVER delivered to it
-    error: nothing was changed: there is no terminal to ask on; say it again with --yes to do this
+    harness.write("audit", "files", ", start: now");
+    let (_, printed) = harness.state(&["reset", "files"]);
+    insta::assert_snapshot!(printed, @r"
+    reset sink `files`
+      cleared         its position (event 60 of the journal) and its statistics
+      LOST            the sink starts after event 60 (`start: now`): 0 events that it has not delivered yet are never delivered to it
+    error: nothing was changed: there is no terminal for the confirmation; add --yes to make this change
     ");
-    assert_eq!(stage.say(&["forget", "files", "--yes"]).0, 0);
-    assert_eq!(stage.say(&["forget", "audit", "--yes"]).0, 0);
-    stage.world.run_once(&stage.file);
-    assert_eq!(stage.lines(), 2 * EVENTS);
+    insta::assert_snapshot!(harness.refused(&["remove", "files", "--yes"]), @r"
+    error: `files` is still in DIRECTORY/acme.yaml; remove it from the file first, or let it start over: auditflow state reset DIRECTORY/acme.yaml files
+    ");
+    assert_eq!(harness.state(&["reset", "files", "--yes"]).0, 0);
+    assert_eq!(harness.state(&["reset", "audit", "--yes"]).0, 0);
+    harness.world.run_once(&harness.file);
+    assert_eq!(harness.lines(), 2 * EVENTS);
 }
 
 #[test]
-fn forgetting_what_is_not_in_the_file_cleans_up() {
-    let stage = Stage::after_a_run();
-    stage.write("other", "others", "");
-    let (code, said) = stage.say(&["forget", "audit", "--yes"]);
+fn removing_what_is_no_longer_in_the_file_deletes_its_state() {
+    let harness = Harness::after_a_run();
+    harness.write("other", "others", "");
+    insta::assert_snapshot!(harness.refused(&["reset", "audit", "--yes"]), @r"
+    error: DIRECTORY/acme.yaml has no source or sink `audit`; to remove the recorded state of one that is no longer in the file: auditflow state remove DIRECTORY/acme.yaml audit
+    ");
+    let (code, printed) = harness.state(&["remove", "audit", "--yes"]);
     assert_eq!(code, 0);
-    insta::assert_snapshot!(said, @r"
-    forget source `audit`, which is not in the file any more
-      forgotten       that TIME to TIME is covered, its figures, and which events were delivered
-      removed         60 events of it in the journal: those that no sink has delivered yet are LOST (while it is not in the file, they reach none)
-      then            the name is free: whoever has it next begins with nothing
+    insta::assert_snapshot!(printed, @r"
+    remove source `audit`, which is no longer in the file
+      deleted         coverage from TIME to TIME, its statistics and the keys for deduplication
+      LOST            60 events of it are deleted from the journal; those that a sink has not delivered yet are never delivered
+      name            is free; a source that gets it starts without recorded state
     done
     ");
-    let (code, said) = stage.say(&["forget", "files", "--yes"]);
+    let (code, printed) = harness.state(&["remove", "files", "--yes"]);
     assert_eq!(code, 0);
-    insta::assert_snapshot!(said, @r"
-    forget sink `files`, which is not in the file any more
-      forgotten       its position, behind event 60 of the journal, and its figures
-      then            the journal no longer holds events back for it
-      outside         what it has written stays as it is; a sink that gets this name begins anew
+    insta::assert_snapshot!(printed, @r"
+    remove sink `files`, which is no longer in the file
+      deleted         its position (event 60 of the journal) and its statistics
+      journal         no longer keeps events for it
+      target          what the sink has written stays; a sink that gets this name starts without recorded state
     done
     ");
-    insta::assert_snapshot!(stage.refused(&["forget", "files", "--yes"]), @r"
-    error: nothing called `files` has ever run in FOLDER/data; `auditflow status FOLDER/acme.yaml` shows the names that it knows
+    insta::assert_snapshot!(harness.refused(&["remove", "files", "--yes"]), @r"
+    error: `files` has never run in DIRECTORY/data; `auditflow status DIRECTORY/acme.yaml` lists the names that are recorded there
     ");
 }
 
 #[test]
-fn a_pipeline_that_runs_is_left_alone() {
-    let stage = Stage::after_a_run();
-    let arguments = ["run", stage.file.to_str().unwrap(), "--skip-check"];
-    let mut child = stage.world.program(&arguments).spawn().unwrap();
-    common::until("it runs", || lock::holder(&stage.world.path("data")).is_some());
+fn a_running_pipeline_is_refused() {
+    let harness = Harness::after_a_run();
+    let arguments = ["run", harness.file.to_str().unwrap(), "--skip-check"];
+    let mut child = harness.world.program(&arguments).spawn().unwrap();
+    common::until("it runs", || lock::holder(&harness.world.path("data")).is_some());
     for arguments in [
         ["rewind", "audit", "--to", "2001-01-31", "--yes"].as_slice(),
         &["redeliver", "files", "--from", "oldest", "--yes"],
         &["rename", "files", "archive", "--yes"],
-        &["forget", "files", "--dry-run"],
+        &["reset", "files", "--dry-run"],
     ] {
-        let (code, said) = stage.say(arguments);
+        let (code, printed) = harness.state(arguments);
         assert_eq!(code, 1);
-        assert_eq!(said, format!("error: acme runs (process {}); stop it first, then say this again\n", child.id()));
+        assert_eq!(
+            printed,
+            format!("error: acme is running (process {}); stop it, then repeat this command\n", child.id())
+        );
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    assert_eq!(stage.say(&["forget", "files", "--dry-run"]).0, 0);
+    assert_eq!(harness.state(&["reset", "files", "--dry-run"]).0, 0);
 }
 
 #[test]
-fn names_that_nobody_knows_and_folders_where_nothing_ran_are_told() {
-    let stage = Stage::new();
-    insta::assert_snapshot!(stage.say(&["rewind", "audit", "--to", "2001-01-31"]).1, @r"
-    error: nothing has run yet in FOLDER/data: there is nothing to change
+fn unknown_names_and_empty_data_directories_are_reported() {
+    let harness = Harness::new();
+    insta::assert_snapshot!(harness.state(&["rewind", "audit", "--to", "2001-01-31"]).1, @r"
+    error: nothing has run yet in DIRECTORY/data: there is no state to change
     ");
-    assert!(!stage.world.path("data").exists());
-    let stage = Stage::after_a_run();
-    insta::assert_snapshot!(stage.refused(&["rewind", "audt", "--to", "2001-01-31"]), @r"
-    error: FOLDER/acme.yaml has no source `audt`; it has: audit
+    assert!(!harness.world.path("data").exists());
+    let harness = Harness::after_a_run();
+    insta::assert_snapshot!(harness.refused(&["rewind", "audt", "--to", "2001-01-31"]), @r"
+    error: DIRECTORY/acme.yaml has no source `audt`; it has: audit
     ");
-    insta::assert_snapshot!(stage.refused(&["redeliver", "audit", "--from", "2001-01-31"]), @r"
-    error: FOLDER/acme.yaml has no sink `audit`; it has: files
+    insta::assert_snapshot!(harness.refused(&["redeliver", "audit", "--from", "2001-01-31"]), @r"
+    error: DIRECTORY/acme.yaml has no sink `audit`; it has: files
     ");
-    let (code, said) = stage.say(&["rewind", "audit", "--to", "yesterday"]);
+    let (code, printed) = harness.state(&["rewind", "audit", "--to", "yesterday"]);
     assert_eq!(code, 2);
-    assert!(said.contains("write a time such as"), "{said}");
+    assert!(printed.contains("write a time such as"), "{printed}");
 }

@@ -289,7 +289,7 @@ fn what_was_forgotten_begins_anew_and_what_is_gone_holds_nothing_back() {
     let once = copies(&world);
     let head = journal(&world, async |journal| journal.summary().await.unwrap().head);
     // Killed before, in the middle or after: the past is there or it is not.
-    state_and_kill(&world, &file, &["forget", "clumio"], &mut random);
+    state_and_kill(&world, &file, &["reset", "clumio"], &mut random);
     let anew = past_of_source(&world, "clumio").coverage.is_empty();
     for _ in 0..3 {
         world.run_and_kill(&file, life(&mut random));
@@ -300,8 +300,8 @@ fn what_was_forgotten_begins_anew_and_what_is_gone_holds_nothing_back() {
     assert_eq!(copies(&world).len(), once.len());
     // A sink that is gone from the file and forgotten, and one that takes its place.
     let file = write(&world, &files(&world, "others", "").replace("/out/", "/others/"));
-    let (code, said) = state(&world, &file, &["forget", "files"]);
-    assert!(code == 0 && said.contains("no longer holds events back"), "{said}");
+    let (code, said) = state(&world, &file, &["remove", "files"]);
+    assert!(code == 0 && said.contains("no longer keeps events"), "{said}");
     world.run_once(&file);
     let delivered = common::delivered_below(&world.path("others")).values().map(Vec::len).sum::<usize>() as u64;
     assert_eq!(delivered, head + if anew { 300 } else { 0 });

@@ -1,5 +1,5 @@
-//! `auditflow status`, `coverage` and `plan` on the real program: beside a pipeline that runs, after one that was killed, and
-//! before the first start.
+//! `auditflow status`, `coverage` and `plan` with the real program: while a pipeline runs, after it was killed, and before its
+//! first start.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -34,8 +34,8 @@ fn with_files(world: &World) -> std::path::PathBuf {
     world.write_pipeline(&format!("sinks:\n  files: {{type: file, inputs: [events], path: \"{}\"}}\n", path.display()))
 }
 
-/// The program without any of the secrets that the file names.
-fn looking(world: &World, arguments: &[&str]) -> Command {
+/// A command without the secrets that the file names.
+fn command(world: &World, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_auditflow"));
     let address = format!("http://{}", world.simulator.address());
     command.args(arguments).env_clear().env("SIMULATOR", address).stdin(Stdio::null());
@@ -43,16 +43,16 @@ fn looking(world: &World, arguments: &[&str]) -> Command {
 }
 
 fn output(world: &World, arguments: &[&str]) -> Output {
-    let output = looking(world, arguments).output().unwrap();
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let output = command(world, arguments).output().unwrap();
+    let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     for secret in world.simulator.credentials().secrets() {
-        assert!(!said.contains(secret), "a secret is shown: {said}");
+        assert!(!printed.contains(secret), "a secret is shown: {printed}");
     }
     output
 }
 
-fn json(world: &World, command: &str, file: &Path) -> Value {
-    let output = output(world, &[command, file.to_str().unwrap(), "--json"]);
+fn json(world: &World, report: &str, file: &Path) -> Value {
+    let output = output(world, &[report, file.to_str().unwrap(), "--json"]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
@@ -71,7 +71,7 @@ fn status_and_coverage_while_it_runs_and_after_it_was_killed() {
     let world = world();
     let file = with_files(&world);
     let mut child = world.program(&["run", file.to_str().unwrap(), "--skip-check"]).spawn().unwrap();
-    common::until("everything is delivered, as seen from outside", || {
+    common::until("all events are delivered", || {
         sum(&json(&world, "status", &file), "sinks", "delivered") == 5 * EVENTS
     });
     let status = json(&world, "status", &file);
@@ -93,17 +93,17 @@ fn status_and_coverage_while_it_runs_and_after_it_was_killed() {
     let text = String::from_utf8(output(&world, &["status", file.to_str().unwrap()]).stdout).unwrap();
     assert!(text.contains("not running") && text.contains("SOURCE"), "{text}");
 
-    // Looking has kept nobody from starting, and changed nothing.
+    // Reports neither block a start nor change anything.
     world.wait_until_quiet();
     world.run_once(&file);
     world.assert_exact(&world.path("out"));
 }
 
 #[test]
-fn a_trouble_is_told_with_exit_code_1() {
+fn an_error_is_reported_with_exit_code_1() {
     let world = world();
     let file = with_files(&world);
-    fs::write(world.path("out"), "a file where the folder should be").unwrap();
+    fs::write(world.path("out"), "a file where the directory should be").unwrap();
     let arguments = ["run", file.to_str().unwrap(), "--once", "--give-up-after", "1s", "--skip-check"];
     let child = world.program(&arguments).spawn().unwrap();
     common::wait(child, Duration::from_secs(60), || world.log_tail());
@@ -115,31 +115,31 @@ fn a_trouble_is_told_with_exit_code_1() {
 }
 
 #[test]
-fn before_the_first_start_nothing_is_asked_and_nothing_is_made() {
+fn before_the_first_start_reports_send_no_request_and_create_no_file() {
     let world = world();
     let file = with_files(&world);
-    let asked = requests(&world);
+    let before = requests(&world);
     let plan = json(&world, "plan", &file);
     assert_eq!(plan["has_run"], false);
     let first = &plan["sources"][2]["first_request"];
     assert!(first["url"].as_str().unwrap().ends_with("/audit-trails"), "{first}");
     assert_eq!(first["headers"][2], serde_json::json!(["Authorization", "Bearer ***"]), "{first}");
-    let places = &plan["sinks"][0]["examples"][2]["places"];
-    assert!(places[0][1].as_str().unwrap().ends_with("out/clumio.ndjson"), "{places}");
+    let destination = &plan["sinks"][0]["examples"][2]["destination"];
+    assert!(destination[0][1].as_str().unwrap().ends_with("out/clumio.ndjson"), "{destination}");
     let status = json(&world, "status", &file);
     assert_eq!((&status["journal"], &status["sources"][0]["state"]), (&Value::Null, &"not_started".into()));
     let text = String::from_utf8(output(&world, &["coverage", file.to_str().unwrap()]).stdout).unwrap();
     assert!(text.contains("nothing has run yet in "), "{text}");
     assert!(!world.path("data").exists() && !world.path("out").exists());
-    assert_eq!(requests(&world), asked, "a look asked a vendor");
+    assert_eq!(requests(&world), before, "a report must not send requests");
 }
 
 #[test]
-fn watching_goes_on_until_nobody_reads() {
+fn watching_ends_when_the_reader_closes_the_pipe() {
     let world = world();
     let file = with_files(&world);
     let arguments = ["status", file.to_str().unwrap(), "--watch", "--json", "--interval", "10ms"];
-    let mut child = looking(&world, &arguments).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = command(&world, &arguments).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     for _ in 0..3 {
         let report: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
@@ -147,7 +147,7 @@ fn watching_goes_on_until_nobody_reads() {
     }
     drop(lines);
     let mut ended = None;
-    common::until("it has seen that nobody reads", || {
+    common::until("it has noticed the closed pipe", || {
         ended = child.try_wait().unwrap();
         ended.is_some()
     });
@@ -155,7 +155,7 @@ fn watching_goes_on_until_nobody_reads() {
 }
 
 #[test]
-fn a_variable_that_matters_is_still_asked_for() {
+fn a_required_variable_is_reported() {
     let world = world();
     let file = with_files(&world);
     let text = fs::read_to_string(&file).unwrap();
@@ -163,6 +163,6 @@ fn a_variable_that_matters_is_still_asked_for() {
     fs::write(&file, format!("data_dir: ${{DATA_OF_THE_PIPELINE}}\n{other}\n")).unwrap();
     let output = output(&world, &["status", file.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(2));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("DATA_OF_THE_PIPELINE is not set"), "{said}");
+    let printed = String::from_utf8(output.stderr).unwrap();
+    assert!(printed.contains("DATA_OF_THE_PIPELINE is not set"), "{printed}");
 }

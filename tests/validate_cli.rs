@@ -1,27 +1,27 @@
-//! `auditflow validate` as people and scripts meet it: output, exit codes, and the pipelines that come with the project.
+//! `auditflow validate`: output, exit codes, and the pipelines of the project.
 
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 use assert_cmd::assert::Assert;
 
-/// Values that must never be printed, whatever is wrong.
+/// Values that must never be printed.
 const SECRETS: [&str; 3] = ["s3cret-from-the-environment", "hunter2-literal", "s3cret-span"];
 
-fn auditflow(folder: &Path) -> Command {
+fn auditflow(directory: &Path) -> Command {
     let mut command = Command::cargo_bin("auditflow").expect("the program is built");
-    command.current_dir(folder).env_clear().env("VENDOR_SECRET", SECRETS[0]).env("BAD_SPAN", SECRETS[2]);
+    command.current_dir(directory).env_clear().env("VENDOR_SECRET", SECRETS[0]).env("BAD_SPAN", SECRETS[2]);
     command
 }
 
-/// Runs `validate` on texts that lie in files called `a.yaml`, `b.yaml` and so on.
+/// Runs `validate` on texts in files `a.yaml`, `b.yaml` and so on.
 fn validate(texts: &[&str], options: &[&str]) -> Assert {
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut command = auditflow(folder.path());
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut command = auditflow(directory.path());
     command.arg("validate").args(options);
     for (text, letter) in texts.iter().zip('a'..) {
         let name = format!("{letter}.yaml");
-        std::fs::write(folder.path().join(&name), text).expect("written");
+        std::fs::write(directory.path().join(&name), text).expect("written");
         command.arg(name);
     }
     command.assert()
@@ -101,7 +101,7 @@ sinks:
 ";
 
 #[test]
-fn every_planted_mistake_is_shown_with_its_place_and_a_hint() {
+fn every_error_is_shown_with_its_line_and_a_hint() {
     let assert = validate(&[BAD], &[]).code(2);
     assert_eq!(stdout(&assert), "");
     insta::assert_snapshot!(stderr(&assert), @r#"
@@ -133,7 +133,7 @@ fn every_planted_mistake_is_shown_with_its_place_and_a_hint() {
       |                ^^^^
       = help: write it in digits, such as 10
 
-    error: `${BAD_SPAN}` is not a length of time; write seconds (90) or a number with ms, s, m, h or d (90s, 15m, 1h30m)
+    error: `${BAD_SPAN}` is not a duration; write seconds (90) or a number with ms, s, m, h or d (90s, 15m, 1h30m)
       --> a.yaml:10:14 (sources.acme_clumio.overlap)
        |
     10 |     overlap: ${BAD_SPAN}
@@ -259,55 +259,54 @@ fn every_planted_mistake_is_shown_with_its_place_and_a_hint() {
     "#);
 }
 
-/// One of each mistake that people make, each in the line that says so, side by side and in each other's way: what is read
-/// from is broken, what reads goes in a circle, and a name is taken.
-const TEN_MISTAKES: &str = r#"data_dir: ./data
+/// Ten errors that affect each other, each on the line that says so.
+const TEN_ERRORS: &str = r#"data_dir: ./data
 sources:
   acme_clumio:
     type: clumio
     access_token: ${VENDOR_SECRET}
-    regoin: us-west-2                       # mistake 1: a misspelt option
-    page_size: five                         # mistake 2: a wrong type
+    regoin: us-west-2                       # error 1: a misspelt option
+    page_size: five                         # error 2: a wrong type
   acme_merge:
-    type: mergee                            # mistake 3: an unknown vendor
+    type: mergee                            # error 3: an unknown vendor
     api_key: hunter2-literal
   acme_akuity:
     type: akuity
-    organization_id: ${NOT_SET}             # mistake 4: an unset variable
+    organization_id: ${NOT_SET}             # error 4: an unset variable
     api_key_id: key
     api_key_secret: {file: /run/secrets/akuity}
-  acme_captivateiq:                         # mistake 5: a missing secret
+  acme_captivateiq:                         # error 5: a missing secret
     type: captivateiq
 transforms:
   events:
     type: normalize
-    inputs: [acme_*, acme_clumoi]           # mistake 6: a dangling input
+    inputs: [acme_*, acme_clumoi]           # error 6: a dangling input
   people:
     type: filter
-    inputs: [events, admins]                # mistake 7: a cycle, of `people` and `admins`
+    inputs: [events, admins]                # error 7: a cycle, of `people` and `admins`
     condition: actor.type == "user"
   admins:
     type: filter
     inputs: [people]
-    condition: actor.typ == "admin"         # mistake 8: a bad condition
+    condition: actor.typ == "admin"         # error 8: a bad condition
 sinks:
   lake:
     type: file
     inputs: [admins]
-    path: "lake/{{ vendr }}/%Y-%m-%d.ndjson"  # mistake 9: a bad template
-  events:                                   # mistake 10: a name that is taken
+    path: "lake/{{ vendr }}/%Y-%m-%d.ndjson"  # error 9: a bad template
+  events:                                   # error 10: a name that is taken
     type: console
     inputs: [people]
 "#;
 
 #[test]
-fn ten_planted_mistakes_are_ten_errors() {
-    let assert = validate(&[TEN_MISTAKES], &[]).code(2);
+fn ten_errors_are_reported_as_ten() {
+    let assert = validate(&[TEN_ERRORS], &[]).code(2);
     let shown = stderr(&assert);
-    let places = shown.lines().filter_map(|line| line.trim_start().strip_prefix("--> a.yaml:"));
+    let lines = shown.lines().filter_map(|line| line.trim_start().strip_prefix("--> a.yaml:"));
     let found: Vec<usize> =
-        places.map(|place| place.split(':').next().unwrap_or_default().parse().expect("a line")).collect();
-    let numbered = TEN_MISTAKES.lines().zip(1..).filter(|(line, _)| line.contains("# mistake "));
+        lines.map(|line| line.split(':').next().unwrap_or_default().parse().expect("a line")).collect();
+    let numbered = TEN_ERRORS.lines().zip(1..).filter(|(line, _)| line.contains("# error "));
     let planted: Vec<usize> = numbered.map(|(_, number)| number).collect();
     assert_eq!(planted.len(), 10);
     assert_eq!(found, planted, "{shown}");
@@ -362,7 +361,7 @@ fn ten_planted_mistakes_are_ten_errors() {
        |                 ^^^^^^
       = help: remove one of these inputs
 
-    error: it has no field `typ`
+    error: unknown field `typ`
       --> a.yaml:29:22 (transforms.admins.condition)
        |
     29 |     condition: ... typ ...
@@ -374,7 +373,7 @@ fn ten_planted_mistakes_are_ten_errors() {
        |
     34 |     path: "lake/{{ vendr }}/%Y-%m-%d.ndjson"
        |           ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-      = help: did you mean `vendor`? The fields are vendor, source, tenant, action, category, outcome, event_type, actor.type, actor.id, actor.name, actor.email, target.type, target.id, target.name
+      = help: did you mean `vendor`? The fields are vendor, source, tenant, event_type, action, category, outcome, actor.type, actor.id, actor.name, actor.email, target.type, target.id, target.name
 
     error: the name `events` is already used by the transform in line 19
       --> a.yaml:35:3 (sinks.events)
@@ -424,31 +423,31 @@ sinks:
 ";
 
 #[test]
-fn mistakes_in_conditions_are_shown_where_they_stand() {
+fn errors_in_conditions_are_shown_with_their_span() {
     let assert = validate(&[BAD_CONDITIONS], &[]).code(2);
     insta::assert_snapshot!(stderr(&assert), @r#"
-    error: there is no such word: `usr`
+    error: unknown value `usr`
       --> a.yaml:12:30 (transforms.people.condition)
        |
     12 |     condition: ... "usr" ...
        |                    ^^^^^
       = help: did you mean `user`?
 
-    error: it has no field `emial`
+    error: unknown field `emial`
       --> a.yaml:12:45 (transforms.people.condition)
        |
     12 |     condition: ... emial ...
        |                    ^^^^^
       = help: did you mean `email`? allowed here: `type`, `id`, `name`, `email`, `ip`, `on_behalf_of`
 
-    error: there is no such word: `delte`
+    error: unknown value `delte`
       --> a.yaml:17:28 (transforms.alarms.condition)
        |
     17 |       ... "delte" ...
        |           ^^^^^^^
       = help: did you mean `delete`?
 
-    error: a time cannot be compared so with a text
+    error: cannot compare a time with a string in this way
       --> a.yaml:18:10 (transforms.alarms.condition)
        |
     18 |       ... timestamp > "2026-01-01"
@@ -462,7 +461,7 @@ fn mistakes_in_conditions_are_shown_where_they_stand() {
        |                 ^^^^
       = help: put a transform of `type: normalize` between them, and name it here
 
-    error: `and` cannot stand here
+    error: unexpected `and`
       --> a.yaml:23:25 (transforms.raw.condition)
        |
     23 |       ... and ...
@@ -476,24 +475,24 @@ fn mistakes_in_conditions_are_shown_where_they_stand() {
        |   ^^^^^
       = help: add a line `condition: ...` here
 
-    error: this is a text, where something true or false is wanted
+    error: expected a boolean, found a string
       --> a.yaml:30:17 (transforms.not.condition)
        |
     30 |     condition: ... action ...
        |                    ^^^^^^
-      = help: compare it, for example with `== "..."`, or ask whether it is there: has(field)
+      = help: compare it, for example with `== "..."`, or test whether it is present: has(field)
     "#);
 }
 
 #[test]
-fn a_right_file_is_counted_on_stdout() {
+fn a_valid_file_is_summarized_on_stdout() {
     let assert = validate(&[GOOD], &[]).code(0);
     assert_eq!(stdout(&assert), "a.yaml: 1 source, 1 transform, 1 sink: ok\n");
     assert_eq!(stderr(&assert), "");
 }
 
 #[test]
-fn all_files_are_checked_and_one_wrong_one_decides_the_exit_code() {
+fn all_files_are_checked_and_one_invalid_file_sets_the_exit_code() {
     let assert = validate(&["sinks: [", GOOD, ""], &[]).code(2);
     assert_eq!(stdout(&assert), "b.yaml: 1 source, 1 transform, 1 sink: ok\n");
     let shown = stderr(&assert);
@@ -502,7 +501,7 @@ fn all_files_are_checked_and_one_wrong_one_decides_the_exit_code() {
 }
 
 #[test]
-fn what_a_vendor_warns_of_is_shown_once_at_its_place() {
+fn a_warning_of_a_vendor_is_shown_once_with_its_line() {
     let text = "sources:\n  clumio:\n    type: clumio\n    access_token: t\n    bucket_region: us-west-2\n\
                 sinks:\n  out:\n    type: console\n    inputs: [clumio]\n";
     let assert = validate(&[text], &[]).code(0);
@@ -517,7 +516,7 @@ fn what_a_vendor_warns_of_is_shown_once_at_its_place() {
 }
 
 #[test]
-fn a_warning_is_shown_and_the_file_is_right_all_the_same() {
+fn a_file_with_a_warning_is_valid() {
     let text =
         GOOD.replace("transforms:", "  unread:\n    type: clumio\n    access_token: ${VENDOR_SECRET}\ntransforms:");
     let assert = validate(&[&text], &[]).code(0);
@@ -526,24 +525,24 @@ fn a_warning_is_shown_and_the_file_is_right_all_the_same() {
 }
 
 #[test]
-fn a_missing_file_is_a_problem_of_that_file() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let assert = auditflow(folder.path()).args(["validate", "none.yaml"]).assert().code(2);
+fn a_missing_file_is_reported() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let assert = auditflow(directory.path()).args(["validate", "none.yaml"]).assert().code(2);
     assert!(stderr(&assert).contains("--> none.yaml"), "{}", stderr(&assert));
 }
 
 #[test]
-fn nothing_but_the_file_is_touched() {
+fn only_the_pipeline_file_is_read() {
     let text = GOOD.replace("${VENDOR_SECRET}", "{file: secrets/not-there}");
-    let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join("a.yaml"), text).expect("written");
-    auditflow(folder.path()).args(["validate", "a.yaml"]).assert().code(0);
-    let left: Vec<_> = std::fs::read_dir(folder.path()).expect("a folder").collect();
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::write(directory.path().join("a.yaml"), text).expect("written");
+    auditflow(directory.path()).args(["validate", "a.yaml"]).assert().code(0);
+    let left: Vec<_> = std::fs::read_dir(directory.path()).expect("a directory").collect();
     assert_eq!(left.len(), 1, "{left:?}");
 }
 
 #[test]
-fn json_has_one_problem_a_line_with_its_place() {
+fn json_has_one_diagnostic_per_line() {
     let assert = validate(&["data_dri: x\n"], &["--json"]).code(2);
     let lines: Vec<serde_json::Value> =
         stdout(&assert).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
@@ -574,7 +573,7 @@ fn no_secret_is_printed() {
     }
 }
 
-/// The variables that the pipelines of the project name; values of the right form for each.
+/// Valid values for the variables of the project's pipelines.
 const VARIABLES: [(&str, &str); 11] = [
     ("AKUITY_API_KEY_ID", "key-id"),
     ("AKUITY_API_KEY_SECRET", "key-secret"),
@@ -601,17 +600,17 @@ fn pipelines() -> Vec<PathBuf> {
 }
 
 #[test]
-fn every_pipeline_of_the_project_is_right_once_its_variables_are_set() {
-    let folder = tempfile::tempdir().expect("a folder");
+fn every_pipeline_of_the_project_is_valid_with_its_variables() {
+    let directory = tempfile::tempdir().expect("a directory");
     let pipelines = pipelines();
-    let assert = auditflow(folder.path()).arg("validate").args(&pipelines).envs(VARIABLES).assert().code(0);
+    let assert = auditflow(directory.path()).arg("validate").args(&pipelines).envs(VARIABLES).assert().code(0);
     assert_eq!(stderr(&assert), "");
     assert_eq!(stdout(&assert).lines().count(), pipelines.len());
     assert!(stdout(&assert).contains("all.yaml: 5 sources, 1 transform, 1 sink: ok"), "{}", stdout(&assert));
 }
 
 #[test]
-fn every_pipeline_of_the_project_names_its_variables_at_the_top() {
+fn every_pipeline_of_the_project_lists_its_variables_at_the_top() {
     for pipeline in pipelines().iter().filter(|file| !file.ends_with("all.yaml")) {
         let text = std::fs::read_to_string(pipeline).expect("readable");
         let (top, _) = text.split_once("\nsources:").expect("sources");

@@ -1,8 +1,10 @@
-//! `auditflow completions`: what a shell needs to complete this program's commands and options.
+//! `auditflow completions`: a completion script for the user's shell.
 
 use clap_complete::Shell;
 
-/// Print a shell's completion script
+use super::process::EXIT_DONE;
+
+/// Print a shell completion script
 ///
 /// For bash: `auditflow completions bash > /etc/bash_completion.d/auditflow`. For zsh: `auditflow completions zsh >
 /// "${fpath[1]}/_auditflow"`. For fish: `auditflow completions fish > ~/.config/fish/completions/auditflow.fish`.
@@ -12,11 +14,11 @@ pub(super) struct Arguments {
     shell: Shell,
 }
 
-/// Runs the command; returns the exit code.
-pub(super) fn run(arguments: &Arguments) -> u8 {
+/// Runs the command for the command line `program`; returns the exit code.
+pub(super) fn run(arguments: &Arguments, program: &mut clap::Command) -> u8 {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut super::command(), "auditflow", &mut script);
-    // A reader that has closed the pipe wants no more.
+    clap_complete::generate(arguments.shell, program, "auditflow", &mut script);
+    // A closed pipe is not an error: the reader wants no more.
     let _ = std::io::Write::write_all(&mut std::io::stdout().lock(), &script);
-    super::EXIT_DONE
+    EXIT_DONE
 }

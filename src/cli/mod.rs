@@ -1,12 +1,14 @@
-//! The command line: one file a command. Standard output carries only what a command promises; logs go to stderr.
+//! The command line: one file per command. Standard output carries only a command's result; logs and errors go to standard
+//! error.
 
 mod check;
 mod completions;
 mod coverage;
 mod demo;
-mod look;
 mod normalize;
 mod plan;
+mod process;
+mod read_only;
 mod run;
 mod schema;
 mod simulate;
@@ -15,25 +17,17 @@ mod status;
 mod summary;
 mod validate;
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-/// Everything was done.
-pub const EXIT_DONE: u8 = 0;
-/// Something failed while running; the message says what.
-pub const EXIT_FAILED: u8 = 1;
-/// The arguments or the pipeline file are wrong; nothing was started.
-pub const EXIT_USAGE: u8 = 2;
-/// `run --once` ended, but a source or sink could not finish its work; the summary says which.
-pub const EXIT_INCOMPLETE: u8 = 3;
+pub use process::{EXIT_DONE, EXIT_FAILED, EXIT_INCOMPLETE, EXIT_USAGE};
 
 #[derive(Parser, Debug)]
 #[command(
     name = "auditflow",
     version,
-    about = "Collects the audit trails of SaaS vendors into one schema: nothing lost, nothing twice."
+    about = "Collects audit trails of SaaS vendors, normalizes them, and delivers them exactly once"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -56,18 +50,13 @@ enum Command {
     Completions(completions::Arguments),
 }
 
-/// The command line as a value: for tests of what the docs say, and for whoever wants to describe it.
+/// The definition of the command line, for tests and tools that inspect it.
 #[must_use]
 pub fn command() -> clap::Command {
     Arguments::command()
 }
 
-/// Says something to the person who started the command, on standard error. If nobody reads it, nobody is told.
-fn say(text: &str) {
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
-}
-
-/// Runs the program on this process's arguments.
+/// Runs the program with the arguments of this process; returns its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     let code = match Arguments::parse().command {
@@ -82,7 +71,7 @@ pub fn main() -> ExitCode {
         Command::Normalize(arguments) => normalize::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
-        Command::Completions(arguments) => completions::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments, &mut command()),
     };
     ExitCode::from(code)
 }

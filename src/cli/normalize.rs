@@ -1,55 +1,57 @@
-//! `auditflow normalize`: raw records from a file or stdin, normalized NDJSON to stdout.
+//! `auditflow normalize`: normalizes raw records from a file or stdin, and writes NDJSON to stdout.
 //!
 //! ```text
 //!            reader thread                 worker threads                    this thread
-//! FILE --> whole lines or values --+--> normalize and encode a chunk --+--> write, in the order of the input
-//!          in chunks of a megabyte  +--> normalize and encode a chunk --+
+//! FILE --> complete lines or values --+--> normalize and encode a chunk --+--> write, in the order of the input
+//!          in chunks of a megabyte    +--> normalize and encode a chunk --+
 //! ```
 //!
-//! Chunks go round the workers in turn and come back in the same turn, so the order is kept without numbering them. All
-//! channels are short: memory is bounded by the chunks in flight and the longest record.
+//! Chunks are given to the workers and taken from them round-robin, which keeps the order. All channels are bounded: memory
+//! is limited by the chunks in flight and the longest record.
 
 mod input;
-mod split;
-mod work;
+mod splitter;
+mod workers;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use clap::builder::PossibleValuesParser;
 
+use super::process::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, print_stderr};
 use crate::clock::{Clock, SystemClock};
 use crate::time::Timestamp;
 use crate::vendors::{Normalizer, NormalizerConfig, registry, settings};
 
-/// Bring raw records from a file or stdin into the schema
+/// Normalize raw records from a file or stdin
 ///
-/// Reads the vendor's records as NDJSON, as one JSON array, or as whole answers (pages) of the vendor's API, and writes
-/// one event a line to stdout. The first value decides whether the whole input is records or pages. A record that cannot be normalized is written with `normalize_error`; their number is
-/// told at the end on stderr. Input that is no JSON at all ends the command with exit code 1.
+/// Reads the vendor's records as NDJSON, as one JSON array, or as response pages of the vendor's API, and writes one event per
+/// line to stdout. The first value decides whether the input holds records or pages. A record that cannot be normalized is
+/// written with `normalize_error`; stderr shows the number of such records at the end. Exit code 0 on success, 1 if the input
+/// cannot be read or is not JSON, 2 if the arguments are wrong.
 ///
-/// A record may have up to 256 MiB, a page too. Of vendors without record ids (akuity, confluence), wholly identical
-/// records are counted to tell them apart, which takes some 50 bytes of memory a record.
+/// A record or page may have up to 256 MiB. For vendors without record ids (akuity, confluence) identical records are numbered,
+/// which takes about 50 bytes of memory per record.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// The vendor whose records these are
+    /// The vendor of the records
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(registry::names()))]
     vendor: String,
-    /// The name for the events' `source` [default: the vendor's name]
+    /// Value of the events' `source` [default: the vendor's name]
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
-    /// The vendor's organization, cloud or account id, for vendors whose records do not tell it; a part of the ids
+    /// The vendor's organization, cloud or account id, for vendors whose records lack it; event ids depend on it
     #[arg(long, value_name = "ID")]
     tenant: Option<String>,
-    /// A setting of the source that bears upon normalizing, such as event_type=category_action; may be repeated
+    /// A setting of the source that affects normalizing, such as event_type=category_action (repeatable)
     #[arg(long = "option", value_name = "KEY=VALUE", value_parser = key_and_value)]
     options: Vec<(String, String)>,
-    /// The events' `observed_at` [default: the present moment]
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    /// Value of the events' `observed_at` [default: now]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     observed_at: Option<Timestamp>,
     /// The file to read [default: stdin]
     file: Option<PathBuf>,
@@ -60,59 +62,59 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
-fn moment(text: &str) -> Result<Timestamp, String> {
+fn parse_time(text: &str) -> Result<Timestamp, String> {
     Timestamp::parse_rfc3339(text).ok_or_else(|| "write a time such as 2026-01-31T00:00:00Z".to_owned())
 }
 
 /// Runs the command; returns the exit code.
 pub(super) fn run(arguments: &Arguments) -> u8 {
-    let records = match records_of(arguments) {
-        Ok(records) => records,
-        Err(message) => return fail(super::EXIT_USAGE, &message),
+    let normalizer = match normalizer(arguments) {
+        Ok(normalizer) => normalizer,
+        Err(message) => return fail(EXIT_USAGE, &message),
     };
     let (name, source) = match open(arguments.file.as_ref()) {
         Ok(opened) => opened,
-        Err(message) => return fail(super::EXIT_FAILED, &message),
+        Err(message) => return fail(EXIT_FAILED, &message),
     };
-    let job = work::Job {
+    let job = workers::Job {
         source: arguments.source.clone().unwrap_or_else(|| arguments.vendor.clone()),
         observed_at: arguments.observed_at.unwrap_or_else(|| SystemClock.now()),
-        workers: if records.has_ids() { available_parallelism().map_or(1, |cores| cores.get().min(8)) } else { 1 },
-        records,
+        workers: if normalizer.has_ids() { available_parallelism().map_or(1, |cores| cores.get().min(8)) } else { 1 },
+        normalizer,
     };
-    match work::run(job, source, &mut io::stdout().lock()) {
+    match workers::run(job, source, &mut io::stdout().lock()) {
         Ok(counts) => {
-            tell(&counts);
-            super::EXIT_DONE
+            report(&counts);
+            EXIT_DONE
         }
-        Err(work::Failure::OutputClosed) => super::EXIT_DONE,
-        Err(failure) => fail(super::EXIT_FAILED, &format!("{name}: {failure}")),
+        Err(workers::Failure::OutputClosed) => EXIT_DONE,
+        Err(failure) => fail(EXIT_FAILED, &format!("{name}: {failure}")),
     }
 }
 
-/// How the vendor's records are read, with the options checked against those that the vendor knows.
-fn records_of(arguments: &Arguments) -> Result<Arc<dyn Normalizer>, String> {
+/// The vendor's normalizer, with checked options.
+fn normalizer(arguments: &Arguments) -> Result<Arc<dyn Normalizer>, String> {
     let normalizer_config =
         NormalizerConfig { tenant: arguments.tenant.clone(), options: BTreeMap::from_iter(arguments.options.clone()) };
-    let records = registry::normalizer(&arguments.vendor, &normalizer_config).ok_or("there is no such vendor")?;
-    let known: Vec<&str> = records.options().iter().map(|option| option.name).collect();
-    for (name, word) in &normalizer_config.options {
-        let Some(option) = records.options().iter().find(|option| option.name == name) else {
+    let normalizer = registry::normalizer(&arguments.vendor, &normalizer_config).ok_or("unknown vendor")?;
+    let known: Vec<&str> = normalizer.options().iter().map(|option| option.name).collect();
+    for (name, value) in &normalizer_config.options {
+        let Some(option) = normalizer.options().iter().find(|option| option.name == name) else {
             if known.is_empty() {
                 return Err(format!("--option {name}: {} has no options", arguments.vendor));
             }
-            return Err(refusal(name, name, &known));
+            return Err(unknown_value(name, name, &known));
         };
-        if !option.words.contains(&word.as_str()) {
-            return Err(refusal(name, word, option.words));
+        if !option.words.contains(&value.as_str()) {
+            return Err(unknown_value(name, value, option.words));
         }
     }
-    Ok(records)
+    Ok(normalizer)
 }
 
-fn refusal(option: &str, written: &str, known: &[&str]) -> String {
-    let problem = settings::unknown_word(option, written, known);
-    format!("--option {option}: {}; {}", problem.message, problem.hint)
+fn unknown_value(option: &str, written: &str, known: &[&str]) -> String {
+    let diagnostic = settings::unknown_word(option, written, known);
+    format!("--option {option}: {}; {}", diagnostic.message, diagnostic.hint)
 }
 
 fn open(file: Option<&PathBuf>) -> Result<(String, Box<dyn Read + Send>), String> {
@@ -125,20 +127,15 @@ fn open(file: Option<&PathBuf>) -> Result<(String, Box<dyn Read + Send>), String
     }
 }
 
-fn tell(counts: &work::Counts) {
-    let bad = match counts.unreadable {
+fn report(counts: &workers::Counts) {
+    let bad = match counts.failed {
         0 => String::new(),
         some => format!(", {some} of them with normalize_error"),
     };
-    say(&format!("normalized {} records{bad}", counts.records));
+    print_stderr(&format!("normalized {} records{bad}\n", counts.records));
 }
 
 fn fail(code: u8, message: &str) -> u8 {
-    say(&format!("error: {message}"));
+    print_stderr(&format!("error: {message}\n"));
     code
-}
-
-/// To stderr; if nobody can hear it, there is nothing more to be done.
-fn say(message: &str) {
-    let _ = writeln!(io::stderr(), "{message}");
 }

@@ -1,20 +1,21 @@
-//! `auditflow plan`: what `run` would ask for and where events would land, without asking or writing anything.
+//! `auditflow plan`: what `run` would request and where events would be written, without requesting or writing anything.
 
 use std::path::PathBuf;
 
-use super::look::{self, Ended};
+use super::process::{EXIT_DONE, print};
+use super::read_only::{self, Exit};
 use crate::pipeline::Overrides;
 use crate::report::PlanReport;
 
-/// Show what `run` would ask for next and where events would land, without touching any API
+/// Show what `run` would request next and where it would write events, without calling any API
 ///
-/// Reads the journal, if there is one, to go on from what is covered; the secrets of the file need not be set and are never
-/// shown. Exit code 0, 1 if the journal cannot be read, 2 if the file is wrong.
+/// Starts from the coverage in the journal, if there is one. The secrets of the file need not be set and are never shown. Exit
+/// code 0 on success, 1 if the journal cannot be read, 2 if the file is wrong.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
     /// The pipeline file
     file: PathBuf,
-    /// Print JSON; docs/status.md tells its form
+    /// Print JSON (format: docs/status.md)
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -23,12 +24,12 @@ pub(super) struct Arguments {
 
 /// Runs the command; returns the exit code.
 pub(super) fn run(arguments: &Arguments) -> u8 {
-    show(arguments).unwrap_or_else(|Ended(code)| code)
+    show(arguments).unwrap_or_else(|Exit(code)| code)
 }
 
-fn show(arguments: &Arguments) -> Result<u8, Ended> {
-    let pipeline = look::load(&arguments.file, &arguments.settings)?;
-    let report = PlanReport::new(&pipeline, &look::observe(&pipeline)?);
-    look::print(&if arguments.json { look::json(&report, false) } else { report.text() });
-    Ok(super::EXIT_DONE)
+fn show(arguments: &Arguments) -> Result<u8, Exit> {
+    let pipeline = read_only::load(&arguments.file, &arguments.settings)?;
+    let report = PlanReport::new(&pipeline, &read_only::observe(&pipeline)?);
+    print(&if arguments.json { read_only::json(&report, false) } else { report.text() });
+    Ok(EXIT_DONE)
 }

@@ -5,54 +5,55 @@ use std::net::SocketAddr;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::process::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, print_stderr};
 use crate::simulator::switches::SwitchInfo;
 use crate::simulator::{FaultName, FaultOrder, Simulator, SimulatorOptions, Switches, VendorName};
 use crate::time::Timestamp;
 use crate::units::Span;
 
-/// Serve the vendors' APIs on this machine
+/// Serve the vendors' APIs on this machine, for tests
 ///
-/// Prints one line with the address as soon as it listens, and serves until Ctrl-C. The data comes from the seed; what a
-/// perfect collector must have is at /_sim/truth/VENDOR. See docs/simulator.md.
+/// Prints its address and serves until Ctrl-C. The data is generated from the seed; /_sim/truth/VENDOR returns the records
+/// that a correct collector must have. See docs/simulator.md.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// Where all randomness comes from: the same seed, events, span and start give the same records
-    #[arg(long, default_value_t = 1)]
+    /// Seed of all random data: the same seed, events, span and start generate the same records
+    #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
-    /// Address to listen on; port 0 takes a free one
+    /// Address to listen on; port 0 selects a free port
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
     listen: SocketAddr,
-    /// Listen on an address that other machines can reach
+    /// Allow an address that other machines can connect to
     #[arg(long)]
     allow_remote: bool,
-    /// Play only this vendor (may be repeated); all five if not given
+    /// Serve only this vendor (repeatable) [default: all five]
     #[arg(long = "vendor", value_name = "VENDOR")]
     vendors: Vec<VendorName>,
-    /// Events that each vendor has at the start
+    /// Number of events that each vendor has at the start
     #[arg(long, default_value_t = 1_000, value_name = "N")]
     events: u64,
-    /// How far back they reach
+    /// Time range that these events are spread over
     #[arg(long, default_value = "7d", value_parser = Span::parse, value_name = "TIME")]
     span: Span,
     /// New events per second and vendor while running
     #[arg(long, default_value_t = 0.0, value_parser = parse_rate, value_name = "N")]
     rate: f64,
-    /// The moment at which the history ends, RFC 3339; now if not given
+    /// Time of the latest generated event, RFC 3339 [default: now]
     #[arg(long, value_parser = parse_time, value_name = "TIME")]
     start: Option<Timestamp>,
-    /// What to do wrong: NAME, NAME=PROBABILITY, NAME=PROBABILITY:SECONDS, or VENDOR.NAME... (may be repeated)
+    /// Inject a fault: NAME, NAME=PROBABILITY, NAME=PROBABILITY:SECONDS, or VENDOR.NAME... (repeatable)
     #[arg(long = "fault", value_name = "NAME[=X]", num_args = 1..)]
     faults: Vec<FaultOrder>,
     /// How to behave where a vendor's documentation is silent (may be repeated)
     #[arg(long = "switch", value_name = "VENDOR.NAME=VALUE", num_args = 1..)]
     switches: Vec<String>,
-    /// List the faults and end
+    /// List the faults and exit
     #[arg(long)]
     list_faults: bool,
     /// List the switches and end
     #[arg(long)]
     list_switches: bool,
-    /// Print a pipeline file that points at the simulator after the address
+    /// After the address, print a pipeline file for the simulator
     #[arg(long)]
     print_pipeline: bool,
 }
@@ -74,18 +75,18 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
     let options = match options(arguments) {
         Ok(options) => options,
         Err(reason) => {
-            eprintln!("error: {reason}");
-            return super::EXIT_USAGE;
+            print_stderr(&format!("error: {reason}\n"));
+            return EXIT_USAGE;
         }
     };
     if arguments.list_switches {
         return print(&list_switches(&options.switches.list()));
     }
     match serve(options, arguments.print_pipeline) {
-        Ok(()) => super::EXIT_DONE,
+        Ok(()) => EXIT_DONE,
         Err(error) => {
-            eprintln!("error: {error:#}");
-            super::EXIT_FAILED
+            print_stderr(&format!("error: {error:#}\n"));
+            EXIT_FAILED
         }
     }
 }
@@ -100,7 +101,7 @@ fn options(arguments: &Arguments) -> Result<SimulatorOptions, String> {
     }
     if !arguments.listen.ip().is_loopback() && !arguments.allow_remote {
         return Err(format!(
-            "{} can be reached by other machines; listen on 127.0.0.1, or add --allow-remote",
+            "other machines can connect to {}; listen on 127.0.0.1, or add --allow-remote",
             arguments.listen
         ));
     }
@@ -123,7 +124,7 @@ fn options(arguments: &Arguments) -> Result<SimulatorOptions, String> {
 fn serve(options: SimulatorOptions, print_pipeline: bool) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        // Listened for before the address is told: who reads it may stop us at once.
+        // Install the handlers before the address is printed: whoever reads it may send a signal at once.
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let simulator = Simulator::start(options).await?;
@@ -138,7 +139,7 @@ fn serve(options: SimulatorOptions, print_pipeline: bool) -> anyhow::Result<()> 
         }
         anyhow::Ok(())
     })?;
-    // Answers under way are not waited for: a slow one must not hold up the end.
+    // Do not wait for responses in progress: a slow one must not delay the exit.
     runtime.shutdown_background();
     Ok(())
 }
@@ -160,8 +161,8 @@ fn list_switches(switches: &[SwitchInfo]) -> String {
 
 fn print(text: &str) -> u8 {
     match write_out(text) {
-        Ok(()) => super::EXIT_DONE,
-        Err(_) => super::EXIT_FAILED,
+        Ok(()) => EXIT_DONE,
+        Err(_) => EXIT_FAILED,
     }
 }
 

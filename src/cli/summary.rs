@@ -1,4 +1,4 @@
-//! The summary at the end of a run: what was collected, what was delivered, what could not be done.
+//! The summary at the end of a run: what was collected and delivered, and which work is unfinished.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::journal::{JournalStats, SinkStats, SourceStats};
 use crate::runtime::RunReport;
 use crate::units::{ByteSize, Span};
 
-/// The summary as text, a line each source and sink that ran.
+/// The summary as text, one line per source and sink that ran.
 pub(super) fn of(report: &RunReport) -> String {
     let mut text = String::new();
     let ran = |name: &str| report.sources.iter().any(|(source, _)| source == name);
@@ -23,7 +23,7 @@ pub(super) fn of(report: &RunReport) -> String {
         line(&mut text, &format!("unfinished: {name}: {reason}"));
     }
     if report.cut_short {
-        line(&mut text, "stopped at the deadline: what was in hand is done again at the next start");
+        line(&mut text, "stopped at the deadline: the next run repeats the work that was in progress");
     }
     text
 }
@@ -35,13 +35,13 @@ fn line(text: &mut String, line: &str) {
 
 fn source_line(source: &SourceStats, unread: Option<Duration>) -> String {
     let covered = source.covered_to.map_or_else(
-        || "nothing yet (without backfill_start_time a source begins at the present)".to_owned(),
+        || "nothing yet (a source without backfill_start_time starts at the present)".to_owned(),
         |to| format!("up to {}", to.with_digits(0)),
     );
-    // A minute is what has passed since the last poll, and no backfill.
+    // Up to a minute is the time since the last poll, not a backfill.
     let unread = unread.filter(|unread| *unread > Duration::from_secs(60));
     let unread = unread.map_or_else(String::new, |unread| {
-        format!(", {} of it not read yet", Span(Duration::from_secs(unread.as_secs())))
+        format!(", {} of it not yet read", Span(Duration::from_secs(unread.as_secs())))
     });
     format!(
         "source {:<20} {:>12} events in {} pages and {} requests, covered {covered}{unread}",
@@ -72,7 +72,7 @@ mod tests {
     use crate::time::Timestamp;
 
     #[test]
-    fn a_source_that_was_stopped_in_the_middle_of_a_backfill_says_so() {
+    fn a_source_stopped_during_a_backfill_shows_the_unread_time() {
         let source = SourceStats {
             name: "audit".to_owned(),
             vendor: "clumio".to_owned(),
@@ -86,7 +86,7 @@ mod tests {
         };
         let unread = Duration::from_millis(27 * 86_400_000 + 5);
         assert!(
-            source_line(&source, Some(unread)).ends_with("covered up to 2025-11-24T16:00:00Z, 27d of it not read yet")
+            source_line(&source, Some(unread)).ends_with("covered up to 2025-11-24T16:00:00Z, 27d of it not yet read")
         );
         assert!(source_line(&source, Some(Duration::from_secs(59))).ends_with("16:00:00Z"));
         assert!(source_line(&source, None).ends_with("16:00:00Z"));

@@ -1,20 +1,21 @@
-//! `auditflow validate`: reads pipeline files and says everything that is wrong with them, or that nothing is.
+//! `auditflow validate`: checks pipeline files and reports all errors in them at once.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use super::process::{EXIT_DONE, EXIT_USAGE, print};
 use crate::pipeline::{self, Diagnostic, Environment, Overrides, ValidatedPipeline};
 
 /// Check pipeline files
 ///
-/// Reads the files and nothing else: no network, no data directory, no secret files. Environment variables that the
-/// files name must be set. Exit code 0 if all files are right (warnings allowed), 2 if not.
+/// Reads only these files: no network, no data directory, no secret files. The environment variables that the files name must
+/// be set. Exit code 0 if all files are valid (warnings allowed), 2 if not.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
     /// The pipeline files
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Print the problems as JSON, one a line
+    /// Print diagnostics as JSON, one per line
     #[arg(long)]
     json: bool,
 }
@@ -22,51 +23,46 @@ pub(super) struct Arguments {
 /// Runs the command; returns the exit code.
 pub(super) fn run(arguments: &Arguments) -> u8 {
     let environment = Environment::of_process();
-    let mut all_right = true;
+    let mut all_valid = true;
     for file in &arguments.files {
         match pipeline::load(file, &environment, &Overrides::default()) {
             Ok(pipeline) => {
-                show_problems(&pipeline.warnings, arguments.json);
-                show_all_right(&file.display().to_string(), &pipeline, arguments.json);
+                report(&pipeline.warnings, arguments.json);
+                if !arguments.json {
+                    print(&format!("{}: {}: ok\n", file.display(), summary(&pipeline)));
+                }
             }
-            Err(problems) => {
-                show_problems(&problems, arguments.json);
-                all_right = false;
+            Err(diagnostics) => {
+                report(&diagnostics, arguments.json);
+                all_valid = false;
             }
         }
     }
-    if all_right { super::EXIT_DONE } else { super::EXIT_USAGE }
+    if all_valid { EXIT_DONE } else { EXIT_USAGE }
 }
 
-fn show_problems(problems: &[Diagnostic], json: bool) {
+fn report(diagnostics: &[Diagnostic], json: bool) {
     if !json {
-        report(problems);
-        return;
+        return print_diagnostics(diagnostics);
     }
-    let mut stdout = io::stdout().lock();
-    for problem in problems {
-        let line = serde_json::to_string(problem).expect("a problem is texts and numbers");
-        // A reader that has closed the pipe wants no more lines.
-        drop(writeln!(stdout, "{line}"));
+    for diagnostic in diagnostics {
+        print(&(serde_json::to_string(diagnostic).expect("diagnostics hold strings and numbers only") + "\n"));
     }
 }
 
-/// Prints problems to standard error, for people.
-pub(super) fn report(problems: &[Diagnostic]) {
+/// Prints diagnostics to standard error, for people.
+pub(super) fn print_diagnostics(diagnostics: &[Diagnostic]) {
     let mut stderr = io::stderr().lock();
-    for problem in problems {
-        drop(writeln!(stderr, "{problem}\n"));
+    for diagnostic in diagnostics {
+        drop(writeln!(stderr, "{diagnostic}\n"));
     }
 }
 
-fn show_all_right(file: &str, pipeline: &ValidatedPipeline, json: bool) {
-    if json {
-        return;
-    }
+fn summary(pipeline: &ValidatedPipeline) -> String {
     let sources = count(pipeline.sources.len(), "source");
     let transforms = count(pipeline.transforms, "transform");
     let sinks = count(pipeline.sinks.len(), "sink");
-    drop(writeln!(io::stdout().lock(), "{file}: {sources}, {transforms}, {sinks}: ok"));
+    format!("{sources}, {transforms}, {sinks}")
 }
 
 fn count(number: usize, noun: &str) -> String {

@@ -1,29 +1,29 @@
-//! The same event as ECS, the Elastic Common Schema: one line of JSON, nested objects, for Elasticsearch and OpenSearch.
+//! The ECS encoding (Elastic Common Schema): one line of JSON with nested objects, for Elasticsearch and OpenSearch.
 //!
 //! ```text
-//! Event<'a> --encode--> {"@timestamp":...,"ecs":{...},"event":{...},"user":{...},...,"audit":{what ECS has no place for}}
+//! Event<'a> --encode--> {"@timestamp":...,"ecs":{...},"event":{...},"user":{...},...,"audit":{fields without an ECS field}}
 //! ```
 //!
-//! Source of field names and allowed values: `elastic/ecs` tag v9.4.0, `generated/ecs/ecs_flat.yml`; the choice of
-//! categories and types follows `elastic/integrations`, package `atlassian_confluence`.
+//! Field names and allowed values are from `elastic/ecs` tag v9.4.0, `generated/ecs/ecs_flat.yml`. Categories and types
+//! follow `elastic/integrations`, package `atlassian_confluence`.
 
+use super::json::ObjectWriter;
 use super::native::RawForm;
-use super::object::Object;
-use super::own::{is_kind, is_named, push_details, push_target, push_words, raw_sha256, valid_ip};
+use super::unmapped::{is_kind, is_named, push_details, push_enums, push_target, raw_sha256, valid_ip};
 use super::{Action, Category, Event, Outcome, Target};
 
-/// The version of ECS that events say they follow.
+/// The ECS version of the encoding.
 pub const ECS_VERSION: &str = "9.4.0";
 
 /// Appends `event` as one JSON object, without a line break in it or after it.
 ///
-/// ECS holds the vendor's record as text (`event.original`), so [`RawForm::Keep`] and [`RawForm::String`] write the same.
-/// With [`RawForm::Drop`] the record's hash goes too.
+/// ECS holds the vendor's record as a string (`event.original`): [`RawForm::Keep`] and [`RawForm::String`] write the same.
+/// [`RawForm::Drop`] drops the record's hash too.
 pub fn encode(event: &Event<'_>, raw: RawForm, out: &mut Vec<u8>) {
     out.reserve(event.raw.len() + 2_048);
-    Object::write(out, |object| {
-        object.plain("@timestamp", event.timestamp);
-        object.object("ecs", |ecs| ecs.plain("version", ECS_VERSION));
+    ObjectWriter::write(out, |object| {
+        object.unescaped("@timestamp", event.timestamp);
+        object.object("ecs", |ecs| ecs.unescaped("version", ECS_VERSION));
         object.optional("message", event.message.as_deref());
         object.object("event", |inner| push_event(event, raw, inner));
         object.object("user", |user| push_user(event, user));
@@ -38,21 +38,21 @@ pub fn encode(event: &Event<'_>, raw: RawForm, out: &mut Vec<u8>) {
     });
 }
 
-fn push_event(event: &Event<'_>, raw: RawForm, object: &mut Object<'_>) {
-    object.plain("kind", "event");
-    object.plain("id", event.id);
-    object.text("action", &event.event_type);
+fn push_event(event: &Event<'_>, raw: RawForm, object: &mut ObjectWriter<'_>) {
+    object.unescaped("kind", "event");
+    object.unescaped("id", event.id);
+    object.string("action", &event.event_type);
     if event.outcome != Outcome::Partial {
-        object.plain("outcome", event.outcome);
+        object.unescaped("outcome", event.outcome);
     }
-    object.texts("category", category(event.category));
-    object.texts("type", types(event));
-    object.text("module", event.vendor);
-    object.plain("dataset", format_args!("{}.audit", event.vendor));
-    object.plain("created", event.observed_at.with_digits(3));
+    object.strings("category", category(event.category));
+    object.strings("type", types(event));
+    object.string("module", event.vendor);
+    object.unescaped("dataset", format_args!("{}.audit", event.vendor));
+    object.unescaped("created", event.observed_at.with_digits(3));
     if raw != RawForm::Drop {
-        object.text("original", event.raw);
-        object.plain("hash", raw_sha256(event.raw));
+        object.string("original", event.raw);
+        object.unescaped("hash", raw_sha256(event.raw));
     }
 }
 
@@ -65,7 +65,7 @@ const fn category(category: Category) -> Option<&'static str> {
     }
 }
 
-/// `event.type`: one word, or two where the first says what kind of object an `iam` event is about.
+/// `event.type`: one value, or two where the first is the type of object that an `iam` event is about.
 fn types(event: &Event<'_>) -> impl Iterator<Item = &'static str> {
     let (first, second) = match event.category {
         Category::Authentication => (authentication_type(event.action), None),
@@ -126,7 +126,7 @@ const fn configuration_type(action: Action) -> &'static str {
     }
 }
 
-fn push_user(event: &Event<'_>, user: &mut Object<'_>) {
+fn push_user(event: &Event<'_>, user: &mut ObjectWriter<'_>) {
     let actor = &event.actor;
     push_person([&actor.id, &actor.name, &actor.email], user);
     user.object("effective", |effective| {
@@ -137,27 +137,27 @@ fn push_user(event: &Event<'_>, user: &mut Object<'_>) {
     user.object("target", |target| push_id_and_name(first_of_kind(event, "user"), target));
 }
 
-fn push_person([id, name, email]: [&Option<std::borrow::Cow<'_, str>>; 3], person: &mut Object<'_>) {
+fn push_person([id, name, email]: [&Option<std::borrow::Cow<'_, str>>; 3], person: &mut ObjectWriter<'_>) {
     person.optional("id", id.as_deref());
     person.optional("name", name.as_deref());
     person.optional("email", email.as_deref());
 }
 
-fn push_id_and_name(target: Option<&Target<'_>>, object: &mut Object<'_>) {
+fn push_id_and_name(target: Option<&Target<'_>>, object: &mut ObjectWriter<'_>) {
     let Some(target) = target else { return };
     object.optional("id", target.id.as_deref());
     object.optional("name", target.name.as_deref());
 }
 
-/// The first user or group that the event names: the target, else a related object.
+/// The first user or group of the event: the target, else a related object.
 fn first_of_kind<'e, 'a>(event: &'e Event<'a>, kind: &str) -> Option<&'e Target<'a>> {
     let objects = event.target.iter().chain(event.related.iter().map(|related| &related.object));
     objects.into_iter().find(|object| is_kind(object, kind) && is_named(object))
 }
 
-/// Everyone the event names, so that one search finds a person in whatever part.
-fn push_related(event: &Event<'_>, related: &mut Object<'_>) {
-    related.texts("ip", valid_ip(event));
+/// All users and addresses of the event: one search finds a person in any role.
+fn push_related(event: &Event<'_>, related: &mut ObjectWriter<'_>) {
+    related.strings("ip", valid_ip(event));
     let actor = &event.actor;
     let effective = actor.on_behalf_of.as_ref();
     let target = first_of_kind(event, "user");
@@ -171,12 +171,12 @@ fn push_related(event: &Event<'_>, related: &mut Object<'_>) {
     ];
     let first_time = |(at, name): (usize, &Option<&'_ str>)| !names[..at].contains(name);
     let distinct = names.iter().enumerate().filter(|named| first_time(*named));
-    related.texts("user", distinct.filter_map(|(_, name)| *name));
+    related.strings("user", distinct.filter_map(|(_, name)| *name));
 }
 
-fn push_audit(event: &Event<'_>, audit: &mut Object<'_>) {
-    push_words(event, audit);
-    audit.text("source", event.source);
+fn push_audit(event: &Event<'_>, audit: &mut ObjectWriter<'_>) {
+    push_enums(event, audit);
+    audit.string("source", event.source);
     audit.optional("vendor_event_id", event.vendor_event_id.as_deref());
     if let Some(target) = &event.target {
         audit.object("target", |object| push_target(target, object));
@@ -233,9 +233,9 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_event_has_no_empty_fields() {
+    fn a_minimal_event_has_no_empty_fields() {
         assert_eq!(
-            encoded(&samples::bare(), RawForm::Drop),
+            encoded(&samples::minimal(), RawForm::Drop),
             json!({
                 "@timestamp": "2025-11-24T16:00:00.10Z",
                 "ecs": {"version": "9.4.0"},
@@ -252,8 +252,8 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_none_is_kept_but_not_called_an_ip() {
-        let mut event = samples::bare();
+    fn an_invalid_ip_address_is_kept_as_address() {
+        let mut event = samples::minimal();
         event.actor.ip = Some("gateway, 10.0.0.1".into());
         let encoded = encoded(&event, RawForm::Drop);
         assert_eq!(encoded["source"], json!({"address": "gateway, 10.0.0.1"}));
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn categories_and_types_are_those_that_ecs_allows() {
+    fn categories_and_types_are_allowed_by_ecs() {
         for event in samples::every_combination() {
             let event = encoded(&event, RawForm::Drop)["event"].clone();
             let allowed: &[&str] = match event["category"][0].as_str() {
@@ -276,8 +276,8 @@ mod tests {
     }
 
     #[test]
-    fn a_partial_outcome_is_left_out() {
-        let mut event = samples::bare();
+    fn a_partial_outcome_is_omitted() {
+        let mut event = samples::minimal();
         event.outcome = Outcome::Partial;
         assert_eq!(encoded(&event, RawForm::Drop)["event"].get("outcome"), None);
     }

@@ -1,9 +1,9 @@
-//! Deterministic event ids: read twice, restarted or replayed on another machine, a record has the same id.
+//! Deterministic event ids: a record has the same id when it is read again, also on another machine.
 //!
 //! `id` = the first 128 bits of SHA-256 over `vendor`, a NUL byte, `tenant` (empty if unknown), a NUL byte, and the
-//! vendor's event key. The key is the vendor's id where it has one, else the fields that the vendor's file names, each
-//! followed by a NUL byte. The second, third ... of wholly identical records add a NUL byte and the decimal number 1, 2 ...
-//! to the first one's id in hex and hash again.
+//! vendor's event key. The key is the vendor's id if it has one, else the fields that the vendor's normalizer selects, each
+//! followed by a NUL byte. The second, third ... of identical records hash the first one's id in hex, a NUL byte, and the
+//! decimal occurrence number 1, 2 ...
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 pub struct EventId(pub [u8; 16]);
 
 impl EventId {
-    /// The id of the record whose vendor key is `key`.
+    /// The id of the record with the vendor key `key`.
     #[must_use]
     pub fn of_key(vendor: &str, tenant: Option<&str>, key: &str) -> Self {
         let mut hasher = IdHasher::new(vendor, tenant);
@@ -22,7 +22,7 @@ impl EventId {
         hasher.finish()
     }
 
-    /// The id of the `occurrence`-th further record that is wholly identical to this one (0 is this one).
+    /// The id of the identical record with this occurrence number (0 is this record).
     #[must_use]
     pub fn nth(self, occurrence: u32) -> Self {
         if occurrence == 0 {
@@ -52,14 +52,14 @@ impl EventId {
     }
 }
 
-/// Builds an id for vendors without one, from the fields that say what the event is.
+/// Builds an id from fields, for vendors without ids.
 ///
-/// The text is gathered and hashed at once: feeding SHA-256 field by field took three times as long.
+/// The fields are collected and hashed at once: hashing them one by one took three times as long.
 #[derive(Debug)]
 pub struct IdHasher(Vec<u8>);
 
 impl IdHasher {
-    /// Begins with the vendor and the tenant.
+    /// Starts with the vendor and the tenant.
     #[must_use]
     pub fn new(vendor: &str, tenant: Option<&str>) -> Self {
         let mut hasher = Self(Vec::with_capacity(512));
@@ -73,7 +73,7 @@ impl IdHasher {
         self.0.extend_from_slice(bytes);
     }
 
-    /// Adds one field, closed by a NUL byte, so that `ab`, `c` and `a`, `bc` differ. `None` counts as empty.
+    /// Adds one field and a NUL byte, so that `ab`, `c` and `a`, `bc` differ. `None` is an empty field.
     pub fn field(&mut self, value: Option<&str>) {
         self.update(value.unwrap_or_default().as_bytes());
         self.update(&[0]);
@@ -105,10 +105,10 @@ impl fmt::Debug for EventId {
 mod tests {
     use super::*;
 
-    /// The published rule, so that a consumer can compute ids without this program:
+    /// The documented rule: consumers can compute ids without auditflow:
     /// `printf 'clumio\0\0d38fcaa9' | sha256sum | cut -c1-32`
     #[test]
-    fn follows_the_published_rule() {
+    fn follows_the_documented_rule() {
         let id = EventId::of_key("clumio", None, "d38fcaa9");
         let digest = Sha256::digest(b"clumio\0\0d38fcaa9");
         assert_eq!(id.0, digest[..16]);
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_do_not_run_together() {
+    fn fields_are_separated() {
         let of = |fields: &[&str]| {
             let mut hasher = IdHasher::new("v", None);
             fields.iter().for_each(|field| hasher.field(Some(field)));
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn twins_have_ids_of_their_own() {
+    fn identical_records_have_different_ids() {
         let id = EventId::of_key("v", None, "k");
         assert_eq!(id.nth(0), id);
         assert_ne!(id.nth(1), id);

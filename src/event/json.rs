@@ -1,8 +1,10 @@
-//! Writing JSON straight into a byte buffer: strings with their escapes, and foreign JSON without its line breaks.
+//! Writes JSON directly into a byte buffer: strings with escapes, records without line breaks, objects without empty values.
 //!
-//! Events are written by hand, piece by piece, into one growing buffer: no tree of values, no text in between.
+//! Encoders append to one growing buffer, without a tree of values or intermediate strings.
 
-/// What each byte of a string becomes: 0 as it is, `u` as `\u00xx`, anything else as a backslash and that letter.
+use std::io::Write;
+
+/// How each byte of a string is written: 0 unchanged, `u` as `\u00xx`, anything else as a backslash and that letter.
 const ESCAPES: [u8; 256] = escapes();
 
 const fn escapes() -> [u8; 256] {
@@ -35,17 +37,17 @@ pub fn push_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-/// Most texts have nothing to escape, so eight bytes are looked at together.
+/// Most strings need no escapes, so eight bytes are checked at a time.
 fn first_to_escape(bytes: &[u8]) -> Option<usize> {
     let (words, tail) = bytes.as_chunks::<8>();
-    let place = words.iter().position(|word| has_one_to_escape(u64::from_le_bytes(*word)));
-    let from = place.map_or(bytes.len() - tail.len(), |word| 8 * word);
+    let index = words.iter().position(|word| has_one_to_escape(u64::from_le_bytes(*word)));
+    let from = index.map_or(bytes.len() - tail.len(), |word| 8 * word);
     let found = bytes[from..].iter().position(|byte| ESCAPES[usize::from(*byte)] != 0);
     found.map(|at| from + at)
 }
 
-/// Whether one of eight bytes is a quote, a backslash or below 0x20. Subtracting borrows into a byte's highest bit just where
-/// that byte is smaller; beyond the first such byte there may be false ones, which does not matter here.
+/// Whether one of eight bytes is a quote, a backslash or below 0x20. Subtracting borrows into the highest bit of a byte that is
+/// smaller. After the first such byte there may be false positives, which are harmless here.
 const fn has_one_to_escape(word: u64) -> bool {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHEST: u64 = 0x80 * ONES;
@@ -75,8 +77,8 @@ pub fn push_optional_string(out: &mut Vec<u8>, text: Option<&str>) {
     }
 }
 
-/// Appends `json`, which must be valid JSON, in one line: byte for byte if it has no line break, else without the
-/// white space between its tokens. Every token keeps its bytes: numbers their digits, strings their escapes.
+/// Appends `json`, which must be valid JSON, on one line: byte for byte if it has no line break, else without the white space
+/// between its tokens. All tokens keep their bytes: numbers their digits, strings their escapes.
 pub fn push_in_one_line(out: &mut Vec<u8>, json: &str) {
     let bytes = json.as_bytes();
     if memchr::memchr2(b'\n', b'\r', bytes).is_none() {
@@ -85,19 +87,19 @@ pub fn push_in_one_line(out: &mut Vec<u8>, json: &str) {
     }
     let mut rest = bytes;
     while let Some(quote) = memchr::memchr(b'"', rest) {
-        push_without_blanks(out, &rest[..quote]);
+        push_without_white_space(out, &rest[..quote]);
         let (string, after) = rest.split_at(end_of_string(rest, quote));
         out.extend_from_slice(&string[quote..]);
         rest = after;
     }
-    push_without_blanks(out, rest);
+    push_without_white_space(out, rest);
 }
 
-fn push_without_blanks(out: &mut Vec<u8>, between_strings: &[u8]) {
+fn push_without_white_space(out: &mut Vec<u8>, between_strings: &[u8]) {
     out.extend(between_strings.iter().filter(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r')));
 }
 
-/// The place after the closing quote of the string that opens at `quote`; the end if it is never closed.
+/// The offset after the closing quote of the string that opens at `quote`; the end if it is not closed.
 fn end_of_string(bytes: &[u8], quote: usize) -> usize {
     let mut at = quote + 1;
     while let Some(found) = memchr::memchr2(b'"', b'\\', &bytes[at..]) {
@@ -107,6 +109,123 @@ fn end_of_string(bytes: &[u8], quote: usize) -> usize {
         at = (at + found + 2).min(bytes.len());
     }
     bytes.len()
+}
+
+/// Writes a JSON object that holds only known values: no nulls, empty strings, empty lists or empty objects. OCSF and ECS
+/// require that; the native encoding writes every field.
+pub(super) struct ObjectWriter<'out> {
+    out: &'out mut Vec<u8>,
+    is_empty: bool,
+}
+
+impl ObjectWriter<'_> {
+    /// Appends an object with the fields that `fill` adds; `{}` if it adds none.
+    pub(super) fn write(out: &mut Vec<u8>, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
+        Self::write_unless_empty(out, fill);
+    }
+
+    /// Returns whether `fill` has added a field.
+    fn write_unless_empty(out: &mut Vec<u8>, fill: impl FnOnce(&mut ObjectWriter<'_>)) -> bool {
+        out.push(b'{');
+        let mut object = ObjectWriter { out, is_empty: true };
+        fill(&mut object);
+        let is_empty = object.is_empty;
+        out.push(b'}');
+        !is_empty
+    }
+
+    /// Adds a string; omitted if it is empty.
+    pub(super) fn string(&mut self, key: &str, text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        self.key(key);
+        push_string(self.out, text);
+    }
+
+    /// Adds a string; omitted if it is `None` or empty.
+    pub(super) fn optional(&mut self, key: &str, text: Option<&str>) {
+        self.string(key, text.unwrap_or_default());
+    }
+
+    /// Adds a string that needs no escaping: a time, an id, a value of an enumeration.
+    pub(super) fn unescaped(&mut self, key: &str, value: impl std::fmt::Display) {
+        self.key(key);
+        write!(self.out, "\"{value}\"").expect("writing to memory cannot fail");
+    }
+
+    /// Adds an integer.
+    pub(super) fn number(&mut self, key: &str, number: impl Into<i128>) {
+        self.key(key);
+        write!(self.out, "{}", number.into()).expect("writing to memory cannot fail");
+    }
+
+    /// Adds an object; omitted if `fill` adds no field.
+    pub(super) fn object(&mut self, key: &str, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
+        self.remove_if_empty(key, |out| Self::write_unless_empty(out, fill));
+    }
+
+    /// Adds a list of objects, one per item that `fill` adds a field for; omitted if it is empty.
+    pub(super) fn objects<T>(
+        &mut self,
+        key: &str,
+        items: impl IntoIterator<Item = T>,
+        mut fill: impl FnMut(&mut ObjectWriter<'_>, T),
+    ) {
+        self.list(key, items, |out, item| Self::write_unless_empty(out, |object| fill(object, item)));
+    }
+
+    /// Adds a list of strings, without empty ones; omitted if it is empty.
+    pub(super) fn strings<'t>(&mut self, key: &str, texts: impl IntoIterator<Item = &'t str>) {
+        self.list(key, texts, |out, text| {
+            push_string(out, text);
+            !text.is_empty()
+        });
+    }
+
+    /// Adds a list of what `push` writes per item. Items for which it returns `false` are removed again.
+    fn list<T>(
+        &mut self,
+        key: &str,
+        items: impl IntoIterator<Item = T>,
+        mut push: impl FnMut(&mut Vec<u8>, T) -> bool,
+    ) {
+        self.remove_if_empty(key, |out| {
+            out.push(b'[');
+            let start = out.len();
+            for item in items {
+                let before = out.len();
+                if before > start {
+                    out.push(b',');
+                }
+                if !push(out, item) {
+                    out.truncate(before);
+                }
+            }
+            let has_items = out.len() > start;
+            out.push(b']');
+            has_items
+        });
+    }
+
+    fn remove_if_empty(&mut self, key: &str, push: impl FnOnce(&mut Vec<u8>) -> bool) {
+        let (before, was_empty) = (self.out.len(), self.is_empty);
+        self.key(key);
+        if !push(self.out) {
+            self.out.truncate(before);
+            self.is_empty = was_empty;
+        }
+    }
+
+    fn key(&mut self, key: &str) {
+        if !self.is_empty {
+            self.out.push(b',');
+        }
+        self.is_empty = false;
+        self.out.push(b'"');
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.extend_from_slice(b"\":");
+    }
 }
 
 #[cfg(test)]
@@ -133,32 +252,64 @@ mod tests {
     }
 
     #[test]
-    fn json_without_line_breaks_keeps_its_blanks() {
+    fn json_without_line_breaks_is_unchanged() {
         let json = r#"{ "a" : [ 1.0 , 2 ] }"#;
         assert_eq!(in_one_line(json), json);
     }
 
     #[test]
-    fn line_breaks_go_and_tokens_stay() {
+    fn line_breaks_are_removed_and_tokens_are_unchanged() {
         let json = "{\r\n  \"a b\\\" \\\\\": [1.50,\t12345678901234567890],\n \"c\": \"\\u00e9  \"\n}\n";
         assert_eq!(in_one_line(json), r#"{"a b\" \\":[1.50,12345678901234567890],"c":"\u00e9  "}"#);
     }
 
     #[test]
-    fn each_byte_is_seen_at_each_place() {
-        for place in 0..24 {
+    fn each_byte_is_found_at_each_offset() {
+        for offset in 0..24 {
             for byte in 0..=0x7f_u8 {
                 let mut text = [b'a'; 24];
-                text[place] = byte;
-                let expected = (ESCAPES[usize::from(byte)] != 0).then_some(place);
-                assert_eq!(first_to_escape(&text), expected, "{byte:#04x} at {place}");
+                text[offset] = byte;
+                let expected = (ESCAPES[usize::from(byte)] != 0).then_some(offset);
+                assert_eq!(first_to_escape(&text), expected, "{byte:#04x} at {offset}");
             }
         }
     }
 
+    fn object(fill: impl FnOnce(&mut ObjectWriter<'_>)) -> String {
+        let mut out = Vec::new();
+        ObjectWriter::write(&mut out, fill);
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn empty_values_are_omitted() {
+        let line = object(|object| {
+            object.string("a", "");
+            object.optional("b", None);
+            object.object("c", |inner| inner.object("d", |_| {}));
+            object.strings("e", ["", ""]);
+            object.objects("f", [1, 2], |_, _| {});
+        });
+        assert_eq!(line, "{}");
+    }
+
+    #[test]
+    fn commas_separate_only_written_fields_and_items() {
+        let line = object(|object| {
+            object.object("gone", |_| {});
+            object.string("a", "\"x\"");
+            object.number("n", -3);
+            object.object("gone_too", |inner| inner.string("b", ""));
+            object.strings("t", ["", "one", "", "two", ""]);
+            object.objects("o", ["", "p", "q"], |inner, text| inner.string("k", text));
+            object.unescaped("w", 7);
+        });
+        assert_eq!(line, r#"{"a":"\"x\"","n":-3,"t":["one","two"],"o":[{"k":"p"},{"k":"q"}],"w":"7"}"#);
+    }
+
     proptest! {
         #[test]
-        fn strings_read_back(text in ".*") {
+        fn strings_round_trip(text in ".*") {
             let read: String = serde_json::from_str(&written(&text)).expect("valid");
             prop_assert_eq!(read, text);
         }

@@ -1,63 +1,63 @@
-//! The one schema that every vendor's records are brought into: actor, action, target, timestamp, raw.
+//! The common schema of all vendors' events: actor, action, target, timestamp, raw.
 //!
 //! ```text
 //! vendor's record (bytes) --normalize--> Event<'a> (borrows from the record) --encode--> native JSON, OCSF or ECS
 //! ```
 //!
-//! [`Event`] borrows from the record that it was read from, so that normalizing a page copies no text. The closed lists
-//! are in [`lists`], the deterministic ids in [`id`], and what a sink writes by default in [`native`]; [`ocsf`] and [`ecs`]
-//! write the same event for those who keep to these schemas.
+//! [`Event`] borrows from the record that it was read from: normalizing a page copies no strings. [`fields`] lists the fields,
+//! [`enums`] the enumerations; [`id`] derives the ids. Sinks write [`native`] by default; [`ocsf`] and [`ecs`] encode the same
+//! event in these schemas.
 
 pub mod ecs;
+pub mod enums;
+pub mod fields;
 pub mod id;
 pub mod json;
-pub mod lists;
 pub mod native;
-mod object;
 pub mod ocsf;
-mod own;
 #[cfg(test)]
 mod samples;
+mod unmapped;
 
 use std::borrow::Cow;
 
+pub use enums::{Action, ActorType, Category, Outcome, Role};
 pub use id::EventId;
-pub use lists::{Action, ActorType, Category, Outcome, Role};
 
 use crate::time::{EventTime, Timestamp};
 
-/// The version of the envelope that this build writes. A minor step only adds fields.
+/// The version of the envelope that this build writes. A minor version only adds fields.
 pub const SCHEMA_VERSION: &str = "1.0";
 
-/// One audit event in the common schema. See `docs/event-schema.md` for each field's rule.
+/// One audit event in the common schema. `docs/event-schema.md` specifies each field.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event<'a> {
-    /// Deterministic: the same vendor record gives the same id on every machine, for ever.
+    /// Deterministic: the same vendor record has the same id on every machine.
     pub id: EventId,
-    /// Grows when the vendor changes a record that was already delivered (Akuity's `count`): the changed record comes
-    /// again with the same id and a higher version. `None` for vendors whose records never change.
+    /// Increases when the vendor changes a delivered record (Akuity's `count`): the changed record is delivered with the
+    /// same id and a higher version. `None` for vendors whose records never change.
     pub version: Option<u64>,
-    /// The vendor's name, one of the table in `vendors`.
+    /// The vendor's name, as registered in `vendors`.
     pub vendor: &'static str,
     /// The source's name in the pipeline file.
     pub source: &'a str,
-    /// The vendor's organization, cloud or account id, if the config or the record tells it.
+    /// The vendor's organization, cloud or account id, if the settings or the record have it.
     pub tenant: Option<Cow<'a, str>>,
-    /// The vendor's own id of the record, where its feed has one.
+    /// The vendor's id of the record, if it has one.
     pub vendor_event_id: Option<Cow<'a, str>>,
-    /// The vendor's own word for what happened, untouched. Empty where the record has none.
+    /// The vendor's name for what happened, unchanged. Empty if the record has none.
     pub event_type: Cow<'a, str>,
-    /// What was done, in our closed list.
+    /// What was done.
     pub action: Action,
-    /// Which area it belongs to, in our closed list.
+    /// Which area it belongs to.
     pub category: Category,
-    /// How it ended; `Unknown` where the feed says nothing.
+    /// How it ended; `Unknown` if the record does not say.
     pub outcome: Outcome,
-    /// The vendor's sentence for people.
+    /// The vendor's description for people.
     pub message: Option<Cow<'a, str>>,
     /// When it happened, by the vendor's clock.
     pub timestamp: EventTime,
-    /// When it was first read by us.
+    /// When auditflow first read it.
     pub observed_at: Timestamp,
     /// Who did it.
     pub actor: Actor<'a>,
@@ -65,9 +65,9 @@ pub struct Event<'a> {
     pub target: Option<Target<'a>>,
     /// Further objects that the event names.
     pub related: Vec<Related<'a>>,
-    /// Values before and after.
+    /// Changed values.
     pub changes: Vec<Change<'a>>,
-    /// Why the record could not be normalized, if so. It is delivered all the same.
+    /// Why the record could not be normalized, if so. It is delivered nevertheless.
     pub normalize_error: Option<String>,
     /// The vendor's record, byte for byte.
     pub raw: &'a str,
@@ -76,7 +76,7 @@ pub struct Event<'a> {
 /// Who acted.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Actor<'a> {
-    /// What kind of actor.
+    /// The type of actor.
     pub kind: ActorType,
     /// The vendor's id of the actor.
     pub id: Option<Cow<'a, str>>,
@@ -86,7 +86,7 @@ pub struct Actor<'a> {
     pub email: Option<Cow<'a, str>>,
     /// Source address as the vendor gave it.
     pub ip: Option<Cow<'a, str>>,
-    /// The person in whose name the actor acted (impersonation).
+    /// The user that the actor acted as (impersonation).
     pub on_behalf_of: Option<OnBehalfOf<'a>>,
 }
 
@@ -104,7 +104,7 @@ pub struct OnBehalfOf<'a> {
 /// The primary object of an event.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Target<'a> {
-    /// The vendor's word for what kind of thing it is, lower case.
+    /// The vendor's type of the object, lower case.
     pub kind: Option<Cow<'a, str>>,
     /// The vendor's id.
     pub id: Option<Cow<'a, str>>,
@@ -126,8 +126,8 @@ pub struct Related<'a> {
 pub struct Change<'a> {
     /// What changed.
     pub field: Cow<'a, str>,
-    /// The value before, as text.
+    /// The value before, as a string.
     pub old: Option<Cow<'a, str>>,
-    /// The value after, as text.
+    /// The value after, as a string.
     pub new: Option<Cow<'a, str>>,
 }

@@ -1,25 +1,25 @@
-//! The native form: the envelope as one line of JSON, `raw` copied byte for byte.
+//! The native encoding: the envelope as one line of JSON, `raw` copied byte for byte.
 //!
 //! ```text
-//! Event<'a> --encode--> {"schema_version":"1.0","id":...,"actor":{...},...,"raw":<the vendor's own bytes>}
+//! Event<'a> --encode--> {"schema_version":"1.0","id":...,"actor":{...},...,"raw":<the vendor's bytes>}
 //! ```
 //!
-//! The fields always stand in the order of `docs/event-schema.md`, so that equal events are equal bytes.
+//! The fields are written in the order of [`FIELDS`], so that equal events are equal bytes.
 
 use std::io::Write;
 
+use super::Event;
+use super::fields::{FIELDS, Field, Item, Kind, List};
 use super::json::{push_in_one_line, push_optional_string, push_string};
-use super::{Actor, Change, Event, OnBehalfOf, Related, SCHEMA_VERSION, Target};
-use crate::time::EventTime;
 
-/// In which form the vendor's record goes along with its event.
+/// How the vendor's record is written into its event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RawForm {
     /// As JSON inside the event, byte for byte.
     #[default]
     Keep,
-    /// As a JSON string that holds the record's bytes, for stores that cannot take a field of any shape.
+    /// As a JSON string, for stores that need a fixed type.
     String,
     /// Not at all.
     Drop,
@@ -27,158 +27,89 @@ pub enum RawForm {
 
 /// Appends `event` as one JSON object, without a line break in it or after it.
 ///
-/// With [`RawForm::Keep`] the record's bytes are copied as they are. Two exceptions keep the output valid, one event a
-/// line: the white space between the tokens of a record that was pretty-printed over several lines is left out, and a
-/// record that is no valid JSON is written as a JSON string. Records of events without `normalize_error` have been read
-/// as JSON by their vendor's file, so only the others are checked for it.
+/// With [`RawForm::Keep`] the record's bytes are copied unchanged. Two exceptions keep the output valid with one event per
+/// line: white space between the tokens of a record with line breaks is removed, and a record that is not valid JSON is
+/// written as a JSON string. Records without `normalize_error` have been parsed as JSON by their normalizer, so only the
+/// others are checked.
 pub fn encode(event: &Event<'_>, raw: RawForm, out: &mut Vec<u8>) {
     out.reserve(event.raw.len() + 1_024);
-    push_head(event, out);
-    push_actor(&event.actor, out);
-    push_objects(event, out);
-    push_changes(&event.changes, out);
-    if let Some(reason) = &event.normalize_error {
-        push_text(",\"normalize_error\":", reason, out);
+    push_object(FIELDS, event, raw, out);
+}
+
+/// The first field of every object is never omitted: the opening brace replaces its comma.
+fn push_object(fields: &[Field], event: &Event<'_>, raw: RawForm, out: &mut Vec<u8>) {
+    let start = out.len();
+    for field in fields {
+        push_field(field, event, raw, out);
     }
-    push_raw(event, raw, out);
+    out[start] = b'{';
     out.push(b'}');
 }
 
-fn push_head(event: &Event<'_>, out: &mut Vec<u8>) {
-    push_text("{\"schema_version\":", SCHEMA_VERSION, out);
-    out.extend_from_slice(b",\"id\":\"");
-    out.extend_from_slice(&event.id.hex());
+fn push_field(field: &Field, event: &Event<'_>, raw: RawForm, out: &mut Vec<u8>) {
+    let is_omitted = match field.kind {
+        Kind::OptionalNumber(read) => read(event).is_none(),
+        Kind::OmittedText(read) => read(event).is_none(),
+        Kind::Raw(_) => raw == RawForm::Drop,
+        _ => false,
+    };
+    if is_omitted {
+        return;
+    }
+    out.extend_from_slice(field.key.as_bytes());
+    match field.kind {
+        Kind::Text(read)
+        | Kind::OptionalText(read)
+        | Kind::Vendor(read)
+        | Kind::Enum(read, _)
+        | Kind::OmittedText(read) => push_optional_string(out, read(event)),
+        Kind::Id(read) => push_quoted(&read(event).hex(), out),
+        Kind::OptionalNumber(read) => {
+            write!(out, "{}", read(event).unwrap_or_default()).expect("writing to memory cannot fail");
+        }
+        Kind::Time(read) => push_quoted(read(event).formatted().as_bytes(), out),
+        Kind::OptionalObject(is_present, _) if !is_present(event) => out.extend_from_slice(b"null"),
+        Kind::Object(fields) | Kind::OptionalObject(_, fields) => push_object(fields, event, raw, out),
+        Kind::List(list) => push_list(list, event, out),
+        Kind::Raw(_) => push_raw(event, raw, out),
+    }
+}
+
+/// Appends bytes that need no escaping as a JSON string.
+fn push_quoted(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
-    if let Some(version) = event.version {
-        push_displayed(out, format_args!(",\"version\":{version}"));
-    }
-    push_text(",\"vendor\":", event.vendor, out);
-    push_text(",\"source\":", event.source, out);
-    push_optional(",\"tenant\":", event.tenant.as_deref(), out);
-    push_optional(",\"vendor_event_id\":", event.vendor_event_id.as_deref(), out);
-    push_text(",\"event_type\":", &event.event_type, out);
-    push_word(",\"action\":", event.action.as_str(), out);
-    push_word(",\"category\":", event.category.as_str(), out);
-    push_word(",\"outcome\":", event.outcome.as_str(), out);
-    push_optional(",\"message\":", event.message.as_deref(), out);
-    push_time(",\"timestamp\":", event.timestamp, out);
-    push_time(",\"observed_at\":", event.observed_at.with_digits(3), out);
+    out.extend_from_slice(bytes);
+    out.push(b'"');
 }
 
-fn push_actor(actor: &Actor<'_>, out: &mut Vec<u8>) {
-    push_word(",\"actor\":{\"type\":", actor.kind.as_str(), out);
-    push_optional(",\"id\":", actor.id.as_deref(), out);
-    push_optional(",\"name\":", actor.name.as_deref(), out);
-    push_optional(",\"email\":", actor.email.as_deref(), out);
-    push_optional(",\"ip\":", actor.ip.as_deref(), out);
-    out.extend_from_slice(b",\"on_behalf_of\":");
-    match &actor.on_behalf_of {
-        Some(user) => push_effective_user(user, out),
-        None => out.extend_from_slice(b"null"),
-    }
-    out.push(b'}');
-}
-
-fn push_effective_user(user: &OnBehalfOf<'_>, out: &mut Vec<u8>) {
-    push_optional("{\"id\":", user.id.as_deref(), out);
-    push_optional(",\"name\":", user.name.as_deref(), out);
-    push_optional(",\"email\":", user.email.as_deref(), out);
-    out.push(b'}');
-}
-
-fn push_objects(event: &Event<'_>, out: &mut Vec<u8>) {
-    out.extend_from_slice(b",\"target\":");
-    match &event.target {
-        Some(target) => {
-            out.push(b'{');
-            push_object(target, out);
-        }
-        None => out.extend_from_slice(b"null"),
-    }
-    out.extend_from_slice(b",\"related\":");
-    push_list(&event.related, out, push_related);
-}
-
-fn push_related(related: &Related<'_>, out: &mut Vec<u8>) {
-    push_word("{\"role\":", related.role.as_str(), out);
-    out.push(b',');
-    push_object(&related.object, out);
-}
-
-/// The fields of an object and its closing brace.
-fn push_object(object: &Target<'_>, out: &mut Vec<u8>) {
-    push_optional("\"type\":", object.kind.as_deref(), out);
-    push_optional(",\"id\":", object.id.as_deref(), out);
-    push_optional(",\"name\":", object.name.as_deref(), out);
-    out.push(b'}');
-}
-
-fn push_changes(changes: &[Change<'_>], out: &mut Vec<u8>) {
-    out.extend_from_slice(b",\"changes\":");
-    push_list(changes, out, |change, out| {
-        push_text("{\"field\":", &change.field, out);
-        push_optional(",\"old\":", change.old.as_deref(), out);
-        push_optional(",\"new\":", change.new.as_deref(), out);
-        out.push(b'}');
-    });
-}
-
-fn push_raw(event: &Event<'_>, form: RawForm, out: &mut Vec<u8>) {
-    match form {
-        RawForm::Drop => {}
-        RawForm::String => push_text(",\"raw\":", event.raw, out),
-        RawForm::Keep if event.normalize_error.is_some() && !is_json(event.raw) => {
-            push_text(",\"raw\":", event.raw, out);
-        }
-        RawForm::Keep => {
-            out.extend_from_slice(b",\"raw\":");
-            push_in_one_line(out, event.raw);
-        }
-    }
-}
-
-fn is_json(text: &str) -> bool {
-    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
-}
-
-fn push_list<T>(items: &[T], out: &mut Vec<u8>, push: impl Fn(&T, &mut Vec<u8>)) {
+fn push_list(list: List, event: &Event<'_>, out: &mut Vec<u8>) {
     out.push(b'[');
-    for (index, item) in items.iter().enumerate() {
+    for (index, item) in list.items(event).enumerate() {
         if index > 0 {
             out.push(b',');
         }
-        push(item, out);
+        push_item(list, item, out);
     }
     out.push(b']');
 }
 
-fn push_text(key: &str, text: &str, out: &mut Vec<u8>) {
-    out.extend_from_slice(key.as_bytes());
-    push_string(out, text);
+fn push_item(list: List, item: Item<'_>, out: &mut Vec<u8>) {
+    let start = out.len();
+    for field in list.fields() {
+        out.extend_from_slice(field.key.as_bytes());
+        push_optional_string(out, (field.read)(item));
+    }
+    out[start] = b'{';
+    out.push(b'}');
 }
 
-fn push_optional(key: &str, text: Option<&str>, out: &mut Vec<u8>) {
-    out.extend_from_slice(key.as_bytes());
-    push_optional_string(out, text);
+fn push_raw(event: &Event<'_>, form: RawForm, out: &mut Vec<u8>) {
+    let is_invalid = event.normalize_error.is_some() && !is_json(event.raw);
+    if form == RawForm::String || is_invalid { push_string(out, event.raw) } else { push_in_one_line(out, event.raw) }
 }
 
-/// A word of a closed list: nothing in it needs escaping.
-fn push_word(key: &str, word: &str, out: &mut Vec<u8>) {
-    out.extend_from_slice(key.as_bytes());
-    out.push(b'"');
-    out.extend_from_slice(word.as_bytes());
-    out.push(b'"');
-}
-
-fn push_time(key: &str, time: EventTime, out: &mut Vec<u8>) {
-    out.extend_from_slice(key.as_bytes());
-    out.push(b'"');
-    out.extend_from_slice(time.plain().as_bytes());
-    out.push(b'"');
-}
-
-fn push_displayed(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
-    out.write_fmt(text).expect("a buffer in memory takes every byte");
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
 #[cfg(test)]
@@ -186,11 +117,13 @@ mod tests {
     use std::borrow::Cow;
 
     use super::*;
-    use crate::event::{Action, ActorType, Category, EventId, Outcome, Role};
-    use crate::time::Timestamp;
+    use crate::event::{
+        Action, Actor, ActorType, Category, Change, EventId, OnBehalfOf, Outcome, Related, Role, Target,
+    };
+    use crate::time::{EventTime, Timestamp};
 
-    fn text(word: &str) -> Option<Cow<'_, str>> {
-        Some(Cow::Borrowed(word))
+    fn text(value: &str) -> Option<Cow<'_, str>> {
+        Some(Cow::Borrowed(value))
     }
 
     fn event(raw: &str) -> Event<'_> {
@@ -224,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_event_in_the_published_order() {
+    fn a_minimal_event_in_the_documented_order() {
         assert_eq!(
             encoded(&event(r#"{"n": 1.0}"#), RawForm::Keep),
             concat!(

@@ -1,16 +1,16 @@
-//! Events that the encoders' tests share.
+//! Events for the encoders' tests.
 
 use std::borrow::Cow;
 
 use super::{Action, Actor, ActorType, Category, Change, Event, EventId, OnBehalfOf, Outcome, Related, Role, Target};
 use crate::time::{EventTime, Timestamp};
 
-fn text(word: &str) -> Option<Cow<'_, str>> {
-    Some(Cow::Borrowed(word))
+fn text(value: &str) -> Option<Cow<'_, str>> {
+    Some(Cow::Borrowed(value))
 }
 
-/// Only what every event has.
-pub(super) fn bare() -> Event<'static> {
+/// An event with only the required fields.
+pub(super) fn minimal() -> Event<'static> {
     Event {
         id: EventId([0xab; 16]),
         version: None,
@@ -34,7 +34,7 @@ pub(super) fn bare() -> Event<'static> {
     }
 }
 
-/// A right given to a user, with every field filled.
+/// A permission granted to a user, with every field set.
 pub(super) fn grant_to_user() -> Event<'static> {
     Event {
         version: Some(3),
@@ -56,7 +56,7 @@ pub(super) fn grant_to_user() -> Event<'static> {
         target: Some(object("user", "u2", Some("Blake"))),
         related: vec![Related { role: Role::Associated, object: object("group", "g1", None) }],
         changes: vec![Change { field: Cow::Borrowed("Permission"), old: None, new: text("ADMIN") }],
-        ..bare()
+        ..minimal()
     }
 }
 
@@ -65,8 +65,8 @@ pub(super) fn object(kind: &'static str, id: &'static str, name: Option<&'static
     Target { kind: text(kind), id: text(id), name: name.and_then(text) }
 }
 
-/// Every category with every action, each with no target, a user, a group, a space and a target of unknown kind; with and
-/// without an actor and changes.
+/// Every category with every action, with no target, a user, a group, a space and a target without id; with and without an
+/// actor and changes.
 pub(super) fn every_combination() -> Vec<Event<'static>> {
     let targets = [
         None,
@@ -79,7 +79,7 @@ pub(super) fn every_combination() -> Vec<Event<'static>> {
     for category in Category::ALL {
         for action in Action::ALL {
             for target in &targets {
-                for full in [bare(), grant_to_user()] {
+                for full in [minimal(), grant_to_user()] {
                     events.push(Event { category: *category, action: *action, target: target.clone(), ..full });
                 }
             }

@@ -8,7 +8,7 @@ use crate::config::diagnostic::{Diagnostic, Diagnostics};
 use crate::config::node::{Node, Value};
 use crate::config::spans::ValueSpans;
 use crate::config::suggest;
-use crate::transform::condition::{Condition, Hint, Mistake};
+use crate::transform::condition::{Condition, ConditionDiagnostic, Hint};
 use crate::transform::filter;
 use crate::transform::registry::TransformConfig;
 
@@ -54,12 +54,12 @@ fn compile(
 
 /// Comments that YAML joined with the lines below them, as in a block after `>` or an unquoted value: a part of the condition
 /// would be ignored silently.
-fn joined_comments(condition: &str, value_spans: Option<&ValueSpans>) -> Vec<Mistake> {
+fn joined_comments(condition: &str, value_spans: Option<&ValueSpans>) -> Vec<ConditionDiagnostic> {
     let comments = Condition::comments(condition).into_iter();
     let joined = comments
         .filter(|comment| value_spans.is_some_and(|value_spans| value_spans.is_on_several_lines(comment.clone())));
-    let mistake = |comment| Mistake {
-        place: comment,
+    let mistake = |comment| ConditionDiagnostic {
+        span: comment,
         message: "YAML joins this comment with the lines below it, so they would be ignored".to_owned(),
         hint: Hint::Text("use `|` instead of `>`, or remove the comment".to_owned()),
     };
@@ -71,17 +71,17 @@ fn diagnostic(
     node: &Node,
     value_spans: Option<&ValueSpans>,
     condition: &str,
-    mistake: Mistake,
+    mistake: ConditionDiagnostic,
 ) -> Diagnostic {
     let key = component.path.key("condition");
     let hint = match &mistake.hint {
         Hint::Text(text) => text.clone(),
         Hint::OneOf { word, known } => suggest::hint(word, known),
     };
-    if let Some(span) = value_spans.and_then(|value_spans| value_spans.span(mistake.place.clone())) {
+    if let Some(span) = value_spans.and_then(|value_spans| value_spans.span(mistake.span.clone())) {
         return Diagnostic::error(Some(span), &key, mistake.message, hint);
     }
-    let column = condition.get(..mistake.place.start).map_or(1, |before| before.chars().count() + 1);
+    let column = condition.get(..mistake.span.start).map_or(1, |before| before.chars().count() + 1);
     let message = match is_in_file(node, condition, &mistake) {
         true => format!("{} (character {column} of the condition)", mistake.message),
         false => format!("the condition is wrong at character {column} after its variables are replaced"),
@@ -94,8 +94,8 @@ fn diagnostic(
 }
 
 /// Whether the quoted text is in the file and not from a variable. Messages quote it.
-fn is_in_file(node: &Node, condition: &str, mistake: &Mistake) -> bool {
+fn is_in_file(node: &Node, condition: &str, mistake: &ConditionDiagnostic) -> bool {
     let Value::Scalar(scalar) = &node.value else { return true };
     let Some(written) = &scalar.written else { return true };
-    condition.get(mistake.place.clone()).is_none_or(|quoted| written.contains(quoted))
+    condition.get(mistake.span.clone()).is_none_or(|quoted| written.contains(quoted))
 }

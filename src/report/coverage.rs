@@ -1,86 +1,66 @@
-//! `coverage`: which time of each source is read, which is not, and how late its events become visible.
+//! `coverage`: which time of each source is covered, which is not, and how late its events become visible.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::status::figures_of_source;
-use super::{FORMAT, Observation, Process, TroubleReport, Watched, coverage_text, covered_share, seconds};
+use super::observation::{LastErrorReport, Observation, ReportHead, SourceView, TimeSpan, seconds, window_kind};
+use super::text::{counted, last_error, name, of_seconds};
 use crate::collect::outlook::{Assume, Gap, ahead};
-use crate::journal::{LatenessCounts, OpenWindow, WindowKind};
+use crate::format::count;
+use crate::journal::{LatenessCounts, OpenWindow, SourceStats};
 use crate::pipeline::{ValidatedPipeline, ValidatedSource};
-use crate::time::{TimeRange, Timestamp};
+use crate::time::Timestamp;
 
 /// Which time of a pipeline's sources is covered.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CoverageReport {
-    /// The version of this form: [`FORMAT`].
-    pub format: u32,
-    /// When.
-    pub at: Timestamp,
-    /// The pipeline's name.
-    pub pipeline: String,
-    /// Its data folder.
-    pub data_dir: PathBuf,
-    /// Whether it runs.
-    pub process: Process,
-    /// Whether no source has trouble.
+    /// What all reports begin with.
+    #[serde(flatten)]
+    pub head: ReportHead,
+    /// Whether no source has an error.
     pub healthy: bool,
-    /// Whether anything has run yet.
-    pub has_run: bool,
     /// Each source of the file, in its order.
     pub sources: Vec<SourceCoverage>,
 }
 
-/// A half-open span of time: `to` does not belong to it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Span {
-    /// Its first moment.
-    pub from: Timestamp,
-    /// The moment after its last.
-    pub to: Timestamp,
-    /// Its length.
-    pub seconds: f64,
-}
-
-/// A span that is to be covered and is not.
+/// A time range that is wanted and not covered.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct GapReport {
-    /// The span.
+    /// The range.
     #[serde(flatten)]
-    pub span: Span,
-    /// Whether it is the growing end, which the next polls take.
+    pub span: TimeSpan,
+    /// Whether it is the newest time, which the next polls will cover.
     pub at_head: bool,
 }
 
-/// A window that is being walked.
+/// A window in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct WindowReport {
     /// `live`, `backfill` or `recheck`.
     pub kind: &'static str,
-    /// What is covered once it is complete; empty for a recheck.
-    pub covers: Span,
-    /// What is asked for.
-    pub fetch_range: Span,
+    /// What it covers once it is complete; empty for a recheck.
+    pub covers: TimeSpan,
+    /// What it requests.
+    pub fetch_range: TimeSpan,
     /// Pages read so far.
     pub pages: u64,
-    /// Records read so far, known ones included.
-    pub records: u64,
-    /// How many the vendor says there are.
+    /// Records read so far, including deduplicated ones.
+    pub records_read: u64,
+    /// The number of records that the vendor announced.
     pub records_total: Option<u64>,
 }
 
-/// How late a source's events become visible, over the last seven days.
+/// How late a source's events became visible in the last seven days.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct LatenessReport {
-    /// Events that it was measured on: those that polls and rechecks found in time.
+    /// Number of measured events: those that polls and rechecks found.
     pub events: u64,
-    /// Half of them were not later, in seconds.
+    /// Median, in seconds.
     pub p50_seconds: Option<f64>,
-    /// 99 of 100 were not later, in seconds.
+    /// 99th percentile, in seconds.
     pub p99_seconds: Option<f64>,
-    /// What each poll reads again, in seconds: later events are missed by polls.
+    /// The overlap of polls, in seconds. Polls miss events that are later.
     pub overlap_seconds: f64,
 }
 
@@ -93,126 +73,113 @@ pub struct SourceCoverage {
     pub vendor: &'static str,
     /// Whether it has ever run.
     pub started: bool,
-    /// What is to be covered by now: from the start of the backfill to the present less `delay`.
-    pub wanted: Span,
+    /// What should be covered by now: from the start of the backfill to the present minus `delay`.
+    pub wanted: TimeSpan,
     /// Covered share of that, 0 to 1.
     pub covered_share: f64,
     /// What is covered, merged and in order.
-    pub covered: Vec<Span>,
+    pub covered: Vec<TimeSpan>,
     /// What is wanted and not covered, in order.
     pub gaps: Vec<GapReport>,
     /// Windows in progress.
     pub in_progress: Vec<WindowReport>,
-    /// How many more windows are planned, those in progress not counted.
+    /// Number of further windows that are planned.
     pub planned_windows: u64,
     /// Events collected since the first start.
     pub events: u64,
     /// Pages read.
     pub pages: u64,
-    /// Requests made, failed ones included.
+    /// Requests sent, including failed ones.
     pub requests: u64,
     /// The end of the newest covered time.
     pub covered_to: Option<Timestamp>,
-    /// From there to now, in seconds.
+    /// Time from there to now, in seconds.
     pub lag_seconds: Option<f64>,
     /// How late events become visible.
     pub lateness: LatenessReport,
-    /// The present trouble.
-    pub last_error: Option<TroubleReport>,
+    /// The present error.
+    pub last_error: Option<LastErrorReport>,
 }
 
 impl CoverageReport {
-    /// The report of what was seen.
+    /// The report of an observation.
     #[must_use]
-    pub fn new(pipeline: &ValidatedPipeline, seen: &Observation) -> Self {
-        let sources: Vec<_> = pipeline.sources.iter().map(|plan| source_coverage(plan, seen)).collect();
+    pub fn new(pipeline: &ValidatedPipeline, observation: &Observation) -> Self {
+        let sources: Vec<_> = pipeline.sources.iter().map(|plan| source_coverage(plan, observation)).collect();
         Self {
-            format: FORMAT,
-            at: seen.at,
-            pipeline: pipeline.name.clone(),
-            data_dir: pipeline.settings.data_dir.clone(),
-            process: Process::of(seen),
+            head: ReportHead::new(pipeline, observation),
             healthy: sources.iter().all(|source| source.last_error.is_none()),
-            has_run: seen.journal.is_some(),
             sources,
         }
     }
 
-    /// The report for people, in lines of at most 100 columns.
+    /// The report for people: one block per source, in lines of at most 100 columns.
     #[must_use]
     pub fn text(&self) -> String {
-        coverage_text::text(self)
+        let mut text = self.head.text("coverage");
+        for source in &self.sources {
+            text.push('\n');
+            text += &source_block(source, self.head.at);
+        }
+        text
     }
 }
 
-fn source_coverage(plan: &ValidatedSource, seen: &Observation) -> SourceCoverage {
-    let watched = Watched::new(plan, seen);
-    let figures = figures_of_source(seen, &plan.name);
-    let figure = |of: fn(&crate::journal::SourceStats) -> u64| figures.map_or(0, of);
-    let started = watched.picture.is_some();
+fn source_coverage(plan: &ValidatedSource, observation: &Observation) -> SourceCoverage {
+    let view = SourceView::new(plan, observation);
+    let stats = observation.source_stats(&plan.name);
+    let stat = |of: fn(&SourceStats) -> u64| stats.map_or(0, of);
+    let started = view.snapshot.is_some();
     let in_progress: Vec<_> =
-        watched.picture.iter().flat_map(|picture| &picture.state.open).map(window_report).collect();
-    let covered_to = watched.outlook.covered_to().filter(|_| started);
+        view.snapshot.iter().flat_map(|snapshot| &snapshot.state.open).map(WindowReport::from).collect();
+    let covered_to = view.progress.covered_to().filter(|_| started);
     SourceCoverage {
         name: plan.name.clone(),
         vendor: plan.vendor_name,
         started,
-        wanted: watched.outlook.wanted.into(),
-        covered_share: covered_share(&watched),
-        covered: watched.outlook.covered.iter().copied().map(Span::from).collect(),
-        gaps: watched.outlook.gaps.iter().copied().map(GapReport::from).collect(),
-        planned_windows: planned(&watched, seen.at).saturating_sub(in_progress.len() as u64),
+        wanted: view.progress.wanted.into(),
+        covered_share: view.covered_share(),
+        covered: view.progress.covered.iter().copied().map(TimeSpan::from).collect(),
+        gaps: view.progress.gaps.iter().copied().map(GapReport::from).collect(),
+        planned_windows: planned_windows(&view, observation.at).saturating_sub(in_progress.len() as u64),
         in_progress,
-        events: figure(|figures| figures.events),
-        pages: figure(|figures| figures.pages),
-        requests: figure(|figures| figures.requests),
+        events: stat(|stats| stats.events),
+        pages: stat(|stats| stats.pages),
+        requests: stat(|stats| stats.requests),
         covered_to,
-        lag_seconds: covered_to.map(|to| seconds(seen.at.since(to))),
-        lateness: lateness(&watched),
-        last_error: figures.and_then(|figures| figures.last_error.as_ref()).map(TroubleReport::from),
+        lag_seconds: covered_to.map(|to| seconds(observation.at.since(to))),
+        lateness: lateness(&view),
+        last_error: stats.and_then(|stats| stats.last_error.as_ref()).map(LastErrorReport::from),
     }
 }
 
-fn planned(watched: &Watched<'_>, now: Timestamp) -> u64 {
-    let state = watched.state(now);
-    ahead(watched.plan.vendor.as_ref(), &watched.settings, &state, now, Assume::Records, 0).windows()
+fn planned_windows(view: &SourceView<'_>, now: Timestamp) -> u64 {
+    let state = view.state(now);
+    ahead(view.plan.vendor.as_ref(), &view.settings, &state, now, Assume::Records, 0).windows()
 }
 
-fn lateness(watched: &Watched<'_>) -> LatenessReport {
+fn lateness(view: &SourceView<'_>) -> LatenessReport {
     let none = LatenessCounts::default();
-    let counts = watched.picture.map_or(&none, |picture| &picture.lateness);
+    let counts = view.snapshot.map_or(&none, |snapshot| &snapshot.lateness);
     LatenessReport {
         events: counts.events(),
         p50_seconds: counts.quantile(0.5).map(seconds),
         p99_seconds: counts.quantile(0.99).map(seconds),
-        overlap_seconds: seconds(watched.settings.spec.overlap),
+        overlap_seconds: seconds(view.settings.spec.overlap),
     }
 }
 
-fn window_report(open: &OpenWindow) -> WindowReport {
-    let progress = open.progress.as_ref();
-    WindowReport {
-        kind: kind_word(open.window.kind),
-        covers: open.window.covers.into(),
-        fetch_range: open.window.fetch_range.into(),
-        pages: progress.map_or(0, |progress| progress.pages),
-        records: progress.map_or(0, |progress| progress.records_read),
-        records_total: progress.and_then(|progress| progress.total),
-    }
-}
-
-pub(super) const fn kind_word(kind: WindowKind) -> &'static str {
-    match kind {
-        WindowKind::Live => "live",
-        WindowKind::Backfill => "backfill",
-        WindowKind::Recheck => "recheck",
-    }
-}
-
-impl From<TimeRange> for Span {
-    fn from(range: TimeRange) -> Self {
-        let length: Duration = range.to.since(range.from);
-        Self { from: range.from, to: range.to, seconds: seconds(length) }
+impl From<&OpenWindow> for WindowReport {
+    fn from(open: &OpenWindow) -> Self {
+        let progress = open.progress.as_ref();
+        Self {
+            kind: window_kind(open.window.kind),
+            covers: open.window.covers.into(),
+            fetch_range: open.window.fetch_range.into(),
+            pages: progress.map_or(0, |progress| progress.pages),
+            records_read: progress.map_or(0, |progress| progress.records_read),
+            records_total: progress.and_then(|progress| progress.total),
+        }
     }
 }
 
@@ -220,4 +187,87 @@ impl From<Gap> for GapReport {
     fn from(gap: Gap) -> Self {
         Self { span: gap.range.into(), at_head: gap.at_head }
     }
+}
+
+/// Number of ranges shown per list in the text: the newest.
+const SHOWN: usize = 12;
+
+fn source_block(source: &SourceCoverage, now: Timestamp) -> String {
+    let mut text = format!("{} ({})\n", name(&source.name), source.vendor);
+    if !source.started {
+        line(&mut text, "covered", "nothing yet: the source has not started");
+        return text;
+    }
+    list(&mut text, "covered", &source.covered, |span| span_text(*span));
+    list(&mut text, "gaps", &source.gaps, |gap| {
+        span_text(gap.span) + if gap.at_head { "  (covered by the next polls)" } else { "" }
+    });
+    if !source.in_progress.is_empty() {
+        list(&mut text, "in progress", &source.in_progress, window_text);
+    }
+    if source.planned_windows > 0 {
+        line(&mut text, "planned", &counted(source.planned_windows, "more window"));
+    }
+    let read = format!(
+        "{} in {} and {}",
+        counted(source.events, "event"),
+        counted(source.pages, "page"),
+        counted(source.requests, "request")
+    );
+    line(&mut text, "read", &read);
+    if let Some(lag) = source.lag_seconds {
+        line(&mut text, "lag", &of_seconds(lag));
+    }
+    line(&mut text, "lateness", &lateness_text(&source.lateness));
+    if let Some(error) = &source.last_error {
+        text += &last_error(&source.name, error, now);
+    }
+    text
+}
+
+fn line(text: &mut String, label: &str, value: &str) {
+    // Writing into a String cannot fail.
+    let _ = writeln!(text, "  {label:<11}  {value}");
+}
+
+/// The lines of the newest entries, with the label before the first line; a dash if there are none.
+fn list<T>(text: &mut String, label: &str, entries: &[T], entry_text: impl Fn(&T) -> String) {
+    let hidden = entries.len().saturating_sub(SHOWN);
+    let mut label = label;
+    if hidden > 0 {
+        line(text, std::mem::take(&mut label), &format!("({} earlier; --json lists all)", count(hidden as u64)));
+    }
+    for entry in &entries[hidden..] {
+        for value in entry_text(entry).lines() {
+            line(text, std::mem::take(&mut label), value);
+        }
+    }
+    if entries.is_empty() {
+        line(text, label, "-");
+    }
+}
+
+fn span_text(span: TimeSpan) -> String {
+    let (from, to) = (span.from.with_digits(0), span.to.with_digits(0));
+    format!("{from} .. {to}  {:>8}", of_seconds(span.seconds))
+}
+
+fn window_text(window: &WindowReport) -> String {
+    let span = if window.kind == "recheck" { window.fetch_range } else { window.covers };
+    let total = window.records_total.map(|total| format!(" of {}", count(total))).unwrap_or_default();
+    let read = format!("{}{total} records in {}", count(window.records_read), counted(window.pages, "page"));
+    format!("{}  {}\n{read}", span_text(span), window.kind)
+}
+
+fn lateness_text(lateness: &LatenessReport) -> String {
+    let (Some(p50), Some(p99)) = (lateness.p50_seconds, lateness.p99_seconds) else {
+        return "not measured: polls have found no event in the last seven days".to_owned();
+    };
+    format!(
+        "p50 {}, p99 {} ({} in seven days); overlap {}",
+        of_seconds(p50),
+        of_seconds(p99),
+        counted(lateness.events, "event"),
+        of_seconds(lateness.overlap_seconds)
+    )
 }

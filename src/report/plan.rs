@@ -1,118 +1,115 @@
-//! `plan`: what `run` would ask for next and where events would land. Asks nobody and writes nothing.
+//! `plan`: what `run` would request next and where it would write events. Sends no request and writes nothing.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::coverage::{Span, kind_word};
-use super::{FORMAT, Observation, Watched, plan_text, seconds};
+use super::observation::{Observation, ReportHead, SourceView, TimeSpan, seconds, window_kind};
+use super::text::{counted, of_seconds};
 use crate::collect::outlook::{Ahead, AheadWindow, Assume, ahead, least_time, next_poll};
 use crate::collect::request_shown::{ShownRequest, shown};
 use crate::deliver::Route;
+use crate::format::count;
 use crate::pipeline::{ValidatedPipeline, ValidatedSink, ValidatedSource};
 use crate::sinks::EventForm;
 use crate::time::{TimeRange, Timestamp};
 use crate::units::Rate;
 use crate::vendors::{PageRequest, ReadContext};
 
-/// Windows that are shown of a source.
+/// Number of windows shown per source.
 const SHOWN: usize = 5;
 
 /// What a run would do.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PlanReport {
-    /// The version of this form: [`FORMAT`].
-    pub format: u32,
-    /// When.
-    pub at: Timestamp,
-    /// The pipeline's name.
-    pub pipeline: String,
-    /// Whether a journal was there to go on from.
-    pub has_run: bool,
+    /// What all reports begin with.
+    #[serde(flatten)]
+    pub head: ReportHead,
     /// Each source of the file, in its order.
-    pub sources: Vec<SourceAhead>,
+    pub sources: Vec<SourceForecast>,
     /// Each sink of the file, in its order.
-    pub sinks: Vec<SinkAhead>,
+    pub sinks: Vec<SinkForecast>,
 }
 
-/// What a source would ask for.
+/// What a source would request.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct SourceAhead {
+pub struct SourceForecast {
     /// Its name.
     pub name: String,
     /// Its vendor.
     pub vendor: &'static str,
-    /// The first windows, in the order in which they would be walked.
-    pub windows: Vec<WindowAhead>,
-    /// How many there are in all.
-    pub count: WindowCount,
-    /// If no window is due: when the next poll comes, at the earliest.
+    /// The first windows, in the order in which they would be scanned.
+    pub windows: Vec<WindowForecast>,
+    /// The number of all windows.
+    pub window_count: WindowCount,
+    /// If no window is due: the earliest time of the next poll.
     pub next_poll_at: Option<Timestamp>,
     /// The first request.
     pub first_request: Option<ShownRequest>,
-    /// The request budget, as the pipeline file writes it.
+    /// The rate limits, as the pipeline file writes them.
     pub rate_limit: Vec<String>,
-    /// Whether the budget keeps some of its requests for polls while a backfill goes on.
+    /// Whether some requests of the rate limit are reserved for polls during the backfill.
     #[serde(skip)]
-    pub(super) keeps_some_for_polls: bool,
-    /// What the backfill comes to; `None` if there is none.
-    pub backfill: Option<BackfillAhead>,
+    reserves_polls: bool,
+    /// The backfill; `None` if there is none.
+    pub backfill: Option<BackfillForecast>,
 }
 
-/// A window that would be walked.
+/// A window that would be scanned.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct WindowAhead {
+pub struct WindowForecast {
     /// `live`, `backfill` or `recheck`.
     pub kind: &'static str,
     /// What it covers; empty for a recheck.
-    pub covers: Span,
-    /// What it asks for: the overlap too.
-    pub fetch_range: Span,
-    /// Whether it was begun before.
+    pub covers: TimeSpan,
+    /// What it requests, including the overlap.
+    pub fetch_range: TimeSpan,
+    /// Whether an earlier run has started it.
     pub in_progress: bool,
 }
 
-/// How many windows are to be walked until the present is reached.
+/// Number of windows until the present is covered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct WindowCount {
-    /// At the growing end.
+    /// Live windows.
     pub live: u64,
-    /// Slices of the past.
+    /// Backfill windows.
     pub backfill: u64,
-    /// Second looks.
+    /// Rechecks.
     pub recheck: u64,
     /// Whether there are more than were counted.
     pub more: bool,
 }
 
-/// What a backfill comes to, at least.
+/// The requests and the time that a backfill takes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct BackfillAhead {
+pub struct BackfillForecast {
     /// The length of a slice, in seconds.
     pub slice_seconds: f64,
-    /// Requests if there is nothing in it: slices grow where nothing is. Every page beyond a window's first is one more.
-    pub least_requests: u64,
-    /// How long these take within the budget, in seconds.
-    pub least_seconds: f64,
-    /// Requests if each slice has a page of records.
-    pub requests_of_one_page_each: u64,
-    /// How long these take within the budget, in seconds.
-    pub seconds_of_one_page_each: f64,
+    /// Minimum number of requests: if there are no records, slices grow. Every page after a window's first is one more.
+    pub min_requests: u64,
+    /// Minimum time for these within the rate limit, in seconds.
+    pub min_seconds: f64,
+    /// Number of requests if each slice has one page of records.
+    pub one_page_requests: u64,
+    /// Minimum time for these within the rate limit, in seconds.
+    pub one_page_seconds: f64,
 }
 
-/// Where a sink's events would land.
+/// Where a sink would write events.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct SinkAhead {
+pub struct SinkForecast {
     /// Its name.
     pub name: String,
     /// Its type.
     #[serde(rename = "type")]
     pub type_name: &'static str,
-    /// An example of each source that it gets.
+    /// One example per source that it reads.
     pub examples: Vec<Example>,
 }
 
-/// Where an example event would land.
+/// Where an example event would be written.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Example {
     /// The source.
@@ -123,60 +120,64 @@ pub struct Example {
     pub form: &'static str,
     /// The time of the example event.
     pub timestamp: Timestamp,
-    /// The places, such as `topic` and `key`, or `path`.
-    pub places: Vec<(&'static str, String)>,
+    /// The destination, as pairs such as `topic` and its name, or `path` and the file's path.
+    pub destination: Vec<(&'static str, String)>,
 }
 
 impl PlanReport {
-    /// What `run` would do after what was seen.
+    /// What `run` would do after an observation.
     #[must_use]
-    pub fn new(pipeline: &ValidatedPipeline, seen: &Observation) -> Self {
+    pub fn new(pipeline: &ValidatedPipeline, observation: &Observation) -> Self {
         Self {
-            format: FORMAT,
-            at: seen.at,
-            pipeline: pipeline.name.clone(),
-            has_run: seen.journal.is_some(),
-            sources: pipeline.sources.iter().map(|plan| source_ahead(plan, seen)).collect(),
-            sinks: pipeline.sinks.iter().map(|sink| sink_ahead(pipeline, sink, seen.at)).collect(),
+            head: ReportHead::new(pipeline, observation),
+            sources: pipeline.sources.iter().map(|plan| source_forecast(plan, observation)).collect(),
+            sinks: pipeline.sinks.iter().map(|sink| sink_forecast(pipeline, sink, observation.at)).collect(),
         }
     }
 
-    /// The plan for people.
+    /// The plan for people: one block per source, then one per sink.
     #[must_use]
     pub fn text(&self) -> String {
-        plan_text::text(self)
+        let mut text = self.head.text("plan");
+        for source in &self.sources {
+            text += &source_block(source);
+        }
+        for sink in &self.sinks {
+            text += &sink_block(sink);
+        }
+        text + "\nNo request was sent and nothing was written.\n"
     }
 }
 
-fn source_ahead(plan: &ValidatedSource, seen: &Observation) -> SourceAhead {
-    let (watched, now) = (Watched::new(plan, seen), seen.at);
-    let state = watched.state(now);
-    let run_ahead = |assume, show| ahead(plan.vendor.as_ref(), &watched.settings, &state, now, assume, show);
-    let (likely, least) = (run_ahead(Assume::Records, SHOWN), run_ahead(Assume::Nothing, 0));
-    let poll = if likely.first.is_empty() { next_poll(&watched.settings, &state, now) } else { None };
-    let first = likely.first.first().or(poll.as_ref().map(|(_, window)| window));
-    let rates = &watched.settings.spec.rate_limit;
-    SourceAhead {
+fn source_forecast(plan: &ValidatedSource, observation: &Observation) -> SourceForecast {
+    let (view, now) = (SourceView::new(plan, observation), observation.at);
+    let state = view.state(now);
+    let forecast = |assume, show| ahead(plan.vendor.as_ref(), &view.settings, &state, now, assume, show);
+    let (one_page, min) = (forecast(Assume::Records, SHOWN), forecast(Assume::Nothing, 0));
+    let poll = if one_page.first.is_empty() { next_poll(&view.settings, &state, now) } else { None };
+    let first = one_page.first.first().or(poll.as_ref().map(|(_, window)| window));
+    let rates = &view.settings.spec.rate_limit;
+    SourceForecast {
         name: plan.name.clone(),
         vendor: plan.vendor_name,
         first_request: first.map(|window| first_request(plan, window)),
         next_poll_at: poll.as_ref().map(|(at, _)| *at),
-        windows: likely.first.iter().map(WindowAhead::from).collect(),
-        count: WindowCount::from(&likely),
+        windows: one_page.first.iter().map(WindowForecast::from).collect(),
+        window_count: WindowCount::from(&one_page),
         rate_limit: rates.iter().map(ToString::to_string).collect(),
-        keeps_some_for_polls: likely.backfill > 0 && rates.iter().any(|rate| rate.requests >= 10),
-        backfill: (likely.backfill > 0)
-            .then(|| backfill(watched.settings.spec.slice, rates, likely.backfill, least.backfill)),
+        reserves_polls: one_page.backfill > 0 && rates.iter().any(|rate| rate.requests >= 10),
+        backfill: (one_page.backfill > 0)
+            .then(|| backfill_forecast(view.settings.spec.slice, rates, one_page.backfill, min.backfill)),
     }
 }
 
-fn backfill(slice: Duration, rates: &[Rate], likely: u64, least: u64) -> BackfillAhead {
-    BackfillAhead {
+fn backfill_forecast(slice: Duration, rates: &[Rate], one_page: u64, min: u64) -> BackfillForecast {
+    BackfillForecast {
         slice_seconds: seconds(slice),
-        least_requests: least,
-        least_seconds: seconds(least_time(rates, least)),
-        requests_of_one_page_each: likely,
-        seconds_of_one_page_each: seconds(least_time(rates, likely)),
+        min_requests: min,
+        min_seconds: seconds(least_time(rates, min)),
+        one_page_requests: one_page,
+        one_page_seconds: seconds(least_time(rates, one_page)),
     }
 }
 
@@ -186,11 +187,11 @@ fn first_request(plan: &ValidatedSource, window: &AheadWindow) -> ShownRequest {
     shown(plan.vendor.as_ref(), &PageRequest { range, cursor: window.cursor.as_deref(), page_size: window.page_size })
 }
 
-impl From<&AheadWindow> for WindowAhead {
+impl From<&AheadWindow> for WindowForecast {
     fn from(ahead: &AheadWindow) -> Self {
         let window = ahead.window;
         Self {
-            kind: kind_word(window.kind),
+            kind: window_kind(window.kind),
             covers: window.covers.into(),
             fetch_range: window.fetch_range.into(),
             in_progress: ahead.open,
@@ -204,10 +205,10 @@ impl From<&Ahead> for WindowCount {
     }
 }
 
-fn sink_ahead(pipeline: &ValidatedPipeline, sink: &ValidatedSink, now: Timestamp) -> SinkAhead {
+fn sink_forecast(pipeline: &ValidatedPipeline, sink: &ValidatedSink, now: Timestamp) -> SinkForecast {
     let source = |route: &Route| pipeline.sources.iter().find(|source| source.name == route.source);
     let examples = sink.routes.iter().filter_map(|route| Some(example(sink, source(route)?, route.form, now)));
-    SinkAhead { name: sink.name.clone(), type_name: sink.config.type_name(), examples: examples.collect() }
+    SinkForecast { name: sink.name.clone(), type_name: sink.config.type_name(), examples: examples.collect() }
 }
 
 fn example(sink: &ValidatedSink, source: &ValidatedSource, form: EventForm, now: Timestamp) -> Example {
@@ -221,6 +222,95 @@ fn example(sink: &ValidatedSink, source: &ValidatedSource, form: EventForm, now:
             EventForm::Raw => "raw",
         },
         timestamp: event.timestamp.at,
-        places: sink.config.example(&event),
+        destination: sink.config.example(&event),
     }
+}
+
+fn source_block(source: &SourceForecast) -> String {
+    let mut text = format!("\nsource {} ({})\n", source.name, source.vendor);
+    let counts = source.window_count;
+    let total = counts.live + counts.backfill + counts.recheck;
+    let hidden = total.saturating_sub(source.windows.len() as u64);
+    let mut label = "next windows";
+    for window in &source.windows {
+        line(&mut text, std::mem::take(&mut label), &window_text(window));
+    }
+    if hidden > 0 {
+        let or_more = if counts.more { " or" } else { "" };
+        line(&mut text, label, &format!("... and {}{or_more} more", count(hidden)));
+    }
+    if let Some(at) = source.next_poll_at {
+        line(&mut text, label, &format!("none is due; the next poll is at {} or later", at.with_digits(0)));
+    }
+    line(&mut text, "in total", &counts_text(counts));
+    if let Some(request) = &source.first_request {
+        request_lines(&mut text, request);
+    }
+    let reserve = if source.reserves_polls { "; a tenth is reserved for polls" } else { "" };
+    line(&mut text, "rate limit", &format!("{}{reserve}", source.rate_limit.join(" and ")));
+    if let Some(backfill) = &source.backfill {
+        backfill_lines(&mut text, backfill);
+    }
+    text
+}
+
+fn line(text: &mut String, label: &str, value: &str) {
+    // Writing into a String cannot fail.
+    let _ = writeln!(text, "  {label:<13}  {value}");
+}
+
+fn window_text(window: &WindowForecast) -> String {
+    let span = if window.kind == "recheck" { window.fetch_range } else { window.covers };
+    let length = of_seconds(span.seconds);
+    let state = if window.in_progress { "  (in progress)" } else { "" };
+    format!("{:<8}  {} .. {}  {length}{state}", window.kind, span.from.with_digits(0), span.to.with_digits(0))
+}
+
+fn counts_text(count: WindowCount) -> String {
+    let kinds = [(count.live, "live window"), (count.backfill, "backfill window"), (count.recheck, "recheck")];
+    let parts: Vec<_> = kinds.into_iter().filter(|(number, _)| *number > 0).map(|(n, noun)| counted(n, noun)).collect();
+    if parts.is_empty() { "no windows until then".to_owned() } else { parts.join(", ") }
+}
+
+fn request_lines(text: &mut String, request: &ShownRequest) {
+    line(text, "first request", &format!("{} {}", request.method, request.url));
+    for (name, value) in &request.query {
+        line(text, "", &format!("  {name}={value}"));
+    }
+    for (name, value) in &request.headers {
+        line(text, "", format!("  {name}: {value}").trim_end());
+    }
+}
+
+fn backfill_lines(text: &mut String, backfill: &BackfillForecast) {
+    let (min, one_page) = (backfill.min_requests, backfill.one_page_requests);
+    let empty = if min == one_page { "" } else { " if there are no records: windows without records grow" };
+    line(text, "backfill", &format!("at least {} and {}{empty}", counted(min, "request"), time(backfill.min_seconds)));
+    let slice = of_seconds(backfill.slice_seconds);
+    if min == one_page {
+        line(text, "", &format!("each window is {slice} or shorter; every page after its first is one more request"));
+        return;
+    }
+    let total = format!("{} and {}", counted(one_page, "request"), time(backfill.one_page_seconds));
+    line(text, "", &format!("{total} if each slice of {slice} has one page; every further page is one more request"));
+}
+
+fn time(seconds: f64) -> String {
+    if seconds < 1.0 { "less than a second".to_owned() } else { of_seconds(seconds) }
+}
+
+fn sink_block(sink: &SinkForecast) -> String {
+    let mut text = format!("\nsink {} ({})\n", sink.name, sink.type_name);
+    for example in &sink.examples {
+        let destination: Vec<_> = example.destination.iter().map(|(name, value)| format!("{name} {value}")).collect();
+        let what = if example.form == "raw" { "a record" } else { "an event" };
+        let _ = writeln!(
+            text,
+            "  {what} of {} at {} goes to {}",
+            example.source,
+            example.timestamp.with_digits(0),
+            destination.join(", ")
+        );
+    }
+    text
 }

@@ -1,29 +1,23 @@
-//! `status`: how it stands with each source and sink, in a line each.
-
-use std::path::PathBuf;
+//! `status`: the state of each source and sink, one line each.
 
 use serde::Serialize;
 
-use super::{FORMAT, Observation, Process, TroubleReport, Watched, covered_share, seconds, status_text};
+use super::observation::{LastErrorReport, Observation, ReportHead, SourceView, seconds};
+use super::text::{Side, Table, last_error, name, of_seconds, or_dash, short, wrapped};
 use crate::collect::outlook::Phase;
-use crate::journal::{JournalSnapshot, SinkStats, SourceStats};
+use crate::format::count;
+use crate::journal::{JournalSnapshot, SinkStats};
 use crate::pipeline::{ValidatedPipeline, ValidatedSink, ValidatedSource};
 use crate::time::Timestamp;
+use crate::units::ByteSize;
 
-/// How it stands with a pipeline.
+/// The state of a pipeline.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StatusReport {
-    /// The version of this form: [`FORMAT`].
-    pub format: u32,
-    /// When.
-    pub at: Timestamp,
-    /// The pipeline's name.
-    pub pipeline: String,
-    /// Its data folder.
-    pub data_dir: PathBuf,
-    /// Whether it runs.
-    pub process: Process,
-    /// Whether nothing has trouble and the journal is not full.
+    /// What all reports begin with.
+    #[serde(flatten)]
+    pub head: ReportHead,
+    /// Whether no source or sink has an error and the journal is not full.
     pub healthy: bool,
     /// Each source of the file, in its order.
     pub sources: Vec<SourceStatus>,
@@ -31,68 +25,68 @@ pub struct StatusReport {
     pub sinks: Vec<SinkStatus>,
     /// The journal's size; `None` if nothing has run yet.
     pub journal: Option<JournalStatus>,
-    /// Sources and sinks that the journal knows and the file does not name.
+    /// Sources and sinks of the journal that are no longer in the file.
     pub not_in_file: Vec<String>,
 }
 
-/// What a source is doing.
+/// The state of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum SourceCondition {
+pub enum SourceState {
     /// It has never run.
     NotStarted,
-    /// Something keeps it from collecting.
+    /// An error keeps it from collecting.
     Error,
-    /// The journal is full: it waits for the sinks.
+    /// The journal is full; it waits for the sinks.
     Paused,
-    /// Older time is missing and is being read.
+    /// It collects older time.
     Backfill,
-    /// The newest time is missing, more than polls leave.
+    /// More of the newest time is missing than between two polls.
     Behind,
-    /// Polls keep up.
+    /// Its polls are on time.
     Live,
-    /// All up to its `end_time` is covered.
+    /// All time up to its `end_time` is covered.
     Done,
 }
 
-/// A source's line.
+/// A source.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SourceStatus {
     /// Its name.
     pub name: String,
     /// Its vendor.
     pub vendor: &'static str,
-    /// What it is doing.
-    pub state: SourceCondition,
-    /// Covered share of the time that is to be covered by now, 0 to 1.
+    /// Its state.
+    pub state: SourceState,
+    /// Covered share of the time that should be covered by now, 0 to 1.
     pub covered_share: f64,
     /// The end of the newest covered time.
     pub covered_to: Option<Timestamp>,
-    /// From there to now, in seconds.
+    /// Time from there to now, in seconds.
     pub lag_seconds: Option<f64>,
     /// Events collected since the first start.
     pub events: u64,
-    /// Of these, events of windows that were completed in the last 24 hours; rechecks are not counted.
+    /// Of these, events of windows that were completed in the last 24 hours, without rechecks.
     pub events_last_24h: u64,
-    /// The present trouble.
-    pub last_error: Option<TroubleReport>,
+    /// The present error.
+    pub last_error: Option<LastErrorReport>,
 }
 
-/// What a sink is doing.
+/// The state of a sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum SinkCondition {
+pub enum SinkState {
     /// It has never run.
     NotStarted,
-    /// Something keeps it from delivering.
+    /// An error keeps it from delivering.
     Error,
     /// It has events to deliver.
     Pending,
-    /// It has delivered all there is.
+    /// It has delivered all events.
     Idle,
 }
 
-/// A sink's line.
+/// A sink.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SinkStatus {
     /// Its name.
@@ -100,17 +94,17 @@ pub struct SinkStatus {
     /// Its type.
     #[serde(rename = "type")]
     pub type_name: &'static str,
-    /// What it is doing.
-    pub state: SinkCondition,
-    /// The sequence number of the last event that it has passed.
+    /// Its state.
+    pub state: SinkState,
+    /// Sequence number of the last event that it has delivered, filtered or dead-lettered.
     pub position: u64,
-    /// Events of its sources behind that.
+    /// Events of its sources after that.
     pub pending_events: u64,
-    /// Bytes of their records as vendors sent them.
+    /// Bytes of their raw records.
     pub pending_bytes: u64,
-    /// How long the oldest of them has been in the journal, in seconds.
+    /// Time since the oldest of them became visible in the journal, in seconds.
     pub oldest_pending_seconds: Option<f64>,
-    /// Events written since the first start.
+    /// Events delivered since the first start.
     pub delivered: u64,
     /// Events dropped by a filter.
     pub filtered: u64,
@@ -118,148 +112,230 @@ pub struct SinkStatus {
     pub dead_lettered: u64,
     /// Bytes written.
     pub bytes_written: u64,
-    /// Events that it was asked to deliver once more, by `auditflow state redeliver`.
+    /// Events that `auditflow state redeliver` made it deliver again.
     pub redelivered: u64,
-    /// The present trouble.
-    pub last_error: Option<TroubleReport>,
+    /// The present error.
+    pub last_error: Option<LastErrorReport>,
 }
 
-/// The journal's line.
+/// The journal.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct JournalStatus {
-    /// Events held.
+    /// Number of events.
     pub events: u64,
-    /// Their bytes on disk.
+    /// Their size on disk.
     pub bytes: u64,
-    /// At so many bytes the sources pause.
+    /// Size at which the sources pause.
     pub max_bytes: u64,
-    /// Whether that is reached.
+    /// Whether that size is reached.
     pub full: bool,
-    /// The sequence number of the newest event.
+    /// Sequence number of the newest event.
     pub head: u64,
-    /// The sequence number of the oldest event held; `head + 1` if none is.
+    /// Sequence number of the oldest event; `head + 1` if there is none.
     pub oldest: u64,
 }
 
 impl StatusReport {
-    /// The report of what was seen.
+    /// The report of an observation.
     #[must_use]
-    pub fn new(pipeline: &ValidatedPipeline, seen: &Observation) -> Self {
-        let journal = seen.journal.as_ref().map(|journal| journal_status(pipeline, journal));
+    pub fn new(pipeline: &ValidatedPipeline, observation: &Observation) -> Self {
+        let journal = observation.journal.as_ref().map(|journal| journal_status(pipeline, journal));
         let full = journal.as_ref().is_some_and(|journal| journal.full);
-        let sources: Vec<_> = pipeline.sources.iter().map(|plan| source_status(plan, seen, full)).collect();
-        let sinks: Vec<_> = pipeline.sinks.iter().map(|plan| sink_status(plan, seen)).collect();
-        let well = |last_error: &Option<TroubleReport>| last_error.is_none();
+        let sources: Vec<_> = pipeline.sources.iter().map(|plan| source_status(plan, observation, full)).collect();
+        let sinks: Vec<_> = pipeline.sinks.iter().map(|plan| sink_status(plan, observation)).collect();
         Self {
-            format: FORMAT,
-            at: seen.at,
-            pipeline: pipeline.name.clone(),
-            data_dir: pipeline.settings.data_dir.clone(),
-            process: Process::of(seen),
+            head: ReportHead::new(pipeline, observation),
             healthy: !full
-                && sources.iter().all(|source| well(&source.last_error))
-                && sinks.iter().all(|sink| well(&sink.last_error)),
+                && sources.iter().all(|source| source.last_error.is_none())
+                && sinks.iter().all(|sink| sink.last_error.is_none()),
             sources,
             sinks,
             journal,
-            not_in_file: not_in_file(pipeline, seen),
+            not_in_file: not_in_file(pipeline, observation),
         }
     }
 
-    /// The report for people, in lines of at most 100 columns.
+    /// The report for people: two tables, the errors, and the journal's size, in lines of at most 100 columns.
     #[must_use]
     pub fn text(&self) -> String {
-        status_text::text(self)
+        let mut text = self.head.text("status") + "\n";
+        text += &source_table(&self.sources);
+        text.push('\n');
+        text += &sink_table(&self.sinks);
+        text += &errors(self);
+        if let Some(journal) = &self.journal {
+            text += &format!("\n{}\n", journal_line(journal));
+        }
+        if !self.not_in_file.is_empty() {
+            text += &wrapped(&format!("no longer in the file: {}", self.not_in_file.join(", ")), "  ");
+        }
+        text
     }
 }
 
 fn journal_status(pipeline: &ValidatedPipeline, journal: &JournalSnapshot) -> JournalStatus {
-    let summary = &journal.summary;
+    let stats = &journal.summary;
     let max_bytes = pipeline.settings.journal.max_size.0;
     JournalStatus {
         events: journal.held,
-        bytes: summary.bytes,
+        bytes: stats.bytes,
         max_bytes,
-        full: journal.held > 0 && summary.bytes >= max_bytes,
-        head: summary.head,
-        oldest: summary.oldest,
+        full: journal.held > 0 && stats.bytes >= max_bytes,
+        head: stats.head,
+        oldest: stats.oldest,
     }
 }
 
-fn source_status(plan: &ValidatedSource, seen: &Observation, full: bool) -> SourceStatus {
-    let watched = Watched::new(plan, seen);
-    let summary = figures_of_source(seen, &plan.name);
-    let covered_to = watched.picture.and(watched.outlook.covered_to());
-    let last_error = summary.and_then(|summary| summary.last_error.as_ref()).map(TroubleReport::from);
+fn source_status(plan: &ValidatedSource, observation: &Observation, full: bool) -> SourceStatus {
+    let view = SourceView::new(plan, observation);
+    let stats = observation.source_stats(&plan.name);
+    let covered_to = view.snapshot.and(view.progress.covered_to());
+    let last_error = stats.and_then(|stats| stats.last_error.as_ref()).map(LastErrorReport::from);
     SourceStatus {
         name: plan.name.clone(),
         vendor: plan.vendor_name,
-        state: source_condition(&watched, last_error.is_some(), full),
-        covered_share: covered_share(&watched),
+        state: source_state(&view, last_error.is_some(), full),
+        covered_share: view.covered_share(),
         covered_to,
-        lag_seconds: covered_to.map(|to| seconds(seen.at.since(to))),
-        events: summary.map_or(0, |summary| summary.events),
-        events_last_24h: watched.picture.map_or(0, |picture| picture.events_last_day),
+        lag_seconds: covered_to.map(|to| seconds(observation.at.since(to))),
+        events: stats.map_or(0, |stats| stats.events),
+        events_last_24h: view.snapshot.map_or(0, |snapshot| snapshot.events_last_day),
         last_error,
     }
 }
 
-fn source_condition(watched: &Watched<'_>, last_error: bool, full: bool) -> SourceCondition {
-    if watched.picture.is_none() {
-        return SourceCondition::NotStarted;
+fn source_state(view: &SourceView<'_>, has_error: bool, full: bool) -> SourceState {
+    if view.snapshot.is_none() {
+        return SourceState::NotStarted;
     }
-    match watched.outlook.phase {
-        _ if last_error => SourceCondition::Error,
-        Phase::Done => SourceCondition::Done,
-        _ if full => SourceCondition::Paused,
-        Phase::Backfill => SourceCondition::Backfill,
-        Phase::Behind => SourceCondition::Behind,
-        Phase::Live => SourceCondition::Live,
+    match view.progress.phase {
+        _ if has_error => SourceState::Error,
+        Phase::Done => SourceState::Done,
+        _ if full => SourceState::Paused,
+        Phase::Backfill => SourceState::Backfill,
+        Phase::Behind => SourceState::Behind,
+        Phase::Live => SourceState::Live,
     }
 }
 
-pub(super) fn figures_of_source<'o>(seen: &'o Observation, name: &str) -> Option<&'o SourceStats> {
-    seen.journal.as_ref()?.summary.sources.iter().find(|source| source.name == name)
-}
-
-fn figures_of_sink<'o>(seen: &'o Observation, name: &str) -> Option<&'o SinkStats> {
-    seen.journal.as_ref()?.summary.sinks.iter().find(|sink| sink.name == name)
-}
-
-fn sink_status(plan: &ValidatedSink, seen: &Observation) -> SinkStatus {
-    let summary = figures_of_sink(seen, &plan.name);
-    let pending = seen.journal.as_ref().and_then(|journal| journal.pending.iter().find(|(name, _)| *name == plan.name));
+fn sink_status(plan: &ValidatedSink, observation: &Observation) -> SinkStatus {
+    let stats = observation.sink_stats(&plan.name);
+    let journal = observation.journal.as_ref();
+    let pending = journal.and_then(|journal| journal.pending.iter().find(|(name, _)| *name == plan.name));
     let pending = pending.map(|(_, batch)| *batch);
     let oldest = pending.and_then(|batch| batch.oldest_visible_at);
-    let last_error = summary.and_then(|summary| summary.last_error.as_ref()).map(TroubleReport::from);
-    let figure = |of: fn(&SinkStats) -> u64| summary.map_or(0, of);
+    let last_error = stats.and_then(|stats| stats.last_error.as_ref()).map(LastErrorReport::from);
+    let stat = |of: fn(&SinkStats) -> u64| stats.map_or(0, of);
     SinkStatus {
         name: plan.name.clone(),
         type_name: plan.config.type_name(),
-        state: match (summary, &last_error, pending) {
-            (None, ..) => SinkCondition::NotStarted,
-            (_, Some(_), _) => SinkCondition::Error,
-            (_, _, Some(batch)) if batch.events > 0 => SinkCondition::Pending,
-            _ => SinkCondition::Idle,
+        state: match (stats, &last_error, pending) {
+            (None, ..) => SinkState::NotStarted,
+            (_, Some(_), _) => SinkState::Error,
+            (_, _, Some(batch)) if batch.events > 0 => SinkState::Pending,
+            _ => SinkState::Idle,
         },
-        position: figure(|summary| summary.position),
+        position: stat(|stats| stats.position),
         pending_events: pending.map_or(0, |batch| batch.events),
         pending_bytes: pending.map_or(0, |batch| batch.raw_bytes),
-        oldest_pending_seconds: oldest.map(|oldest| seconds(seen.at.since(oldest))),
-        delivered: figure(|summary| summary.delivered),
-        filtered: figure(|summary| summary.filtered),
-        dead_lettered: figure(|summary| summary.dead_lettered),
-        bytes_written: figure(|summary| summary.bytes),
-        redelivered: figure(|summary| summary.redelivered),
+        oldest_pending_seconds: oldest.map(|oldest| seconds(observation.at.since(oldest))),
+        delivered: stat(|stats| stats.delivered),
+        filtered: stat(|stats| stats.filtered),
+        dead_lettered: stat(|stats| stats.dead_lettered),
+        bytes_written: stat(|stats| stats.bytes),
+        redelivered: stat(|stats| stats.redelivered),
         last_error,
     }
 }
 
-fn not_in_file(pipeline: &ValidatedPipeline, seen: &Observation) -> Vec<String> {
-    let Some(journal) = &seen.journal else { return Vec::new() };
+fn not_in_file(pipeline: &ValidatedPipeline, observation: &Observation) -> Vec<String> {
+    let Some(journal) = &observation.journal else { return Vec::new() };
     let sources = journal.summary.sources.iter().map(|source| &source.name);
     let sources = sources.filter(|name| !pipeline.sources.iter().any(|plan| plan.name == **name));
     let sinks = journal.summary.sinks.iter().map(|sink| &sink.name);
     let sinks = sinks.filter(|name| !pipeline.sinks.iter().any(|plan| plan.name == **name));
     sources.chain(sinks).cloned().collect()
+}
+
+fn source_table(sources: &[SourceStatus]) -> String {
+    let mut table = Table::new(&[
+        ("SOURCE", Side::Left),
+        ("STATE", Side::Left),
+        ("COVERED TO", Side::Left),
+        ("LAG", Side::Right),
+        ("EVENTS", Side::Right),
+        ("IN 24 H", Side::Right),
+    ]);
+    for source in sources {
+        table.push(vec![
+            name(&source.name),
+            source_state_text(source),
+            or_dash(source.covered_to.map(|to| to.with_digits(0).to_string())),
+            or_dash(source.lag_seconds.map(of_seconds)),
+            short(source.events),
+            short(source.events_last_24h),
+        ]);
+    }
+    table.render()
+}
+
+fn source_state_text(source: &SourceStatus) -> String {
+    match source.state {
+        SourceState::NotStarted => "not started".to_owned(),
+        SourceState::Error => "error".to_owned(),
+        SourceState::Paused => "paused".to_owned(),
+        SourceState::Backfill => format!("backfill {:.0} %", percent(source.covered_share)),
+        SourceState::Behind => "behind".to_owned(),
+        SourceState::Live => "live".to_owned(),
+        SourceState::Done => "done".to_owned(),
+    }
+}
+
+/// Rounds down, to at most 99: 100 % would mean that nothing is missing.
+fn percent(share: f64) -> f64 {
+    (share * 100.0).floor().clamp(0.0, 99.0)
+}
+
+fn sink_table(sinks: &[SinkStatus]) -> String {
+    let mut table = Table::new(&[
+        ("SINK", Side::Left),
+        ("POSITION", Side::Right),
+        ("PENDING", Side::Right),
+        ("BYTES", Side::Right),
+        ("OLDEST", Side::Right),
+        ("DELIVERED", Side::Right),
+        ("FILTERED", Side::Right),
+        ("DEAD", Side::Right),
+    ]);
+    for sink in sinks {
+        let started = sink.state != SinkState::NotStarted;
+        let number = |number: u64| or_dash(started.then(|| short(number)));
+        table.push(vec![
+            name(&sink.name),
+            number(sink.position),
+            number(sink.pending_events),
+            or_dash(started.then(|| ByteSize(sink.pending_bytes).to_string())),
+            or_dash(sink.oldest_pending_seconds.map(of_seconds)),
+            number(sink.delivered),
+            number(sink.filtered),
+            number(sink.dead_lettered),
+        ]);
+    }
+    table.render()
+}
+
+fn errors(report: &StatusReport) -> String {
+    let sources = report.sources.iter().map(|source| (&source.name, &source.last_error));
+    let sinks = report.sinks.iter().map(|sink| (&sink.name, &sink.last_error));
+    let errors: String = sources
+        .chain(sinks)
+        .filter_map(|(name, error)| Some(last_error(name, error.as_ref()?, report.head.at)))
+        .collect();
+    if errors.is_empty() { errors } else { format!("\n{errors}") }
+}
+
+fn journal_line(journal: &JournalStatus) -> String {
+    let (size, max_size) = (ByteSize(journal.bytes), ByteSize(journal.max_bytes));
+    let full = if journal.full { "; FULL: the sources are paused until the sinks have delivered" } else { "" };
+    format!("journal: {} events, {size} of {max_size}{full}", count(journal.events))
 }

@@ -1,17 +1,19 @@
-//! The three reports over a journal in which something is wrong in every way: an outage, a gap, late events, a backfill
-//! that is half done, a source that was never started, a sink that is behind and one that cannot write.
+//! The three reports over a journal with an outage, a gap, late events, an unfinished backfill, a source that was never
+//! started, a sink that is behind and one that cannot write.
 
-use crate::time::TimeRange;
 use std::path::Path;
 use std::time::Duration;
 
+use super::text::WIDTH;
 use super::*;
 use crate::event::EventId;
+use crate::journal::lock::Holder;
 use crate::journal::{
     AfterPage, BlockBuilder, Delivery, Journal, JournalOptions, LastError, LatenessCounts, NewWindow, PageCommit,
-    ScanProgress, SeenKey, SinkStart, SourceId, SourceRegistration, WindowKind,
+    ScanProgress, SeenKey, SinkStart, SourceId, SourceRegistration, SqliteJournal, WindowKind,
 };
-use crate::pipeline::{self, Environment, Overrides};
+use crate::pipeline::{self, Environment, Overrides, ValidatedPipeline};
+use crate::time::{TimeRange, Timestamp};
 use crate::units::ByteSize;
 use crate::vendors::NormalizerConfig;
 
@@ -62,12 +64,12 @@ fn pipeline(data_dir: &Path) -> ValidatedPipeline {
     pipeline::validate("acme.yaml", &text, Path::new(""), &environment, &Overrides::default()).expect("a good file")
 }
 
-/// A journal under construction.
-struct Past {
+/// Fills a journal.
+struct JournalBuilder {
     journal: SqliteJournal,
 }
 
-impl Past {
+impl JournalBuilder {
     async fn source(&self, name: &str, vendor: &str, first_start: &str) -> SourceId {
         let registration = SourceRegistration {
             name: name.to_owned(),
@@ -85,7 +87,7 @@ impl Past {
         self.journal.add_windows(source, vec![window]).await.expect("adds")[0]
     }
 
-    /// Covers a span; `events` of it are found, each `late` seconds after it happened.
+    /// Covers a time range with `events` events, with the given latenesses in seconds.
     async fn covered(&self, source: SourceId, kind: WindowKind, span: (&str, &str), events: usize, late: &[u64]) {
         let window = self.window(source, kind, span.0, span.1).await;
         let mut lateness = LatenessCounts::default();
@@ -102,8 +104,8 @@ impl Past {
         self.journal.commit_page(PageCommit { window, block, requests: 1, lateness, then }).await.expect("commits");
     }
 
-    /// Leaves a window open, some pages into its walk.
-    async fn begun(&self, source: SourceId, kind: WindowKind, span: (&str, &str)) {
+    /// Adds a window in progress, after three pages.
+    async fn in_progress(&self, source: SourceId, kind: WindowKind, span: (&str, &str)) {
         let window = self.window(source, kind, span.0, span.1).await;
         let progress = ScanProgress {
             next_cursor: "12345678:4".to_owned(),
@@ -131,80 +133,80 @@ fn last_error(message: &str, hint: &str, since: &str) -> Option<LastError> {
     Some(LastError { message: message.to_owned(), hint: hint.to_owned(), since: at(since) })
 }
 
-async fn past(data_dir: &Path) {
+async fn fill_journal(data_dir: &Path) {
     let options = JournalOptions { data_dir: data_dir.to_owned(), max_size: ByteSize(1 << 20) };
-    let past = Past { journal: SqliteJournal::open(&options).expect("opens") };
-    half_done_backfill_with_late_events(&past).await;
-    outage(&past).await;
-    gap(&past).await;
-    past.source("old_source", "clumio", "2026-01-01T00:00:00Z").await;
-    past.sink("archive", 60, 0).await;
-    let lake = past.sink("lake", 40, 2).await;
+    let builder = JournalBuilder { journal: SqliteJournal::open(&options).expect("opens") };
+    unfinished_backfill_with_late_events(&builder).await;
+    outage(&builder).await;
+    gap(&builder).await;
+    builder.source("old_source", "clumio", "2026-01-01T00:00:00Z").await;
+    builder.sink("archive", 60, 0).await;
+    let lake = builder.sink("lake", 40, 2).await;
     let full = last_error(
         "cannot write lake/acme_merge/Ada Example.ndjson: No space left on device (os error 28)",
-        "free space; auditflow goes on by itself",
+        "free space on the disk",
         "2026-03-02T09:00:00Z",
     );
-    past.journal.set_sink_error(lake, full).await.expect("notes");
+    builder.journal.set_sink_error(lake, full).await.expect("notes");
 }
 
-async fn half_done_backfill_with_late_events(past: &Past) {
-    let source = past.source("acme_clumio", "clumio", "2026-03-01T00:00:00Z").await;
+async fn unfinished_backfill_with_late_events(builder: &JournalBuilder) {
+    let source = builder.source("acme_clumio", "clumio", "2026-03-01T00:00:00Z").await;
     for day in 1..=9 {
         let (from, to) = (format!("2026-02-{day:02}T00:00:00Z"), format!("2026-02-{:02}T00:00:00Z", day + 1));
-        past.covered(source, WindowKind::Backfill, (&from, &to), 3, &[]).await;
+        builder.covered(source, WindowKind::Backfill, (&from, &to), 3, &[]).await;
     }
-    past.begun(source, WindowKind::Backfill, ("2026-02-10T00:00:00Z", "2026-02-11T00:00:00Z")).await;
+    builder.in_progress(source, WindowKind::Backfill, ("2026-02-10T00:00:00Z", "2026-02-11T00:00:00Z")).await;
     let prompt = vec![70; 98];
-    past.covered(source, WindowKind::Live, ("2026-02-28T23:59:00Z", "2026-03-02T09:00:00Z"), 30, &prompt).await;
-    past.covered(source, WindowKind::Live, ("2026-03-02T09:00:00Z", "2026-03-02T09:13:02Z"), 3, &[500, 600]).await;
+    builder.covered(source, WindowKind::Live, ("2026-02-28T23:59:00Z", "2026-03-02T09:00:00Z"), 30, &prompt).await;
+    builder.covered(source, WindowKind::Live, ("2026-03-02T09:00:00Z", "2026-03-02T09:13:02Z"), 3, &[500, 600]).await;
 }
 
-async fn outage(past: &Past) {
-    let source = past.source("acme_merge", "merge", "2026-03-01T00:00:00Z").await;
-    past.covered(source, WindowKind::Live, ("2026-03-01T00:00:00Z", "2026-03-02T07:05:00Z"), 20, &[30]).await;
-    let known = last_error(
+async fn outage(builder: &JournalBuilder) {
+    let source = builder.source("acme_merge", "merge", "2026-03-01T00:00:00Z").await;
+    builder.covered(source, WindowKind::Live, ("2026-03-01T00:00:00Z", "2026-03-02T07:05:00Z"), 20, &[30]).await;
+    let error = last_error(
         "merge cannot be reached: error sending request: client error (Connect): dns error: failed to lookup address",
-        "check the network; auditflow goes on trying",
+        "check the network and base_url",
         "2026-03-02T07:08:00Z",
     );
-    past.journal.set_source_error(source, known).await.expect("notes");
+    builder.journal.set_source_error(source, error).await.expect("notes");
 }
 
-async fn gap(past: &Past) {
-    let source = past.source("acme_confluence", "confluence", "2026-03-01T00:00:00Z").await;
-    past.covered(source, WindowKind::Live, ("2026-03-01T00:00:00Z", "2026-03-01T10:00:00Z"), 5, &[20]).await;
-    past.covered(source, WindowKind::Live, ("2026-03-01T11:30:00Z", "2026-03-02T09:13:50Z"), 5, &[20]).await;
+async fn gap(builder: &JournalBuilder) {
+    let source = builder.source("acme_confluence", "confluence", "2026-03-01T00:00:00Z").await;
+    builder.covered(source, WindowKind::Live, ("2026-03-01T00:00:00Z", "2026-03-01T10:00:00Z"), 5, &[20]).await;
+    builder.covered(source, WindowKind::Live, ("2026-03-01T11:30:00Z", "2026-03-02T09:13:50Z"), 5, &[20]).await;
 }
 
-async fn seen() -> (ValidatedPipeline, Observation) {
-    let folder = tempfile::tempdir().expect("a folder");
-    past(folder.path()).await;
-    let pipeline = pipeline(folder.path());
-    let mut seen = observe(&pipeline, now()).expect("can be read");
-    assert_eq!(seen.process, None);
-    // How well records are compressed is not what these tests are about.
-    seen.journal.as_mut().expect("has run").summary.bytes = 4_321;
-    seen.process = Some(Holder { pid: Some(4_242) });
+async fn observed() -> (ValidatedPipeline, Observation) {
+    let directory = tempfile::tempdir().expect("a directory");
+    fill_journal(directory.path()).await;
+    let pipeline = pipeline(directory.path());
+    let mut observation = observe(&pipeline, now()).expect("can be read");
+    assert_eq!(observation.process, None);
+    // The compressed size may change with the compression library.
+    observation.journal.as_mut().expect("has run").summary.bytes = 4_321;
+    observation.process = Some(Holder { pid: Some(4_242) });
     (
         ValidatedPipeline {
             settings: pipeline::Settings { data_dir: "data".into(), ..pipeline.settings.clone() },
             ..pipeline
         },
-        seen,
+        observation,
     )
 }
 
 fn assert_fits(text: &str) {
     for line in text.lines() {
-        assert!(line.chars().count() <= text::WIDTH, "{line}");
+        assert!(line.chars().count() <= WIDTH, "{line}");
     }
 }
 
 #[tokio::test]
 async fn status_as_text() {
-    let (pipeline, seen) = seen().await;
-    let report = StatusReport::new(&pipeline, &seen);
+    let (pipeline, observation) = observed().await;
+    let report = StatusReport::new(&pipeline, &observation);
     assert!(!report.healthy);
     assert_fits(&report.text());
     insta::assert_snapshot!(report.text());
@@ -212,49 +214,52 @@ async fn status_as_text() {
 
 #[tokio::test]
 async fn status_as_json() {
-    let (pipeline, seen) = seen().await;
-    let report = StatusReport::new(&pipeline, &seen);
+    let (pipeline, observation) = observed().await;
+    let report = StatusReport::new(&pipeline, &observation);
     insta::assert_snapshot!(serde_json::to_string_pretty(&report).expect("plain"));
 }
 
 #[tokio::test]
 async fn coverage_as_text() {
-    let (pipeline, seen) = seen().await;
-    let report = CoverageReport::new(&pipeline, &seen);
+    let (pipeline, observation) = observed().await;
+    let report = CoverageReport::new(&pipeline, &observation);
     assert_fits(&report.text());
     insta::assert_snapshot!(report.text());
 }
 
 #[tokio::test]
 async fn coverage_as_json() {
-    let (pipeline, seen) = seen().await;
-    let report = CoverageReport::new(&pipeline, &seen);
+    let (pipeline, observation) = observed().await;
+    let report = CoverageReport::new(&pipeline, &observation);
     insta::assert_snapshot!(serde_json::to_string_pretty(&report).expect("plain"));
 }
 
 #[tokio::test]
 async fn plan_as_text() {
-    let (pipeline, seen) = seen().await;
-    insta::assert_snapshot!(PlanReport::new(&pipeline, &seen).text());
+    let (pipeline, observation) = observed().await;
+    insta::assert_snapshot!(PlanReport::new(&pipeline, &observation).text());
 }
 
 #[tokio::test]
 async fn plan_as_json() {
-    let (pipeline, seen) = seen().await;
-    let report = PlanReport::new(&pipeline, &seen);
+    let (pipeline, observation) = observed().await;
+    let report = PlanReport::new(&pipeline, &observation);
     insta::assert_snapshot!(serde_json::to_string_pretty(&report).expect("plain"));
 }
 
 #[test]
-fn before_the_first_run_everything_is_told_as_not_started() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let pipeline = pipeline(folder.path());
-    let seen = observe(&pipeline, now()).expect("nothing to read is no fault");
-    let told = |text: String| text.replace(folder.path().to_str().expect("text"), "DATA");
-    let status = StatusReport::new(&pipeline, &seen);
+fn before_the_first_run_nothing_has_started() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let pipeline = pipeline(directory.path());
+    let observation = observe(&pipeline, now()).expect("a missing journal is not an error");
+    let stable = |text: String| text.replace(directory.path().to_str().expect("text"), "DATA");
+    let status = StatusReport::new(&pipeline, &observation);
     assert!(status.healthy);
-    insta::assert_snapshot!("status_before_the_first_run", told(status.text()));
-    insta::assert_snapshot!("coverage_before_the_first_run", told(CoverageReport::new(&pipeline, &seen).text()));
-    insta::assert_snapshot!("plan_before_the_first_run", told(PlanReport::new(&pipeline, &seen).text()));
-    assert_eq!(std::fs::read_dir(folder.path()).expect("reads").count(), 0, "looking leaves nothing behind");
+    insta::assert_snapshot!("status_before_the_first_run", stable(status.text()));
+    insta::assert_snapshot!(
+        "coverage_before_the_first_run",
+        stable(CoverageReport::new(&pipeline, &observation).text())
+    );
+    insta::assert_snapshot!("plan_before_the_first_run", stable(PlanReport::new(&pipeline, &observation).text()));
+    assert_eq!(std::fs::read_dir(directory.path()).expect("reads").count(), 0, "reading must not create files");
 }

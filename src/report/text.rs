@@ -1,22 +1,22 @@
-//! How reports are laid out for people: tables, lengths of time and numbers that fit 100 columns.
+//! The layout of reports for people: tables, durations and numbers in at most 100 columns.
 
 use std::time::Duration;
 
 use crate::format::count;
 use crate::units::Span;
 
-use super::TroubleReport;
+use super::observation::LastErrorReport;
 use crate::time::Timestamp;
 
-/// No line of a table or of a trouble is longer.
+/// Maximum line width, in columns.
 pub(super) const WIDTH: usize = 100;
 
-/// Longer names are cut in tables; the JSON form has them whole.
+/// Maximum width of a name in a table; JSON has full names.
 pub(super) const NAME_WIDTH: usize = 22;
 
-const GAP: &str = "  ";
+const SEPARATOR: &str = "  ";
 
-/// On which side of its column a cell stands.
+/// Alignment of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     Left,
@@ -37,12 +37,12 @@ impl Table {
         Self { sides: columns.iter().map(|(_, side)| *side).collect(), rows: vec![headings] }
     }
 
-    /// Adds a row with a cell a column.
+    /// Adds a row with one cell per column.
     pub(super) fn push(&mut self, row: Vec<String>) {
         self.rows.push(row);
     }
 
-    /// The table as text, a line a row.
+    /// The table as text, one line per row.
     pub(super) fn render(&self) -> String {
         let widths = self.widths();
         let mut text = String::new();
@@ -52,7 +52,7 @@ impl Table {
                 Side::Left => format!("{cell:<width$}"),
                 Side::Right => format!("{cell:>width$}"),
             });
-            text += cells.collect::<Vec<_>>().join(GAP).trim_end();
+            text += cells.collect::<Vec<_>>().join(SEPARATOR).trim_end();
             text.push('\n');
         }
         text
@@ -68,7 +68,7 @@ fn width(text: &str) -> usize {
     text.chars().count()
 }
 
-/// A name that fits its column.
+/// A name, shortened to its column's width.
 pub(super) fn name(name: &str) -> String {
     if width(name) <= NAME_WIDTH {
         return name.to_owned();
@@ -76,7 +76,7 @@ pub(super) fn name(name: &str) -> String {
     name.chars().take(NAME_WIDTH - 1).chain(['…']).collect()
 }
 
-/// A length of time in its two greatest units: `27d9h`.
+/// A duration in its two largest units: `27d9h`.
 pub(crate) fn brief(duration: Duration) -> String {
     let secs = duration.as_secs();
     let step = match secs {
@@ -87,7 +87,12 @@ pub(crate) fn brief(duration: Duration) -> String {
     Span(Duration::from_secs(secs - secs % step)).to_string()
 }
 
-/// A number of at most ten letters: `99,999,999`, then `123.4M`, `5.6B`.
+/// Seconds of a JSON field, as a duration in its two largest units.
+pub(super) fn of_seconds(seconds: f64) -> String {
+    brief(Duration::try_from_secs_f64(seconds).unwrap_or_default())
+}
+
+/// A number in at most ten characters: `99,999,999`, then `123.4M`, `5.6B`.
 pub(super) fn short(number: u64) -> String {
     let (unit, letter) = match number {
         0..100_000_000 => return count(number),
@@ -97,7 +102,7 @@ pub(super) fn short(number: u64) -> String {
     format!("{}.{}{letter}", count(number / unit), number % unit * 10 / unit)
 }
 
-/// What stands where there is nothing to tell.
+/// The text, or a dash.
 pub(super) fn or_dash(text: Option<String>) -> String {
     text.unwrap_or_else(|| "-".to_owned())
 }
@@ -107,17 +112,17 @@ pub(crate) fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
 }
 
-/// A trouble in lines that fit.
-pub(super) fn last_error(name: &str, last_error: &TroubleReport, now: Timestamp) -> String {
-    let since = format!("{} ({})", last_error.since.with_digits(0), brief(now.since(last_error.since)));
-    let mut text = wrapped(&format!("! {name}, since {since}: {}", last_error.message), "  ");
-    if !last_error.hint.is_empty() {
-        text += &wrapped(&format!("  hint: {}", last_error.hint), "    ");
+/// An error with its hint, in wrapped lines.
+pub(super) fn last_error(name: &str, error: &LastErrorReport, now: Timestamp) -> String {
+    let since = format!("{} ({})", error.since.with_digits(0), brief(now.since(error.since)));
+    let mut text = wrapped(&format!("! {name}, since {since}: {}", error.message), "  ");
+    if !error.hint.is_empty() {
+        text += &wrapped(&format!("  hint: {}", error.hint), "    ");
     }
     text
 }
 
-/// A text in lines of at most [`WIDTH`] columns; the second and further lines begin with `indent`.
+/// Wraps a text to [`WIDTH`] columns; the second and further lines begin with `indent`.
 pub(crate) fn wrapped(text: &str, indent: &str) -> String {
     let mut lines = String::new();
     let mut line = text.chars().take_while(|letter| *letter == ' ').collect::<String>();
@@ -138,7 +143,7 @@ pub(crate) fn wrapped(text: &str, indent: &str) -> String {
     lines + &line + "\n"
 }
 
-/// A word that is too long for a line (an address, mostly) in pieces that are not.
+/// Splits a word that is too long for a line, such as a URL.
 fn pieces(word: &str) -> Vec<String> {
     const LONGEST: usize = WIDTH - 8;
     let letters: Vec<char> = word.chars().collect();
@@ -151,20 +156,20 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn lengths_of_time_have_two_units() {
-        let told = [0, 59, 61, 3_599, 3_661, 86_399, 90_061, 2_368_923].map(|secs| brief(Duration::from_secs(secs)));
-        assert_eq!(told, ["0s", "59s", "1m1s", "59m59s", "1h1m", "23h59m", "1d1h", "27d10h"]);
+    fn durations_have_two_units() {
+        let texts = [0, 59, 61, 3_599, 3_661, 86_399, 90_061, 2_368_923].map(|secs| brief(Duration::from_secs(secs)));
+        assert_eq!(texts, ["0s", "59s", "1m1s", "59m59s", "1h1m", "23h59m", "1d1h", "27d10h"]);
     }
 
     #[test]
     fn numbers_stay_short() {
-        let told = [0, 99_999_999, 100_000_000, 99_999_999_999, u64::MAX].map(short);
-        assert_eq!(told, ["0", "99,999,999", "100.0M", "99,999.9M", "18,446,744,073.7B"]);
+        let texts = [0, 99_999_999, 100_000_000, 99_999_999_999, u64::MAX].map(short);
+        assert_eq!(texts, ["0", "99,999,999", "100.0M", "99,999.9M", "18,446,744,073.7B"]);
     }
 
     proptest! {
         #[test]
-        fn wrapped_lines_fit_and_lose_no_word(words in proptest::collection::vec("[a-z]{1,300}", 1..30)) {
+        fn wrapped_lines_fit_and_keep_all_words(words in proptest::collection::vec("[a-z]{1,300}", 1..30)) {
             let text = words.join(" ");
             let lines = wrapped(&text, "    ");
             prop_assert!(lines.lines().all(|line| width(line) <= WIDTH), "{}", lines);

@@ -1,18 +1,18 @@
-//! `type: filter`: lets those events through for which a condition holds.
+//! `type: filter`: passes the events for which a condition holds.
 //!
-//! The condition is evaluated where a batch is written, on the normalized event, just before the sink takes it: so what a
-//! filter drops is still in the journal, and a sink whose filter was changed is given what comes from then on. Several
-//! filters in a row are one condition, joined by `&&`; several ways from a source to a sink are joined by `||`.
+//! The condition is evaluated on the normalized event when a batch is written. The journal still holds the filtered events; a
+//! changed filter applies to the events that follow. Filters in sequence are joined by `&&`, and several routes from a source to
+//! a sink by `||`.
 
 use serde::Deserialize;
 
-use super::condition::{Condition, Mistake};
+use super::condition::{Condition, ConditionDiagnostic};
 
 /// The settings of a `filter` transform.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The events that pass: a condition in a subset of CEL, such as `actor.type == "admin" || action in ["delete", "export"]`.
+    /// Condition on events in a subset of CEL, such as `actor.type == "admin" || action in ["delete", "export"]`. Events for which it holds pass.
     pub condition: String,
 }
 
@@ -20,8 +20,8 @@ impl Config {
     /// Compiles the condition.
     ///
     /// # Errors
-    /// Everything that is wrong in it, each with its place.
-    pub fn compile(&self) -> Result<Condition, Vec<Mistake>> {
+    /// All errors in it, with their spans.
+    pub fn compile(&self) -> Result<Condition, Vec<ConditionDiagnostic>> {
         Condition::compile(&self.condition)
     }
 }

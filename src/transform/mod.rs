@@ -1,11 +1,11 @@
-//! Transforms: the steps between a source and a sink, each named in the pipeline file and fed by its `inputs`.
+//! Transforms: the steps between a source and a sink, each with a name and `inputs` in the pipeline file.
 //!
 //! ```text
-//! source --raw records--> normalize --events in the schema--> filter --events that its condition holds for--> sink
+//! source --raw records--> normalize --events of the schema--> filter --events that match its condition--> sink
 //! ```
 //!
-//! A transform is a pure function of one event and its settings: it holds nothing between events, so a range of the
-//! journal can be delivered again with the same result. [`registry`] is the only place that knows every transform by name.
+//! A transform is a pure function of one event and its settings, without state between events: a range of the journal can be
+//! delivered again with the same result. [`registry`] is the only place that knows all transforms.
 
 pub mod condition;
 pub mod filter;

@@ -1,13 +1,13 @@
-//! `type: normalize`: brings each vendor's records into the one schema.
+//! `type: normalize`: normalizes each vendor's records into the common schema.
 //!
-//! The work itself is the vendor's ([`Normalizer::normalize`](crate::vendors::Records::normalize)), since it depends on
-//! nothing but the record and the settings of its source. This transform marks the place in a pipeline from which on
-//! events have the schema's fields; a sink that is fed by a source directly gets the vendor's records as they came.
+//! The vendor does the work ([`Normalizer::normalize`](crate::vendors::Normalizer::normalize)); it depends only on the record and
+//! the settings of its source. After this transform, events have the fields of the schema. A sink that reads a source directly
+//! receives the vendor's records unchanged.
 
 use serde::Deserialize;
 
-/// The settings of a `normalize` transform. It has none of its own: what bears upon normalizing is set at the source,
-/// where it is also part of the events' ids.
+/// The settings of a `normalize` transform. It has none: options that affect normalizing belong to the source, because they also
+/// determine the events' ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {}

@@ -1,4 +1,4 @@
-//! The table of transforms: the one place that knows them all by name. A new transform is one file and one line here.
+//! The registry of transforms: the only place that knows all of them. A new transform is one file and one entry here.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer};
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_is_known_and_wrong_settings_are_refused() {
+    fn every_name_is_known_and_unknown_settings_are_errors() {
         let right = [serde_json::json!({"condition": "true"}), serde_json::json!({})];
         for (name, settings) in NAMES.iter().zip(right) {
             assert!(TransformConfig::read(name, settings).is_some_and(|read| read.is_ok()), "{name}");

@@ -1,12 +1,12 @@
-//! `auditflow demo`: the main job on this machine, with nothing to set up, and the proof that it was done right.
+//! `auditflow demo`: a complete pipeline on this machine without any setup, and a proof that it delivered exactly once.
 //!
 //! ```text
-//! simulator (five APIs, misbehaving) --> five sources --> journal --> normalize --> files
+//! simulator (five APIs, with faults) --> five sources --> journal --> normalize --> files
 //!     |                                                                               |
-//!     +--------------------------- what must be there ------> proof <-----------------+
+//!     +--------------------------- expected records --------> proof <-----------------+
 //! ```
 //!
-//! The folder remembers the simulator's seed and its start, so that a demo that was killed finds the same vendors again.
+//! The demo directory stores the simulator's seed and start time: a demo that was killed continues with the same data.
 
 mod proof;
 
@@ -18,18 +18,18 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use super::run::{options, runtime, stop_on_signals};
+use super::process::{EXIT_DONE, EXIT_FAILED, EXIT_INCOMPLETE, EXIT_USAGE, print_stderr, runtime, stop_on_signals};
 use super::{summary, validate};
 use crate::clock::{Clock, SystemClock};
 use crate::pipeline::{self, Environment, Overrides};
-use crate::runtime::RunMode;
+use crate::runtime::{RunMode, RunOptions};
 use crate::simulator::{Credentials, FaultOrder, RunningSimulator, Simulator, SimulatorOptions, Switches};
 use crate::telemetry::logging;
 use crate::time::Timestamp;
 
 const PIPELINE: &str = include_str!("pipeline.yaml");
 
-/// What the simulator does wrong on purpose: enough to be seen, not so much that a demo takes long.
+/// The simulator's faults: frequent enough to show, rare enough to keep the demo short.
 const FAULTS: &[&str] = &[
     "late_events",
     "ties",
@@ -41,23 +41,23 @@ const FAULTS: &[&str] = &[
     "html_200=0.005",
 ];
 
-/// The history that the simulator plays ends this long before the demo's first start, so that every late event is there.
-const QUIET_END: Duration = Duration::from_secs(15 * 60);
+/// The generated history ends this long before the demo's first start, so that all late events are visible.
+const HISTORY_END: Duration = Duration::from_secs(15 * 60);
 
-/// How long the demo waits for a disk that fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long errors, such as a full disk, may block the demo before it exits.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
 
-/// See the main job work: a simulator of five vendors, five sources, files, and the proof
+/// Run a complete pipeline against simulated vendors, and prove that it delivered exactly once
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// Where the demo keeps its pipeline, journal and files
-    #[arg(long, default_value = "auditflow-demo")]
+    /// Directory for the demo's pipeline file, journal and output
+    #[arg(long, default_value = "auditflow-demo", value_name = "DIR")]
     dir: PathBuf,
-    /// Events that each of the five vendors has (of a new demo folder)
-    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]
+    /// Number of events of each of the five vendors (in a new directory)
+    #[arg(long, default_value_t = 20_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     events: u64,
-    /// Seed of the simulated data and faults (of a new demo folder)
-    #[arg(long, default_value_t = 7)]
+    /// Seed of the simulated data and faults (in a new directory)
+    #[arg(long, default_value_t = 7, value_name = "N")]
     seed: u64,
 }
 
@@ -66,17 +66,17 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
     match demonstrate(arguments) {
         Ok(code) => code,
         Err(reason) => {
-            super::say(&format!("error: {reason}\n"));
-            super::EXIT_FAILED
+            print_stderr(&format!("error: {reason}\n"));
+            EXIT_FAILED
         }
     }
 }
 
 fn demonstrate(arguments: &Arguments) -> Result<u8, String> {
     logging::init("error,auditflow::telemetry=info", false)?;
-    let scene = Scene::open(arguments)?;
+    let setup = DemoSetup::open(arguments)?;
     runtime(None)?.block_on(async {
-        let simulator = start_simulator(&scene).await?;
+        let simulator = start_simulator(&setup).await?;
         let code = collect_and_prove(arguments, &simulator).await;
         simulator.shutdown().await;
         code
@@ -89,42 +89,44 @@ async fn collect_and_prove(arguments: &Arguments, simulator: &RunningSimulator) 
     let environment = Environment::from_pairs(variables.iter().map(|(name, value)| (*name, value.as_str())));
     let pipeline = match pipeline::load(&file, &environment, &Overrides::default()) {
         Ok(pipeline) => pipeline,
-        Err(problems) => {
-            validate::report(&problems);
-            return Ok(super::EXIT_USAGE);
+        Err(diagnostics) => {
+            validate::print_diagnostics(&diagnostics);
+            return Ok(EXIT_USAGE);
         }
     };
-    eprintln!(
-        "Collecting from five simulated vendors at http://{} into {}",
+    print_stderr(&format!(
+        "Collecting from five simulated vendors at http://{} into {}\n(kill it at any time and run it again: it continues where it stopped)\n\n",
         simulator.address(),
         arguments.dir.display()
-    );
-    eprintln!("(kill me whenever you like, and run me again: I go on where I was)\n");
+    ));
     let shutdown = CancellationToken::new();
     tokio::spawn(stop_on_signals(shutdown.clone()));
-    let report = crate::runtime::run(pipeline, options(RunMode::Once { give_up_after: PATIENCE }, shutdown.clone()))
-        .await
-        .map_err(|error| error.to_string())?;
-    super::say(&summary::of(&report));
+    let mode = RunMode::Once { give_up_after: GIVE_UP_AFTER };
+    let options = RunOptions { show_progress: true, ..RunOptions::new(mode, shutdown.clone()) };
+    let report = crate::runtime::run(pipeline, options).await.map_err(|error| error.to_string())?;
+    print_stderr(&summary::of(&report));
     if shutdown.is_cancelled() {
-        super::say("\nstopped; run the demo again to go on\n");
-        return Ok(super::EXIT_DONE);
+        print_stderr("\nstopped; run the demo again to continue\n");
+        return Ok(EXIT_DONE);
     }
     if !report.unfinished().is_empty() {
-        return Ok(super::EXIT_INCOMPLETE);
+        return Ok(EXIT_INCOMPLETE);
     }
     conclude(&arguments.dir, simulator)
 }
 
 fn conclude(dir: &Path, simulator: &RunningSimulator) -> Result<u8, String> {
-    let outcome = proof::compare(&dir.join("events"), simulator)?;
-    super::say(&format!("\n{}", outcome.table()));
-    if !outcome.is_perfect() {
-        super::say(&format!("\nThis must not happen: please report it, with the folder {}\n", dir.display()));
-        return Ok(super::EXIT_FAILED);
+    let proof = proof::compare(&dir.join("events"), simulator)?;
+    print_stderr(&format!("\n{}", proof.table()));
+    if !proof.is_perfect() {
+        print_stderr(&format!(
+            "\nThis is a bug in auditflow: please report it and attach the directory {}\n",
+            dir.display()
+        ));
+        return Ok(EXIT_FAILED);
     }
-    super::say(&next_steps(dir, outcome.example.as_deref()));
-    Ok(super::EXIT_DONE)
+    print_stderr(&next_steps(dir, proof.example.as_deref()));
+    Ok(EXIT_DONE)
 }
 
 fn next_steps(dir: &Path, example: Option<&Path>) -> String {
@@ -132,29 +134,29 @@ fn next_steps(dir: &Path, example: Option<&Path>) -> String {
     let example = example.unwrap_or(dir);
     format!(
         "
-The events are in {dir}/events, the pipeline that brought them there is {dir}/pipeline.yaml.
-Kill the next demo in the middle (another --dir, more --events), run it again, and compare. Try also:
+The events are in {dir}/events; the pipeline file is {dir}/pipeline.yaml.
+Start another demo (a new --dir, more --events), kill it while it runs, run it again, and compare. Try also:
 
-  head -n 1 {example}            # one event, the vendor's record in `raw`
-  {program} demo --dir {dir}   # again: nothing new, nothing twice
-  DEMO={dir} SIMULATOR=http://127.0.0.1 {program} coverage {dir}/pipeline.yaml   # which time is read; `status` looks at the sinks too
-  {program} simulate --rate 5 --print-pipeline   # the five APIs on your machine, and a pipeline for them
+  head -n 1 {example}            # one event, with the vendor's record in `raw`
+  {program} demo --dir {dir}   # again: no new events, no duplicates
+  DEMO={dir} SIMULATOR=http://127.0.0.1 {program} coverage {dir}/pipeline.yaml   # the covered time; `status` shows the sinks too
+  {program} simulate --rate 5 --print-pipeline   # the five APIs on this machine, and a pipeline file for them
 ",
         dir = dir.display(),
         example = example.display(),
     )
 }
 
-/// What a demo folder remembers of its simulator.
+/// The simulator's settings, stored in the demo directory.
 #[derive(Debug, Serialize, Deserialize)]
-struct Scene {
+struct DemoSetup {
     seed: u64,
     events: u64,
     start: Timestamp,
 }
 
-impl Scene {
-    /// The folder's scene, or a new one in a new folder.
+impl DemoSetup {
+    /// Reads the settings of the directory, or creates them in a new directory.
     fn open(arguments: &Arguments) -> Result<Self, String> {
         let dir = &arguments.dir;
         fs::create_dir_all(dir).map_err(|reason| format!("cannot create {}: {reason}", dir.display()))?;
@@ -162,38 +164,38 @@ impl Scene {
         if let Ok(text) = fs::read_to_string(&file) {
             return serde_json::from_str(&text).map_err(|reason| {
                 format!(
-                    "{} is not readable ({reason}); delete the folder {} to begin anew",
+                    "cannot read {} ({reason}); delete the directory {} to start over",
                     file.display(),
                     dir.display()
                 )
             });
         }
-        let start = (SystemClock.now() - QUIET_END).floor_to(Duration::from_secs(1));
-        let scene = Self { seed: arguments.seed, events: arguments.events, start };
+        let start = (SystemClock.now() - HISTORY_END).floor_to(Duration::from_secs(1));
+        let setup = Self { seed: arguments.seed, events: arguments.events, start };
         write(&dir.join("pipeline.yaml"), PIPELINE)?;
-        let text = serde_json::to_string_pretty(&scene).map_err(|reason| reason.to_string())?;
+        let text = serde_json::to_string_pretty(&setup).map_err(|reason| reason.to_string())?;
         write(&file, &text)?;
-        Ok(scene)
+        Ok(setup)
     }
 }
 
 fn write(path: &Path, text: &str) -> Result<(), String> {
-    // By way of another name, so that a kill leaves the whole file or none.
-    let unfinished = path.with_extension("unfinished");
-    fs::write(&unfinished, text)
-        .and_then(|()| fs::rename(&unfinished, path))
+    // Write to a temporary file and rename it: after a kill, the file is complete or absent.
+    let temporary = path.with_extension("tmp");
+    fs::write(&temporary, text)
+        .and_then(|()| fs::rename(&temporary, path))
         .map_err(|reason| format!("cannot write {}: {reason}", path.display()))
 }
 
-async fn start_simulator(scene: &Scene) -> Result<RunningSimulator, String> {
+async fn start_simulator(setup: &DemoSetup) -> Result<RunningSimulator, String> {
     let faults: Result<Vec<FaultOrder>, _> = FAULTS.iter().map(|fault| fault.parse()).collect();
     let mut switches = Switches::default();
     switches.lift_rate_limits();
     let options = SimulatorOptions {
         switches,
-        seed: scene.seed,
-        events_per_vendor: scene.events,
-        start: Some(scene.start),
+        seed: setup.seed,
+        events_per_vendor: setup.events,
+        start: Some(setup.start),
         faults: faults.map_err(|reason| format!("{reason:?}"))?,
         clock: Arc::new(SystemClock),
         ..SimulatorOptions::default()

@@ -1,4 +1,4 @@
-//! The demo's proof: every delivered file against the simulator's truth, vendor by vendor.
+//! The demo's proof: compares the delivered files with the simulator's records, per vendor.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,24 +9,24 @@ use crate::format::count;
 use crate::simulator::proof::{self, Delivered, Verdict};
 use crate::simulator::{RunningSimulator, VendorName};
 
-/// The verdict on each vendor.
+/// The result of the comparison.
 #[derive(Debug)]
-pub(super) struct Outcome {
+pub(super) struct Proof {
     verdicts: Vec<(VendorName, Verdict)>,
-    /// One of the delivered files.
+    /// One of the delivered files, to show to the user.
     pub(super) example: Option<PathBuf>,
 }
 
-impl Outcome {
-    /// Whether nothing is lost, twice or foreign.
+impl Proof {
+    /// Whether no event is lost, duplicated or unexpected.
     pub(super) fn is_perfect(&self) -> bool {
         self.verdicts.iter().all(|(_, verdict)| verdict.is_perfect())
     }
 
-    /// The verdicts, a row a vendor.
+    /// A table with one row per vendor.
     pub(super) fn table(&self) -> String {
         let mut table =
-            format!("{:<14}{:>14}{:>14}{:>8}{:>8}\n", "vendor", "at the vendor", "in the files", "lost", "twice");
+            format!("{:<14}{:>14}{:>14}{:>8}{:>8}\n", "vendor", "at the vendor", "delivered", "lost", "twice");
         for (vendor, verdict) in &self.verdicts {
             table += &format!(
                 "{:<14}{:>14}{:>14}{:>8}{:>8}\n",
@@ -41,8 +41,8 @@ impl Outcome {
     }
 }
 
-/// Reads every file below `events` and compares it with the truth.
-pub(super) fn compare(events: &Path, simulator: &RunningSimulator) -> Result<Outcome, String> {
+/// Reads all files below `events` and compares them with the simulator's records.
+pub(super) fn compare(events: &Path, simulator: &RunningSimulator) -> Result<Proof, String> {
     let mut by_vendor: BTreeMap<String, Vec<Delivered>> = BTreeMap::new();
     let mut files = Vec::new();
     collect_files(events, &mut files)?;
@@ -51,17 +51,17 @@ pub(super) fn compare(events: &Path, simulator: &RunningSimulator) -> Result<Out
     }
     let mut verdicts = Vec::new();
     for vendor in VendorName::ALL {
-        let truth = simulator.control().truth(vendor).map_err(|reason| reason.to_string())?;
+        let expected = simulator.control().truth(vendor).map_err(|reason| reason.to_string())?;
         let delivered = by_vendor.remove(vendor.as_str()).unwrap_or_default();
-        verdicts.push((vendor, proof::compare(truth.iter().map(|record| record.raw.as_str()), &delivered)));
+        verdicts.push((vendor, proof::compare(expected.iter().map(|record| record.raw.as_str()), &delivered)));
     }
-    Ok(Outcome { verdicts, example: files.into_iter().next() })
+    Ok(Proof { verdicts, example: files.into_iter().next() })
 }
 
-fn collect_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), String> {
-    let entries = fs::read_dir(folder).map_err(|reason| format!("cannot read {}: {reason}", folder.display()))?;
+fn collect_files(directory: &Path, files: &mut Vec<PathBuf>) -> Result<(), String> {
+    let entries = fs::read_dir(directory).map_err(|reason| format!("cannot read {}: {reason}", directory.display()))?;
     for entry in entries {
-        let path = entry.map_err(|reason| format!("cannot read {}: {reason}", folder.display()))?.path();
+        let path = entry.map_err(|reason| format!("cannot read {}: {reason}", directory.display()))?.path();
         if path.is_dir() {
             collect_files(&path, files)?;
         } else {

@@ -1,50 +1,50 @@
-//! The input in chunks of whole records: lines of NDJSON, items of an array, or pretty-printed values.
+//! Reads the input in chunks of complete records: lines of NDJSON, items of an array, or pretty-printed values.
 //!
-//! Its first bytes tell which it is. NDJSON, the form for large archives, is only ever cut at line ends.
+//! The first bytes decide which. NDJSON, the format of large archives, is split at line ends without parsing.
 
 use std::io::{self, Read};
 use std::ops::Range;
 
-use super::split::{Found, Splitter};
+use super::splitter::{Found, Splitter};
 
-/// Bytes asked for at a time, and about the size of a chunk.
+/// Bytes per read, and the approximate size of a chunk.
 const CHUNK: usize = 1 << 20;
 
-/// The longest record, or page, in bytes.
-pub(super) const LONGEST: usize = 256 << 20;
+/// Maximum size of a record or page, in bytes.
+pub(super) const MAX_RECORD_BYTES: usize = 256 << 20;
 
-/// Some whole records.
+/// Complete records.
 #[derive(Debug)]
 pub(super) struct Chunk {
     /// Their bytes.
     pub(super) bytes: Vec<u8>,
     /// Where they are in the bytes.
-    pub(super) records: Places,
-    /// Whether they may be whole pages of the vendor's API.
+    pub(super) records: Bounds,
+    /// Whether they may be pages of the vendor's API.
     pub(super) pages: bool,
 }
 
 /// Where the records of a chunk are.
 #[derive(Debug)]
-pub(super) enum Places {
-    /// One in each line that is not blank.
+pub(super) enum Bounds {
+    /// One per line that is not blank.
     Lines,
-    /// Here.
-    At(Vec<Range<usize>>),
+    /// These byte ranges.
+    Ranges(Vec<Range<usize>>),
 }
 
-/// Why the input cannot be read further.
+/// Why the input cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum InputError {
-    /// The operating system says so.
+    /// An error of the operating system.
     #[error("cannot read the input: {0}")]
     Io(#[from] io::Error),
-    /// It is not what this command reads.
+    /// The input is not in a supported format.
     #[error("line {line}: {what}")]
     NotRecords {
-        /// Where, from 1.
+        /// The line, from 1.
         line: u64,
-        /// What is wrong and what to do.
+        /// What is wrong, and what to do.
         what: String,
     },
 }
@@ -70,13 +70,13 @@ pub(super) struct Input<R> {
 }
 
 impl<R: Read> Input<R> {
-    /// From a source. Nothing is read yet.
+    /// Reads from `source`; records are limited to `longest` bytes. Nothing is read yet.
     pub(super) fn new(source: R, longest: usize) -> Self {
         Self { source, buffer: Vec::new(), at_end: false, lines_before: 0, form: None, pages: None, longest }
     }
 
-    /// The next chunk; `None` at the end. `is_page` tells whole pages of the vendor's API; the first value decides for
-    /// the whole input.
+    /// The next chunk; `None` at the end. `is_page` recognizes pages of the vendor's API; the first value decides for the
+    /// whole input.
     pub(super) fn next_chunk(&mut self, is_page: &dyn Fn(&str) -> bool) -> Result<Option<Chunk>, InputError> {
         if self.form.is_none() {
             self.form = self.detect(is_page)?;
@@ -108,12 +108,12 @@ impl<R: Read> Input<R> {
             Err(error) if error.is_eof() && line.starts_with('{') => Ok(Some(Form::Values(Splitter::of_values()))),
             Err(error) => Err(self.not_records(
                 start,
-                &format!("this is no JSON ({error}); give NDJSON, a JSON array, or a page of the vendor's API"),
+                &format!("this is not JSON ({error}); provide NDJSON, a JSON array, or a page of the vendor's API"),
             )),
         }
     }
 
-    /// The place of the first byte that is neither white space nor a byte-order mark.
+    /// Offset of the first byte that is neither white space nor part of a byte-order mark.
     fn find_first_byte(&mut self) -> Result<Option<usize>, InputError> {
         loop {
             if self.buffer.starts_with(b"\xef\xbb\xbf") {
@@ -130,7 +130,7 @@ impl<R: Read> Input<R> {
         }
     }
 
-    /// The end of the line in which `start` is.
+    /// The end of the line that contains `start`.
     fn find_line_end(&mut self, start: usize) -> Result<usize, InputError> {
         let mut searched = start;
         loop {
@@ -150,11 +150,11 @@ impl<R: Read> Input<R> {
         let mut searched = 0;
         loop {
             if let Some(end) = memchr::memrchr(b'\n', &self.buffer[searched..]) {
-                return Ok(Some(self.take(searched + end + 1, Places::Lines)));
+                return Ok(Some(self.take(searched + end + 1, Bounds::Lines)));
             }
             searched = self.buffer.len();
             if self.at_end {
-                return Ok((searched > 0).then(|| self.take(searched, Places::Lines)));
+                return Ok((searched > 0).then(|| self.take(searched, Bounds::Lines)));
             }
             self.check_length(0)?;
             self.fill()?;
@@ -167,49 +167,49 @@ impl<R: Read> Input<R> {
         in_array: bool,
         is_page: &dyn Fn(&str) -> bool,
     ) -> Result<Option<Chunk>, InputError> {
-        let mut places: Vec<Range<usize>> = Vec::new();
+        let mut ranges: Vec<Range<usize>> = Vec::new();
         loop {
             match splitter.next(&self.buffer, self.at_end) {
-                Found::Value(place) => {
-                    self.decide_pages(&place, is_page);
-                    places.push(place);
+                Found::Value(range) => {
+                    self.decide_pages(&range, is_page);
+                    ranges.push(range);
                 }
                 Found::ArrayEnd(end) => {
                     self.form = Some(Form::Closed);
-                    return Ok(Some(self.take(end, Places::At(places))));
+                    return Ok(Some(self.take(end, Bounds::Ranges(ranges))));
                 }
-                Found::Garbage(_) if !places.is_empty() => break,
-                Found::Garbage(at) => return Err(self.not_records(at, "this is no JSON value")),
-                Found::NeedMore if !places.is_empty() || self.at_end => break,
+                Found::Invalid(_) if !ranges.is_empty() => break,
+                Found::Invalid(at) => return Err(self.not_records(at, "this is not a JSON value")),
+                Found::NeedMore if !ranges.is_empty() || self.at_end => break,
                 Found::NeedMore => {
                     self.check_length(splitter.pending_from())?;
                     self.fill()?;
                 }
             }
         }
-        if places.is_empty() {
+        if ranges.is_empty() {
             return self.end_of_values(&splitter, in_array);
         }
         let end = splitter.pending_from();
         splitter.shift(end);
         self.form = Some(if in_array { Form::Array(splitter) } else { Form::Values(splitter) });
-        Ok(Some(self.take(end, Places::At(places))))
+        Ok(Some(self.take(end, Bounds::Ranges(ranges))))
     }
 
-    /// The first value tells whether there are pages.
-    fn decide_pages(&mut self, place: &Range<usize>, is_page: &dyn Fn(&str) -> bool) {
+    /// The first value decides whether the input consists of pages.
+    fn decide_pages(&mut self, range: &Range<usize>, is_page: &dyn Fn(&str) -> bool) {
         if self.pages.is_none() {
-            self.pages = Some(std::str::from_utf8(&self.buffer[place.clone()]).is_ok_and(is_page));
+            self.pages = Some(std::str::from_utf8(&self.buffer[range.clone()]).is_ok_and(is_page));
         }
     }
 
-    /// The input has ended between values, or in the middle of one.
+    /// The input has ended between values, or within one.
     fn end_of_values(&self, splitter: &Splitter, in_array: bool) -> Result<Option<Chunk>, InputError> {
         if splitter.is_inside() {
-            return Err(self.not_records(splitter.pending_from(), "the value that begins here is cut off"));
+            return Err(self.not_records(splitter.pending_from(), "the value that begins here is truncated"));
         }
         if in_array {
-            return Err(self.not_records(self.buffer.len(), "the array is cut off: its closing bracket is missing"));
+            return Err(self.not_records(self.buffer.len(), "the array is truncated: its closing bracket is missing"));
         }
         Ok(None)
     }
@@ -217,7 +217,7 @@ impl<R: Read> Input<R> {
     fn end_after_array(&mut self) -> Result<Option<Chunk>, InputError> {
         loop {
             if let Some(at) = self.buffer.iter().position(|byte| !byte.is_ascii_whitespace()) {
-                return Err(self.not_records(at, "something follows the array; give one array, or NDJSON"));
+                return Err(self.not_records(at, "unexpected data after the array; provide one array, or NDJSON"));
             }
             if self.at_end {
                 return Ok(None);
@@ -237,15 +237,15 @@ impl<R: Read> Input<R> {
         Ok(())
     }
 
-    /// Takes the first `end` bytes of the buffer as a chunk.
-    fn take(&mut self, end: usize, records: Places) -> Chunk {
+    /// Removes the first `end` bytes of the buffer and returns them as a chunk.
+    fn take(&mut self, end: usize, records: Bounds) -> Chunk {
         let rest = self.buffer.split_off(end);
         let bytes = std::mem::replace(&mut self.buffer, rest);
         self.lines_before += lines_in(&bytes);
         Chunk { bytes, records, pages: self.pages.unwrap_or(false) }
     }
 
-    /// Reads what is there, at most a chunk, so that records from a slow pipe are not held back.
+    /// Reads what is available, up to a chunk, so that records from a slow pipe are not delayed.
     fn fill(&mut self) -> Result<(), InputError> {
         let filled = self.buffer.len();
         self.buffer.resize(filled + CHUNK, 0);
@@ -274,7 +274,7 @@ fn lines_in(bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
 
-    /// Gives `step` bytes at a time, as a slow pipe does.
+    /// Returns `step` bytes per read, like a slow pipe.
     struct Slow<'a> {
         rest: &'a [u8],
         step: usize,
@@ -295,18 +295,18 @@ mod tests {
         while let Some(chunk) = input.next_chunk(&|_| false).map_err(|error| error.to_string())? {
             let text = String::from_utf8(chunk.bytes).expect("text");
             match chunk.records {
-                Places::Lines => {
+                Bounds::Lines => {
                     found.extend(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned))
                 }
-                Places::At(places) => found.extend(places.into_iter().map(|place| text[place].to_owned())),
+                Bounds::Ranges(ranges) => found.extend(ranges.into_iter().map(|range| text[range].to_owned())),
             }
         }
         Ok(found)
     }
 
     #[test]
-    fn every_form_gives_the_same_records_however_slowly_it_comes() {
-        for (text, wanted) in [
+    fn every_format_yields_the_same_records_at_any_read_size() {
+        for (text, expected) in [
             ("{\"a\":1}\n\n{\"a\":2}\nbroken\n", vec!["{\"a\":1}", "{\"a\":2}", "broken"]),
             ("\u{feff}{\"a\":1}", vec!["{\"a\":1}"]),
             ("  [{\"a\":1},\n{\"a\":2}]\n", vec!["{\"a\":1}", "{\"a\":2}"]),
@@ -316,32 +316,32 @@ mod tests {
             (" \n\n", vec![]),
         ] {
             for step in [1, 2, 3, 7, 1_000] {
-                assert_eq!(records(text, step), Ok(wanted.iter().map(|word| (*word).to_owned()).collect()), "{text}");
+                assert_eq!(records(text, step), Ok(expected.iter().map(|word| (*word).to_owned()).collect()), "{text}");
             }
         }
     }
 
     #[test]
-    fn what_is_no_input_is_told_with_its_line() {
+    fn invalid_input_is_reported_with_its_line() {
         let long = format!("{{\"a\":\"{}\"}}\n", "x".repeat(100));
-        for (text, says) in [
-            ("\nid,time\n1,2\n", "line 2: this is no JSON"),
-            ("[{\"a\":1}\n,{\"b\":", "line 2: the value that begins here is cut off"),
-            ("[1\n", "line 2: the array is cut off"),
-            ("[1]\n\nx", "line 3: something follows"),
-            ("{\n\"a\":1}\n,", "line 3: this is no JSON value"),
-            ("{\n\"a\":1", "line 1: the value that begins here is cut off"),
+        for (text, expected) in [
+            ("\nid,time\n1,2\n", "line 2: this is not JSON"),
+            ("[{\"a\":1}\n,{\"b\":", "line 2: the value that begins here is truncated"),
+            ("[1\n", "line 2: the array is truncated"),
+            ("[1]\n\nx", "line 3: unexpected data"),
+            ("{\n\"a\":1}\n,", "line 3: this is not a JSON value"),
+            ("{\n\"a\":1", "line 1: the value that begins here is truncated"),
             (long.as_str(), "line 1: the record that begins here is longer than 64 B"),
         ] {
             for step in [1, 3, 20] {
                 let error = records(text, step).expect_err(text);
-                assert!(error.starts_with(says), "{text}: {error}");
+                assert!(error.starts_with(expected), "{text}: {error}");
             }
         }
     }
 
     #[test]
-    fn the_first_value_tells_whether_there_are_pages() {
+    fn the_first_value_decides_whether_the_input_is_pages() {
         for (text, pages) in [("{\"p\":1}\n", true), ("{\n\"p\":1}", true), ("[{\"p\":1}]", true), ("{\"a\":1}", false)]
         {
             let mut input = Input::new(text.as_bytes(), 64);

@@ -1,31 +1,30 @@
-//! `auditflow state redeliver`: a sink delivers once more what the journal still holds.
+//! `auditflow state redeliver`: a sink delivers events again that the journal still holds.
 
 use std::path::PathBuf;
 
-use super::told::Told;
-use super::{Common, Desk, Proposal, Proposed, Refusal, point_in_time};
+use super::context::{Common, Context, Message, Proposal, Proposed, Refusal, point_in_time, sources_of};
 use crate::format::count;
 use crate::journal::editing::{ComponentKind, Edit, Redeliver, RedeliverPreview};
 use crate::pipeline::ValidatedSink;
 use crate::report::counted;
 use crate::time::Timestamp;
 
-/// Let a sink deliver once more what the journal still holds, from a time on
+/// Deliver events again to one sink, from a time on, as far as the journal still holds them
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
     /// The pipeline file
     pub(super) file: PathBuf,
     /// The sink
     sink: String,
-    /// From the first block of events on that has one at or after this time (2026-01-31T00:00:00Z, or a date); `oldest`: all
-    /// that is held
+    /// Start with the first page of events that has one at or after this time (2026-01-31T00:00:00Z, or a date); `oldest`:
+    /// with the oldest event in the journal
     #[arg(long, value_name = "TIME", value_parser = From::parse)]
     from: From,
     #[command(flatten)]
     pub(super) common: Common,
 }
 
-/// Where to begin.
+/// Where to start.
 #[derive(Clone, Copy, Debug)]
 enum From {
     Oldest,
@@ -37,70 +36,69 @@ impl From {
         if text == "oldest" { Ok(Self::Oldest) } else { point_in_time(text).map(Self::At) }
     }
 
-    fn moment(self) -> Option<Timestamp> {
+    fn time(self) -> Option<Timestamp> {
         match self {
             Self::Oldest => None,
-            Self::At(moment) => Some(moment),
+            Self::At(time) => Some(time),
         }
     }
 }
 
-pub(super) async fn propose(desk: &Desk, arguments: &Arguments) -> Proposed {
+pub(super) async fn propose(context: &Context, arguments: &Arguments) -> Proposed {
     let name = arguments.sink.as_str();
-    let plan = desk.sink(name).ok_or_else(|| {
-        let known: Vec<&str> = desk.pipeline.sinks.iter().map(|sink| sink.name.as_str()).collect();
-        desk.has_no(ComponentKind::Sink.as_str(), name, &known)
+    let plan = context.sink(name).ok_or_else(|| {
+        let known: Vec<&str> = context.pipeline.sinks.iter().map(|sink| sink.name.as_str()).collect();
+        context.not_in_file(ComponentKind::Sink, name, &known)
     })?;
-    let from = arguments.from.moment();
-    let redeliver = Redeliver { sink: name.to_owned(), sources: Desk::sources_of(plan), from };
-    let seen = desk.journal.preview_redeliver(redeliver.clone()).await?;
-    let seen =
-        seen.ok_or_else(|| Refusal(format!("sink `{name}` has not run yet: there is nothing to deliver again")))?;
-    if seen.open_plan {
-        return Err(desk.unfinished_batch(name));
+    let from = arguments.from.time();
+    let redeliver = Redeliver { sink: name.to_owned(), sources: sources_of(plan), from };
+    let preview = context.journal.preview_redeliver(redeliver.clone()).await?;
+    let preview = preview.ok_or_else(|| Refusal(format!("sink `{name}` has not run yet: it has delivered nothing")))?;
+    if preview.open_plan {
+        return Err(context.unfinished_batch(name));
     }
-    expect_held(desk, plan, from, &seen)?;
-    if seen.back_to == seen.position {
-        return Ok(Proposal::Nothing(format!(
-            "nothing to do: `{name}` has delivered no event of that time that is held\n"
+    expect_held(context, plan, from, &preview)?;
+    if preview.back_to == preview.position {
+        return Ok(Proposal::NoChange(format!(
+            "nothing to do: the journal holds no event of that time that `{name}` has delivered\n"
         )));
     }
-    Ok(Proposal::Change { text: told(plan, from, &seen), edit: Edit::Redeliver(redeliver) })
+    Ok(Proposal::Change { message: message(plan, from, &preview), edit: Edit::Redeliver(redeliver) })
 }
 
 fn expect_held(
-    desk: &Desk,
+    context: &Context,
     plan: &ValidatedSink,
     from: Option<Timestamp>,
-    seen: &RedeliverPreview,
+    preview: &RedeliverPreview,
 ) -> Result<(), Refusal> {
-    let Some(from) = from.filter(|from| !seen.is_whole(*from)) else { return Ok(()) };
-    let whole_from = seen.whole_from().unwrap_or(from);
+    let Some(from) = from.filter(|from| !preview.is_whole(*from)) else { return Ok(()) };
+    let whole_from = preview.whole_from().unwrap_or(from);
     Err(Refusal(format!(
-        "not all events from {from} on are still in the journal: all from {whole_from} on are (journal.retention says for how long); give --from {whole_from} or later, or --from oldest for whatever is held; to have the others once more, let a source read them again, for all its sinks: auditflow state rewind {} SOURCE --to {from} --redeliver (sources of `{}`: {})",
-        desk.shown(),
+        "the journal does not hold all events since {from}, only those since {whole_from} (see journal.retention); use --from {whole_from} or later, or --from oldest for all that it holds; to deliver older events again to all sinks, collect them again: auditflow state rewind {} SOURCE --to {from} --redeliver (sources of `{}`: {})",
+        context.file(),
         plan.name,
-        Desk::sources_of(plan).join(", ")
+        sources_of(plan).join(", ")
     )))
 }
 
-fn told(plan: &ValidatedSink, from: Option<Timestamp>, seen: &RedeliverPreview) -> String {
+fn message(plan: &ValidatedSink, from: Option<Timestamp>, preview: &RedeliverPreview) -> String {
     let name = &plan.name;
     let title = match from {
-        Some(from) => format!("redeliver to sink `{name}` from {from}"),
-        None => format!("redeliver to sink `{name}` all that is held"),
+        Some(from) => format!("redeliver events since {from} to sink `{name}`"),
+        None => format!("redeliver all events in the journal to sink `{name}`"),
     };
-    let (first, last) = (count(seen.back_to + 1), count(seen.position));
+    let (first, last) = (count(preview.back_to + 1), count(preview.position));
     let filtered = plan.routes.iter().any(|route| route.condition.is_some());
-    let they = if filtered { "Those that the filters let through" } else { "They" };
-    let times = seen.times.map_or_else(String::new, |(first, last)| format!(", with times from {first} to {last}"));
-    Told::new(&title)
-        .and("delivered again", &format!(
-            "{}: those of its inputs among the journal's numbers {first} to {last}{times}. {they} come ONCE MORE, with the same ids, at the next `auditflow run`",
-            counted(seen.events, "event")
+    let which = if filtered { "Events that pass the filters" } else { "They" };
+    let times = preview.times.map_or_else(String::new, |(first, last)| format!(", with times from {first} to {last}"));
+    Message::new(&title)
+        .with("DUPLICATES", &format!(
+            "{} of its inputs, numbers {first} to {last} of the journal{times}. {which} are delivered again, with the same ids, at the next `auditflow run`",
+            counted(preview.events, "event")
         ))
-        .and_if(from.is_some(), "why these", "events stand in the order in which they were collected: from the first block on that has one of that time, all come, older ones among them too")
-        .and("how", plan.config.when_redelivered())
-        .and("other sinks", "get nothing again; the journal holds these events until this sink has passed them")
+        .with_if(from.is_some(), "range", "the journal is in the order of collection: all events from the first page with an event of that time on, including older ones")
+        .with("target", plan.config.when_redelivered())
+        .with("other sinks", "receive nothing again; the journal keeps these events until this sink has delivered them")
         .text()
 }

@@ -1,155 +1,136 @@
-//! `auditflow state rename`: a source or sink keeps its past under the name that the pipeline file gives it now.
+//! `auditflow state rename`: a source or sink keeps its recorded state under the new name that the pipeline file gives it.
 
 use std::path::PathBuf;
 
-use super::told::Told;
-use super::{Common, Desk, Proposal, Proposed, Refusal};
+use super::context::{Common, Context, Message, Proposal, Proposed, Refusal};
 use crate::format::count;
-use crate::journal::Journal;
 use crate::journal::editing::{ComponentKind, Edit, Rename, SinkPast, SourcePast};
 use crate::pipeline::{ValidatedSink, ValidatedSource};
 use crate::report::counted;
 
-/// Let a source or sink keep its past under a new name; write the new name into the file first
+/// Move the recorded state of a source or sink to a new name; change the name in the file first
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// The pipeline file, in which the new name stands instead of the old one
+    /// The pipeline file, with the new name
     pub(super) file: PathBuf,
-    /// The name that it had
+    /// The old name
     old: String,
-    /// The name that it has in the file now
+    /// The new name
     new: String,
     #[command(flatten)]
     pub(super) common: Common,
 }
 
-pub(super) async fn propose(desk: &Desk, arguments: &Arguments) -> Proposed {
+pub(super) async fn propose(context: &Context, arguments: &Arguments) -> Proposed {
     let Arguments { old, new, .. } = arguments;
-    if desk.source(old).is_some() || desk.sink(old).is_some() {
+    if context.source(old).is_some() || context.sink(old).is_some() {
         return Err(Refusal(format!(
-            "`{old}` still stands in {}: under that name it would begin anew at the next start; write `{new}` instead, then say this again",
-            desk.shown()
+            "`{old}` is still in {}: the next run would start it without recorded state; change the name to `{new}` there, then repeat this command",
+            context.file()
         )));
     }
-    if let Some(plan) = desk.source(new) {
-        return rename_source(desk, plan, old).await;
+    if let Some(plan) = context.source(new) {
+        return rename_source(context, plan, old).await;
     }
-    if let Some(plan) = desk.sink(new) {
-        return rename_sink(desk, plan, old).await;
+    if let Some(plan) = context.sink(new) {
+        return rename_sink(context, plan, old).await;
     }
     Err(Refusal(format!(
-        "{} has no source or sink `{new}`; write it there instead of `{old}`, wherever that stands, then say this again",
-        desk.shown()
+        "{} has no source or sink `{new}`; change `{old}` to it there, in inputs too, then repeat this command",
+        context.file()
     )))
 }
 
-async fn rename_source(desk: &Desk, plan: &ValidatedSource, old: &str) -> Proposed {
-    let Some(past) = desk.journal.past_of_source(old).await? else {
-        let is_known = desk.journal.past_of_source(&plan.name).await?.is_some();
-        return renamed_already(desk, ComponentKind::Source, old, &plan.name, is_known);
+async fn rename_source(context: &Context, plan: &ValidatedSource, old: &str) -> Proposed {
+    let Some(past) = context.journal.past_of_source(old).await? else {
+        let is_known = context.journal.past_of_source(&plan.name).await?.is_some();
+        return already_renamed(context, ComponentKind::Source, old, &plan.name, is_known);
     };
     if past.vendor != plan.vendor_name {
         return Err(Refusal(format!(
-            "`{old}` was a {} source and `{}` is a {} source: they are not the same",
+            "`{old}` was a {} source and `{}` is a {} source; a rename cannot change the vendor",
             past.vendor, plan.name, plan.vendor_name
         )));
     }
-    if desk.journal.past_of_source(&plan.name).await?.is_some() {
-        return Err(taken(desk, ComponentKind::Source, &plan.name));
+    if context.journal.past_of_source(&plan.name).await?.is_some() {
+        return Err(name_is_used(context, ComponentKind::Source, &plan.name));
     }
-    expect_same_account(desk, plan, old).await?;
-    Ok(change(ComponentKind::Source, old, &plan.name, told_of_source(plan, old, &past)))
+    // The coverage of one account must not count for another.
+    if context.ids_changed(plan, old).await? {
+        return Err(Refusal(format!(
+            "the account of `{}`, or another setting that determines event ids, differs from that of `{old}`: the coverage of `{old}` is not valid for it; use the settings of `{old}`, or start `{0}` without renaming",
+            plan.name
+        )));
+    }
+    Ok(change(ComponentKind::Source, old, &plan.name, source_message(plan, old, &past)))
 }
 
-/// Another account must not be taken for read because this one was.
-async fn expect_same_account(desk: &Desk, plan: &ValidatedSource, old: &str) -> Result<(), Refusal> {
-    let known = desk.journal.sources().await?;
-    let differs =
-        known.iter().any(|source| source.name == old && source.normalizer_config != plan.vendor.normalizer_config());
-    if !differs || !desk.whole_environment {
-        return Ok(());
-    }
-    Err(Refusal(format!(
-        "the account of `{}` is not that of `{old}` (or another setting that ids are made of has changed): what was read of the one says nothing of the other; put the settings of `{old}` there, or let `{0}` begin anew without renaming",
-        plan.name
-    )))
-}
-
-async fn rename_sink(desk: &Desk, plan: &ValidatedSink, old: &str) -> Proposed {
-    let Some(past) = desk.journal.past_of_sink(old).await? else {
-        let is_known = desk.journal.past_of_sink(&plan.name).await?.is_some();
-        return renamed_already(desk, ComponentKind::Sink, old, &plan.name, is_known);
+async fn rename_sink(context: &Context, plan: &ValidatedSink, old: &str) -> Proposed {
+    let Some(past) = context.journal.past_of_sink(old).await? else {
+        let is_known = context.journal.past_of_sink(&plan.name).await?.is_some();
+        return already_renamed(context, ComponentKind::Sink, old, &plan.name, is_known);
     };
     if past.open_plan {
         return Err(Refusal(format!(
-            "`{old}` has a batch that was begun and not finished, under that name: put `{old}` back into {}, let `auditflow run {0} --once` finish the batch, and rename it then",
-            desk.shown()
+            "`{old}` has an unfinished batch; put `{old}` back into {}, run `auditflow run {0} --once` to finish it, then rename the sink",
+            context.file()
         )));
     }
-    if desk.journal.past_of_sink(&plan.name).await?.is_some() {
-        return Err(taken(desk, ComponentKind::Sink, &plan.name));
+    if context.journal.past_of_sink(&plan.name).await?.is_some() {
+        return Err(name_is_used(context, ComponentKind::Sink, &plan.name));
     }
-    Ok(change(ComponentKind::Sink, old, &plan.name, told_of_sink(plan, old, &past)))
+    Ok(change(ComponentKind::Sink, old, &plan.name, sink_message(plan, old, &past)))
 }
 
-fn change(kind: ComponentKind, old: &str, new: &str, text: String) -> Proposal {
-    Proposal::Change { text, edit: Edit::Rename(Rename { kind, old: old.to_owned(), new: new.to_owned() }) }
+fn change(kind: ComponentKind, old: &str, new: &str, message: String) -> Proposal {
+    Proposal::Change { message, edit: Edit::Rename(Rename { kind, old: old.to_owned(), new: new.to_owned() }) }
 }
 
-/// So that a script may say it again, whatever became of the first time.
-fn renamed_already(desk: &Desk, kind: ComponentKind, old: &str, new: &str, is_known: bool) -> Proposed {
+/// A script may repeat a rename: that is not an error.
+fn already_renamed(context: &Context, kind: ComponentKind, old: &str, new: &str, is_known: bool) -> Proposed {
     if !is_known {
-        return Err(no_past(desk, kind, old));
+        return Err(context.unknown(&format!("{} `{old}`", kind.as_str())));
     }
-    Ok(Proposal::Nothing(format!(
-        "nothing to do: no {} `{old}` is known, and `{new}` has a past; perhaps it is renamed already\n",
+    Ok(Proposal::NoChange(format!(
+        "nothing to do: no {} `{old}` is recorded, but `{new}` is; it may be renamed already\n",
         kind.as_str()
     )))
 }
 
-fn no_past(desk: &Desk, kind: ComponentKind, old: &str) -> Refusal {
+fn name_is_used(context: &Context, kind: ComponentKind, new: &str) -> Refusal {
     Refusal(format!(
-        "no {} `{old}` has ever run in {}; `auditflow status {}` shows the names that it knows",
+        "the {} `{new}` has recorded state of its own; use another name, or remove `{new}` from the file and its state from the journal first: auditflow state remove {} {new}",
         kind.as_str(),
-        desk.pipeline.settings.data_dir.display(),
-        desk.shown()
+        context.file()
     ))
 }
 
-fn taken(desk: &Desk, kind: ComponentKind, new: &str) -> Refusal {
-    Refusal(format!(
-        "the {} `{new}` has a past of its own already, which would be lost; choose another name, or give that past up first: auditflow state forget {} {new}",
-        kind.as_str(),
-        desk.shown()
-    ))
-}
-
-fn told_of_source(plan: &ValidatedSource, old: &str, past: &SourcePast) -> String {
+fn source_message(plan: &ValidatedSource, old: &str, past: &SourcePast) -> String {
     let new = &plan.name;
-    let covered = past.coverage.last().map_or_else(|| "nothing yet".to_owned(), |range| format!("up to {}", range.to));
-    Told::new(&format!("rename source `{old}` to `{new}`"))
-        .and("kept", &format!("what is covered ({covered}), {} and all keys: nothing is read anew, nothing comes twice", counted(past.events, "event")))
-        .and("ids", "stay as they are: no name of a source is a part of them")
-        .and("`source`", &format!(
-            "events say `{new}` from now on, {} among them that the journal holds and that some sink may still have to deliver; what was delivered says `{old}`",
+    let coverage = past.coverage.last().map_or_else(|| "none yet".to_owned(), |range| format!("up to {}", range.to));
+    Message::new(&format!("rename source `{old}` to `{new}`"))
+        .with("kept", &format!("coverage ({coverage}), {} and the keys for deduplication: nothing is collected again", counted(past.events, "event")))
+        .with("ids", "do not change: the name of the source is not part of them")
+        .with("`source`", &format!(
+            "is `{new}` in events that are delivered from now on, including undelivered ones among the {} in the journal; delivered events keep `{old}`",
             counted(past.held, "event")
         ))
-        .and("inputs", &format!("are taken from the file: whatever named `{old}` must name `{new}` now"))
+        .with("inputs", &format!("come from the file: replace `{old}` by `{new}` there"))
         .text()
 }
 
-fn told_of_sink(plan: &ValidatedSink, old: &str, past: &SinkPast) -> String {
+fn sink_message(plan: &ValidatedSink, old: &str, past: &SinkPast) -> String {
     let new = &plan.name;
-    Told::new(&format!("rename sink `{old}` to `{new}`"))
-        .and(
+    Message::new(&format!("rename sink `{old}` to `{new}`"))
+        .with(
             "kept",
             &format!(
-                "its position, behind event {} of the journal, and {} delivered: nothing comes twice",
+                "its position (event {} of the journal) and {} delivered: nothing is delivered again",
                 count(past.position),
                 counted(past.delivered, "event")
             ),
         )
-        .and("outside", plan.config.when_renamed())
-        .and("dead letter", &format!("goes to dead_letter/{new}.ndjson from now on; dead_letter/{old}.ndjson stays"))
+        .with("target", plan.config.when_renamed())
+        .with("dead letter", &format!("goes to dead_letter/{new}.ndjson from now on; dead_letter/{old}.ndjson stays"))
         .text()
 }

@@ -1,145 +1,150 @@
-//! `auditflow state rewind`: a source asks its vendor again from a moment on.
+//! `auditflow state rewind`: a source collects again from a point in time.
 
 use std::path::PathBuf;
 
-use super::told::Told;
-use super::{Common, Desk, Proposal, Proposed, Refusal, point_in_time};
+use super::context::{Common, Context, Message, Proposal, Proposed, Refusal, point_in_time};
 use crate::collect::outlook::{begins_at, reach_back};
-use crate::journal::Journal;
 use crate::journal::editing::{ComponentKind, Edit, Rewind, RewindPreview, SourcePast};
-use crate::pipeline::ValidatedSource;
 use crate::report::{brief, counted};
 use crate::time::Timestamp;
 
-/// Let a source ask its vendor again from a time on: what was delivered before is known again and not delivered twice
+/// Collect again from a time on; events that were collected before are deduplicated
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
     /// The pipeline file
     pub(super) file: PathBuf,
     /// The source
     source: String,
-    /// From when on to ask again: a time (2026-01-31T00:00:00Z) or a date
+    /// Collect again from this time (2026-01-31T00:00:00Z, or a date)
     #[arg(long, value_name = "TIME", value_parser = point_in_time)]
     to: Timestamp,
-    /// Take the events of that time as new: deliver them once more to every sink, with the same ids
+    /// Do not deduplicate: deliver the events of that time again to every sink, with the same ids
     #[arg(long)]
     redeliver: bool,
     #[command(flatten)]
     pub(super) common: Common,
 }
 
-pub(super) async fn propose(desk: &Desk, arguments: &Arguments) -> Proposed {
+pub(super) async fn propose(context: &Context, arguments: &Arguments) -> Proposed {
     let name = arguments.source.as_str();
-    let plan = desk.source(name).ok_or_else(|| {
-        let known: Vec<&str> = desk.pipeline.sources.iter().map(|source| source.name.as_str()).collect();
-        desk.has_no(ComponentKind::Source.as_str(), name, &known)
+    let plan = context.source(name).ok_or_else(|| {
+        let known: Vec<&str> = context.pipeline.sources.iter().map(|source| source.name.as_str()).collect();
+        context.not_in_file(ComponentKind::Source, name, &known)
     })?;
-    let past = desk.journal.past_of_source(name).await?;
-    let past = past.ok_or_else(|| Refusal(format!("source `{name}` has not run yet: there is nothing to rewind")))?;
+    let past = context.journal.past_of_source(name).await?;
+    let past = past.ok_or_else(|| Refusal(format!("source `{name}` has not run yet: it has collected nothing")))?;
     let settings = plan.options.over(plan.vendor.spec());
-    let floor = begins_at(&settings, past.first_started_at);
-    let (to, reach_back) = (arguments.to.max(floor), reach_back(&settings));
+    let earliest = begins_at(&settings, past.first_started_at);
+    let (to, reach_back) = (arguments.to.max(earliest), reach_back(&settings));
     let redeliver = arguments.redeliver;
-    let rewind = Rewind { source: name.to_owned(), to, reach_back, redeliver, now: desk.now };
-    let Some(seen) = desk.journal.preview_rewind(rewind.clone()).await? else {
-        return Ok(Proposal::Nothing(format!("source `{name}` is not known any more\n")));
+    let rewind = Rewind { source: name.to_owned(), to, reach_back, redeliver, now: context.now };
+    let Some(preview) = context.journal.preview_rewind(rewind.clone()).await? else {
+        return Ok(Proposal::NoChange(format!("nothing to do: there is no recorded source `{name}`\n")));
     };
-    let taken_as_new = redeliver && seen.known_events > 0;
-    if seen.given_up.is_empty() && !taken_as_new {
-        return Ok(Proposal::Nothing(format!("nothing to do: no time after {to} is covered by `{name}`\n")));
+    let redelivers = redeliver && preview.known_events > 0;
+    if preview.given_up.is_empty() && !redelivers {
+        return Ok(Proposal::NoChange(format!("nothing to do: `{name}` has no coverage after {to}\n")));
     }
-    if !rewind.redeliver {
-        expect_same_ids(desk, plan).await?;
-        expect_known(&rewind, &seen)?;
+    if !redeliver {
+        // Records are deduplicated by their ids, which depend on the account and a few settings.
+        if context.ids_changed(plan, name).await? {
+            return Err(Refusal(format!(
+                "settings of `{name}` that determine event ids have changed since it ran: events would get other ids and be delivered twice; restore the settings, configure the new account as a source of its own, or add --redeliver to accept duplicates"
+            )));
+        }
+        expect_keys(&rewind, &preview)?;
     }
-    let text = told(desk, &rewind, &seen, &past, arguments.to < floor);
-    Ok(Proposal::Change { text, edit: Edit::Rewind(rewind) })
+    let message = message(context, &rewind, &preview, &past, arguments.to < earliest);
+    Ok(Proposal::Change { message, edit: Edit::Rewind(rewind) })
 }
 
-/// Records are known again by their ids, which the account and a few settings are a part of.
-async fn expect_same_ids(desk: &Desk, plan: &ValidatedSource) -> Result<(), Refusal> {
-    let known = desk.journal.sources().await?;
-    let changed = known
-        .iter()
-        .any(|source| source.name == plan.name && source.normalizer_config != plan.vendor.normalizer_config());
-    if !changed || !desk.whole_environment {
+fn expect_keys(rewind: &Rewind, preview: &RewindPreview) -> Result<(), Refusal> {
+    if preview.is_exact(rewind) {
         return Ok(());
     }
+    let from = preview.exact_from(rewind).unwrap_or(rewind.to);
     Err(Refusal(format!(
-        "the settings of `{}` that ids are made of have changed since it ran: what is read again would have other ids and come twice; put them back, give the new account a source of its own, or add --redeliver if events shall come twice",
-        plan.name
-    )))
-}
-
-fn expect_known(rewind: &Rewind, seen: &RewindPreview) -> Result<(), Refusal> {
-    if seen.is_exact(rewind) {
-        return Ok(());
-    }
-    let from = seen.exact_from(rewind).unwrap_or(rewind.to);
-    Err(Refusal(format!(
-        "which events of `{}` were delivered at the time around {} is not remembered any more (journal.key_retention), so some would come twice; rewind to {from} or later, or add --redeliver if events may come twice",
+        "the journal no longer holds the deduplication keys of `{}` for the time around {} (see journal.key_retention), so some events would be delivered twice; rewind to {from} or later, or add --redeliver to accept duplicates",
         rewind.source, rewind.to
     )))
 }
 
-fn told(desk: &Desk, rewind: &Rewind, seen: &RewindPreview, past: &SourcePast, below_floor: bool) -> String {
+fn message(
+    context: &Context,
+    rewind: &Rewind,
+    preview: &RewindPreview,
+    past: &SourcePast,
+    before_start: bool,
+) -> String {
     let Rewind { source, to, redeliver, .. } = rewind;
-    let told = Told::new(&format!("rewind source `{source}` to {to}"))
-        .and_if(below_floor, "from", &format!("{to}, where this source begins; nothing before it is asked for"))
-        .and_if(!seen.given_up.is_empty(), "given up", &given_up(seen))
-        .and_if(seen.open_windows > 0, "half-read", &half_read(seen))
-        .and("asked again", &asked_again(rewind));
-    let told =
-        if *redeliver { told_of_redelivery(told, desk, rewind, seen) } else { told_of_known(told, desk, rewind, seen) };
+    let message = Message::new(&format!("rewind source `{source}` to {to}"))
+        .with_if(before_start, "from", &format!("{to}, the start of this source; nothing before it is requested"))
+        .with_if(!preview.given_up.is_empty(), "uncovered", &uncovered(preview))
+        .with_if(preview.open_windows > 0, "restarted", &restarted(preview))
+        .with(
+            "collected",
+            &format!(
+                "again from {to} on, with the overlap before it (from {} on), at the next `auditflow run`",
+                rewind.reads_from()
+            ),
+        );
+    let message = if *redeliver {
+        with_redelivery(message, context, rewind, preview)
+    } else {
+        with_deduplication(message, context, rewind, preview)
+    };
     let collected = counted(past.events, "event");
-    told.and("kept", &format!("{collected} collected so far, every sink's position, and what is covered before {to}"))
+    message
+        .with(
+            "kept",
+            &format!("{collected} collected so far, the position of every sink, and the coverage before {to}"),
+        )
         .text()
 }
 
-fn asked_again(rewind: &Rewind) -> String {
-    let Rewind { to, .. } = rewind;
-    let overlap = rewind.reads_from();
-    format!("from {to} on, and the overlap before it (not before {overlap}); at the next `auditflow run`")
-}
-
-fn told_of_redelivery(told: Told, desk: &Desk, rewind: &Rewind, seen: &RewindPreview) -> Told {
+fn with_redelivery(message: Message, context: &Context, rewind: &Rewind, preview: &RewindPreview) -> Message {
     let (to, from) = (rewind.to, rewind.reads_from());
-    let (known, sinks) = (counted(seen.known_events, "event"), desk.sinks_of(&rewind.source).join(", "));
-    told.and("delivered again", &format!(
-        "what the vendor still has of that time, to: {sinks}. {known} of it are known now and come ONCE MORE, with the same ids and new sequence numbers. Events without a time of their own stay known"
+    let (known, sinks) = (counted(preview.known_events, "event"), context.sinks_of(&rewind.source));
+    message.with("DUPLICATES", &format!(
+        "all events of that time that the vendor still has are delivered to: {sinks}. {known} of them were collected before and are delivered again, with the same ids and new sequence numbers. Events without a time of their own are deduplicated"
     ))
-    .and_if(!seen.is_exact(rewind), "mind", &format!(
-        "what was delivered from the overlap before {to} is not wholly remembered any more: some events between {from} and {to} may come once more, too"
+    .with_if(!preview.is_exact(rewind), "overlap", &format!(
+        "the journal no longer holds all deduplication keys from before {to}: some events between {from} and {to} may be delivered again too"
     ))
 }
 
-fn told_of_known(told: Told, desk: &Desk, rewind: &Rewind, seen: &RewindPreview) -> Told {
-    let (known, sinks) = (counted(seen.known_events, "event"), desk.sinks_of(&rewind.source).join(", "));
-    let not_checked =
-        "whether the settings that ids are made of are those of before: variables of the file are not set here";
-    told.and(
-        "not twice",
-        &format!("{known} of that time are known and will not be delivered again; what is new goes to: {sinks}"),
-    )
-    .and_if(!desk.whole_environment, "not checked", not_checked)
+fn with_deduplication(message: Message, context: &Context, rewind: &Rewind, preview: &RewindPreview) -> Message {
+    let (known, sinks) = (counted(preview.known_events, "event"), context.sinks_of(&rewind.source));
+    message
+        .with(
+            "deduplicated",
+            &format!(
+                "{known} of that time were collected before and are not delivered again; new events go to: {sinks}"
+            ),
+        )
+        .with_if(
+            !context.environment_is_complete,
+            "not checked",
+            "whether settings that determine event ids have changed: variables of the file are not set",
+        )
 }
 
-fn given_up(seen: &RewindPreview) -> String {
-    let spans = seen.given_up.iter().map(|range| {
+fn uncovered(preview: &RewindPreview) -> String {
+    const SHOWN: usize = 3;
+    let ranges = preview.given_up.iter().map(|range| {
         format!("{} to {} ({})", range.from.with_digits(0), range.to.with_digits(0), brief(range.to.since(range.from)))
     });
-    const SHOWN: usize = 3;
-    let mut text = spans.take(SHOWN).collect::<Vec<_>>().join(", ");
-    if seen.given_up.len() > SHOWN {
-        text += &format!(" and {} more", seen.given_up.len() - SHOWN);
+    let mut text = ranges.take(SHOWN).collect::<Vec<_>>().join(", ");
+    if preview.given_up.len() > SHOWN {
+        text += &format!(" and {} more", preview.given_up.len() - SHOWN);
     }
     text
 }
 
-fn half_read(seen: &RewindPreview) -> String {
+fn restarted(preview: &RewindPreview) -> String {
     format!(
-        "{}, read again from the start; {} of them were not visible to any sink yet",
-        counted(seen.open_windows, "window"),
-        counted(seen.staged_events, "event")
+        "{} in progress, with {} that no sink could read yet",
+        counted(preview.open_windows, "window"),
+        counted(preview.staged_events, "event")
     )
 }

@@ -1,4 +1,4 @@
-//! What consumers of the OCSF form rely on.
+//! What consumers of the OCSF encoding rely on.
 
 use serde_json::{Value, json};
 
@@ -47,16 +47,16 @@ fn a_full_event_field_by_field() {
 }
 
 #[test]
-fn a_bare_event_is_api_activity_of_its_vendor() {
-    let bare = encoded(&samples::bare(), RawForm::Drop);
-    assert_eq!(bare["class_uid"], 6_003);
-    assert_eq!(bare["activity_id"], 99);
-    assert_eq!(bare["activity_name"], "other");
-    assert_eq!(bare["api"], json!({"operation": "other", "service": {"name": "confluence"}}));
-    assert_eq!(bare["src_endpoint"], json!({"svc_name": "confluence"}));
-    assert_eq!(bare["actor"], json!({"app_name": "confluence"}));
+fn a_minimal_event_is_api_activity_of_its_vendor() {
+    let minimal = encoded(&samples::minimal(), RawForm::Drop);
+    assert_eq!(minimal["class_uid"], 6_003);
+    assert_eq!(minimal["activity_id"], 99);
+    assert_eq!(minimal["activity_name"], "other");
+    assert_eq!(minimal["api"], json!({"operation": "other", "service": {"name": "confluence"}}));
+    assert_eq!(minimal["src_endpoint"], json!({"svc_name": "confluence"}));
+    assert_eq!(minimal["actor"], json!({"app_name": "confluence"}));
     for absent in ["raw_data", "raw_data_size", "raw_data_hash", "observables", "resources", "message"] {
-        assert_eq!(bare.get(absent), None, "{absent}");
+        assert_eq!(minimal.get(absent), None, "{absent}");
     }
 }
 
@@ -87,11 +87,11 @@ fn the_class_follows_category_action_and_target() {
 }
 
 #[test]
-fn nothing_is_null_or_empty_and_required_attributes_are_there() {
+fn nothing_is_null_or_empty_and_required_attributes_are_present() {
     fn assert_filled(value: &Value, line: &Value) {
         match value {
             Value::Null => panic!("null in {line}"),
-            Value::String(text) => assert!(!text.is_empty(), "empty text in {line}"),
+            Value::String(text) => assert!(!text.is_empty(), "empty string in {line}"),
             Value::Array(items) => {
                 assert!(!items.is_empty(), "empty list in {line}");
                 items.iter().for_each(|item| assert_filled(item, line));
@@ -122,7 +122,7 @@ fn nothing_is_null_or_empty_and_required_attributes_are_there() {
 }
 
 #[test]
-fn an_actor_without_a_name_goes_by_address_or_id() {
+fn an_actor_without_a_name_uses_email_or_id() {
     let mut event = samples::grant_to_user();
     event.actor.name = None;
     assert_eq!(encoded(&event, RawForm::Drop)["actor"]["user"]["name"], "a@example.com");
@@ -131,9 +131,9 @@ fn an_actor_without_a_name_goes_by_address_or_id() {
 }
 
 #[test]
-fn the_older_release_can_be_asked_for() {
+fn the_older_version_can_be_selected() {
     let mut out = Vec::new();
-    encode(&samples::bare(), OcsfVersion::V1_7, RawForm::Drop, &mut out);
+    encode(&samples::minimal(), OcsfVersion::V1_7, RawForm::Drop, &mut out);
     let line: Value = serde_json::from_slice(&out).expect("valid JSON");
     assert_eq!(line["metadata"]["version"], "1.7.0");
 }

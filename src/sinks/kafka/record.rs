@@ -60,46 +60,29 @@ impl FromStr for RecordId {
     }
 }
 
-/// Which field of an event is its record's key.
+/// The field of an event that is the key of its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum KeyField {
-    Id,
-    VendorEventId,
-    Other(Field),
-}
+pub(super) struct KeyField(Field);
 
 impl KeyField {
     /// # Errors
-    /// The names that there are.
+    /// The names of the fields that may be the key.
     pub(super) fn parse(name: &str) -> Result<Self, String> {
-        match name {
-            "id" => return Ok(Self::Id),
-            "vendor_event_id" => return Ok(Self::VendorEventId),
-            _ => {}
-        }
-        let others = Field::ALL.iter();
-        match others.clone().find(|(known, _)| *known == name) {
-            Some((_, field)) => Ok(Self::Other(*field)),
-            None => {
-                let names: Vec<_> = others.map(|(known, _)| *known).collect();
-                Err(format!("the fields are id, vendor_event_id, {}", names.join(", ")))
-            }
-        }
+        let names = || Field::for_keys().map(Field::path).collect::<Vec<_>>().join(", ");
+        Field::for_keys()
+            .find(|field| field.path() == name)
+            .map(Self)
+            .ok_or_else(|| format!("the fields are {}", names()))
     }
 
-    /// The one that is configured.
+    /// The configured field; `id` by default.
     pub(super) fn of(config: &KafkaConfig) -> Self {
-        config.key_field.as_deref().and_then(|name| Self::parse(name).ok()).unwrap_or(Self::Id)
+        let name = config.key_field.as_deref().unwrap_or("id");
+        Self::parse(name).or_else(|_| Self::parse("id")).expect("`id` is a field")
     }
 
     pub(super) fn push(self, event: &Event<'_>, out: &mut Vec<u8>) {
-        match self {
-            Self::Id => out.extend_from_slice(&event.id.hex()),
-            Self::VendorEventId => {
-                out.extend_from_slice(event.vendor_event_id.as_deref().unwrap_or_default().as_bytes());
-            }
-            Self::Other(field) => out.extend_from_slice(field.value(event).as_bytes()),
-        }
+        self.0.push(event, out);
     }
 }
 

@@ -18,83 +18,7 @@ use crate::time::Timestamp;
 
 pub use safe::{MAX_VALUE_BYTES, push_safe};
 
-/// A field of the event that a template may name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Field {
-    /// The vendor's name.
-    Vendor,
-    /// The source's name.
-    Source,
-    /// The vendor's organization, cloud or account id.
-    Tenant,
-    /// What was done, in the closed list.
-    Action,
-    /// Which area, in the closed list.
-    Category,
-    /// How it ended, in the closed list.
-    Outcome,
-    /// The vendor's own word.
-    EventType,
-    /// What kind of actor.
-    ActorType,
-    /// The actor's id.
-    ActorId,
-    /// The actor's name.
-    ActorName,
-    /// The actor's e-mail address.
-    ActorEmail,
-    /// What kind of target.
-    TargetType,
-    /// The target's id.
-    TargetId,
-    /// The target's name.
-    TargetName,
-}
-
-impl Field {
-    /// Every field and its name in a template.
-    pub const ALL: &'static [(&'static str, Self)] = &[
-        ("vendor", Self::Vendor),
-        ("source", Self::Source),
-        ("tenant", Self::Tenant),
-        ("action", Self::Action),
-        ("category", Self::Category),
-        ("outcome", Self::Outcome),
-        ("event_type", Self::EventType),
-        ("actor.type", Self::ActorType),
-        ("actor.id", Self::ActorId),
-        ("actor.name", Self::ActorName),
-        ("actor.email", Self::ActorEmail),
-        ("target.type", Self::TargetType),
-        ("target.id", Self::TargetId),
-        ("target.name", Self::TargetName),
-    ];
-
-    fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(_, field)| *field == self).map_or("", |(name, _)| name)
-    }
-
-    /// The event's value; empty if it has none.
-    pub(crate) fn value<'e>(self, event: &'e Event<'_>) -> &'e str {
-        let target = event.target.as_ref();
-        match self {
-            Self::Vendor => event.vendor,
-            Self::Source => event.source,
-            Self::Tenant => event.tenant.as_deref().unwrap_or_default(),
-            Self::Action => event.action.as_str(),
-            Self::Category => event.category.as_str(),
-            Self::Outcome => event.outcome.as_str(),
-            Self::EventType => &event.event_type,
-            Self::ActorType => event.actor.kind.as_str(),
-            Self::ActorId => event.actor.id.as_deref().unwrap_or_default(),
-            Self::ActorName => event.actor.name.as_deref().unwrap_or_default(),
-            Self::ActorEmail => event.actor.email.as_deref().unwrap_or_default(),
-            Self::TargetType => target.and_then(|target| target.kind.as_deref()).unwrap_or_default(),
-            Self::TargetId => target.and_then(|target| target.id.as_deref()).unwrap_or_default(),
-            Self::TargetName => target.and_then(|target| target.name.as_deref()).unwrap_or_default(),
-        }
-    }
-}
+pub use crate::event::fields::TextField as Field;
 
 /// A part of the event's own time, by its strftime letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,7 +148,7 @@ impl Template {
         for part in &self.parts {
             match part {
                 Part::Fixed(fixed) => text.push_str(&fixed.replace('%', "%%")),
-                Part::Field(field) => drop(write!(text, "{{{{ {} }}}}", field.name())),
+                Part::Field(field) => drop(write!(text, "{{{{ {} }}}}", field.path())),
                 Part::Time(TimePart { specifier: "%F", .. }) => text.push_str("%Y-%m-%d"),
                 Part::Time(time) => text.push_str(time.specifier),
             }
@@ -352,7 +276,7 @@ mod tests {
 
     #[test]
     fn every_field_and_time_letter_renders() {
-        for (name, _) in Field::ALL {
+        for name in Field::for_templates().map(Field::path) {
             assert!(!render(&format!("{{{{ {name} }}}}"), "2026-01-02T03:04:05Z", "t").is_empty(), "{name}");
         }
         for (letter, part) in TIME_PARTS {

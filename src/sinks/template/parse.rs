@@ -43,10 +43,10 @@ impl Reader<'_> {
             return Err(self.error(self.at, "`{{` is not closed", "write the field's name and `}}`: {{ vendor }}"));
         };
         let name = inside[..length].trim();
-        let field = Field::ALL.iter().find(|(known, _)| *known == name.strip_prefix('.').unwrap_or(name));
-        let Some((_, field)) = field else { return Err(self.unknown_field(name, &inside[..length])) };
+        let field = Field::for_templates().find(|field| field.path() == name.strip_prefix('.').unwrap_or(name));
+        let Some(field) = field else { return Err(self.unknown_field(name, &inside[..length])) };
         self.close_fixed();
-        self.parts.push(Part::Field(*field));
+        self.parts.push(Part::Field(field));
         self.at += 2 + length + 2;
         Ok(())
     }
@@ -74,7 +74,7 @@ impl Reader<'_> {
 
     fn unknown_field(&self, name: &str, inside: &str) -> TemplateError {
         let lead = inside.len() - inside.trim_start().len();
-        let names = Field::ALL.iter().map(|(name, _)| *name);
+        let names = Field::for_templates().map(Field::path);
         let all = names.clone().collect::<Vec<_>>().join(", ");
         let nearest = names
             .map(|known| (strsim::damerau_levenshtein(known, name), known))

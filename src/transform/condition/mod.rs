@@ -1,27 +1,25 @@
-//! Conditions on events: a typed subset of CEL, the Common Expression Language, compiled once and true or false of any event.
+//! Conditions on events: a typed subset of CEL, the Common Expression Language. A condition is compiled once and evaluates to
+//! true or false for every event.
 //!
 //! ```text
-//! text --token--> words and symbols --parse--> syntax tree --typing--> program --holds(event)--> true or false
-//!          |                          |                      |
-//!          +-- mistakes with their place in the text --------+
+//! text --lexer--> tokens --parser--> syntax tree --checker--> program --evaluate(event)--> true or false
+//!        |                 |                        |
+//!        +-----------------+-- diagnostics with spans
 //! ```
 //!
-//! The existing CEL crate was weighed first: it has no type checker, so that a misspelt field would show itself only as an
-//! error for each event; and it reads values of its own, so that every event would have to be copied into them. Here each
-//! field is known at compile time and read where it lies, and nothing can go wrong any more when an event comes: no event
-//! is lost to an error of evaluation. `docs/filter.md` tells the language.
+//! The checker knows the type of every field, so evaluation cannot fail and no event is lost to an evaluation error. The program
+//! reads fields in place. (The existing CEL crate has no type checker: a misspelled field would fail at every event; and it
+//! copies events into values of its own.) `docs/filter.md` documents the language.
 //!
-//! Every step is total: any text gives a condition or mistakes. Length and nesting are bounded, and so is the stack.
+//! Compilation is total: every text yields a condition or diagnostics. Length and nesting are limited, which limits the stack.
 
-mod envelope;
-mod literal;
-mod parse;
+mod checker;
+mod diagnostic;
+mod lexer;
+mod parser;
 mod program;
-mod syntax;
 #[cfg(test)]
 mod tests;
-mod token;
-mod typing;
 
 use std::fmt;
 use std::ops::Range;
@@ -30,19 +28,15 @@ use std::sync::Arc;
 use self::program::Test;
 use crate::event::Event;
 
-/// The longest condition, in bytes.
-pub const MOST_BYTES: usize = 16 << 10;
+pub use self::diagnostic::{ConditionDiagnostic, Hint, MAX_BYTES, MAX_DEPTH};
 
-/// How deep parentheses, calls and lists may be nested.
-pub const DEEPEST: usize = 48;
-
-/// A condition that has been compiled: cheap to copy, and the same for equal texts.
+/// A compiled condition. Cheap to clone; equal if the canonical texts are equal.
 #[derive(Clone)]
 pub struct Condition {
-    /// The condition in its canonical form: equal meaning is not promised to be equal text, equal text is equal meaning.
+    /// The canonical text. Equal texts have equal meaning; the reverse does not hold.
     text: Arc<str>,
     test: Arc<Test>,
-    /// How often conditions were joined to make it.
+    /// Number of joins that it is made of.
     joins: usize,
 }
 
@@ -50,32 +44,32 @@ impl Condition {
     /// Compiles and checks a condition.
     ///
     /// # Errors
-    /// The first mistake of its form; or else every field, word and type in it that is wrong.
-    pub fn compile(text: &str) -> Result<Self, Vec<Mistake>> {
-        let syntax = parse::parse(text).map_err(|mistake| vec![mistake])?;
-        let test = typing::check(&syntax)?;
+    /// The first syntax error, or else every unknown field, unknown value and type error.
+    pub fn compile(text: &str) -> Result<Self, Vec<ConditionDiagnostic>> {
+        let syntax = parser::parse(text).map_err(|diagnostic| vec![diagnostic])?;
+        let test = checker::check(&syntax)?;
         Ok(Self { text: syntax.to_string().into(), test: Arc::new(test), joins: 0 })
     }
 
-    /// The comments in the text of a condition, in bytes; none if the text is no condition.
+    /// The spans of comments in the text of a condition, in bytes; none if the text is not valid.
     #[must_use]
     pub fn comments(text: &str) -> Vec<Range<usize>> {
-        token::comments(text)
+        lexer::comments(text)
     }
 
-    /// Whether the condition holds for an event. Never fails, and allocates nothing but what a regular expression needs.
+    /// Whether the condition holds for an event. Never fails; allocates only what a regular expression needs.
     #[must_use]
     pub fn holds(&self, event: &Event<'_>) -> bool {
-        program::holds(&self.test, event)
+        program::evaluate(&self.test, event)
     }
 
-    /// Holds where both hold.
+    /// Holds if both hold.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
         self.joined(other, "&&", Test::All)
     }
 
-    /// Holds where either holds.
+    /// Holds if either holds.
     #[must_use]
     pub fn or(&self, other: &Self) -> Self {
         self.joined(other, "||", Test::Any)
@@ -90,13 +84,13 @@ impl Condition {
         Self { text, test: Arc::new(join(parts)), joins: self.joins + other.joins + 1 }
     }
 
-    /// How many conditions were joined to make it, less one: a bound on its depth beyond that of each.
+    /// Number of joins that it is made of: the limit of its depth beyond that of each part.
     #[must_use]
     pub fn joins(&self) -> usize {
         self.joins
     }
 
-    /// Its canonical form: fully spaced, without comments and needless parentheses. It parses back to the same meaning.
+    /// The canonical text: one space around operators, no comments, no redundant parentheses. Parses to the same condition.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
@@ -120,40 +114,5 @@ impl fmt::Display for Condition {
 impl fmt::Debug for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Condition").field(&self.text).finish()
-    }
-}
-
-/// Something wrong in a condition. Its texts quote nothing but what stands at its place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
-    /// Where, in bytes of the condition's text.
-    pub place: Range<usize>,
-    /// What is wrong, in one line.
-    pub message: String,
-    /// What to write instead.
-    pub hint: Hint,
-}
-
-/// What to write instead.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Hint {
-    /// As a sentence; may be empty.
-    Text(String),
-    /// One of these words in place of the one that is there.
-    OneOf {
-        /// The word that is there.
-        word: String,
-        /// Every word that may be there.
-        known: Vec<&'static str>,
-    },
-}
-
-impl Mistake {
-    fn new(place: Range<usize>, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { place, message: message.into(), hint: Hint::Text(hint.into()) }
-    }
-
-    fn unknown(place: Range<usize>, message: impl Into<String>, word: &str, known: Vec<&'static str>) -> Self {
-        Self { place, message: message.into(), hint: Hint::OneOf { word: word.to_owned(), known } }
     }
 }

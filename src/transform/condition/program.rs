@@ -1,7 +1,7 @@
-//! A compiled condition: a tree of tests that read an event's fields where they lie.
+//! A compiled condition: a tree of tests that read an event's fields in place.
 //!
-//! Nothing here can fail. What is unknown is null: equal to null and to nothing else, and neither less nor greater than
-//! anything; no text contains it and it contains none.
+//! Evaluation cannot fail. Unknown values are null: equal only to null, neither less nor greater than any value, and not part
+//! of any string.
 
 use std::cell::OnceCell;
 use std::cmp::Ordering;
@@ -10,39 +10,40 @@ use std::sync::Arc;
 use memchr::memmem::Finder;
 use regex::Regex;
 
-use super::syntax::Relation;
-use crate::event::{Change, Event, Related};
-use crate::time::Timestamp;
+use super::parser::Relation;
+use crate::event::Event;
+use crate::event::fields::{Item, List, ReadItem, ReadText};
+use crate::time::{EventTime, Timestamp};
 
-/// Something that is true or false of an event.
+/// A test of an event.
 #[derive(Debug)]
 pub(super) enum Test {
     Constant(bool),
     All(Vec<Test>),
     Any(Vec<Test>),
     Not(Box<Test>),
-    /// A test that several conditions are made of.
+    /// A test that is part of several conditions.
     Shared(Arc<Test>),
-    /// Whether both are true or both false.
+    /// Whether both have the same result.
     Same(Box<Test>, Box<Test>),
     Texts(Comparison, Text, Text),
     Numbers(Comparison, Number, Number),
     Times(Comparison, Time, Time),
-    /// Whether a text is one of these, which are sorted.
+    /// Whether a string is one of these, which are sorted.
     OneOf(Text, Vec<Box<str>>),
     Contains(Text, Box<Finder<'static>>),
-    /// A part of one text is another: of two fields.
-    Part(Part, Text, Text),
+    /// Whether the first string contains the second, at this position.
+    Contained(Position, Text, Text),
     Matches(Text, Regex),
     HasText(Text),
     HasNumber(Number),
-    HasObject(ReadBool),
-    /// Whether the test holds for at least one item of the list, or for every one.
+    HasObject(fn(&Event<'_>) -> bool),
+    /// Whether the test holds for at least one item of the list, or for all.
     Exists(List, Box<Test>),
     Every(List, Box<Test>),
 }
 
-/// How two values are compared. Unlike [`Relation`], without lists.
+/// A comparison of two values: a [`Relation`] other than `in`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Comparison {
     Equal,
@@ -85,15 +86,15 @@ impl Comparison {
     }
 }
 
-/// Which part of a text is meant.
+/// A position in a string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum Position {
     Start,
     End,
     Anywhere,
 }
 
-impl Part {
+impl Position {
     fn holds(self, whole: &str, part: &str) -> bool {
         match self {
             Self::Start => whole.starts_with(part),
@@ -103,19 +104,19 @@ impl Part {
     }
 }
 
-/// What a test is asked about: the event and, inside `exists` and `all`, an item of a list.
+/// What a test is evaluated on: the event and, inside `exists` and `all`, an item of a list.
 #[derive(Clone, Copy)]
-pub(super) struct Subject<'s> {
-    pub(super) event: &'s Event<'s>,
-    hex: &'s OnceCell<[u8; 32]>,
+struct Subject<'s> {
+    event: &'s Event<'s>,
+    /// The event's id as hex digits, computed on first use.
+    id: &'s OnceCell<[u8; 32]>,
     item: Option<Item<'s>>,
     outer: Option<&'s Subject<'s>>,
 }
 
 impl<'s> Subject<'s> {
-    /// The event's id in hexadecimal digits, written when it is first asked for.
-    pub(super) fn id(&self) -> Option<&'s str> {
-        std::str::from_utf8(self.hex.get_or_init(|| self.event.id.hex())).ok()
+    fn id(&self) -> Option<&'s str> {
+        std::str::from_utf8(self.id.get_or_init(|| self.event.id.hex())).ok()
     }
 
     /// The item of the loop that is `up` loops further out.
@@ -127,30 +128,14 @@ impl<'s> Subject<'s> {
     }
 }
 
-/// An item of a list of the envelope.
-#[derive(Clone, Copy)]
-pub(super) enum Item<'s> {
-    Related(&'s Related<'s>),
-    Change(&'s Change<'s>),
-}
-
-/// Reads a text of an event.
-pub(super) type ReadText = for<'s> fn(&Subject<'s>) -> Option<&'s str>;
-/// Reads a number of an event.
-pub(super) type ReadNumber = fn(&Event<'_>) -> Option<i64>;
-/// Reads a time of an event.
-pub(super) type ReadTime = fn(&Event<'_>) -> Timestamp;
-/// Whether an object of an event is there.
-pub(super) type ReadBool = fn(&Event<'_>) -> bool;
-/// Reads a text of an item.
-pub(super) type ReadItem = for<'s> fn(Item<'s>) -> Option<&'s str>;
-
-/// A text, or null.
+/// A string, or null.
 #[derive(Clone, Debug)]
 pub(super) enum Text {
     Literal(Box<str>),
     Field(ReadText),
-    /// A field of the item of the loop that is so many loops further out.
+    /// The event's id.
+    Id,
+    /// A field of the item of the loop that is this many loops further out.
     Item(usize, ReadItem),
 }
 
@@ -158,20 +143,21 @@ impl Text {
     fn read<'s>(&'s self, subject: &Subject<'s>) -> Option<&'s str> {
         match self {
             Self::Literal(text) => Some(text),
-            Self::Field(read) => read(subject),
+            Self::Field(read) => read(subject.event),
+            Self::Id => subject.id(),
             Self::Item(up, read) => read(subject.item(*up)?),
         }
     }
 }
 
-/// A whole number, or null.
+/// An integer, or null.
 #[derive(Clone, Debug)]
 pub(super) enum Number {
     Literal(i64),
-    Field(ReadNumber),
-    /// How many characters a text has.
+    Field(fn(&Event<'_>) -> Option<u64>),
+    /// Number of characters of a string.
     Characters(Text),
-    /// How many items a list has.
+    /// Number of items of a list.
     Items(List),
 }
 
@@ -179,9 +165,9 @@ impl Number {
     fn read<'s>(&'s self, subject: &Subject<'s>) -> Option<i64> {
         match self {
             Self::Literal(number) => Some(*number),
-            Self::Field(read) => read(subject.event),
+            Self::Field(read) => read(subject.event).map(|number| i64::try_from(number).unwrap_or(i64::MAX)),
             Self::Characters(text) => text.read(subject).map(|text| count(text.chars().count())),
-            Self::Items(list) => Some(count(list.length(subject.event))),
+            Self::Items(list) => Some(count(list.len(subject.event))),
         }
     }
 }
@@ -190,53 +176,26 @@ fn count(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// A moment.
+/// A time.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Time {
     Literal(Timestamp),
-    Field(ReadTime),
+    Field(fn(&Event<'_>) -> EventTime),
 }
 
 impl Time {
     fn read(self, event: &Event<'_>) -> Timestamp {
         match self {
             Self::Literal(time) => time,
-            Self::Field(read) => read(event),
+            Self::Field(read) => read(event).as_written(),
         }
-    }
-}
-
-/// A list of the envelope.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum List {
-    Related,
-    Changes,
-}
-
-impl List {
-    fn length(self, event: &Event<'_>) -> usize {
-        match self {
-            Self::Related => event.related.len(),
-            Self::Changes => event.changes.len(),
-        }
-    }
-
-    fn item<'s>(self, event: &'s Event<'s>, index: usize) -> Option<Item<'s>> {
-        match self {
-            Self::Related => event.related.get(index).map(Item::Related),
-            Self::Changes => event.changes.get(index).map(Item::Change),
-        }
-    }
-
-    fn items<'s>(self, event: &'s Event<'s>) -> impl Iterator<Item = Item<'s>> {
-        (0..self.length(event)).filter_map(move |index| self.item(event, index))
     }
 }
 
 /// Whether the test holds for the event.
-pub(super) fn holds(test: &Test, event: &Event<'_>) -> bool {
-    let hex = OnceCell::new();
-    test.holds(&Subject { event, hex: &hex, item: None, outer: None })
+pub(super) fn evaluate(test: &Test, event: &Event<'_>) -> bool {
+    let id = OnceCell::new();
+    test.holds(&Subject { event, id: &id, item: None, outer: None })
 }
 
 impl Test {
@@ -257,8 +216,8 @@ impl Test {
             Self::Contains(text, needle) => {
                 text.read(subject).is_some_and(|text| needle.find(text.as_bytes()).is_some())
             }
-            Self::Part(part, whole, wanted) => match (whole.read(subject), wanted.read(subject)) {
-                (Some(whole), Some(wanted)) => part.holds(whole, wanted),
+            Self::Contained(position, whole, part) => match (whole.read(subject), part.read(subject)) {
+                (Some(whole), Some(part)) => position.holds(whole, part),
                 _ => false,
             },
             Self::Matches(text, pattern) => text.read(subject).is_some_and(|text| pattern.is_match(text)),
@@ -271,7 +230,7 @@ impl Test {
     }
 
     fn holds_for_item(&self, item: Item<'_>, outer: &Subject<'_>) -> bool {
-        self.holds(&Subject { event: outer.event, hex: outer.hex, item: Some(item), outer: Some(outer) })
+        self.holds(&Subject { event: outer.event, id: outer.id, item: Some(item), outer: Some(outer) })
     }
 }
 

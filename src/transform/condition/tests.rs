@@ -1,8 +1,8 @@
-//! Conditions on real events; every kind of mistake; and, for any condition and any event, the same answer as a naive
-//! interpreter on the event's JSON.
+//! Conditions on events; every kind of error; and random conditions on random events, compared with a reference interpreter on
+//! the event's JSON.
 
-mod naive;
 mod random;
+mod reference;
 
 use proptest::prelude::*;
 
@@ -11,11 +11,11 @@ use crate::event::native::{RawForm, encode};
 use crate::event::{Action, Actor, ActorType, Category, Change, EventId, OnBehalfOf, Outcome, Related, Role, Target};
 use crate::time::{EventTime, Timestamp};
 
-fn text(word: &str) -> Option<std::borrow::Cow<'_, str>> {
-    Some(std::borrow::Cow::Borrowed(word))
+fn text(value: &str) -> Option<std::borrow::Cow<'_, str>> {
+    Some(std::borrow::Cow::Borrowed(value))
 }
 
-/// A right given by an administrator whose address is not known.
+/// A permission granted by an administrator without an e-mail address.
 fn grant() -> Event<'static> {
     Event {
         id: EventId([0xab; 16]),
@@ -46,7 +46,7 @@ fn grant() -> Event<'static> {
 fn holds(condition: &str) -> bool {
     match Condition::compile(condition) {
         Ok(compiled) => compiled.holds(&grant()),
-        Err(mistakes) => panic!("{condition}: {mistakes:?}"),
+        Err(diagnostics) => panic!("{condition}: {diagnostics:?}"),
     }
 }
 
@@ -79,9 +79,9 @@ fn conditions_that_hold() {
     }
 }
 
-/// What is unknown is equal to null alone, and asking more of it is answered with no.
+/// Null is equal only to null; every other test of it is false.
 #[test]
-fn null_is_no_error_and_never_less_greater_or_a_part() {
+fn null_is_not_an_error_and_has_no_order_and_no_parts() {
     for condition in [
         r#"actor.email == "a@example.com""#,
         r#"actor.email < "a""#,
@@ -100,18 +100,18 @@ fn null_is_no_error_and_never_less_greater_or_a_part() {
     assert!(holds(r#"actor.email != "a@example.com" && actor.email == actor.ip && message in [null, "x"]"#));
 }
 
-/// What the manual shows as conditions.
+/// The conditions of the documentation.
 #[test]
-fn the_examples_of_the_manual_are_right() {
-    let manual = include_str!("../../../docs/filter.md");
-    let examples = manual.split("```cel\n").nth(1).and_then(|rest| rest.split("```").next()).expect("examples");
+fn the_examples_of_the_documentation_compile() {
+    let page = include_str!("../../../docs/filter.md");
+    let examples = page.split("```cel\n").nth(1).and_then(|rest| rest.split("```").next()).expect("examples");
     assert!(examples.lines().count() > 5);
     for example in examples.lines() {
         Condition::compile(example).expect(example);
     }
 }
 
-/// Every field that an event is written with can be asked of.
+/// Conditions can use every field of the native encoding.
 #[test]
 fn every_field_of_the_schema_is_known() {
     let mut event = grant();
@@ -140,85 +140,82 @@ fn every_field_of_the_schema_is_known() {
     assert_eq!(known, 39);
 }
 
-/// Where the caret goes, what is said, and the hint or the words to choose from.
-fn mistakes(condition: &str) -> Vec<String> {
-    let mistakes = Condition::compile(condition).expect_err(condition);
-    let quoted = |mistake: &Mistake| condition.get(mistake.place.clone()).unwrap_or("").to_owned();
-    mistakes.iter().map(|mistake| format!("{}: {}", quoted(mistake), mistake.message)).collect()
+/// The text at the span and the message of each error.
+fn diagnostics(condition: &str) -> Vec<String> {
+    let diagnostics = Condition::compile(condition).expect_err(condition);
+    let quoted = |diagnostic: &ConditionDiagnostic| condition.get(diagnostic.span.clone()).unwrap_or("").to_owned();
+    diagnostics.iter().map(|diagnostic| format!("{}: {}", quoted(diagnostic), diagnostic.message)).collect()
 }
 
 #[test]
-fn every_mistake_is_told_with_its_place() {
+fn every_error_is_reported_with_its_span() {
     for (condition, expected) in [
-        ("actor.emial == \"x\"", "emial: it has no field `emial`"),
-        ("acter.email == \"x\"", "acter: events have no field `acter`"),
-        ("actor.type == \"usr\"", "\"usr\": there is no such word: `usr`"),
-        ("action in [\"read\", \"raed\"]", "\"raed\": there is no such word: `raed`"),
-        ("action == 5", "action == 5: a text cannot be compared so with a number"),
-        ("timestamp > \"2026-01-01\"", "timestamp > \"2026-01-01\": a time cannot be compared so with a text"),
-        ("timestamp > timestamp(\"2026-01-01\")", "\"2026-01-01\": this is not a time with its zone"),
-        ("actor.email", "actor.email: this is a text, where something true or false is wanted"),
-        ("has(actor.id) && target", "target: this is an object, where something true or false is wanted"),
+        ("actor.emial == \"x\"", "emial: unknown field `emial`"),
+        ("acter.email == \"x\"", "acter: unknown field `acter`"),
+        ("actor.type == \"usr\"", "\"usr\": unknown value `usr`"),
+        ("action in [\"read\", \"raed\"]", "\"raed\": unknown value `raed`"),
+        ("action == 5", "action == 5: cannot compare a string with a number in this way"),
+        ("timestamp > \"2026-01-01\"", "timestamp > \"2026-01-01\": cannot compare a time with a string in this way"),
+        ("timestamp > timestamp(\"2026-01-01\")", "\"2026-01-01\": this is not a time with a time zone"),
+        ("actor.email", "actor.email: expected a boolean, found a string"),
+        ("has(actor.id) && target", "target: expected a boolean, found an object"),
         ("action == null", "action: this is never null"),
-        ("message > null", "message > null: a text cannot be compared so with null"),
-        ("version.contains(\"1\")", "version: this is a number, where a text is wanted"),
-        ("raw.user.id == \"x\"", "user: the record's own fields cannot be asked for"),
+        ("message > null", "message > null: cannot compare a string with null in this way"),
+        ("version.contains(\"1\")", "version: expected a string, found a number"),
+        ("raw.user.id == \"x\"", "user: conditions cannot use fields of the vendor's record"),
         ("related.name == \"x\"", "name: a list has no fields"),
-        ("action.word == \"x\"", "word: a text has no fields"),
-        ("related.exists(r, r.nam == \"x\")", "nam: it has no field `nam`"),
-        ("related.exists(r, name == \"x\")", "name: events have no field `name`"),
-        ("related.exists(r, r == \"x\")", "r: this is an item of a list, an object"),
+        ("action.word == \"x\"", "word: a string has no fields"),
+        ("related.exists(r, r.nam == \"x\")", "nam: unknown field `nam`"),
+        ("related.exists(r, name == \"x\")", "name: unknown field `name`"),
+        ("related.exists(r, r == \"x\")", "r: this is an item of a list, which is an object"),
         (
             "related.exists(r.name == \"x\")",
             "related.exists(r.name == \"x\"): `exists` takes a variable and a condition on it",
         ),
-        ("message.exists(m, true)", "message: this is a text, where a list is wanted"),
-        ("message.has(\"x\")", "has: there is no method `has`"),
-        ("message.lower() == \"x\"", "lower: there is no method `lower`"),
-        ("contains(message, \"x\")", "contains: there is no function `contains`"),
+        ("message.exists(m, true)", "message: expected a list, found a string"),
+        ("message.has(\"x\")", "has: unknown method `has`"),
+        ("message.lower() == \"x\"", "lower: unknown method `lower`"),
+        ("contains(message, \"x\")", "contains: unknown function `contains`"),
         ("message.contains(\"x\", \"y\")", "message.contains(\"x\", \"y\"): `contains` takes one argument"),
         ("message.matches(\"(\")", "\"(\": this is not a regular expression: unclosed group"),
-        ("message.matches(action)", "action: `matches` takes a regular expression as a text between quotes"),
-        ("action in \"read\"", "\"read\": this is a text, where a list such as [\"a\", \"b\"] is wanted"),
-        ("action = \"read\"", "=: `=` is not of this language"),
-        ("has(message) and true", "and: `and` cannot stand here"),
-        ("has(message) &&", ": the condition ends too early"),
-        ("(has(message)", ": the condition ends too early"),
-        ("related[0].name == \"x\"", "[: conditions know no `[...]` behind a value"),
-        ("version > 1.5", "1: `1` does not begin a whole number"),
-        (
-            "version > 99999999999999999999",
-            "99999999999999999999: `99999999999999999999` does not begin a whole number",
-        ),
+        ("message.matches(action)", "action: `matches` takes a regular expression as a string literal"),
+        ("action in \"read\"", "\"read\": expected a list such as [\"a\", \"b\"], found a string"),
+        ("action = \"read\"", "=: unsupported symbol `=`"),
+        ("has(message) and true", "and: unexpected `and`"),
+        ("has(message) &&", ": unexpected end of the condition"),
+        ("(has(message)", ": unexpected end of the condition"),
+        ("related[0].name == \"x\"", "[: conditions have no `[...]` after a value"),
+        ("version > 1.5", "1: `1` is not an integer"),
+        ("version > 99999999999999999999", "99999999999999999999: `99999999999999999999` is not an integer"),
         ("version > 9223372036854775808", "9223372036854775808: the number is too large"),
-        ("message == \"x", "\"x: a text that opens with `\"` is not closed in its line"),
-        ("message == b\"x\"", "b: `b` cannot stand before a quote"),
-        ("message.matches(\"\\d\")", "\\d: this escape does not exist, or has too few digits"),
-        ("", ": the condition ends too early"),
+        ("message == \"x", "\"x: a string that opens with `\"` is not closed on its line"),
+        ("message == b\"x\"", "b: `b` cannot precede a quote"),
+        ("message.matches(\"\\d\")", "\\d: this escape is unknown or has too few digits"),
+        ("", ": unexpected end of the condition"),
         ("size(size(message)) == 1", "size(message): a number has no size"),
-        ("has(\"x\")", "\"x\": `has` asks of a field"),
+        ("has(\"x\")", "\"x\": `has` takes a field"),
     ] {
-        assert_eq!(mistakes(condition), [expected], "{condition}");
+        assert_eq!(diagnostics(condition), [expected], "{condition}");
     }
 }
 
 #[test]
-fn all_mistakes_of_meaning_are_found_at_once() {
-    let found = mistakes("acton == \"read\" || (outcome in [\"ok\", \"failed\"] && !(target.nam == 5)) || message");
+fn all_type_errors_are_found_at_once() {
+    let found = diagnostics("acton == \"read\" || (outcome in [\"ok\", \"failed\"] && !(target.nam == 5)) || message");
     assert_eq!(
         found,
         [
-            "acton: events have no field `acton`",
-            "\"ok\": there is no such word: `ok`",
-            "\"failed\": there is no such word: `failed`",
-            "nam: it has no field `nam`",
-            "message: this is a text, where something true or false is wanted",
+            "acton: unknown field `acton`",
+            "\"ok\": unknown value `ok`",
+            "\"failed\": unknown value `failed`",
+            "nam: unknown field `nam`",
+            "message: expected a boolean, found a string",
         ]
     );
 }
 
 #[test]
-fn depth_and_length_are_bounded_and_long_chains_are_not_deep() {
+fn depth_and_length_are_limited_and_long_chains_are_not_deep() {
     let nested = |levels: usize| format!("{}true{}", "(".repeat(levels), ")".repeat(levels));
     assert!(holds(&nested(40)));
     for deep in [
@@ -228,16 +225,16 @@ fn depth_and_length_are_bounded_and_long_chains_are_not_deep() {
         "has(".repeat(3_000),
         "a".to_owned() + &".a".repeat(5_000),
     ] {
-        assert!(mistakes(&deep)[0].ends_with("nested more than 48 levels deep"), "{}", &deep[..20]);
+        assert!(diagnostics(&deep)[0].ends_with("nested more than 48 levels deep"), "{}", &deep[..20]);
     }
     let relations = format!("true{}", " == true".repeat(100));
-    assert!(mistakes(&relations)[0].ends_with("nested more than 48 levels deep"));
+    assert!(diagnostics(&relations)[0].ends_with("nested more than 48 levels deep"));
     assert!(holds(&format!("true{}", " && true".repeat(1_900))));
-    assert!(mistakes(&" ".repeat(MOST_BYTES + 1))[0].contains("longer than"));
+    assert!(diagnostics(&" ".repeat(MAX_BYTES + 1))[0].contains("longer than"));
 }
 
 #[test]
-fn joined_conditions_are_and_and_or() {
+fn conditions_are_joined_with_and_and_or() {
     let of = |text: &str| Condition::compile(text).expect(text);
     let (yes, no) = (of("true"), of("false"));
     assert_eq!(
@@ -248,7 +245,7 @@ fn joined_conditions_are_and_and_or() {
 }
 
 #[test]
-fn the_canonical_form_leaves_out_what_means_nothing() {
+fn the_canonical_text_has_no_redundant_parts() {
     let condition = Condition::compile("((action=='read')||( !(has(target)) ))&&true // x").expect("a condition");
     assert_eq!(condition.as_str(), "(action == \"read\" || !has(target)) && true");
 }
@@ -256,14 +253,14 @@ fn the_canonical_form_leaves_out_what_means_nothing() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 3_000, ..ProptestConfig::default() })]
 
-    /// The compiled condition says what the naive interpreter says of the event's JSON; and so does its canonical form.
+    /// The compiled condition and its canonical text evaluate as the reference interpreter does.
     #[test]
-    fn a_condition_is_what_its_text_says(condition in random::condition(), event in random::event()) {
+    fn conditions_evaluate_as_the_reference_interpreter(condition in random::condition(), event in random::event()) {
         let event = event.borrowed();
-        let compiled = Condition::compile(&condition).map_err(|mistakes| TestCaseError::fail(format!("{condition}: {mistakes:?}")))?;
-        let expected = naive::holds(&parse::parse(&condition).expect("parsed"), &event);
+        let compiled = Condition::compile(&condition).map_err(|diagnostics| TestCaseError::fail(format!("{condition}: {diagnostics:?}")))?;
+        let expected = reference::holds(&parser::parse(&condition).expect("parsed"), &event);
         prop_assert_eq!(compiled.holds(&event), expected, "{}", condition);
-        let again = Condition::compile(compiled.as_str()).map_err(|mistakes| TestCaseError::fail(format!("{compiled}: {mistakes:?}")))?;
+        let again = Condition::compile(compiled.as_str()).map_err(|diagnostics| TestCaseError::fail(format!("{compiled}: {diagnostics:?}")))?;
         prop_assert_eq!(again.as_str(), compiled.as_str());
         prop_assert_eq!(again.holds(&event), expected, "{}", again);
     }
@@ -273,19 +270,19 @@ proptest! {
         let _ = Condition::compile(&text);
     }
 
-    /// Pieces of the language in any order: most are wrong somewhere behind the first words.
+    /// Tokens in any order: most are invalid after the first ones.
     #[test]
-    fn no_order_of_its_words_makes_the_compiler_panic(words in proptest::collection::vec(random::word(), 0..40), between in "[ \n]?") {
+    fn no_order_of_tokens_makes_the_compiler_panic(words in proptest::collection::vec(random::word(), 0..40), between in "[ \n]?") {
         let text = words.join(&between);
-        if let Err(mistakes) = Condition::compile(&text) {
-            for mistake in mistakes {
-                prop_assert!(mistake.place.start <= text.len() && mistake.place.start < mistake.place.end, "{mistake:?}");
-                prop_assert!(text.is_char_boundary(mistake.place.start), "{mistake:?}");
+        if let Err(diagnostics) = Condition::compile(&text) {
+            for diagnostic in diagnostics {
+                prop_assert!(diagnostic.span.start <= text.len() && diagnostic.span.start < diagnostic.span.end, "{diagnostic:?}");
+                prop_assert!(text.is_char_boundary(diagnostic.span.start), "{diagnostic:?}");
             }
         }
     }
 
-    /// A condition with a few characters changed.
+    /// A condition with a few characters inserted.
     #[test]
     fn no_change_to_a_condition_makes_the_compiler_panic(condition in random::condition(), at in 0..200_usize, piece in "\\PC{0,3}") {
         let mut text = condition;

@@ -1,4 +1,4 @@
-//! Any condition that is right, and any event: of few words, so that they meet.
+//! Random valid conditions and random events, from few words, so that conditions match often.
 
 use std::borrow::Cow;
 
@@ -14,10 +14,10 @@ use crate::time::{EventTime, Timestamp};
 
 const NOON: i64 = 1_769_860_800;
 
-/// Texts that fields have and conditions ask for.
+/// Strings in fields and in conditions.
 const WORDS: &[&str] = &["a", "ab", "b", "user", "é", "\"'\\\n", "A", "0", ""];
 
-/// An event that owns its texts.
+/// An event that owns its strings.
 #[derive(Clone, Debug)]
 pub(super) struct OwnedEvent {
     texts: Vec<Option<String>>,

@@ -1,26 +1,26 @@
-//! Finding where JSON values end in a stream of bytes, without reading them: for arrays and pretty-printed records.
+//! Finds where JSON values end in a stream of bytes, for arrays and pretty-printed records.
 //!
-//! Only brackets and strings are followed; whether a value is valid is found out when it is normalized.
+//! It follows only brackets and strings; the normalizer checks whether a value is valid.
 
 use std::ops::Range;
 
-/// What is found next.
+/// The next item in the buffer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// A whole value, by its place in the buffer.
+    /// A complete value: its range in the buffer.
     Value(Range<usize>),
-    /// The buffer ends before the next value does.
+    /// The buffer ends within or before the next value.
     NeedMore,
-    /// The closing bracket of the array, up to here.
+    /// The array's closing bracket; this is the offset after it.
     ArrayEnd(usize),
-    /// A byte that can begin no value.
-    Garbage(usize),
+    /// A byte, at this offset, that cannot start a value.
+    Invalid(usize),
 }
 
-/// Goes through a buffer that grows at its end; [`Splitter::shift`] says when its beginning has been taken away.
+/// Scans a buffer that grows at its end; call [`Splitter::shift`] after removing bytes at its start.
 #[derive(Debug, Default)]
 pub(super) struct Splitter {
-    /// Whether the values are the items of an array whose opening bracket is behind us.
+    /// Whether the values are items of an array.
     in_array: bool,
     at: usize,
     start: Option<usize>,
@@ -29,33 +29,33 @@ pub(super) struct Splitter {
 }
 
 impl Splitter {
-    /// For values with white space between them.
+    /// For values that are separated by white space.
     pub(super) fn of_values() -> Self {
         Self::default()
     }
 
-    /// For the items of an array, from after its opening bracket at `at` on.
+    /// For the items of the array whose opening bracket is at `at`.
     pub(super) fn of_array(at: usize) -> Self {
         Self { in_array: true, at: at + 1, ..Self::default() }
     }
 
-    /// Where the value begins that is not whole yet; the present place between values.
+    /// Start of the incomplete value, or the current offset between values.
     pub(super) fn pending_from(&self) -> usize {
         self.start.unwrap_or(self.at)
     }
 
-    /// Whether a value has begun and not ended.
+    /// Whether a value is incomplete.
     pub(super) fn is_inside(&self) -> bool {
         self.start.is_some()
     }
 
-    /// The first `bytes` of the buffer have been taken away.
+    /// Adjusts the offsets after the first `bytes` of the buffer were removed.
     pub(super) fn shift(&mut self, bytes: usize) {
         self.at -= bytes;
         self.start = self.start.map(|start| start - bytes);
     }
 
-    /// Finds the next value in `buffer`. `at_end`: nothing follows, so that a number at the very end is whole.
+    /// Finds the next value in `buffer`. `at_end`: nothing follows, so a number at the end is complete.
     pub(super) fn next(&mut self, buffer: &[u8], at_end: bool) -> Found {
         if self.start.is_none()
             && let Some(found) = self.skip_to_value(buffer)
@@ -71,14 +71,14 @@ impl Splitter {
                 self.at += 1;
                 self.step(*byte);
             }
-            if self.is_whole(buffer) {
+            if self.is_complete(buffer) {
                 return self.value(self.at);
             }
         }
         if at_end && self.depth == 0 && !self.in_string { self.value(buffer.len()) } else { Found::NeedMore }
     }
 
-    /// Skips what stands between values; `None` when a value begins.
+    /// Skips separators; `None` if a value begins.
     fn skip_to_value(&mut self, buffer: &[u8]) -> Option<Found> {
         while let Some(byte) = buffer.get(self.at) {
             match byte {
@@ -89,7 +89,7 @@ impl Splitter {
                     self.start = Some(self.at);
                     return None;
                 }
-                _ => return Some(Found::Garbage(self.at)),
+                _ => return Some(Found::Invalid(self.at)),
             }
         }
         Some(Found::NeedMore)
@@ -104,8 +104,7 @@ impl Splitter {
         }
     }
 
-    /// Goes on behind the closing quote, or behind an escape (whose letter may still be to come), or to the buffer's
-    /// end.
+    /// Moves to after the closing quote, after an escape (whose letter may not have been read yet), or to the buffer's end.
     fn skip_in_string(&mut self, buffer: &[u8]) {
         match memchr::memchr2(b'"', b'\\', &buffer[self.at..]) {
             None => self.at = buffer.len(),
@@ -122,8 +121,8 @@ impl Splitter {
         self.depth == 0 && separates && self.start != Some(self.at)
     }
 
-    /// Whether an object, an array or a string has just been closed at the outermost level.
-    fn is_whole(&self, buffer: &[u8]) -> bool {
+    /// Whether an object, array or string of the outermost level ends here.
+    fn is_complete(&self, buffer: &[u8]) -> bool {
         let last = self.at.checked_sub(1).and_then(|last| buffer.get(last));
         self.depth == 0 && !self.in_string && matches!(last, Some(b'}' | b']' | b'"'))
     }
@@ -141,7 +140,7 @@ mod tests {
 
     use super::*;
 
-    /// All values of `text`, given to the splitter `step` bytes at a time.
+    /// All values of `text`, given to the splitter in pieces of `step` bytes.
     fn split(text: &str, step: usize, mut splitter: Splitter) -> (Vec<&str>, Found) {
         let mut values = Vec::new();
         let mut known = 0;
@@ -178,14 +177,14 @@ mod tests {
     }
 
     #[test]
-    fn what_begins_no_value_is_told() {
-        assert_eq!(split("{} }", 9, Splitter::of_values()).1, Found::Garbage(3));
-        assert_eq!(split("{},{}", 9, Splitter::of_values()).1, Found::Garbage(2));
+    fn bytes_that_cannot_start_a_value_are_invalid() {
+        assert_eq!(split("{} }", 9, Splitter::of_values()).1, Found::Invalid(3));
+        assert_eq!(split("{},{}", 9, Splitter::of_values()).1, Found::Invalid(2));
     }
 
     proptest! {
         #[test]
-        fn values_are_found_again_whatever_the_buffer_size(
+        fn values_are_found_with_any_buffer_size(
             values in proptest::collection::vec("[a-z \"\\\\{}\\[\\],\n]{0,8}", 0..5), step in 1..9usize,
         ) {
             let written: Vec<String> =
@@ -197,7 +196,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_it_panic_or_stand_still(text in "[\\[\\]{}\",\\\\ 1a\n]{0,30}", step in 1..9usize) {
+        fn no_bytes_cause_a_panic_or_an_endless_loop(text in "[\\[\\]{}\",\\\\ 1a\n]{0,30}", step in 1..9usize) {
             split(&text, step, Splitter::of_values());
             split(&text, step, Splitter { in_array: true, ..Splitter::default() });
         }

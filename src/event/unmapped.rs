@@ -1,45 +1,45 @@
-//! What neither OCSF nor ECS has a place for, in one form for both: `unmapped` there, `audit` here.
+//! Fields that neither OCSF (`unmapped`) nor ECS (`audit`) has, in one form for both; and helpers that both encoders share.
 
-use super::object::Object;
+use super::json::ObjectWriter;
 use super::{Change, Event, Related, SCHEMA_VERSION, Target};
 
-/// Writes the envelope's words that every event has, and its version.
-pub(super) fn push_words(event: &Event<'_>, object: &mut Object<'_>) {
-    object.text("schema_version", SCHEMA_VERSION);
+/// Writes the enumerations, and the event's version.
+pub(super) fn push_enums(event: &Event<'_>, object: &mut ObjectWriter<'_>) {
+    object.string("schema_version", SCHEMA_VERSION);
     if let Some(version) = event.version {
         object.number("version", version);
     }
-    object.plain("action", event.action);
-    object.plain("category", event.category);
-    object.plain("actor_type", event.actor.kind);
+    object.unescaped("action", event.action);
+    object.unescaped("category", event.category);
+    object.unescaped("actor_type", event.actor.kind);
 }
 
-/// Writes the objects that the event names beside its target, the changed values, and why it could not be normalized.
-pub(super) fn push_details(event: &Event<'_>, object: &mut Object<'_>) {
+/// Writes the related objects, the changed values, and why the record could not be normalized.
+pub(super) fn push_details(event: &Event<'_>, object: &mut ObjectWriter<'_>) {
     object.objects("related", &event.related, push_related);
     object.objects("changes", &event.changes, push_change);
     object.optional("normalize_error", event.normalize_error.as_deref());
 }
 
-/// Writes what is known of an object.
-pub(super) fn push_target(target: &Target<'_>, object: &mut Object<'_>) {
+/// Writes the known fields of an object.
+pub(super) fn push_target(target: &Target<'_>, object: &mut ObjectWriter<'_>) {
     object.optional("type", target.kind.as_deref());
     object.optional("id", target.id.as_deref());
     object.optional("name", target.name.as_deref());
 }
 
-fn push_related(object: &mut Object<'_>, related: &Related<'_>) {
-    object.plain("role", related.role);
+fn push_related(object: &mut ObjectWriter<'_>, related: &Related<'_>) {
+    object.unescaped("role", related.role);
     push_target(&related.object, object);
 }
 
-fn push_change(object: &mut Object<'_>, change: &Change<'_>) {
-    object.text("field", &change.field);
+fn push_change(object: &mut ObjectWriter<'_>, change: &Change<'_>) {
+    object.string("field", &change.field);
     object.optional("old", change.old.as_deref());
     object.optional("new", change.new.as_deref());
 }
 
-/// The actor's address, if it is one.
+/// The actor's IP address, if it is valid.
 pub(super) fn valid_ip<'e>(event: &'e Event<'_>) -> Option<&'e str> {
     event.actor.ip.as_deref().filter(|text| text.parse::<std::net::IpAddr>().is_ok())
 }
@@ -56,12 +56,12 @@ pub(super) fn raw_sha256(raw: &str) -> String {
     hex
 }
 
-/// Whether the object is of this kind (`user`, `group`) by its vendor's word.
+/// Whether the vendor's type of the object is `kind` (`user`, `group`).
 pub(super) fn is_kind(target: &Target<'_>, kind: &str) -> bool {
-    target.kind.as_deref().is_some_and(|word| word.eq_ignore_ascii_case(kind))
+    target.kind.as_deref().is_some_and(|value| value.eq_ignore_ascii_case(kind))
 }
 
-/// Whether anything tells which object it is.
+/// Whether the object has an id or a name.
 pub(super) fn is_named(target: &Target<'_>) -> bool {
     let known = |text: Option<&str>| text.is_some_and(|text| !text.is_empty());
     known(target.id.as_deref()) || known(target.name.as_deref())

@@ -1,6 +1,6 @@
-//! The closed lists of the schema: a consumer may rely on there being no other word.
+//! The enumerations of the schema. Their values are complete: consumers may rely on there being no other value.
 
-macro_rules! closed_list {
+macro_rules! schema_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ } default $default:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -9,19 +9,19 @@ macro_rules! closed_list {
         }
 
         impl $name {
-            /// Every word of the list.
+            /// All values.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
-            /// The word as it is written.
+            /// The value as it is written.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word,)+ }
             }
 
-            /// The entry for a word, if the word is in the list.
+            /// All values as they are written.
             #[must_use]
-            pub fn from_word(word: &str) -> Option<Self> {
-                match word { $($word => Some(Self::$variant),)+ _ => None }
+            pub fn values() -> Vec<&'static str> {
+                vec![$($word,)+]
             }
         }
 
@@ -37,70 +37,70 @@ macro_rules! closed_list {
     };
 }
 
-closed_list! {
+schema_enum! {
     /// What was done.
     Action {
-        /// Made something new.
+        /// Created something.
         Create = "create",
-        /// Looked at something.
+        /// Read something.
         Read = "read",
         /// Changed something.
         Update = "update",
-        /// Removed something.
+        /// Deleted something.
         Delete = "delete",
         /// Listed or searched.
         List = "list",
-        /// Took data out.
+        /// Exported data.
         Export = "export",
-        /// Brought data in.
+        /// Imported data.
         Import = "import",
         /// Signed in.
         Login = "login",
         /// Signed out.
         Logout = "logout",
-        /// Gave a right.
+        /// Granted a permission.
         Grant = "grant",
-        /// Took a right away.
+        /// Revoked a permission.
         Revoke = "revoke",
-        /// Put someone into a group.
+        /// Added a member to a group.
         AddMember = "add_member",
-        /// Took someone out of a group.
+        /// Removed a member from a group.
         RemoveMember = "remove_member",
-        /// Switched on.
+        /// Enabled something.
         Enable = "enable",
-        /// Switched off.
+        /// Disabled something.
         Disable = "disable",
-        /// Put away.
+        /// Archived something.
         Archive = "archive",
-        /// Brought back.
+        /// Restored something.
         Restore = "restore",
         /// Invited someone.
         Invite = "invite",
-        /// Changed one's password.
+        /// Changed one's own password.
         PasswordChange = "password_change",
-        /// Set a password anew without the old one.
+        /// Reset a password without the old one.
         PasswordReset = "password_reset",
-        /// Switched a second factor on.
+        /// Enabled multi-factor authentication.
         MfaEnable = "mfa_enable",
-        /// Switched a second factor off.
+        /// Disabled multi-factor authentication.
         MfaDisable = "mfa_disable",
-        /// Acted as somebody else.
+        /// Acted as another user.
         Impersonate = "impersonate",
         /// Replaced a key or secret.
         Rotate = "rotate",
         /// Started a job or operation.
         Execute = "execute",
-        /// A vendor's word that is in no mapping table.
+        /// A vendor value without a mapping.
         Other = "other",
     } default Other
 }
 
-closed_list! {
+schema_enum! {
     /// Which area an event belongs to.
     Category {
         /// Signing in and out.
         Authentication = "authentication",
-        /// Users, groups, roles and rights.
+        /// Users, groups, roles and permissions.
         Iam = "iam",
         /// Keys, tokens, passwords.
         Credential = "credential",
@@ -113,22 +113,22 @@ closed_list! {
     } default Other
 }
 
-closed_list! {
+schema_enum! {
     /// How an action ended.
     Outcome {
-        /// It was done.
+        /// It succeeded.
         Success = "success",
-        /// It was refused or it failed.
+        /// It was denied or it failed.
         Failure = "failure",
-        /// A part of it was done.
+        /// It succeeded in part.
         Partial = "partial",
-        /// The feed does not say.
+        /// The record does not say.
         Unknown = "unknown",
     } default Unknown
 }
 
-closed_list! {
-    /// What kind of actor.
+schema_enum! {
+    /// The type of an actor.
     ActorType {
         /// A person.
         User = "user",
@@ -136,36 +136,23 @@ closed_list! {
         Admin = "admin",
         /// An API key or token.
         ApiKey = "api_key",
-        /// A service or robot account.
+        /// A service account.
         Service = "service",
-        /// The vendor's system itself.
+        /// The vendor's system.
         System = "system",
-        /// Nobody who signed in.
+        /// Not signed in.
         Anonymous = "anonymous",
         /// The record does not say.
         Unknown = "unknown",
     } default Unknown
 }
 
-closed_list! {
+schema_enum! {
     /// How a further object relates to an event.
     Role {
         /// It contains the target.
         Parent = "parent",
-        /// It takes part.
+        /// It is involved.
         Associated = "associated",
     } default Associated
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_word_reads_back() {
-        for action in Action::ALL {
-            assert_eq!(Action::from_word(action.as_str()), Some(*action));
-        }
-        assert_eq!(Action::from_word("Create"), None);
-    }
 }

@@ -1,0 +1,80 @@
+//! What the read-only commands (`status`, `coverage`, `plan`) share: loading the file without its secrets, reading the
+//! journal, printing a report once or repeatedly.
+
+use std::io::{self, IsTerminal};
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::process::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, print, print_stderr};
+use super::validate;
+use crate::clock::{Clock, SystemClock};
+use crate::pipeline::{self, Environment, Overrides, ValidatedPipeline};
+use crate::report::{self, Observation};
+
+/// A command ends early with this exit code; its message has been printed.
+pub(super) struct Exit(pub(super) u8);
+
+/// Loads a pipeline file. Variables of sources and sinks need not be set: placeholders stand in for the secrets.
+pub(super) fn load(file: &Path, overrides: &Overrides) -> Result<ValidatedPipeline, Exit> {
+    let environment = Environment::of_process();
+    let with_placeholders = pipeline::load(file, &environment.clone().with_placeholders(), overrides);
+    // Errors may quote a placeholder that the user never wrote. Report the errors of the real environment instead.
+    with_placeholders.or_else(|_| pipeline::load(file, &environment, overrides)).map_err(|diagnostics| {
+        validate::print_diagnostics(&diagnostics);
+        Exit(EXIT_USAGE)
+    })
+}
+
+/// Reads the pipeline's journal as it is now.
+pub(super) fn observe(pipeline: &ValidatedPipeline) -> Result<Observation, Exit> {
+    report::observe(pipeline, SystemClock.now()).map_err(|error| {
+        print_stderr(&format!("error: {error}\n"));
+        Exit(EXIT_FAILED)
+    })
+}
+
+/// A report as JSON: pretty-printed, or on one line.
+pub(super) fn json(report: &impl Serialize, one_line: bool) -> String {
+    let text = if one_line { serde_json::to_string(report) } else { serde_json::to_string_pretty(report) };
+    text.expect("reports hold strings and numbers only") + "\n"
+}
+
+/// The exit code of a report.
+pub(super) fn exit_code(healthy: bool) -> u8 {
+    if healthy { EXIT_DONE } else { EXIT_FAILED }
+}
+
+/// Prints what `render` returns repeatedly: in place every second on a terminal, else appended every `interval`. `render` is
+/// given whether the output is in place. Ends on Ctrl-C, when the reader closes the pipe, or when `render` fails.
+pub(super) fn watch(interval: Duration, mut render: impl FnMut(bool) -> Result<String, Exit>) -> u8 {
+    let in_place = io::stdout().is_terminal();
+    let interval = if in_place { Duration::from_secs(1) } else { interval };
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        print_stderr("error: cannot start a timer\n");
+        return EXIT_FAILED;
+    };
+    runtime.block_on(async {
+        let mut ticks = tokio::time::interval(interval);
+        let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
+        loop {
+            tokio::select! {
+                _ = &mut interrupted => return EXIT_DONE,
+                _ = ticks.tick() => {}
+            }
+            let text = match render(in_place) {
+                Ok(text) => text,
+                Err(Exit(code)) => return code,
+            };
+            if !print(&if in_place { redraw(&text) } else { text }) {
+                return EXIT_DONE;
+            }
+        }
+    })
+}
+
+/// Draws the text from the top left corner of the terminal and clears the rest line by line, so that it does not flicker.
+fn redraw(text: &str) -> String {
+    format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n"))
+}

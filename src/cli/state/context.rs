@@ -1,0 +1,213 @@
+//! What the `state` commands share: the pipeline and its locked journal, proposals, refusals, and their texts.
+
+use std::path::{Path, PathBuf};
+
+use crate::cli::process::{EXIT_FAILED, print_stderr};
+use crate::cli::read_only::{self, Exit};
+use crate::clock::{Clock, SystemClock};
+use crate::collect::options::PointInTime;
+use crate::journal::editing::{ComponentKind, Edit};
+use crate::journal::lock::{self, Holder};
+use crate::journal::sqlite::JOURNAL_FILE;
+use crate::journal::{JournalError, JournalOptions, SqliteJournal};
+use crate::pipeline::{self, Environment, Overrides, ValidatedPipeline, ValidatedSink, ValidatedSource};
+use crate::report::wrapped;
+use crate::time::Timestamp;
+
+/// Options of every `state` command.
+#[derive(clap::Args, Debug)]
+pub(super) struct Common {
+    /// Make the change without asking for confirmation
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(super) yes: bool,
+    /// Print what would change, and change nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    #[command(flatten)]
+    pub(super) settings: Overrides,
+}
+
+/// The outcome of a command's checks.
+pub(super) enum Proposal {
+    /// This will change.
+    Change {
+        /// What changes, for people.
+        message: String,
+        /// The change of the journal.
+        edit: Edit,
+    },
+    /// There is nothing to change; why.
+    NoChange(String),
+}
+
+/// Why a change is not made, and what to do.
+pub(super) struct Refusal(pub(super) String);
+
+impl From<JournalError> for Refusal {
+    fn from(error: JournalError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl Refusal {
+    /// Prints the reason and ends the command.
+    pub(super) fn print(&self) -> Exit {
+        print_stderr(&format!("error: {}\n", self.0));
+        Exit(EXIT_FAILED)
+    }
+}
+
+/// What a command proposes.
+pub(super) type Proposed = Result<Proposal, Refusal>;
+
+/// The pipeline and its journal, locked for this process.
+pub(super) struct Context {
+    file: PathBuf,
+    pub(super) pipeline: ValidatedPipeline,
+    /// Whether all variables of the file are set. If not, placeholders stand in for secrets and account ids.
+    pub(super) environment_is_complete: bool,
+    pub(super) journal: SqliteJournal,
+    pub(super) now: Timestamp,
+}
+
+impl Context {
+    /// Loads the file and locks its journal.
+    pub(super) fn open(file: &Path, overrides: &Overrides) -> Result<Self, Exit> {
+        let complete = pipeline::load(file, &Environment::of_process(), overrides).ok();
+        let environment_is_complete = complete.is_some();
+        let pipeline = complete.map_or_else(|| read_only::load(file, overrides), Ok)?;
+        let journal = open_journal(&pipeline).map_err(|refusal| refusal.print())?;
+        Ok(Self { file: file.to_owned(), pipeline, environment_is_complete, journal, now: SystemClock.now() })
+    }
+
+    /// A source of the pipeline file.
+    pub(super) fn source(&self, name: &str) -> Option<&ValidatedSource> {
+        self.pipeline.sources.iter().find(|source| source.name == name)
+    }
+
+    /// A sink of the pipeline file.
+    pub(super) fn sink(&self, name: &str) -> Option<&ValidatedSink> {
+        self.pipeline.sinks.iter().find(|sink| sink.name == name)
+    }
+
+    /// The names of the sinks that read a source.
+    pub(super) fn sinks_of(&self, source: &str) -> String {
+        let reads = |sink: &&ValidatedSink| sink.routes.iter().any(|route| route.source == source);
+        let names: Vec<_> = self.pipeline.sinks.iter().filter(reads).map(|sink| sink.name.as_str()).collect();
+        names.join(", ")
+    }
+
+    /// The pipeline file as the user wrote it.
+    pub(super) fn file(&self) -> std::path::Display<'_> {
+        self.file.display()
+    }
+
+    /// The pipeline file has no such component; `known` are those that it has.
+    pub(super) fn not_in_file(&self, kind: ComponentKind, name: &str, known: &[&str]) -> Refusal {
+        Refusal(format!("{} has no {} `{name}`; it has: {}", self.file(), kind.as_str(), known.join(", ")))
+    }
+
+    /// The journal knows no such component; `what` names it, such as "source `acme`".
+    pub(super) fn unknown(&self, what: &str) -> Refusal {
+        Refusal(format!(
+            "{what} has never run in {}; `auditflow status {}` lists the names that are recorded there",
+            self.pipeline.settings.data_dir.display(),
+            self.file()
+        ))
+    }
+
+    /// The sink has an unfinished batch, which has to be completed or rolled back first.
+    pub(super) fn unfinished_batch(&self, sink: &str) -> Refusal {
+        let file = self.file();
+        let action = match self.sink(sink) {
+            Some(_) => format!(
+                "run `auditflow run {file} --once` to finish it, then repeat this command; if it cannot be finished, remove the sink from the file and run once: that rolls the batch back"
+            ),
+            None => format!(
+                "run `auditflow run {file} --once` without the sink to roll it back (put the sink back into the file first to finish it instead), then repeat this command"
+            ),
+        };
+        Refusal(format!("`{sink}` has an unfinished batch; {action}"))
+    }
+
+    /// The settings that determine event ids have changed since the source `recorded` ran. Unknown, and so `false`, while
+    /// variables of the file are not set.
+    pub(super) async fn ids_changed(&self, plan: &ValidatedSource, recorded: &str) -> Result<bool, Refusal> {
+        use crate::journal::Journal as _;
+        let sources = self.journal.sources().await?;
+        let mut same_name = sources.iter().filter(|source| source.name == recorded);
+        let differs = same_name.any(|source| source.normalizer_config != plan.vendor.normalizer_config());
+        Ok(differs && self.environment_is_complete)
+    }
+}
+
+fn open_journal(pipeline: &ValidatedPipeline) -> Result<SqliteJournal, Refusal> {
+    let data_dir = &pipeline.settings.data_dir;
+    if let Some(Holder { pid }) = lock::holder(data_dir) {
+        let process = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
+        return Err(Refusal(format!("{} is running{process}; stop it, then repeat this command", pipeline.name)));
+    }
+    if !data_dir.join(JOURNAL_FILE).exists() {
+        return Err(Refusal(format!("nothing has run yet in {}: there is no state to change", data_dir.display())));
+    }
+    let options = JournalOptions { data_dir: data_dir.clone(), max_size: pipeline.settings.journal.max_size };
+    Ok(SqliteJournal::open(&options)?)
+}
+
+/// The names of the sources that a sink reads.
+pub(super) fn sources_of(plan: &ValidatedSink) -> Vec<String> {
+    plan.routes.iter().map(|route| route.source.clone()).collect()
+}
+
+/// Parses a time option.
+pub(super) fn point_in_time(text: &str) -> Result<Timestamp, String> {
+    let hint = || "write a time such as 2026-01-31T00:00:00Z, or a date".to_owned();
+    PointInTime::parse(text).map(|point| point.0).ok_or_else(hint)
+}
+
+/// Column in which the texts of a message begin.
+const COLUMN: usize = 18;
+
+/// The description of a change: a title, then labeled texts, in lines of at most 100 columns.
+pub(super) struct Message(String);
+
+impl Message {
+    pub(super) fn new(title: &str) -> Self {
+        Self(format!("{title}\n"))
+    }
+
+    /// Adds a text under a label.
+    pub(super) fn with(mut self, label: &str, text: &str) -> Self {
+        // The label is inserted after wrapping: the wrapping would collapse its padding.
+        let lines = wrapped(&format!("{}{text}", " ".repeat(COLUMN)), &" ".repeat(COLUMN));
+        self.0 += &format!("  {label:<width$}", width = COLUMN - 2);
+        self.0 += &lines[COLUMN..];
+        self
+    }
+
+    /// Adds a text under a label if `condition` holds.
+    pub(super) fn with_if(self, condition: bool, label: &str, text: &str) -> Self {
+        if condition { self.with(label, text) } else { self }
+    }
+
+    pub(super) fn text(self) -> String {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_are_wrapped_in_their_column() {
+        let text = Message::new("title").with("what", &"word ".repeat(30)).with_if(false, "not", "shown").text();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3);
+        assert!(
+            lines[1].starts_with("  what            word word") && lines[2].starts_with("                  word"),
+            "{text}"
+        );
+        assert!(lines.iter().all(|line| line.len() <= 100), "{text}");
+    }
+}

@@ -1,0 +1,188 @@
+//! What all reports are made of: the journal as seen at one moment, and the values that several reports show.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::collect::SourceSettings;
+use crate::collect::outlook::{Outlook, at_first_start};
+use crate::journal::lock::{self, Holder};
+use crate::journal::{
+    JournalError, JournalSnapshot, LastError, Look, SinkStats, SourceSnapshot, SourceState, SourceStats, SqliteJournal,
+    WindowKind,
+};
+use crate::pipeline::{ValidatedPipeline, ValidatedSource};
+use crate::time::{TimeRange, Timestamp};
+
+/// The version of the JSON format of all reports.
+pub const FORMAT: u32 = 1;
+
+/// What reports are made of, beside the pipeline file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observation {
+    /// When it was made.
+    pub at: Timestamp,
+    /// The process that runs a pipeline on the data directory, if any.
+    pub process: Option<Holder>,
+    /// What the journal holds; `None` if nothing has run yet.
+    pub journal: Option<JournalSnapshot>,
+}
+
+/// Reads a pipeline's journal, whether the pipeline runs or not. Changes nothing and blocks nobody.
+///
+/// # Errors
+/// The journal exists and cannot be read.
+pub fn observe(pipeline: &ValidatedPipeline, at: Timestamp) -> Result<Observation, JournalError> {
+    let data_dir = &pipeline.settings.data_dir;
+    let sinks: Vec<_> = pipeline
+        .sinks
+        .iter()
+        .map(|sink| (sink.name.clone(), sink.routes.iter().map(|route| route.source.clone()).collect()))
+        .collect();
+    let journal = SqliteJournal::snapshot(data_dir, &Look { now: at, sources: None, sinks: &sinks })?;
+    Ok(Observation { at, process: lock::holder(data_dir), journal })
+}
+
+impl Observation {
+    /// The statistics of a source; `None` if it has never run.
+    pub(super) fn source_stats(&self, name: &str) -> Option<&SourceStats> {
+        self.journal.as_ref()?.summary.sources.iter().find(|source| source.name == name)
+    }
+
+    /// The statistics of a sink; `None` if it has never run.
+    pub(super) fn sink_stats(&self, name: &str) -> Option<&SinkStats> {
+        self.journal.as_ref()?.summary.sinks.iter().find(|sink| sink.name == name)
+    }
+}
+
+/// A source of the pipeline file with what the journal knows of it.
+pub(super) struct SourceView<'o> {
+    pub(super) plan: &'o ValidatedSource,
+    pub(super) settings: SourceSettings,
+    /// `None` if it has never run.
+    pub(super) snapshot: Option<&'o SourceSnapshot>,
+    pub(super) progress: Outlook,
+}
+
+impl<'o> SourceView<'o> {
+    pub(super) fn new(plan: &'o ValidatedSource, observation: &'o Observation) -> Self {
+        let settings = plan.options.over(plan.vendor.spec());
+        let snapshot = observation.journal.as_ref().and_then(|journal| journal.source(&plan.name));
+        let progress = match snapshot {
+            Some(snapshot) => Outlook::new(&settings, &snapshot.state, observation.at),
+            None => Outlook::new(&settings, &at_first_start(observation.at), observation.at),
+        };
+        Self { plan, settings, snapshot, progress }
+    }
+
+    /// The state that its collector would start with.
+    pub(super) fn state(&self, now: Timestamp) -> SourceState {
+        self.snapshot.map_or_else(|| at_first_start(now), |snapshot| snapshot.state.clone())
+    }
+
+    /// The covered share of the wanted time, rounded down to four decimals: 1 means all of it.
+    pub(super) fn covered_share(&self) -> f64 {
+        let share = if self.snapshot.is_some() { self.progress.share() } else { 0.0 };
+        (share * 10_000.0).floor() / 10_000.0
+    }
+}
+
+/// The fields that all reports begin with.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ReportHead {
+    /// The version of the JSON format: [`FORMAT`].
+    pub format: u32,
+    /// When the report was made.
+    pub at: Timestamp,
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// Its data directory.
+    pub data_dir: PathBuf,
+    /// The process that runs the pipeline.
+    pub process: Process,
+    /// Whether anything has run yet: whether there is a journal.
+    pub has_run: bool,
+}
+
+/// The process that runs a pipeline.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Process {
+    /// Whether the pipeline runs.
+    pub running: bool,
+    /// The process id, if it is known.
+    pub pid: Option<u32>,
+}
+
+impl ReportHead {
+    pub(super) fn new(pipeline: &ValidatedPipeline, observation: &Observation) -> Self {
+        let lock_owner = observation.process.as_ref();
+        Self {
+            format: FORMAT,
+            at: observation.at,
+            pipeline: pipeline.name.clone(),
+            data_dir: pipeline.settings.data_dir.clone(),
+            process: Process { running: lock_owner.is_some(), pid: lock_owner.and_then(|owner| owner.pid) },
+            has_run: observation.journal.is_some(),
+        }
+    }
+
+    /// The first line of a report for people.
+    pub(super) fn text(&self, title: &str) -> String {
+        let state = match self.process {
+            _ if !self.has_run => format!("nothing has run yet in {}", self.data_dir.display()),
+            Process { running: false, .. } => "not running".to_owned(),
+            Process { pid: Some(pid), .. } => format!("running (process {pid})"),
+            Process { pid: None, .. } => "running".to_owned(),
+        };
+        format!("{title} of {} at {}: {state}\n", self.pipeline, self.at.with_digits(0))
+    }
+}
+
+/// The present error of a source or sink.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LastErrorReport {
+    /// What is wrong, without secrets.
+    pub message: String,
+    /// What to do about it; may be empty.
+    pub hint: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+impl From<&LastError> for LastErrorReport {
+    fn from(error: &LastError) -> Self {
+        Self { message: error.message.clone(), hint: error.hint.clone(), since: error.since }
+    }
+}
+
+/// A half-open time range: `to` is not included.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct TimeSpan {
+    /// Its start.
+    pub from: Timestamp,
+    /// Its end.
+    pub to: Timestamp,
+    /// Its length, in seconds.
+    pub seconds: f64,
+}
+
+impl From<TimeRange> for TimeSpan {
+    fn from(range: TimeRange) -> Self {
+        Self { from: range.from, to: range.to, seconds: seconds(range.to.since(range.from)) }
+    }
+}
+
+/// The kind of a window in JSON.
+pub(super) const fn window_kind(kind: WindowKind) -> &'static str {
+    match kind {
+        WindowKind::Live => "live",
+        WindowKind::Backfill => "backfill",
+        WindowKind::Recheck => "recheck",
+    }
+}
+
+/// Seconds with three decimals, the JSON form of durations.
+pub(super) fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1_000.0).round() / 1_000.0
+}
