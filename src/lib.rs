@@ -18,12 +18,14 @@
 //! of its own), [`pipeline::run::RunOptions::new`] and [`pipeline::run::run`]: see `examples/embed.rs`. One that reads a
 //! vendor of its own calls [`pipeline::add_vendor`] first: see `examples/own_vendor.rs`.
 
+mod backoff;
 pub mod cli;
 pub mod clock;
 pub mod collect;
 pub mod deliver;
 pub mod diagnostic;
 pub mod event;
+pub mod forecast;
 pub mod journal;
 mod json_schema;
 pub mod observe;

@@ -56,7 +56,7 @@ async fn reach_source(plan: &SourcePlan, clients: &HttpClients, clock: &SharedCl
     let settings = plan.options.over(plan.vendor.spec());
     let transport = HttpTransport::sharing(clients, plan.vendor.base_url(), Arc::clone(clock))
         .map_err(|reason| RunError::Part { name: plan.name.clone(), reason: reason.to_string() })?;
-    let probe = collect::probe(plan.vendor.as_ref(), &settings, &transport, clock.now());
+    let probe = collect::healthcheck(plan.vendor.as_ref(), &settings, &transport, clock.now());
     let obstacle = match tokio::time::timeout(PATIENCE, probe).await {
         Err(_) => Some(no_answer()),
         Ok(Ok(())) => None,

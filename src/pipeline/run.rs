@@ -278,15 +278,15 @@ fn start_sources(
             .map_err(|reason| RunError::Part { name: plan.name.clone(), reason: reason.to_string() })?;
         let delay = settings.spec.delay;
         let source = collect::Source { name: plan.name.clone(), vendor: Arc::clone(&plan.vendor), settings };
-        let parts = collect::Parts {
+        let parts = collect::SourceContext {
             journal: Arc::clone(journal),
             transport: Arc::new(transport),
             clock: Arc::clone(&options.clock),
             rng_seed: options.seed.wrapping_add(index as u64),
             mode: match options.mode {
-                Mode::Continuous => collect::Mode::Continuous,
+                Mode::Continuous => collect::CollectMode::Continuous,
                 // What has not settled by now may still change at the vendor; the next run covers it.
-                Mode::Once { .. } => collect::Mode::Once { until: now - delay },
+                Mode::Once { .. } => collect::CollectMode::Once { until: now - delay },
             },
             shutdown: options.shutdown.clone(),
         };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::plan::Pipeline;
 use crate::clock::SharedClock;
 use crate::collect::SourceSettings;
-use crate::collect::outlook::{Outlook, Phase};
+use crate::forecast::{CoverageProgress, Phase};
 use crate::journal::{Look, OpenWindow, SourceSnapshot, SqliteJournal};
 use crate::observe::stretch::{Stretch, Survey};
 
@@ -23,14 +23,14 @@ pub(super) fn survey(pipeline: &Pipeline, clock: &SharedClock) -> Survey {
         let Ok(Some(picture)) = SqliteJournal::snapshot(&data_dir, &look) else { return Vec::new() };
         let settings_of = |name: &str| sources.iter().find(|(known, _)| known == name).map(|(_, settings)| settings);
         let stretches = picture.sources.iter().filter_map(|source| {
-            let outlook = Outlook::new(settings_of(&source.name)?, &source.state, look.now);
+            let outlook = CoverageProgress::new(settings_of(&source.name)?, &source.state, look.now);
             Some((source.name.clone(), stretch(source, &outlook)?))
         });
         stretches.collect()
     })
 }
 
-fn stretch(source: &SourceSnapshot, outlook: &Outlook) -> Option<Stretch> {
+fn stretch(source: &SourceSnapshot, outlook: &CoverageProgress) -> Option<Stretch> {
     let missing = outlook.missing().saturating_sub(source.state.open.iter().map(records_read).sum());
     match outlook.phase {
         Phase::Backfill => Some(Stretch::backfill(missing, outlook.wanted.to.since(outlook.wanted.from))),

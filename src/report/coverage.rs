@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::status::figures_of_source;
 use super::{FORMAT, Observation, Process, TroubleReport, Watched, coverage_text, covered_share, seconds};
-use crate::collect::outlook::{Assume, Gap, ahead};
+use crate::forecast::{Assumption, Gap, forecast};
 use crate::journal::{LatenessCounts, OpenWindow, WindowKind};
 use crate::pipeline::{Pipeline, SourcePlan};
 use crate::time::{TimeRange, Timestamp};
@@ -175,7 +175,7 @@ fn source_coverage(plan: &SourcePlan, seen: &Observation) -> SourceCoverage {
 
 fn planned(watched: &Watched<'_>, now: Timestamp) -> u64 {
     let state = watched.state(now);
-    ahead(watched.plan.vendor.as_ref(), &watched.settings, &state, now, Assume::Records, 0).windows()
+    forecast(watched.plan.vendor.as_ref(), &watched.settings, &state, now, Assumption::Records, 0).windows()
 }
 
 fn lateness(watched: &Watched<'_>) -> LatenessReport {

@@ -23,7 +23,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::collect::SourceSettings;
-use crate::collect::outlook::{Outlook, at_first_start};
+use crate::forecast::{CoverageProgress, initial_state};
 use crate::journal::lock::{self, Holder};
 use crate::journal::{JournalError, JournalSnapshot, Look, SourceSnapshot, SourceState, SqliteJournal};
 use crate::pipeline::{Pipeline, SourcePlan};
@@ -68,7 +68,7 @@ struct Watched<'o> {
     plan: &'o SourcePlan,
     settings: SourceSettings,
     picture: Option<&'o SourceSnapshot>,
-    outlook: Outlook,
+    outlook: CoverageProgress,
 }
 
 impl<'o> Watched<'o> {
@@ -76,15 +76,15 @@ impl<'o> Watched<'o> {
         let settings = plan.options.over(plan.vendor.spec());
         let picture = seen.journal.as_ref().and_then(|journal| journal.source(&plan.name));
         let outlook = match picture {
-            Some(picture) => Outlook::new(&settings, &picture.state, seen.at),
-            None => Outlook::new(&settings, &at_first_start(seen.at), seen.at),
+            Some(picture) => CoverageProgress::new(&settings, &picture.state, seen.at),
+            None => CoverageProgress::new(&settings, &initial_state(seen.at), seen.at),
         };
         Self { plan, settings, picture, outlook }
     }
 
     /// What its collector would begin with.
     fn state(&self, now: Timestamp) -> SourceState {
-        self.picture.map_or_else(|| at_first_start(now), |picture| picture.state.clone())
+        self.picture.map_or_else(|| initial_state(now), |picture| picture.state.clone())
     }
 }
 

@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::coverage::{Span, kind_word};
 use super::{FORMAT, Observation, Watched, plan_text, seconds};
-use crate::collect::outlook::{Ahead, AheadWindow, Assume, ahead, least_time, next_poll};
-use crate::collect::request_shown::{ShownRequest, shown};
+use crate::collect::{RedactedRequest, redacted_request};
 use crate::deliver::Route;
+use crate::forecast::{Assumption, Forecast, ForecastWindow, forecast, min_duration, next_poll};
 use crate::pipeline::{Pipeline, SinkPlan, SourcePlan};
 use crate::sinks::EventForm;
 use crate::time::{TimeRange, Timestamp};
@@ -49,7 +49,7 @@ pub struct SourceAhead {
     /// If no window is due: when the next poll comes, at the earliest.
     pub next_poll_at: Option<Timestamp>,
     /// The first request.
-    pub first_request: Option<ShownRequest>,
+    pub first_request: Option<RedactedRequest>,
     /// The request budget, as the pipeline file writes it.
     pub rate_limit: Vec<String>,
     /// Whether the budget keeps some of its requests for polls while a backfill goes on.
@@ -151,8 +151,8 @@ impl PlanReport {
 fn source_ahead(plan: &SourcePlan, seen: &Observation) -> SourceAhead {
     let (watched, now) = (Watched::new(plan, seen), seen.at);
     let state = watched.state(now);
-    let run_ahead = |assume, show| ahead(plan.vendor.as_ref(), &watched.settings, &state, now, assume, show);
-    let (likely, least) = (run_ahead(Assume::Records, SHOWN), run_ahead(Assume::Nothing, 0));
+    let run_ahead = |assume, show| forecast(plan.vendor.as_ref(), &watched.settings, &state, now, assume, show);
+    let (likely, least) = (run_ahead(Assumption::Records, SHOWN), run_ahead(Assumption::Empty, 0));
     let poll = if likely.first.is_empty() { next_poll(&watched.settings, &state, now) } else { None };
     let first = likely.first.first().or(poll.as_ref().map(|(_, window)| window));
     let rates = &watched.settings.spec.rate_limit;
@@ -174,20 +174,23 @@ fn backfill(slice: Duration, rates: &[Rate], likely: u64, least: u64) -> Backfil
     BackfillAhead {
         slice_seconds: seconds(slice),
         least_requests: least,
-        least_seconds: seconds(least_time(rates, least)),
+        least_seconds: seconds(min_duration(rates, least)),
         requests_of_one_page_each: likely,
-        seconds_of_one_page_each: seconds(least_time(rates, likely)),
+        seconds_of_one_page_each: seconds(min_duration(rates, likely)),
     }
 }
 
-fn first_request(plan: &SourcePlan, window: &AheadWindow) -> ShownRequest {
+fn first_request(plan: &SourcePlan, window: &ForecastWindow) -> RedactedRequest {
     let fetch_range = window.window.fetch_range;
     let range = TimeRange { from: fetch_range.from, to: fetch_range.to };
-    shown(plan.vendor.as_ref(), &PageRequest { range, cursor: window.cursor.as_deref(), page_size: window.page_size })
+    redacted_request(
+        plan.vendor.as_ref(),
+        &PageRequest { range, cursor: window.cursor.as_deref(), page_size: window.page_size },
+    )
 }
 
-impl From<&AheadWindow> for WindowAhead {
-    fn from(ahead: &AheadWindow) -> Self {
+impl From<&ForecastWindow> for WindowAhead {
+    fn from(ahead: &ForecastWindow) -> Self {
         let window = ahead.window;
         Self {
             kind: kind_word(window.kind),
@@ -198,8 +201,8 @@ impl From<&AheadWindow> for WindowAhead {
     }
 }
 
-impl From<&Ahead> for WindowCount {
-    fn from(ahead: &Ahead) -> Self {
+impl From<&Forecast> for WindowCount {
+    fn from(ahead: &Forecast) -> Self {
         Self { live: ahead.live, backfill: ahead.backfill, recheck: ahead.rechecks, more: ahead.more }
     }
 }

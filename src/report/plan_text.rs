@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::plan::{BackfillAhead, PlanReport, SinkAhead, SourceAhead, WindowAhead, WindowCount};
 use super::status_text::of_seconds;
 use super::text::counted;
-use crate::collect::request_shown::ShownRequest;
+use crate::collect::RedactedRequest;
 use crate::observe::progress::count;
 
 pub(super) fn text(report: &PlanReport) -> String {
@@ -72,7 +72,7 @@ fn counts(count: WindowCount) -> String {
     if told.is_empty() { "no window until then".to_owned() } else { told.join(", ") }
 }
 
-fn request_lines(text: &mut String, request: &ShownRequest) {
+fn request_lines(text: &mut String, request: &RedactedRequest) {
     line(text, "first request", &format!("{} {}", request.method, request.url));
     for (name, value) in &request.query {
         line(text, "", &format!("  {name}={value}"));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{FORMAT, Observation, Process, TroubleReport, Watched, covered_share, seconds, status_text};
-use crate::collect::outlook::Phase;
+use crate::forecast::Phase;
 use crate::journal::{JournalSnapshot, SinkStats, SourceStats};
 use crate::pipeline::{Pipeline, SinkPlan, SourcePlan};
 use crate::time::Timestamp;

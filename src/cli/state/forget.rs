@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use super::told::Told;
 use super::{Common, Desk, Proposal, Proposed, Refusal};
-use crate::collect::outlook::begins_at;
 use crate::journal::editing::{AfterRemoval, ComponentKind, Edit, Forget, Redeliver, SinkPast, SourcePast};
 use crate::journal::{Journal, SinkStart};
 use crate::observe::progress::count;
@@ -52,7 +51,7 @@ async fn forget_source(desk: &Desk, name: &str, past: &SourcePast) -> Proposed {
 fn begin_source_anew(desk: &Desk, plan: &SourcePlan, past: &SourcePast) -> Proposal {
     let name = &plan.name;
     let settings = plan.options.over(plan.vendor.spec());
-    let from = begins_at(&settings, desk.now);
+    let from = settings.starts_at(desk.now);
     let sinks = desk.sinks_of(name).join(", ");
     let told = Told::new(&format!("forget the past of source `{name}`, which is in the file and begins anew"))
         .and("forgotten", &format!("{}, and which events were delivered", covered(past)))

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use super::told::Told;
 use super::{Common, Desk, Proposal, Proposed, Refusal, point_in_time};
-use crate::collect::outlook::{begins_at, reach_back};
 use crate::journal::Journal;
 use crate::journal::editing::{ComponentKind, Edit, Rewind, RewindPreview, SourcePast};
 use crate::pipeline::SourcePlan;
@@ -37,8 +36,8 @@ pub(super) async fn propose(desk: &Desk, arguments: &Arguments) -> Proposed {
     let past = desk.journal.past_of_source(name).await?;
     let past = past.ok_or_else(|| Refusal(format!("source `{name}` has not run yet: there is nothing to rewind")))?;
     let settings = plan.options.over(plan.vendor.spec());
-    let floor = begins_at(&settings, past.first_started_at);
-    let (to, reach_back) = (arguments.to.max(floor), reach_back(&settings));
+    let floor = settings.starts_at(past.first_started_at);
+    let (to, reach_back) = (arguments.to.max(floor), settings.max_lookback());
     let redeliver = arguments.redeliver;
     let rewind = Rewind { source: name.to_owned(), to, reach_back, redeliver, now: desk.now };
     let Some(seen) = desk.journal.preview_rewind(rewind.clone()).await? else {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode, Uri};
-use axum::response::{IntoResponse, Response as JournalFuture};
+use axum::response::{IntoResponse, Response as HttpResponse};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -18,7 +18,7 @@ use crate::time::Timestamp;
 /// What the server has seen: paths with queries, and headers.
 type Seen = Arc<Mutex<Vec<(String, HeaderMap)>>>;
 
-async fn serve(answer: fn(&str) -> JournalFuture) -> (String, Seen) {
+async fn serve(answer: fn(&str) -> HttpResponse) -> (String, Seen) {
     let seen = Seen::default();
     let log = seen.clone();
     let app = Router::new().fallback(move |uri: Uri, headers: HeaderMap| async move {
@@ -50,9 +50,9 @@ fn bearer() -> Auth {
     Auth::Bearer(Secret::from_value("s3cret".into()))
 }
 
-const LIMITS: Limits = Limits { timeout: Duration::from_secs(20), max_body_bytes: 1_000 };
+const LIMITS: ResponseLimits = ResponseLimits { timeout: Duration::from_secs(20), max_body_bytes: 1_000 };
 
-fn gzipped(text: &str) -> JournalFuture {
+fn gzipped(text: &str) -> HttpResponse {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(text.as_bytes()).expect("memory");
     ([("content-encoding", "gzip")], encoder.finish().expect("memory")).into_response()
@@ -67,7 +67,7 @@ async fn sends_below_the_base_path_and_authenticates() {
         Auth::Scheme("Token", Secret::from_value("s3cret".into())),
         Auth::Basic { user: "me@example.com".into(), password: Secret::from_value("s3cret".into()) },
     ] {
-        let response = transport.send(&request("/logs", auth), LIMITS).await.expect("an answer");
+        let response = transport.send(&request("/logs", auth), LIMITS).await.expect("a response");
         assert_eq!((response.status, response.body.as_str()), (200, "{}"));
     }
     let seen = seen.lock().expect("no panic");
@@ -84,7 +84,7 @@ async fn a_refusal_that_repeats_the_secret_does_not_show_it() {
     let (origin, _) =
         serve(|_| (StatusCode::UNAUTHORIZED, "bad: s3cret or bWVAZXhhbXBsZS5jb206czNjcmV0").into_response()).await;
     let auth = Auth::Basic { user: "me@example.com".into(), password: Secret::from_value("s3cret".into()) };
-    let response = transport(&origin).send(&request("/logs", auth), LIMITS).await.expect("an answer");
+    let response = transport(&origin).send(&request("/logs", auth), LIMITS).await.expect("a response");
     assert_eq!(response.body, "bad: *** or ***");
 }
 
@@ -109,7 +109,7 @@ async fn a_redirect_is_an_answer_and_is_not_followed() {
         (StatusCode::FOUND, [("location", target)]).into_response()
     })
     .await;
-    let response = transport(&origin).send(&request("/logs", bearer()), LIMITS).await.expect("an answer");
+    let response = transport(&origin).send(&request("/logs", bearer()), LIMITS).await.expect("a response");
     assert_eq!(response.status, 302);
     assert!(seen_elsewhere.lock().expect("no panic").is_empty());
 }
@@ -126,7 +126,7 @@ async fn bodies_are_unpacked_and_bounded() {
     .await;
     let transport = transport(&origin);
     let send = async |path: &str| transport.send(&request(path, bearer()), LIMITS).await;
-    assert_eq!(send("/small").await.expect("an answer").body, "{\"ok\":true}");
+    assert_eq!(send("/small").await.expect("a response").body, "{\"ok\":true}");
     assert!(matches!(send("/bomb").await, Err(TransportError::TooLarge(1_000))));
     assert!(matches!(send("/long").await, Err(TransportError::TooLarge(1_000))));
     assert!(matches!(send("/damaged").await, Err(TransportError::Broken(_))));
@@ -160,7 +160,7 @@ async fn faults_keep_their_beginning_and_what_the_vendor_asks_for() {
     })
     .await;
     let transport = transport(&origin);
-    let send = async |path: &str| transport.send(&request(path, bearer()), LIMITS).await.expect("an answer");
+    let send = async |path: &str| transport.send(&request(path, bearer()), LIMITS).await.expect("a response");
     assert_eq!(send("/seconds").await.retry_after, Some(Duration::from_secs(7)));
     let wait = send("/date").await.retry_after.expect("a wait");
     assert!((590..=600).contains(&wait.as_secs()), "{wait:?}");
@@ -174,7 +174,7 @@ async fn no_answer_in_time_and_nobody_there() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = silent.local_addr().expect("bound");
     let base = format!("http://{address}");
-    let limits = Limits { timeout: Duration::from_millis(50), ..LIMITS };
+    let limits = ResponseLimits { timeout: Duration::from_millis(50), ..LIMITS };
     let outcome = transport(&base).send(&request("/logs", bearer()), limits).await;
     assert!(matches!(outcome, Err(TransportError::Timeout(_))), "{outcome:?}");
     drop(silent);
@@ -185,7 +185,7 @@ async fn no_answer_in_time_and_nobody_there() {
 #[tokio::test]
 async fn a_rotated_secret_file_takes_effect_with_the_next_request() {
     let (origin, seen) = serve(|_| "{}".into_response()).await;
-    let dir = tempfile::tempdir().expect("a folder");
+    let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("token");
     let transport = transport(&origin);
     let send = async || {
@@ -195,7 +195,7 @@ async fn a_rotated_secret_file_takes_effect_with_the_next_request() {
     assert!(matches!(send().await, Err(TransportError::Secret(_))));
     for token in ["first", "second"] {
         std::fs::write(&path, token).expect("written");
-        send().await.expect("an answer");
+        send().await.expect("a response");
     }
     let seen = seen.lock().expect("no panic");
     assert_eq!([&seen[0].1["authorization"], &seen[1].1["authorization"]], ["Bearer first", "Bearer second"]);
