@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// Upper bound of the first wait; each further bound is twice the one before.
 const FIRST: Duration = Duration::from_secs(1);
-/// A wait that a vendor asks for is cut to this, so that a wrong header cannot pause a source for days.
+/// A wait that a vendor asks for is limited to this, so that a wrong header cannot pause a source for days.
 const LONGEST_REQUESTED: Duration = Duration::from_secs(15 * 60);
 
 /// Computes waits. Each is drawn between zero and its bound, so that many clients do not return at the same moment.

@@ -138,7 +138,7 @@ impl SeenSet {
     }
 }
 
-/// The records of a scan so far: numbers identical ones, and tells whether two scans read the same records.
+/// The records of a scan so far: numbers identical ones, and shows whether two scans read the same records.
 #[derive(Debug, Default)]
 pub(super) struct OccurrenceCounter {
     records: HashMap<(EventId, u64), Occurrences>,

@@ -19,6 +19,7 @@
 //! is stored, the next one may already be requested.
 
 mod dedup;
+mod errors;
 mod fetch;
 mod filter;
 mod healthcheck;

@@ -1,18 +1,15 @@
-//! How fast a source asks its vendor: the request budget, the pauses after errors, and the page size.
+//! How fast a source sends requests: their priority, the request budget, and the page size.
 //!
-//! Everything here has two priorities: live polls come first, and backfill yields to them. Nothing here waits: it returns
-//! moments, and the source loop sleeps.
+//! Nothing here waits: the budget returns a moment, and the source loop sleeps.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::journal::{LastError, WindowKind};
+use crate::journal::WindowKind;
 use crate::units::Rate;
 
-/// An error is reported after this many failures in a row.
-const FAILURES_TO_REPORT: u32 = 3;
 /// After this many complete windows a reduced page size is doubled.
 const WINDOWS_UNTIL_LARGER: u32 = 10;
 
@@ -93,97 +90,6 @@ impl RateWindow {
         let oldest = self.requests.len().checked_sub(allowed)?;
         Some(self.requests[oldest] + self.per)
     }
-}
-
-/// The errors of a source and the pauses after them, per priority.
-///
-/// An error in a live window pauses everything: it comes from the vendor, the network or the credentials. An error that
-/// only backfill meets (a date that the API rejects, a window that times out) leaves live polls alone.
-#[derive(Debug)]
-pub(super) struct RetryStates {
-    live: RetryState,
-    backfill: RetryState,
-}
-
-#[derive(Debug)]
-struct RetryState {
-    retry_at: Instant,
-    failures: u32,
-    last_error: Option<LastError>,
-    cleared_by: ClearedBy,
-}
-
-/// What shows that an error is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ClearedBy {
-    /// The next page that is read.
-    Page,
-    /// The next window that completes.
-    Window,
-}
-
-impl RetryStates {
-    /// Without errors.
-    pub(super) fn new(now: Instant) -> Self {
-        let state = || RetryState { retry_at: now, failures: 0, last_error: None, cleared_by: ClearedBy::Page };
-        Self { live: state(), backfill: state() }
-    }
-
-    /// When the next request of `priority` may be made, as far as errors decide.
-    pub(super) fn ready_at(&self, priority: Priority) -> Instant {
-        match priority {
-            Priority::Live => self.live.retry_at,
-            Priority::Backfill => self.backfill.retry_at.max(self.live.retry_at),
-        }
-    }
-
-    /// Counts a failure; returns how many there were in a row.
-    pub(super) fn record_failure(&mut self, priority: Priority) -> u32 {
-        let state = self.state(priority);
-        state.failures = state.failures.saturating_add(1);
-        state.failures
-    }
-
-    /// No request of `priority` for `wait` from `now` on.
-    pub(super) fn pause(&mut self, priority: Priority, now: Instant, wait: Duration) {
-        self.state(priority).retry_at = now + wait;
-    }
-
-    /// Sets the error to show; returns whether it differs from the one before.
-    pub(super) fn set_error(&mut self, priority: Priority, error: LastError, cleared_by: ClearedBy) -> bool {
-        let state = self.state(priority);
-        if state.last_error.as_ref().is_some_and(|known| known.message == error.message) {
-            return false;
-        }
-        state.last_error = Some(error);
-        state.cleared_by = cleared_by;
-        true
-    }
-
-    /// A page was read or a window completed; returns the error that this ends.
-    pub(super) fn record_success(&mut self, priority: Priority, what: ClearedBy) -> Option<LastError> {
-        let state = self.state(priority);
-        state.failures = 0;
-        let over = what == state.cleared_by || what == ClearedBy::Window;
-        if over { state.last_error.take() } else { None }
-    }
-
-    /// The error to show, if any.
-    pub(super) fn last_error(&self) -> Option<LastError> {
-        self.live.last_error.clone().or_else(|| self.backfill.last_error.clone())
-    }
-
-    fn state(&mut self, priority: Priority) -> &mut RetryState {
-        match priority {
-            Priority::Live => &mut self.live,
-            Priority::Backfill => &mut self.backfill,
-        }
-    }
-}
-
-/// Whether this many failures in a row are reported.
-pub(super) fn is_reportable(failures: u32) -> bool {
-    failures >= FAILURES_TO_REPORT
 }
 
 /// How many records to ask for per page: the configured number, fewer while the vendor cannot return that many.

@@ -27,7 +27,7 @@ use crate::vendors::Vendor;
 const SMALLEST_PAGE: u32 = 10;
 /// After this many failures in a row that a smaller page might have avoided, pages get smaller.
 const SIZE_FAILURES: u32 = 3;
-/// A suspect scan of a vendor with ids is accepted after this many: another scan would tell nothing more.
+/// A suspect scan of a vendor with ids is accepted after this many: another scan would show nothing new.
 const SUSPECT_SCANS_WITH_IDS: u32 = 3;
 /// A scan may have this many pages, plus a tenth of the records that a window may have.
 const SPARE_PAGES: u64 = 100;

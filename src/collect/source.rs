@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::options::SourceSettings;
+use super::options::{SourceSettings, StartTime};
 use super::transport::Transport;
 use crate::clock::SharedClock;
-use crate::journal::{Journal, JournalError};
+use crate::journal::{Journal, JournalError, SourceRegistration, SourceState};
 use crate::time::Timestamp;
-use crate::vendors::{ApiError, Vendor};
+use crate::vendors::{ApiError, NormalizerConfig, Vendor};
 
 /// A source to collect from.
 #[derive(Clone, Debug)]
@@ -72,4 +72,35 @@ pub enum CollectError {
         /// The journal's error.
         error: JournalError,
     },
+}
+
+/// Logs where a source starts, and what the user should know about its settings.
+pub(super) fn log_start(state: &SourceState, registration: &SourceRegistration, settings: &SourceSettings) {
+    let covered_to = state.coverage.last().map(|range| tracing::field::display(range.to));
+    tracing::info!(event = "source_started", covered_to, open_windows = state.open.len(), "source started");
+    if let Some(before) = &state.former_normalizer_config {
+        tracing::warn!(
+            event = "event_ids_changed",
+            before = %config_text(before),
+            now = %config_text(&registration.normalizer_config),
+            hint = "if this is another account, give the source another name",
+            "settings that determine event ids have changed; events in the overlap will be delivered again with new ids"
+        );
+    }
+    if let (Some(StartTime::At(from)), Some(retention)) = (settings.backfill_start_time, settings.spec.retention)
+        && from < registration.now - retention
+    {
+        tracing::warn!(
+            event = "backfill_exceeds_retention",
+            backfill_start_time = %from,
+            retention_secs = retention.as_secs_f64(),
+            "backfill_start_time is earlier than the vendor keeps records; the oldest time may be empty"
+        );
+    }
+}
+
+fn config_text(config: &NormalizerConfig) -> String {
+    let tenant = config.tenant.iter().map(|tenant| format!("tenant {tenant}"));
+    let options = config.options.iter().map(|(name, value)| format!("{name} {value}"));
+    tenant.chain(options).collect::<Vec<_>>().join(", ")
 }

@@ -23,25 +23,25 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::dedup::SeenSet;
+use super::errors::{ClearedBy, SourceErrors, is_reportable};
 use super::fetch::{FetchError, FetchedPage, Fetcher};
-use super::filter::{self, FilteredPage, WindowScope};
+use super::filter::{FilteredPage, PageFilter};
 use super::lateness::LatenessMonitor;
-use super::options::{SourceSettings, StartTime};
-use super::rate::{ClearedBy, PageSize, Priority, RequestBudget, RetryStates, is_reportable};
+use super::options::SourceSettings;
+use super::rate::{PageSize, Priority, RequestBudget};
 use super::retrying_journal::{RetryingJournal, StopReason};
 use super::scan::{PageScan, ScanHistory, ScanSetup, ScanVerdict, cursor_to_resume};
-use super::scheduler::{ClockMonitor, WindowScheduler, Work, key_range};
-use super::source::{CollectError, CollectMode, Source, SourceContext, SourceEnd};
+use super::scheduler::{ClockMonitor, WindowScheduler, Work};
+use super::source::{CollectError, CollectMode, Source, SourceContext, SourceEnd, log_start};
 use super::transport::ResponseLimits;
 use crate::backoff::Backoff;
 use crate::clock::SharedClock;
 use crate::journal::{
-    EncodedBlock, LastError, LatenessCounts, NewWindow, PageCommit, ScanProgress, SourceId, SourceRegistration,
-    SourceState, WindowId, WindowKind,
+    EncodedBlock, LatenessCounts, NewWindow, PageCommit, ScanProgress, SourceId, SourceRegistration, SourceState,
+    WindowId, WindowKind,
 };
-use crate::time::{TimeRange, Timestamp};
-use crate::vendors::{ApiError, ApiErrorKind, NormalizerConfig};
+use crate::time::Timestamp;
+use crate::vendors::{ApiError, ApiErrorKind};
 
 /// No wait of the backoff is longer.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(120);
@@ -78,36 +78,6 @@ async fn collect(source: Source, context: SourceContext) -> Result<SourceEnd, St
     SourceLoop::new(source, context, journal, state).run().await
 }
 
-fn log_start(state: &SourceState, registration: &SourceRegistration, settings: &SourceSettings) {
-    let covered_to = state.coverage.last().map(|range| tracing::field::display(range.to));
-    tracing::info!(event = "source_started", covered_to, open_windows = state.open.len(), "source started");
-    if let Some(before) = &state.former_normalizer_config {
-        tracing::warn!(
-            event = "event_ids_changed",
-            before = %config_text(before),
-            now = %config_text(&registration.normalizer_config),
-            hint = "if this is another account, give the source another name",
-            "settings that determine event ids have changed; events in the overlap will be delivered again with new ids"
-        );
-    }
-    if let (Some(StartTime::At(from)), Some(retention)) = (settings.backfill_start_time, settings.spec.retention)
-        && from < registration.now - retention
-    {
-        tracing::warn!(
-            event = "backfill_exceeds_retention",
-            backfill_start_time = %from,
-            retention_secs = retention.as_secs_f64(),
-            "backfill_start_time is earlier than the vendor keeps records; the oldest time may be empty"
-        );
-    }
-}
-
-fn config_text(config: &NormalizerConfig) -> String {
-    let tenant = config.tenant.iter().map(|tenant| format!("tenant {tenant}"));
-    let options = config.options.iter().map(|(name, value)| format!("{name} {value}"));
-    tenant.chain(options).collect::<Vec<_>>().join(", ")
-}
-
 struct SourceLoop {
     id: SourceId,
     settings: SourceSettings,
@@ -116,14 +86,13 @@ struct SourceLoop {
     fetcher: Arc<Fetcher>,
     journal: RetryingJournal,
     scheduler: WindowScheduler,
-    seen: SeenSet,
+    filter: PageFilter,
     scans: HashMap<WindowId, PageScan>,
     histories: HashMap<WindowId, ScanHistory>,
     budget: RequestBudget,
     page_size: PageSize,
     backoff: Backoff,
-    retries: RetryStates,
-    first_started_at: Timestamp,
+    errors: SourceErrors,
     lateness: LatenessMonitor,
     next_poll: Instant,
     /// Scans that the last process left unfinished.
@@ -153,18 +122,17 @@ impl SourceLoop {
         Self {
             id: state.id,
             mode: context.mode,
-            clock,
+            clock: clock.clone(),
             fetcher: Arc::new(fetcher),
             journal,
             scheduler: WindowScheduler::new(&settings, &state, until),
-            seen: SeenSet::default(),
+            filter: PageFilter::new(state.id, &settings, state.first_started_at),
             scans: HashMap::new(),
             histories: HashMap::new(),
             budget: RequestBudget::new(&settings.spec.rate_limit),
             page_size: PageSize::new(settings.spec.page_size),
             backoff: Backoff::new(context.rng_seed, LONGEST_BACKOFF),
-            retries: RetryStates::new(now),
-            first_started_at: state.first_started_at,
+            errors: SourceErrors::new(state.id, clock, now),
             lateness: LatenessMonitor::new(&settings.spec),
             next_poll: now,
             interrupted: state.open.into_iter().filter_map(|open| Some((open.id, open.progress?))).collect(),
@@ -208,7 +176,7 @@ impl SourceLoop {
         let backfill = self.scheduler.next_backfill(now);
         for (priority, work) in [(Priority::Live, live), (Priority::Backfill, backfill)] {
             let Some(work) = work else { continue };
-            let ready = self.retries.ready_at(priority).max(self.budget.ready_at(priority, instant));
+            let ready = self.errors.ready_at(priority).max(self.budget.ready_at(priority, instant));
             if ready <= instant || self.is_prefetched(&work) {
                 return self.step_of(work, instant);
             }
@@ -296,7 +264,7 @@ impl SourceLoop {
     /// Removes a scan, and the seen records that only its staged pages held.
     fn discard_scan(&mut self, id: WindowId) {
         self.scans.remove(&id);
-        self.seen.clear();
+        self.filter.clear();
     }
 
     async fn split(&mut self, id: WindowId, parts: [NewWindow; 2]) -> Result<(), StopReason> {
@@ -357,12 +325,12 @@ impl SourceLoop {
     ) -> Result<(), StopReason> {
         let Some(window) = self.scheduler.window_of(id) else { return Ok(()) };
         let priority = Priority::of(window.kind);
-        self.retries.pause(priority, Instant::now(), wait);
+        self.errors.pause(priority, wait);
         self.restart_scan(id).await?;
         if is_reportable(restarts) {
             let hint = "set a shorter `backfill_slice` or a longer `delay` for this source".to_owned();
             let error = ApiError { kind: ApiErrorKind::Transient, message: reason.to_owned(), hint };
-            self.report_error(priority, &error, ClearedBy::Window, Some(wait)).await?;
+            self.errors.report(&mut self.journal, priority, &error, ClearedBy::Window, Some(wait)).await?;
         }
         Ok(())
     }
@@ -372,9 +340,9 @@ impl SourceLoop {
         self.histories.remove(&id);
         self.page_size.window_completed();
         self.scheduler.completed(id, self.clock.now(), records);
-        self.seen.prune(&self.scheduler.ranges_in_use());
+        self.filter.prune(&self.scheduler.ranges_in_use());
         self.log_completed(id, window, pages, records);
-        self.record_success(Priority::of(window.kind), ClearedBy::Window).await
+        self.errors.record_success(&mut self.journal, Priority::of(window.kind), ClearedBy::Window).await
     }
 
     fn log_completed(&mut self, id: WindowId, window: &NewWindow, pages: u64, records: u64) {
@@ -414,7 +382,7 @@ impl SourceLoop {
         let Some(scan) = self.scans.get(&id) else { return Ok(()) };
         let window = scan.window;
         let priority = Priority::of(window.kind);
-        self.record_success(priority, ClearedBy::Page).await?;
+        self.errors.record_success(&mut self.journal, priority, ClearedBy::Page).await?;
         let Some(scan) = self.scans.get(&id) else { return Ok(()) };
         if scan.is_deeper_than(self.settings.spec.max_window_records) {
             if let Some(parts) = self.scheduler.bisect(window) {
@@ -432,7 +400,10 @@ impl SourceLoop {
         if !last {
             self.prefetch(id, priority);
         }
-        let FilteredPage { block, stored, new_times } = self.filter_page(id, &page, &window).await?;
+        let occurrences = self.scans.get_mut(&id).and_then(|scan| scan.occurrences.as_mut());
+        let vendor = self.fetcher.vendor.as_ref();
+        let filtered = self.filter.filter(&mut self.journal, &page, (id, &window), vendor, occurrences).await?;
+        let FilteredPage { block, stored, new_times } = filtered;
         if last && !self.accept_scan(id).await? {
             return Ok(());
         }
@@ -450,51 +421,10 @@ impl SourceLoop {
     fn prefetch(&mut self, id: WindowId, priority: Priority) {
         let now = Instant::now();
         let is_next = priority == Priority::Live || now < self.next_poll;
-        let ready = self.retries.ready_at(priority).max(self.budget.ready_at(priority, now)) <= now;
+        let ready = self.errors.ready_at(priority).max(self.budget.ready_at(priority, now)) <= now;
         if let Some(scan) = self.scans.get_mut(&id).filter(|_| is_next && ready && self.journal.has_room()) {
             self.budget.take(now);
             scan.prefetch();
-        }
-    }
-
-    async fn filter_page(
-        &mut self,
-        id: WindowId,
-        page: &FetchedPage,
-        window: &NewWindow,
-    ) -> Result<FilteredPage, StopReason> {
-        let spec = &self.settings.spec;
-        let scope = WindowScope::new(self.collect_from(), self.settings.end_time, window, spec);
-        let keys = key_range(window, spec);
-        let occurrences = self.scans.get_mut(&id).and_then(|scan| scan.occurrences.as_mut());
-        let records = filter::records_in_scope(page, self.fetcher.vendor.as_ref(), &scope, occurrences);
-        let until = window.fetch_range.to;
-        self.load_keys(self.seen.missing(keys), until).await?;
-        self.load_keys(self.seen.missing_around(filter::times(&records)), until).await?;
-        let out_of_range = page.records().len() - records.len();
-        if out_of_range > 0 {
-            let (event, records) = ("records_out_of_range", out_of_range);
-            tracing::debug!(event, window = id.0, records, "records outside of the time to collect were dropped");
-        }
-        filter::filter_page(page, &records, &mut self.seen, self.settings.spec.order, until)
-            .map_err(StopReason::Journal)
-    }
-
-    async fn load_keys(&mut self, missing: Vec<TimeRange>, until: Timestamp) -> Result<(), StopReason> {
-        let source = self.id;
-        for range in missing {
-            let keys = self.journal.retry(|journal| journal.keys_within(source, range)).await?;
-            self.seen.load(range, keys, until);
-        }
-        Ok(())
-    }
-
-    /// Records from before this moment are not collected: nothing from before the first start, unless configured.
-    fn collect_from(&self) -> Option<Timestamp> {
-        match self.settings.backfill_start_time {
-            None => Some(self.first_started_at),
-            Some(StartTime::At(at)) => Some(at),
-            Some(StartTime::Earliest) => None,
         }
     }
 
@@ -566,7 +496,7 @@ impl SourceLoop {
         requested: Option<Duration>,
     ) -> Result<(), StopReason> {
         let rate_limited = error.kind == ApiErrorKind::RateLimited;
-        let failures = self.retries.record_failure(priority);
+        let failures = self.errors.record_failure(priority);
         let wait = match requested {
             Some(requested) => self.backoff.as_requested(requested),
             None if rate_limited => self.backoff.after_rate_limit(failures, self.settings.spec.default_rate_limit_wait),
@@ -577,12 +507,12 @@ impl SourceLoop {
         if rate_limited {
             self.budget.hold_until(Instant::now() + wait);
         } else {
-            self.retries.pause(priority, Instant::now(), wait);
+            self.errors.pause(priority, wait);
         }
         if !is_reportable(failures) {
             return Ok(());
         }
-        self.report_error(priority, error, ClearedBy::Page, Some(wait)).await
+        self.errors.report(&mut self.journal, priority, error, ClearedBy::Page, Some(wait)).await
     }
 
     /// Only the user can fix this error: reports it, and retries later. A run that is to end, ends.
@@ -590,46 +520,9 @@ impl SourceLoop {
         let error = ApiError { kind: ApiErrorKind::Permanent, ..error };
         let ends = matches!(self.mode, CollectMode::Once { .. });
         let wait = self.settings.error_retry_interval;
-        self.retries.record_failure(priority);
-        self.retries.pause(priority, Instant::now(), wait);
-        self.report_error(priority, &error, ClearedBy::Page, (!ends).then_some(wait)).await?;
+        self.errors.record_failure(priority);
+        self.errors.pause(priority, wait);
+        self.errors.report(&mut self.journal, priority, &error, ClearedBy::Page, (!ends).then_some(wait)).await?;
         Ok(ends.then_some(SourceEnd::Stopped(error)))
-    }
-
-    /// Stores an error as the source's last error, and logs it once.
-    async fn report_error(
-        &mut self,
-        priority: Priority,
-        error: &ApiError,
-        cleared_by: ClearedBy,
-        retry_in: Option<Duration>,
-    ) -> Result<(), StopReason> {
-        let ApiError { message, hint, .. } = error.clone();
-        if !self.retries.set_error(priority, LastError { message, hint, since: self.clock.now() }, cleared_by) {
-            return Ok(());
-        }
-        let hint = Some(error.hint.as_str()).filter(|hint| !hint.is_empty());
-        let (permanent, error) = (error.kind == ApiErrorKind::Permanent, error.message.as_str());
-        let retry_in_secs = retry_in.map(|wait| wait.as_secs_f64());
-        if permanent {
-            tracing::error!(event = "source_stopped", error, hint, retry_in_secs, "source stopped");
-        } else {
-            tracing::warn!(event = "source_retrying", error, hint, retry_in_secs, "source is retrying");
-        }
-        self.store_last_error().await
-    }
-
-    /// Clears an error that is over.
-    async fn record_success(&mut self, priority: Priority, what: ClearedBy) -> Result<(), StopReason> {
-        let Some(LastError { message, since, .. }) = self.retries.record_success(priority, what) else {
-            return Ok(());
-        };
-        tracing::info!(event = "source_recovered", error = message, %since, "source recovered");
-        self.store_last_error().await
-    }
-
-    async fn store_last_error(&mut self) -> Result<(), StopReason> {
-        let (source, last_error) = (self.id, self.retries.last_error());
-        self.journal.retry(|journal| journal.set_source_error(source, last_error.clone())).await
     }
 }

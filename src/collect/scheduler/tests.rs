@@ -221,12 +221,12 @@ fn a_bounded_run_is_done_when_all_is_covered_and_rechecked_once() {
 }
 
 #[test]
-fn windows_that_are_mostly_overlap_are_not_cut() {
+fn windows_that_are_mostly_overlap_are_not_split() {
     let scheduler = scheduler(None, vec![]);
     let mostly_overlap = scheduler.window(WindowKind::Live, range(FIRST_START + 500, FIRST_START + 530));
     assert_eq!(scheduler.bisect(mostly_overlap), None);
     let long = scheduler.window(WindowKind::Live, range(FIRST_START + 500, FIRST_START + 800));
-    let [first, second] = scheduler.bisect(long).expect("cut");
+    let [first, second] = scheduler.bisect(long).expect("long enough");
     assert_eq!((first.covers.to, second.covers.from), (at(FIRST_START + 650), at(FIRST_START + 650)));
     assert!(second.fetch_range.from < second.covers.from, "the second part requests the overlap before it");
 }

@@ -78,7 +78,7 @@ pub(super) fn at_secs(secs: i64) -> Timestamp {
     Timestamp::from_millis(START.as_millis() + secs * 1_000)
 }
 
-/// What a request asked for.
+/// What a request was for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Call {
     pub(super) at: Timestamp,
@@ -116,7 +116,7 @@ struct State {
 }
 
 impl Service {
-    fn answer(&self, request: &Request) -> Result<Response, TransportError> {
+    fn respond(&self, request: &Request) -> Result<Response, TransportError> {
         let number = |name: &str| {
             let found = request.query.iter().find(|(key, _)| key == name);
             found.and_then(|(_, value)| value.parse::<i64>().ok()).expect("sent by the vendor's code")
@@ -167,7 +167,7 @@ impl Transport for Service {
         request: &'a Request,
         _limits: ResponseLimits,
     ) -> BoxFuture<'a, Result<Response, TransportError>> {
-        async move { self.answer(request) }.boxed()
+        async move { self.respond(request) }.boxed()
     }
 }
 
