@@ -62,11 +62,20 @@ impl SourceErrors {
         }
     }
 
-    /// Counts a failure; returns how many there were in a row.
-    pub(super) fn record_failure(&mut self, priority: Priority) -> u32 {
+    /// Counts a failed request. Returns how many failed in a row, and the wait that the caller chooses for that number.
+    pub(super) fn record_failure(
+        &mut self,
+        priority: Priority,
+        error: &ApiError,
+        wait: impl FnOnce(u32) -> Duration,
+    ) -> (u32, Duration) {
         let state = self.state(priority);
         state.failures = state.failures.saturating_add(1);
-        state.failures
+        let failures = state.failures;
+        let wait = wait(failures);
+        let (error, retry_in_secs) = (&error.message, wait.as_secs_f64());
+        tracing::debug!(event = "request_failed", ?priority, error, failures, retry_in_secs, "request failed");
+        (failures, wait)
     }
 
     /// No request of `priority` for `wait`.

@@ -68,8 +68,12 @@ impl PageFilter {
         self.load(journal, self.seen.missing_around(times(&records)), until).await?;
         let out_of_range = page.records().len() - records.len();
         if out_of_range > 0 {
-            let (event, records) = ("records_out_of_range", out_of_range);
-            tracing::debug!(event, window = id.0, records, "records outside of the time to collect were dropped");
+            tracing::debug!(
+                event = "records_out_of_range",
+                window = id.0,
+                records = out_of_range,
+                "records outside of the time to collect were dropped"
+            );
         }
         new_records(page, &records, &mut self.seen, self.spec.order, until).map_err(StopReason::Journal)
     }

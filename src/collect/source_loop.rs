@@ -248,7 +248,7 @@ impl SourceLoop {
             return Ok(());
         }
         let reason = "the source's settings have changed its requests";
-        tracing::info!(event = "window_restarted", window = id.0, reason, "window is read again from its first page");
+        tracing::info!(event = "window_restarted", window = id.0, reason, "window restarts");
         self.restart_scan(id).await
     }
 
@@ -284,55 +284,35 @@ impl SourceLoop {
         match self.histories.entry(id).or_default().judge(scan) {
             ScanVerdict::Accept => Ok(true),
             ScanVerdict::AcceptInDoubt(reason) => {
-                tracing::warn!(
-                    event = "window_in_doubt",
-                    window = id.0,
-                    reason,
-                    "window is accepted, but may lack records"
-                );
+                tracing::warn!(event = "window_in_doubt", window = id.0, reason, "window may lack records");
                 Ok(true)
             }
             ScanVerdict::Rescan(reason) => {
-                let (restarts, wait) = self.next_restart(id);
-                let retry_in_secs = wait.as_secs_f64();
-                tracing::debug!(
-                    event = "window_rescanned",
-                    window = id.0,
-                    restarts,
-                    retry_in_secs,
-                    reason,
-                    "window is scanned again"
-                );
-                self.repeat_scan(id, restarts, wait, &format!("a window is scanned again: {reason}")).await?;
+                tracing::debug!(event = "window_rescanned", window = id.0, reason, "window is scanned again");
+                self.repeat_scan(id, &format!("a window is scanned again: {reason}")).await?;
                 Ok(false)
             }
         }
     }
 
-    /// Counts a scan that was given up; returns how many there were and the wait before the next one.
-    fn next_restart(&mut self, id: WindowId) -> (u32, Duration) {
+    /// Scans a window again from its first page, after a wait that grows each time.
+    async fn repeat_scan(&mut self, id: WindowId, reason: &str) -> Result<(), StopReason> {
+        let Some(window) = self.scheduler.window_of(id) else { return Ok(()) };
         let history = self.histories.entry(id).or_default();
         history.restarts = history.restarts.saturating_add(1);
-        (history.restarts, self.backoff.after_failure(history.restarts))
-    }
-
-    async fn repeat_scan(
-        &mut self,
-        id: WindowId,
-        restarts: u32,
-        wait: Duration,
-        reason: &str,
-    ) -> Result<(), StopReason> {
-        let Some(window) = self.scheduler.window_of(id) else { return Ok(()) };
+        let restarts = history.restarts;
+        let wait = self.backoff.after_failure(restarts);
+        let retry_in_secs = wait.as_secs_f64();
+        tracing::debug!(event = "window_restarted", window = id.0, restarts, retry_in_secs, reason, "window restarts");
         let priority = Priority::of(window.kind);
         self.errors.pause(priority, wait);
         self.restart_scan(id).await?;
-        if is_reportable(restarts) {
-            let hint = "set a shorter `backfill_slice` or a longer `delay` for this source".to_owned();
-            let error = ApiError { kind: ApiErrorKind::Transient, message: reason.to_owned(), hint };
-            self.errors.report(&mut self.journal, priority, &error, ClearedBy::Window, Some(wait)).await?;
+        if !is_reportable(restarts) {
+            return Ok(());
         }
-        Ok(())
+        let hint = "set a shorter `backfill_slice` or a longer `delay` for this source".to_owned();
+        let error = ApiError { kind: ApiErrorKind::Transient, message: reason.to_owned(), hint };
+        self.errors.report(&mut self.journal, priority, &error, ClearedBy::Window, Some(wait)).await
     }
 
     async fn complete(&mut self, id: WindowId, window: &NewWindow) -> Result<(), StopReason> {
@@ -348,12 +328,11 @@ impl SourceLoop {
     fn log_completed(&mut self, id: WindowId, window: &NewWindow, pages: u64, records: u64) {
         let (window, kind, from, to) = (id.0, window.kind, window.fetch_range.from, window.fetch_range.to);
         let first_poll = kind == WindowKind::Live && !std::mem::replace(&mut self.polled_before, true);
-        let event = "window_completed";
         if first_poll || kind == WindowKind::Backfill {
-            tracing::info!(event, window, ?kind, %from, %to, pages, records, "window completed");
+            tracing::info!(event = "window_completed", window, ?kind, %from, %to, pages, records, "window completed");
         } else {
             let max_lateness_secs = self.lateness.greatest().as_secs_f64();
-            tracing::debug!(event, window, ?kind, %from, %to, pages, records, max_lateness_secs, "window completed");
+            tracing::debug!(event = "window_completed", window, ?kind, %from, %to, pages, records, max_lateness_secs, "window completed");
         }
     }
 
@@ -379,8 +358,7 @@ impl SourceLoop {
 
     /// Stores a page, or splits or repeats its window.
     async fn handle_page(&mut self, id: WindowId, page: FetchedPage) -> Result<(), StopReason> {
-        let Some(scan) = self.scans.get(&id) else { return Ok(()) };
-        let window = scan.window;
+        let Some(window) = self.scans.get(&id).map(|scan| scan.window) else { return Ok(()) };
         let priority = Priority::of(window.kind);
         self.errors.record_success(&mut self.journal, priority, ClearedBy::Page).await?;
         let Some(scan) = self.scans.get(&id) else { return Ok(()) };
@@ -389,12 +367,7 @@ impl SourceLoop {
                 return self.split(id, parts).await;
             }
             let records = scan.records_read();
-            tracing::debug!(
-                event = "window_too_deep",
-                window = id.0,
-                records,
-                "window is too deep and cannot be split"
-            );
+            tracing::debug!(event = "window_too_deep", window = id.0, records, "window cannot be split");
         }
         let last = page.next.is_none();
         if !last {
@@ -451,17 +424,7 @@ impl SourceLoop {
         let Some(scan) = self.scans.get(&id) else { return Ok(None) };
         let priority = Priority::of(scan.window.kind);
         if must_restart || error.kind == ApiErrorKind::CursorExpired {
-            let (restarts, wait) = self.next_restart(id);
-            let (event, retry_in_secs, reason) = ("window_restarted", wait.as_secs_f64(), &error.message);
-            tracing::debug!(
-                event,
-                window = id.0,
-                restarts,
-                retry_in_secs,
-                reason,
-                "window is read again from its first page"
-            );
-            return self.repeat_scan(id, restarts, wait, &error.message).await.map(|()| None);
+            return self.repeat_scan(id, &error.message).await.map(|()| None);
         }
         match error.kind {
             ApiErrorKind::PageTooLarge => match scan.smaller_page() {
@@ -482,8 +445,14 @@ impl SourceLoop {
     }
 
     async fn reduce_page_size(&mut self, id: WindowId, page_size: u32, error: &ApiError) -> Result<(), StopReason> {
-        let (event, error) = ("page_size_reduced", &error.message);
-        tracing::info!(event, window = id.0, page_size, error, "window is read again in smaller pages");
+        let error = &error.message;
+        tracing::info!(
+            event = "page_size_reduced",
+            window = id.0,
+            page_size,
+            error,
+            "window restarts in smaller pages"
+        );
         self.page_size.reduce_to(page_size);
         self.restart_scan(id).await
     }
@@ -496,14 +465,12 @@ impl SourceLoop {
         requested: Option<Duration>,
     ) -> Result<(), StopReason> {
         let rate_limited = error.kind == ApiErrorKind::RateLimited;
-        let failures = self.errors.record_failure(priority);
-        let wait = match requested {
+        let least = self.settings.spec.default_rate_limit_wait;
+        let (failures, wait) = self.errors.record_failure(priority, error, |failures| match requested {
             Some(requested) => self.backoff.as_requested(requested),
-            None if rate_limited => self.backoff.after_rate_limit(failures, self.settings.spec.default_rate_limit_wait),
+            None if rate_limited => self.backoff.after_rate_limit(failures, least),
             None => self.backoff.after_failure(failures),
-        };
-        let retry_in_secs = wait.as_secs_f64();
-        tracing::debug!(event = "request_failed", error = error.message, failures, retry_in_secs, "request failed");
+        });
         if rate_limited {
             self.budget.hold_until(Instant::now() + wait);
         } else {
@@ -519,8 +486,7 @@ impl SourceLoop {
     async fn stop(&mut self, priority: Priority, error: ApiError) -> Result<Option<SourceEnd>, StopReason> {
         let error = ApiError { kind: ApiErrorKind::Permanent, ..error };
         let ends = matches!(self.mode, CollectMode::Once { .. });
-        let wait = self.settings.error_retry_interval;
-        self.errors.record_failure(priority);
+        let (_, wait) = self.errors.record_failure(priority, &error, |_| self.settings.error_retry_interval);
         self.errors.pause(priority, wait);
         self.errors.report(&mut self.journal, priority, &error, ClearedBy::Page, (!ends).then_some(wait)).await?;
         Ok(ends.then_some(SourceEnd::Stopped(error)))
