@@ -25,7 +25,7 @@ const MISSED_POLLS: u32 = 3;
 
 /// What a source is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// Time before the newest covered time is missing.
     Backfill,
     /// Only the newest time is missing, but more of it than polls leave.
@@ -38,30 +38,30 @@ pub enum Phase {
 
 /// A time range that should be covered and is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gap {
+pub(crate) struct Gap {
     /// The time range.
-    pub range: TimeRange,
+    pub(crate) range: TimeRange,
     /// Whether it is the growing end, which the next polls cover, and not a hole in the coverage.
-    pub at_head: bool,
+    pub(crate) at_head: bool,
 }
 
 /// How much of a source's time is covered.
 #[derive(Clone, Debug, PartialEq)]
-pub struct CoverageProgress {
+pub(crate) struct CoverageProgress {
     /// What should be covered by now: from the start of the backfill to the present less `delay`. May be empty.
-    pub wanted: TimeRange,
+    pub(crate) wanted: TimeRange,
     /// All covered time, merged and in order, including time before what is wanted.
-    pub covered: Vec<TimeRange>,
+    pub(crate) covered: Vec<TimeRange>,
     /// What is wanted and not covered, in order.
-    pub gaps: Vec<Gap>,
+    pub(crate) gaps: Vec<Gap>,
     /// What the source is doing.
-    pub phase: Phase,
+    pub(crate) phase: Phase,
 }
 
 impl CoverageProgress {
     /// The progress of a source at `now`.
     #[must_use]
-    pub fn new(settings: &SourceSettings, state: &SourceState, now: Timestamp) -> Self {
+    pub(crate) fn new(settings: &SourceSettings, state: &SourceState, now: Timestamp) -> Self {
         let scheduler = WindowScheduler::new(settings, state, None);
         let wanted = scheduler.wanted(now);
         let covered = ranges::merged(state.coverage.clone());
@@ -74,20 +74,20 @@ impl CoverageProgress {
 
     /// The covered share of what is wanted, from 0 to 1. 1 if nothing is wanted.
     #[must_use]
-    pub fn share(&self) -> f64 {
+    pub(crate) fn share(&self) -> f64 {
         let wanted = ranges::length(self.wanted).as_secs_f64();
         if wanted == 0.0 { 1.0 } else { 1.0 - self.missing().as_secs_f64() / wanted }
     }
 
     /// How much time is wanted and not covered.
     #[must_use]
-    pub fn missing(&self) -> Duration {
+    pub(crate) fn missing(&self) -> Duration {
         self.gaps.iter().map(|gap| ranges::length(gap.range)).sum()
     }
 
     /// The end of the newest covered time.
     #[must_use]
-    pub fn covered_to(&self) -> Option<Timestamp> {
+    pub(crate) fn covered_to(&self) -> Option<Timestamp> {
         self.covered.last().map(|range| range.to)
     }
 }
@@ -115,7 +115,7 @@ fn phase(settings: &SourceSettings, gaps: &[Gap], done: bool) -> Phase {
 
 /// The state of a source that the journal does not know yet, as if it started at `now`.
 #[must_use]
-pub fn initial_state(now: Timestamp) -> SourceState {
+pub(crate) fn initial_state(now: Timestamp) -> SourceState {
     SourceState {
         id: SourceId(0),
         first_started_at: now,
@@ -129,36 +129,36 @@ pub fn initial_state(now: Timestamp) -> SourceState {
 
 /// A window that would be read.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ForecastWindow {
+pub(crate) struct ForecastWindow {
     /// Its kind and time ranges.
-    pub window: NewWindow,
+    pub(crate) window: NewWindow,
     /// Whether an earlier process opened it.
-    pub open: bool,
+    pub(crate) open: bool,
     /// The cursor of its next page; `None` at its first.
-    pub cursor: Option<String>,
+    pub(crate) cursor: Option<String>,
     /// Records to ask for per page.
-    pub page_size: u32,
+    pub(crate) page_size: u32,
 }
 
 /// The windows that a source would read from now on, if each were read at once.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Forecast {
+pub(crate) struct Forecast {
     /// The first of them, in order.
-    pub first: Vec<ForecastWindow>,
+    pub(crate) first: Vec<ForecastWindow>,
     /// The number of live windows.
-    pub live: u64,
+    pub(crate) live: u64,
     /// The number of backfill windows.
-    pub backfill: u64,
+    pub(crate) backfill: u64,
     /// The number of rechecks.
-    pub rechecks: u64,
+    pub(crate) rechecks: u64,
     /// Whether there are more than were counted.
-    pub more: bool,
+    pub(crate) more: bool,
 }
 
 impl Forecast {
     /// The number of windows counted.
     #[must_use]
-    pub fn windows(&self) -> u64 {
+    pub(crate) fn windows(&self) -> u64 {
         self.live + self.backfill + self.rechecks
     }
 
@@ -173,7 +173,7 @@ impl Forecast {
 
 /// What a forecast assumes about the records of windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Assumption {
+pub(crate) enum Assumption {
     /// Each window has records.
     Records,
     /// No window has records, so that slices grow: there cannot be fewer windows than these.
@@ -182,7 +182,7 @@ pub enum Assumption {
 
 /// Runs the scheduler with the time fixed at `now`. Returns the first `show` windows and the number of all.
 #[must_use]
-pub fn forecast(
+pub(crate) fn forecast(
     vendor: &dyn Vendor,
     settings: &SourceSettings,
     state: &SourceState,
@@ -242,7 +242,7 @@ fn forecast_window(
 
 /// The next poll of a source that has nothing to do at `now`: its time and its window, if nothing else comes first.
 #[must_use]
-pub fn next_poll(
+pub(crate) fn next_poll(
     settings: &SourceSettings,
     state: &SourceState,
     now: Timestamp,
@@ -256,7 +256,7 @@ pub fn next_poll(
 /// The least time that this many backfill requests take within a budget: a tenth of every rate of ten requests or more is
 /// reserved for polls.
 #[must_use]
-pub fn min_duration(rates: &[Rate], requests: u64) -> Duration {
+pub(crate) fn min_duration(rates: &[Rate], requests: u64) -> Duration {
     let durations = rates.iter().map(|rate| {
         let allowed = rate.requests.max(1);
         let rounds = requests.saturating_sub(1) / u64::from(allowed - allowed / 10);

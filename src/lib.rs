@@ -25,7 +25,7 @@ pub mod collect;
 pub mod deliver;
 pub mod diagnostic;
 pub mod event;
-pub mod forecast;
+mod forecast;
 pub mod journal;
 mod json_schema;
 pub mod observe;

@@ -100,8 +100,8 @@ pub(super) fn body(text: &str) -> Reply {
     Some(Ok(Response { status: 200, retry_after: None, body: text.to_owned() }))
 }
 
-/// The vendor's service.
-pub(super) struct Service {
+/// The vendor's API.
+pub(super) struct FakeApi {
     clock: ManualClock,
     order: RecordOrder,
     has_total: bool,
@@ -115,7 +115,7 @@ struct State {
     stop: Option<(usize, CancellationToken)>,
 }
 
-impl Service {
+impl FakeApi {
     fn respond(&self, request: &Request) -> Result<Response, TransportError> {
         let number = |name: &str| {
             let found = request.query.iter().find(|(key, _)| key == name);
@@ -161,7 +161,7 @@ impl Service {
     }
 }
 
-impl Transport for Service {
+impl Transport for FakeApi {
     fn send<'a>(
         &'a self,
         request: &'a Request,
@@ -263,7 +263,7 @@ pub(super) struct FakeSource {
     pub(super) options: SourceOptions,
     /// What the pipeline file filters by.
     pub(super) filter: &'static str,
-    service: Arc<Service>,
+    api: Arc<FakeApi>,
     data_dir: tempfile::TempDir,
     journal: Option<Arc<dyn Journal>>,
 }
@@ -277,31 +277,23 @@ impl FakeSource {
     pub(super) fn new(spec: ApiSpec, has_total: bool, records: Vec<FakeRecord>) -> Self {
         let clock = ManualClock::starting_at(START);
         let state = State { records, calls: vec![], hook: Box::new(|_, _, _| None), stop: None };
-        let service = Service { clock: clock.clone(), order: spec.order, has_total, state: Mutex::new(state) };
+        let api = FakeApi { clock: clock.clone(), order: spec.order, has_total, state: Mutex::new(state) };
         // In memory where possible: the journal's own tests cover the disk.
         let data_dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory");
-        Self {
-            clock,
-            spec,
-            options: SourceOptions::default(),
-            filter: "",
-            service: Arc::new(service),
-            data_dir,
-            journal: None,
-        }
+        Self { clock, spec, options: SourceOptions::default(), filter: "", api: Arc::new(api), data_dir, journal: None }
     }
 
     /// Sees every request from now on, numbered from 1 since the start.
     pub(super) fn hook(&self, hook: impl FnMut(usize, &Call, &mut Vec<FakeRecord>) -> Reply + Send + 'static) {
-        self.service.state.lock().expect("no panic").hook = Box::new(hook);
+        self.api.state.lock().expect("no panic").hook = Box::new(hook);
     }
 
     pub(super) fn calls(&self) -> Vec<Call> {
-        self.service.state.lock().expect("no panic").calls.clone()
+        self.api.state.lock().expect("no panic").calls.clone()
     }
 
     pub(super) fn truth(&self) -> BTreeMap<String, usize> {
-        counted(self.service.state.lock().expect("no panic").records.iter().map(|record| record.raw.clone()))
+        counted(self.api.state.lock().expect("no panic").records.iter().map(|record| record.raw.clone()))
     }
 
     pub(super) fn journal(&mut self) -> Arc<dyn Journal> {
@@ -341,7 +333,7 @@ impl FakeSource {
     pub(super) async fn run(&mut self, mode: CollectMode, stop: Option<usize>) -> SourceEnd {
         let shutdown = CancellationToken::new();
         {
-            let mut state = self.service.state.lock().expect("no panic");
+            let mut state = self.api.state.lock().expect("no panic");
             let made = state.calls.len();
             state.stop = stop.map(|stop| (made + stop, shutdown.clone()));
         }
@@ -357,7 +349,7 @@ impl FakeSource {
         };
         let context = SourceContext {
             journal: self.journal(),
-            transport: self.service.clone(),
+            transport: self.api.clone(),
             clock: Arc::new(self.clock.clone()),
             rng_seed: 1,
             mode,
