@@ -301,7 +301,7 @@ fn plan_of(simulator: &RunningSimulator, wishes: &Wishes, folder: &Path) -> Sour
         ("backfill_start_time", FLOOR),
         ("poll_interval", "50ms"),
         ("overlap", "10m"),
-        ("settle", "1s"),
+        ("delay", "1s"),
         ("page_size", "7"),
         ("rate_limit", "1000/s"),
         ("backfill_slice", "1h"),
