@@ -1,16 +1,16 @@
-//! From HTTP pages to normalized files: the released program in a process of its own, all of it in the path.
+//! From HTTP pages to normalized files, through the released program in its own process.
 //!
 //! ```text
-//! page server (a process, pages cut from memory) --HTTP, 1,000 records a page--> auditflow run --once --> NDJSON files
-//!                                                                                  journal, fsync, proof of coverage
-//!                                                \-----------------------------> bare client: the same requests, the
-//!                                                                                 bodies appended to one file, no more
+//! page server (a process, slices of memory) --HTTP, 1,000 records per page--> auditflow run --once --> NDJSON files
+//!                                                                               journal, fsync, coverage
+//!                                             \------------------------------> plain client: the same requests, the
+//!                                                                               bodies appended to one file
 //! ```
 //!
-//! The server only searches the first and the last record of a window and sends the bytes between them, so that it takes little of
-//! the machine. What is counted: events in the files (the bench fails if one is missing or too many), time from the start of the
-//! process to its end, processor time and peak memory of the process. `AUDITFLOW_BENCH_EVENTS` sets the number of events,
-//! `AUDITFLOW_BENCH_DIR` the folder in which the runs have theirs.
+//! The server finds the first and the last record of a window and sends the bytes between them, so that it uses little of the
+//! machine. The benchmark counts the events in the files (and fails if one is missing or duplicated), the time from the start of
+//! the process to its end, and the process's processor time and peak memory. `AUDITFLOW_BENCH_EVENTS` sets the number of events,
+//! `AUDITFLOW_BENCH_DIR` the directory for the runs.
 #![allow(clippy::print_stdout)]
 
 mod common;
@@ -31,16 +31,16 @@ use auditflow::time::Timestamp;
 use tokio::time::Instant;
 
 const PAGE_SIZE: usize = 1_000;
-/// Each day of the history that is served is asked for as a window of its own.
-const EVENTS_A_DAY: usize = 40_000;
+/// The history that is served; each day is a window.
+const EVENTS_PER_DAY: usize = 40_000;
 const FIRST_DAY: Timestamp = Timestamp::from_secs(1_772_323_200); // 2026-03-01
 const ROUNDS: usize = 3;
-/// The bench starts itself with this word as the page server.
+/// With this argument the benchmark runs as the page server.
 const SERVE: &str = "serve-pages";
 
 fn main() -> anyhow::Result<()> {
     let events = match std::env::var("AUDITFLOW_BENCH_EVENTS") {
-        Ok(text) => text.parse().context("AUDITFLOW_BENCH_EVENTS is no number")?,
+        Ok(text) => text.parse().context("AUDITFLOW_BENCH_EVENTS is not a number")?,
         Err(_) => 400_000,
     };
     if std::env::args().any(|argument| argument == SERVE) {
@@ -54,7 +54,7 @@ fn main() -> anyhow::Result<()> {
     );
     for round in 1..=ROUNDS {
         println!("round {round}");
-        bare_client(&server, events)?;
+        plain_client(&server, events)?;
         for sources in [1, 4] {
             auditflow(&server, events, sources)?;
         }
@@ -64,7 +64,7 @@ fn main() -> anyhow::Result<()> {
 
 // --- the page server ---
 
-/// All records with commas between them, and where each begins.
+/// All records, separated by commas, and the start of each.
 struct Pages {
     times: Vec<Timestamp>,
     starts: Vec<usize>,
@@ -72,18 +72,18 @@ struct Pages {
 }
 
 impl Pages {
-    /// `events` records: those of the simulator again and again, each with an id and a time of its own.
+    /// `events` records: copies of the simulator's, each with its own id and time.
     fn generate(events: usize) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let models = runtime.block_on(common::records(VendorName::Clumio, 5_000))?;
-        let models = models.iter().map(|raw| Model::of(raw)).collect::<anyhow::Result<Vec<_>>>()?;
-        let step = 86_400_000_000 / EVENTS_A_DAY as u64;
+        let templates = runtime.block_on(common::records(VendorName::Clumio, 5_000))?;
+        let templates = templates.iter().map(|raw| RecordTemplate::of(raw)).collect::<anyhow::Result<Vec<_>>>()?;
+        let step = 86_400_000_000 / EVENTS_PER_DAY as u64;
         let mut pages = Self { times: Vec::new(), starts: Vec::new(), body: Vec::new() };
-        for (number, model) in models.iter().cycle().take(events).enumerate() {
+        for (number, template) in templates.iter().cycle().take(events).enumerate() {
             let time = FIRST_DAY + std::time::Duration::from_micros(step * number as u64);
             pages.times.push(time);
             pages.starts.push(pages.body.len());
-            model.write(number, time, &mut pages.body);
+            template.write(number, time, &mut pages.body);
             pages.body.push(b',');
         }
         pages.starts.push(pages.body.len());
@@ -91,43 +91,43 @@ impl Pages {
     }
 
     fn send(&self, request: &str, stream: &mut TcpStream) -> std::io::Result<()> {
-        let asked = Asked::read(request);
-        let first = self.times.partition_point(|time| *time < asked.from);
-        let end = self.times.partition_point(|time| *time < asked.to);
-        let begin = (first + asked.page.saturating_sub(1) * PAGE_SIZE).min(end);
+        let query = PageQuery::parse(request);
+        let first = self.times.partition_point(|time| *time < query.from);
+        let end = self.times.partition_point(|time| *time < query.to);
+        let begin = (first + query.page.saturating_sub(1) * PAGE_SIZE).min(end);
         let stop = (begin + PAGE_SIZE).min(end);
         let records = if begin == stop { &[][..] } else { &self.body[self.starts[begin]..self.starts[stop] - 1] };
         let next = match stop < end {
-            true => format!(r#"{{"_next":{{"href":"/audit-trails?start={}"}}}}"#, asked.page + 1),
+            true => format!(r#"{{"_next":{{"href":"/audit-trails?start={}"}}}}"#, query.page + 1),
             false => "{}".to_owned(),
         };
         let head = r#"{"_embedded":{"items":["#;
         let tail = format!(r#"]}},"_links":{next},"total_count":{}}}"#, end - first);
         let length = head.len() + records.len() + tail.len();
-        let mut answer =
+        let mut response =
             format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n");
-        answer.push_str(head);
-        stream.write_all(answer.as_bytes())?;
+        response.push_str(head);
+        stream.write_all(response.as_bytes())?;
         stream.write_all(records)?;
         stream.write_all(tail.as_bytes())
     }
 }
 
-/// A record around its id and its time.
-struct Model {
+/// A record, split at its id and its time.
+struct RecordTemplate {
     parts: [String; 3],
     id_first: bool,
 }
 
-impl Model {
+impl RecordTemplate {
     fn of(raw: &str) -> anyhow::Result<Self> {
         let record: serde_json::Value = serde_json::from_str(raw)?;
-        let place = |field: &str| {
+        let position = |field: &str| {
             let value = record[field].as_str().context("a record without id or time")?;
-            let start = raw.find(value).context("a value that is escaped")?;
+            let start = raw.find(value).context("an escaped value")?;
             anyhow::Ok(start..start + value.len())
         };
-        let (id, time) = (place("id")?, place("timestamp")?);
+        let (id, time) = (position("id")?, position("timestamp")?);
         let id_first = id.start < time.start;
         let (first, second) = if id_first { (id, time) } else { (time, id) };
         let parts = [&raw[..first.start], &raw[first.end..second.start], &raw[second.end..]].map(str::to_owned);
@@ -143,15 +143,15 @@ impl Model {
     }
 }
 
-/// What a request asks for.
-struct Asked {
+/// The time range and page of a request.
+struct PageQuery {
     from: Timestamp,
     to: Timestamp,
     page: usize,
 }
 
-impl Asked {
-    fn read(request: &str) -> Self {
+impl PageQuery {
+    fn parse(request: &str) -> Self {
         let target = request.split(' ').nth(1).unwrap_or_default();
         let url = url::Url::parse("http://server").and_then(|base| base.join(target));
         let query: std::collections::HashMap<String, String> =
@@ -175,13 +175,13 @@ fn serve(events: usize) -> anyhow::Result<()> {
     for stream in listener.incoming() {
         let (mut stream, pages) = (stream?, pages.clone());
         stream.set_nodelay(true)?;
-        std::thread::spawn(move || answer_all(&pages, &mut stream));
+        std::thread::spawn(move || respond_all(&pages, &mut stream));
     }
     Ok(())
 }
 
-/// Answers the requests of a connection until it is closed.
-fn answer_all(pages: &Pages, stream: &mut TcpStream) {
+/// Responds to the requests of a connection until it is closed.
+fn respond_all(pages: &Pages, stream: &mut TcpStream) {
     let mut request = Vec::new();
     let mut buffer = [0; 4_096];
     loop {
@@ -196,7 +196,7 @@ fn answer_all(pages: &Pages, stream: &mut TcpStream) {
     }
 }
 
-/// The page server in a process of its own; killed when dropped.
+/// The page server in its own process; killed when dropped.
 struct Server {
     child: Child,
     address: String,
@@ -206,7 +206,7 @@ impl Server {
     fn start() -> anyhow::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?).arg(SERVE).stdout(Stdio::piped()).spawn()?;
         let mut address = String::new();
-        let stdout = child.stdout.take().context("its output")?;
+        let stdout = child.stdout.take().context("no output")?;
         BufReader::new(stdout).read_line(&mut address)?;
         ensure!(!address.is_empty(), "the page server did not start");
         Ok(Self { child, address: address.trim().to_owned() })
@@ -220,20 +220,20 @@ impl Drop for Server {
     }
 }
 
-// --- who fetches ---
+// --- clients ---
 
-/// The requests of one window after the other, each body appended to a file.
-fn bare_client(server: &Server, events: usize) -> anyhow::Result<()> {
-    let folder = common::folder()?;
-    let mut file = fs::File::create(folder.path().join("bodies"))?;
+/// Requests one page after the other and appends each body to a file.
+fn plain_client(server: &Server, events: usize) -> anyhow::Result<()> {
+    let directory = common::folder()?;
+    let mut file = fs::File::create(directory.path().join("bodies"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let begin = Instant::now();
     let bytes = runtime.block_on(async {
         let client = reqwest::Client::builder().no_proxy().build()?;
         let mut bytes = 0;
         for page in 1..=events.div_ceil(PAGE_SIZE) {
-            let answer = client.get(format!("http://{}/audit-trails?start={page}", server.address)).send().await?;
-            let body = answer.error_for_status()?.bytes().await?;
+            let response = client.get(format!("http://{}/audit-trails?start={page}", server.address)).send().await?;
+            let body = response.error_for_status()?.bytes().await?;
             file.write_all(&body)?;
             bytes += body.len();
         }
@@ -242,22 +242,21 @@ fn bare_client(server: &Server, events: usize) -> anyhow::Result<()> {
     })?;
     let time = begin.elapsed();
     let (rate, megabytes) = (common::rate(events, time), common::megabytes(bytes, time));
-    println!("{:<28} {rate:>10.0} {megabytes:>9.0} {:>8.2}", "  bare client, no journal", time.as_secs_f64());
+    println!("{:<28} {rate:>10.0} {megabytes:>9.0} {:>8.2}", "  plain client, no journal", time.as_secs_f64());
     Ok(())
 }
 
 fn auditflow(server: &Server, events: usize, sources: usize) -> anyhow::Result<()> {
-    let folder = common::folder()?;
-    let file = folder.path().join("pipeline.yaml");
-    fs::write(&file, pipeline(server, folder.path(), events, sources))?;
+    let directory = common::folder()?;
+    let file = directory.path().join("pipeline.yaml");
+    fs::write(&file, pipeline(server, directory.path(), events, sources))?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_auditflow"));
     command.args(["run", "--once", "--skip-check", "--log-level", "warn"]).arg(&file);
     let used = process::run(command)?;
-    ensure!(used.success, "auditflow did not end well; see above");
-    let (lines, bytes) = lines_below(&folder.path().join("out"))?;
-    // Each of several sources has all that happened in a part of the days.
+    ensure!(used.success, "auditflow failed; see above");
+    let (lines, bytes) = lines_below(&directory.path().join("out"))?;
     if lines != events {
-        bail!("{lines} events are in the files, {events} were served");
+        bail!("the files hold {lines} events, {events} were served");
     }
     let hundred_thousands = events as f64 / 100_000.0;
     println!(
@@ -272,11 +271,11 @@ fn auditflow(server: &Server, events: usize, sources: usize) -> anyhow::Result<(
     Ok(())
 }
 
-/// A share of the days for each source.
-fn pipeline(server: &Server, folder: &Path, events: usize, sources: usize) -> String {
-    let folder = folder.display();
-    let days = events.div_ceil(EVENTS_A_DAY);
-    let mut text = format!("data_dir: {folder}/data\nsources:\n");
+/// A pipeline file in which each source collects a share of the days.
+fn pipeline(server: &Server, directory: &Path, events: usize, sources: usize) -> String {
+    let directory = directory.display();
+    let days = events.div_ceil(EVENTS_PER_DAY);
+    let mut text = format!("data_dir: {directory}/data\nsources:\n");
     let day = |number: usize| FIRST_DAY + std::time::Duration::from_secs(86_400 * number as u64);
     for source in 0..sources {
         let (from, to) = (day(days * source / sources), day(days * (source + 1) / sources));
@@ -291,14 +290,14 @@ fn pipeline(server: &Server, folder: &Path, events: usize, sources: usize) -> St
     text.push_str("transforms:\n  events: {type: normalize, inputs: [acme_*]}\n");
     let _ = writeln!(
         text,
-        "sinks:\n  files: {{type: file, inputs: [events], path: \"{folder}/out/{{{{ vendor }}}}/%Y-%m-%d.ndjson\"}}"
+        "sinks:\n  files: {{type: file, inputs: [events], path: \"{directory}/out/{{{{ vendor }}}}/%Y-%m-%d.ndjson\"}}"
     );
     text
 }
 
-fn lines_below(folder: &Path) -> anyhow::Result<(usize, usize)> {
+fn lines_below(directory: &Path) -> anyhow::Result<(usize, usize)> {
     let (mut lines, mut bytes) = (0, 0);
-    for entry in fs::read_dir(folder)? {
+    for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         if path.is_dir() {
             let (more_lines, more_bytes) = lines_below(&path)?;

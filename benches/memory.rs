@@ -1,12 +1,12 @@
-//! How much memory the released program takes: at rest, under load, and with a thousand sources.
+//! How much memory the released program uses: idle, under load, and with a thousand sources.
 //!
 //! ```text
-//! simulator (in this process) <--HTTP-- auditflow run --> files          peak and present resident memory of that process
+//! simulator (in this process) <--HTTP-- auditflow run --> files          peak and current resident memory of that process
 //! ```
 //!
-//! "At rest" is looked at once everything has been collected and delivered, and each source has asked in vain several times. The
-//! thousand sources have nothing to collect at all. "Under load" is a backfill of all five vendors in pages of the default size, and in
-//! the largest that each vendor gives (1,000 records at most).
+//! "Idle" is measured after everything was collected and delivered, and each source has polled several times without new events.
+//! The thousand sources have nothing to collect. "Under load" is a backfill of all five vendors, in pages of the default size and
+//! in the largest that each vendor allows (1,000 records at most).
 #![allow(clippy::print_stdout)]
 
 #[path = "common/process.rs"]
@@ -23,16 +23,16 @@ use auditflow::simulator::{RunningSimulator, Simulator, SimulatorOptions, Switch
 use tokio::time::Instant;
 
 const EVENTS_UNDER_LOAD: u64 = 50_000;
-const EVENTS_AT_REST: u64 = 1_000;
-/// Requests for each source after which it counts as at rest.
+const EVENTS_WHEN_IDLE: u64 = 1_000;
+/// A source counts as idle after this many requests.
 const POLLS: u64 = 3;
-const PATIENCE: Duration = Duration::from_secs(600);
+const DEADLINE: Duration = Duration::from_secs(600);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     println!("{:<48} {:>9} {:>12}", "resident memory in MiB", "peak", "at the end");
-    at_rest("five sources at rest", 1).await?;
-    at_rest("a thousand sources at rest", 200).await?;
+    idle("five idle sources", 1).await?;
+    idle("a thousand idle sources", 200).await?;
     under_load("five sources under load", "").await?;
     under_load("five sources under load, their largest pages", "page_size: 1000, ").await
 }
@@ -43,21 +43,21 @@ async fn simulator(events_per_vendor: u64) -> anyhow::Result<RunningSimulator> {
     Ok(Simulator::start(SimulatorOptions { events_per_vendor, switches, ..SimulatorOptions::default() }).await?)
 }
 
-async fn at_rest(name: &str, accounts: u64) -> anyhow::Result<()> {
-    let simulator = simulator(EVENTS_AT_REST).await?;
-    let folder = tempfile::tempdir()?;
+async fn idle(name: &str, accounts: u64) -> anyhow::Result<()> {
+    let simulator = simulator(EVENTS_WHEN_IDLE).await?;
+    let directory = tempfile::tempdir()?;
     let backfill = if accounts == 1 { "backfill_start_time: earliest, " } else { "" };
-    let file = write_pipeline(&simulator, folder.path(), accounts, &format!("poll_interval: 10s, {backfill}"))?;
+    let file = write_pipeline(&simulator, directory.path(), accounts, &format!("poll_interval: 10s, {backfill}"))?;
     let mut child = program(&["run", "--skip-check", "--log-level", "warn"], &file).spawn()?;
-    let collected = if accounts == 1 { EVENTS_AT_REST * VendorName::ALL.len() as u64 } else { 0 };
-    until(&mut child, || Ok(lines_below(&folder.path().join("out")) >= collected)).await?;
-    let asked = requests(&simulator)?;
-    until(&mut child, || {
+    let collected = if accounts == 1 { EVENTS_WHEN_IDLE * VendorName::ALL.len() as u64 } else { 0 };
+    wait_until(&mut child, || Ok(lines_below(&directory.path().join("out")) >= collected)).await?;
+    let before = requests(&simulator)?;
+    wait_until(&mut child, || {
         let now = requests(&simulator)?;
-        Ok(now.iter().zip(&asked).all(|(now, before)| now - before >= POLLS * accounts))
+        Ok(now.iter().zip(&before).all(|(now, before)| now - before >= POLLS * accounts))
     })
     .await?;
-    say(name, process::peak_memory(&child), process::present_memory(&child));
+    print(name, process::peak_memory(&child), process::present_memory(&child));
     child.kill()?;
     child.wait()?;
     simulator.shutdown().await;
@@ -66,27 +66,27 @@ async fn at_rest(name: &str, accounts: u64) -> anyhow::Result<()> {
 
 async fn under_load(name: &str, settings: &str) -> anyhow::Result<()> {
     let simulator = simulator(EVENTS_UNDER_LOAD).await?;
-    let folder = tempfile::tempdir()?;
-    let file = write_pipeline(&simulator, folder.path(), 1, &format!("backfill_start_time: earliest, {settings}"))?;
+    let directory = tempfile::tempdir()?;
+    let file = write_pipeline(&simulator, directory.path(), 1, &format!("backfill_start_time: earliest, {settings}"))?;
     let command = program(&["run", "--once", "--skip-check", "--log-level", "warn"], &file);
     let used = tokio::task::spawn_blocking(move || process::run(command)).await??;
-    ensure!(used.success, "auditflow did not end well");
-    say(name, used.peak_kib, 0);
+    ensure!(used.success, "auditflow failed");
+    print(name, used.peak_kib, 0);
     simulator.shutdown().await;
     Ok(())
 }
 
-fn say(name: &str, peak_kib: u64, present_kib: u64) {
+fn print(name: &str, peak_kib: u64, current_kib: u64) {
     let mebibytes = |kib: u64| kib as f64 / 1_024.0;
-    let present = if present_kib > 0 { format!("{:.1}", mebibytes(present_kib)) } else { String::new() };
-    println!("{name:<48} {:>9.1} {present:>12}", mebibytes(peak_kib));
+    let current = if current_kib > 0 { format!("{:.1}", mebibytes(current_kib)) } else { String::new() };
+    println!("{name:<48} {:>9.1} {current:>12}", mebibytes(peak_kib));
 }
 
-async fn until(child: &mut Child, mut condition: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+async fn wait_until(child: &mut Child, mut condition: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
     let begin = Instant::now();
     while !condition()? {
-        ensure!(child.try_wait()?.is_none(), "auditflow ended by itself");
-        ensure!(begin.elapsed() < PATIENCE, "waited in vain for ten minutes");
+        ensure!(child.try_wait()?.is_none(), "auditflow exited");
+        ensure!(begin.elapsed() < DEADLINE, "nothing happened for ten minutes");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     Ok(())
@@ -103,14 +103,14 @@ fn program(arguments: &[&str], file: &Path) -> Command {
     command
 }
 
-/// Each vendor's source of the simulator's own pipeline file, as often as there are accounts.
+/// Writes a pipeline file with one source per vendor and account.
 fn write_pipeline(
     simulator: &RunningSimulator,
-    folder: &Path,
+    directory: &Path,
     accounts: u64,
     settings: &str,
 ) -> anyhow::Result<std::path::PathBuf> {
-    let here = folder.display();
+    let here = directory.display();
     let mut text = format!("data_dir: {here}/data\nsources:\n");
     for vendor in VendorName::ALL {
         let credentials = credentials(simulator, vendor);
@@ -127,7 +127,7 @@ fn write_pipeline(
         text,
         "sinks:\n  files: {{type: file, inputs: [events], path: \"{here}/out/{{{{ vendor }}}}/%Y-%m-%d.ndjson\"}}"
     );
-    let file = folder.join("pipeline.yaml");
+    let file = directory.join("pipeline.yaml");
     fs::write(&file, text).context("the pipeline file cannot be written")?;
     Ok(file)
 }
@@ -148,8 +148,8 @@ fn credentials(simulator: &RunningSimulator, vendor: VendorName) -> String {
     }
 }
 
-fn lines_below(folder: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+fn lines_below(directory: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(directory) else { return 0 };
     let lines = |path: &Path| match path.is_dir() {
         true => lines_below(path),
         false => memchr::memchr_iter(b'\n', &fs::read(path).unwrap_or_default()).count() as u64,

@@ -56,6 +56,7 @@ pub mod time;
 pub mod units;
 pub mod vendors;
 
+mod backoff;
 mod json_schema;
 
 #[cfg(not(feature = "internals"))]
@@ -70,6 +71,10 @@ pub mod config;
 mod deliver;
 #[cfg(feature = "internals")]
 pub mod deliver;
+#[cfg(not(feature = "internals"))]
+mod forecast;
+#[cfg(feature = "internals")]
+pub mod forecast;
 #[cfg(not(feature = "internals"))]
 mod format;
 #[cfg(feature = "internals")]

@@ -76,7 +76,7 @@ fn a_full_journal_makes_room_before_its_retention_and_the_run_goes_on() {
     let file = world.write_pipeline(&(small + &sink(&world, "files")));
     world.wait_until_quiet();
     world.run_once(&file);
-    assert!(world.log_count("the journal is full") > 0, "the journal was never full: {}", world.log_tail());
+    assert!(world.log_count("journal_full") > 0, "the journal was never full: {}", world.log_tail());
     world.assert_exact(&world.path("out"));
 }
 

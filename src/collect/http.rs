@@ -1,14 +1,14 @@
-//! The transport over HTTP.
+//! The transport over HTTP, and the clients that all transports of a run share.
 //!
 //! ```text
 //! Request (path, query, headers) --+
-//! base URL of the source ----------+--> URL inside the configured origin --> TLS --> status, wait, body as text
-//! Secret -- revealed here only ----+        (anything else is not sent)              (bounded while it is read)
+//! base URL of the source ----------+--> URL below the configured base --> TLS --> status, wait, body as text
+//! Secret, revealed only here ------+        (anything else is not sent)           (bounded while it is read)
 //! ```
 
-mod clients;
-
 use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -17,19 +17,20 @@ use futures_util::future::BoxFuture;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use url::{Host, Url};
 
-use super::retry;
-use super::transport::{Limits, Response, Transport, TransportError};
+use super::transport::{Response, ResponseLimits, Transport, TransportError};
 use crate::clock::SharedClock;
+use crate::time::Timestamp;
 use crate::vendors::{Auth, Request};
 
-pub use clients::HttpClients;
-
-/// Of an unsuccessful answer only this much is read.
-const MAX_FAULT_BODY: u64 = 8 << 10;
-/// Memory that is set aside for a body because the answer announces it, at most, in bytes.
+/// Only this much of an unsuccessful response is read, in bytes.
+const MAX_ERROR_BODY: u64 = 8 << 10;
+/// At most this much memory is reserved for an announced body, in bytes.
 const MAX_RESERVED_BODY: u64 = 4 << 20;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections per host that stay open while idle.
+const IDLE_CONNECTIONS: usize = 16;
 
-/// Speaks HTTP with one origin. Redirects are not followed, and plain HTTP is spoken with this machine only.
+/// Sends requests to one origin. Does not follow redirects, and uses plain HTTP with this machine only.
 #[derive(Debug)]
 pub struct HttpTransport {
     client: reqwest::Client,
@@ -37,18 +38,18 @@ pub struct HttpTransport {
     clock: SharedClock,
 }
 
-/// Why a source's address cannot be used.
+/// Why a source's URL cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BadAddress {
-    /// It is no URL.
+    /// It is not a URL.
     #[error("`{url}` is not a URL: {reason}; write one such as https://api.example.com")]
     NotAUrl {
-        /// What was written.
+        /// The text.
         url: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// Credentials would travel in the clear.
+    /// Credentials would be sent unencrypted.
     #[error("`{0}` would send the credentials unencrypted; use https (http is for this machine only)")]
     NotEncrypted(String),
     /// TLS or the resolver cannot be set up.
@@ -57,17 +58,16 @@ pub enum BadAddress {
 }
 
 impl HttpTransport {
-    /// A transport to the vendor at `base_url` (no trailing slash) with a client of its own. The clock is what HTTP dates are
-    /// compared with.
+    /// A transport to the vendor at `base_url` (no trailing slash) with its own client. HTTP dates are compared with the
+    /// clock.
     ///
     /// # Errors
-    /// If the address is no URL or not encrypted, or if TLS cannot be set up.
-    #[cfg(any(test, feature = "internals"))]
+    /// The text is not a URL or not encrypted, or TLS cannot be set up.
     pub fn new(base_url: &str, clock: SharedClock) -> Result<Self, BadAddress> {
         Self::sharing(&HttpClients::default(), base_url, clock)
     }
 
-    /// The same, with one of the clients of a run.
+    /// The same, with a client shared within the run.
     ///
     /// # Errors
     /// As [`HttpTransport::new`].
@@ -82,12 +82,8 @@ impl HttpTransport {
         Ok(Self { client, base, clock })
     }
 
-    fn url(&self, request: &Request) -> Result<Url, TransportError> {
-        url_below(&self.base, request)
-    }
-
-    async fn exchange(&self, request: &Request, limits: Limits) -> Result<Response, TransportError> {
-        let mut call = self.client.get(self.url(request)?).timeout(limits.timeout);
+    async fn exchange(&self, request: &Request, limits: ResponseLimits) -> Result<Response, TransportError> {
+        let mut call = self.client.get(url_below(&self.base, request)?).timeout(limits.timeout);
         for (name, value) in &request.headers {
             call = call.header(*name, value);
         }
@@ -95,29 +91,65 @@ impl HttpTransport {
             call = call.header(*name, sensitive(&secret.reveal()?)?);
         }
         call = authenticate(call, &request.auth)?;
-        let mut answer = call.send().await.map_err(|error| fault_of(error, limits))?;
-        let status = answer.status().as_u16();
-        let retry_after = retry::asked_wait(|name| text_header(answer.headers(), name), self.clock.now());
-        let body = if answer.status().is_success() {
-            read_whole(&mut answer, limits).await?
+        let mut response = call.send().await.map_err(|error| transport_error(error, limits))?;
+        let status = response.status().as_u16();
+        let retry_after = requested_wait(|name| text_header(response.headers(), name), self.clock.now());
+        let body = if response.status().is_success() {
+            read_whole(&mut response, limits).await?
         } else {
-            without_secrets(read_beginning(&mut answer).await, request)?
+            without_secrets(read_beginning(&mut response).await, request)?
         };
         Ok(Response { status, retry_after, body })
     }
 }
 
-/// The URL of a request; only ever below the base URL.
+/// The HTTP clients that all transports of a run share. Each is created when it is first needed.
+///
+/// A client holds the certificates that it trusts, a third of a megabyte, and open connections, which two sources of one
+/// vendor then share.
+#[derive(Debug, Default)]
+pub struct HttpClients {
+    /// For this machine: never through a proxy.
+    local: Mutex<Option<reqwest::Client>>,
+    remote: Mutex<Option<reqwest::Client>>,
+}
+
+impl HttpClients {
+    /// The client for addresses on this machine, or for all others. Fails if TLS or the resolver cannot be set up.
+    fn get(&self, loopback: bool) -> Result<reqwest::Client, BadAddress> {
+        let client = if loopback { &self.local } else { &self.remote };
+        let mut client = client.lock().unwrap_or_else(PoisonError::into_inner);
+        match client.as_ref() {
+            Some(client) => Ok(client.clone()),
+            None => Ok(client.insert(new_client(loopback)?).clone()),
+        }
+    }
+}
+
+fn new_client(loopback: bool) -> Result<reqwest::Client, BadAddress> {
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("auditflow/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_max_idle_per_host(IDLE_CONNECTIONS)
+        .gzip(true);
+    if loopback {
+        builder = builder.no_proxy();
+    }
+    builder.build().map_err(|error| BadAddress::NoClient(chain(&error)))
+}
+
+/// The URL of a request; always below the base URL.
 pub(super) fn url_below(base: &Url, request: &Request) -> Result<Url, TransportError> {
     let text = format!("{}{}", base.as_str().trim_end_matches('/'), request.path);
     let mut url =
-        Url::parse(&text).map_err(|error| TransportError::NotSent(format!("its address is no URL: {error}")))?;
+        Url::parse(&text).map_err(|error| TransportError::NotSent(format!("its address is not a URL: {error}")))?;
     let inside = request.path.starts_with('/')
         && url.origin() == base.origin()
         && url.username() == base.username()
         && url.path().starts_with(base.path().trim_end_matches('/'));
     if !inside {
-        return Err(TransportError::NotSent("its address lies outside the configured one".to_owned()));
+        return Err(TransportError::NotSent("its address lies outside the configured base URL".to_owned()));
     }
     if !request.query.is_empty() {
         url.query_pairs_mut().extend_pairs(&request.query);
@@ -126,9 +158,36 @@ pub(super) fn url_below(base: &Url, request: &Request) -> Result<Url, TransportE
 }
 
 impl Transport for HttpTransport {
-    fn send<'a>(&'a self, request: &'a Request, limits: Limits) -> BoxFuture<'a, Result<Response, TransportError>> {
+    fn send<'a>(
+        &'a self,
+        request: &'a Request,
+        limits: ResponseLimits,
+    ) -> BoxFuture<'a, Result<Response, TransportError>> {
         self.exchange(request, limits).boxed()
     }
+}
+
+/// How long the vendor asks the client to wait, from the headers of its response: `retry-after-ms`, `Retry-After` (seconds or an
+/// HTTP date) or `X-RateLimit-Reset` (a time such as `2026-03-02T09:14Z`, as Atlassian documents it).
+fn requested_wait<'h>(header: impl Fn(&str) -> Option<&'h str>, now: Timestamp) -> Option<Duration> {
+    let millis = header("retry-after-ms").and_then(|text| text.trim().parse().ok()).map(Duration::from_millis);
+    let after = || header("retry-after").and_then(|text| seconds_or_date(text.trim(), now));
+    let reset = || header("x-ratelimit-reset").and_then(|text| until_time(text.trim(), now));
+    millis.or_else(after).or_else(reset)
+}
+
+fn seconds_or_date(text: &str, now: Timestamp) -> Option<Duration> {
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    let since_epoch = date.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some((Timestamp::EPOCH + since_epoch).since(now))
+}
+
+fn until_time(text: &str, now: Timestamp) -> Option<Duration> {
+    let with_seconds = || Timestamp::parse_rfc3339(&format!("{}:00Z", text.strip_suffix('Z')?));
+    Timestamp::parse_rfc3339(text).or_else(with_seconds).map(|at| at.since(now))
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -155,12 +214,12 @@ fn authenticate(call: reqwest::RequestBuilder, auth: &Auth) -> Result<reqwest::R
 
 fn sensitive(value: &str) -> Result<HeaderValue, TransportError> {
     let mut value = HeaderValue::try_from(value)
-        .map_err(|_| TransportError::NotSent("the secret has characters that no HTTP header can hold".to_owned()))?;
+        .map_err(|_| TransportError::NotSent("the secret has characters that an HTTP header cannot hold".to_owned()))?;
     value.set_sensitive(true);
     Ok(value)
 }
 
-/// The body of a refusal goes into messages, and some APIs repeat there what they were sent.
+/// The body of an error response goes into messages, and some APIs repeat in it what they received.
 fn without_secrets(mut body: String, request: &Request) -> Result<String, TransportError> {
     let mut secrets = Vec::new();
     match &request.auth {
@@ -180,10 +239,10 @@ fn without_secrets(mut body: String, request: &Request) -> Result<String, Transp
     Ok(body)
 }
 
-async fn read_whole(answer: &mut reqwest::Response, limits: Limits) -> Result<String, TransportError> {
-    let announced = answer.content_length().unwrap_or(0).min(limits.max_body_bytes).min(MAX_RESERVED_BODY);
+async fn read_whole(response: &mut reqwest::Response, limits: ResponseLimits) -> Result<String, TransportError> {
+    let announced = response.content_length().unwrap_or(0).min(limits.max_body_bytes).min(MAX_RESERVED_BODY);
     let mut body = Vec::with_capacity(usize::try_from(announced).unwrap_or(0));
-    while let Some(chunk) = answer.chunk().await.map_err(|error| fault_of(error, limits))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| transport_error(error, limits))? {
         if (body.len() + chunk.len()) as u64 > limits.max_body_bytes {
             return Err(TransportError::TooLarge(limits.max_body_bytes));
         }
@@ -192,19 +251,19 @@ async fn read_whole(answer: &mut reqwest::Response, limits: Limits) -> Result<St
     String::from_utf8(body).map_err(|_| TransportError::NotText)
 }
 
-/// The status says enough: a body that breaks off, or that is no text, is taken as far as it goes.
-async fn read_beginning(answer: &mut reqwest::Response) -> String {
+/// The status says enough: a body that breaks off, or that is not text, is kept as far as it was read.
+async fn read_beginning(response: &mut reqwest::Response) -> String {
     let mut body = Vec::new();
-    while let Ok(Some(chunk)) = answer.chunk().await {
+    while let Ok(Some(chunk)) = response.chunk().await {
         body.extend_from_slice(&chunk);
-        if body.len() as u64 >= MAX_FAULT_BODY {
+        if body.len() as u64 >= MAX_ERROR_BODY {
             break;
         }
     }
     String::from_utf8_lossy(&body).into_owned()
 }
 
-fn fault_of(error: reqwest::Error, limits: Limits) -> TransportError {
+fn transport_error(error: reqwest::Error, limits: ResponseLimits) -> TransportError {
     let error = error.without_url();
     if error.is_timeout() {
         return TransportError::Timeout(limits.timeout);
@@ -218,7 +277,7 @@ fn fault_of(error: reqwest::Error, limits: Limits) -> TransportError {
     TransportError::Unreachable(chain(&error))
 }
 
-/// An error with its causes on one line: the outermost alone mostly says nothing.
+/// An error with its causes on one line: the outermost alone rarely says enough.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();

@@ -1,73 +1,81 @@
-//! How late events become visible at the vendor: counted for people, and compared with what the overlap can still catch.
+//! How late events become visible at the vendor: counted for reports, and compared with what the overlap still catches.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::pages::Fetched;
-use super::source::Collector;
-use crate::journal::{WindowId, WindowKind};
+use crate::journal::{LatenessCounts, NewWindow, WindowKind};
 use crate::time::Timestamp;
-use crate::units::Span;
+use crate::vendors::ApiSpec;
 
-/// One warning a source in this time.
-const BETWEEN_WARNINGS: Duration = Duration::from_secs(3_600);
+/// One warning per source in this time.
+const WARNING_INTERVAL: Duration = Duration::from_secs(3_600);
 
-/// Watches the lateness of one source's events.
+/// Monitors the lateness of one source's events.
 #[derive(Debug)]
-pub(super) struct Lateness {
+pub(super) struct LatenessMonitor {
     overlap: Duration,
+    /// A poll that reads its window later than this after the window's start says nothing about lateness.
+    timely: Duration,
     greatest: Duration,
     warned_at: Option<Instant>,
 }
 
-impl Lateness {
-    /// For a source with this overlap.
-    pub(super) fn new(overlap: Duration) -> Self {
-        Self { overlap, greatest: Duration::ZERO, warned_at: None }
+impl LatenessMonitor {
+    /// For a source with this spec.
+    pub(super) fn new(spec: &ApiSpec) -> Self {
+        let timely = (spec.poll_interval + spec.delay) * 2;
+        Self { overlap: spec.overlap, timely, greatest: Duration::ZERO, warned_at: None }
     }
 
-    /// A new event of `timestamp` was read at `observed_at`, although its time had been covered already. Tells how late
-    /// it is if that is worth a warning now: later than the overlap covers, so the next of its kind may be missed.
-    pub(super) fn note(&mut self, timestamp: Timestamp, observed_at: Timestamp, now: Instant) -> Option<Duration> {
+    /// Adds to `counts` how late the new events of a page became visible, and warns about events that the overlap can
+    /// miss. Only timely polls and rechecks tell: the age of what a backfill reads, or a poll after an outage, is not the
+    /// vendor's lateness.
+    pub(super) fn record_page(
+        &mut self,
+        window: &NewWindow,
+        observed_at: Timestamp,
+        new_times: &[Timestamp],
+        is_covered: impl Fn(Timestamp) -> bool,
+        counts: &mut LatenessCounts,
+    ) {
+        let timely = observed_at.since(window.covers.from) <= self.timely;
+        if window.kind == WindowKind::Backfill || (window.kind == WindowKind::Live && !timely) {
+            return;
+        }
+        for at in new_times {
+            let covered = is_covered(*at);
+            if covered || *at >= window.covers.from {
+                counts.add(observed_at.since(*at));
+            }
+            if covered && let Some(late) = self.record(*at, observed_at, Instant::now()) {
+                tracing::warn!(
+                    event = "lateness_exceeds_overlap",
+                    lateness_secs = late.as_secs_f64(),
+                    overlap_secs = self.overlap.as_secs_f64(),
+                    hint = "raise `overlap` or `recheck_lookback` of this source",
+                    "events become visible later than the overlap covers"
+                );
+            }
+        }
+    }
+
+    /// A new event of `timestamp` was read at `observed_at`, although its time was covered already. Returns how late it
+    /// is if that is worth a warning now: later than the overlap covers, so the next such event may be missed.
+    fn record(&mut self, timestamp: Timestamp, observed_at: Timestamp, now: Instant) -> Option<Duration> {
         let late = observed_at.since(timestamp);
         self.greatest = self.greatest.max(late);
-        let silent = self.warned_at.is_some_and(|at| now.duration_since(at) < BETWEEN_WARNINGS);
-        if late <= self.overlap || silent {
+        let warned_lately = self.warned_at.is_some_and(|at| now.duration_since(at) < WARNING_INTERVAL);
+        if late <= self.overlap || warned_lately {
             return None;
         }
         self.warned_at = Some(now);
         Some(late)
     }
 
-    /// The greatest lateness met since the start.
+    /// The greatest lateness since the start.
     pub(super) fn greatest(&self) -> Duration {
         self.greatest
-    }
-}
-
-impl Collector {
-    /// Counts how late the new events of a page became visible. Only what is read in time tells that: the age of what a
-    /// backfill reads, or a poll after an outage, is our own doing.
-    pub(super) fn note_lateness(&mut self, id: WindowId, page: &Fetched, new_times: &[Timestamp]) {
-        let Some(walk) = self.walks.get_mut(&id) else { return };
-        let (window, spec) = (walk.window, &self.settings.spec);
-        let on_time = page.observed_at.since(window.covers.from) <= (spec.poll_interval + spec.delay) * 2;
-        if window.kind == WindowKind::Backfill || (window.kind == WindowKind::Live && !on_time) {
-            return;
-        }
-        for at in new_times {
-            let missed = self.planner.covers(*at);
-            if missed || *at >= window.covers.from {
-                walk.lateness.add(page.observed_at.since(*at));
-            }
-            if missed && let Some(late) = self.lateness.note(*at, page.observed_at, Instant::now()) {
-                tracing::warn!(
-                    late = %Span(late), overlap = %Span(spec.overlap),
-                    "events become visible later than the overlap covers; raise `overlap` (or `recheck_lookback`) of this source"
-                );
-            }
-        }
     }
 }
 
@@ -76,17 +84,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn warns_once_an_hour_of_events_that_the_overlap_hardly_catches() {
-        let mut lateness = Lateness::new(Duration::from_secs(60));
+    fn warns_once_an_hour_about_events_that_the_overlap_hardly_catches() {
+        let overlap = Duration::from_secs(60);
+        let mut lateness = LatenessMonitor { overlap, timely: overlap, greatest: Duration::ZERO, warned_at: None };
         let start = Instant::now();
         let observed = Timestamp::from_secs(10_000);
-        let mut note = |late, after| {
-            lateness.note(observed - Duration::from_secs(late), observed, start + Duration::from_secs(after))
+        let mut record = |late, after| {
+            lateness.record(observed - Duration::from_secs(late), observed, start + Duration::from_secs(after))
         };
-        assert_eq!(note(60, 0), None);
-        assert_eq!(note(90, 1), Some(Duration::from_secs(90)));
-        assert_eq!(note(95, 2), None);
-        assert_eq!(note(70, 3_602), Some(Duration::from_secs(70)));
+        assert_eq!(record(60, 0), None);
+        assert_eq!(record(90, 1), Some(Duration::from_secs(90)));
+        assert_eq!(record(95, 2), None);
+        assert_eq!(record(70, 3_602), Some(Duration::from_secs(70)));
         assert_eq!(lateness.greatest(), Duration::from_secs(95));
     }
 }

@@ -1,4 +1,4 @@
-//! The settings that every source has, whatever its vendor.
+//! The options that every source has, whatever its vendor.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use crate::time::Timestamp;
 use crate::units::{RateLimit, Span};
 use crate::vendors::{ApiSpec, Recheck};
 
-/// Settings common to all sources. What is not given comes from the vendor's [`ApiSpec`].
+/// Options common to all sources. An option that is not set comes from the vendor's [`ApiSpec`].
 #[derive(Clone, Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SourceOptions {
-    /// Where collecting begins: a time, a date, or `earliest`. Unset: nothing from before the first start.
+    /// Where collecting starts: a time, a date, or `earliest`. Unset: nothing from before the first start.
     pub backfill_start_time: Option<StartTime>,
     /// Where collecting ends, for a bounded backfill. Unset: never.
     pub end_time: Option<PointInTime>,
@@ -20,43 +20,43 @@ pub struct SourceOptions {
     pub poll_interval: Option<Span>,
     /// How much of the recent past each poll reads again.
     pub overlap: Option<Span>,
-    /// How far behind the present a poll stays.
+    /// How far behind the vendor's present a poll stays.
     pub delay: Option<Span>,
-    /// Records asked for a page.
+    /// Records to ask for per page.
     pub page_size: Option<u32>,
-    /// Requests allowed: `2/s`, or a list of rates that all hold.
+    /// Allowed requests: `2/s`, or a list of rates that hold at once.
     pub rate_limit: Option<RateLimit>,
     /// Time limit of one request.
     pub timeout: Option<Span>,
     /// Length of a backfill window.
     pub backfill_slice: Option<Span>,
-    /// A window with more records than this is cut in two.
+    /// A window with more records than this is split.
     pub max_window_records: Option<u64>,
     /// Time between two rechecks over records that change later.
     pub recheck_interval: Option<Span>,
-    /// How much of the past a recheck reads again; 0 switches rechecks off.
+    /// How much of the past a recheck reads again; 0 disables rechecks.
     pub recheck_lookback: Option<Span>,
-    /// How soon a source that stopped on a permanent fault looks again.
+    /// Time until a source that stopped on a permanent error retries.
     pub error_retry_interval: Option<Span>,
-    /// The longest answer body that is accepted, after decompression.
+    /// The longest accepted response body, after decompression.
     pub max_body_bytes: Option<crate::units::ByteSize>,
 }
 
-/// Where collecting begins.
+/// Where collecting starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartTime {
     /// As far back as the vendor keeps records.
     Earliest,
-    /// At this moment.
+    /// At this time.
     At(Timestamp),
 }
 
-/// A time (RFC 3339) or a date (its first moment in UTC).
+/// A time (RFC 3339) or a date (its first instant in UTC).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PointInTime(pub Timestamp);
 
 impl PointInTime {
-    /// Reads one; `None` if it is neither.
+    /// Parses one; `None` if the text is neither.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Timestamp::parse_rfc3339(text).or_else(|| Timestamp::parse_rfc3339(&format!("{text}T00:00:00Z"))).map(Self)
@@ -94,23 +94,45 @@ crate::json_schema::written_as!(PointInTime, "PointInTime", {
     "examples": ["2026-01-31", "2026-01-31T00:00:00Z"]
 });
 
-/// The options laid over the vendor's facts: what the collector works with.
+/// The vendor's spec with the source's options applied: what collecting works with.
 #[derive(Clone, Debug)]
 pub struct SourceSettings {
-    /// Where collecting begins.
+    /// Where collecting starts.
     pub backfill_start_time: Option<StartTime>,
-    /// Where it ends.
+    /// Where it ends; `None`: never.
     pub end_time: Option<Timestamp>,
-    /// The vendor's facts with the options laid over them.
+    /// The vendor's spec with the options applied.
     pub spec: ApiSpec,
-    /// How soon a stopped source looks again.
+    /// Time until a stopped source retries.
     pub error_retry_interval: Duration,
-    /// The longest body accepted, in bytes.
+    /// The longest accepted body, in bytes.
     pub max_body_bytes: u64,
 }
 
+impl SourceSettings {
+    /// Where collecting starts: nothing from before this time is requested, except for the overlap. `earliest` counts
+    /// from the first start, so that it does not move.
+    #[must_use]
+    pub fn starts_at(&self, first_started_at: Timestamp) -> Timestamp {
+        match self.backfill_start_time {
+            None => first_started_at,
+            Some(StartTime::At(at)) => at,
+            Some(StartTime::Earliest) => match self.spec.retention {
+                Some(retention) => self.spec.earliest.max(first_started_at - retention),
+                None => self.spec.earliest,
+            },
+        }
+    }
+
+    /// How much earlier than its start a window may request, at most.
+    #[must_use]
+    pub fn max_lookback(&self) -> Duration {
+        self.spec.overlap + self.spec.time_granularity * 2
+    }
+}
+
 impl SourceOptions {
-    /// Lays the options over the vendor's facts.
+    /// Applies the options to the vendor's spec.
     #[must_use]
     pub fn over(&self, spec: &ApiSpec) -> SourceSettings {
         let mut spec = spec.clone();
@@ -143,8 +165,8 @@ impl SourceOptions {
         }
     }
 
-    fn recheck(&self, of_vendor: Option<Recheck>) -> Option<Recheck> {
-        let mut recheck = of_vendor.unwrap_or(Recheck { interval: Duration::from_secs(900), lookback: Duration::ZERO });
+    fn recheck(&self, default: Option<Recheck>) -> Option<Recheck> {
+        let mut recheck = default.unwrap_or(Recheck { interval: Duration::from_secs(900), lookback: Duration::ZERO });
         if let Some(interval) = self.recheck_interval {
             recheck.interval = interval.0;
         }

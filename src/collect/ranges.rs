@@ -1,11 +1,11 @@
-//! Arithmetic on spans of time: what is left of a span when others are taken out of it.
+//! Arithmetic on time ranges, for coverage and deduplication.
 
 use std::time::Duration;
 
 use crate::time::{TimeRange, Timestamp};
 
-/// Sorts spans, drops empty ones and joins those that overlap or touch.
-pub(super) fn merged(mut ranges: Vec<TimeRange>) -> Vec<TimeRange> {
+/// Sorts ranges, drops empty ones and joins those that overlap or touch.
+pub(crate) fn merged(mut ranges: Vec<TimeRange>) -> Vec<TimeRange> {
     ranges.retain(|range| !range.is_empty());
     ranges.sort_unstable();
     let mut result: Vec<TimeRange> = Vec::with_capacity(ranges.len());
@@ -19,7 +19,7 @@ pub(super) fn merged(mut ranges: Vec<TimeRange>) -> Vec<TimeRange> {
 }
 
 /// The parts of `whole` that lie in none of `holes`, which must be merged.
-pub(super) fn without(whole: TimeRange, holes: &[TimeRange]) -> Vec<TimeRange> {
+pub(crate) fn without(whole: TimeRange, holes: &[TimeRange]) -> Vec<TimeRange> {
     let mut rest = Vec::new();
     let mut from = whole.from;
     for hole in holes {
@@ -37,18 +37,18 @@ pub(super) fn without(whole: TimeRange, holes: &[TimeRange]) -> Vec<TimeRange> {
     rest
 }
 
-/// The part that two spans have in common; may be empty.
-pub(super) fn common(one: TimeRange, other: TimeRange) -> TimeRange {
+/// The part that two ranges have in common; may be empty.
+pub(super) fn intersection(one: TimeRange, other: TimeRange) -> TimeRange {
     TimeRange::new(one.from.max(other.from), one.to.min(other.to))
 }
 
-/// Whether a moment lies in a span.
-pub(super) fn holds(range: TimeRange, at: Timestamp) -> bool {
+/// Whether `at` lies in a range.
+pub(super) fn contains(range: TimeRange, at: Timestamp) -> bool {
     range.from <= at && at < range.to
 }
 
-/// How long a span is; zero if it is empty.
-pub(super) fn length(range: TimeRange) -> Duration {
+/// The length of a range; zero if it is empty.
+pub(crate) fn length(range: TimeRange) -> Duration {
     range.to.since(range.from)
 }
 
@@ -56,20 +56,20 @@ pub(super) fn length(range: TimeRange) -> Duration {
 mod tests {
     use super::*;
 
-    fn span(from: i64, to: i64) -> TimeRange {
+    fn range(from: i64, to: i64) -> TimeRange {
         TimeRange::new(Timestamp::from_secs(from), Timestamp::from_secs(to))
     }
 
     #[test]
-    fn touching_spans_become_one() {
-        assert_eq!(merged(vec![span(5, 7), span(0, 2), span(2, 4), span(9, 9)]), [span(0, 4), span(5, 7)]);
+    fn touching_ranges_become_one() {
+        assert_eq!(merged(vec![range(5, 7), range(0, 2), range(2, 4), range(9, 9)]), [range(0, 4), range(5, 7)]);
     }
 
     #[test]
-    fn what_is_left_of_a_span() {
-        assert_eq!(without(span(0, 10), &[span(2, 4), span(6, 20)]), [span(0, 2), span(4, 6)]);
-        assert_eq!(without(span(0, 10), &[]), [span(0, 10)]);
-        assert_eq!(without(span(0, 10), &[span(0, 10)]), []);
-        assert_eq!(without(span(3, 3), &[span(0, 1)]), []);
+    fn what_is_left_of_a_range() {
+        assert_eq!(without(range(0, 10), &[range(2, 4), range(6, 20)]), [range(0, 2), range(4, 6)]);
+        assert_eq!(without(range(0, 10), &[]), [range(0, 10)]);
+        assert_eq!(without(range(0, 10), &[range(0, 10)]), []);
+        assert_eq!(without(range(3, 3), &[range(0, 1)]), []);
     }
 }

@@ -1,5 +1,5 @@
-//! The way to a vendor and back, as a contract: one request out, one answer in. [`super::http`] does it over HTTP; tests
-//! play the vendor in memory.
+//! The contract of a transport: one request out, one response in. [`super::http`] implements it over HTTP; tests implement
+//! it in memory.
 
 use std::time::Duration;
 
@@ -8,43 +8,43 @@ use futures_util::future::BoxFuture;
 use crate::secret::SecretError;
 use crate::vendors::{ApiError, ApiErrorKind, Request};
 
-/// What an answer may cost.
+/// What a response may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Time from the first byte out to the last byte in.
+pub struct ResponseLimits {
+    /// Time from the first byte sent to the last byte received.
     pub timeout: Duration,
-    /// The longest body that is accepted, in bytes after decompression.
+    /// The longest accepted body, in bytes after decompression.
     pub max_body_bytes: u64,
 }
 
-/// An answer, successful or not.
+/// A response, successful or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     /// The HTTP status.
     pub status: u16,
-    /// How long the vendor asks us to wait, if it says so.
+    /// How long the vendor asks the client to wait, if it does.
     pub retry_after: Option<Duration>,
-    /// The body; of an unsuccessful answer at most its first kilobytes.
+    /// The body; of an unsuccessful response at most the first kilobytes.
     pub body: String,
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
-    /// Nothing complete came within the time limit.
-    #[error("no complete answer within {0:?}")]
+    /// No complete response within the time limit.
+    #[error("no complete response within {0:?}")]
     Timeout(Duration),
     /// No connection: name, network, TLS.
     #[error("cannot be reached: {0}")]
     Unreachable(String),
-    /// The connection broke in the middle of the answer, or its compression is damaged.
-    #[error("the answer broke off: {0}")]
+    /// The connection broke in the middle of the response, or its compression is damaged.
+    #[error("the response broke off: {0}")]
     Broken(String),
     /// The body is longer than allowed.
-    #[error("the answer is longer than {0} bytes")]
+    #[error("the response is longer than {0} bytes")]
     TooLarge(u64),
-    /// The body is no UTF-8 text.
-    #[error("the answer is not text")]
+    /// The body is not UTF-8 text.
+    #[error("the response is not text")]
     NotText,
     /// The secret could not be read.
     #[error(transparent)]
@@ -55,9 +55,9 @@ pub enum TransportError {
 }
 
 impl TransportError {
-    /// What the collector does about it.
+    /// The same as an API error of `vendor`, which decides what the source loop does.
     #[must_use]
-    pub fn explained(&self, vendor: &str) -> ApiError {
+    pub fn to_api_error(&self, vendor: &str) -> ApiError {
         let (kind, hint) = match self {
             Self::Timeout(_) | Self::Broken(_) => (ApiErrorKind::Transient, ""),
             Self::Unreachable(_) => (
@@ -66,18 +66,18 @@ impl TransportError {
             ),
             Self::NotText => (
                 ApiErrorKind::Transient,
-                "if it stays, check base_url, and whether a proxy or firewall in between alters the answers",
+                "if it persists, check base_url, and whether a proxy or firewall changes the responses",
             ),
             Self::TooLarge(_) => {
                 (ApiErrorKind::PageTooLarge, "raise max_body_bytes of this source if smaller pages do not help")
             }
-            Self::Secret(_) => (ApiErrorKind::Permanent, "mend the secret; auditflow reads it again by itself"),
+            Self::Secret(_) => (ApiErrorKind::Permanent, "fix the secret; the next request reads it again"),
             Self::NotSent(_) => (ApiErrorKind::Permanent, "check base_url and the credentials of this source"),
         };
         ApiError { kind, message: format!("{vendor}: {self}"), hint: hint.to_owned() }
     }
 
-    /// Whether a smaller page might have come through.
+    /// Whether a smaller page might have succeeded.
     #[must_use]
     pub fn may_be_size(&self) -> bool {
         matches!(self, Self::Timeout(_))
@@ -86,8 +86,12 @@ impl TransportError {
 
 /// Sends requests to the one vendor that it was made for.
 pub trait Transport: Send + Sync {
-    /// Sends a request and reads the whole answer. Never retries and never follows a redirect.
-    fn send<'a>(&'a self, request: &'a Request, limits: Limits) -> BoxFuture<'a, Result<Response, TransportError>>;
+    /// Sends a request and reads the whole response. Never retries and never follows a redirect.
+    fn send<'a>(
+        &'a self,
+        request: &'a Request,
+        limits: ResponseLimits,
+    ) -> BoxFuture<'a, Result<Response, TransportError>>;
 }
 
 #[cfg(test)]
@@ -95,15 +99,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_waiting_may_not_mend_says_what_to_check() {
-        for (fault, says) in [
+    fn errors_that_waiting_may_not_fix_say_what_to_check() {
+        for (error, says) in [
             (TransportError::Unreachable("dns error".to_owned()), "DNS"),
             (TransportError::NotText, "base_url"),
             (TransportError::TooLarge(9), "max_body_bytes"),
             (TransportError::NotSent("plain text".to_owned()), "base_url"),
         ] {
-            let explained = fault.explained("merge");
-            assert!(explained.hint.contains(says), "{explained:?}");
+            let api_error = error.to_api_error("merge");
+            assert!(api_error.hint.contains(says), "{api_error:?}");
         }
     }
 }

@@ -20,7 +20,6 @@
 //! journal.
 
 mod announce;
-mod backoff;
 mod closing;
 mod failure;
 mod last_error;

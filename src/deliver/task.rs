@@ -5,7 +5,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::announce::{self, PassedOver};
-use super::backoff::Backoff;
 use super::closing::{self, Next};
 use super::failure::{DeliverError, Failure};
 use super::last_error::TroubleReport;
@@ -13,6 +12,7 @@ use super::outside;
 use super::routed::RoutedSources;
 use super::writing::{BatchWriter, Outcome, Recorder};
 use super::{Parts, Route, SinkEnd, SinkTask};
+use crate::backoff::Backoff;
 use crate::journal::{BatchIntent, Delivery, PendingBatch, RollbackRecord, Seq, SinkId};
 use crate::sinks::dead_letter::{self, DeadLetter};
 use crate::sinks::{BatchRange, Written};
@@ -20,6 +20,8 @@ use crate::time::Timestamp;
 
 /// A wait for a time of day is cut into pieces, so that a clock that was set is noticed.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// No wait of the backoff is longer.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 
 /// What the loop does after a step.
 #[derive(Debug)]
@@ -120,7 +122,7 @@ impl SinkLoop {
             seen_since: None,
             head: parts.journal.head(),
             last_error: TroubleReport::default(),
-            backoff: Backoff::new(parts.rng_seed),
+            backoff: Backoff::new(parts.rng_seed, LONGEST_BACKOFF),
             end: SinkEnd::new(&task.name),
             task,
             parts,

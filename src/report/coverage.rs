@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::observation::{LastErrorReport, Observation, ReportHead, SourceView, TimeSpan, seconds, window_kind};
 use super::text::{counted, last_error, name, of_seconds};
-use crate::collect::outlook::{Assume, Gap, ahead};
+use crate::forecast::{Assumption, Gap, forecast};
 use crate::format::count;
 use crate::journal::{LatenessCounts, OpenWindow, SourceStats};
 use crate::pipeline::{ValidatedPipeline, ValidatedSource};
@@ -155,7 +155,7 @@ fn source_coverage(plan: &ValidatedSource, observation: &Observation) -> SourceC
 
 fn planned_windows(view: &SourceView<'_>, now: Timestamp) -> u64 {
     let state = view.state(now);
-    ahead(view.plan.vendor.as_ref(), &view.settings, &state, now, Assume::Records, 0).windows()
+    forecast(view.plan.vendor.as_ref(), &view.settings, &state, now, Assumption::Records, 0).windows()
 }
 
 fn lateness(view: &SourceView<'_>) -> LatenessReport {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::collect::SourceSettings;
-use crate::collect::outlook::{Outlook, at_first_start};
+use crate::forecast::{CoverageProgress, initial_state};
 use crate::journal::lock::{self, Holder};
 use crate::journal::{
     JournalError, JournalSnapshot, LastError, Look, SinkStats, SourceSnapshot, SourceState, SourceStats, SqliteJournal,
@@ -62,7 +62,7 @@ pub(super) struct SourceView<'o> {
     pub(super) settings: SourceSettings,
     /// `None` if it has never run.
     pub(super) snapshot: Option<&'o SourceSnapshot>,
-    pub(super) progress: Outlook,
+    pub(super) progress: CoverageProgress,
 }
 
 impl<'o> SourceView<'o> {
@@ -70,15 +70,15 @@ impl<'o> SourceView<'o> {
         let settings = plan.options.over(plan.vendor.spec());
         let snapshot = observation.journal.as_ref().and_then(|journal| journal.source(&plan.name));
         let progress = match snapshot {
-            Some(snapshot) => Outlook::new(&settings, &snapshot.state, observation.at),
-            None => Outlook::new(&settings, &at_first_start(observation.at), observation.at),
+            Some(snapshot) => CoverageProgress::new(&settings, &snapshot.state, observation.at),
+            None => CoverageProgress::new(&settings, &initial_state(observation.at), observation.at),
         };
         Self { plan, settings, snapshot, progress }
     }
 
     /// The state that its collector would start with.
     pub(super) fn state(&self, now: Timestamp) -> SourceState {
-        self.snapshot.map_or_else(|| at_first_start(now), |snapshot| snapshot.state.clone())
+        self.snapshot.map_or_else(|| initial_state(now), |snapshot| snapshot.state.clone())
     }
 
     /// The covered share of the wanted time, rounded down to four decimals: 1 means all of it.

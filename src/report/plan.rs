@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::observation::{Observation, ReportHead, SourceView, TimeSpan, seconds, window_kind};
 use super::text::{counted, of_seconds};
-use crate::collect::outlook::{Ahead, AheadWindow, Assume, ahead, least_time, next_poll};
-use crate::collect::request_shown::{ShownRequest, shown};
+use crate::collect::{RedactedRequest, redacted_request};
 use crate::deliver::Route;
+use crate::forecast::{Assumption, Forecast, ForecastWindow, forecast, min_duration, next_poll};
 use crate::format::count;
 use crate::pipeline::{ValidatedPipeline, ValidatedSink, ValidatedSource};
 use crate::sinks::EventForm;
@@ -46,7 +46,7 @@ pub struct SourceForecast {
     /// If no window is due: the earliest time of the next poll.
     pub next_poll_at: Option<Timestamp>,
     /// The first request.
-    pub first_request: Option<ShownRequest>,
+    pub first_request: Option<RedactedRequest>,
     /// The rate limits, as the pipeline file writes them.
     pub rate_limit: Vec<String>,
     /// Whether some requests of the rate limit are reserved for polls during the backfill.
@@ -152,8 +152,8 @@ impl PlanReport {
 fn source_forecast(plan: &ValidatedSource, observation: &Observation) -> SourceForecast {
     let (view, now) = (SourceView::new(plan, observation), observation.at);
     let state = view.state(now);
-    let forecast = |assume, show| ahead(plan.vendor.as_ref(), &view.settings, &state, now, assume, show);
-    let (one_page, min) = (forecast(Assume::Records, SHOWN), forecast(Assume::Nothing, 0));
+    let run = |assumption, show| forecast(plan.vendor.as_ref(), &view.settings, &state, now, assumption, show);
+    let (one_page, min) = (run(Assumption::Records, SHOWN), run(Assumption::Empty, 0));
     let poll = if one_page.first.is_empty() { next_poll(&view.settings, &state, now) } else { None };
     let first = one_page.first.first().or(poll.as_ref().map(|(_, window)| window));
     let rates = &view.settings.spec.rate_limit;
@@ -175,20 +175,23 @@ fn backfill_forecast(slice: Duration, rates: &[Rate], one_page: u64, min: u64) -
     BackfillForecast {
         slice_seconds: seconds(slice),
         min_requests: min,
-        min_seconds: seconds(least_time(rates, min)),
+        min_seconds: seconds(min_duration(rates, min)),
         one_page_requests: one_page,
-        one_page_seconds: seconds(least_time(rates, one_page)),
+        one_page_seconds: seconds(min_duration(rates, one_page)),
     }
 }
 
-fn first_request(plan: &ValidatedSource, window: &AheadWindow) -> ShownRequest {
+fn first_request(plan: &ValidatedSource, window: &ForecastWindow) -> RedactedRequest {
     let fetch_range = window.window.fetch_range;
     let range = TimeRange { from: fetch_range.from, to: fetch_range.to };
-    shown(plan.vendor.as_ref(), &PageRequest { range, cursor: window.cursor.as_deref(), page_size: window.page_size })
+    redacted_request(
+        plan.vendor.as_ref(),
+        &PageRequest { range, cursor: window.cursor.as_deref(), page_size: window.page_size },
+    )
 }
 
-impl From<&AheadWindow> for WindowForecast {
-    fn from(ahead: &AheadWindow) -> Self {
+impl From<&ForecastWindow> for WindowForecast {
+    fn from(ahead: &ForecastWindow) -> Self {
         let window = ahead.window;
         Self {
             kind: window_kind(window.kind),
@@ -199,8 +202,8 @@ impl From<&AheadWindow> for WindowForecast {
     }
 }
 
-impl From<&Ahead> for WindowCount {
-    fn from(ahead: &Ahead) -> Self {
+impl From<&Forecast> for WindowCount {
+    fn from(ahead: &Forecast) -> Self {
         Self { live: ahead.live, backfill: ahead.backfill, recheck: ahead.rechecks, more: ahead.more }
     }
 }
@@ -272,7 +275,7 @@ fn counts_text(count: WindowCount) -> String {
     if parts.is_empty() { "no windows until then".to_owned() } else { parts.join(", ") }
 }
 
-fn request_lines(text: &mut String, request: &ShownRequest) {
+fn request_lines(text: &mut String, request: &RedactedRequest) {
     line(text, "first request", &format!("{} {}", request.method, request.url));
     for (name, value) in &request.query {
         line(text, "", &format!("  {name}={value}"));

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::observation::{LastErrorReport, Observation, ReportHead, SourceView, seconds};
 use super::text::{Side, Table, last_error, name, of_seconds, or_dash, short, wrapped};
-use crate::collect::outlook::Phase;
+use crate::forecast::Phase;
 use crate::format::count;
 use crate::journal::{JournalSnapshot, SinkStats};
 use crate::pipeline::{ValidatedPipeline, ValidatedSink, ValidatedSource};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::clock::SharedClock;
 use crate::collect::SourceSettings;
-use crate::collect::outlook::{Outlook, Phase};
+use crate::forecast::{CoverageProgress, Phase};
 use crate::journal::{Look, OpenWindow, SourceSnapshot, SqliteJournal};
 use crate::pipeline::{ValidatedPipeline, ValidatedSource};
 use crate::telemetry::{Backlog, BacklogReader};
@@ -23,7 +23,7 @@ pub(super) fn backlog_reader(pipeline: &ValidatedPipeline, clock: &SharedClock) 
         let Ok(Some(snapshot)) = SqliteJournal::snapshot(&data_dir, &look) else { return Vec::new() };
         let settings_of = |name: &str| sources.iter().find(|(known, _)| known == name).map(|(_, settings)| settings);
         let backlogs = snapshot.sources.iter().filter_map(|source| {
-            let outlook = Outlook::new(settings_of(&source.name)?, &source.state, look.now);
+            let outlook = CoverageProgress::new(settings_of(&source.name)?, &source.state, look.now);
             Some((source.name.clone(), backlog(source, &outlook)?))
         });
         backlogs.collect()
@@ -38,7 +38,7 @@ pub(super) async fn remaining_times(pipeline: &ValidatedPipeline, clock: &Shared
     backlogs.into_iter().map(|(name, backlog)| (name, backlog.remaining())).collect()
 }
 
-fn backlog(source: &SourceSnapshot, outlook: &Outlook) -> Option<Backlog> {
+fn backlog(source: &SourceSnapshot, outlook: &CoverageProgress) -> Option<Backlog> {
     let remaining = outlook.missing().saturating_sub(source.state.open.iter().map(time_read).sum());
     match outlook.phase {
         Phase::Backfill => Some(Backlog::backfill(remaining, outlook.wanted.to.since(outlook.wanted.from))),

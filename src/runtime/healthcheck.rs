@@ -62,7 +62,7 @@ async fn check_source(
 ) -> Result<HealthcheckResult, RunError> {
     let settings = source.options.over(source.vendor.spec());
     let transport = build_transport(source, clients, clock)?;
-    let check = collect::probe(source.vendor.as_ref(), &settings, &transport, clock.now());
+    let check = collect::healthcheck(source.vendor.as_ref(), &settings, &transport, clock.now());
     let failure = match tokio::time::timeout(TIMEOUT, check).await {
         Err(_) => Some(timed_out()),
         Ok(Ok(())) => None,

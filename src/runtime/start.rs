@@ -70,15 +70,15 @@ pub(super) fn start_sources(
         let transport = build_transport(source, &clients, &options.clock)?;
         let delay = settings.spec.delay;
         let task = collect::Source { name: source.name.clone(), vendor: Arc::clone(&source.vendor), settings };
-        let parts = collect::Parts {
+        let parts = collect::SourceContext {
             journal: Arc::clone(journal),
             transport: Arc::new(transport),
             clock: Arc::clone(&options.clock),
             rng_seed: options.seed.wrapping_add(index as u64),
             mode: match options.mode {
-                RunMode::Continuous => collect::Mode::Continuous,
+                RunMode::Continuous => collect::CollectMode::Continuous,
                 // Later events may still change at the vendor; the next run collects them.
-                RunMode::Once { .. } => collect::Mode::Once { until: now - delay },
+                RunMode::Once { .. } => collect::CollectMode::Once { until: now - delay },
             },
             shutdown: options.shutdown.clone(),
         };

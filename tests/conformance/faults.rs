@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use auditflow::collect::{Mode, SourceEnd};
+use auditflow::collect::{CollectMode, SourceEnd};
 use auditflow::simulator::{FaultName, FaultOrder, FaultSetting, OrderedAnswer, VendorName};
 use tokio_util::sync::CancellationToken;
 
@@ -63,7 +63,7 @@ pub(crate) async fn a_401_stops_the_source_until_it_is_mended(vendor: VendorName
     assert!(fault.message.contains("401") && !fault.hint.is_empty(), "{fault:?}");
 
     let transport = stage.transport();
-    let work = tokio::spawn(stage.work(Mode::Continuous, transport, CancellationToken::new()));
+    let work = tokio::spawn(stage.work(CollectMode::Continuous, transport, CancellationToken::new()));
     until("it looks again by itself", async || stage.answers(401) >= 4).await;
     let last_error = stage.summary().await.last_error.expect("the trouble is shown");
     assert!(last_error.message.contains(vendor.as_str()) && !last_error.hint.is_empty(), "{last_error:?}");

@@ -15,11 +15,10 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use auditflow::clock::{Clock, SharedClock};
-use auditflow::collect::{self, HttpTransport, Mode, Parts, Source, SourceEnd, Transport};
+use auditflow::clock::{Clock, ManualClock, SharedClock};
+use auditflow::collect::{self, CollectMode, HttpTransport, Source, SourceContext, SourceEnd, Transport};
 use auditflow::journal::{Journal, JournalOptions, LastError, SourceStats, SqliteJournal};
 use auditflow::pipeline::{self, Environment, Overrides, ValidatedSource};
 use auditflow::simulator::proof::{self, Delivered, Verdict};
@@ -48,27 +47,6 @@ pub(crate) const PAGE_SIZE: u64 = 7;
 pub(crate) const EVENTS: u64 = 60;
 /// No rule may take longer.
 const DEADLINE: Duration = Duration::from_secs(60);
-
-/// A time of day that moves when it is told to.
-#[derive(Debug)]
-pub(crate) struct ManualClock(AtomicI64);
-
-impl ManualClock {
-    fn starting_at(now: Timestamp) -> Self {
-        Self(AtomicI64::new(now.as_nanos()))
-    }
-
-    fn advance(&self, by: Duration) {
-        let nanos = i64::try_from(by.as_nanos()).expect("a test moves by hours at most");
-        self.0.fetch_add(nanos, Ordering::SeqCst);
-    }
-}
-
-impl Clock for ManualClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_nanos(self.0.load(Ordering::SeqCst))
-    }
-}
 
 /// What a rule wants to be otherwise than usual.
 #[derive(Clone, Debug)]
@@ -117,7 +95,7 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) async fn new(vendor: VendorName, wishes: Wishes) -> Self {
-        let clock = Arc::new(ManualClock::starting_at(moment(NOW)));
+        let clock = Arc::new(ManualClock::fixed_at(moment(NOW)));
         let mut switches = Switches::default();
         switches.lift_rate_limits();
         let options = SimulatorOptions {
@@ -195,7 +173,7 @@ impl Stage {
     /// The source at work, to be awaited or spawned.
     pub(crate) fn work(
         &mut self,
-        mode: Mode,
+        mode: CollectMode,
         transport: Arc<dyn Transport>,
         shutdown: CancellationToken,
     ) -> impl Future<Output = SourceEnd> + Send + 'static {
@@ -204,7 +182,7 @@ impl Stage {
             vendor: Arc::clone(&self.plan.vendor),
             settings: self.plan.options.over(self.plan.vendor.spec()),
         };
-        let parts = Parts {
+        let parts = SourceContext {
             journal: self.journal(),
             transport,
             clock: Arc::clone(&self.clock) as SharedClock,
@@ -218,8 +196,8 @@ impl Stage {
         }
     }
 
-    pub(crate) fn once(&self) -> Mode {
-        Mode::Once { until: self.settled() }
+    pub(crate) fn once(&self) -> CollectMode {
+        CollectMode::Once { until: self.settled() }
     }
 
     /// Collects everything up to the settled moment.
@@ -323,7 +301,7 @@ fn plan_of(simulator: &RunningSimulator, wishes: &Wishes, folder: &Path) -> Vali
         ("backfill_start_time", FLOOR),
         ("poll_interval", "50ms"),
         ("overlap", "10m"),
-        ("settle", "1s"),
+        ("delay", "1s"),
         ("page_size", "7"),
         ("rate_limit", "1000/s"),
         ("backfill_slice", "1h"),

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use auditflow::collect::{Limits, Response, Transport, TransportError};
+use auditflow::collect::{Response, ResponseLimits, Transport, TransportError};
 use auditflow::vendors::Request;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -34,7 +34,11 @@ impl Ending {
 }
 
 impl Transport for Ending {
-    fn send<'a>(&'a self, request: &'a Request, limits: Limits) -> BoxFuture<'a, Result<Response, TransportError>> {
+    fn send<'a>(
+        &'a self,
+        request: &'a Request,
+        limits: ResponseLimits,
+    ) -> BoxFuture<'a, Result<Response, TransportError>> {
         async move {
             let before = self.sent.fetch_add(1, Ordering::SeqCst);
             if self.end == End::AfterCommit && before == 1 {
@@ -78,7 +82,11 @@ impl Watched {
 }
 
 impl Transport for Watched {
-    fn send<'a>(&'a self, request: &'a Request, limits: Limits) -> BoxFuture<'a, Result<Response, TransportError>> {
+    fn send<'a>(
+        &'a self,
+        request: &'a Request,
+        limits: ResponseLimits,
+    ) -> BoxFuture<'a, Result<Response, TransportError>> {
         async move {
             let asked = Instant::now();
             let answer = self.inner.send(request, limits).await;

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use super::context::{Common, Context, Message, Proposal, Proposed, Refusal, sources_of};
-use crate::collect::outlook::begins_at;
 use crate::format::count;
 use crate::journal::editing::{AfterRemoval, ComponentKind, Edit, Forget, Redeliver, SinkPast, SourcePast};
 use crate::journal::{Journal, SinkStart};
@@ -58,7 +57,7 @@ fn reset_source(context: &Context, plan: &ValidatedSource, past: &SourcePast) ->
             context.file()
         )));
     }
-    let from = begins_at(&plan.options.over(plan.vendor.spec()), context.now);
+    let from = plan.options.over(plan.vendor.spec()).starts_at(context.now);
     let message = Message::new(&format!("reset source `{name}`"))
         .with("cleared", &format!("{} and the keys for deduplication", coverage(past)))
         .with(

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use super::context::{Common, Context, Message, Proposal, Proposed, Refusal, point_in_time};
-use crate::collect::outlook::{begins_at, reach_back};
 use crate::journal::editing::{ComponentKind, Edit, Rewind, RewindPreview, SourcePast};
 use crate::report::{brief, counted};
 use crate::time::Timestamp;
@@ -34,8 +33,8 @@ pub(super) async fn propose(context: &Context, arguments: &Arguments) -> Propose
     let past = context.journal.past_of_source(name).await?;
     let past = past.ok_or_else(|| Refusal(format!("source `{name}` has not run yet: it has collected nothing")))?;
     let settings = plan.options.over(plan.vendor.spec());
-    let earliest = begins_at(&settings, past.first_started_at);
-    let (to, reach_back) = (arguments.to.max(earliest), reach_back(&settings));
+    let earliest = settings.starts_at(past.first_started_at);
+    let (to, reach_back) = (arguments.to.max(earliest), settings.max_lookback());
     let redeliver = arguments.redeliver;
     let rewind = Rewind { source: name.to_owned(), to, reach_back, redeliver, now: context.now };
     let Some(preview) = context.journal.preview_rewind(rewind.clone()).await? else {

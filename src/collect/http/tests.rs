@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode, Uri};
-use axum::response::{IntoResponse, Response as JournalFuture};
+use axum::response::{IntoResponse, Response as HttpResponse};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -15,15 +15,15 @@ use crate::clock::ManualClock;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
-/// What the server has seen: paths with queries, and headers.
+/// What the server received: paths with queries, and headers.
 type Seen = Arc<Mutex<Vec<(String, HeaderMap)>>>;
 
-async fn serve(answer: fn(&str) -> JournalFuture) -> (String, Seen) {
+async fn serve(respond: fn(&str) -> HttpResponse) -> (String, Seen) {
     let seen = Seen::default();
     let log = seen.clone();
     let app = Router::new().fallback(move |uri: Uri, headers: HeaderMap| async move {
         log.lock().expect("no panic").push((uri.to_string(), headers));
-        answer(uri.path())
+        respond(uri.path())
     });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
@@ -50,9 +50,9 @@ fn bearer() -> Auth {
     Auth::Bearer(Secret::from_value("s3cret".into()))
 }
 
-const LIMITS: Limits = Limits { timeout: Duration::from_secs(20), max_body_bytes: 1_000 };
+const LIMITS: ResponseLimits = ResponseLimits { timeout: Duration::from_secs(20), max_body_bytes: 1_000 };
 
-fn gzipped(text: &str) -> JournalFuture {
+fn gzipped(text: &str) -> HttpResponse {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(text.as_bytes()).expect("memory");
     ([("content-encoding", "gzip")], encoder.finish().expect("memory")).into_response()
@@ -67,7 +67,7 @@ async fn sends_below_the_base_path_and_authenticates() {
         Auth::Scheme("Token", Secret::from_value("s3cret".into())),
         Auth::Basic { user: "me@example.com".into(), password: Secret::from_value("s3cret".into()) },
     ] {
-        let response = transport.send(&request("/logs", auth), LIMITS).await.expect("an answer");
+        let response = transport.send(&request("/logs", auth), LIMITS).await.expect("a response");
         assert_eq!((response.status, response.body.as_str()), (200, "{}"));
     }
     let seen = seen.lock().expect("no panic");
@@ -80,11 +80,11 @@ async fn sends_below_the_base_path_and_authenticates() {
 }
 
 #[tokio::test]
-async fn a_refusal_that_repeats_the_secret_does_not_show_it() {
+async fn an_error_response_that_repeats_the_secret_does_not_show_it() {
     let (origin, _) =
         serve(|_| (StatusCode::UNAUTHORIZED, "bad: s3cret or bWVAZXhhbXBsZS5jb206czNjcmV0").into_response()).await;
     let auth = Auth::Basic { user: "me@example.com".into(), password: Secret::from_value("s3cret".into()) };
-    let response = transport(&origin).send(&request("/logs", auth), LIMITS).await.expect("an answer");
+    let response = transport(&origin).send(&request("/logs", auth), LIMITS).await.expect("a response");
     assert_eq!(response.body, "bad: *** or ***");
 }
 
@@ -93,25 +93,25 @@ async fn credentials_never_leave_the_configured_address() {
     let (origin, seen) = serve(|_| "{}".into_response()).await;
     let transport = transport(&format!("{origin}/api"));
     for path in ["@example.com/logs", ".example.com/logs", "/../other", "logs", "\\\\example.com", ":1/logs"] {
-        let outcome = transport.send(&request(path, bearer()), LIMITS).await;
-        assert!(matches!(outcome, Err(TransportError::NotSent(_))), "{path}: {outcome:?}");
+        let result = transport.send(&request(path, bearer()), LIMITS).await;
+        assert!(matches!(result, Err(TransportError::NotSent(_))), "{path}: {result:?}");
     }
     assert!(seen.lock().expect("no panic").is_empty());
 }
 
 #[tokio::test]
-async fn a_redirect_is_an_answer_and_is_not_followed() {
-    let (elsewhere, seen_elsewhere) = serve(|_| "{}".into_response()).await;
+async fn a_redirect_is_a_response_and_is_not_followed() {
+    let (other, seen_other) = serve(|_| "{}".into_response()).await;
     static TARGET: Mutex<String> = Mutex::new(String::new());
-    TARGET.lock().expect("no panic").clone_from(&elsewhere);
+    TARGET.lock().expect("no panic").clone_from(&other);
     let (origin, _) = serve(|_| {
         let target = TARGET.lock().expect("no panic").clone();
         (StatusCode::FOUND, [("location", target)]).into_response()
     })
     .await;
-    let response = transport(&origin).send(&request("/logs", bearer()), LIMITS).await.expect("an answer");
+    let response = transport(&origin).send(&request("/logs", bearer()), LIMITS).await.expect("a response");
     assert_eq!(response.status, 302);
-    assert!(seen_elsewhere.lock().expect("no panic").is_empty());
+    assert!(seen_other.lock().expect("no panic").is_empty());
 }
 
 #[tokio::test]
@@ -126,7 +126,7 @@ async fn bodies_are_unpacked_and_bounded() {
     .await;
     let transport = transport(&origin);
     let send = async |path: &str| transport.send(&request(path, bearer()), LIMITS).await;
-    assert_eq!(send("/small").await.expect("an answer").body, "{\"ok\":true}");
+    assert_eq!(send("/small").await.expect("a response").body, "{\"ok\":true}");
     assert!(matches!(send("/bomb").await, Err(TransportError::TooLarge(1_000))));
     assert!(matches!(send("/long").await, Err(TransportError::TooLarge(1_000))));
     assert!(matches!(send("/damaged").await, Err(TransportError::Broken(_))));
@@ -134,22 +134,22 @@ async fn bodies_are_unpacked_and_bounded() {
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_off_is_no_answer() {
+async fn a_response_that_breaks_off_is_an_error() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let origin = format!("http://{}", listener.local_addr().expect("bound"));
     tokio::spawn(async move {
         let (mut connection, _) = listener.accept().await.expect("a client");
         let mut request = [0; 1_024];
         assert!(connection.read(&mut request).await.expect("a request") > 0);
-        let cut = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"records\":[";
-        connection.write_all(cut).await.expect("written");
+        let truncated = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"records\":[";
+        connection.write_all(truncated).await.expect("written");
     });
-    let outcome = transport(&origin).send(&request("/logs", bearer()), LIMITS).await;
-    assert!(matches!(outcome, Err(TransportError::Broken(_))), "{outcome:?}");
+    let result = transport(&origin).send(&request("/logs", bearer()), LIMITS).await;
+    assert!(matches!(result, Err(TransportError::Broken(_))), "{result:?}");
 }
 
 #[tokio::test]
-async fn faults_keep_their_beginning_and_what_the_vendor_asks_for() {
+async fn error_responses_keep_their_beginning_and_the_requested_wait() {
     let (origin, _) = serve(|path| match path {
         "/seconds" => (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "7")], "slow").into_response(),
         "/date" => {
@@ -160,7 +160,7 @@ async fn faults_keep_their_beginning_and_what_the_vendor_asks_for() {
     })
     .await;
     let transport = transport(&origin);
-    let send = async |path: &str| transport.send(&request(path, bearer()), LIMITS).await.expect("an answer");
+    let send = async |path: &str| transport.send(&request(path, bearer()), LIMITS).await.expect("a response");
     assert_eq!(send("/seconds").await.retry_after, Some(Duration::from_secs(7)));
     let wait = send("/date").await.retry_after.expect("a wait");
     assert!((590..=600).contains(&wait.as_secs()), "{wait:?}");
@@ -170,22 +170,22 @@ async fn faults_keep_their_beginning_and_what_the_vendor_asks_for() {
 }
 
 #[tokio::test]
-async fn no_answer_in_time_and_nobody_there() {
+async fn timeout_and_unreachable_server() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = silent.local_addr().expect("bound");
     let base = format!("http://{address}");
-    let limits = Limits { timeout: Duration::from_millis(50), ..LIMITS };
-    let outcome = transport(&base).send(&request("/logs", bearer()), limits).await;
-    assert!(matches!(outcome, Err(TransportError::Timeout(_))), "{outcome:?}");
+    let limits = ResponseLimits { timeout: Duration::from_millis(50), ..LIMITS };
+    let result = transport(&base).send(&request("/logs", bearer()), limits).await;
+    assert!(matches!(result, Err(TransportError::Timeout(_))), "{result:?}");
     drop(silent);
-    let outcome = transport(&base).send(&request("/logs", bearer()), LIMITS).await;
-    assert!(matches!(outcome, Err(TransportError::Unreachable(_))), "{outcome:?}");
+    let result = transport(&base).send(&request("/logs", bearer()), LIMITS).await;
+    assert!(matches!(result, Err(TransportError::Unreachable(_))), "{result:?}");
 }
 
 #[tokio::test]
 async fn a_rotated_secret_file_takes_effect_with_the_next_request() {
     let (origin, seen) = serve(|_| "{}".into_response()).await;
-    let dir = tempfile::tempdir().expect("a folder");
+    let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("token");
     let transport = transport(&origin);
     let send = async || {
@@ -195,14 +195,14 @@ async fn a_rotated_secret_file_takes_effect_with_the_next_request() {
     assert!(matches!(send().await, Err(TransportError::Secret(_))));
     for token in ["first", "second"] {
         std::fs::write(&path, token).expect("written");
-        send().await.expect("an answer");
+        send().await.expect("a response");
     }
     let seen = seen.lock().expect("no panic");
     assert_eq!([&seen[0].1["authorization"], &seen[1].1["authorization"]], ["Bearer first", "Bearer second"]);
 }
 
 #[test]
-fn secrets_travel_encrypted_or_not_at_all() {
+fn secrets_are_sent_encrypted_or_not_at_all() {
     let clock = Arc::new(ManualClock::starting_at(Timestamp::EPOCH));
     for (url, fine) in [
         ("https://api.example.com/v1", true),
@@ -218,10 +218,33 @@ fn secrets_travel_encrypted_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn a_secret_that_fits_no_header_is_named_without_being_shown() {
+async fn a_secret_that_a_header_cannot_hold_is_reported_without_being_shown() {
     let transport = transport("https://api.example.com");
     let auth = Auth::Bearer(Secret::from_value("sec\nret".into()));
-    let fault = transport.send(&request("/logs", auth), LIMITS).await.expect_err("not sent");
-    assert!(matches!(fault, TransportError::NotSent(_)));
-    assert!(!format!("{fault} {fault:?}").contains("ret\""));
+    let error = transport.send(&request("/logs", auth), LIMITS).await.expect_err("not sent");
+    assert!(matches!(error, TransportError::NotSent(_)));
+    assert!(!format!("{error} {error:?}").contains("ret\""));
+}
+
+fn wait_in(name: &'static str, value: &'static str) -> Option<Duration> {
+    let now = Timestamp::parse_rfc3339("2026-03-02T09:00:00Z").expect("a time");
+    requested_wait(|header| (header == name).then_some(value), now)
+}
+
+#[test]
+fn every_form_of_a_requested_wait() {
+    for (name, value, secs) in [
+        ("retry-after", "30", 30.0),
+        ("retry-after", " 1.5 ", 1.5),
+        ("retry-after", "Mon, 02 Mar 2026 09:01:00 GMT", 60.0),
+        ("retry-after", "Mon, 02 Mar 2026 08:00:00 GMT", 0.0),
+        ("retry-after-ms", "250", 0.25),
+        ("x-ratelimit-reset", "2026-03-02T09:02Z", 120.0),
+        ("x-ratelimit-reset", "2026-03-02T09:02:30Z", 150.0),
+    ] {
+        assert_eq!(wait_in(name, value), Some(Duration::from_secs_f64(secs)), "{name}: {value}");
+    }
+    for (name, value) in [("retry-after", "soon"), ("retry-after", "-5"), ("x-ratelimit-reset", "17"), ("age", "5")] {
+        assert_eq!(wait_in(name, value), None, "{name}: {value}");
+    }
 }

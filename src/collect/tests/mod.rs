@@ -1,10 +1,10 @@
-//! The collector against a vendor that is played in memory, and the real journal.
+//! Collecting from a fake vendor in memory into the real journal.
 
 mod changes;
-mod faults;
-mod outlook;
-mod play;
+mod errors;
+mod fake_api;
+mod forecast;
 mod rewinds;
 mod scenarios;
 
-pub(super) use play::example_facts;
+pub(super) use fake_api::example_spec;

@@ -7,33 +7,15 @@ mod walks;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{RunningSimulator, Simulator, SimulatorControl, SimulatorOptions, VendorName};
-use crate::clock::Clock;
+use crate::clock::ManualClock;
 use crate::time::Timestamp;
 
 const START: &str = "2026-03-02T12:00:00Z";
-
-/// A clock that a test moves by hand.
-#[derive(Debug)]
-struct ManualClock(AtomicI64);
-
-impl ManualClock {
-    fn advance(&self, by: Duration) {
-        self.0.fetch_add(i64::try_from(by.as_nanos()).expect("a short time"), Ordering::SeqCst);
-    }
-}
-
-impl Clock for ManualClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_nanos(self.0.load(Ordering::SeqCst))
-    }
-}
 
 /// A running simulator with a client and a clock.
 struct Stage {
@@ -87,7 +69,7 @@ fn records(vendor: VendorName, body: &str) -> Vec<String> {
 
 impl Stage {
     async fn start(change: impl FnOnce(&mut SimulatorOptions)) -> Self {
-        let clock = Arc::new(ManualClock(AtomicI64::new(start().as_nanos())));
+        let clock = Arc::new(ManualClock::fixed_at(start()));
         let mut options =
             SimulatorOptions { events_per_vendor: 300, clock: Arc::clone(&clock) as _, ..SimulatorOptions::default() };
         options.switches.lift_rate_limits();

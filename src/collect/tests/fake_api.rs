@@ -1,4 +1,4 @@
-//! A vendor in memory: a list of records behind an offset-paged API, with a hook that sees every request and may answer
+//! A vendor in memory: a list of records behind an offset-paged API, with a hook that sees every request and may respond
 //! in the vendor's place.
 
 use std::collections::BTreeMap;
@@ -12,10 +12,10 @@ use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, ManualClock};
-use crate::collect::outlook::{self, Ahead, Assume};
-use crate::collect::transport::{Limits, Response, Transport, TransportError};
-use crate::collect::{Mode, Parts, Source, SourceEnd, SourceOptions, SourceSettings, run};
+use crate::collect::transport::{Response, ResponseLimits, Transport, TransportError};
+use crate::collect::{CollectMode, Source, SourceContext, SourceEnd, SourceOptions, SourceSettings, run};
 use crate::event::{Event, EventId};
+use crate::forecast::{Assumption, Forecast, forecast, initial_state};
 use crate::journal::{Journal, JournalOptions, JournalSnapshot, Look, SqliteJournal};
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -25,11 +25,11 @@ use crate::vendors::{
     Request, Vendor, api_error, record,
 };
 
-/// The moment at which every play begins.
+/// The time at which every test starts.
 pub(super) const START: Timestamp = Timestamp::from_secs(1_000_000);
 
-/// Facts of a vendor as most are: ids, newest first, millisecond filter.
-pub(in crate::collect) fn example_facts() -> ApiSpec {
+/// The spec of a typical vendor: ids, newest first, millisecond filter.
+pub(in crate::collect) fn example_spec() -> ApiSpec {
     ApiSpec {
         name: "example",
         order: RecordOrder::NewestFirst,
@@ -51,34 +51,34 @@ pub(in crate::collect) fn example_facts() -> ApiSpec {
     }
 }
 
-/// A record at the vendor.
+/// A record that the vendor holds.
 #[derive(Clone, Debug)]
-pub(super) struct Held {
+pub(super) struct FakeRecord {
     pub(super) at: Timestamp,
     pub(super) raw: String,
     pub(super) visible_from: Timestamp,
 }
 
 /// A record with an id, `secs` seconds from the start, visible at once.
-pub(super) fn held(id: &str, secs: i64) -> Held {
+pub(super) fn record(id: &str, secs: i64) -> FakeRecord {
     versioned(id, secs, 0)
 }
 
-pub(super) fn versioned(id: &str, secs: i64, version: u64) -> Held {
-    let at = moment(secs);
+pub(super) fn versioned(id: &str, secs: i64, version: u64) -> FakeRecord {
+    let at = at_secs(secs);
     let raw = format!(r#"{{"id":"{id}","at":{},"v":{version}}}"#, at.as_millis());
-    Held { at, raw, visible_from: at }
+    FakeRecord { at, raw, visible_from: at }
 }
 
-pub(super) fn late(id: &str, secs: i64, visible_secs: i64) -> Held {
-    Held { visible_from: moment(visible_secs), ..held(id, secs) }
+pub(super) fn late(id: &str, secs: i64, visible_secs: i64) -> FakeRecord {
+    FakeRecord { visible_from: at_secs(visible_secs), ..record(id, secs) }
 }
 
-pub(super) fn moment(secs: i64) -> Timestamp {
+pub(super) fn at_secs(secs: i64) -> Timestamp {
     Timestamp::from_millis(START.as_millis() + secs * 1_000)
 }
 
-/// What a request asked for.
+/// What a request was for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Call {
     pub(super) at: Timestamp,
@@ -88,9 +88,9 @@ pub(super) struct Call {
     pub(super) limit: usize,
 }
 
-/// The answer of a hook; `None` lets the vendor answer.
+/// The response of a hook; `None` lets the vendor respond.
 pub(super) type Reply = Option<Result<Response, TransportError>>;
-type Hook = Box<dyn FnMut(usize, &Call, &mut Vec<Held>) -> Reply + Send>;
+type Hook = Box<dyn FnMut(usize, &Call, &mut Vec<FakeRecord>) -> Reply + Send>;
 
 pub(super) fn status(status: u16) -> Reply {
     Some(Ok(Response { status, retry_after: None, body: String::new() }))
@@ -100,26 +100,26 @@ pub(super) fn body(text: &str) -> Reply {
     Some(Ok(Response { status: 200, retry_after: None, body: text.to_owned() }))
 }
 
-/// The vendor's service.
-pub(super) struct Service {
+/// The vendor's API.
+pub(super) struct FakeApi {
     clock: ManualClock,
     order: RecordOrder,
-    tells_total: bool,
+    has_total: bool,
     state: Mutex<State>,
 }
 
 struct State {
-    records: Vec<Held>,
+    records: Vec<FakeRecord>,
     calls: Vec<Call>,
     hook: Hook,
     stop: Option<(usize, CancellationToken)>,
 }
 
-impl Service {
-    fn answer(&self, request: &Request) -> Result<Response, TransportError> {
+impl FakeApi {
+    fn respond(&self, request: &Request) -> Result<Response, TransportError> {
         let number = |name: &str| {
             let found = request.query.iter().find(|(key, _)| key == name);
-            found.and_then(|(_, value)| value.parse::<i64>().ok()).expect("sent by the vendor's file")
+            found.and_then(|(_, value)| value.parse::<i64>().ok()).expect("sent by the vendor's code")
         };
         let time = |name| Timestamp::from_nanos(number(name));
         let count = |name| usize::try_from(number(name)).expect("not negative");
@@ -141,31 +141,37 @@ impl Service {
         hook(calls.len(), &call, records).unwrap_or_else(|| Ok(self.page(records, &call)))
     }
 
-    fn page(&self, records: &[Held], call: &Call) -> Response {
-        let asked = |held: &&Held| held.visible_from <= call.at && call.from <= held.at && held.at <= call.to;
-        let mut found: Vec<&Held> = records.iter().filter(asked).collect();
-        found.sort_by_key(|held| held.at);
+    fn page(&self, records: &[FakeRecord], call: &Call) -> Response {
+        let matches =
+            |record: &&FakeRecord| record.visible_from <= call.at && call.from <= record.at && record.at <= call.to;
+        let mut found: Vec<&FakeRecord> = records.iter().filter(matches).collect();
+        found.sort_by_key(|record| record.at);
         match self.order {
             RecordOrder::NewestFirst => found.reverse(),
-            RecordOrder::Unknown => found.sort_by_key(|held| std::cmp::Reverse(held.raw.len())),
+            RecordOrder::Unknown => found.sort_by_key(|record| std::cmp::Reverse(record.raw.len())),
             RecordOrder::OldestFirst => {}
         }
-        let page: Vec<&str> = found.iter().skip(call.offset).take(call.limit).map(|held| held.raw.as_str()).collect();
+        let page: Vec<&str> =
+            found.iter().skip(call.offset).take(call.limit).map(|record| record.raw.as_str()).collect();
         let end = call.offset + page.len();
         let next = if end < found.len() { format!("\"{end}\"") } else { "null".into() };
-        let total = if self.tells_total { found.len().to_string() } else { "null".into() };
+        let total = if self.has_total { found.len().to_string() } else { "null".into() };
         let body = format!(r#"{{"records":[{}],"next":{next},"total":{total}}}"#, page.join(","));
         Response { status: 200, retry_after: None, body }
     }
 }
 
-impl Transport for Service {
-    fn send<'a>(&'a self, request: &'a Request, _limits: Limits) -> BoxFuture<'a, Result<Response, TransportError>> {
-        async move { self.answer(request) }.boxed()
+impl Transport for FakeApi {
+    fn send<'a>(
+        &'a self,
+        request: &'a Request,
+        _limits: ResponseLimits,
+    ) -> BoxFuture<'a, Result<Response, TransportError>> {
+        async move { self.respond(request) }.boxed()
     }
 }
 
-/// The vendor's file.
+/// The vendor's code: its spec, and a filter that is a part of every request.
 #[derive(Debug)]
 struct ExampleVendor(ApiSpec, &'static str);
 
@@ -240,102 +246,94 @@ impl Vendor for ExampleVendor {
     }
 
     fn classify_error(&self, status: u16, body: &str) -> api_error::ApiError {
-        let mut fault = api_error::by_status("example", status, body);
+        let mut error = api_error::by_status("example", status, body);
         match status {
-            410 => fault.kind = api_error::ApiErrorKind::CursorExpired,
-            413 => fault.kind = api_error::ApiErrorKind::PageTooLarge,
+            410 => error.kind = api_error::ApiErrorKind::CursorExpired,
+            413 => error.kind = api_error::ApiErrorKind::PageTooLarge,
             _ => {}
         }
-        fault
+        error
     }
 }
 
-/// A stage for one source: its clock, its vendor, its journal.
-pub(super) struct Stage {
+/// A source with its clock, its vendor and its journal.
+pub(super) struct FakeSource {
     clock: ManualClock,
     spec: ApiSpec,
     pub(super) options: SourceOptions,
     /// What the pipeline file filters by.
     pub(super) filter: &'static str,
-    service: Arc<Service>,
-    folder: tempfile::TempDir,
+    api: Arc<FakeApi>,
+    data_dir: tempfile::TempDir,
     journal: Option<Arc<dyn Journal>>,
 }
 
-impl Stage {
-    /// The present.
+impl FakeSource {
+    /// The current time.
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    pub(super) fn new(spec: ApiSpec, tells_total: bool, records: Vec<Held>) -> Self {
+    pub(super) fn new(spec: ApiSpec, has_total: bool, records: Vec<FakeRecord>) -> Self {
         let clock = ManualClock::starting_at(START);
         let state = State { records, calls: vec![], hook: Box::new(|_, _, _| None), stop: None };
-        let service = Service { clock, order: spec.order, tells_total, state: Mutex::new(state) };
-        // In memory where there is such a place: what the disk does is the journal's matter, and tested there.
-        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder");
-        Self {
-            clock,
-            spec,
-            options: SourceOptions::default(),
-            filter: "",
-            service: Arc::new(service),
-            folder,
-            journal: None,
-        }
+        let api = FakeApi { clock: clock.clone(), order: spec.order, has_total, state: Mutex::new(state) };
+        // In memory where possible: the journal's own tests cover the disk.
+        let data_dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory");
+        Self { clock, spec, options: SourceOptions::default(), filter: "", api: Arc::new(api), data_dir, journal: None }
     }
 
-    /// Sees every request from now on, numbered from 1 since the beginning.
-    pub(super) fn hook(&self, hook: impl FnMut(usize, &Call, &mut Vec<Held>) -> Reply + Send + 'static) {
-        self.service.state.lock().expect("no panic").hook = Box::new(hook);
+    /// Sees every request from now on, numbered from 1 since the start.
+    pub(super) fn hook(&self, hook: impl FnMut(usize, &Call, &mut Vec<FakeRecord>) -> Reply + Send + 'static) {
+        self.api.state.lock().expect("no panic").hook = Box::new(hook);
     }
 
     pub(super) fn calls(&self) -> Vec<Call> {
-        self.service.state.lock().expect("no panic").calls.clone()
+        self.api.state.lock().expect("no panic").calls.clone()
     }
 
     pub(super) fn truth(&self) -> BTreeMap<String, usize> {
-        counted(self.service.state.lock().expect("no panic").records.iter().map(|held| held.raw.clone()))
+        counted(self.api.state.lock().expect("no panic").records.iter().map(|record| record.raw.clone()))
     }
 
     pub(super) fn journal(&mut self) -> Arc<dyn Journal> {
-        let folder = self.folder.path().to_owned();
+        let data_dir = self.data_dir.path().to_owned();
         let open = || {
-            let options = JournalOptions { data_dir: folder, max_size: ByteSize(1 << 30) };
+            let options = JournalOptions { data_dir, max_size: ByteSize(1 << 30) };
             Arc::new(SqliteJournal::open(&options).expect("opened")) as Arc<dyn Journal>
         };
         self.journal.get_or_insert_with(open).clone()
     }
 
-    /// Puts another journal in place of the own one, mostly around it.
+    /// Replaces the journal, usually with one that wraps it.
     pub(super) fn replace_journal(&mut self, journal: Arc<dyn Journal>) {
         self.journal = Some(journal);
     }
 
-    /// The journal as it is seen from outside now.
-    pub(super) fn look(&self) -> Option<JournalSnapshot> {
+    /// The journal's snapshot.
+    pub(super) fn snapshot(&self) -> Option<JournalSnapshot> {
         let look = Look { now: self.clock.now(), sources: None, sinks: &[] };
-        SqliteJournal::snapshot(self.folder.path(), &look).expect("read")
+        SqliteJournal::snapshot(self.data_dir.path(), &look).expect("read")
     }
 
-    /// The first windows that the source would walk now, if each had records.
-    pub(super) fn ahead(&self, show: usize) -> Ahead {
+    /// The first windows that the source would read now, if each had records.
+    pub(super) fn forecast(&self, show: usize) -> Forecast {
         let now = self.clock.now();
-        let known = self.look().and_then(|picture| Some(picture.source("audit")?.state.clone()));
-        let state = known.unwrap_or_else(|| outlook::at_first_start(now));
+        let known = self.snapshot().and_then(|snapshot| Some(snapshot.source("audit")?.state.clone()));
+        let state = known.unwrap_or_else(|| initial_state(now));
         let vendor = ExampleVendor(self.spec.clone(), self.filter);
-        outlook::ahead(&vendor, &self.settings(), &state, now, Assume::Records, show)
+        forecast(&vendor, &self.settings(), &state, now, Assumption::Records, show)
     }
 
-    fn settings(&self) -> SourceSettings {
+    pub(super) fn settings(&self) -> SourceSettings {
         self.options.over(&self.spec)
     }
 
-    /// Runs the source until it ends, or until the `stop`-th request from now has been answered.
-    pub(super) async fn run(&mut self, mode: Mode, stop: Option<usize>) -> SourceEnd {
+    /// Runs the source until it ends, or until the `stop`-th request from now has a response.
+    pub(super) async fn run(&mut self, mode: CollectMode, stop: Option<usize>) -> SourceEnd {
         let shutdown = CancellationToken::new();
         {
-            let mut state = self.service.state.lock().expect("no panic");
+            let mut state = self.api.state.lock().expect("no panic");
             let made = state.calls.len();
             state.stop = stop.map(|stop| (made + stop, shutdown.clone()));
         }
@@ -343,37 +341,37 @@ impl Stage {
     }
 
     /// Runs the source until it ends or is shut down.
-    pub(super) async fn run_with(&mut self, mode: Mode, shutdown: CancellationToken) -> SourceEnd {
+    pub(super) async fn run_with(&mut self, mode: CollectMode, shutdown: CancellationToken) -> SourceEnd {
         let source = Source {
             name: "audit".into(),
             vendor: Arc::new(ExampleVendor(self.spec.clone(), self.filter)),
             settings: self.settings(),
         };
-        let parts = Parts {
+        let context = SourceContext {
             journal: self.journal(),
-            transport: self.service.clone(),
-            clock: Arc::new(self.clock),
+            transport: self.api.clone(),
+            clock: Arc::new(self.clock.clone()),
             rng_seed: 1,
             mode,
             shutdown,
         };
-        run(source, parts).await.expect("the journal works")
+        run(source, context).await.expect("the journal works")
     }
 
-    /// Collects everything up to so many seconds from the start.
+    /// Collects everything up to this many seconds from the start.
     pub(super) async fn collect_until(&mut self, secs: i64) -> SourceEnd {
-        self.run(Mode::Once { until: moment(secs) }, None).await
+        self.run(CollectMode::Once { until: at_secs(secs) }, None).await
     }
 
-    /// Polls until so many more requests have been answered.
+    /// Polls until this many more requests have a response.
     pub(super) async fn poll(&mut self, requests: usize) {
-        assert_eq!(self.run(Mode::Continuous, Some(requests)).await, SourceEnd::Shutdown);
+        assert_eq!(self.run(CollectMode::Continuous, Some(requests)).await, SourceEnd::Shutdown);
     }
 
-    /// The journal with what only an operator does to it; closes the one in use.
-    pub(super) fn own_journal(&mut self) -> SqliteJournal {
+    /// The journal with its administrative calls; closes the one in use.
+    pub(super) fn admin_journal(&mut self) -> SqliteJournal {
         self.restart();
-        let options = JournalOptions { data_dir: self.folder.path().to_owned(), max_size: ByteSize(1 << 30) };
+        let options = JournalOptions { data_dir: self.data_dir.path().to_owned(), max_size: ByteSize(1 << 30) };
         SqliteJournal::open(&options).expect("opened")
     }
 

@@ -1,0 +1,162 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn id(number: u8) -> EventId {
+    EventId([number; 16])
+}
+
+fn key(number: u8, version: u64, secs: i64) -> SeenKey {
+    SeenKey { id: id(number), version, timestamp: Some(Timestamp::from_secs(secs)) }
+}
+
+fn range(from: i64, to: i64) -> TimeRange {
+    TimeRange::new(Timestamp::from_secs(from), Timestamp::from_secs(to))
+}
+
+fn record(number: u8) -> RecordKey {
+    RecordKey {
+        id: EventId::of_key("example", None, &number.to_string()),
+        timestamp: Some(Timestamp::from_secs(i64::from(number))),
+        version: 0,
+    }
+}
+
+#[test]
+fn new_then_duplicate_then_changed() {
+    let mut seen = SeenSet::default();
+    let until = Timestamp::from_secs(100);
+    assert_eq!(seen.check(key(1, 3, 50), until), RecordStatus::New);
+    seen.insert(key(1, 3, 50), until);
+    assert_eq!(seen.check(key(1, 3, 50), until), RecordStatus::Duplicate);
+    assert_eq!(seen.check(key(1, 2, 50), until), RecordStatus::Duplicate);
+    assert_eq!(seen.check(key(1, 4, 50), until), RecordStatus::Changed);
+}
+
+#[test]
+fn ranges_are_loaded_once_and_outliers_together() {
+    let mut seen = SeenSet::default();
+    assert_eq!(seen.missing(range(0, 100)), [range(0, 100)]);
+    seen.load(range(0, 100), vec![], Timestamp::from_secs(100));
+    assert_eq!(seen.missing(range(50, 150)), [range(100, 150)]);
+    let times = [20, 500, 510, 9_000].map(Timestamp::from_secs).to_vec();
+    let nano = Duration::from_nanos(1);
+    let at = Timestamp::from_secs;
+    assert_eq!(
+        seen.missing_around(times),
+        [TimeRange::new(at(500), at(510) + nano), TimeRange::new(at(9_000), at(9_000) + nano)]
+    );
+}
+
+#[test]
+fn what_is_out_of_use_is_removed_and_loaded_again_when_needed() {
+    let mut seen = SeenSet::default();
+    seen.load(range(0, 1_000_000), vec![], Timestamp::from_secs(1));
+    for secs in 0..10_000_u32 {
+        let mut id = [0; 16];
+        id[..4].copy_from_slice(&secs.to_le_bytes());
+        let timestamp = Some(Timestamp::from_secs(i64::from(secs)));
+        seen.insert(SeenKey { id: EventId(id), version: 0, timestamp }, Timestamp::from_secs(i64::from(secs)));
+    }
+    seen.prune(&[range(9_000, 2_000_000)]);
+    assert_eq!(seen.records.len(), 1_000);
+    assert_eq!(seen.missing(range(8_000, 9_500)), [range(8_000, 9_000)]);
+}
+
+#[test]
+fn a_record_is_kept_as_long_as_a_scan_may_read_it_again_whatever_its_own_time() {
+    let mut seen = SeenSet { size_after_pruning: 0, ..SeenSet::default() };
+    let ancient = key(1, 0, 5);
+    seen.insert(ancient, Timestamp::from_secs(9_500));
+    for number in 0..SMALL as u64 {
+        let mut id = [255; 16];
+        id[..8].copy_from_slice(&number.to_le_bytes());
+        seen.insert(SeenKey { id: EventId(id), version: 0, timestamp: None }, Timestamp::from_secs(10));
+    }
+    seen.prune(&[range(9_000, 2_000_000)]);
+    assert_eq!(seen.records.len(), 1);
+    assert_eq!(seen.check(ancient, Timestamp::from_secs(9_600)), RecordStatus::Duplicate);
+}
+
+#[test]
+fn identical_records_are_numbered_and_an_interrupted_scan_counts_on() {
+    let mut counter = OccurrenceCounter::default();
+    assert_eq!([1, 2, 1, 1].map(|number| counter.number(&record(number))), [0, 0, 1, 2]);
+    let mut resumed = OccurrenceCounter::resumed(counter.keys(), None);
+    assert_eq!(resumed.digest(), counter.digest());
+    assert_eq!([1, 2].map(|number| resumed.number(&record(number))), [3, 1]);
+}
+
+#[test]
+fn equal_records_are_suspect_on_different_pages_only() {
+    let mut counter = OccurrenceCounter::default();
+    for _ in 0..2 {
+        counter.begin_page();
+        assert!(!counter.repeated_across_pages());
+        counter.number(&record(1));
+        counter.number(&record(1));
+    }
+    assert!(counter.repeated_across_pages());
+    assert!(OccurrenceCounter::resumed(counter.keys(), Some(2)).repeated_across_pages());
+    assert!(!OccurrenceCounter::resumed(&counter.keys()[..2], Some(2)).repeated_across_pages());
+    assert!(
+        OccurrenceCounter::resumed(&counter.keys()[..2], None).repeated_across_pages(),
+        "if pages are unknown, the scan is repeated"
+    );
+    let mut skipped = OccurrenceCounter::default();
+    for _ in 0..2 {
+        skipped.begin_page();
+        skipped.skip(&record(1));
+    }
+    assert!(skipped.repeated_across_pages() && skipped.keys().is_empty());
+}
+
+#[test]
+fn the_greatest_version_on_a_page_is_kept() {
+    let keys = [key(1, 1, 0), key(2, 1, 0), key(1, 3, 0), key(1, 2, 0)];
+    assert_eq!(greatest_versions(&keys), [false, true, true, false]);
+}
+
+proptest! {
+    /// Scans over growing multisets of records (identical ones included): everything is taken once, as in a plain list.
+    #[test]
+    fn agrees_with_a_naive_model(scans in prop::collection::vec(prop::collection::vec(0_u8..6, 0..12), 1..8)) {
+        let mut seen = SeenSet::default();
+        let mut model: BTreeMap<u8, usize> = BTreeMap::new();
+        let until = Timestamp::from_secs(10);
+        for scan in scans {
+            let mut counter = OccurrenceCounter::default();
+            let mut taken: BTreeMap<u8, usize> = BTreeMap::new();
+            for number in &scan {
+                let record = record(*number);
+                let key = SeenKey { id: record.id.nth(counter.number(&record)), version: 0, timestamp: record.timestamp };
+                if seen.check(key, until) == RecordStatus::New {
+                    seen.insert(key, until);
+                    *taken.entry(*number).or_default() += 1;
+                }
+            }
+            for number in 0..6 {
+                let read = scan.iter().filter(|other| **other == number).count();
+                let before = model.get(&number).copied().unwrap_or(0);
+                prop_assert_eq!(taken.get(&number).copied().unwrap_or(0), read.saturating_sub(before));
+                model.insert(number, before.max(read));
+            }
+        }
+    }
+
+    /// Two scans have the same digest exactly if they read the same records, in whatever order.
+    #[test]
+    fn digests_tell_scans_apart(mut one in prop::collection::vec(0_u8..5, 0..8), mut other in prop::collection::vec(0_u8..5, 0..8)) {
+        let digest = |scan: &[u8]| {
+            let mut counter = OccurrenceCounter::default();
+            for number in scan { counter.number(&record(*number)); }
+            counter.digest()
+        };
+        let digests = (digest(&one), digest(&other));
+        one.sort_unstable();
+        other.sort_unstable();
+        prop_assert_eq!(digests.0 == digests.1, one == other);
+    }
+}

@@ -1,0 +1,327 @@
+//! Errors of the vendor, of the disk and of the user's settings.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::fake_api::*;
+use crate::collect::transport::{Response, TransportError};
+use crate::collect::{CollectMode, SourceEnd};
+use crate::journal::*;
+use crate::time::{TimeRange, Timestamp};
+use crate::units::Span;
+use crate::vendors::{ApiErrorKind, ApiSpec};
+
+fn few() -> Vec<FakeRecord> {
+    (0..25).map(|n| record(&format!("r{n}"), n)).collect()
+}
+
+fn source() -> FakeSource {
+    FakeSource::new(example_spec(), true, few())
+}
+
+async fn assert_exact(source: &mut FakeSource) {
+    assert_eq!(source.collected().await, source.truth());
+}
+
+/// Whether a request of a first run belongs to the backfill: live windows begin at what was readable at the start.
+fn is_backfill(call: &Call) -> bool {
+    call.to <= START - example_spec().delay
+}
+
+/// How long after the first request the second was made.
+fn pause_before_second(source: &FakeSource) -> Duration {
+    let calls = source.calls();
+    calls[1].at.since(calls[0].at)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_429_is_waited_out_as_long_as_the_vendor_says() {
+    let mut source = source();
+    source.hook(|number, _, _| {
+        let requested = Some(Duration::from_secs(77));
+        (number == 1).then(|| Ok(Response { status: 429, retry_after: requested, body: String::new() }))
+    });
+    source.collect_until(30).await;
+    assert!((77..=78).contains(&pause_before_second(&source).as_secs()));
+    assert_exact(&mut source).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_429_without_a_wait_is_waited_out_too() {
+    let mut source = source();
+    source.hook(|number, _, _| if number <= 5 { status(429) } else { None });
+    source.collect_until(30).await;
+    assert!(pause_before_second(&source) >= example_spec().default_rate_limit_wait);
+    assert_exact(&mut source).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn transient_errors_are_retried_without_end_and_shown_after_the_third() {
+    let mut source = source();
+    source.hook(|number, _, _| match number {
+        1..=20 => status(503),
+        21..=40 => Some(Err(TransportError::Unreachable("no route".into()))),
+        41..=60 => body("<html>maintenance</html>"),
+        _ => None,
+    });
+    source.poll(2).await;
+    assert_eq!(source.last_error().await, None);
+    source.poll(4).await;
+    assert!(source.last_error().await.expect("shown").contains("503"));
+    source.poll(50).await;
+    assert!(source.last_error().await.expect("shown").contains("page that cannot be read"));
+    source.collect_until(30).await;
+    assert_eq!(source.last_error().await, None);
+    assert_exact(&mut source).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permanent_error_is_retried_slowly_and_recovers_without_a_restart() {
+    let mut source = source();
+    source.options.error_retry_interval = Some(Span(Duration::from_secs(200)));
+    let journal = source.journal();
+    let mut last_errors = Vec::new();
+    let observed = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = observed.clone();
+    source.hook(move |number, call, _| {
+        seen.lock().expect("no panic").push(call.at);
+        if number <= 3 { status(401) } else { None }
+    });
+    source.poll(3).await;
+    last_errors.push(journal.summary().await.expect("read").sources[0].last_error.clone());
+    source.poll(3).await;
+    last_errors.push(journal.summary().await.expect("read").sources[0].last_error.clone());
+    let last_error = last_errors[0].clone().expect("shown");
+    assert!(last_error.message.contains("401") && !last_error.hint.is_empty(), "{last_error:?}");
+    assert_eq!(last_errors[1], None);
+    let times = observed.lock().expect("no panic").clone();
+    assert!(times[1].since(times[0]) >= Duration::from_secs(200), "{times:?}");
+    assert!(times[2].since(times[1]) >= Duration::from_secs(200), "{times:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_to_end_ends_at_a_permanent_error() {
+    let mut source = source();
+    source.hook(|_, _, _| status(403));
+    let SourceEnd::Stopped(error) = source.collect_until(30).await else { panic!("it should have stopped") };
+    assert_eq!(error.kind, ApiErrorKind::Permanent);
+    assert_eq!(source.calls().len(), 1);
+    assert!(source.last_error().await.expect("shown").contains("403"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_of_the_backfill_leaves_live_polls_alone() {
+    let mut source = source();
+    source.options.backfill_start_time = Some(crate::collect::options::StartTime::Earliest);
+    source.hook(|_, call, _| if is_backfill(call) { status(400) } else { None });
+    source.poll(40).await;
+    assert_exact(&mut source).await;
+    assert!(source.last_error().await.expect("shown").contains("400"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_cursor_restarts_the_window() {
+    let mut source = source();
+    source.hook(|number, call, _| if call.offset > 0 && number < 8 { status(410) } else { None });
+    source.collect_until(30).await;
+    assert_exact(&mut source).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_that_loop_are_discarded_and_read_again() {
+    let mut source = source();
+    source.hook(|number, call, _| {
+        let again = r#"{"records":[],"next":"10","total":25}"#;
+        if call.offset == 10 && number < 12 { body(again) } else { None }
+    });
+    source.collect_until(30).await;
+    assert_exact(&mut source).await;
+    assert!(source.calls().len() >= 12);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_page_in_the_middle_is_skipped() {
+    let mut source = source();
+    source.hook(|number, _, _| {
+        let empty = r#"{"records":[],"next":"0","total":25}"#;
+        if number == 1 { body(empty) } else { None }
+    });
+    source.collect_until(30).await;
+    assert_exact(&mut source).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_that_are_too_large_become_smaller() {
+    let spec = ApiSpec { page_size: 100, ..example_spec() };
+    let mut source = FakeSource::new(spec, true, few());
+    source.hook(|_, call, _| if call.limit > 30 { status(413) } else { None });
+    source.collect_until(30).await;
+    let limits: Vec<usize> = source.calls().iter().map(|call| call.limit).collect();
+    assert_eq!(limits, [100, 50, 25, 25]);
+    assert_exact(&mut source).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_that_time_out_again_and_again_become_smaller() {
+    let spec = ApiSpec { page_size: 100, ..example_spec() };
+    let mut source = FakeSource::new(spec, true, few());
+    source.hook(|_, call, _| (call.limit > 30).then(|| Err(TransportError::Timeout(Duration::from_secs(30)))));
+    source.collect_until(30).await;
+    let limits: Vec<usize> = source.calls().iter().map(|call| call.limit).collect();
+    assert_eq!(limits, [100, 100, 100, 50, 50, 50, 25, 25]);
+    assert_exact(&mut source).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutting_down_ends_a_long_wait_at_once() {
+    let mut source = source();
+    source.options.error_retry_interval = Some(Span(Duration::from_secs(100_000)));
+    let shutdown = CancellationToken::new();
+    let token = shutdown.clone();
+    source.hook(move |_, _, _| {
+        let token = token.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            token.cancel();
+        });
+        status(401)
+    });
+    let begun = tokio::time::Instant::now();
+    assert_eq!(source.run_with(CollectMode::Continuous, shutdown).await, SourceEnd::Shutdown);
+    assert!(begun.elapsed() < Duration::from_secs(1_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_of_live_polls_pauses_the_backfill_too() {
+    let mut source = source();
+    source.options.backfill_start_time = Some(crate::collect::options::StartTime::Earliest);
+    source.hook(|_, call, _| if is_backfill(call) { status(503) } else { status(401) });
+    source.poll(12).await;
+    let first_401 = source.calls().iter().position(|call| !is_backfill(call)).expect("polled");
+    let calls = &source.calls()[first_401..];
+    assert!(calls[1].at.since(calls[0].at) >= Duration::from_secs(300), "{calls:?}");
+}
+
+/// A journal whose storage fails at first, and that can be full.
+struct FailingJournal {
+    inner: Arc<dyn Journal>,
+    failures: AtomicU32,
+    full: watch::Receiver<bool>,
+}
+
+impl FailingJournal {
+    fn fail<T: Send + 'static>(&self) -> Option<JournalFuture<'_, T>> {
+        let left = self.failures.load(Ordering::Relaxed);
+        if left == 0 {
+            return None;
+        }
+        self.failures.store(left - 1, Ordering::Relaxed);
+        let error = JournalError::Storage { path: "journal".into(), reason: "no space".into() };
+        Some(Box::pin(std::future::ready(Err(error))))
+    }
+}
+
+macro_rules! forward {
+    ($($name:ident($($argument:ident: $type:ty),*) -> $answer:ty;)+) => {
+        $(fn $name(&self, $($argument: $type),*) -> JournalFuture<'_, $answer> { self.inner.$name($($argument),*) })+
+    };
+}
+
+macro_rules! fail_at_first {
+    ($($name:ident($($argument:ident: $type:ty),*) -> $answer:ty;)+) => {
+        $(fn $name(&self, $($argument: $type),*) -> JournalFuture<'_, $answer> {
+            self.fail().unwrap_or_else(|| self.inner.$name($($argument),*))
+        })+
+    };
+}
+
+impl Journal for FailingJournal {
+    fail_at_first! {
+        open_source(source: SourceRegistration) -> SourceState;
+        add_windows(source: SourceId, windows: Vec<NewWindow>) -> Vec<WindowId>;
+        commit_page(page: PageCommit) -> ();
+        restart_window(window: WindowId, requests: u64) -> ();
+        split_window(window: WindowId, parts: [NewWindow; 2]) -> [WindowId; 2];
+        keys_within(source: SourceId, range: TimeRange) -> Vec<SeenKey>;
+        set_source_error(source: SourceId, last_error: Option<LastError>) -> ();
+    }
+    forward! {
+        open_sink(name: &str, start: SinkStart) -> SinkState;
+        retire_sinks(active: Vec<String>) -> Vec<String>;
+        sources() -> Vec<SourceInfo>;
+        next_batch(after: Seq, sources: Vec<SourceId>, max_events: u64, max_bytes: u64) -> PendingBatch;
+        read(first: Seq, last: Seq, sources: Vec<SourceId>, limit: usize) -> Vec<RecordBlock>;
+        prepare_batch(sink: SinkId, first: Seq, last: Seq, fingerprint: String) -> ();
+        add_rollback_records(sink: SinkId, outputs: Vec<RollbackRecord>) -> ();
+        commit_batch(sink: SinkId, delivery: Delivery) -> ();
+        abort_batch(sink: SinkId) -> ();
+        set_sink_error(sink: SinkId, last_error: Option<LastError>) -> ();
+        trim(visible_before: Timestamp, keys_before: Timestamp) -> u64;
+        summary() -> JournalStats;
+        identity() -> String;
+    }
+    fn head(&self) -> watch::Receiver<Seq> {
+        self.inner.head()
+    }
+    fn full(&self) -> watch::Receiver<bool> {
+        self.full.clone()
+    }
+}
+
+fn failing_journal(source: &mut FakeSource, failures: u32) -> watch::Sender<bool> {
+    let (sender, full) = watch::channel(false);
+    let inner = source.journal();
+    source.replace_journal(Arc::new(FailingJournal { inner, failures: AtomicU32::new(failures), full }));
+    sender
+}
+
+#[tokio::test(start_paused = true)]
+async fn storage_errors_cost_time_and_nothing_else() {
+    for failures in [1, 4, 9, 30] {
+        let mut source = source();
+        let _not_full = failing_journal(&mut source, failures);
+        source.collect_until(30).await;
+        assert_exact(&mut source).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_journal_pauses_the_source_until_there_is_room() {
+    let mut source = source();
+    let sender = Arc::new(failing_journal(&mut source, 0));
+    source.hook(move |number, _, _| {
+        if number == 2 {
+            sender.send_replace(true);
+            let sender = sender.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(500)).await;
+                sender.send_replace(false);
+            });
+        }
+        None
+    });
+    source.collect_until(30).await;
+    let calls = source.calls();
+    assert!(calls[2].at.since(calls[1].at) >= Duration::from_secs(500));
+    assert_exact(&mut source).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_request_is_counted() {
+    let mut source = source();
+    source.hook(|number, call, _| match number {
+        2 => status(500),
+        5 if call.offset > 0 => status(410),
+        _ => None,
+    });
+    source.options.max_window_records = Some(20);
+    source.options.overlap = Some(Span(Duration::ZERO));
+    source.run(CollectMode::Once { until: at_secs(30) }, None).await;
+    let summary = source.journal().summary().await.expect("read");
+    assert_eq!(summary.sources[0].requests, source.calls().len() as u64);
+    assert_eq!(summary.sources[0].events, 25);
+}
