@@ -311,7 +311,7 @@ fn a_pipeline_that_runs_is_left_alone() {
     let stage = Stage::after_a_run();
     let arguments = ["run", stage.file.to_str().unwrap(), "--skip-check"];
     let mut child = stage.world.program(&arguments).spawn().unwrap();
-    common::until("it runs", || lock::holder(&stage.world.path("data")).is_some());
+    common::until("it runs", || lock::owner(&stage.world.path("data")).is_some());
     for arguments in [
         ["rewind", "audit", "--to", "2001-01-31", "--yes"].as_slice(),
         &["redeliver", "files", "--from", "oldest", "--yes"],

@@ -35,6 +35,7 @@ mod ranges;
 mod rate;
 pub mod request_shown;
 mod retry;
+pub mod rewind;
 mod setbacks;
 mod source;
 pub mod transport;

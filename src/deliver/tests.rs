@@ -89,7 +89,7 @@ impl Bench {
     }
 
     async fn summary(&self) -> SinkStats {
-        self.journal.summary().await.expect("a summary").sinks.remove(0)
+        self.journal.stats().await.expect("a summary").sinks.remove(0)
     }
 }
 
@@ -514,7 +514,7 @@ async fn a_new_sink_may_start_at_the_present() {
     task.start = SinkStart::Now;
     task.batch.max_events = 2;
     let running = tokio::spawn(run(task, bench.parts()));
-    while bench.journal.summary().await.expect("a summary").sinks.is_empty() {}
+    while bench.journal.stats().await.expect("a summary").sinks.is_empty() {}
     bench.append(source, "a", 3..5).await;
     world.has_lines(2).await;
     assert_eq!(world.lines(), records("a", 3..5));
@@ -530,7 +530,7 @@ async fn trouble_is_noted_while_it_lasts_and_stops_no_shutdown() {
     bench.append(source, "a", 0..3).await;
     bench.drain.cancel();
     let running = tokio::spawn(run(task(world.sink("x"), &["a"]), bench.parts()));
-    while bench.journal.summary().await.expect("a summary").sinks.first().is_none_or(|sink| sink.last_error.is_none()) {
+    while bench.journal.stats().await.expect("a summary").sinks.first().is_none_or(|sink| sink.last_error.is_none()) {
     }
     let last_error = bench.summary().await.last_error.expect("noted");
     assert_eq!((last_error.message.as_str(), last_error.hint.as_str()), ("the disk is full", "free space"));
@@ -617,5 +617,5 @@ async fn a_plan_does_not_grow_with_the_attempts() {
     assert_eq!(run_until_hung(task(world.sink("x"), &["a"]), bench.parts(), &world).await, None);
     assert_eq!(world.lock().batches.len(), 21);
     let state = bench.journal.open_sink("lake", SinkStart::Beginning).await.expect("opened");
-    assert_eq!(state.plan.expect("an open plan").outputs.len(), 1);
+    assert_eq!(state.intent.expect("an open plan").records.len(), 1);
 }

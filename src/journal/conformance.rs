@@ -226,7 +226,7 @@ pub(crate) async fn a_restarted_window_forgets_its_pages(journal: &dyn Journal) 
     assert_eq!(journal.open_source(registration("a")).await.expect("opens").open[0].progress, None);
     journal.commit_page(page(window, &[("new", Some(1))], complete(100))).await.expect("commits");
     assert_eq!(texts(journal, source).await, ["new"]);
-    assert_eq!(journal.summary().await.expect("sums up").sources[0].requests, 5);
+    assert_eq!(journal.stats().await.expect("sums up").sources[0].requests, 5);
 }
 
 pub(crate) async fn a_split_window_covers_the_same(journal: &dyn Journal) {
@@ -249,7 +249,7 @@ pub(crate) async fn windows_do_not_cover_the_same_time_twice(journal: &dyn Journ
     assert!(is_out_of_turn(&journal.add_windows(source, vec![live(99, 150)]).await));
     assert!(is_out_of_turn(&journal.add_windows(source, vec![live(100, 150), live(149, 160)]).await));
     window(journal, source, live(100, 150)).await;
-    assert_eq!(journal.summary().await.expect("sums up").sources[0].open_windows, 1, "a refused call adds nothing");
+    assert_eq!(journal.stats().await.expect("sums up").sources[0].open_windows, 1, "a refused call adds nothing");
 }
 
 pub(crate) async fn touching_windows_are_one_coverage(journal: &dyn Journal) {
@@ -456,12 +456,12 @@ pub(crate) async fn trimming_waits_for_every_active_sink(journal: &dyn Journal) 
     move_to(journal, slow, 3).await;
     assert_eq!(journal.trim(Timestamp::MAX, at(0)).await.expect("trims"), 2, "the block that is passed wholly");
     assert_eq!(texts(journal, source).await, ["3", "4"]);
-    assert_eq!(journal.summary().await.expect("sums up").oldest, 3);
+    assert_eq!(journal.stats().await.expect("sums up").oldest, 3);
     let retired = journal.retire_sinks(vec!["fast".to_owned()]).await.expect("retires");
     assert_eq!(retired, ["slow"]);
     assert_eq!(journal.retire_sinks(vec!["fast".to_owned()]).await.expect("retires"), Vec::<String>::new());
     assert_eq!(journal.trim(Timestamp::MAX, at(0)).await.expect("trims"), 2);
-    let summary = journal.summary().await.expect("sums up");
+    let summary = journal.stats().await.expect("sums up");
     assert_eq!((summary.head, summary.oldest, summary.bytes), (4, 5, 0));
     let batch = journal.next_batch(4, vec![source], 10, 10).await.expect("reads");
     assert_eq!((batch.first, batch.last, batch.events), (5, 4, 0));
@@ -524,14 +524,14 @@ pub(crate) async fn troubles_are_noted_and_cleared(journal: &dyn Journal) {
     let last_error = LastError { message: "401".to_owned(), hint: "renew the token".to_owned(), since: at(5) };
     journal.set_source_error(source, Some(last_error.clone())).await.expect("notes");
     journal.set_sink_error(sink, Some(last_error.clone())).await.expect("notes");
-    let summary = journal.summary().await.expect("sums up");
+    let summary = journal.stats().await.expect("sums up");
     assert_eq!(
         (&summary.sources[0].last_error, &summary.sinks[0].last_error),
         (&Some(last_error.clone()), &Some(last_error))
     );
     journal.set_source_error(source, None).await.expect("clears");
     journal.set_sink_error(sink, None).await.expect("clears");
-    let summary = journal.summary().await.expect("sums up");
+    let summary = journal.stats().await.expect("sums up");
     assert_eq!((&summary.sources[0].last_error, &summary.sinks[0].last_error), (&None, &None));
 }
 
@@ -545,7 +545,7 @@ pub(crate) async fn figures_add_up(journal: &dyn Journal) {
         let delivery = Delivery { position, delivered, filtered: 1 - delivered, bytes: 10, ..Delivery::default() };
         journal.commit_batch(id, delivery).await.expect("moves");
     }
-    let summary = journal.summary().await.expect("sums up");
+    let summary = journal.stats().await.expect("sums up");
     let figures = &summary.sources[0];
     assert_eq!((figures.events, figures.raw_bytes, figures.pages, figures.requests), (2, 5, 2, 2));
     assert_eq!((figures.covered_to, figures.open_windows), (Some(at(10)), 1));

@@ -1,7 +1,7 @@
 //! Progress: what has been collected and delivered so far, drawn in place on a terminal, a plain line elsewhere.
 //!
 //! ```text
-//! journal.summary() --every half second--> events, rates, what is behind --+--> terminal: a row a source and sink, a bar
+//! journal.stats() --every half second--> events, rates, what is behind --+--> terminal: a row a source and sink, a bar
 //! survey()          --every two seconds--> time that is still to be read --+    for each source that backfills or catches up
 //!                                                                          +--> elsewhere: a log line every ten seconds
 //! ```
@@ -73,7 +73,7 @@ impl Progress {
     }
 
     async fn look(&mut self) -> Option<JournalStats> {
-        let summary = self.journal.summary().await.ok()?;
+        let summary = self.journal.stats().await.ok()?;
         let now = Instant::now();
         self.rates.update(&summary, now);
         for source in &summary.sources {

@@ -52,7 +52,7 @@ pub(super) async fn give_up(journal: Arc<dyn Journal>, options: RunOptions, runn
     let mut ticks = tokio::time::interval(give_up_after.div_f64(10.0).max(Duration::from_millis(100)));
     loop {
         ticks.tick().await;
-        let Ok(summary) = journal.summary().await else { continue };
+        let Ok(summary) = journal.stats().await else { continue };
         if running.only_trouble_since(options.clock.now() - give_up_after, &summary) {
             tracing::error!("what is left cannot be done at present: the run ends without it, the next one goes on");
             options.shutdown.cancel();

@@ -13,7 +13,7 @@ use crate::collect::{self, HttpClients, HttpTransport};
 use crate::sinks::SinkError;
 use crate::vendors::ApiErrorKind;
 
-pub use crate::journal::editing::ComponentKind;
+pub use crate::journal::ComponentKind;
 
 /// How long one part may take to answer.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -182,7 +182,7 @@ pub async fn run(pipeline: Pipeline, options: RunOptions) -> Result<RunReport, R
     display_stop.cancel();
     in_file_order(&mut report.sources, pipeline.sources.iter().map(|source| source.name.as_str()));
     in_file_order(&mut report.sinks, pipeline.sinks.iter().map(|sink| sink.name.as_str()));
-    report.summary = journal.summary().await?;
+    report.summary = journal.stats().await?;
     report.unread = unread(&pipeline, &options.clock).await;
     let has_finished = |name: &str| {
         report.sources.iter().any(|(source, end)| source == name && matches!(end, Ok(SourceEnd::Finished)))
@@ -207,13 +207,13 @@ fn open_journal(pipeline: &Pipeline) -> Result<Arc<dyn Journal>, RunError> {
 /// A sink that was taken out of the file, or renamed, in the middle of a batch has left unfinished lines behind. They are
 /// undone before any sink writes: another one may write to the same files from now on.
 async fn undo_for_sinks_that_left(pipeline: &Pipeline, journal: &dyn Journal) -> Result<(), RunError> {
-    for sink in journal.summary().await?.sinks.into_iter().filter(|sink| sink.active) {
+    for sink in journal.stats().await?.sinks.into_iter().filter(|sink| sink.active) {
         if pipeline.sinks.iter().any(|configured| configured.name == sink.name) {
             continue;
         }
         let state = journal.open_sink(&sink.name, SinkStart::Beginning).await?;
-        let Some(plan) = state.plan else { continue };
-        undo_foreign(&plan.outputs)
+        let Some(plan) = state.intent else { continue };
+        undo_foreign(&plan.records)
             .map_err(|error| RunError::Part { name: sink.name.clone(), reason: explained(&error) })?;
         journal.abort_batch(state.id).await?;
         tracing::warn!(

@@ -8,7 +8,7 @@ use super::plan::Pipeline;
 use crate::clock::SharedClock;
 use crate::collect::SourceSettings;
 use crate::collect::outlook::{Outlook, Phase};
-use crate::journal::{Look, OpenWindow, SourceSnapshot, SqliteJournal};
+use crate::journal::{SnapshotQuery, OpenWindow, SourceSnapshot, SqliteJournal};
 use crate::observe::stretch::{Stretch, Survey};
 
 /// A survey of the sources of a pipeline.
@@ -18,7 +18,7 @@ pub(super) fn survey(pipeline: &Pipeline, clock: &SharedClock) -> Survey {
     let sources: Vec<(String, SourceSettings)> = pipeline.sources.iter().map(settings).collect();
     let clock = Arc::clone(clock);
     Arc::new(move |names| {
-        let look = Look { now: clock.now(), sources: Some(names), sinks: &[] };
+        let look = SnapshotQuery { now: clock.now(), sources: Some(names), sinks: &[] };
         // What cannot be read now is read the next time; those who work with the journal report its troubles.
         let Ok(Some(picture)) = SqliteJournal::snapshot(&data_dir, &look) else { return Vec::new() };
         let settings_of = |name: &str| sources.iter().find(|(known, _)| known == name).map(|(_, settings)| settings);

@@ -24,8 +24,8 @@ use serde::Serialize;
 
 use crate::collect::SourceSettings;
 use crate::collect::outlook::{Outlook, at_first_start};
-use crate::journal::lock::{self, Holder};
-use crate::journal::{JournalError, JournalSnapshot, Look, SourceSnapshot, SourceState, SqliteJournal};
+use crate::journal::lock::{self, LockOwner};
+use crate::journal::{JournalError, JournalSnapshot, SnapshotQuery, SourceSnapshot, SourceState, SqliteJournal};
 use crate::pipeline::{Pipeline, SourcePlan};
 use crate::time::Timestamp;
 
@@ -43,7 +43,7 @@ pub struct Observation {
     /// When.
     pub at: Timestamp,
     /// The process that runs a pipeline on the data folder, if any.
-    pub process: Option<Holder>,
+    pub process: Option<LockOwner>,
     /// What the journal holds; `None` if nothing has run yet.
     pub journal: Option<JournalSnapshot>,
 }
@@ -59,8 +59,8 @@ pub fn observe(pipeline: &Pipeline, at: Timestamp) -> Result<Observation, Journa
         .iter()
         .map(|sink| (sink.name.clone(), sink.routes.iter().map(|route| route.source.clone()).collect()))
         .collect();
-    let journal = SqliteJournal::snapshot(data_dir, &Look { now: at, sources: None, sinks: &sinks })?;
-    Ok(Observation { at, process: lock::holder(data_dir), journal })
+    let journal = SqliteJournal::snapshot(data_dir, &SnapshotQuery { now: at, sources: None, sinks: &sinks })?;
+    Ok(Observation { at, process: lock::owner(data_dir), journal })
 }
 
 /// A source of the file beside what the journal knows of it.

@@ -174,7 +174,7 @@ impl StatusReport {
 }
 
 fn journal_status(pipeline: &Pipeline, journal: &JournalSnapshot) -> JournalStatus {
-    let summary = &journal.summary;
+    let summary = &journal.stats;
     let max_bytes = pipeline.settings.journal.max_size.0;
     JournalStatus {
         events: journal.held,
@@ -219,11 +219,11 @@ fn source_condition(watched: &Watched<'_>, last_error: bool, full: bool) -> Sour
 }
 
 pub(super) fn figures_of_source<'o>(seen: &'o Observation, name: &str) -> Option<&'o SourceStats> {
-    seen.journal.as_ref()?.summary.sources.iter().find(|source| source.name == name)
+    seen.journal.as_ref()?.stats.sources.iter().find(|source| source.name == name)
 }
 
 fn figures_of_sink<'o>(seen: &'o Observation, name: &str) -> Option<&'o SinkStats> {
-    seen.journal.as_ref()?.summary.sinks.iter().find(|sink| sink.name == name)
+    seen.journal.as_ref()?.stats.sinks.iter().find(|sink| sink.name == name)
 }
 
 fn sink_status(plan: &SinkPlan, seen: &Observation) -> SinkStatus {
@@ -257,9 +257,9 @@ fn sink_status(plan: &SinkPlan, seen: &Observation) -> SinkStatus {
 
 fn not_in_file(pipeline: &Pipeline, seen: &Observation) -> Vec<String> {
     let Some(journal) = &seen.journal else { return Vec::new() };
-    let sources = journal.summary.sources.iter().map(|source| &source.name);
+    let sources = journal.stats.sources.iter().map(|source| &source.name);
     let sources = sources.filter(|name| !pipeline.sources.iter().any(|plan| plan.name == **name));
-    let sinks = journal.summary.sinks.iter().map(|sink| &sink.name);
+    let sinks = journal.stats.sinks.iter().map(|sink| &sink.name);
     let sinks = sinks.filter(|name| !pipeline.sinks.iter().any(|plan| plan.name == **name));
     sources.chain(sinks).cloned().collect()
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::*;
 use crate::event::EventId;
 use crate::journal::{
-    AfterPage, BlockBuilder, Delivery, Journal, JournalOptions, LastError, LatenessCounts, NewWindow, PageCommit,
+    AfterPage, BlockBuilder, BatchCommit, Journal, JournalOptions, LastError, LatenessCounts, NewWindow, PageCommit,
     ScanProgress, SeenKey, SinkStart, SourceId, SourceRegistration, WindowKind,
 };
 use crate::pipeline::{self, Environment, Overrides};
@@ -121,7 +121,7 @@ impl Past {
     async fn sink(&self, name: &str, position: u64, dead_lettered: u64) -> crate::journal::SinkId {
         let sink = self.journal.open_sink(name, SinkStart::Beginning).await.expect("opens").id;
         let delivered = position - dead_lettered;
-        let delivery = Delivery { position, delivered, dead_lettered, bytes: position * 500, ..Delivery::default() };
+        let delivery = BatchCommit { position, delivered, dead_lettered, bytes: position * 500, ..BatchCommit::default() };
         self.journal.commit_batch(sink, delivery).await.expect("moves");
         sink
     }
@@ -184,8 +184,8 @@ async fn seen() -> (Pipeline, Observation) {
     let mut seen = observe(&pipeline, now()).expect("can be read");
     assert_eq!(seen.process, None);
     // How well records are compressed is not what these tests are about.
-    seen.journal.as_mut().expect("has run").summary.bytes = 4_321;
-    seen.process = Some(Holder { pid: Some(4_242) });
+    seen.journal.as_mut().expect("has run").stats.bytes = 4_321;
+    seen.process = Some(LockOwner { pid: Some(4_242) });
     (
         Pipeline { settings: pipeline::Settings { data_dir: "data".into(), ..pipeline.settings.clone() }, ..pipeline },
         seen,

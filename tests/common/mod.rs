@@ -146,7 +146,7 @@ transforms:
     pub fn assert_counters_add_up(&self, sinks: &[&str]) {
         let options = JournalOptions { data_dir: self.path("data"), max_size: ByteSize(1 << 30) };
         let journal = SqliteJournal::open(&options).unwrap();
-        let summary = self.runtime.block_on(journal.summary()).unwrap();
+        let summary = self.runtime.block_on(journal.stats()).unwrap();
         let collected: u64 = summary.sources.iter().map(|source| source.events).sum();
         assert_eq!(collected, summary.head, "collected events and sequence numbers");
         for name in sinks {

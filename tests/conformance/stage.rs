@@ -274,7 +274,7 @@ impl Stage {
 
     /// The source's figures; `None` before it was started.
     async fn figures(&mut self) -> Option<SourceStats> {
-        self.journal().summary().await.expect("readable").sources.pop()
+        self.journal().stats().await.expect("readable").sources.pop()
     }
 
     pub(crate) async fn summary(&mut self) -> SourceStats {

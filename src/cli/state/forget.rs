@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use super::told::Told;
 use super::{Common, Desk, Proposal, Proposed, Refusal};
 use crate::collect::outlook::begins_at;
-use crate::journal::editing::{AfterRemoval, ComponentKind, Edit, Forget, Redeliver, SinkPast, SourcePast};
-use crate::journal::{Journal, SinkStart};
+use crate::journal::{
+    CollectJournal, DeliverJournal, Edit, LogReader, Redeliver, SinkEdit, SinkHistory, SinkStart, SourceEdit,
+    SourceHistory,
+};
 use crate::observe::progress::count;
 use crate::pipeline::{SinkPlan, SourcePlan};
 use crate::report::counted;
@@ -24,8 +26,8 @@ pub(super) struct Arguments {
 
 pub(super) async fn propose(desk: &Desk, arguments: &Arguments) -> Proposed {
     let name = arguments.name.as_str();
-    let source = desk.journal.past_of_source(name).await?;
-    let sink = desk.journal.past_of_sink(name).await?;
+    let source = desk.journal.source_history(name).await?;
+    let sink = desk.journal.sink_history(name).await?;
     // A name may have been a source's once and be a sink's now: what stands in the file is what is meant.
     match (source, sink) {
         (Some(source), sink) if sink.is_none() || desk.sink(name).is_none() => forget_source(desk, name, &source).await,
@@ -38,18 +40,18 @@ pub(super) async fn propose(desk: &Desk, arguments: &Arguments) -> Proposed {
     }
 }
 
-fn change(kind: ComponentKind, name: &str, then: AfterRemoval, told: Told) -> Proposal {
-    Proposal::Change { text: told.text(), edit: Edit::Forget(Forget { kind, name: name.to_owned(), then }) }
+fn change(edit: Edit, told: Told) -> Proposal {
+    Proposal::Change { text: told.text(), edit }
 }
 
-async fn forget_source(desk: &Desk, name: &str, past: &SourcePast) -> Proposed {
+async fn forget_source(desk: &Desk, name: &str, past: &SourceHistory) -> Proposed {
     match desk.source(name).filter(|plan| plan.vendor_name == past.vendor) {
         Some(plan) => Ok(begin_source_anew(desk, plan, past)),
         None => remove_source(desk, name, past).await,
     }
 }
 
-fn begin_source_anew(desk: &Desk, plan: &SourcePlan, past: &SourcePast) -> Proposal {
+fn begin_source_anew(desk: &Desk, plan: &SourcePlan, past: &SourceHistory) -> Proposal {
     let name = &plan.name;
     let settings = plan.options.over(plan.vendor.spec());
     let from = begins_at(&settings, desk.now);
@@ -78,17 +80,17 @@ fn begin_source_anew(desk: &Desk, plan: &SourcePlan, past: &SourcePast) -> Propo
             desk.shown()
         ),
     );
-    change(ComponentKind::Source, name, AfterRemoval::SourceBegins(desk.now), told)
+    change(Edit::Source(SourceEdit::Reset { source: name.clone(), at: desk.now }), told)
 }
 
-fn covered(past: &SourcePast) -> String {
+fn covered(past: &SourceHistory) -> String {
     match (past.coverage.first(), past.coverage.last()) {
         (Some(first), Some(last)) => format!("that {} to {} is covered", first.from, last.to),
         _ => "that it was started".to_owned(),
     }
 }
 
-async fn remove_source(desk: &Desk, name: &str, past: &SourcePast) -> Proposed {
+async fn remove_source(desk: &Desk, name: &str, past: &SourceHistory) -> Proposed {
     if past.held > 0 {
         expect_no_batches(desk).await?;
     }
@@ -103,21 +105,21 @@ async fn remove_source(desk: &Desk, name: &str, past: &SourcePast) -> Proposed {
             counted(past.held, "event")
         ))
         .and("then", "the name is free: whoever has it next begins with nothing");
-    Ok(change(ComponentKind::Source, name, AfterRemoval::Gone, told))
+    Ok(change(Edit::Source(SourceEdit::Remove { source: name.to_owned() }), told))
 }
 
 /// Events may not go from under a batch that is to be written once more.
 async fn expect_no_batches(desk: &Desk) -> Result<(), Refusal> {
-    for sink in desk.journal.summary().await?.sinks {
-        if desk.journal.past_of_sink(&sink.name).await?.is_some_and(|past| past.open_plan) {
+    for sink in desk.journal.stats().await?.sinks {
+        if desk.journal.sink_history(&sink.name).await?.is_some_and(|past| past.unfinished_batch) {
             return Err(desk.unfinished_batch(&sink.name));
         }
     }
     Ok(())
 }
 
-async fn forget_sink(desk: &Desk, name: &str, past: &SinkPast) -> Proposed {
-    if past.open_plan {
+async fn forget_sink(desk: &Desk, name: &str, past: &SinkHistory) -> Proposed {
+    if past.unfinished_batch {
         return Err(desk.unfinished_batch(name));
     }
     match desk.sink(name) {
@@ -126,9 +128,9 @@ async fn forget_sink(desk: &Desk, name: &str, past: &SinkPast) -> Proposed {
     }
 }
 
-async fn begin_sink_anew(desk: &Desk, plan: &SinkPlan, past: &SinkPast) -> Proposed {
+async fn begin_sink_anew(desk: &Desk, plan: &SinkPlan, past: &SinkHistory) -> Proposed {
     let name = &plan.name;
-    let summary = desk.journal.summary().await?;
+    let summary = desk.journal.stats().await?;
     let told = Told::new(&format!("forget the past of sink `{name}`, which is in the file and begins anew")).and(
         "forgotten",
         &format!("its position, behind event {} of the journal, and its figures", count(past.position)),
@@ -155,7 +157,7 @@ async fn begin_sink_anew(desk: &Desk, plan: &SinkPlan, past: &SinkPast) -> Propo
             (summary.head, told.and("MISSED", &text))
         }
     };
-    Ok(change(ComponentKind::Sink, name, AfterRemoval::SinkBegins(behind), told))
+    Ok(change(Edit::Sink(SinkEdit::Reset { sink: name.clone(), position: behind }), told))
 }
 
 /// Events that the sink has delivered and that are held.
@@ -165,7 +167,7 @@ async fn again(desk: &Desk, plan: &SinkPlan) -> Result<u64, Refusal> {
 }
 
 /// Events that the sink has not delivered yet.
-async fn waiting(desk: &Desk, plan: &SinkPlan, past: &SinkPast) -> Result<u64, Refusal> {
+async fn waiting(desk: &Desk, plan: &SinkPlan, past: &SinkHistory) -> Result<u64, Refusal> {
     let sources = Desk::sources_of(plan);
     let known = desk.journal.sources().await?;
     let ids = known.iter().filter(|source| sources.contains(&source.name)).map(|source| source.id).collect();
@@ -173,7 +175,7 @@ async fn waiting(desk: &Desk, plan: &SinkPlan, past: &SinkPast) -> Result<u64, R
     Ok(desk.journal.next_batch(past.position, ids, all, all).await?.events)
 }
 
-fn remove_sink(name: &str, past: &SinkPast) -> Proposal {
+fn remove_sink(name: &str, past: &SinkHistory) -> Proposal {
     let told = Told::new(&format!("forget sink `{name}`, which is not in the file any more"))
         .and(
             "forgotten",
@@ -181,5 +183,5 @@ fn remove_sink(name: &str, past: &SinkPast) -> Proposal {
         )
         .and_if(past.active, "then", "the journal no longer holds events back for it")
         .and("outside", "what it has written stays as it is; a sink that gets this name begins anew");
-    change(ComponentKind::Sink, name, AfterRemoval::Gone, told)
+    change(Edit::Sink(SinkEdit::Remove { sink: name.to_owned() }), told)
 }

@@ -17,10 +17,9 @@ use std::path::{Path, PathBuf};
 use super::look::{self, Ended};
 use crate::clock::{Clock, SystemClock};
 use crate::collect::options::PointInTime;
-use crate::journal::editing::Edit;
-use crate::journal::lock::{self, Holder};
+use crate::journal::lock::{self, LockOwner};
 use crate::journal::sqlite::JOURNAL_FILE;
-use crate::journal::{JournalError, JournalOptions, SqliteJournal};
+use crate::journal::{Edit, Journal, JournalError, JournalOptions, SqliteJournal};
 use crate::pipeline::{self, Environment, Overrides, Pipeline, SinkPlan, SourcePlan};
 use crate::time::Timestamp;
 
@@ -138,7 +137,7 @@ fn sit_down(file: &Path, common: &Common) -> Result<Desk, Ended> {
     let whole_environment = whole.is_some();
     let pipeline = whole.map_or_else(|| look::load(file, &common.settings), Ok)?;
     let data_dir = &pipeline.settings.data_dir;
-    if let Some(Holder { pid }) = lock::holder(data_dir) {
+    if let Some(LockOwner { pid }) = lock::owner(data_dir) {
         let process = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
         return Err(refuse(&format!("{} runs{process}; stop it first, then say this again", pipeline.name)));
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::told::Told;
 use super::{Common, Desk, Proposal, Proposed, Refusal, point_in_time};
-use crate::journal::editing::{ComponentKind, Edit, Redeliver, RedeliverPreview};
+use crate::journal::{ComponentKind, DeliverJournal, Edit, Redeliver, RedeliverPreview, SinkEdit};
 use crate::observe::progress::count;
 use crate::pipeline::SinkPlan;
 use crate::report::counted;
@@ -56,7 +56,7 @@ pub(super) async fn propose(desk: &Desk, arguments: &Arguments) -> Proposed {
     let seen = desk.journal.preview_redeliver(redeliver.clone()).await?;
     let seen =
         seen.ok_or_else(|| Refusal(format!("sink `{name}` has not run yet: there is nothing to deliver again")))?;
-    if seen.open_plan {
+    if seen.unfinished_batch {
         return Err(desk.unfinished_batch(name));
     }
     expect_held(desk, plan, from, &seen)?;
@@ -65,12 +65,12 @@ pub(super) async fn propose(desk: &Desk, arguments: &Arguments) -> Proposed {
             "nothing to do: `{name}` has delivered no event of that time that is held\n"
         )));
     }
-    Ok(Proposal::Change { text: told(plan, from, &seen), edit: Edit::Redeliver(redeliver) })
+    Ok(Proposal::Change { text: told(plan, from, &seen), edit: Edit::Sink(SinkEdit::Redeliver(redeliver)) })
 }
 
 fn expect_held(desk: &Desk, plan: &SinkPlan, from: Option<Timestamp>, seen: &RedeliverPreview) -> Result<(), Refusal> {
-    let Some(from) = from.filter(|from| !seen.is_whole(*from)) else { return Ok(()) };
-    let whole_from = seen.whole_from().unwrap_or(from);
+    let Some(from) = from.filter(|from| !seen.is_complete(*from)) else { return Ok(()) };
+    let whole_from = seen.complete_from().unwrap_or(from);
     Err(Refusal(format!(
         "not all events from {from} on are still in the journal: all from {whole_from} on are (journal.retention says for how long); give --from {whole_from} or later, or --from oldest for whatever is held; to have the others once more, let a source read them again, for all its sinks: auditflow state rewind {} SOURCE --to {from} --redeliver (sources of `{}`: {})",
         desk.shown(),

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use super::told::Told;
 use super::{Common, Desk, Proposal, Proposed, Refusal};
-use crate::journal::Journal;
-use crate::journal::editing::{ComponentKind, Edit, Rename, SinkPast, SourcePast};
+use crate::journal::{
+    CollectJournal, ComponentKind, DeliverJournal, Edit, LogReader, SinkEdit, SinkHistory, SourceEdit, SourceHistory,
+};
 use crate::observe::progress::count;
 use crate::pipeline::{SinkPlan, SourcePlan};
 use crate::report::counted;
@@ -44,8 +45,8 @@ pub(super) async fn propose(desk: &Desk, arguments: &Arguments) -> Proposed {
 }
 
 async fn rename_source(desk: &Desk, plan: &SourcePlan, old: &str) -> Proposed {
-    let Some(past) = desk.journal.past_of_source(old).await? else {
-        let is_known = desk.journal.past_of_source(&plan.name).await?.is_some();
+    let Some(past) = desk.journal.source_history(old).await? else {
+        let is_known = desk.journal.source_history(&plan.name).await?.is_some();
         return renamed_already(desk, ComponentKind::Source, old, &plan.name, is_known);
     };
     if past.vendor != plan.vendor_name {
@@ -54,7 +55,7 @@ async fn rename_source(desk: &Desk, plan: &SourcePlan, old: &str) -> Proposed {
             past.vendor, plan.name, plan.vendor_name
         )));
     }
-    if desk.journal.past_of_source(&plan.name).await?.is_some() {
+    if desk.journal.source_history(&plan.name).await?.is_some() {
         return Err(taken(desk, ComponentKind::Source, &plan.name));
     }
     expect_same_account(desk, plan, old).await?;
@@ -76,24 +77,29 @@ async fn expect_same_account(desk: &Desk, plan: &SourcePlan, old: &str) -> Resul
 }
 
 async fn rename_sink(desk: &Desk, plan: &SinkPlan, old: &str) -> Proposed {
-    let Some(past) = desk.journal.past_of_sink(old).await? else {
-        let is_known = desk.journal.past_of_sink(&plan.name).await?.is_some();
+    let Some(past) = desk.journal.sink_history(old).await? else {
+        let is_known = desk.journal.sink_history(&plan.name).await?.is_some();
         return renamed_already(desk, ComponentKind::Sink, old, &plan.name, is_known);
     };
-    if past.open_plan {
+    if past.unfinished_batch {
         return Err(Refusal(format!(
             "`{old}` has a batch that was begun and not finished, under that name: put `{old}` back into {}, let `auditflow run {0} --once` finish the batch, and rename it then",
             desk.shown()
         )));
     }
-    if desk.journal.past_of_sink(&plan.name).await?.is_some() {
+    if desk.journal.sink_history(&plan.name).await?.is_some() {
         return Err(taken(desk, ComponentKind::Sink, &plan.name));
     }
     Ok(change(ComponentKind::Sink, old, &plan.name, told_of_sink(plan, old, &past)))
 }
 
 fn change(kind: ComponentKind, old: &str, new: &str, text: String) -> Proposal {
-    Proposal::Change { text, edit: Edit::Rename(Rename { kind, old: old.to_owned(), new: new.to_owned() }) }
+    let (old, new_name) = (old.to_owned(), new.to_owned());
+    let edit = match kind {
+        ComponentKind::Source => Edit::Source(SourceEdit::Rename { source: old, new_name }),
+        ComponentKind::Sink => Edit::Sink(SinkEdit::Rename { sink: old, new_name }),
+    };
+    Proposal::Change { text, edit }
 }
 
 /// So that a script may say it again, whatever became of the first time.
@@ -124,7 +130,7 @@ fn taken(desk: &Desk, kind: ComponentKind, new: &str) -> Refusal {
     ))
 }
 
-fn told_of_source(plan: &SourcePlan, old: &str, past: &SourcePast) -> String {
+fn told_of_source(plan: &SourcePlan, old: &str, past: &SourceHistory) -> String {
     let new = &plan.name;
     let covered = past.coverage.last().map_or_else(|| "nothing yet".to_owned(), |range| format!("up to {}", range.to));
     Told::new(&format!("rename source `{old}` to `{new}`"))
@@ -138,7 +144,7 @@ fn told_of_source(plan: &SourcePlan, old: &str, past: &SourcePast) -> String {
         .text()
 }
 
-fn told_of_sink(plan: &SinkPlan, old: &str, past: &SinkPast) -> String {
+fn told_of_sink(plan: &SinkPlan, old: &str, past: &SinkHistory) -> String {
     let new = &plan.name;
     Told::new(&format!("rename sink `{old}` to `{new}`"))
         .and(

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use super::told::Told;
 use super::{Common, Desk, Proposal, Proposed, Refusal, point_in_time};
 use crate::collect::outlook::{begins_at, reach_back};
-use crate::journal::Journal;
-use crate::journal::editing::{ComponentKind, Edit, Rewind, RewindPreview, SourcePast};
+use crate::collect::rewind;
+use crate::journal::{CollectJournal, ComponentKind, LogReader, Rewind, RewindPreview, SourceHistory};
 use crate::pipeline::SourcePlan;
 use crate::report::{brief, counted};
 use crate::time::Timestamp;
@@ -34,18 +34,19 @@ pub(super) async fn propose(desk: &Desk, arguments: &Arguments) -> Proposed {
         let known: Vec<&str> = desk.pipeline.sources.iter().map(|source| source.name.as_str()).collect();
         desk.has_no(ComponentKind::Source.as_str(), name, &known)
     })?;
-    let past = desk.journal.past_of_source(name).await?;
+    let past = desk.journal.source_history(name).await?;
     let past = past.ok_or_else(|| Refusal(format!("source `{name}` has not run yet: there is nothing to rewind")))?;
     let settings = plan.options.over(plan.vendor.spec());
     let floor = begins_at(&settings, past.first_started_at);
     let (to, reach_back) = (arguments.to.max(floor), reach_back(&settings));
     let redeliver = arguments.redeliver;
     let rewind = Rewind { source: name.to_owned(), to, reach_back, redeliver, now: desk.now };
-    let Some(seen) = desk.journal.preview_rewind(rewind.clone()).await? else {
+    let Some(prepared) = rewind::prepare(&desk.journal, rewind.clone()).await? else {
         return Ok(Proposal::Nothing(format!("source `{name}` is not known any more\n")));
     };
+    let seen = prepared.preview.clone();
     let taken_as_new = redeliver && seen.known_events > 0;
-    if seen.given_up.is_empty() && !taken_as_new {
+    if seen.removed_coverage.is_empty() && !taken_as_new {
         return Ok(Proposal::Nothing(format!("nothing to do: no time after {to} is covered by `{name}`\n")));
     }
     if !rewind.redeliver {
@@ -53,7 +54,7 @@ pub(super) async fn propose(desk: &Desk, arguments: &Arguments) -> Proposed {
         expect_known(&rewind, &seen)?;
     }
     let text = told(desk, &rewind, &seen, &past, arguments.to < floor);
-    Ok(Proposal::Change { text, edit: Edit::Rewind(rewind) })
+    Ok(Proposal::Change { text, edit: prepared.into_edit() })
 }
 
 /// Records are known again by their ids, which the account and a few settings are a part of.
@@ -82,11 +83,11 @@ fn expect_known(rewind: &Rewind, seen: &RewindPreview) -> Result<(), Refusal> {
     )))
 }
 
-fn told(desk: &Desk, rewind: &Rewind, seen: &RewindPreview, past: &SourcePast, below_floor: bool) -> String {
+fn told(desk: &Desk, rewind: &Rewind, seen: &RewindPreview, past: &SourceHistory, below_floor: bool) -> String {
     let Rewind { source, to, redeliver, .. } = rewind;
     let told = Told::new(&format!("rewind source `{source}` to {to}"))
         .and_if(below_floor, "from", &format!("{to}, where this source begins; nothing before it is asked for"))
-        .and_if(!seen.given_up.is_empty(), "given up", &given_up(seen))
+        .and_if(!seen.removed_coverage.is_empty(), "given up", &given_up(seen))
         .and_if(seen.open_windows > 0, "half-read", &half_read(seen))
         .and("asked again", &asked_again(rewind));
     let told =
@@ -125,13 +126,13 @@ fn told_of_known(told: Told, desk: &Desk, rewind: &Rewind, seen: &RewindPreview)
 }
 
 fn given_up(seen: &RewindPreview) -> String {
-    let spans = seen.given_up.iter().map(|range| {
+    let spans = seen.removed_coverage.iter().map(|range| {
         format!("{} to {} ({})", range.from.with_digits(0), range.to.with_digits(0), brief(range.to.since(range.from)))
     });
     const SHOWN: usize = 3;
     let mut text = spans.take(SHOWN).collect::<Vec<_>>().join(", ");
-    if seen.given_up.len() > SHOWN {
-        text += &format!(" and {} more", seen.given_up.len() - SHOWN);
+    if seen.removed_coverage.len() > SHOWN {
+        text += &format!(" and {} more", seen.removed_coverage.len() - SHOWN);
     }
     text
 }

@@ -92,9 +92,9 @@ async fn a_permanent_fault_is_looked_at_again_slowly_and_mended_without_a_restar
         if number <= 3 { status(401) } else { None }
     });
     stage.poll(3).await;
-    troubles.push(journal.summary().await.expect("read").sources[0].last_error.clone());
+    troubles.push(journal.stats().await.expect("read").sources[0].last_error.clone());
     stage.poll(3).await;
-    troubles.push(journal.summary().await.expect("read").sources[0].last_error.clone());
+    troubles.push(journal.stats().await.expect("read").sources[0].last_error.clone());
     let last_error = troubles[0].clone().expect("shown");
     assert!(last_error.message.contains("401") && !last_error.hint.is_empty(), "{last_error:?}");
     assert_eq!(troubles[1], None);
@@ -239,7 +239,7 @@ macro_rules! refuse_at_first {
     };
 }
 
-impl Journal for WeakJournal {
+impl CollectJournal for WeakJournal {
     refuse_at_first! {
         open_source(source: SourceRegistration) -> SourceState;
         add_windows(source: SourceId, windows: Vec<NewWindow>) -> Vec<WindowId>;
@@ -250,25 +250,42 @@ impl Journal for WeakJournal {
         set_source_error(source: SourceId, last_error: Option<LastError>) -> ();
     }
     pass_on! {
-        open_sink(name: &str, start: SinkStart) -> SinkState;
-        retire_sinks(active: Vec<String>) -> Vec<String>;
+        source_history(name: &str) -> Option<SourceHistory>;
+        preview_rewind(rewind: Rewind) -> Option<RewindPreview>;
+        blocks_without_keys(source: SourceId, from: Timestamp, after: Seq, limit: usize) -> Vec<RecordBlock>;
+        edit_source(edit: SourceEdit) -> ();
+    }
+    fn full(&self) -> watch::Receiver<bool> {
+        self.full.clone()
+    }
+}
+
+impl LogReader for WeakJournal {
+    pass_on! {
         sources() -> Vec<SourceInfo>;
         next_batch(after: Seq, sources: Vec<SourceId>, max_events: u64, max_bytes: u64) -> PendingBatch;
         read(first: Seq, last: Seq, sources: Vec<SourceId>, limit: usize) -> Vec<RecordBlock>;
-        prepare_batch(sink: SinkId, first: Seq, last: Seq, fingerprint: String) -> ();
-        add_rollback_records(sink: SinkId, outputs: Vec<RollbackRecord>) -> ();
-        commit_batch(sink: SinkId, delivery: Delivery) -> ();
-        abort_batch(sink: SinkId) -> ();
-        set_sink_error(sink: SinkId, last_error: Option<LastError>) -> ();
-        trim(visible_before: Timestamp, keys_before: Timestamp) -> u64;
-        summary() -> JournalStats;
         identity() -> String;
+        stats() -> JournalStats;
     }
     fn head(&self) -> watch::Receiver<Seq> {
         self.inner.head()
     }
-    fn full(&self) -> watch::Receiver<bool> {
-        self.full.clone()
+}
+
+impl DeliverJournal for WeakJournal {
+    pass_on! {
+        open_sink(name: &str, start: SinkStart) -> SinkState;
+        retire_sinks(active: Vec<String>) -> Vec<String>;
+        prepare_batch(sink: SinkId, first: Seq, last: Seq, fingerprint: String) -> ();
+        add_rollback_records(sink: SinkId, records: Vec<RollbackRecord>) -> ();
+        commit_batch(sink: SinkId, batch: BatchCommit) -> ();
+        abort_batch(sink: SinkId) -> ();
+        set_sink_error(sink: SinkId, last_error: Option<LastError>) -> ();
+        trim(visible_before: Timestamp, keys_before: Timestamp) -> u64;
+        sink_history(name: &str) -> Option<SinkHistory>;
+        preview_redeliver(redeliver: Redeliver) -> Option<RedeliverPreview>;
+        edit_sink(edit: SinkEdit) -> ();
     }
 }
 
@@ -321,7 +338,7 @@ async fn every_request_is_counted() {
     stage.options.max_window_records = Some(20);
     stage.options.overlap = Some(Span(Duration::ZERO));
     stage.run(Mode::Once { until: moment(30) }, None).await;
-    let summary = stage.journal().summary().await.expect("read");
+    let summary = stage.journal().stats().await.expect("read");
     assert_eq!(summary.sources[0].requests, stage.calls().len() as u64);
     assert_eq!(summary.sources[0].events, 25);
 }

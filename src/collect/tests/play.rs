@@ -16,7 +16,7 @@ use crate::collect::outlook::{self, Ahead, Assume};
 use crate::collect::transport::{Limits, Response, Transport, TransportError};
 use crate::collect::{Mode, Parts, Source, SourceEnd, SourceOptions, SourceSettings, run};
 use crate::event::{Event, EventId};
-use crate::journal::{Journal, JournalOptions, JournalSnapshot, Look, SqliteJournal};
+use crate::journal::{Journal, JournalOptions, JournalSnapshot, SnapshotQuery, SqliteJournal};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::units::{ByteSize, Rate};
@@ -314,7 +314,7 @@ impl Stage {
 
     /// The journal as it is seen from outside now.
     pub(super) fn look(&self) -> Option<JournalSnapshot> {
-        let look = Look { now: self.clock.now(), sources: None, sinks: &[] };
+        let look = SnapshotQuery { now: self.clock.now(), sources: None, sinks: &[] };
         SqliteJournal::snapshot(self.folder.path(), &look).expect("read")
     }
 
@@ -402,7 +402,7 @@ impl Stage {
     }
 
     pub(super) async fn last_error(&mut self) -> Option<String> {
-        let summary = self.journal().summary().await.expect("read");
+        let summary = self.journal().stats().await.expect("read");
         summary.sources[0].last_error.as_ref().map(|last_error| last_error.message.clone())
     }
 }

@@ -8,7 +8,8 @@ use proptest::prelude::*;
 use super::play::*;
 use crate::collect::options::StartTime;
 use crate::collect::planner;
-use crate::journal::editing::{Edit, Rewind};
+use crate::collect::rewind::prepare;
+use crate::journal::{Edit, Journal, Rewind, SourceEdit};
 use crate::vendors::ApiSpec;
 
 #[derive(Clone, Debug)]
@@ -65,9 +66,9 @@ async fn rewind(stage: &mut Stage, count: &mut Count, to: i64, redeliver: bool) 
     let reach_back = planner::reach_back(&example_facts());
     let edit = Rewind { source: "audit".to_owned(), to: moment(to), reach_back, redeliver, now: stage.now() };
     let journal = stage.own_journal();
-    let Some(seen) = journal.preview_rewind(edit.clone()).await.expect("reads") else { return };
-    assert!(seen.is_exact(&edit));
-    journal.apply(Edit::Rewind(edit)).await.expect("is done");
+    let Some(prepared) = prepare(&journal, edit.clone()).await.expect("reads") else { return };
+    assert!(prepared.preview.is_exact(&edit));
+    journal.apply(prepared.into_edit()).await.expect("is done");
     if redeliver {
         count.redelivered(&there, to);
     }
@@ -109,7 +110,8 @@ async fn no_window_asks_for_more_than_a_rewind_counts_with() {
         let reach_back = planner::reach_back(&spec);
         let edit =
             Rewind { source: "audit".to_owned(), to: moment(-777), reach_back, redeliver: false, now: stage.now() };
-        stage.own_journal().apply(Edit::Rewind(edit.clone())).await.expect("is done");
+        let change = Edit::Source(SourceEdit::Rewind { rewind: edit.clone(), keys: Vec::new() });
+        stage.own_journal().apply(change).await.expect("is done");
         stage.collect_until(0).await;
         let asked = stage.calls()[calls..].iter().map(|call| call.from).min().expect("it has asked again");
         assert!(asked >= edit.reads_from() && asked < edit.to, "{step}: {asked}");

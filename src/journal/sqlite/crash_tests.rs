@@ -189,7 +189,7 @@ async fn look_at(journal: &SqliteJournal) -> Seen {
         let state = journal.open_sink(name, SinkStart::Beginning).await.expect("opens");
         sinks.push((state.position, state.plan.map(|BatchIntent { first, last, .. }| (first, last)), state.missed));
     }
-    let summary = journal.summary().await.expect("sums up");
+    let summary = journal.stats().await.expect("sums up");
     let counted = "SELECT coalesce(sum(bytes), 0) FROM blocks";
     let counted = journal.look(move |file| Ok(file.query_row(counted, [], |row| row.get::<_, i64>(0))?));
     assert_eq!(summary.bytes, counted.await.expect("counts").cast_unsigned(), "the running size is the true one");

@@ -179,7 +179,7 @@ async fn after_a_full_disk_everything_goes_on() {
         let error = journal.commit_page(page(window, &large, go_on("3"))).await.expect_err("the disk is full");
         assert!(matches!(&error, JournalError::Storage { reason, .. } if reason.contains("full")), "{error}");
     }
-    assert_eq!(journal.summary().await.expect("reads go on").sources[0].pages, 1);
+    assert_eq!(journal.stats().await.expect("reads go on").sources[0].pages, 1);
 
     set_page_limit(&journal, 1_000_000).await;
     journal.commit_page(page(window, &large, complete(100))).await.expect("commits");

@@ -242,7 +242,7 @@ async fn a_sink_goes_back_to_the_block_with_the_first_event_of_that_time() {
     journal.apply(Edit::Redeliver(redeliver(12))).await.expect("is done");
     let state = journal.open_sink("x", SinkStart::Now).await.expect("opens");
     assert_eq!((state.position, state.generation, state.memo.as_deref()), (2, 1, Some("the newest manifest")));
-    let summary = &journal.summary().await.expect("reads").sinks[0];
+    let summary = &journal.stats().await.expect("reads").sinks[0];
     assert_eq!((summary.delivered, summary.redelivered, summary.active), (6, 3, true));
     // Nothing of that time has been delivered: nothing to do, and the generation stays.
     journal.apply(Edit::Redeliver(redeliver(1_000))).await.expect("is done");
@@ -334,11 +334,11 @@ async fn a_source_that_is_forgotten_is_gone_and_nothing_of_others_with_it() {
     sink_at_head(&journal).await;
     let open = window(&journal, source, live(30, 40)).await;
     journal.commit_page(page(open, &[("staged", Some(35))], go_on("next"))).await.expect("commits");
-    let before = journal.summary().await.expect("reads");
+    let before = journal.stats().await.expect("reads");
     let edit = Edit::Forget(Forget { kind: ComponentKind::Source, name: "a".to_owned(), then: AfterRemoval::Gone });
     journal.apply(edit).await.expect("is done");
     assert_eq!(journal.past_of_source("a").await.expect("reads"), None);
-    let after = journal.summary().await.expect("reads");
+    let after = journal.stats().await.expect("reads");
     assert_eq!((after.head, after.sources.len()), (before.head, 1));
     assert!(after.bytes > 0 && after.bytes < before.bytes);
     assert_eq!(visible(&journal, other).await, [(4, "foreign".to_owned())]);
@@ -383,7 +383,7 @@ async fn sinks_that_are_forgotten_begin_anew_in_a_generation_of_their_own() {
     journal.apply(forget(AfterRemoval::SinkBegins(1))).await.expect("is done");
     let state = journal.open_sink("x", SinkStart::Now).await.expect("opens");
     assert_eq!((state.position, state.generation, state.memo.as_deref()), (1, 1, Some("the newest manifest")));
-    assert_eq!(journal.summary().await.expect("reads").sinks[0].delivered, 0);
+    assert_eq!(journal.stats().await.expect("reads").sinks[0].delivered, 0);
     journal.apply(forget(AfterRemoval::Gone)).await.expect("is done");
     assert_eq!(journal.past_of_sink("x").await.expect("reads"), None);
     assert_eq!(journal.open_sink("x", SinkStart::Beginning).await.expect("opens").generation, 2);
@@ -427,5 +427,5 @@ async fn told(journal: &SqliteJournal) -> String {
     let keys = journal.keys_within(SourceId(1), TimeRange::new(at(-1_000), Timestamp::MAX)).await.expect("reads");
     let sinks = [journal.past_of_sink("x").await.expect("reads"), journal.past_of_sink("y").await.expect("reads")];
     let source = journal.past_of_source("a").await.expect("reads");
-    format!("{keys:?} {sinks:?} {source:?} {:?}", journal.summary().await.expect("reads"))
+    format!("{keys:?} {sinks:?} {source:?} {:?}", journal.stats().await.expect("reads"))
 }
