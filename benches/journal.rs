@@ -18,8 +18,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use auditflow::journal::{
-    AfterPage, BlockBuilder, EncodedBlock, Journal, JournalOptions, LatenessCounts, NewWindow, PageCommit,
-    ScanProgress, SeenKey, SourceId, SourceRegistration, SqliteJournal, WindowId, WindowKind,
+    AfterPage, BlockBuilder, CollectJournal, EncodedBlock, JournalOptions, LatenessCounts, LogReader, NewWindow,
+    PageCommit, ScanProgress, SeenKey, SourceId, SourceRegistration, SqliteJournal, WindowId, WindowKind,
 };
 use auditflow::simulator::VendorName;
 use auditflow::time::{TimeRange, Timestamp};

@@ -12,8 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use auditflow::journal::SourceHistory;
-use auditflow::journal::{Journal, JournalOptions, SnapshotQuery, SqliteJournal};
+use auditflow::journal::{CollectJournal, JournalOptions, LogReader, SnapshotQuery, SourceHistory, SqliteJournal};
 use auditflow::simulator::{SimulatorOptions, Switches};
 use auditflow::sinks::manifest::sha256_hex;
 use auditflow::time::Timestamp;

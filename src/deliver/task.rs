@@ -13,7 +13,7 @@ use super::outside;
 use super::routed::RoutedSources;
 use super::writing::{BatchWriter, Outcome, Recorder};
 use super::{Parts, Route, SinkEnd, SinkTask};
-use crate::journal::{BatchIntent, BatchCommit, PendingBatch, RollbackRecord, Seq, SinkId};
+use crate::journal::{BatchCommit, BatchIntent, PendingBatch, RollbackRecord, Seq, SinkId};
 use crate::sinks::dead_letter::{self, DeadLetter};
 use crate::sinks::{BatchRange, Written};
 use crate::time::Timestamp;

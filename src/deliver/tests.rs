@@ -15,6 +15,7 @@ use crate::journal::{
     AfterPage, BlockBuilder, JournalOptions, LatenessCounts, NewWindow, PageCommit, RollbackRecord, SeenKey, SinkStats,
     SourceId, SourceRegistration, SqliteJournal, WindowKind,
 };
+use crate::journal::{CollectJournal, DeliverJournal, LogReader};
 use crate::sinks::registry::SinkConfig;
 use crate::sinks::{BatchRange, PlanLog, SinkError, Written};
 use crate::time::{TimeRange, Timestamp};
@@ -530,8 +531,7 @@ async fn trouble_is_noted_while_it_lasts_and_stops_no_shutdown() {
     bench.append(source, "a", 0..3).await;
     bench.drain.cancel();
     let running = tokio::spawn(run(task(world.sink("x"), &["a"]), bench.parts()));
-    while bench.journal.stats().await.expect("a summary").sinks.first().is_none_or(|sink| sink.last_error.is_none()) {
-    }
+    while bench.journal.stats().await.expect("a summary").sinks.first().is_none_or(|sink| sink.last_error.is_none()) {}
     let last_error = bench.summary().await.last_error.expect("noted");
     assert_eq!((last_error.message.as_str(), last_error.hint.as_str()), ("the disk is full", "free space"));
     bench.shutdown.cancel();

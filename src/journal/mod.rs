@@ -50,7 +50,9 @@ pub use admin::{
     ComponentKind, Edit, Redeliver, RedeliverPreview, Rewind, RewindPreview, SinkEdit, SinkHistory, SourceEdit,
     SourceHistory,
 };
-pub use block::{BlockBuilder, BlockKeys, BlockRecord, DecodedBlock, EncodedBlock, RecordBlock, SeenKey, Seq, SourceId};
+pub use block::{
+    BlockBuilder, BlockKeys, BlockRecord, DecodedBlock, EncodedBlock, RecordBlock, SeenKey, Seq, SourceId,
+};
 pub use collecting::{
     AfterPage, NewWindow, OpenWindow, PageCommit, ScanProgress, SourceInfo, SourceRegistration, SourceState, WindowId,
     WindowKind,

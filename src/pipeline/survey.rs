@@ -8,7 +8,7 @@ use super::plan::Pipeline;
 use crate::clock::SharedClock;
 use crate::collect::SourceSettings;
 use crate::collect::outlook::{Outlook, Phase};
-use crate::journal::{SnapshotQuery, OpenWindow, SourceSnapshot, SqliteJournal};
+use crate::journal::{OpenWindow, SnapshotQuery, SourceSnapshot, SqliteJournal};
 use crate::observe::stretch::{Stretch, Survey};
 
 /// A survey of the sources of a pipeline.

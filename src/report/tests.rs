@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::*;
 use crate::event::EventId;
 use crate::journal::{
-    AfterPage, BlockBuilder, BatchCommit, Journal, JournalOptions, LastError, LatenessCounts, NewWindow, PageCommit,
-    ScanProgress, SeenKey, SinkStart, SourceId, SourceRegistration, WindowKind,
+    AfterPage, BatchCommit, BlockBuilder, CollectJournal, DeliverJournal, JournalOptions, LastError, LatenessCounts,
+    NewWindow, PageCommit, ScanProgress, SeenKey, SinkStart, SourceId, SourceRegistration, WindowKind,
 };
 use crate::pipeline::{self, Environment, Overrides};
 use crate::units::ByteSize;
@@ -121,7 +121,8 @@ impl Past {
     async fn sink(&self, name: &str, position: u64, dead_lettered: u64) -> crate::journal::SinkId {
         let sink = self.journal.open_sink(name, SinkStart::Beginning).await.expect("opens").id;
         let delivered = position - dead_lettered;
-        let delivery = BatchCommit { position, delivered, dead_lettered, bytes: position * 500, ..BatchCommit::default() };
+        let delivery =
+            BatchCommit { position, delivered, dead_lettered, bytes: position * 500, ..BatchCommit::default() };
         self.journal.commit_batch(sink, delivery).await.expect("moves");
         sink
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auditflow::clock::{SharedClock, SystemClock};
-use auditflow::journal::Journal;
+use auditflow::journal::LogReader;
 use auditflow::journal::sqlite::{JournalOptions, SqliteJournal};
 use auditflow::simulator::proof::{self, Delivered, Verdict};
 use auditflow::simulator::{RunningSimulator, Simulator, SimulatorOptions, VendorName};

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use auditflow::clock::{Clock, SharedClock};
 use auditflow::collect::{self, HttpTransport, Mode, Parts, Source, SourceEnd, Transport};
-use auditflow::journal::{Journal, JournalOptions, LastError, SourceStats, SqliteJournal};
+use auditflow::journal::{JournalOptions, LastError, LogReader, SourceStats, SqliteJournal};
 use auditflow::pipeline::{self, Environment, Overrides, SourcePlan};
 use auditflow::simulator::proof::{self, Delivered, Verdict};
 use auditflow::simulator::{

@@ -146,12 +146,7 @@ fn cut_coverage(connection: &Connection, source: SourceId, to: Timestamp) -> Res
 }
 
 /// Keys are kept from here on, until all coverage that was removed is back.
-fn store_rewind(
-    connection: &Connection,
-    source: SourceId,
-    rewind: &Rewind,
-    end: Timestamp,
-) -> Result<(), SqliteError> {
+fn store_rewind(connection: &Connection, source: SourceId, rewind: &Rewind, end: Timestamp) -> Result<(), SqliteError> {
     let reach_back = i64::try_from(rewind.reach_back.as_nanos()).unwrap_or(i64::MAX);
     connection.execute(
         "UPDATE sources SET rewound_from = min(coalesce(rewound_from, ?2), ?2),
@@ -200,7 +195,8 @@ fn restore_keys(
     keys: &[BlockKeys],
 ) -> Result<(), SqliteError> {
     let derived: HashMap<Seq, &[u8]> = keys.iter().map(|block| (block.first, block.keys.as_slice())).collect();
-    let mut missing = connection.prepare(&format!("SELECT id, first FROM blocks WHERE {WITHOUT_KEYS} ORDER BY first"))?;
+    let mut missing =
+        connection.prepare(&format!("SELECT id, first FROM blocks WHERE {WITHOUT_KEYS} ORDER BY first"))?;
     let missing = missing.query_map(params![source, from, 0], |row| Ok((row.get::<_, i64>(0)?, row.count(1)?)))?;
     for (block, first) in missing.collect::<Result<Vec<_>, _>>()? {
         let data = derived.get(&first).ok_or_else(|| {

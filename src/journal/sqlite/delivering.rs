@@ -150,8 +150,6 @@ pub(super) fn set_error(
     last_error: Option<&LastError>,
 ) -> Result<(), SqliteError> {
     let last_error = last_error.map(to_json).transpose()?;
-    connection
-        .prepare_cached("UPDATE sinks SET last_error = ?2 WHERE id = ?1")?
-        .execute(params![sink, last_error])?;
+    connection.prepare_cached("UPDATE sinks SET last_error = ?2 WHERE id = ?1")?.execute(params![sink, last_error])?;
     Ok(())
 }

@@ -83,7 +83,11 @@ fn open_immutable(path: &Path) -> Result<Connection, SqliteError> {
     Ok(Connection::open_with_flags(uri, flags)?)
 }
 
-fn snapshot_of(connection: &Connection, path: &Path, query: &SnapshotQuery<'_>) -> Result<Option<JournalSnapshot>, SqliteError> {
+fn snapshot_of(
+    connection: &Connection,
+    path: &Path,
+    query: &SnapshotQuery<'_>,
+) -> Result<Option<JournalSnapshot>, SqliteError> {
     let snapshot = connection.unchecked_transaction()?;
     if !schema::is_journal(&snapshot, path)? {
         return Ok(None);
@@ -102,7 +106,11 @@ fn snapshot_of(connection: &Connection, path: &Path, query: &SnapshotQuery<'_>) 
     Ok(Some(JournalSnapshot { stats: log::stats(&snapshot)?, held, sources, pending }))
 }
 
-fn source_snapshot(connection: &Connection, source: &SourceInfo, now: Timestamp) -> Result<SourceSnapshot, SqliteError> {
+fn source_snapshot(
+    connection: &Connection,
+    source: &SourceInfo,
+    now: Timestamp,
+) -> Result<SourceSnapshot, SqliteError> {
     Ok(SourceSnapshot {
         name: source.name.clone(),
         state: collecting::source_state(connection, &source.name)?,
@@ -123,4 +131,3 @@ fn pending_of(connection: &Connection, sink: &str, sources: &[SourceId]) -> Resu
     let everything = BatchLimits { max_events: u64::MAX, max_bytes: u64::MAX };
     position.map(|position| log::next_batch(connection, position, sources, everything)).transpose()
 }
-

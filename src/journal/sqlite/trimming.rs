@@ -167,9 +167,8 @@ fn needed_times(connection: &Connection, source: SourceId) -> Result<Vec<TimeRan
     let around = |moment: Timestamp| TimeRange::new(moment - margin, moment + margin);
     let covered = coverage::merged(connection, source)?;
     let mut needed: Vec<TimeRange> = covered.iter().flat_map(|range| [around(range.from), around(range.to)]).collect();
-    needed.extend(
-        rewound_from(connection, source, &covered)?.map(|from| TimeRange::new(from - margin, Timestamp::MAX)),
-    );
+    needed
+        .extend(rewound_from(connection, source, &covered)?.map(|from| TimeRange::new(from - margin, Timestamp::MAX)));
     let mut open = connection.prepare_cached("SELECT fetch_from, fetch_to FROM windows WHERE source = ?1")?;
     for range in open.query_map([source], |row| Ok(TimeRange::new(row.get(0)?, row.get(1)?)))? {
         needed.push(range?);
