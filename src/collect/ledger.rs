@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::retry::Backoff;
-use crate::journal::{Journal, JournalError, JournalFuture};
+use crate::journal::{CollectJournal, JournalError, JournalFuture};
 
 /// Why the source's loop ends in the middle of something.
 #[derive(Debug)]
@@ -20,20 +20,20 @@ pub(super) enum Halt {
 
 /// The journal with patience.
 pub(super) struct Ledger {
-    journal: Arc<dyn Journal>,
+    journal: Arc<dyn CollectJournal>,
     backoff: Backoff,
     shutdown: CancellationToken,
 }
 
 impl Ledger {
-    pub(super) fn new(journal: Arc<dyn Journal>, backoff: Backoff, shutdown: CancellationToken) -> Self {
+    pub(super) fn new(journal: Arc<dyn CollectJournal>, backoff: Backoff, shutdown: CancellationToken) -> Self {
         Self { journal, backoff, shutdown }
     }
 
     /// Makes a call until the disk takes it. What was refused is not done, so nothing is done twice.
     pub(super) async fn keep_trying<T>(
         &mut self,
-        call: impl for<'j> Fn(&'j dyn Journal) -> JournalFuture<'j, T>,
+        call: impl for<'j> Fn(&'j dyn CollectJournal) -> JournalFuture<'j, T>,
     ) -> Result<T, Halt> {
         let mut failures = 0;
         loop {

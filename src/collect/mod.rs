@@ -52,7 +52,7 @@ pub use probe::probe;
 pub use transport::{Limits, Response, Transport, TransportError};
 
 use crate::clock::SharedClock;
-use crate::journal::{Journal, JournalError};
+use crate::journal::{CollectJournal, JournalError};
 use crate::time::Timestamp;
 use crate::vendors::{ApiError, Vendor};
 
@@ -82,7 +82,7 @@ pub enum Mode {
 /// What a source works with.
 pub struct Parts {
     /// Where pages go.
-    pub journal: Arc<dyn Journal>,
+    pub journal: Arc<dyn CollectJournal>,
     /// The way to the vendor.
     pub transport: Arc<dyn Transport>,
     /// The time of day.

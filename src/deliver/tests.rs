@@ -49,7 +49,7 @@ impl Bench {
 
     fn parts(&self) -> Parts {
         Parts {
-            journal: Arc::clone(&self.journal) as Arc<dyn Journal>,
+            journal: self.journal.clone(),
             clock: Arc::clone(&self.clock),
             rng_seed: 7,
             drain: self.drain.clone(),

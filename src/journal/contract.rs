@@ -36,7 +36,7 @@ pub trait CollectJournal: Send + Sync {
     fn restart_window(&self, window: WindowId, requests: u64) -> JournalFuture<'_, ()>;
 
     /// Replaces an open window by two that meet, and deletes what it has staged. Both have its kind, and together they
-    /// cover exactly what it covers; anything else is an [`JournalError::InvalidState`].
+    /// cover exactly what it covers; anything else is a [`JournalError::InvalidState`].
     fn split_window(&self, window: WindowId, parts: [NewWindow; 2]) -> JournalFuture<'_, [WindowId; 2]>;
 
     /// The keys of all records of the source, visible or staged, whose pages have times within `range`. Pages that hold a

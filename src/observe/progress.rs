@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::screen::Screen;
 use super::stretch::{Course, Survey, courses_due};
 use crate::clock::SharedClock;
-use crate::journal::{Journal, JournalStats, SinkStats, SourceStats};
+use crate::journal::{JournalStats, LogReader, SinkStats, SourceStats};
 use crate::time::Timestamp;
 use crate::units::{ByteSize, Span};
 
@@ -29,7 +29,7 @@ const SURVEY: Duration = Duration::from_secs(2);
 const NAMED_IN_LINE: usize = 3;
 
 /// Shows progress until `stop` is cancelled. Troubles of reading the journal are left to those who work with it.
-pub async fn show(journal: Arc<dyn Journal>, clock: SharedClock, survey: Survey, stop: CancellationToken) {
+pub async fn show(journal: Arc<dyn LogReader>, clock: SharedClock, survey: Survey, stop: CancellationToken) {
     let progress =
         Progress { journal, clock, survey, rates: Rates::default(), courses: BTreeMap::new(), surveyed: None };
     if std::io::stderr().is_terminal() {
@@ -41,7 +41,7 @@ pub async fn show(journal: Arc<dyn Journal>, clock: SharedClock, survey: Survey,
 
 /// What is known from one look to the next.
 struct Progress {
-    journal: Arc<dyn Journal>,
+    journal: Arc<dyn LogReader>,
     clock: SharedClock,
     survey: Survey,
     rates: Rates,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::plan::Pipeline;
 use super::run::{Mode, RunOptions};
-use crate::journal::{Journal, JournalStats};
+use crate::journal::{JournalStats, LogReader};
 use crate::time::Timestamp;
 
 /// The parts that have not ended yet.
@@ -47,7 +47,7 @@ impl Running {
 }
 
 /// Ends a bounded run when nothing but long trouble is left: whoever started it (a timer, mostly) must hear of it.
-pub(super) async fn give_up(journal: Arc<dyn Journal>, options: RunOptions, running: Running) {
+pub(super) async fn give_up(journal: Arc<dyn LogReader>, options: RunOptions, running: Running) {
     let Mode::Once { give_up_after } = options.mode else { return };
     let mut ticks = tokio::time::interval(give_up_after.div_f64(10.0).max(Duration::from_millis(100)));
     loop {

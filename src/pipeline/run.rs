@@ -145,7 +145,7 @@ pub async fn run(pipeline: Pipeline, options: RunOptions) -> Result<RunReport, R
     let display_stop = CancellationToken::new();
     if options.show_progress {
         let survey = survey::survey(&pipeline, &options.clock);
-        tokio::spawn(progress::show(Arc::clone(&journal), Arc::clone(&options.clock), survey, display_stop.clone()));
+        tokio::spawn(progress::show(journal.clone(), Arc::clone(&options.clock), survey, display_stop.clone()));
     }
     let upkeep = tokio::spawn(upkeep(Arc::clone(&journal), Arc::clone(&options.clock), retention(&pipeline)));
 
@@ -164,7 +164,7 @@ pub async fn run(pipeline: Pipeline, options: RunOptions) -> Result<RunReport, R
     };
     let running = Running::default();
     running.start(&pipeline);
-    let watch = tokio::spawn(give_up(Arc::clone(&journal), options.clone(), running.clone()));
+    let watch = tokio::spawn(give_up(journal.clone(), options.clone(), running.clone()));
     let finish = async {
         let collecting = async {
             gather(&mut sources, &mut report.sources, &running).await;
@@ -279,7 +279,7 @@ fn start_sources(
         let delay = settings.spec.delay;
         let source = collect::Source { name: plan.name.clone(), vendor: Arc::clone(&plan.vendor), settings };
         let parts = collect::Parts {
-            journal: Arc::clone(journal),
+            journal: journal.clone(),
             transport: Arc::new(transport),
             clock: Arc::clone(&options.clock),
             rng_seed: options.seed.wrapping_add(index as u64),
@@ -319,7 +319,7 @@ fn start_sinks(
             dead_letter: dead_letter::path(&pipeline.settings.data_dir, &plan.name),
         };
         let parts = deliver::Parts {
-            journal: Arc::clone(journal),
+            journal: journal.clone(),
             clock: Arc::clone(&options.clock),
             rng_seed: options.seed.wrapping_add(1_000 + index as u64),
             drain: drain.clone(),
