@@ -1,4 +1,4 @@
-//! Appending to the journal and reading back, page by page as the collector and the deliver loop do it.
+//! Appending to the journal and reading back, page by page as collect and deliver do it.
 //!
 //! ```text
 //! page of 1,000 records --BlockBuilder--> compressed block            "packed": one core
@@ -6,9 +6,9 @@
 //! journal --read--> block --decode--> records                         "read back"
 //! ```
 //!
-//! "appended" is time that passes, since it waits for the disk; it is what one source alone can reach, sources at the same time
-//! share commits. The others are processor time of one thread. The journal lies in a folder of the system's for temporary files,
-//! or where `AUDITFLOW_BENCH_DIR` says.
+//! "appended" is elapsed time, since it waits for the disk; it is the rate of one source alone, concurrent sources share
+//! commits. The others are processor time of one thread. The journal is in a temporary directory, or where
+//! `AUDITFLOW_BENCH_DIR` says.
 #![allow(clippy::print_stdout)]
 
 mod common;
@@ -18,8 +18,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use auditflow::journal::{
-    AfterPage, BlockBuilder, EncodedBlock, Journal, JournalOptions, LatenessCounts, NewWindow, PageCommit,
-    ScanProgress, SeenKey, SourceId, SourceRegistration, SqliteJournal, WindowId, WindowKind,
+    AfterPage, BlockBuilder, CollectJournal, EncodedBlock, JournalOptions, LatenessCounts, LogReader, NewWindow,
+    PageCommit, ScanProgress, SeenKey, SourceId, SourceRegistration, SqliteJournal, WindowId, WindowKind,
 };
 use auditflow::simulator::VendorName;
 use auditflow::time::{TimeRange, Timestamp};
@@ -32,16 +32,16 @@ use common::{best_of, megabytes, rate};
 const PAGE: usize = 1_000;
 const PAGES: usize = 200;
 const ROUNDS: usize = 5;
-/// Rounds of so many pages are long enough for the clock of processor time.
+/// Repeats per round, so that a round is long enough for the processor time clock.
 const REPEATS: u32 = 20;
 const NOW: Timestamp = Timestamp::from_secs(1_790_000_000);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    println!("{PAGES} pages of {PAGE} records: thousands of events a second, and MB/s of records");
+    println!("{PAGES} pages of {PAGE} records: thousands of events per second, and MB/s of records");
     println!(
         "{:<12} {:>7} | {:>13} | {:>13} | {:>13} | {:>22}",
-        "vendor", "bytes", "packed", "appended", "read back", "bytes an event on disk"
+        "vendor", "bytes", "packed", "appended", "read back", "disk bytes per event"
     );
     for vendor in VendorName::ALL {
         measure(vendor).await?;
@@ -51,42 +51,42 @@ async fn main() -> anyhow::Result<()> {
 
 async fn measure(vendor: VendorName) -> anyhow::Result<()> {
     let records = common::records(vendor, (PAGE * 20) as u64).await?;
-    let reader = vendors::registry::normalizer(vendor.as_str(), &NormalizerConfig::default())
-        .context("a vendor of the table")?;
-    let keys: Vec<SeenKey> = records.iter().map(|raw| key(&reader.key_of(raw))).collect();
+    let normalizer =
+        vendors::registry::normalizer(vendor.as_str(), &NormalizerConfig::default()).context("a registered vendor")?;
+    let keys: Vec<SeenKey> = records.iter().map(|raw| key(&normalizer.key_of(raw))).collect();
     let pages: Vec<_> = records.chunks(PAGE).zip(keys.chunks(PAGE)).collect();
     let bytes: usize = records.iter().map(String::len).sum();
 
     let packed = best_of(ROUNDS, || {
         (0..REPEATS).for_each(|_| pages.iter().for_each(|page| drop(black_box(block(page.0, page.1)))));
     }) / REPEATS;
-    let folder = common::folder()?;
-    let journal = Bench::open(folder.path(), vendor).await?;
+    let directory = common::folder()?;
+    let journal = Bench::open(directory.path(), vendor).await?;
     let begin = Instant::now();
     for page in pages.iter().cycle().take(PAGES) {
         journal.append(block(page.0, page.1)?).await?;
     }
     let appended = begin.elapsed();
-    let on_disk = journal.show().await?;
+    let on_disk = journal.complete().await?;
     let read = journal.read_all().await?;
 
     let all = bytes * PAGES / pages.len();
-    let figure =
+    let column =
         |count, bytes, time: Duration| format!("{:>6.0} {:>6.0}", rate(count, time) / 1e3, megabytes(bytes, time));
     println!(
         "{:<12} {:>7} | {} | {} | {} | {:>22.0}",
         vendor.as_str(),
         bytes / records.len(),
-        figure(records.len(), bytes, packed),
-        figure(PAGE * PAGES, all, appended),
-        figure(PAGE * PAGES, all, read),
+        column(records.len(), bytes, packed),
+        column(PAGE * PAGES, all, appended),
+        column(PAGE * PAGES, all, read),
         on_disk as f64 / (PAGE * PAGES) as f64,
     );
     Ok(())
 }
 
-fn key(identity: &vendors::RecordKey) -> SeenKey {
-    SeenKey { id: identity.id, version: identity.version, timestamp: identity.timestamp }
+fn key(key: &vendors::RecordKey) -> SeenKey {
+    SeenKey { id: key.id, version: key.version, timestamp: key.timestamp }
 }
 
 fn block(records: &[String], keys: &[SeenKey]) -> anyhow::Result<EncodedBlock> {
@@ -104,8 +104,8 @@ struct Bench {
 }
 
 impl Bench {
-    async fn open(folder: &std::path::Path, vendor: VendorName) -> anyhow::Result<Self> {
-        let options = JournalOptions { data_dir: folder.to_owned(), max_size: ByteSize(1 << 40) };
+    async fn open(directory: &std::path::Path, vendor: VendorName) -> anyhow::Result<Self> {
+        let options = JournalOptions { data_dir: directory.to_owned(), max_size: ByteSize(1 << 40) };
         let journal = SqliteJournal::open(&options)?;
         let registration = SourceRegistration {
             name: "acme".to_owned(),
@@ -117,7 +117,7 @@ impl Bench {
         let all = TimeRange::new(Timestamp::EPOCH, NOW);
         let window = NewWindow { kind: WindowKind::Backfill, covers: all, fetch_range: all };
         let window = journal.add_windows(source, vec![window]).await?[0];
-        Ok(Self { journal, source, window, file: folder.join("journal.db") })
+        Ok(Self { journal, source, window, file: directory.join("journal.db") })
     }
 
     async fn append(&self, block: EncodedBlock) -> anyhow::Result<()> {
@@ -125,7 +125,7 @@ impl Bench {
     }
 
     /// Completes the window, so that its events can be read; returns the length of the journal's file in bytes.
-    async fn show(&self) -> anyhow::Result<u64> {
+    async fn complete(&self) -> anyhow::Result<u64> {
         self.commit(None, AfterPage::Complete { at: NOW, pages: PAGES as u64, records_read: 0 }).await?;
         Ok(std::fs::metadata(&self.file)?.len())
     }

@@ -325,7 +325,7 @@ fn a_running_pipeline_is_refused() {
     let harness = Harness::after_a_run();
     let arguments = ["run", harness.file.to_str().unwrap(), "--skip-check"];
     let mut child = harness.world.program(&arguments).spawn().unwrap();
-    common::until("it runs", || lock::holder(&harness.world.path("data")).is_some());
+    common::until("it runs", || lock::owner(&harness.world.path("data")).is_some());
     for arguments in [
         ["rewind", "audit", "--to", "2001-01-31", "--yes"].as_slice(),
         &["redeliver", "files", "--from", "oldest", "--yes"],

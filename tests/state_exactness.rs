@@ -12,8 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use auditflow::journal::editing::SourcePast;
-use auditflow::journal::{Journal, JournalOptions, Look, SqliteJournal};
+use auditflow::journal::{CollectJournal, JournalOptions, LogReader, SnapshotQuery, SourceHistory, SqliteJournal};
 use auditflow::simulator::{SimulatorOptions, Switches};
 use auditflow::sinks::manifest::sha256_hex;
 use auditflow::time::Timestamp;
@@ -77,11 +76,11 @@ fn life(random: &mut fastrand::Rng) -> Duration {
 /// Runs it until the journal knows every source and sink, and kills it.
 fn until_all_are_known(world: &World, file: &Path) {
     let mut child = world.program(&["run", file.to_str().unwrap(), "--skip-check"]).spawn().unwrap();
-    let look = Look { now: world.simulator.control().now(), sources: None, sinks: &[] };
+    let look = SnapshotQuery { now: world.simulator.control().now(), sources: None, sinks: &[] };
     common::until("all sources and sinks are known", || {
         // While the journal is being made it cannot be read yet.
         let seen = SqliteJournal::snapshot(&world.path("data"), &look);
-        seen.ok().flatten().is_some_and(|seen| seen.sources.len() == SOURCES.len() && !seen.summary.sinks.is_empty())
+        seen.ok().flatten().is_some_and(|seen| seen.sources.len() == SOURCES.len() && !seen.stats.sinks.is_empty())
     });
     child.kill().unwrap();
     child.wait().unwrap();
@@ -99,8 +98,8 @@ fn journal<T>(world: &World, look: impl AsyncFnOnce(&SqliteJournal) -> T) -> T {
     runtime.block_on(look(&journal))
 }
 
-fn past_of_source(world: &World, name: &str) -> SourcePast {
-    journal(world, async |journal| journal.past_of_source(name).await.unwrap().unwrap())
+fn source_history(world: &World, name: &str) -> SourceHistory {
+    journal(world, async |journal| journal.source_history(name).await.unwrap().unwrap())
 }
 
 /// How often each event is there, and its time.
@@ -139,14 +138,14 @@ fn rewinds_lose_nothing_and_bring_nothing_twice_however_often_they_are_killed() 
         world.run_and_kill(&file, life(&mut random) + Duration::from_millis(100));
         let source = SOURCES[random.usize(..SOURCES.len())];
         let to = moment(&world, &mut random).to_string();
-        let before = past_of_source(&world, source);
+        let before = source_history(&world, source);
         if random.bool() {
             state_and_kill(&world, &file, &["rewind", source, "--to", &to], &mut random);
         } else {
             let (code, said) = state(&world, &file, &["rewind", source, "--to", &to]);
             assert_eq!(code, 0, "{said}");
         }
-        let after = past_of_source(&world, source);
+        let after = source_history(&world, source);
         assert!(after == before || (after.open_windows == 0 && after.coverage != before.coverage), "half a rewind");
         done += usize::from(after != before);
     }
@@ -178,7 +177,7 @@ fn with_redeliver_exactly_what_was_asked_for_comes_once_more() {
         let source = SOURCES[round % SOURCES.len()];
         let to = moment(&world, &mut random);
         state_and_kill(&world, &file, &["rewind", source, "--to", &to.to_string(), "--redeliver"], &mut random);
-        if past_of_source(&world, source).coverage.last().unwrap().to == to {
+        if source_history(&world, source).coverage.last().unwrap().to == to {
             done += 1;
             expected
                 .iter_mut()
@@ -219,7 +218,7 @@ fn redeliveries_bring_what_they_said_and_keep_the_chain_of_manifests() {
     }
     world.wait_until_quiet();
     world.run_once(&file);
-    let summary = journal(&world, async |journal| journal.summary().await.unwrap());
+    let summary = journal(&world, async |journal| journal.stats().await.unwrap());
     let (collected, sink) = (summary.head, &summary.sinks[0]);
     eprintln!("{collected} collected, {} asked for once more, {refused} times a batch was open", sink.redelivered);
     assert!(sink.redelivered > 500, "the test shows nothing");
@@ -287,10 +286,10 @@ fn what_was_forgotten_begins_anew_and_what_is_gone_holds_nothing_back() {
     world.wait_until_quiet();
     world.run_once(&file);
     let once = copies(&world);
-    let head = journal(&world, async |journal| journal.summary().await.unwrap().head);
+    let head = journal(&world, async |journal| journal.stats().await.unwrap().head);
     // Killed before, in the middle or after: the past is there or it is not.
     state_and_kill(&world, &file, &["reset", "clumio"], &mut random);
-    let anew = past_of_source(&world, "clumio").coverage.is_empty();
+    let anew = source_history(&world, "clumio").coverage.is_empty();
     for _ in 0..3 {
         world.run_and_kill(&file, life(&mut random));
     }

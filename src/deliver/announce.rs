@@ -29,13 +29,13 @@ pub(super) fn start(sink: &str, state: &SinkState, fingerprint: &str, passed_ove
             "events that wait in the journal are passed over and never reach this sink: their sources are not among its inputs"
         );
     }
-    if let Some(plan) = &state.plan {
+    if let Some(plan) = &state.intent {
         open_plan(sink, plan, fingerprint);
     }
 }
 
 fn open_plan(sink: &str, plan: &BatchIntent, fingerprint: &str) {
-    let outputs: Vec<_> = plan.outputs.iter().map(|output| output.name.as_str()).collect();
+    let outputs: Vec<_> = plan.records.iter().map(|output| output.name.as_str()).collect();
     let outputs = outputs.join(", ");
     let (first, last) = (plan.first, plan.last);
     if plan.fingerprint == fingerprint {

@@ -1,6 +1,6 @@
 //! A sink's trouble: said once when it begins or changes, once when it is over, and kept in the journal for `status`.
 
-use crate::journal::{Journal, LastError, SinkId};
+use crate::journal::{DeliverJournal, LastError, SinkId};
 use crate::time::Timestamp;
 
 /// The present trouble of a sink.
@@ -19,7 +19,7 @@ impl TroubleReport {
     /// An attempt failed.
     pub(super) async fn raise(
         &mut self,
-        journal: &dyn Journal,
+        journal: &dyn DeliverJournal,
         sink: (&str, Option<SinkId>),
         message: String,
         hint: String,
@@ -35,7 +35,7 @@ impl TroubleReport {
     }
 
     /// An attempt succeeded.
-    pub(super) async fn clear(&mut self, journal: &dyn Journal, sink: (&str, Option<SinkId>), now: Timestamp) {
+    pub(super) async fn clear(&mut self, journal: &dyn DeliverJournal, sink: (&str, Option<SinkId>), now: Timestamp) {
         if let Some(past) = self.present.take() {
             tracing::info!(sink = sink.0, after_secs = now.since(past.since).as_secs(), "delivering again");
             self.told = false;
@@ -44,7 +44,7 @@ impl TroubleReport {
     }
 
     /// Tells the journal. If it cannot be written either, it is told with the next report.
-    async fn tell(&mut self, journal: &dyn Journal, sink: Option<SinkId>) {
+    async fn tell(&mut self, journal: &dyn DeliverJournal, sink: Option<SinkId>) {
         let Some(sink) = sink.filter(|_| !self.told) else { return };
         match journal.set_sink_error(sink, self.present.clone()).await {
             Ok(()) => self.told = true,

@@ -37,7 +37,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::SharedClock;
-use crate::journal::{Journal, LastError, Seq, SinkStart};
+use crate::journal::{DeliverJournal, LastError, Seq, SinkStart};
 use crate::sinks::{BatchOptions, EventForm, Sink};
 use crate::transform::condition::Condition;
 
@@ -80,7 +80,7 @@ pub struct Route {
 #[derive(Clone)]
 pub struct Parts {
     /// Where events come from.
-    pub journal: Arc<dyn Journal>,
+    pub journal: Arc<dyn DeliverJournal>,
     /// Tells how long events have waited.
     pub clock: SharedClock,
     /// Seeds the jitter of retries.

@@ -13,7 +13,7 @@ use super::routed::RoutedSources;
 use super::writing::{BatchWriter, Outcome, Recorder};
 use super::{Parts, Route, SinkEnd, SinkTask};
 use crate::backoff::Backoff;
-use crate::journal::{BatchIntent, Delivery, PendingBatch, RollbackRecord, Seq, SinkId};
+use crate::journal::{BatchIntent, BatchCommit, PendingBatch, RollbackRecord, Seq, SinkId};
 use crate::sinks::dead_letter::{self, DeadLetter};
 use crate::sinks::{BatchRange, Written};
 use crate::time::Timestamp;
@@ -49,7 +49,7 @@ struct Batch {
     /// What it has touched or is about to.
     outputs: Vec<RollbackRecord>,
     /// It is durable; the journal does not know that yet.
-    written: Option<Delivery>,
+    written: Option<BatchCommit>,
 }
 
 impl Batch {
@@ -217,7 +217,7 @@ impl SinkLoop {
         let seen_since = *self.seen_since.get_or_insert(now);
         match closing::next(&pending, &limits, seen_since, now, draining) {
             Next::Deliver => self.batch = Some(Batch::up_to(&pending, outside)),
-            Next::PassOver => self.finish(id, Delivery { position: pending.last, ..Delivery::default() }).await?,
+            Next::PassOver => self.finish(id, BatchCommit { position: pending.last, ..BatchCommit::default() }).await?,
             Next::WaitUntil(due) => return Ok(self.idle(Some(due)).await),
             Next::Idle => {
                 self.seen_since = None;
@@ -273,7 +273,7 @@ impl SinkLoop {
         }
     }
 
-    async fn write(&mut self, id: SinkId, batch: &mut Batch) -> Result<Delivery, Failure> {
+    async fn write(&mut self, id: SinkId, batch: &mut Batch) -> Result<BatchCommit, Failure> {
         let journal = self.parts.journal.as_ref();
         let range = batch.range;
         if !batch.planned {
@@ -294,7 +294,7 @@ impl SinkLoop {
         self.check_count(range, read, written.events + filtered + dead_lettered)?;
         let Written { events: delivered, bytes } = written;
         let memo = self.task.sink.memo();
-        Ok(Delivery { position: range.last, delivered, filtered, dead_lettered, bytes, memo })
+        Ok(BatchCommit { position: range.last, delivered, filtered, dead_lettered, bytes, memo })
     }
 
     fn check_count(&self, range: BatchRange, expected: u64, found: u64) -> Result<(), DeliverError> {
@@ -306,8 +306,8 @@ impl SinkLoop {
     }
 
     /// What lies up to the delivery's position is delivered or passed over: moves the position.
-    async fn finish(&mut self, id: SinkId, delivery: Delivery) -> Result<(), Failure> {
-        let Delivery { position, delivered, filtered, dead_lettered, bytes, .. } = delivery;
+    async fn finish(&mut self, id: SinkId, delivery: BatchCommit) -> Result<(), Failure> {
+        let BatchCommit { position, delivered, filtered, dead_lettered, bytes, .. } = delivery;
         self.parts.journal.commit_batch(id, delivery).await?;
         tracing::debug!(sink = self.task.name, position, delivered, filtered, bytes, "the position has moved");
         if dead_lettered > 0 {

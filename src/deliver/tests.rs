@@ -15,6 +15,7 @@ use crate::journal::{
     AfterPage, BlockBuilder, JournalOptions, LatenessCounts, NewWindow, PageCommit, RollbackRecord, SeenKey, SinkStats,
     SourceId, SourceRegistration, SqliteJournal, WindowKind,
 };
+use crate::journal::{CollectJournal, DeliverJournal, LogReader};
 use crate::sinks::registry::SinkConfig;
 use crate::sinks::{BatchRange, PlanLog, SinkError, Written};
 use crate::time::{TimeRange, Timestamp};
@@ -48,7 +49,7 @@ impl Bench {
 
     fn parts(&self) -> Parts {
         Parts {
-            journal: Arc::clone(&self.journal) as Arc<dyn Journal>,
+            journal: self.journal.clone(),
             clock: Arc::clone(&self.clock),
             rng_seed: 7,
             drain: self.drain.clone(),
@@ -89,7 +90,7 @@ impl Bench {
     }
 
     async fn summary(&self) -> SinkStats {
-        self.journal.summary().await.expect("a summary").sinks.remove(0)
+        self.journal.stats().await.expect("a summary").sinks.remove(0)
     }
 }
 
@@ -327,7 +328,7 @@ async fn drains_everything_once_and_counts_it() {
     let end = run(task(world.sink("x"), &["a"]), bench.parts()).await.expect("delivered");
     assert_eq!(world.lock().lists["x"], records("a", 0..25));
     assert_eq!((end.drained, end.delivered, end.batches, end.position), (true, 25, 3, 25));
-    let summary = bench.summary().await;
+    let summary = bench.stats().await;
     assert_eq!((summary.delivered, summary.bytes, summary.position, summary.last_error), (25, 25, 25, None));
 }
 
@@ -365,7 +366,7 @@ async fn delivers_all(script: &[(u32, Act)], changed: bool) -> bool {
         name = if changed { "y" } else { "x" };
     }
     assert_eq!(world.lines(), records("a", 0..13), "{script:?} {changed}");
-    let summary = bench.summary().await;
+    let summary = bench.stats().await;
     assert_eq!((summary.delivered, summary.position, summary.last_error), (13, 13, None), "{script:?} {changed}");
     let points = world.lock().points;
     points >= script[0].0
@@ -476,7 +477,7 @@ async fn what_a_filter_drops_is_counted_and_moves_the_position() {
     let end = run(task, bench.parts()).await.expect("delivered");
     assert_eq!(world.lines(), [record("a", 3), record("a", 13), record("a", 23)]);
     assert_eq!((end.delivered, end.filtered, end.position, end.drained), (3, 22, 25, true));
-    let summary = bench.summary().await;
+    let summary = bench.stats().await;
     assert_eq!((summary.delivered, summary.filtered, summary.position), (3, 22, 25));
 }
 
@@ -502,7 +503,7 @@ async fn a_changed_filter_counts_as_a_changed_config() {
     let second = filtered(task(world.sink("x"), &["a"]), "raw.contains('2')");
     run(second, bench.parts()).await.expect("delivered");
     assert_eq!(world.lines(), [record("a", 2)]);
-    assert_eq!((bench.summary().await.delivered, bench.summary().await.filtered), (1, 2));
+    assert_eq!((bench.stats().await.delivered, bench.stats().await.filtered), (1, 2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -514,7 +515,7 @@ async fn a_new_sink_may_start_at_the_present() {
     task.start = SinkStart::Now;
     task.batch.max_events = 2;
     let running = tokio::spawn(run(task, bench.parts()));
-    while bench.journal.summary().await.expect("a summary").sinks.is_empty() {}
+    while bench.journal.stats().await.expect("a summary").sinks.is_empty() {}
     bench.append(source, "a", 3..5).await;
     world.has_lines(2).await;
     assert_eq!(world.lines(), records("a", 3..5));
@@ -530,9 +531,8 @@ async fn trouble_is_noted_while_it_lasts_and_stops_no_shutdown() {
     bench.append(source, "a", 0..3).await;
     bench.drain.cancel();
     let running = tokio::spawn(run(task(world.sink("x"), &["a"]), bench.parts()));
-    while bench.journal.summary().await.expect("a summary").sinks.first().is_none_or(|sink| sink.last_error.is_none()) {
-    }
-    let last_error = bench.summary().await.last_error.expect("noted");
+    while bench.journal.stats().await.expect("a summary").sinks.first().is_none_or(|sink| sink.last_error.is_none()) {}
+    let last_error = bench.stats().await.last_error.expect("noted");
     assert_eq!((last_error.message.as_str(), last_error.hint.as_str()), ("the disk is full", "free space"));
     bench.shutdown.cancel();
     let end = running.await.expect("no panic").expect("stopped");
@@ -541,7 +541,7 @@ async fn trouble_is_noted_while_it_lasts_and_stops_no_shutdown() {
     world.lock().script.clear();
     let again = Parts { shutdown: CancellationToken::new(), ..bench.parts() };
     let end = run(task(world.sink("x"), &["a"]), again).await.expect("drained");
-    assert_eq!((end.drained, end.last_error, bench.summary().await.last_error), (true, None, None));
+    assert_eq!((end.drained, end.last_error, bench.stats().await.last_error), (true, None, None));
     assert_eq!(world.lines(), records("a", 0..3));
 }
 
@@ -560,7 +560,7 @@ async fn the_batch_in_hand_is_finished_on_shutdown_and_no_other_begun() {
     stopper.await.expect("no panic");
     assert!(!end.drained && end.delivered % 10 == 0 && end.delivered < 35, "{end:?}");
     assert_eq!(world.lines().len() as u64, end.delivered);
-    assert_eq!(bench.summary().await.position, end.delivered);
+    assert_eq!(bench.stats().await.position, end.delivered);
 }
 
 #[tokio::test(start_paused = true)]
@@ -573,7 +573,7 @@ async fn a_sink_that_miscounts_is_stopped_before_the_position_moves() {
     sink.miscounts = true;
     let error = run(task(sink, &["a"]), bench.parts()).await.expect_err("a defect");
     assert!(matches!(error, DeliverError::Miscounted { expected: 3, found: 2, .. }), "{error}");
-    assert_eq!(bench.summary().await.position, 0);
+    assert_eq!(bench.stats().await.position, 0);
     assert_eq!(world.lines(), [""; 0]);
 }
 
@@ -588,7 +588,7 @@ async fn an_outside_that_is_ahead_of_the_journal_stops_the_sink() {
     sink.outside_has = Some(21);
     let error = run(task(sink, &["a"]), bench.parts()).await.expect_err("not of this journal");
     assert!(matches!(&error, DeliverError::Stopped { message, .. } if message.contains("event 21")), "{error}");
-    assert_eq!((bench.summary().await.position, world.lines().len()), (0, 0));
+    assert_eq!((bench.stats().await.position, world.lines().len()), (0, 0));
 }
 
 /// The sink compares the end of what the outside has: before that, the position must not move.
@@ -617,5 +617,5 @@ async fn a_plan_does_not_grow_with_the_attempts() {
     assert_eq!(run_until_hung(task(world.sink("x"), &["a"]), bench.parts(), &world).await, None);
     assert_eq!(world.lock().batches.len(), 21);
     let state = bench.journal.open_sink("lake", SinkStart::Beginning).await.expect("opened");
-    assert_eq!(state.plan.expect("an open plan").outputs.len(), 1);
+    assert_eq!(state.intent.expect("an open plan").records.len(), 1);
 }

@@ -17,7 +17,7 @@ use futures_util::future::BoxFuture;
 
 use super::failure::Failure;
 use super::routed::{RoutedSource, RoutedSources};
-use crate::journal::{DecodedBlock, Journal, JournalError, RecordBlock, RollbackRecord, Seq, SinkId};
+use crate::journal::{DecodedBlock, DeliverJournal, JournalError, RecordBlock, RollbackRecord, Seq, SinkId};
 use crate::sinks::blocking::blocking;
 use crate::sinks::dead_letter::DeadLetter;
 use crate::sinks::{BatchRange, PlanLog, Sink, Written};
@@ -29,7 +29,7 @@ const BLOCKS_AT_ONCE: usize = 8;
 
 /// Everything that writing a batch needs.
 pub(super) struct BatchWriter<'a> {
-    pub(super) journal: &'a dyn Journal,
+    pub(super) journal: &'a dyn DeliverJournal,
     pub(super) sources: &'a RoutedSources,
     pub(super) sink: &'a mut dyn Sink,
     pub(super) recorder: Recorder<'a>,
@@ -118,14 +118,14 @@ impl BatchWriter<'_> {
 /// Records outputs in the journal's plan and remembers them for an undo in this process. What a former attempt at the
 /// same batch has recorded in the same words is not recorded again, so that a plan does not grow while a disk is full.
 pub(super) struct Recorder<'a> {
-    journal: &'a dyn Journal,
+    journal: &'a dyn DeliverJournal,
     sink: SinkId,
     recorded: &'a mut Vec<RollbackRecord>,
     latest: HashMap<String, String>,
 }
 
 impl<'a> Recorder<'a> {
-    pub(super) fn new(journal: &'a dyn Journal, sink: SinkId, recorded: &'a mut Vec<RollbackRecord>) -> Self {
+    pub(super) fn new(journal: &'a dyn DeliverJournal, sink: SinkId, recorded: &'a mut Vec<RollbackRecord>) -> Self {
         let latest = recorded.iter().map(|output| (output.name.clone(), output.before.clone())).collect();
         Self { journal, sink, recorded, latest }
     }

@@ -1,23 +1,23 @@
 //! Blocks: the new records of one page, compressed, with their keys beside them.
 //!
 //! ```text
-//! BlockBuilder --push(raw, key, occurrence)*--> finish --> EncodedBlock { data, keys }      collector
+//! BlockBuilder --push(raw, key, occurrence)*--> finish --> EncodedBlock { data, keys }      collect
 //!                                                              |      |
-//!                                          journal: delivered, |      | looked up for as long as the overlap needs
+//!                                          journal: delivered, |      | looked up as long as the overlap needs them
 //!                                          then trimmed        v      v
 //!                                            RecordBlock --decode--> DecodedBlock --records--> BlockRecord   deliver
 //! ```
 //!
-//! A page is one blob and its keys another: a row a key was measured a hundred times slower. Numbers first, texts after
-//! them, so that equal things lie side by side for the compressor:
+//! A page is one blob and its keys another: one row per key was measured a hundred times slower. Numbers come before text,
+//! so that similar bytes are adjacent for the compressor:
 //!
 //! ```text
-//! data = count, number of twins, (index, occurrence) per twin, length of each record, all records' bytes
-//! keys = count, per key: flags, 16 bytes id, [version], [time less the time before it]
+//! data = count, number of repeated records, (index, occurrence) for each, length of each record, all records' bytes
+//! keys = count, per key: flags, 16 bytes id, [version], [time minus the previous time]
 //! ```
 
 use super::codec::{self, Cursor};
-use super::{JournalError, Seq, SourceId};
+use super::error::JournalError;
 use crate::event::EventId;
 use crate::time::Timestamp;
 
@@ -27,7 +27,14 @@ const KEYS_FORMAT: u8 = 1;
 const HAS_VERSION: u8 = 1;
 const HAS_TIME: u8 = 2;
 
-/// The key by which a record is known again.
+/// A sequence number in the log. The first event has 1; 0 is before the first.
+pub type Seq = u64;
+
+/// A source's id in the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SourceId(pub i64);
+
+/// The key by which a record is deduplicated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeenKey {
     /// The record's event id, its occurrence number included.
@@ -38,12 +45,12 @@ pub struct SeenKey {
     pub timestamp: Option<Timestamp>,
 }
 
-/// Collects the new records of a page in the order in which they shall be delivered.
+/// Collects the new records of a page in the order of delivery.
 #[derive(Debug)]
 pub struct BlockBuilder<'page> {
     observed_at: Timestamp,
     records: Vec<&'page str>,
-    twins: Vec<(usize, u32)>,
+    repeated: Vec<(usize, u32)>,
     keys: Vec<SeenKey>,
 }
 
@@ -70,25 +77,25 @@ impl<'page> BlockBuilder<'page> {
     /// An empty block of records that were read at `observed_at`.
     #[must_use]
     pub fn new(observed_at: Timestamp) -> Self {
-        Self { observed_at, records: Vec::new(), twins: Vec::new(), keys: Vec::new() }
+        Self { observed_at, records: Vec::new(), repeated: Vec::new(), keys: Vec::new() }
     }
 
-    /// Adds a record: its bytes, its key, and its number among wholly identical records.
+    /// Adds a record: its bytes, its key, and its occurrence number among identical records, from 0.
     pub fn push(&mut self, raw: &'page str, key: SeenKey, occurrence: u32) {
         if occurrence > 0 {
-            self.twins.push((self.records.len(), occurrence));
+            self.repeated.push((self.records.len(), occurrence));
         }
         self.records.push(raw);
         self.keys.push(key);
     }
 
-    /// Whether nothing was added.
+    /// Whether it has no records.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
-    /// Compresses it; `None` if nothing was added.
+    /// Compresses it; `None` if it has no records.
     ///
     /// # Errors
     /// If the compressor fails (out of memory).
@@ -107,15 +114,15 @@ impl<'page> BlockBuilder<'page> {
             min_time: times.iter().min().copied(),
             max_time: times.iter().max().copied(),
             data: codec::pack(RECORDS_FORMAT, &self.plain(raw_bytes)).map_err(|error| not_compressed(&error))?,
-            keys: encode_keys(&self.keys).map_err(|error| not_compressed(&error))?,
+            keys: encode_keys(&self.keys)?,
         }))
     }
 
     fn plain(&self, raw_bytes: usize) -> Vec<u8> {
-        let mut plain = Vec::with_capacity(raw_bytes + 5 * self.records.len() + 10 * self.twins.len() + 16);
+        let mut plain = Vec::with_capacity(raw_bytes + 5 * self.records.len() + 10 * self.repeated.len() + 16);
         codec::put_number(&mut plain, self.records.len() as u64);
-        codec::put_number(&mut plain, self.twins.len() as u64);
-        for &(index, occurrence) in &self.twins {
+        codec::put_number(&mut plain, self.repeated.len() as u64);
+        for &(index, occurrence) in &self.repeated {
             codec::put_number(&mut plain, index as u64);
             codec::put_number(&mut plain, u64::from(occurrence));
         }
@@ -130,17 +137,17 @@ impl<'page> BlockBuilder<'page> {
 }
 
 fn not_compressed(error: &std::io::Error) -> JournalError {
-    JournalError::Storage { path: "page in memory".to_owned(), reason: format!("it cannot be compressed: {error}") }
+    JournalError::Storage { path: "page in memory".to_owned(), reason: format!("compression failed: {error}") }
 }
 
-/// A visible block as it is read back.
+/// A visible block as read from the journal.
 #[derive(Clone, Debug)]
 pub struct RecordBlock {
     /// Sequence number of its first record.
     pub first: Seq,
     /// Number of records.
     pub count: u32,
-    /// Whose records they are.
+    /// The source of the records.
     pub source: SourceId,
     /// When they were read from the vendor.
     pub observed_at: Timestamp,
@@ -158,7 +165,7 @@ impl RecordBlock {
         self.first + Seq::from(self.count).saturating_sub(1)
     }
 
-    /// Decompresses it. Takes CPU in proportion to the records' bytes and holds all of them in memory once.
+    /// Decompresses it: CPU time and memory are proportional to the records' bytes.
     ///
     /// # Errors
     /// [`JournalError::Damaged`] if the data is not what was stored.
@@ -171,20 +178,20 @@ impl RecordBlock {
 
     fn try_decode(&self) -> Result<DecodedBlock, String> {
         let mut plain = codec::unpack(RECORDS_FORMAT, &self.data)?;
-        let header = Header::read(&plain).ok_or("the lengths in a block do not fit its records")?;
+        let header = Header::read(&plain).ok_or("the lengths in a block do not match its records")?;
         if header.lengths.len() != self.count as usize {
-            return Err(format!("a block holds {} records instead of {}", header.lengths.len(), self.count));
+            return Err(format!("a block contains {} records instead of {}", header.lengths.len(), self.count));
         }
         plain.drain(..header.bytes);
         let text = String::from_utf8(plain).map_err(|_| "a record is not UTF-8")?;
-        DecodedBlock { first: self.first, text, lengths: header.lengths, twins: header.twins }.checked()
+        DecodedBlock { first: self.first, text, lengths: header.lengths, repeated: header.repeated }.checked()
     }
 }
 
 /// The numbers before the records' bytes.
 struct Header {
     lengths: Vec<u32>,
-    twins: Vec<(u32, u32)>,
+    repeated: Vec<(u32, u32)>,
     bytes: usize,
 }
 
@@ -192,17 +199,17 @@ impl Header {
     fn read(plain: &[u8]) -> Option<Self> {
         let mut cursor = Cursor::new(plain);
         let count = cursor.number_u32()?;
-        let twin_count = cursor.number_u32()?;
-        // Each number takes a byte at least, so a count beyond the bytes ends the loops before memory does.
-        let mut twins = Vec::new();
-        for _ in 0..twin_count {
-            twins.push((cursor.number_u32()?, cursor.number_u32()?));
+        let repeated_count = cursor.number_u32()?;
+        // Each number takes at least one byte, so a count larger than the blob ends the loops before memory runs out.
+        let mut repeated = Vec::new();
+        for _ in 0..repeated_count {
+            repeated.push((cursor.number_u32()?, cursor.number_u32()?));
         }
         let mut lengths = Vec::new();
         for _ in 0..count {
             lengths.push(cursor.number_u32()?);
         }
-        Some(Self { lengths, twins, bytes: plain.len() - cursor.remaining() })
+        Some(Self { lengths, repeated, bytes: plain.len() - cursor.remaining() })
     }
 }
 
@@ -212,7 +219,7 @@ pub struct DecodedBlock {
     first: Seq,
     text: String,
     lengths: Vec<u32>,
-    twins: Vec<(u32, u32)>,
+    repeated: Vec<(u32, u32)>,
 }
 
 /// One record of a block.
@@ -222,40 +229,59 @@ pub struct BlockRecord<'a> {
     pub seq: Seq,
     /// Its bytes as the vendor sent them.
     pub raw: &'a str,
-    /// Its number among wholly identical records, from 0.
+    /// Its occurrence number among identical records, from 0.
     pub occurrence: u32,
 }
 
 impl DecodedBlock {
-    /// Refuses lengths that do not add up or that cut a character in two, so that [`DecodedBlock::records`] cannot fail.
+    /// Checks that the lengths add up and split no character, so that [`DecodedBlock::records`] cannot fail.
     fn checked(self) -> Result<Self, String> {
         let mut end = 0_usize;
         for &length in &self.lengths {
             end = end.saturating_add(length as usize);
             if !self.text.is_char_boundary(end) {
-                return Err("the lengths in a block do not fit its records".to_owned());
+                return Err("the lengths in a block do not match its records".to_owned());
             }
         }
-        if end == self.text.len() { Ok(self) } else { Err("a block has bytes that are of no record".to_owned()) }
+        if end == self.text.len() { Ok(self) } else { Err("a block has bytes that belong to no record".to_owned()) }
     }
 
     /// The records in the order of their sequence numbers. Nothing is copied.
     pub fn records(&self) -> impl Iterator<Item = BlockRecord<'_>> {
         let mut rest = self.text.as_str();
-        let mut twins = self.twins.iter().copied().peekable();
+        let mut repeated = self.repeated.iter().copied().peekable();
         (0_u32..).zip(&self.lengths).map(move |(index, &length)| {
             let (raw, after) = rest.split_at(length as usize);
             rest = after;
-            let twin = twins.next_if(|&(twin, _)| twin == index);
-            BlockRecord { seq: self.first + Seq::from(index), raw, occurrence: twin.map_or(0, |(_, number)| number) }
+            let occurrence = repeated.next_if(|&(at, _)| at == index).map_or(0, |(_, occurrence)| occurrence);
+            BlockRecord { seq: self.first + Seq::from(index), raw, occurrence }
         })
     }
 }
 
-/// Keys as one blob.
-pub(super) fn encode_keys(keys: &[SeenKey]) -> std::io::Result<Vec<u8>> {
+/// The keys of a visible block, derived again from its records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockKeys {
+    /// Sequence number of the block's first record.
+    pub first: Seq,
+    /// The keys, one blob.
+    pub(super) keys: Vec<u8>,
+}
+
+impl BlockKeys {
+    /// Compresses the keys of the block whose first record has the sequence number `first`.
+    ///
+    /// # Errors
+    /// If the compressor fails (out of memory).
+    pub fn new(first: Seq, keys: &[SeenKey]) -> Result<Self, JournalError> {
+        Ok(Self { first, keys: encode_keys(keys)? })
+    }
+}
+
+/// Compresses keys into one blob.
+pub(super) fn encode_keys(keys: &[SeenKey]) -> Result<Vec<u8>, JournalError> {
     let mut plain = Vec::with_capacity(24 * keys.len() + 4);
-    let mut time_before = 0_i64;
+    let mut previous_time = 0_i64;
     codec::put_number(&mut plain, keys.len() as u64);
     for key in keys {
         let version_flag = if key.version == 0 { 0 } else { HAS_VERSION };
@@ -265,30 +291,30 @@ pub(super) fn encode_keys(keys: &[SeenKey]) -> std::io::Result<Vec<u8>> {
             codec::put_number(&mut plain, key.version);
         }
         if let Some(time) = key.timestamp {
-            codec::put_signed(&mut plain, time.as_nanos().wrapping_sub(time_before));
-            time_before = time.as_nanos();
+            codec::put_signed(&mut plain, time.as_nanos().wrapping_sub(previous_time));
+            previous_time = time.as_nanos();
         }
     }
-    codec::pack(KEYS_FORMAT, &plain)
+    codec::pack(KEYS_FORMAT, &plain).map_err(|error| not_compressed(&error))
 }
 
-/// Appends the keys of a blob to `keys`. The error says what is wrong with the blob.
+/// Appends the keys of a blob to `keys`. The error describes the damage.
 pub(super) fn decode_keys(blob: &[u8], keys: &mut Vec<SeenKey>) -> Result<(), String> {
     let plain = codec::unpack(KEYS_FORMAT, blob)?;
-    read_keys(&plain, keys).ok_or_else(|| "a blob of keys is shorter or longer than its count".to_owned())
+    read_keys(&plain, keys).ok_or_else(|| "a blob of keys does not match its count".to_owned())
 }
 
 fn read_keys(plain: &[u8], keys: &mut Vec<SeenKey>) -> Option<()> {
     let mut cursor = Cursor::new(plain);
-    let mut time_before = 0_i64;
+    let mut previous_time = 0_i64;
     for _ in 0..cursor.number()? {
         let flags = cursor.byte()?;
         let id = EventId(cursor.array()?);
         let version = if flags & HAS_VERSION == 0 { 0 } else { cursor.number()? };
         let mut timestamp = None;
         if flags & HAS_TIME != 0 {
-            time_before = time_before.wrapping_add(cursor.signed()?);
-            timestamp = Some(Timestamp::from_nanos(time_before));
+            previous_time = previous_time.wrapping_add(cursor.signed()?);
+            timestamp = Some(Timestamp::from_nanos(previous_time));
         }
         keys.push(SeenKey { id, version, timestamp });
     }
@@ -308,7 +334,7 @@ mod tests {
         })
     }
 
-    fn as_read_back(block: &EncodedBlock, first: Seq) -> RecordBlock {
+    fn stored(block: &EncodedBlock, first: Seq) -> RecordBlock {
         RecordBlock {
             first,
             count: block.count,
@@ -321,15 +347,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn records_and_keys_come_back(records in prop::collection::vec((".*", any_key(), 0_u32..3), 1..40)) {
+        fn records_and_keys_survive_encoding(records in prop::collection::vec((".*", any_key(), 0_u32..3), 1..40)) {
             let mut builder = BlockBuilder::new(Timestamp::EPOCH);
             for (raw, key, occurrence) in &records {
                 builder.push(raw, *key, *occurrence);
             }
             let block = builder.finish().expect("compresses").expect("has records");
-            let decoded = as_read_back(&block, 7).decode().expect("decodes");
+            let decoded = stored(&block, 7).decode().expect("decodes");
             let found: Vec<_> = decoded.records().map(|record| (record.seq, record.raw, record.occurrence)).collect();
-            let wanted: Vec<_> = (7..).zip(&records).map(|(seq, (raw, _, twin))| (seq, raw.as_str(), *twin)).collect();
+            let wanted: Vec<_> =
+                (7..).zip(&records).map(|(seq, (raw, _, occurrence))| (seq, raw.as_str(), *occurrence)).collect();
             prop_assert_eq!(found, wanted);
 
             let mut keys = Vec::new();
@@ -338,7 +365,7 @@ mod tests {
         }
 
         #[test]
-        fn random_bytes_are_damage_and_never_a_panic(bytes: Vec<u8>, count: u32) {
+        fn random_bytes_are_reported_as_damage(bytes: Vec<u8>, count: u32) {
             let packed = codec::pack(RECORDS_FORMAT, &bytes).expect("packs");
             for data in [packed, bytes] {
                 let block = RecordBlock {
@@ -361,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_without_a_time_leaves_the_block_without_one() {
+    fn a_block_with_a_record_without_a_time_has_no_times() {
         let key = |nanos: Option<i64>| SeenKey {
             id: EventId([0; 16]),
             version: 0,
@@ -378,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_names_the_events_that_it_hits() {
+    fn a_damage_error_names_the_damaged_events() {
         let block = RecordBlock {
             first: 11,
             count: 10,

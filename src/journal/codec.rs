@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! blob  = format byte, zstd frame with checksum
-//! frame = numbers (7 bits a byte, low bits first) and raw bytes, as the blob's kind defines
+//! frame = numbers (7 bits per byte, low bits first) and raw bytes, as the blob's type defines
 //! ```
 //!
-//! The format byte comes first and is not compressed, so that a later format is told from a damaged blob.
+//! The format byte comes first and is not compressed, which distinguishes another format from a damaged blob.
 
 use std::cell::RefCell;
 use std::io;
@@ -19,16 +19,16 @@ const ZSTD_LEVEL: i32 = 1;
 const MAX_PLAIN_BYTES: usize = 1 << 31;
 
 thread_local! {
-    /// A compressor's tables are larger than a page of records: making them anew for each would cost more than filling them.
+    /// Kept per thread: allocating a compressor's tables for each page would cost more than compressing it.
     static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
     static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Above this many bytes a thread does not keep the memory in which it compressed.
+/// A thread frees a compression buffer larger than this.
 const KEPT_SCRATCH_BYTES: usize = 1 << 20;
 
-/// Compresses `plain` behind the byte `format`.
+/// Compresses `plain` and puts the byte `format` before it.
 pub(super) fn pack(format: u8, plain: &[u8]) -> io::Result<Vec<u8>> {
     SCRATCH.with_borrow_mut(|scratch| {
         scratch.clear();
@@ -56,7 +56,7 @@ fn new_compressor() -> io::Result<Compressor<'static>> {
     Ok(compressor)
 }
 
-/// Takes a blob of `format` apart. The error says what is wrong with it.
+/// Decompresses a blob of `format`. The error describes the damage.
 pub(super) fn unpack(format: u8, blob: &[u8]) -> Result<Vec<u8>, String> {
     let (&found, frame) = blob.split_first().ok_or("a blob is empty")?;
     if found != format {
@@ -70,19 +70,19 @@ pub(super) fn unpack(format: u8, blob: &[u8]) -> Result<Vec<u8>, String> {
             None => kept.insert(Decompressor::new().map_err(bad)?),
         };
         let plain = decompressor.decompress(frame, length).map_err(bad)?;
-        if plain.len() == length { Ok(plain) } else { Err("a blob is shorter than it says".to_owned()) }
+        if plain.len() == length { Ok(plain) } else { Err("a blob is shorter than its header says".to_owned()) }
     })
 }
 
-/// How long the frame says that its content is. `frame` must be one frame and no more.
+/// The content length in the header of `frame`, which must be exactly one frame.
 fn length_of(frame: &[u8]) -> Result<usize, String> {
     let whole = zstd::zstd_safe::find_frame_compressed_size(frame).is_ok_and(|length| length == frame.len());
     let length = zstd::zstd_safe::get_frame_content_size(frame).ok().flatten().filter(|_| whole);
-    let length = length.ok_or("a blob is cut off, or longer than its content")?;
+    let length = length.ok_or("a blob is truncated, or longer than its content")?;
     usize::try_from(length)
         .ok()
         .filter(|length| *length < MAX_PLAIN_BYTES)
-        .ok_or_else(|| format!("a blob claims to hold {length} bytes, more than it can"))
+        .ok_or_else(|| format!("a blob claims to contain {length} bytes, more than it can"))
 }
 
 /// Appends a number.
@@ -94,12 +94,12 @@ pub(super) fn put_number(out: &mut Vec<u8>, mut number: u64) {
     out.push(number.to_le_bytes()[0]);
 }
 
-/// Appends a signed number, so that small ones of either sign are short.
+/// Appends a signed number; small ones of either sign are short.
 pub(super) fn put_signed(out: &mut Vec<u8>, number: i64) {
     put_number(out, (number.wrapping_shl(1) ^ (number >> 63)).cast_unsigned());
 }
 
-/// Takes values from the front of decompressed bytes; `None` when there is no such value.
+/// Reads values from decompressed bytes; `None` if there is no such value.
 pub(super) struct Cursor<'a> {
     rest: &'a [u8],
 }
@@ -158,7 +158,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn numbers_come_back(numbers: Vec<u64>, signed: Vec<i64>) {
+        fn numbers_survive_encoding(numbers: Vec<u64>, signed: Vec<i64>) {
             let mut bytes = Vec::new();
             numbers.iter().for_each(|&number| put_number(&mut bytes, number));
             signed.iter().for_each(|&number| put_signed(&mut bytes, number));
@@ -173,14 +173,14 @@ mod tests {
         }
 
         #[test]
-        fn random_bytes_are_never_a_number_too_large_and_never_a_panic(bytes: Vec<u8>) {
+        fn random_bytes_never_panic(bytes: Vec<u8>) {
             let mut cursor = Cursor::new(&bytes);
             while cursor.number().is_some() {}
         }
     }
 
     #[test]
-    fn a_cut_or_changed_blob_is_recognized() {
+    fn a_truncated_or_changed_blob_is_detected() {
         let blob = pack(7, b"some bytes that are long enough to be compressed, compressed, compressed").expect("packs");
         for end in 0..blob.len() {
             assert!(unpack(7, &blob[..end]).is_err(), "cut at {end}");

@@ -1,8 +1,13 @@
-//! What collecting tells the journal and learns from it: windows, pages, coverage.
+//! The values of [`CollectJournal`](super::CollectJournal): sources, windows, pages, coverage.
 
-use super::{EncodedBlock, LatenessCounts, SeenKey, SourceId, WindowId};
+use super::block::{EncodedBlock, SeenKey, SourceId};
+use super::lateness::LatenessCounts;
 use crate::time::{TimeRange, Timestamp};
 use crate::vendors::NormalizerConfig;
+
+/// A window's id in the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WindowId(pub i64);
 
 /// Why a window exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -11,7 +16,7 @@ pub enum WindowKind {
     Live,
     /// A slice of the past.
     Backfill,
-    /// A second look at covered time, for records that change; covers nothing new.
+    /// Covered time read again, for records that change; covers nothing new.
     Recheck,
 }
 
@@ -20,53 +25,53 @@ pub enum WindowKind {
 pub struct NewWindow {
     /// Why it exists.
     pub kind: WindowKind,
-    /// The time that is covered once it is complete. Windows of a source never overlap here. Empty for rechecks.
+    /// The time that is covered once the window is complete. Windows of a source never overlap here. Empty for rechecks.
     pub covers: TimeRange,
-    /// The time that is asked for: `covers` and the overlap before it.
+    /// The time that the vendor is asked for: `covers` and the overlap before it.
     pub fetch_range: TimeRange,
 }
 
 /// A window that is not complete.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OpenWindow {
-    /// Its number.
+    /// Its id.
     pub id: WindowId,
-    /// What it is.
+    /// Its kind and times.
     pub window: NewWindow,
-    /// How far its walk has come; `None` if no page has been read.
+    /// The progress of its scan; `None` if no page has been read.
     pub progress: Option<ScanProgress>,
 }
 
-/// How far the walk through a window's pages has come.
+/// The progress of the scan through a window's pages.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ScanProgress {
-    /// Where to go on.
+    /// The cursor of the next page.
     pub next_cursor: String,
-    /// The page size of this walk: it must not change in the middle.
+    /// The page size of this scan: it must not change while the scan runs.
     pub page_size: u32,
     /// Pages read.
     pub pages: u64,
-    /// Records read, the known ones included.
+    /// Records read, duplicates included.
     pub records_read: u64,
-    /// The total that the first page told.
+    /// The total that the first page announced.
     pub total: Option<u64>,
-    /// For vendors without ids: every key walked so far, known ones included, so that twins are counted right after a
+    /// For vendors without ids: every key read so far, duplicates included, so that occurrence numbers are right after a
     /// restart. Empty for vendors with ids.
     pub scan_keys: Vec<SeenKey>,
 }
 
-/// One page, made durable.
+/// One page to commit.
 #[derive(Clone, Debug)]
 pub struct PageCommit {
     /// The window that it belongs to.
     pub window: WindowId,
     /// The new records of the page and their keys; `None` if it had no new ones.
     pub block: Option<EncodedBlock>,
-    /// Requests that were made for it, failed ones included.
+    /// Requests made for it, failed ones included.
     pub requests: u64,
-    /// How late the events of the whole walk became visible; given with its last page.
+    /// The lateness of all events of the scan; given with its last page.
     pub lateness: LatenessCounts,
-    /// Whether the window goes on or is complete.
+    /// Whether the scan continues or the window is complete.
     pub then: AfterPage,
 }
 
@@ -79,32 +84,32 @@ pub enum AfterPage {
     Complete {
         /// When.
         at: Timestamp,
-        /// Pages of the whole walk.
+        /// Pages of the whole scan.
         pages: u64,
-        /// Records of the whole walk, the known ones included.
+        /// Records of the whole scan, duplicates included.
         records_read: u64,
     },
 }
 
-/// A source as it begins.
+/// A source at its start.
 #[derive(Clone, Debug)]
 pub struct SourceRegistration {
     /// Its name in the pipeline file.
     pub name: String,
-    /// Its vendor. A source that had another vendor under this name is refused.
+    /// Its vendor. A name that belongs to another vendor in this journal is an error.
     pub vendor: String,
-    /// What deliver must know to normalize its records.
+    /// What normalizing its records needs.
     pub normalizer_config: NormalizerConfig,
-    /// The present moment: remembered at the first start only.
+    /// The present time; stored at the first start only.
     pub now: Timestamp,
 }
 
 /// What the journal knows of a source.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SourceState {
-    /// Its number.
+    /// Its id.
     pub id: SourceId,
-    /// When it was started for the first time.
+    /// The time of its first start.
     pub first_started_at: Timestamp,
     /// All covered time, merged and in order.
     pub coverage: Vec<TimeRange>,
@@ -112,8 +117,21 @@ pub struct SourceState {
     pub open: Vec<OpenWindow>,
     /// When the last recheck was completed.
     pub last_recheck_at: Option<Timestamp>,
-    /// Where coverage ended before it was given up by a rewind: what is missing before it is the past's.
+    /// The end of the coverage that a rewind removed and that is not covered again: gaps before it are filled by backfill.
     pub rewound_to: Option<Timestamp>,
-    /// What its profile was until this registration, if that was another.
+    /// Its normalizer config before this registration, if it was another one.
     pub former_normalizer_config: Option<NormalizerConfig>,
+}
+
+/// What normalizing a source's records needs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceInfo {
+    /// Its id.
+    pub id: SourceId,
+    /// Its name.
+    pub name: String,
+    /// Its vendor.
+    pub vendor: String,
+    /// How its records are normalized.
+    pub normalizer_config: NormalizerConfig,
 }

@@ -1,10 +1,10 @@
-//! The rules of the contract as tests against `dyn Journal`: every implementation runs all of them.
+//! The rules of the contract as tests against `dyn Journal`.
 //!
-//! `journal_conformance!(fresh)` makes a test of each rule; `fresh()` gives an empty journal and whatever must live as
-//! long as it.
+//! `journal_conformance!(fresh)` makes a test of each rule; `fresh()` returns an empty journal, and whatever must not be
+//! dropped before it.
 
 use super::{
-    AfterPage, BlockBuilder, Delivery, Journal, JournalError, LastError, LatenessCounts, NewWindow, PageCommit,
+    AfterPage, BatchCommit, BlockBuilder, Journal, JournalError, LastError, LatenessCounts, NewWindow, PageCommit,
     RollbackRecord, ScanProgress, SeenKey, Seq, SinkId, SinkStart, SourceId, SourceRegistration, WindowId, WindowKind,
 };
 use crate::event::EventId;
@@ -15,35 +15,35 @@ use crate::vendors::NormalizerConfig;
 macro_rules! journal_conformance {
     ($fresh:expr) => {
         $crate::journal::conformance::journal_conformance!($fresh;
-            a_source_is_remembered,
+            a_source_is_stored,
             a_source_keeps_its_vendor,
             pages_are_invisible_until_their_window_is_complete,
             a_window_becomes_visible_with_earlier_times_first,
-            progress_and_walked_keys_come_back,
-            a_restarted_window_forgets_its_pages,
+            progress_and_scan_keys_are_stored,
+            a_restarted_window_deletes_its_pages,
             a_split_window_covers_the_same,
-            windows_do_not_cover_the_same_time_twice,
+            windows_never_cover_the_same_time_twice,
             touching_windows_are_one_coverage,
             rechecks_cover_nothing,
-            a_page_of_no_open_window_is_refused,
+            a_page_of_no_open_window_is_an_error,
             keys_are_found_by_time,
             a_batch_is_cut_by_events,
             a_batch_is_closed_by_bytes,
             a_batch_skips_other_sources,
-            reading_gives_blocks_that_reach_into_the_range,
-            a_plan_is_remembered_until_it_is_finished,
-            an_abandoned_plan_is_forgotten,
-            plans_out_of_turn_are_refused,
-            sinks_begin_where_they_are_told,
+            reading_returns_blocks_that_overlap_the_range,
+            an_intent_is_stored_until_its_batch_is_committed,
+            an_aborted_intent_is_deleted,
+            invalid_intents_are_errors,
+            sinks_begin_at_their_start_option,
             trimming_waits_for_every_active_sink,
             trimming_keeps_the_retention,
-            a_sink_that_was_taken_out_learns_what_it_missed,
+            a_sink_that_was_removed_learns_what_it_missed,
             keys_outlive_their_events,
-            troubles_are_noted_and_cleared,
-            figures_add_up,
-            the_head_is_told,
-            the_identity_stays,
-            a_memo_stays_until_there_is_another,
+            last_errors_are_stored_and_cleared,
+            counters_add_up,
+            the_head_is_published,
+            the_identity_never_changes,
+            a_sinks_state_stays_until_it_stores_another,
         );
     };
     ($fresh:expr; $($rule:ident),* $(,)?) => {$(
@@ -68,12 +68,12 @@ pub(crate) fn live(from: i64, to: i64) -> NewWindow {
     NewWindow { kind: WindowKind::Live, covers: range(from, to), fetch_range: range(from, to) }
 }
 
-/// A key whose id is made from the record's text.
+/// A key whose id is derived from the record's text.
 pub(crate) fn key_of(raw: &str, time: Option<i64>) -> SeenKey {
     SeenKey { id: EventId::of_key("test", None, raw), version: 0, timestamp: time.map(at) }
 }
 
-/// A page of records, each with its time; `then` says how the walk goes on.
+/// A page of records, each with its time; `then` is what follows it.
 pub(crate) fn page(window: WindowId, records: &[(&str, Option<i64>)], then: AfterPage) -> PageCommit {
     let mut block = BlockBuilder::new(at(1_000));
     for (raw, time) in records {
@@ -92,7 +92,7 @@ pub(crate) fn complete(secs: i64) -> AfterPage {
     AfterPage::Complete { at: at(secs), pages: 1, records_read: 1 }
 }
 
-pub(crate) fn go_on(cursor: &str) -> AfterPage {
+pub(crate) fn continue_at(cursor: &str) -> AfterPage {
     AfterPage::Continue(ScanProgress { next_cursor: cursor.to_owned(), page_size: 100, ..ScanProgress::default() })
 }
 
@@ -113,14 +113,14 @@ pub(crate) async fn window(journal: &dyn Journal, source: SourceId, window: NewW
     journal.add_windows(source, vec![window]).await.expect("is added")[0]
 }
 
-/// Completes one window of one page.
+/// Completes a window of one page.
 pub(crate) async fn collect(journal: &dyn Journal, source: SourceId, covers: (i64, i64), records: &[&str]) {
     let window = window(journal, source, live(covers.0, covers.1)).await;
     let records: Vec<_> = records.iter().map(|raw| (*raw, Some(covers.0))).collect();
     journal.commit_page(page(window, &records, complete(covers.1))).await.expect("is committed");
 }
 
-/// All records of a source in order.
+/// All visible records of a source in order.
 pub(crate) async fn visible(journal: &dyn Journal, source: SourceId) -> Vec<(Seq, String)> {
     let blocks = journal.read(1, Seq::from(u32::MAX), vec![source], usize::MAX).await.expect("reads");
     let decoded: Vec<_> = blocks.iter().map(|block| block.decode().expect("decodes")).collect();
@@ -135,19 +135,24 @@ async fn coverage(journal: &dyn Journal, name: &str) -> Vec<TimeRange> {
     journal.open_source(registration(name)).await.expect("opens").coverage
 }
 
+/// The one place here that knows the form of a rollback record.
+pub(crate) fn rollback_record(name: &str) -> RollbackRecord {
+    RollbackRecord { name: name.to_owned(), before: "7".to_owned() }
+}
+
 async fn sink(journal: &dyn Journal, name: &str) -> SinkId {
     journal.open_sink(name, SinkStart::Beginning).await.expect("opens").id
 }
 
 async fn move_to(journal: &dyn Journal, sink: SinkId, position: Seq) {
-    journal.commit_batch(sink, Delivery { position, ..Delivery::default() }).await.expect("moves");
+    journal.commit_batch(sink, BatchCommit { position, ..BatchCommit::default() }).await.expect("moves");
 }
 
-fn is_out_of_turn<T>(answer: &Result<T, JournalError>) -> bool {
-    matches!(answer, Err(JournalError::InvalidState(_)))
+fn is_invalid_state<T>(result: &Result<T, JournalError>) -> bool {
+    matches!(result, Err(JournalError::InvalidState(_)))
 }
 
-pub(crate) async fn a_source_is_remembered(journal: &dyn Journal) {
+pub(crate) async fn a_source_is_stored(journal: &dyn Journal) {
     let first = journal.open_source(registration("a")).await.expect("opens");
     assert_eq!((first.first_started_at, first.coverage, first.last_recheck_at), (at(500), vec![], None));
     let normalizer_config = NormalizerConfig { tenant: Some("t".to_owned()), ..NormalizerConfig::default() };
@@ -172,7 +177,7 @@ pub(crate) async fn a_source_keeps_its_vendor(journal: &dyn Journal) {
 pub(crate) async fn pages_are_invisible_until_their_window_is_complete(journal: &dyn Journal) {
     let source = source(journal, "a").await;
     let window = window(journal, source, live(0, 100)).await;
-    journal.commit_page(page(window, &[("1", Some(1))], go_on("next"))).await.expect("commits");
+    journal.commit_page(page(window, &[("1", Some(1))], continue_at("next"))).await.expect("commits");
     assert_eq!(texts(journal, source).await, Vec::<String>::new());
     assert_eq!(coverage(journal, "a").await, vec![]);
     journal.commit_page(page(window, &[("2", Some(2))], complete(100))).await.expect("commits");
@@ -185,10 +190,10 @@ pub(crate) async fn a_window_becomes_visible_with_earlier_times_first(journal: &
     let source = source(journal, "a").await;
     let window = window(journal, source, live(0, 100)).await;
     for (records, then) in [
-        (vec![("late", Some(90))], go_on("2")),
-        (vec![("tie one", Some(50)), ("tie one b", Some(51))], go_on("3")),
-        (vec![("tie two", Some(50))], go_on("4")),
-        (vec![], go_on("5")),
+        (vec![("late", Some(90))], continue_at("2")),
+        (vec![("tie one", Some(50)), ("tie one b", Some(51))], continue_at("3")),
+        (vec![("tie two", Some(50))], continue_at("4")),
+        (vec![], continue_at("5")),
         (vec![("early", Some(10))], complete(100)),
     ] {
         journal.commit_page(page(window, &records, then)).await.expect("commits");
@@ -199,7 +204,7 @@ pub(crate) async fn a_window_becomes_visible_with_earlier_times_first(journal: &
     assert_eq!(seqs, [1, 2, 3, 4, 5]);
 }
 
-pub(crate) async fn progress_and_walked_keys_come_back(journal: &dyn Journal) {
+pub(crate) async fn progress_and_scan_keys_are_stored(journal: &dyn Journal) {
     let source = source(journal, "a").await;
     let first = window(journal, source, live(0, 100)).await;
     let second = window(journal, source, live(100, 200)).await;
@@ -217,25 +222,25 @@ pub(crate) async fn progress_and_walked_keys_come_back(journal: &dyn Journal) {
     assert_eq!(found, vec![(first, live(0, 100), None), (second, live(100, 200), Some(progress))]);
 }
 
-pub(crate) async fn a_restarted_window_forgets_its_pages(journal: &dyn Journal) {
+pub(crate) async fn a_restarted_window_deletes_its_pages(journal: &dyn Journal) {
     let source = source(journal, "a").await;
     let window = window(journal, source, live(0, 100)).await;
-    journal.commit_page(page(window, &[("old", Some(1))], go_on("2"))).await.expect("commits");
+    journal.commit_page(page(window, &[("old", Some(1))], continue_at("2"))).await.expect("commits");
     journal.restart_window(window, 3).await.expect("restarts");
     assert_eq!(journal.keys_within(source, range(0, 100)).await.expect("reads"), vec![]);
     assert_eq!(journal.open_source(registration("a")).await.expect("opens").open[0].progress, None);
     journal.commit_page(page(window, &[("new", Some(1))], complete(100))).await.expect("commits");
     assert_eq!(texts(journal, source).await, ["new"]);
-    assert_eq!(journal.summary().await.expect("sums up").sources[0].requests, 5);
+    assert_eq!(journal.stats().await.expect("reads").sources[0].requests, 5);
 }
 
 pub(crate) async fn a_split_window_covers_the_same(journal: &dyn Journal) {
     let source = source(journal, "a").await;
     let window = window(journal, source, live(0, 100)).await;
-    journal.commit_page(page(window, &[("old", Some(1))], go_on("2"))).await.expect("commits");
-    assert!(is_out_of_turn(&journal.split_window(window, [live(0, 40), live(41, 100)]).await));
+    journal.commit_page(page(window, &[("old", Some(1))], continue_at("2"))).await.expect("commits");
+    assert!(is_invalid_state(&journal.split_window(window, [live(0, 40), live(41, 100)]).await));
     let [left, right] = journal.split_window(window, [live(0, 40), live(40, 100)]).await.expect("splits");
-    assert!(is_out_of_turn(&journal.restart_window(window, 0).await));
+    assert!(is_invalid_state(&journal.restart_window(window, 0).await));
     journal.commit_page(page(right, &[("right", Some(60))], complete(100))).await.expect("commits");
     assert_eq!(coverage(journal, "a").await, vec![range(40, 100)]);
     journal.commit_page(page(left, &[("left", Some(1))], complete(101))).await.expect("commits");
@@ -243,13 +248,13 @@ pub(crate) async fn a_split_window_covers_the_same(journal: &dyn Journal) {
     assert_eq!(texts(journal, source).await, ["right", "left"]);
 }
 
-pub(crate) async fn windows_do_not_cover_the_same_time_twice(journal: &dyn Journal) {
+pub(crate) async fn windows_never_cover_the_same_time_twice(journal: &dyn Journal) {
     let source = source(journal, "a").await;
     collect(journal, source, (0, 100), &[]).await;
-    assert!(is_out_of_turn(&journal.add_windows(source, vec![live(99, 150)]).await));
-    assert!(is_out_of_turn(&journal.add_windows(source, vec![live(100, 150), live(149, 160)]).await));
+    assert!(is_invalid_state(&journal.add_windows(source, vec![live(99, 150)]).await));
+    assert!(is_invalid_state(&journal.add_windows(source, vec![live(100, 150), live(149, 160)]).await));
     window(journal, source, live(100, 150)).await;
-    assert_eq!(journal.summary().await.expect("sums up").sources[0].open_windows, 1, "a refused call adds nothing");
+    assert_eq!(journal.stats().await.expect("reads").sources[0].open_windows, 1, "a failed call adds nothing");
 }
 
 pub(crate) async fn touching_windows_are_one_coverage(journal: &dyn Journal) {
@@ -270,11 +275,11 @@ pub(crate) async fn rechecks_cover_nothing(journal: &dyn Journal) {
     assert_eq!(texts(journal, source).await, ["changed"]);
 }
 
-pub(crate) async fn a_page_of_no_open_window_is_refused(journal: &dyn Journal) {
+pub(crate) async fn a_page_of_no_open_window_is_an_error(journal: &dyn Journal) {
     let source = source(journal, "a").await;
     let window = window(journal, source, live(0, 100)).await;
     journal.commit_page(page(window, &[("1", Some(1))], complete(100))).await.expect("commits");
-    assert!(is_out_of_turn(&journal.commit_page(page(window, &[("2", Some(1))], complete(100))).await));
+    assert!(is_invalid_state(&journal.commit_page(page(window, &[("2", Some(1))], complete(100))).await));
     assert_eq!(texts(journal, source).await, ["1"]);
 }
 
@@ -284,7 +289,7 @@ pub(crate) async fn keys_are_found_by_time(journal: &dyn Journal) {
     for records in
         [vec![("10", Some(10)), ("20", Some(20))], vec![("30", Some(30))], vec![("timeless", None), ("90", Some(90))]]
     {
-        journal.commit_page(page(window, &records, go_on("next"))).await.expect("commits");
+        journal.commit_page(page(window, &records, continue_at("next"))).await.expect("commits");
     }
     let timeless = [key_of("timeless", None), key_of("90", Some(90))];
     let first = [key_of("10", Some(10)), key_of("20", Some(20))];
@@ -346,7 +351,7 @@ pub(crate) async fn a_batch_skips_other_sources(journal: &dyn Journal) {
     assert_eq!((batch.last, batch.events, batch.oldest_visible_at), (5, 0, None));
 }
 
-pub(crate) async fn reading_gives_blocks_that_reach_into_the_range(journal: &dyn Journal) {
+pub(crate) async fn reading_returns_blocks_that_overlap_the_range(journal: &dyn Journal) {
     let (wanted, other) = (source(journal, "a").await, source(journal, "b").await);
     collect(journal, wanted, (0, 10), &["1", "2", "3"]).await;
     collect(journal, other, (0, 10), &["4"]).await;
@@ -364,78 +369,82 @@ pub(crate) async fn reading_gives_blocks_that_reach_into_the_range(journal: &dyn
     assert_eq!((block.observed_at, block.visible_at, block.count), (at(1_000), at(20), 2));
 }
 
-pub(crate) async fn a_plan_is_remembered_until_it_is_finished(journal: &dyn Journal) {
+pub(crate) async fn an_intent_is_stored_until_its_batch_is_committed(journal: &dyn Journal) {
     let source = source(journal, "a").await;
     collect(journal, source, (0, 10), &["1", "2"]).await;
     let id = sink(journal, "files").await;
-    let output = |name: &str| RollbackRecord { name: name.to_owned(), before: "7".to_owned() };
-    journal.prepare_batch(id, 1, 2, "v1".to_owned()).await.expect("begins");
-    journal.add_rollback_records(id, vec![output("b"), output("a")]).await.expect("adds");
-    journal.add_rollback_records(id, vec![output("c")]).await.expect("adds");
+    journal.prepare_batch(id, 1, 2, "v1".to_owned()).await.expect("prepares");
+    journal.add_rollback_records(id, vec![rollback_record("b"), rollback_record("a")]).await.expect("adds");
+    journal.add_rollback_records(id, vec![rollback_record("c")]).await.expect("adds");
     let state = journal.open_sink("files", SinkStart::Beginning).await.expect("opens");
     assert!(!state.is_new);
-    let plan = state.plan.expect("is open");
-    assert_eq!((state.position, plan.first, plan.last, plan.fingerprint.as_str()), (0, 1, 2, "v1"));
-    assert_eq!(plan.outputs, vec![output("b"), output("a"), output("c")]);
-    let delivery =
-        Delivery { position: 2, delivered: 1, filtered: 1, dead_lettered: 0, bytes: 40, memo: Some("m".to_owned()) };
-    journal.commit_batch(id, delivery).await.expect("finishes");
+    let intent = state.intent.expect("is open");
+    assert_eq!((state.position, intent.first, intent.last, intent.fingerprint.as_str()), (0, 1, 2, "v1"));
+    assert_eq!(intent.records, vec![rollback_record("b"), rollback_record("a"), rollback_record("c")]);
+    let batch = BatchCommit {
+        position: 2,
+        delivered: 1,
+        filtered: 1,
+        dead_lettered: 0,
+        bytes: 40,
+        state: Some("m".to_owned()),
+    };
+    journal.commit_batch(id, batch).await.expect("commits");
     let state = journal.open_sink("files", SinkStart::Beginning).await.expect("opens");
     assert!(!state.is_new);
-    assert_eq!((state.position, state.plan, state.memo.as_deref(), state.missed), (2, None, Some("m"), 0));
+    assert_eq!((state.position, state.intent, state.state.as_deref(), state.missed), (2, None, Some("m"), 0));
     assert!(journal.open_sink("another", SinkStart::Now).await.expect("opens").is_new);
 }
 
-pub(crate) async fn a_memo_stays_until_there_is_another(journal: &dyn Journal) {
+pub(crate) async fn a_sinks_state_stays_until_it_stores_another(journal: &dyn Journal) {
     let source = source(journal, "a").await;
     collect(journal, source, (0, 10), &["1", "2", "3"]).await;
     let id = sink(journal, "files").await;
-    for (position, memo, kept) in [(1, None, None), (2, Some("x"), Some("x")), (3, None, Some("x"))] {
-        let memo = memo.map(str::to_owned);
-        journal.commit_batch(id, Delivery { position, memo, ..Delivery::default() }).await.expect("moves");
-        let state = journal.open_sink("files", SinkStart::Beginning).await.expect("opens");
-        assert_eq!(state.memo.as_deref(), kept);
+    for (position, state, kept) in [(1, None, None), (2, Some("x"), Some("x")), (3, None, Some("x"))] {
+        let state = state.map(str::to_owned);
+        journal.commit_batch(id, BatchCommit { position, state, ..BatchCommit::default() }).await.expect("moves");
+        let found = journal.open_sink("files", SinkStart::Beginning).await.expect("opens");
+        assert_eq!(found.state.as_deref(), kept);
     }
 }
 
-pub(crate) async fn an_abandoned_plan_is_forgotten(journal: &dyn Journal) {
+pub(crate) async fn an_aborted_intent_is_deleted(journal: &dyn Journal) {
     let source = source(journal, "a").await;
     collect(journal, source, (0, 10), &["1", "2"]).await;
     let id = sink(journal, "files").await;
-    journal.prepare_batch(id, 1, 2, "v1".to_owned()).await.expect("begins");
-    let output = RollbackRecord { name: "f".to_owned(), before: String::new() };
-    journal.add_rollback_records(id, vec![output]).await.expect("adds");
-    journal.abort_batch(id).await.expect("abandons");
-    journal.prepare_batch(id, 1, 1, "v2".to_owned()).await.expect("begins anew");
+    journal.prepare_batch(id, 1, 2, "v1".to_owned()).await.expect("prepares");
+    journal.add_rollback_records(id, vec![rollback_record("f")]).await.expect("adds");
+    journal.abort_batch(id).await.expect("aborts");
+    journal.prepare_batch(id, 1, 1, "v2".to_owned()).await.expect("prepares again");
     let state = journal.open_sink("files", SinkStart::Beginning).await.expect("opens");
-    let plan = state.plan.expect("is open");
-    assert_eq!((state.position, plan.last, plan.outputs), (0, 1, vec![]));
+    let intent = state.intent.expect("is open");
+    assert_eq!((state.position, intent.last, intent.records), (0, 1, vec![]));
 }
 
-pub(crate) async fn plans_out_of_turn_are_refused(journal: &dyn Journal) {
+pub(crate) async fn invalid_intents_are_errors(journal: &dyn Journal) {
     let source = source(journal, "a").await;
     collect(journal, source, (0, 10), &["1", "2"]).await;
     let id = sink(journal, "files").await;
-    assert!(is_out_of_turn(&journal.add_rollback_records(id, vec![]).await), "no plan is open");
-    assert!(is_out_of_turn(&journal.prepare_batch(id, 1, 3, String::new()).await), "beyond the head");
-    journal.prepare_batch(id, 1, 1, String::new()).await.expect("begins");
-    assert!(is_out_of_turn(&journal.prepare_batch(id, 1, 1, String::new()).await), "one is open");
+    assert!(is_invalid_state(&journal.add_rollback_records(id, vec![]).await), "no batch is open");
+    assert!(is_invalid_state(&journal.prepare_batch(id, 1, 3, String::new()).await), "beyond the head");
+    journal.prepare_batch(id, 1, 1, String::new()).await.expect("prepares");
+    assert!(is_invalid_state(&journal.prepare_batch(id, 1, 1, String::new()).await), "one is open");
     move_to(journal, id, 2).await;
-    assert!(is_out_of_turn(&journal.prepare_batch(id, 2, 2, String::new()).await), "behind the position");
-    let back = Delivery { position: 1, ..Delivery::default() };
-    assert!(is_out_of_turn(&journal.commit_batch(id, back).await), "backwards");
-    let beyond = Delivery { position: 3, ..Delivery::default() };
-    assert!(is_out_of_turn(&journal.commit_batch(id, beyond).await), "beyond the head");
+    assert!(is_invalid_state(&journal.prepare_batch(id, 2, 2, String::new()).await), "behind the position");
+    let back = BatchCommit { position: 1, ..BatchCommit::default() };
+    assert!(is_invalid_state(&journal.commit_batch(id, back).await), "backwards");
+    let beyond = BatchCommit { position: 3, ..BatchCommit::default() };
+    assert!(is_invalid_state(&journal.commit_batch(id, beyond).await), "beyond the head");
 }
 
-pub(crate) async fn sinks_begin_where_they_are_told(journal: &dyn Journal) {
+pub(crate) async fn sinks_begin_at_their_start_option(journal: &dyn Journal) {
     let source = source(journal, "a").await;
     collect(journal, source, (0, 10), &["1", "2"]).await;
     let position = async |name, start| journal.open_sink(name, start).await.expect("opens").position;
     assert_eq!(position("all", SinkStart::Beginning).await, 0);
     assert_eq!(position("new", SinkStart::Now).await, 2);
     collect(journal, source, (10, 20), &["3"]).await;
-    assert_eq!(position("all", SinkStart::Now).await, 0, "a known sink stays where it is");
+    assert_eq!(position("all", SinkStart::Now).await, 0, "a known sink keeps its position");
     assert_eq!(position("new", SinkStart::Now).await, 2);
     let all = sink(journal, "all").await;
     move_to(journal, all, 3).await;
@@ -450,19 +459,19 @@ pub(crate) async fn trimming_waits_for_every_active_sink(journal: &dyn Journal) 
     let source = source(journal, "a").await;
     collect(journal, source, (0, 10), &["1", "2"]).await;
     collect(journal, source, (10, 20), &["3", "4"]).await;
-    assert_eq!(journal.trim(Timestamp::MAX, at(0)).await.expect("trims"), 0, "nobody has had them");
+    assert_eq!(journal.trim(Timestamp::MAX, at(0)).await.expect("trims"), 0, "no sink has delivered them");
     let (fast, slow) = (sink(journal, "fast").await, sink(journal, "slow").await);
     move_to(journal, fast, 4).await;
     move_to(journal, slow, 3).await;
-    assert_eq!(journal.trim(Timestamp::MAX, at(0)).await.expect("trims"), 2, "the block that is passed wholly");
+    assert_eq!(journal.trim(Timestamp::MAX, at(0)).await.expect("trims"), 2, "the block that every sink has passed");
     assert_eq!(texts(journal, source).await, ["3", "4"]);
-    assert_eq!(journal.summary().await.expect("sums up").oldest, 3);
+    assert_eq!(journal.stats().await.expect("reads").oldest, 3);
     let retired = journal.retire_sinks(vec!["fast".to_owned()]).await.expect("retires");
     assert_eq!(retired, ["slow"]);
     assert_eq!(journal.retire_sinks(vec!["fast".to_owned()]).await.expect("retires"), Vec::<String>::new());
     assert_eq!(journal.trim(Timestamp::MAX, at(0)).await.expect("trims"), 2);
-    let summary = journal.summary().await.expect("sums up");
-    assert_eq!((summary.head, summary.oldest, summary.bytes), (4, 5, 0));
+    let stats = journal.stats().await.expect("reads");
+    assert_eq!((stats.head, stats.oldest, stats.bytes), (4, 5, 0));
     let batch = journal.next_batch(4, vec![source], 10, 10).await.expect("reads");
     assert_eq!((batch.first, batch.last, batch.events), (5, 4, 0));
 }
@@ -478,7 +487,7 @@ pub(crate) async fn trimming_keeps_the_retention(journal: &dyn Journal) {
     assert_eq!(texts(journal, source).await, ["2"]);
 }
 
-pub(crate) async fn a_sink_that_was_taken_out_learns_what_it_missed(journal: &dyn Journal) {
+pub(crate) async fn a_sink_that_was_removed_learns_what_it_missed(journal: &dyn Journal) {
     let source = source(journal, "a").await;
     collect(journal, source, (0, 10), &["1", "2", "3"]).await;
     collect(journal, source, (10, 20), &["4"]).await;
@@ -492,7 +501,7 @@ pub(crate) async fn a_sink_that_was_taken_out_learns_what_it_missed(journal: &dy
     let batch = journal.next_batch(back.position, vec![source], 10, 100).await.expect("reads");
     assert_eq!((batch.first, batch.last, batch.events), (2, 4, 1));
     move_to(journal, stays, 4).await;
-    assert_eq!(journal.trim(Timestamp::MAX, at(0)).await.expect("trims"), 0, "it holds the journal again");
+    assert_eq!(journal.trim(Timestamp::MAX, at(0)).await.expect("trims"), 0, "it keeps events again");
 }
 
 pub(crate) async fn keys_outlive_their_events(journal: &dyn Journal) {
@@ -513,61 +522,61 @@ pub(crate) async fn keys_outlive_their_events(journal: &dyn Journal) {
         days.sort_unstable();
         days
     };
-    assert_eq!(keys().await, [0, 1, 2, 3, 4, 5], "events are gone, keys are not");
+    assert_eq!(keys().await, [0, 1, 2, 3, 4, 5], "events are deleted, keys are not");
     journal.trim(Timestamp::MAX, Timestamp::MAX).await.expect("trims");
     assert_eq!(keys().await, [0, 1, 2, 5], "needed at an end of the coverage, or by the open window");
 }
 
-pub(crate) async fn troubles_are_noted_and_cleared(journal: &dyn Journal) {
+pub(crate) async fn last_errors_are_stored_and_cleared(journal: &dyn Journal) {
     let source = source(journal, "a").await;
     let sink = sink(journal, "files").await;
     let last_error = LastError { message: "401".to_owned(), hint: "renew the token".to_owned(), since: at(5) };
-    journal.set_source_error(source, Some(last_error.clone())).await.expect("notes");
-    journal.set_sink_error(sink, Some(last_error.clone())).await.expect("notes");
-    let summary = journal.summary().await.expect("sums up");
+    journal.set_source_error(source, Some(last_error.clone())).await.expect("stores");
+    journal.set_sink_error(sink, Some(last_error.clone())).await.expect("stores");
+    let stats = journal.stats().await.expect("reads");
     assert_eq!(
-        (&summary.sources[0].last_error, &summary.sinks[0].last_error),
+        (&stats.sources[0].last_error, &stats.sinks[0].last_error),
         (&Some(last_error.clone()), &Some(last_error))
     );
     journal.set_source_error(source, None).await.expect("clears");
     journal.set_sink_error(sink, None).await.expect("clears");
-    let summary = journal.summary().await.expect("sums up");
-    assert_eq!((&summary.sources[0].last_error, &summary.sinks[0].last_error), (&None, &None));
+    let stats = journal.stats().await.expect("reads");
+    assert_eq!((&stats.sources[0].last_error, &stats.sinks[0].last_error), (&None, &None));
 }
 
-pub(crate) async fn figures_add_up(journal: &dyn Journal) {
+pub(crate) async fn counters_add_up(journal: &dyn Journal) {
     let source = source(journal, "a").await;
     collect(journal, source, (0, 10), &["12", "345"]).await;
     let open = window(journal, source, live(10, 20)).await;
-    journal.commit_page(page(open, &[("staged", Some(11))], go_on("2"))).await.expect("commits");
+    journal.commit_page(page(open, &[("staged", Some(11))], continue_at("2"))).await.expect("commits");
     let id = sink(journal, "files").await;
     for (position, delivered) in [(1, 1), (2, 0)] {
-        let delivery = Delivery { position, delivered, filtered: 1 - delivered, bytes: 10, ..Delivery::default() };
-        journal.commit_batch(id, delivery).await.expect("moves");
+        let batch = BatchCommit { position, delivered, filtered: 1 - delivered, bytes: 10, ..BatchCommit::default() };
+        journal.commit_batch(id, batch).await.expect("moves");
     }
-    let summary = journal.summary().await.expect("sums up");
-    let figures = &summary.sources[0];
-    assert_eq!((figures.events, figures.raw_bytes, figures.pages, figures.requests), (2, 5, 2, 2));
-    assert_eq!((figures.covered_to, figures.open_windows), (Some(at(10)), 1));
-    let figures = &summary.sinks[0];
-    assert_eq!((figures.position, figures.delivered, figures.filtered, figures.bytes), (2, 1, 1, 20));
-    assert!(figures.active);
-    assert_eq!((summary.head, summary.oldest), (2, 1));
-    assert!(summary.bytes > 0);
+    let stats = journal.stats().await.expect("reads");
+    let counters = &stats.sources[0];
+    assert_eq!((counters.events, counters.raw_bytes, counters.pages, counters.requests), (2, 5, 2, 2));
+    assert_eq!((counters.covered_to, counters.open_windows), (Some(at(10)), 1));
+    let counters = &stats.sinks[0];
+    assert_eq!((counters.position, counters.delivered, counters.filtered, counters.bytes), (2, 1, 1, 20));
+    assert!(counters.active);
+    assert_eq!((stats.head, stats.oldest), (2, 1));
+    assert!(stats.bytes > 0);
 }
 
-pub(crate) async fn the_head_is_told(journal: &dyn Journal) {
+pub(crate) async fn the_head_is_published(journal: &dyn Journal) {
     let mut head = journal.head();
     assert_eq!(*head.borrow_and_update(), 0);
     let source = source(journal, "a").await;
     collect(journal, source, (0, 10), &["1", "2"]).await;
-    assert!(head.has_changed().expect("the journal lives"), "it is told before the call answers");
+    assert!(head.has_changed().expect("the journal lives"), "it changes before the call returns");
     assert_eq!(*head.borrow_and_update(), 2);
 }
 
-pub(crate) async fn the_identity_stays(journal: &dyn Journal) {
-    let identity = journal.identity().await.expect("told");
+pub(crate) async fn the_identity_never_changes(journal: &dyn Journal) {
+    let identity = journal.identity().await.expect("reads");
     assert!(identity.len() >= 16, "{identity} could be another journal's too");
     source(journal, "a").await;
-    assert_eq!(journal.identity().await.expect("told"), identity);
+    assert_eq!(journal.identity().await.expect("reads"), identity);
 }

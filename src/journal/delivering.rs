@@ -1,12 +1,16 @@
-//! What delivering tells the journal and learns from it: positions, plans, batches.
+//! The values of [`DeliverJournal`](super::DeliverJournal): positions, batch intents, batches.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::{Seq, SinkId, SourceId};
+use super::block::Seq;
+use super::rollback::RollbackRecord;
 use crate::time::Timestamp;
-use crate::vendors::NormalizerConfig;
 
-/// Where a sink begins that the journal does not know.
+/// A sink's id in the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SinkId(pub i64);
+
+/// Where a sink that is new to the journal begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SinkStart {
@@ -20,44 +24,35 @@ pub enum SinkStart {
 /// What the journal knows of a sink.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SinkState {
-    /// Whether the journal has not known it before.
+    /// Whether this is the sink's first start.
     pub is_new: bool,
-    /// Its number.
+    /// Its id.
     pub id: SinkId,
     /// The last event that it has delivered, filtered or put into the dead letter.
     pub position: Seq,
-    /// A batch that was begun and not finished.
-    pub plan: Option<BatchIntent>,
-    /// What the sink noted when it last finished a batch.
-    pub memo: Option<String>,
-    /// Grows when the sink is set back, renamed or begun anew: what was written before under the same sequence numbers is
-    /// another delivery. 0 if that never happened.
+    /// A batch that was prepared and neither committed nor aborted.
+    pub intent: Option<BatchIntent>,
+    /// What the sink stored with its last batch.
+    pub state: Option<String>,
+    /// Grows when the sink is redelivered, renamed or reset: output written before under the same sequence numbers belongs
+    /// to another generation. 0 if that never happened.
     pub generation: u64,
-    /// Events that were trimmed before this sink could deliver them (it had been taken out of the file): the sequence
+    /// Events that were trimmed before this sink could deliver them, while it was not in the pipeline file: the sequence
     /// numbers between its position and the oldest event held.
     pub missed: u64,
 }
 
-/// A batch that was begun: what has to be undone or done again.
+/// A batch that was prepared: it is written again, or rolled back if the sink's config has changed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BatchIntent {
     /// First sequence number of the batch.
     pub first: Seq,
     /// Last sequence number of the batch.
     pub last: Seq,
-    /// The fingerprint of the sink's config that it was begun under.
+    /// The fingerprint of the sink's config at the time.
     pub fingerprint: String,
-    /// What it had begun to touch, in the order of touching.
-    pub outputs: Vec<RollbackRecord>,
-}
-
-/// One thing outside that a batch is about to touch, recorded before it is touched.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RollbackRecord {
-    /// A file's path or an object's key.
-    pub name: String,
-    /// What the sink must know to undo it; the sink's own form (a file: its length before, or that it was not there).
-    pub before: String,
+    /// What the batch was about to touch, in that order.
+    pub records: Vec<RollbackRecord>,
 }
 
 /// The next events for a sink, not yet read.
@@ -65,22 +60,22 @@ pub struct RollbackRecord {
 pub struct PendingBatch {
     /// First sequence number: the one after the position.
     pub first: Seq,
-    /// Last sequence number: after it, either the limit is reached or nothing is there.
+    /// Last sequence number: a limit is reached there, or it is the head.
     pub last: Seq,
-    /// Events of the wanted sources in it.
+    /// Number of events of the requested sources.
     pub events: u64,
     /// Bytes of their raw records.
     pub raw_bytes: u64,
     /// When the oldest of them became visible; `None` if `events` is 0.
     pub oldest_visible_at: Option<Timestamp>,
-    /// Whether it was closed by a limit: more may follow.
+    /// Whether a limit closed the batch: more events may follow.
     pub full: bool,
 }
 
-/// What became of a batch.
+/// A batch that is durable in the target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Delivery {
-    /// The new position.
+pub struct BatchCommit {
+    /// The sink's new position.
     pub position: Seq,
     /// Events written.
     pub delivered: u64,
@@ -90,19 +85,6 @@ pub struct Delivery {
     pub dead_lettered: u64,
     /// Bytes written.
     pub bytes: u64,
-    /// What the sink wants to know again after a restart; `None` keeps what it noted before.
-    pub memo: Option<String>,
-}
-
-/// Which source a record is of, by number: what deliver needs beside its bytes.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SourceInfo {
-    /// Its number.
-    pub id: SourceId,
-    /// Its name.
-    pub name: String,
-    /// Its vendor.
-    pub vendor: String,
-    /// How its records are normalized.
-    pub normalizer_config: NormalizerConfig,
+    /// What the sink gets back after a restart; `None` keeps what it stored before.
+    pub state: Option<String>,
 }

@@ -1,27 +1,27 @@
-//! Why the journal could not do what it was asked, and what to do about it.
+//! Errors of the journal: what is wrong, and what to do.
 
-/// Why the journal could not do what it was asked.
+/// Why a call of the journal failed.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// The journal's file system refuses: full, read-only, broken. What was asked is not done and can be asked again.
-    #[error("the journal {path} cannot be written: {reason}; free space or mend the disk, auditflow goes on by itself")]
+    /// The file system does not accept the write: full, read-only, broken. Nothing was changed; the call can be repeated.
+    #[error("cannot write the journal {path}: {reason}; free disk space or fix the disk, auditflow keeps retrying")]
     Storage {
         /// The file.
         path: String,
-        /// What was answered.
+        /// The file system's or SQLite's message.
         reason: String,
     },
     /// The journal cannot be opened at start.
-    #[error("the journal {path} cannot be opened: {reason}; make the folder writable, or choose another data_dir")]
+    #[error("cannot open the journal {path}: {reason}; make the directory writable, or set another data_dir")]
     NotOpened {
-        /// The file or folder.
+        /// The file or directory.
         path: String,
-        /// What was answered.
+        /// The file system's or SQLite's message.
         reason: String,
     },
-    /// The file is damaged, or is no journal.
+    /// The file is damaged, or is not a journal.
     #[error(
-        "the journal {path} is damaged: {reason}; restore it from a backup, or move it away to begin anew (sources then start as at a first start)"
+        "the journal {path} is damaged: {reason}; restore it from a backup, or move it away to start over (each source then starts as at its first start)"
     )]
     Damaged {
         /// The file.
@@ -29,44 +29,32 @@ pub enum JournalError {
         /// What is wrong.
         reason: String,
     },
-    /// The file was written by a newer auditflow.
+    /// Another version of auditflow wrote the file.
     #[error(
-        "the journal {path} has schema version {found}, this auditflow knows versions up to {known}; run the newer auditflow again, or restore a backup from before the upgrade"
+        "the journal {path} has schema version {found}, this auditflow reads version {known} only; run the auditflow that wrote it, or move the file away to start over (each source then starts as at its first start)"
     )]
-    NewerVersion {
+    OtherVersion {
         /// The file.
         path: String,
-        /// Its version.
+        /// Its schema version.
         found: i64,
-        /// The newest version that this build knows.
+        /// The schema version of this build.
         known: i64,
     },
-    /// The file was written by an older auditflow, and whoever asks may not change it.
-    #[error(
-        "the journal {path} has schema version {found}, this auditflow reads version {known}; `auditflow run` brings it up to date when it starts"
-    )]
-    OlderVersion {
-        /// The file.
-        path: String,
-        /// Its version.
-        found: usize,
-        /// The version that this build reads.
-        known: usize,
-    },
-    /// The journal cannot be looked at from outside.
-    #[error("the journal {path} cannot be read: {reason}; look at it as the user that the pipeline runs as")]
+    /// The journal cannot be read for a snapshot.
+    #[error("cannot read the journal {path}: {reason}; run this command as the user that runs the pipeline")]
     NotRead {
         /// The file.
         path: String,
-        /// What was answered.
+        /// The file system's or SQLite's message.
         reason: String,
     },
-    /// Another process uses the folder.
-    #[error("another auditflow (process {pid}) uses {path}; stop it first, or give this one another data_dir")]
+    /// Another process uses the directory.
+    #[error("another auditflow (process {pid}) uses {path}; stop it first, or set another data_dir for this one")]
     InUse {
-        /// The folder.
+        /// The directory.
         path: String,
-        /// The process that holds it, as text; `unknown` if it cannot be read.
+        /// The process id, as text; `unknown` if it cannot be read.
         pid: String,
     },
     /// The source's name belongs to another vendor in this journal.
@@ -79,7 +67,7 @@ pub enum JournalError {
         /// The vendor it has now.
         now: String,
     },
-    /// A call that does not fit the state, which is a defect of the caller.
-    #[error("journal called out of turn: {0}; please report this as a defect of auditflow")]
+    /// A call that does not fit the journal's state, which is a bug of the caller.
+    #[error("invalid journal call: {0}; please report this as a bug of auditflow")]
     InvalidState(String),
 }

@@ -1,16 +1,16 @@
-//! How late events become visible at a vendor, counted so that quantiles can be told later.
+//! How late events become visible at a vendor, as a histogram that yields quantiles.
 //!
 //! ```text
-//! 1 ms .. 8 ms      a bucket each
-//! 8 ms .. for ever  eight buckets for each doubling: a quantile is at most an eighth too large
+//! below 8 ms   one bucket per millisecond
+//! from 8 ms    eight buckets per doubling: a quantile is at most an eighth too large
 //! ```
 //!
-//! Only counts are kept, a few dozen numbers a source and day, so they travel with the page that they are about.
+//! A few dozen numbers per source and day, small enough to be committed with a page.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Buckets for each doubling of the lateness.
+/// Buckets per doubling of the lateness.
 const STEPS: u64 = 8;
 
 /// How many events were how late.
@@ -18,20 +18,20 @@ const STEPS: u64 = 8;
 pub struct LatenessCounts(BTreeMap<u32, u64>);
 
 impl LatenessCounts {
-    /// Counts an event that was read so long after it had happened.
+    /// Counts an event that was read this long after it happened.
     pub fn add(&mut self, late: Duration) {
         let millis = u64::try_from(late.as_millis()).unwrap_or(u64::MAX);
-        self.put(bucket_of(millis), 1);
+        self.add_to_bucket(bucket_of(millis), 1);
     }
 
-    /// Events counted.
+    /// Number of events counted.
     #[must_use]
     pub fn events(&self) -> u64 {
         self.0.values().sum()
     }
 
     /// The lateness that the given share (0 to 1) of the events does not exceed, at most an eighth too large; `None` if
-    /// none was counted.
+    /// no event was counted.
     #[must_use]
     pub fn quantile(&self, share: f64) -> Option<Duration> {
         let wanted = self.events() as f64 * share.clamp(0.0, 1.0);
@@ -44,11 +44,11 @@ impl LatenessCounts {
     }
 
     /// Adds events to a bucket.
-    pub(super) fn put(&mut self, bucket: u32, events: u64) {
+    pub(super) fn add_to_bucket(&mut self, bucket: u32, events: u64) {
         *self.0.entry(bucket).or_default() += events;
     }
 
-    /// The buckets that hold something, each with its number of events.
+    /// The buckets that are not empty, each with its number of events.
     pub(super) fn buckets(&self) -> impl Iterator<Item = (u32, u64)> {
         self.0.iter().map(|(bucket, events)| (*bucket, *events))
     }
@@ -65,7 +65,7 @@ fn bucket_of(millis: u64) -> u32 {
     u32::try_from(bucket).unwrap_or(u32::MAX)
 }
 
-/// The first millisecond that lies above a bucket.
+/// The first millisecond above a bucket.
 fn end_of(bucket: u32) -> u64 {
     let (doublings, step) = (u64::from(bucket) / STEPS, u64::from(bucket) % STEPS);
     if doublings == 0 {
@@ -82,10 +82,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_bucket_ends_at_most_an_eighth_above_what_it_holds(millis in 0..u64::MAX / 2) {
+        fn a_bucket_ends_at_most_an_eighth_above_its_values(millis in 0..u64::MAX / 2) {
             let end = end_of(bucket_of(millis));
             prop_assert!(end > millis);
-            prop_assert!(end - millis <= millis / STEPS + 1, "{millis} is told as {end}");
+            prop_assert!(end - millis <= millis / STEPS + 1, "{millis} is reported as {end}");
         }
     }
 
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_lateness_overflows_nothing() {
+    fn the_longest_lateness_does_not_overflow() {
         let mut counts = LatenessCounts::default();
         counts.add(Duration::MAX);
         assert!(counts.quantile(1.0).expect("counted") > Duration::from_secs(1 << 50));

@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use crate::collect::SourceSettings;
 use crate::forecast::{CoverageProgress, initial_state};
-use crate::journal::lock::{self, Holder};
+use crate::journal::lock::{self, LockOwner};
 use crate::journal::{
-    JournalError, JournalSnapshot, LastError, Look, SinkStats, SourceSnapshot, SourceState, SourceStats, SqliteJournal,
+    JournalError, JournalSnapshot, LastError, SnapshotQuery, SinkStats, SourceSnapshot, SourceState, SourceStats, SqliteJournal,
     WindowKind,
 };
 use crate::pipeline::{ValidatedPipeline, ValidatedSource};
@@ -24,7 +24,7 @@ pub struct Observation {
     /// When it was made.
     pub at: Timestamp,
     /// The process that runs a pipeline on the data directory, if any.
-    pub process: Option<Holder>,
+    pub process: Option<LockOwner>,
     /// What the journal holds; `None` if nothing has run yet.
     pub journal: Option<JournalSnapshot>,
 }
@@ -40,8 +40,8 @@ pub fn observe(pipeline: &ValidatedPipeline, at: Timestamp) -> Result<Observatio
         .iter()
         .map(|sink| (sink.name.clone(), sink.routes.iter().map(|route| route.source.clone()).collect()))
         .collect();
-    let journal = SqliteJournal::snapshot(data_dir, &Look { now: at, sources: None, sinks: &sinks })?;
-    Ok(Observation { at, process: lock::holder(data_dir), journal })
+    let journal = SqliteJournal::snapshot(data_dir, &SnapshotQuery { now: at, sources: None, sinks: &sinks })?;
+    Ok(Observation { at, process: lock::owner(data_dir), journal })
 }
 
 impl Observation {

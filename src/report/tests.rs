@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::text::WIDTH;
 use super::*;
 use crate::event::EventId;
-use crate::journal::lock::Holder;
+use crate::journal::lock::LockOwner;
 use crate::journal::{
     AfterPage, BlockBuilder, Delivery, Journal, JournalOptions, LastError, LatenessCounts, NewWindow, PageCommit,
     ScanProgress, SeenKey, SinkStart, SourceId, SourceRegistration, SqliteJournal, WindowKind,
@@ -187,7 +187,7 @@ async fn observed() -> (ValidatedPipeline, Observation) {
     assert_eq!(observation.process, None);
     // The compressed size may change with the compression library.
     observation.journal.as_mut().expect("has run").summary.bytes = 4_321;
-    observation.process = Some(Holder { pid: Some(4_242) });
+    observation.process = Some(LockOwner { pid: Some(4_242) });
     (
         ValidatedPipeline {
             settings: pipeline::Settings { data_dir: "data".into(), ..pipeline.settings.clone() },

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::clock::SharedClock;
 use crate::collect::SourceSettings;
 use crate::forecast::{CoverageProgress, Phase};
-use crate::journal::{Look, OpenWindow, SourceSnapshot, SqliteJournal};
+use crate::journal::{SnapshotQuery, OpenWindow, SourceSnapshot, SqliteJournal};
 use crate::pipeline::{ValidatedPipeline, ValidatedSource};
 use crate::telemetry::{Backlog, BacklogReader};
 
@@ -18,7 +18,7 @@ pub(super) fn backlog_reader(pipeline: &ValidatedPipeline, clock: &SharedClock) 
     let sources: Vec<(String, SourceSettings)> = pipeline.sources.iter().map(settings).collect();
     let clock = Arc::clone(clock);
     Arc::new(move |names| {
-        let look = Look { now: clock.now(), sources: Some(names), sinks: &[] };
+        let look = SnapshotQuery { now: clock.now(), sources: Some(names), sinks: &[] };
         // The components that use the journal report its errors. Here the next reading tries again.
         let Ok(Some(snapshot)) = SqliteJournal::snapshot(&data_dir, &look) else { return Vec::new() };
         let settings_of = |name: &str| sources.iter().find(|(known, _)| known == name).map(|(_, settings)| settings);

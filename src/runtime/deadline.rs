@@ -54,7 +54,7 @@ pub(super) async fn give_up(journal: Arc<dyn Journal>, options: RunOptions, runn
     let mut ticks = tokio::time::interval(give_up_after.div_f64(10.0).max(Duration::from_millis(100)));
     loop {
         ticks.tick().await;
-        let Ok(stats) = journal.summary().await else { continue };
+        let Ok(stats) = journal.stats().await else { continue };
         if running.are_blocked_since(options.clock.now() - give_up_after, &stats) {
             tracing::error!(
                 event = "run_gave_up",

@@ -13,7 +13,7 @@ use crate::pipeline::{ValidatedPipeline, ValidatedSink, ValidatedSource};
 use crate::sinks::SinkError;
 use crate::vendors::ApiErrorKind;
 
-pub use crate::journal::editing::ComponentKind;
+pub use crate::journal::ComponentKind;
 
 /// How long one component may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(20);

@@ -51,7 +51,7 @@ pub(super) async fn roll_back_removed_sinks(
     pipeline: &ValidatedPipeline,
     journal: &dyn Journal,
 ) -> Result<(), RunError> {
-    for sink in journal.summary().await?.sinks.into_iter().filter(|sink| sink.active) {
+    for sink in journal.stats().await?.sinks.into_iter().filter(|sink| sink.active) {
         if pipeline.sinks.iter().any(|configured| configured.name == sink.name) {
             continue;
         }

@@ -59,7 +59,7 @@ pub async fn run(pipeline: ValidatedPipeline, options: RunOptions) -> Result<Run
     display_stop.cancel();
     sort_in_file_order(&mut report.sources, pipeline.sources.iter().map(|source| source.name.as_str()));
     sort_in_file_order(&mut report.sinks, pipeline.sinks.iter().map(|sink| sink.name.as_str()));
-    report.stats = journal.summary().await?;
+    report.stats = journal.stats().await?;
     report.backlogs = remaining_times(&pipeline, &options.clock).await;
     let has_finished = |name: &str| {
         report.sources.iter().any(|(source, end)| source == name && matches!(end, Ok(SourceEnd::Finished)))

@@ -83,7 +83,7 @@ impl Progress {
     }
 
     async fn update(&mut self) -> Option<JournalStats> {
-        let stats = self.journal.summary().await.ok()?;
+        let stats = self.journal.stats().await.ok()?;
         let now = Instant::now();
         self.rates.update(&stats, now);
         for source in &stats.sources {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auditflow::clock::{SharedClock, SystemClock};
-use auditflow::journal::Journal;
+use auditflow::journal::LogReader;
 use auditflow::journal::sqlite::{JournalOptions, SqliteJournal};
 use auditflow::simulator::proof::{self, Delivered, Verdict};
 use auditflow::simulator::{RunningSimulator, Simulator, SimulatorOptions, VendorName};
@@ -146,7 +146,7 @@ transforms:
     pub fn assert_counters_add_up(&self, sinks: &[&str]) {
         let options = JournalOptions { data_dir: self.path("data"), max_size: ByteSize(1 << 30) };
         let journal = SqliteJournal::open(&options).unwrap();
-        let summary = self.runtime.block_on(journal.summary()).unwrap();
+        let summary = self.runtime.block_on(journal.stats()).unwrap();
         let collected: u64 = summary.sources.iter().map(|source| source.events).sum();
         assert_eq!(collected, summary.head, "collected events and sequence numbers");
         for name in sinks {

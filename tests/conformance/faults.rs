@@ -65,13 +65,13 @@ pub(crate) async fn a_401_stops_the_source_until_it_is_mended(vendor: VendorName
     let transport = stage.transport();
     let work = tokio::spawn(stage.work(CollectMode::Continuous, transport, CancellationToken::new()));
     until("it looks again by itself", async || stage.answers(401) >= 4).await;
-    let last_error = stage.summary().await.last_error.expect("the trouble is shown");
+    let last_error = stage.stats().await.last_error.expect("the trouble is shown");
     assert!(last_error.message.contains(vendor.as_str()) && !last_error.hint.is_empty(), "{last_error:?}");
     assert_eq!(stage.requests(), stage.answers(401), "nothing else is asked meanwhile");
 
     stage.control().clear_faults();
     assert_eq!(work.await.unwrap(), SourceEnd::Finished);
-    let summary = stage.summary().await;
+    let summary = stage.stats().await;
     assert_eq!((summary.last_error, summary.covered_to), (None, Some(moment("2026-03-02T01:59:00Z"))));
     stage.assert_exact().await;
 }
@@ -102,7 +102,7 @@ pub(crate) async fn no_secret_is_written_anywhere(vendor: VendorName) {
     stage.assert_keeps_secrets();
     stage.collect().await;
     stage.assert_keeps_secrets();
-    let summary = stage.summary().await;
+    let summary = stage.stats().await;
     let shown = format!("{end:?} {summary:?} {:?}", stage.plan);
     assert!(!shown.contains("SIMULATOR_SECRET_"), "{shown}");
 }

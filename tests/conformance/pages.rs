@@ -24,7 +24,7 @@ pub(crate) async fn every_page_is_read_and_kept_byte_for_byte(vendor: VendorName
 pub(crate) async fn an_empty_page_covers_its_time(vendor: VendorName) {
     let mut stage = Stage::new(vendor, Wishes { events: 0, ..Wishes::default() }).await;
     stage.collect().await;
-    let summary = stage.summary().await;
+    let summary = stage.stats().await;
     assert_eq!((summary.events, summary.open_windows), (0, 0));
     assert_eq!(summary.covered_to, Some(stage.settled()));
     assert!(summary.pages > 0 && summary.last_error.is_none(), "{summary:?}");

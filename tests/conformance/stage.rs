@@ -252,7 +252,7 @@ impl Stage {
 
     /// The source's figures; `None` before it was started.
     async fn figures(&mut self) -> Option<SourceStats> {
-        self.journal().summary().await.expect("readable").sources.pop()
+        self.journal().stats().await.expect("readable").sources.pop()
     }
 
     pub(crate) async fn summary(&mut self) -> SourceStats {
@@ -278,7 +278,7 @@ impl Stage {
         assert!(verdict.is_perfect(), "{verdict:#?}");
         assert!(delivered.iter().all(|event| event.vendor == self.vendor.as_str()));
         assert_no_false_twin(truth, &collected);
-        assert_eq!(self.summary().await.events, delivered.len() as u64, "the figure of collected events");
+        assert_eq!(self.stats().await.events, delivered.len() as u64, "the figure of collected events");
         self.assert_keeps_secrets();
         verdict
     }

@@ -67,7 +67,7 @@ pub(crate) async fn the_figures_add_up(vendor: VendorName) {
     let mut stage = Stage::new(vendor, Wishes::default()).await;
     stage.collect().await;
     let counts = stage.counts().await;
-    let summary = stage.summary().await;
+    let summary = stage.stats().await;
     let bytes: usize = counts.iter().map(|(raw, count)| raw.len() * count).sum();
     assert_eq!(summary.events, counts.values().sum::<usize>() as u64);
     assert_eq!(summary.raw_bytes, bytes as u64);

@@ -6,8 +6,8 @@ use crate::cli::process::{EXIT_FAILED, print_stderr};
 use crate::cli::read_only::{self, Exit};
 use crate::clock::{Clock, SystemClock};
 use crate::collect::options::PointInTime;
-use crate::journal::editing::{ComponentKind, Edit};
-use crate::journal::lock::{self, Holder};
+use crate::journal::{ComponentKind, Edit};
+use crate::journal::lock::{self, LockOwner};
 use crate::journal::sqlite::JOURNAL_FILE;
 use crate::journal::{JournalError, JournalOptions, SqliteJournal};
 use crate::pipeline::{self, Environment, Overrides, ValidatedPipeline, ValidatedSink, ValidatedSource};
@@ -143,7 +143,7 @@ impl Context {
 
 fn open_journal(pipeline: &ValidatedPipeline) -> Result<SqliteJournal, Refusal> {
     let data_dir = &pipeline.settings.data_dir;
-    if let Some(Holder { pid }) = lock::holder(data_dir) {
+    if let Some(LockOwner { pid }) = lock::owner(data_dir) {
         let process = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
         return Err(Refusal(format!("{} is running{process}; stop it, then repeat this command", pipeline.name)));
     }

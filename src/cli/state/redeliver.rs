@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::context::{Common, Context, Message, Proposal, Proposed, Refusal, point_in_time, sources_of};
 use crate::format::count;
-use crate::journal::editing::{ComponentKind, Edit, Redeliver, RedeliverPreview};
+use crate::journal::{ComponentKind, Edit, Redeliver, RedeliverPreview};
 use crate::pipeline::ValidatedSink;
 use crate::report::counted;
 use crate::time::Timestamp;
@@ -54,7 +54,7 @@ pub(super) async fn propose(context: &Context, arguments: &Arguments) -> Propose
     let redeliver = Redeliver { sink: name.to_owned(), sources: sources_of(plan), from };
     let preview = context.journal.preview_redeliver(redeliver.clone()).await?;
     let preview = preview.ok_or_else(|| Refusal(format!("sink `{name}` has not run yet: it has delivered nothing")))?;
-    if preview.open_plan {
+    if preview.unfinished_batch {
         return Err(context.unfinished_batch(name));
     }
     expect_held(context, plan, from, &preview)?;
@@ -72,10 +72,10 @@ fn expect_held(
     from: Option<Timestamp>,
     preview: &RedeliverPreview,
 ) -> Result<(), Refusal> {
-    let Some(from) = from.filter(|from| !preview.is_whole(*from)) else { return Ok(()) };
-    let whole_from = preview.whole_from().unwrap_or(from);
+    let Some(from) = from.filter(|from| !preview.is_complete(*from)) else { return Ok(()) };
+    let complete_from = preview.complete_from().unwrap_or(from);
     Err(Refusal(format!(
-        "the journal does not hold all events since {from}, only those since {whole_from} (see journal.retention); use --from {whole_from} or later, or --from oldest for all that it holds; to deliver older events again to all sinks, collect them again: auditflow state rewind {} SOURCE --to {from} --redeliver (sources of `{}`: {})",
+        "the journal does not hold all events since {from}, only those since {complete_from} (see journal.retention); use --from {complete_from} or later, or --from oldest for all that it holds; to deliver older events again to all sinks, collect them again: auditflow state rewind {} SOURCE --to {from} --redeliver (sources of `{}`: {})",
         context.file(),
         plan.name,
         sources_of(plan).join(", ")

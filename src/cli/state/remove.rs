@@ -6,7 +6,7 @@ use super::context::{Common, Context, Message, Proposal, Proposed, Refusal};
 use super::reset::coverage;
 use crate::format::count;
 use crate::journal::Journal;
-use crate::journal::editing::{AfterRemoval, ComponentKind, Edit, Forget, SinkPast, SourcePast};
+use crate::journal::{AfterRemoval, ComponentKind, Edit, Forget, SinkHistory, SourceHistory};
 use crate::report::counted;
 
 /// Delete the recorded state of a source or sink that is no longer in the file
@@ -25,8 +25,8 @@ pub(super) struct Arguments {
 
 pub(super) async fn propose(context: &Context, arguments: &Arguments) -> Proposed {
     let name = arguments.name.as_str();
-    let source = context.journal.past_of_source(name).await?;
-    let sink = context.journal.past_of_sink(name).await?;
+    let source = context.journal.source_history(name).await?;
+    let sink = context.journal.sink_history(name).await?;
     let was_known = source.is_some() || sink.is_some();
     // A source and a sink may have had the same name at different times. Remove the one that the file no longer has.
     if let Some(past) = source.filter(|past| !is_in_file(context, name, past)) {
@@ -45,7 +45,7 @@ pub(super) async fn propose(context: &Context, arguments: &Arguments) -> Propose
 }
 
 /// Whether the file has this source, with the vendor that is recorded.
-fn is_in_file(context: &Context, name: &str, past: &SourcePast) -> bool {
+fn is_in_file(context: &Context, name: &str, past: &SourceHistory) -> bool {
     context.source(name).is_some_and(|plan| plan.vendor_name == past.vendor)
 }
 
@@ -54,7 +54,7 @@ fn change(kind: ComponentKind, name: &str, message: Message) -> Proposal {
     Proposal::Change { message: message.text(), edit }
 }
 
-async fn remove_source(context: &Context, name: &str, past: &SourcePast) -> Proposed {
+async fn remove_source(context: &Context, name: &str, past: &SourceHistory) -> Proposed {
     if past.held > 0 {
         expect_no_unfinished_batch(context).await?;
     }
@@ -78,16 +78,16 @@ async fn remove_source(context: &Context, name: &str, past: &SourcePast) -> Prop
 
 /// An unfinished batch may have to be written again: its events must not be deleted.
 async fn expect_no_unfinished_batch(context: &Context) -> Result<(), Refusal> {
-    for sink in context.journal.summary().await?.sinks {
-        if context.journal.past_of_sink(&sink.name).await?.is_some_and(|past| past.open_plan) {
+    for sink in context.journal.stats().await?.sinks {
+        if context.journal.sink_history(&sink.name).await?.is_some_and(|past| past.unfinished_batch) {
             return Err(context.unfinished_batch(&sink.name));
         }
     }
     Ok(())
 }
 
-fn remove_sink(context: &Context, name: &str, past: &SinkPast) -> Proposed {
-    if past.open_plan {
+fn remove_sink(context: &Context, name: &str, past: &SinkHistory) -> Proposed {
+    if past.unfinished_batch {
         return Err(context.unfinished_batch(name));
     }
     let message = Message::new(&format!("remove sink `{name}`, which is no longer in the file"))

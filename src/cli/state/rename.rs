@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::context::{Common, Context, Message, Proposal, Proposed, Refusal};
 use crate::format::count;
-use crate::journal::editing::{ComponentKind, Edit, Rename, SinkPast, SourcePast};
+use crate::journal::{ComponentKind, Edit, Rename, SinkHistory, SourceHistory};
 use crate::pipeline::{ValidatedSink, ValidatedSource};
 use crate::report::counted;
 
@@ -42,8 +42,8 @@ pub(super) async fn propose(context: &Context, arguments: &Arguments) -> Propose
 }
 
 async fn rename_source(context: &Context, plan: &ValidatedSource, old: &str) -> Proposed {
-    let Some(past) = context.journal.past_of_source(old).await? else {
-        let is_known = context.journal.past_of_source(&plan.name).await?.is_some();
+    let Some(past) = context.journal.source_history(old).await? else {
+        let is_known = context.journal.source_history(&plan.name).await?.is_some();
         return already_renamed(context, ComponentKind::Source, old, &plan.name, is_known);
     };
     if past.vendor != plan.vendor_name {
@@ -52,7 +52,7 @@ async fn rename_source(context: &Context, plan: &ValidatedSource, old: &str) -> 
             past.vendor, plan.name, plan.vendor_name
         )));
     }
-    if context.journal.past_of_source(&plan.name).await?.is_some() {
+    if context.journal.source_history(&plan.name).await?.is_some() {
         return Err(name_is_used(context, ComponentKind::Source, &plan.name));
     }
     // The coverage of one account must not count for another.
@@ -66,17 +66,17 @@ async fn rename_source(context: &Context, plan: &ValidatedSource, old: &str) -> 
 }
 
 async fn rename_sink(context: &Context, plan: &ValidatedSink, old: &str) -> Proposed {
-    let Some(past) = context.journal.past_of_sink(old).await? else {
-        let is_known = context.journal.past_of_sink(&plan.name).await?.is_some();
+    let Some(past) = context.journal.sink_history(old).await? else {
+        let is_known = context.journal.sink_history(&plan.name).await?.is_some();
         return already_renamed(context, ComponentKind::Sink, old, &plan.name, is_known);
     };
-    if past.open_plan {
+    if past.unfinished_batch {
         return Err(Refusal(format!(
             "`{old}` has an unfinished batch; put `{old}` back into {}, run `auditflow run {0} --once` to finish it, then rename the sink",
             context.file()
         )));
     }
-    if context.journal.past_of_sink(&plan.name).await?.is_some() {
+    if context.journal.sink_history(&plan.name).await?.is_some() {
         return Err(name_is_used(context, ComponentKind::Sink, &plan.name));
     }
     Ok(change(ComponentKind::Sink, old, &plan.name, sink_message(plan, old, &past)))
@@ -105,7 +105,7 @@ fn name_is_used(context: &Context, kind: ComponentKind, new: &str) -> Refusal {
     ))
 }
 
-fn source_message(plan: &ValidatedSource, old: &str, past: &SourcePast) -> String {
+fn source_message(plan: &ValidatedSource, old: &str, past: &SourceHistory) -> String {
     let new = &plan.name;
     let coverage = past.coverage.last().map_or_else(|| "none yet".to_owned(), |range| format!("up to {}", range.to));
     Message::new(&format!("rename source `{old}` to `{new}`"))
@@ -119,7 +119,7 @@ fn source_message(plan: &ValidatedSource, old: &str, past: &SourcePast) -> Strin
         .text()
 }
 
-fn sink_message(plan: &ValidatedSink, old: &str, past: &SinkPast) -> String {
+fn sink_message(plan: &ValidatedSink, old: &str, past: &SinkHistory) -> String {
     let new = &plan.name;
     Message::new(&format!("rename sink `{old}` to `{new}`"))
         .with(

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::context::{Common, Context, Message, Proposal, Proposed, Refusal, sources_of};
 use crate::format::count;
-use crate::journal::editing::{AfterRemoval, ComponentKind, Edit, Forget, Redeliver, SinkPast, SourcePast};
+use crate::journal::{AfterRemoval, ComponentKind, Edit, Forget, Redeliver, SinkHistory, SourceHistory};
 use crate::journal::{Journal, SinkStart};
 use crate::pipeline::{ValidatedSink, ValidatedSource};
 use crate::report::counted;
@@ -26,13 +26,13 @@ pub(super) struct Arguments {
 pub(super) async fn propose(context: &Context, arguments: &Arguments) -> Proposed {
     let name = arguments.name.as_str();
     if let Some(plan) = context.source(name) {
-        let Some(past) = context.journal.past_of_source(name).await? else {
+        let Some(past) = context.journal.source_history(name).await? else {
             return Ok(Proposal::NoChange(format!("nothing to do: source `{name}` has not run yet\n")));
         };
         return reset_source(context, plan, &past);
     }
     if let Some(plan) = context.sink(name) {
-        let Some(past) = context.journal.past_of_sink(name).await? else {
+        let Some(past) = context.journal.sink_history(name).await? else {
             return Ok(Proposal::NoChange(format!("nothing to do: sink `{name}` has not run yet\n")));
         };
         return reset_sink(context, plan, &past).await;
@@ -47,7 +47,7 @@ fn change(kind: ComponentKind, name: &str, then: AfterRemoval, message: Message)
     Proposal::Change { message: message.text(), edit: Edit::Forget(Forget { kind, name: name.to_owned(), then }) }
 }
 
-fn reset_source(context: &Context, plan: &ValidatedSource, past: &SourcePast) -> Proposed {
+fn reset_source(context: &Context, plan: &ValidatedSource, past: &SourceHistory) -> Proposed {
     let name = &plan.name;
     if past.vendor != plan.vendor_name {
         return Err(Refusal(format!(
@@ -86,19 +86,19 @@ fn reset_source(context: &Context, plan: &ValidatedSource, past: &SourcePast) ->
 }
 
 /// The covered time of a source, as the object of "cleared".
-pub(super) fn coverage(past: &SourcePast) -> String {
+pub(super) fn coverage(past: &SourceHistory) -> String {
     match (past.coverage.first(), past.coverage.last()) {
         (Some(first), Some(last)) => format!("coverage from {} to {}", first.from, last.to),
         _ => "its start time".to_owned(),
     }
 }
 
-async fn reset_sink(context: &Context, plan: &ValidatedSink, past: &SinkPast) -> Proposed {
+async fn reset_sink(context: &Context, plan: &ValidatedSink, past: &SinkHistory) -> Proposed {
     let name = &plan.name;
-    if past.open_plan {
+    if past.unfinished_batch {
         return Err(context.unfinished_batch(name));
     }
-    let journal = context.journal.summary().await?;
+    let journal = context.journal.stats().await?;
     let message = Message::new(&format!("reset sink `{name}`"))
         .with("cleared", &format!("its position (event {} of the journal) and its statistics", count(past.position)));
     let (position, message) = match plan.start {
@@ -132,7 +132,7 @@ async fn delivered_and_held(context: &Context, plan: &ValidatedSink) -> Result<u
 }
 
 /// Number of events that the sink has not delivered yet.
-async fn undelivered(context: &Context, plan: &ValidatedSink, past: &SinkPast) -> Result<u64, Refusal> {
+async fn undelivered(context: &Context, plan: &ValidatedSink, past: &SinkHistory) -> Result<u64, Refusal> {
     let names = sources_of(plan);
     let sources = context.journal.sources().await?;
     let ids = sources.iter().filter(|source| names.contains(&source.name)).map(|source| source.id).collect();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::context::{Common, Context, Message, Proposal, Proposed, Refusal, point_in_time};
-use crate::journal::editing::{ComponentKind, Edit, Rewind, RewindPreview, SourcePast};
+use crate::journal::{ComponentKind, Edit, Rewind, RewindPreview, SourceHistory};
 use crate::report::{brief, counted};
 use crate::time::Timestamp;
 
@@ -30,7 +30,7 @@ pub(super) async fn propose(context: &Context, arguments: &Arguments) -> Propose
         let known: Vec<&str> = context.pipeline.sources.iter().map(|source| source.name.as_str()).collect();
         context.not_in_file(ComponentKind::Source, name, &known)
     })?;
-    let past = context.journal.past_of_source(name).await?;
+    let past = context.journal.source_history(name).await?;
     let past = past.ok_or_else(|| Refusal(format!("source `{name}` has not run yet: it has collected nothing")))?;
     let settings = plan.options.over(plan.vendor.spec());
     let earliest = settings.starts_at(past.first_started_at);
@@ -41,7 +41,7 @@ pub(super) async fn propose(context: &Context, arguments: &Arguments) -> Propose
         return Ok(Proposal::NoChange(format!("nothing to do: there is no recorded source `{name}`\n")));
     };
     let redelivers = redeliver && preview.known_events > 0;
-    if preview.given_up.is_empty() && !redelivers {
+    if preview.removed_coverage.is_empty() && !redelivers {
         return Ok(Proposal::NoChange(format!("nothing to do: `{name}` has no coverage after {to}\n")));
     }
     if !redeliver {
@@ -72,13 +72,13 @@ fn message(
     context: &Context,
     rewind: &Rewind,
     preview: &RewindPreview,
-    past: &SourcePast,
+    past: &SourceHistory,
     before_start: bool,
 ) -> String {
     let Rewind { source, to, redeliver, .. } = rewind;
     let message = Message::new(&format!("rewind source `{source}` to {to}"))
         .with_if(before_start, "from", &format!("{to}, the start of this source; nothing before it is requested"))
-        .with_if(!preview.given_up.is_empty(), "uncovered", &uncovered(preview))
+        .with_if(!preview.removed_coverage.is_empty(), "uncovered", &uncovered(preview))
         .with_if(preview.open_windows > 0, "restarted", &restarted(preview))
         .with(
             "collected",
@@ -130,12 +130,12 @@ fn with_deduplication(message: Message, context: &Context, rewind: &Rewind, prev
 
 fn uncovered(preview: &RewindPreview) -> String {
     const SHOWN: usize = 3;
-    let ranges = preview.given_up.iter().map(|range| {
+    let ranges = preview.removed_coverage.iter().map(|range| {
         format!("{} to {} ({})", range.from.with_digits(0), range.to.with_digits(0), brief(range.to.since(range.from)))
     });
     let mut text = ranges.take(SHOWN).collect::<Vec<_>>().join(", ");
-    if preview.given_up.len() > SHOWN {
-        text += &format!(" and {} more", preview.given_up.len() - SHOWN);
+    if preview.removed_coverage.len() > SHOWN {
+        text += &format!(" and {} more", preview.removed_coverage.len() - SHOWN);
     }
     text
 }

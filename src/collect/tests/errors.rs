@@ -92,9 +92,9 @@ async fn a_permanent_error_is_retried_slowly_and_recovers_without_a_restart() {
         if number <= 3 { status(401) } else { None }
     });
     source.poll(3).await;
-    last_errors.push(journal.summary().await.expect("read").sources[0].last_error.clone());
+    last_errors.push(journal.stats().await.expect("read").sources[0].last_error.clone());
     source.poll(3).await;
-    last_errors.push(journal.summary().await.expect("read").sources[0].last_error.clone());
+    last_errors.push(journal.stats().await.expect("read").sources[0].last_error.clone());
     let last_error = last_errors[0].clone().expect("shown");
     assert!(last_error.message.contains("401") && !last_error.hint.is_empty(), "{last_error:?}");
     assert_eq!(last_errors[1], None);
@@ -321,7 +321,7 @@ async fn every_request_is_counted() {
     source.options.max_window_records = Some(20);
     source.options.overlap = Some(Span(Duration::ZERO));
     source.run(CollectMode::Once { until: at_secs(30) }, None).await;
-    let summary = source.journal().summary().await.expect("read");
+    let summary = source.journal().stats().await.expect("read");
     assert_eq!(summary.sources[0].requests, source.calls().len() as u64);
     assert_eq!(summary.sources[0].events, 25);
 }

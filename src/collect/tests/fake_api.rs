@@ -16,7 +16,7 @@ use crate::collect::transport::{Response, ResponseLimits, Transport, TransportEr
 use crate::collect::{CollectMode, Source, SourceContext, SourceEnd, SourceOptions, SourceSettings, run};
 use crate::event::{Event, EventId};
 use crate::forecast::{Assumption, Forecast, forecast, initial_state};
-use crate::journal::{Journal, JournalOptions, JournalSnapshot, Look, SqliteJournal};
+use crate::journal::{Journal, JournalOptions, JournalSnapshot, SnapshotQuery, SqliteJournal};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::units::{ByteSize, Rate};
@@ -312,7 +312,7 @@ impl FakeSource {
 
     /// The journal's snapshot.
     pub(super) fn snapshot(&self) -> Option<JournalSnapshot> {
-        let look = Look { now: self.clock.now(), sources: None, sinks: &[] };
+        let look = SnapshotQuery { now: self.clock.now(), sources: None, sinks: &[] };
         SqliteJournal::snapshot(self.data_dir.path(), &look).expect("read")
     }
 
@@ -400,7 +400,7 @@ impl FakeSource {
     }
 
     pub(super) async fn last_error(&mut self) -> Option<String> {
-        let summary = self.journal().summary().await.expect("read");
+        let summary = self.journal().stats().await.expect("read");
         summary.sources[0].last_error.as_ref().map(|last_error| last_error.message.clone())
     }
 }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::fake_api::*;
 use crate::collect::options::StartTime;
-use crate::journal::editing::{Edit, Rewind};
+use crate::journal::{Edit, Rewind};
 use crate::vendors::ApiSpec;
 
 #[derive(Clone, Debug)]

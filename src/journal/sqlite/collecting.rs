@@ -1,30 +1,41 @@
-//! What the collector writes: sources, windows, pages. Each function is one call's work inside its transaction.
+//! What collecting reads and writes: sources, windows, pages, keys, lateness. Each function is one call inside its
+//! transaction.
+//!
+//! ```text
+//! commit_page, commit_page ...   stage: blocks without sequence numbers, their records and keys
+//!   | commit_page, complete      publish: blocks get consecutive numbers; the records are not touched
+//!   | restart_window             unstage: blocks, records and keys are deleted
+//! ```
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::coverage::{self, Covered};
-use super::fault::SqliteError;
-use super::lateness;
-use super::staging::{self, Shown};
-use super::values::{Count, Counts, int};
+use super::sql::{Count, Counts, SqliteError, int, to_json};
+use super::totals::Totals;
 use crate::journal::block::{decode_keys, encode_keys};
 use crate::journal::{
-    AfterPage, JournalError, NewWindow, OpenWindow, PageCommit, ScanProgress, SourceId, SourceRegistration,
-    SourceState, WindowId, WindowKind,
+    AfterPage, EncodedBlock, JournalError, LastError, LatenessCounts, NewWindow, OpenWindow, PageCommit, ScanProgress,
+    SeenKey, SourceId, SourceRegistration, SourceState, WindowId, WindowKind,
 };
 use crate::time::{TimeRange, Timestamp};
 
+const DAY_MILLIS: i64 = 86_400_000;
+
+/// Days whose lateness counts are kept, the present one included.
+const LATENESS_DAYS: i64 = 7;
+
+// --- sources ---
+
 pub(super) fn open_source(connection: &Connection, source: &SourceRegistration) -> Result<SourceState, SqliteError> {
-    let normalizer_config = serde_json::to_string(&source.normalizer_config)
-        .map_err(|error| SqliteError::invalid_state(error.to_string()))?;
+    let normalizer_config = to_json(&source.normalizer_config)?;
     let known: Option<(SourceId, String, String)> = connection
-        .prepare_cached("SELECT id, vendor, profile FROM sources WHERE name = ?1")?
+        .prepare_cached("SELECT id, vendor, normalizer_config FROM sources WHERE name = ?1")?
         .query_row([&source.name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     let mut former_normalizer_config = None;
     match known {
         Some((_, was, _)) if was != source.vendor => {
-            return Err(SqliteError::Refused(JournalError::OtherVendor {
+            return Err(SqliteError::Rejected(JournalError::OtherVendor {
                 name: source.name.clone(),
                 was,
                 now: source.vendor.clone(),
@@ -32,12 +43,13 @@ pub(super) fn open_source(connection: &Connection, source: &SourceRegistration) 
         }
         Some((_, _, was)) if was == normalizer_config => {}
         Some((id, _, was)) => {
-            connection.execute("UPDATE sources SET profile = ?2 WHERE id = ?1", params![id, normalizer_config])?;
+            let sql = "UPDATE sources SET normalizer_config = ?2 WHERE id = ?1";
+            connection.execute(sql, params![id, normalizer_config])?;
             former_normalizer_config = serde_json::from_str(&was).ok().filter(|was| *was != source.normalizer_config);
         }
         None => {
             connection.execute(
-                "INSERT INTO sources (name, vendor, profile, first_started_at) VALUES (?1, ?2, ?3, ?4)",
+                "INSERT INTO sources (name, vendor, normalizer_config, first_started_at) VALUES (?1, ?2, ?3, ?4)",
                 params![source.name, source.vendor, normalizer_config, source.now],
             )?;
         }
@@ -60,9 +72,23 @@ pub(super) fn source_state(connection: &Connection, name: &str) -> Result<Source
     })
 }
 
+pub(super) fn set_error(
+    connection: &Connection,
+    source: SourceId,
+    last_error: Option<&LastError>,
+) -> Result<(), SqliteError> {
+    let last_error = last_error.map(to_json).transpose()?;
+    connection
+        .prepare_cached("UPDATE sources SET last_error = ?2 WHERE id = ?1")?
+        .execute(params![source, last_error])?;
+    Ok(())
+}
+
+// --- windows ---
+
 fn open_windows(connection: &Connection, source: SourceId) -> Result<Vec<OpenWindow>, SqliteError> {
     let mut rows = connection.prepare_cached(
-        "SELECT kind, covers_from, covers_to, asks_from, asks_to, id FROM windows WHERE source = ?1 ORDER BY id",
+        "SELECT kind, covers_from, covers_to, fetch_from, fetch_to, id FROM windows WHERE source = ?1 ORDER BY id",
     )?;
     let windows = rows.query_map([source], |row| Ok((row.get(5)?, window_of(row)?)))?.collect::<Result<Vec<_>, _>>()?;
     let with_progress = |(id, window)| Ok(OpenWindow { id, window, progress: progress_of(connection, id)? });
@@ -78,7 +104,7 @@ fn window_of(row: &Row<'_>) -> rusqlite::Result<NewWindow> {
 }
 
 fn progress_of(connection: &Connection, window: WindowId) -> Result<Option<ScanProgress>, SqliteError> {
-    let sql = "SELECT next_cursor, page_size, pages, walked, total, scan_keys FROM walks WHERE window = ?1";
+    let sql = "SELECT next_cursor, page_size, pages, records_read, total, scan_keys FROM scans WHERE window = ?1";
     let found = connection.prepare_cached(sql)?.query_row([window], |row| {
         let progress = ScanProgress {
             next_cursor: row.get(0)?,
@@ -115,17 +141,17 @@ fn add_window(connection: &Connection, source: SourceId, window: &NewWindow) -> 
     let NewWindow { kind, covers, fetch_range } = *window;
     connection
         .prepare_cached(
-            "INSERT INTO windows (source, kind, covers_from, covers_to, asks_from, asks_to)
+            "INSERT INTO windows (source, kind, covers_from, covers_to, fetch_from, fetch_to)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
         .execute(params![source, kind, covers.from, covers.to, fetch_range.from, fetch_range.to])?;
     let id = WindowId(connection.last_insert_rowid());
-    note_overlap(connection, source, window)?;
+    store_overlap(connection, source, window)?;
     Ok(id)
 }
 
-/// Remembers the longest overlap, which tells the trimming which keys the next window will need.
-fn note_overlap(connection: &Connection, source: SourceId, window: &NewWindow) -> Result<(), SqliteError> {
+/// Stores the longest overlap so far: trimming keeps the keys that the next window needs.
+fn store_overlap(connection: &Connection, source: SourceId, window: &NewWindow) -> Result<(), SqliteError> {
     if window.kind == WindowKind::Recheck {
         return Ok(());
     }
@@ -137,66 +163,93 @@ fn note_overlap(connection: &Connection, source: SourceId, window: &NewWindow) -
 }
 
 fn open_window(connection: &Connection, id: WindowId) -> Result<(SourceId, NewWindow), SqliteError> {
-    let sql = "SELECT kind, covers_from, covers_to, asks_from, asks_to, source FROM windows WHERE id = ?1";
+    let sql = "SELECT kind, covers_from, covers_to, fetch_from, fetch_to, source FROM windows WHERE id = ?1";
     let found = connection.prepare_cached(sql)?.query_row([id], |row| Ok((row.get(5)?, window_of(row)?))).optional()?;
     found.ok_or_else(|| SqliteError::invalid_state(format!("window {} is not open", id.0)))
 }
 
+fn delete_window(connection: &Connection, window: WindowId) -> Result<(), SqliteError> {
+    connection.prepare_cached("DELETE FROM scans WHERE window = ?1")?.execute([window])?;
+    connection.prepare_cached("DELETE FROM windows WHERE id = ?1")?.execute([window])?;
+    Ok(())
+}
+
+/// Deletes all open windows of a source, including those before a rewind's moment: a window leaves out what another one
+/// that overlaps it has staged, so a window can only continue if all windows that were open beside it continue.
+pub(super) fn delete_open_windows(connection: &Connection, source: SourceId) -> Result<(), SqliteError> {
+    let mut open = connection.prepare("SELECT id FROM windows WHERE source = ?1")?;
+    let open: Vec<WindowId> = open.query_map([source], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    for window in open {
+        unstage(connection, window)?;
+        delete_window(connection, window)?;
+    }
+    Ok(())
+}
+
+pub(super) fn restart_window(connection: &Connection, window: WindowId, requests: u64) -> Result<(), SqliteError> {
+    let (source, _) = open_window(connection, window)?;
+    connection
+        .prepare_cached("UPDATE sources SET requests = requests + ?2 WHERE id = ?1")?
+        .execute(params![source, int(requests)])?;
+    unstage(connection, window)
+}
+
+pub(super) fn split_window(
+    connection: &Connection,
+    window: WindowId,
+    parts: [NewWindow; 2],
+) -> Result<[WindowId; 2], SqliteError> {
+    let (source, original) = open_window(connection, window)?;
+    check_parts(&original, &parts)?;
+    unstage(connection, window)?;
+    delete_window(connection, window)?;
+    Ok([add_window(connection, source, &parts[0])?, add_window(connection, source, &parts[1])?])
+}
+
+/// The parts must cover exactly what the original covers, or a split would make a gap.
+fn check_parts(original: &NewWindow, [first, second]: &[NewWindow; 2]) -> Result<(), SqliteError> {
+    let same_kind = first.kind == original.kind && second.kind == original.kind;
+    let joined = first.covers.from == original.covers.from
+        && first.covers.to == second.covers.from
+        && second.covers.to == original.covers.to;
+    let covers_nothing = original.covers.is_empty() && first.covers.is_empty() && second.covers.is_empty();
+    if same_kind && (joined || covers_nothing) {
+        return Ok(());
+    }
+    Err(SqliteError::invalid_state("the parts of a split window do not cover what it covers"))
+}
+
+// --- pages ---
+
 pub(super) fn commit_page(connection: &Connection, page: &PageCommit) -> Result<(), SqliteError> {
     let (source, window) = open_window(connection, page.window)?;
     if let Some(block) = &page.block {
-        staging::stage(connection, source, page.window, window.fetch_range, block)?;
+        stage(connection, source, page.window, window.fetch_range, block)?;
     }
     connection
         .prepare_cached("UPDATE sources SET pages = pages + 1, requests = requests + ?2 WHERE id = ?1")?
         .execute(params![source, int(page.requests)])?;
     match &page.then {
-        AfterPage::Continue(progress) => note_progress(connection, page.window, progress),
+        AfterPage::Continue(progress) => store_progress(connection, page.window, progress),
         &AfterPage::Complete { at, pages, records_read } => {
-            let shown = staging::show(connection, page.window, at)?;
-            count_events(connection, source, &shown)?;
-            lateness::add(connection, source, &page.lateness, at)?;
+            let published = publish(connection, page.window, at)?;
+            count_events(connection, source, &published)?;
+            add_lateness(connection, source, &page.lateness, at)?;
             delete_window(connection, page.window)?;
             if window.kind == WindowKind::Recheck {
-                return note_recheck(connection, source, at);
+                return store_recheck(connection, source, at);
             }
-            coverage::add(connection, source, &covered_by(&window, &shown, at, pages, records_read))
+            coverage::add(connection, source, &covered_by(&window, &published, at, pages, records_read))
         }
     }
 }
 
-fn count_events(connection: &Connection, source: SourceId, shown: &Shown) -> Result<(), SqliteError> {
-    connection
-        .prepare_cached("UPDATE sources SET events = events + ?2, raw_bytes = raw_bytes + ?3 WHERE id = ?1")?
-        .execute(params![source, int(shown.events), int(shown.raw_bytes)])?;
-    Ok(())
-}
-
-fn note_recheck(connection: &Connection, source: SourceId, at: Timestamp) -> Result<(), SqliteError> {
-    connection.prepare_cached("UPDATE sources SET last_recheck_at = ?2 WHERE id = ?1")?.execute(params![source, at])?;
-    Ok(())
-}
-
-fn covered_by(window: &NewWindow, shown: &Shown, at: Timestamp, pages: u64, records_read: u64) -> Covered {
-    Covered {
-        kind: window.kind,
-        covers: window.covers,
-        windows: 1,
-        pages,
-        records_read,
-        events: shown.events,
-        first_time: shown.first_time,
-        last_time: shown.last_time,
-        completed_at: at,
-    }
-}
-
-fn note_progress(connection: &Connection, window: WindowId, progress: &ScanProgress) -> Result<(), SqliteError> {
+fn store_progress(connection: &Connection, window: WindowId, progress: &ScanProgress) -> Result<(), SqliteError> {
     let keys = (!progress.scan_keys.is_empty()).then(|| encode_keys(&progress.scan_keys)).transpose();
-    let keys = keys.map_err(|error| SqliteError::Storage(format!("keys cannot be compressed: {error}")))?;
+    let keys = keys.map_err(SqliteError::Rejected)?;
     connection
         .prepare_cached(
-            "INSERT OR REPLACE INTO walks (window, next_cursor, page_size, pages, walked, total, scan_keys)
+            "INSERT OR REPLACE INTO scans (window, next_cursor, page_size, pages, records_read, total, scan_keys)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
         .execute(params![
@@ -211,41 +264,249 @@ fn note_progress(connection: &Connection, window: WindowId, progress: &ScanProgr
     Ok(())
 }
 
-pub(super) fn delete_window(connection: &Connection, window: WindowId) -> Result<(), SqliteError> {
-    connection.prepare_cached("DELETE FROM walks WHERE window = ?1")?.execute([window])?;
-    connection.prepare_cached("DELETE FROM windows WHERE id = ?1")?.execute([window])?;
+fn count_events(connection: &Connection, source: SourceId, published: &Published) -> Result<(), SqliteError> {
+    connection
+        .prepare_cached("UPDATE sources SET events = events + ?2, raw_bytes = raw_bytes + ?3 WHERE id = ?1")?
+        .execute(params![source, int(published.events), int(published.raw_bytes)])?;
     Ok(())
 }
 
-pub(super) fn restart_window(connection: &Connection, window: WindowId, requests: u64) -> Result<(), SqliteError> {
-    let (source, _) = open_window(connection, window)?;
-    connection
-        .prepare_cached("UPDATE sources SET requests = requests + ?2 WHERE id = ?1")?
-        .execute(params![source, int(requests)])?;
-    staging::forget(connection, window)
+fn store_recheck(connection: &Connection, source: SourceId, at: Timestamp) -> Result<(), SqliteError> {
+    connection.prepare_cached("UPDATE sources SET last_recheck_at = ?2 WHERE id = ?1")?.execute(params![source, at])?;
+    Ok(())
 }
 
-pub(super) fn split_window(
-    connection: &Connection,
-    window: WindowId,
-    parts: [NewWindow; 2],
-) -> Result<[WindowId; 2], SqliteError> {
-    let (source, original) = open_window(connection, window)?;
-    check_parts(&original, &parts)?;
-    staging::forget(connection, window)?;
-    delete_window(connection, window)?;
-    Ok([add_window(connection, source, &parts[0])?, add_window(connection, source, &parts[1])?])
-}
-
-/// The parts must cover what the original covers, no more and no less, or a split would make a gap.
-fn check_parts(original: &NewWindow, [first, second]: &[NewWindow; 2]) -> Result<(), SqliteError> {
-    let same_kind = first.kind == original.kind && second.kind == original.kind;
-    let joined = first.covers.from == original.covers.from
-        && first.covers.to == second.covers.from
-        && second.covers.to == original.covers.to;
-    let covers_nothing = original.covers.is_empty() && first.covers.is_empty() && second.covers.is_empty();
-    if same_kind && (joined || covers_nothing) {
-        return Ok(());
+fn covered_by(window: &NewWindow, published: &Published, at: Timestamp, pages: u64, records_read: u64) -> Covered {
+    Covered {
+        kind: window.kind,
+        covers: window.covers,
+        windows: 1,
+        pages,
+        records_read,
+        events: published.events,
+        first_time: published.first_time,
+        last_time: published.last_time,
+        completed_at: at,
     }
-    Err(SqliteError::invalid_state("the parts of a split window do not cover what it covers"))
+}
+
+// --- blocks of open windows ---
+
+/// Adds the records and keys of a page, not visible yet.
+fn stage(
+    connection: &Connection,
+    source: SourceId,
+    window: WindowId,
+    fetch_range: TimeRange,
+    block: &EncodedBlock,
+) -> Result<(), SqliteError> {
+    let id = insert_block(connection, source, window, block)?;
+    connection
+        .prepare_cached("INSERT INTO block_data (block, data) VALUES (?1, ?2)")?
+        .execute(params![id, block.data])?;
+    connection
+        .prepare_cached(
+            "INSERT INTO keys (block, source, fetch_from, fetch_to, min_time, max_time, data)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute(params![id, source, fetch_range.from, fetch_range.to, block.min_time, block.max_time, block.keys])?;
+    let mut totals = Totals::read(connection)?;
+    totals.staged_bytes = totals.staged_bytes.saturating_add(block.data.len() as u64);
+    totals.write(connection)
+}
+
+fn insert_block(
+    connection: &Connection,
+    source: SourceId,
+    window: WindowId,
+    block: &EncodedBlock,
+) -> Result<i64, SqliteError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO blocks (source, window, count, raw_bytes, bytes, observed_at, min_time, max_time)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute(params![
+            source,
+            window,
+            block.count,
+            int(block.raw_bytes),
+            int(block.data.len() as u64),
+            block.observed_at,
+            block.min_time,
+            block.max_time
+        ])?;
+    Ok(connection.last_insert_rowid())
+}
+
+/// The events of a window that became visible.
+#[derive(Default)]
+struct Published {
+    events: u64,
+    raw_bytes: u64,
+    bytes: u64,
+    first_time: Option<Timestamp>,
+    last_time: Option<Timestamp>,
+}
+
+/// A staged block without its records.
+struct StagedBlock {
+    id: i64,
+    count: u64,
+    raw_bytes: u64,
+    bytes: u64,
+    min_time: Option<Timestamp>,
+    max_time: Option<Timestamp>,
+}
+
+impl Published {
+    fn add(&mut self, block: &StagedBlock) {
+        self.events += block.count;
+        self.raw_bytes += block.raw_bytes;
+        self.bytes += block.bytes;
+        self.first_time = [self.first_time, block.min_time].into_iter().flatten().min();
+        self.last_time = self.last_time.max(block.max_time);
+    }
+}
+
+/// Gives the staged blocks of a window their sequence numbers: earlier times first, then in the order of the pages, which
+/// reverses the pages of a vendor that returns the newest first. A block that holds a record without a time comes first.
+fn publish(connection: &Connection, window: WindowId, at: Timestamp) -> Result<Published, SqliteError> {
+    let mut number = connection.prepare_cached("UPDATE blocks SET first = ?2, visible_at = ?3 WHERE id = ?1")?;
+    let mut totals = Totals::read(connection)?;
+    let mut published = Published::default();
+    for block in staged_in_order(connection, window)? {
+        number.execute(params![block.id, int(totals.head + 1), at])?;
+        totals.head += block.count;
+        published.add(&block);
+    }
+    totals.staged_bytes = totals.staged_bytes.saturating_sub(published.bytes);
+    totals.visible_bytes = totals.visible_bytes.saturating_add(published.bytes);
+    totals.write(connection)?;
+    Ok(published)
+}
+
+fn staged_in_order(connection: &Connection, window: WindowId) -> Result<Vec<StagedBlock>, SqliteError> {
+    let mut blocks = connection.prepare_cached(
+        "SELECT id, count, raw_bytes, bytes, min_time, max_time FROM blocks WHERE window = ?1 AND first IS NULL
+         ORDER BY min_time NULLS FIRST, id",
+    )?;
+    let blocks = blocks.query_map([window], |row| {
+        Ok(StagedBlock {
+            id: row.get(0)?,
+            count: row.count(1)?,
+            raw_bytes: row.count(2)?,
+            bytes: row.count(3)?,
+            min_time: row.get(4)?,
+            max_time: row.get(5)?,
+        })
+    })?;
+    Ok(blocks.collect::<Result<_, _>>()?)
+}
+
+/// Deletes the staged blocks of a window, which were never visible, and its scan's progress.
+fn unstage(connection: &Connection, window: WindowId) -> Result<(), SqliteError> {
+    const STAGED: &str = "(SELECT id FROM blocks WHERE window = ?1 AND first IS NULL)";
+    let mut totals = Totals::read(connection)?;
+    let bytes = connection
+        .prepare_cached("SELECT coalesce(sum(bytes), 0) FROM blocks WHERE window = ?1 AND first IS NULL")?
+        .query_row([window], |row| row.count(0))?;
+    for sql in [
+        format!("DELETE FROM block_data WHERE block IN {STAGED}"),
+        format!("DELETE FROM keys WHERE block IN {STAGED}"),
+        "DELETE FROM blocks WHERE window = ?1 AND first IS NULL".to_owned(),
+        "DELETE FROM scans WHERE window = ?1".to_owned(),
+    ] {
+        connection.prepare_cached(&sql)?.execute([window])?;
+    }
+    totals.staged_bytes = totals.staged_bytes.saturating_sub(bytes);
+    totals.write(connection)
+}
+
+// --- keys and lateness ---
+
+pub(super) fn keys_within(
+    connection: &Connection,
+    source: SourceId,
+    range: TimeRange,
+) -> Result<Vec<SeenKey>, SqliteError> {
+    let mut pages = connection.prepare_cached(
+        "SELECT data FROM keys WHERE source = ?1 AND max_time >= ?2 AND min_time < ?3
+         UNION ALL
+         SELECT data FROM keys WHERE source = ?1 AND max_time IS NULL",
+    )?;
+    let mut rows = pages.query(params![source, range.from, range.to])?;
+    let mut keys = Vec::new();
+    while let Some(row) = rows.next()? {
+        decode_keys(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?, &mut keys)
+            .map_err(SqliteError::Damaged)?;
+    }
+    Ok(keys)
+}
+
+/// Adds counts to the day of `at`, and deletes those of days that are too old.
+pub(super) fn add_lateness(
+    connection: &Connection,
+    source: SourceId,
+    counts: &LatenessCounts,
+    at: Timestamp,
+) -> Result<(), SqliteError> {
+    let day = at.as_millis().div_euclid(DAY_MILLIS);
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO lateness (source, day, bucket, events) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT DO UPDATE SET events = events + excluded.events",
+    )?;
+    for (bucket, events) in counts.buckets() {
+        insert.execute(params![source, day, bucket, int(events)])?;
+    }
+    connection
+        .prepare_cached("DELETE FROM lateness WHERE source = ?1 AND day <= ?2")?
+        .execute(params![source, day - LATENESS_DAYS])?;
+    Ok(())
+}
+
+/// All lateness counts of a source.
+pub(super) fn lateness_of(connection: &Connection, source: SourceId) -> Result<LatenessCounts, SqliteError> {
+    let mut rows = connection.prepare_cached("SELECT bucket, events FROM lateness WHERE source = ?1")?;
+    let mut rows = rows.query([source])?;
+    let mut counts = LatenessCounts::default();
+    while let Some(row) = rows.next()? {
+        counts.add_to_bucket(row.get(0)?, row.count(1)?);
+    }
+    Ok(counts)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::journal::sqlite::schema;
+
+    const SOURCE: SourceId = SourceId(1);
+
+    fn late(seconds: u64, events: usize) -> LatenessCounts {
+        let mut counts = LatenessCounts::default();
+        (0..events).for_each(|_| counts.add(Duration::from_secs(seconds)));
+        counts
+    }
+
+    #[test]
+    fn lateness_counts_are_kept_for_seven_days_and_deleted_with_their_source() {
+        let mut file = Connection::open_in_memory().expect("opens");
+        file.pragma_update(None, "foreign_keys", true).expect("sets");
+        schema::create_tables(&mut file).expect("creates the tables");
+        let source =
+            "INSERT INTO sources (name, vendor, normalizer_config, first_started_at) VALUES ('a', 'v', '{}', 0)";
+        file.execute(source, []).expect("inserts");
+        let day = |day: i64| Timestamp::from_millis(day * DAY_MILLIS + 5);
+        add_lateness(&file, SOURCE, &late(900, 10), day(100)).expect("adds");
+        add_lateness(&file, SOURCE, &late(60, 1), day(106)).expect("adds");
+        add_lateness(&file, SOURCE, &late(60, 2), day(106)).expect("adds");
+        assert_eq!(lateness_of(&file, SOURCE).expect("reads").events(), 13);
+        add_lateness(&file, SOURCE, &late(60, 1), day(107)).expect("adds");
+        assert_eq!(lateness_of(&file, SOURCE).expect("reads"), late(60, 4));
+        file.execute("DELETE FROM sources", []).expect("deletes");
+        assert_eq!(lateness_of(&file, SOURCE).expect("reads").events(), 0);
+    }
 }

@@ -1,27 +1,26 @@
-//! Covered time: a row a complete window, and what keeps these rows few.
+//! Covered time: one row per complete window, merged so that rows stay few.
 //!
 //! A source that polls every minute completes half a million windows a year. Rows older than a day are therefore merged
 //! with the rows that touch them, of the same kind and the same day (UTC):
 //!
 //! ```text
-//! |--|--|--|--|--|  |--|      today: a row a window
-//! |=============|  |==|      older: a row a stretch of a day; the gap stays
+//! |--|--|--|--|--|  |--|      today: one row per window
+//! |=============|  |==|      older: one row per contiguous range and day; the gap stays
 //! ```
 //!
-//! Merging changes no covered moment.
+//! Merging does not change which time is covered.
 
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::fault::SqliteError;
-use super::values::{Counts, int};
+use super::sql::{Counts, SqliteError, int};
 use crate::journal::{SourceId, WindowKind};
 use crate::time::{TimeRange, Timestamp};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Rows merged at one completion at most: more than are completed, so that it keeps up.
+/// Rows merged per completion at most: more than are completed, so that merging keeps up.
 const MERGES_AT_ONCE: u32 = 16;
 
 /// A complete window, or several that were merged.
@@ -39,7 +38,7 @@ pub(super) struct Covered {
 }
 
 const COLUMNS: &str =
-    "kind, covers_from, covers_to, windows, pages, walked, events, first_time, last_time, completed_at";
+    "kind, covers_from, covers_to, windows, pages, records_read, events, first_time, last_time, completed_at";
 
 impl Covered {
     fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -56,13 +55,13 @@ impl Covered {
         })
     }
 
-    fn insert(&self, connection: &Connection, source: SourceId, settled: bool) -> Result<(), SqliteError> {
+    fn insert(&self, connection: &Connection, source: SourceId, merged: bool) -> Result<(), SqliteError> {
         let sql = format!(
-            "INSERT INTO covered (source, settled, {COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
+            "INSERT INTO covered (source, merged, {COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
         );
         connection.prepare_cached(&sql)?.execute(params![
             source,
-            settled,
+            merged,
             self.kind,
             self.covers.from,
             self.covers.to,
@@ -78,7 +77,7 @@ impl Covered {
     }
 
     /// One row for two that touch.
-    fn and(self, other: &Self) -> Self {
+    fn merge(self, other: &Self) -> Self {
         Self {
             kind: self.kind,
             covers: TimeRange::new(self.covers.from.min(other.covers.from), self.covers.to.max(other.covers.to)),
@@ -93,18 +92,18 @@ impl Covered {
     }
 }
 
-/// Adds a complete window, and merges rows that have become old.
+/// Adds a complete window, and merges rows that have become older than a day.
 pub(super) fn add(connection: &Connection, source: SourceId, covered: &Covered) -> Result<(), SqliteError> {
     if covered.covers.is_empty() {
         return Ok(());
     }
     covered.insert(connection, source, false)?;
-    settle(connection, source, covered.completed_at - DAY)
+    merge_old(connection, source, covered.completed_at - DAY)
 }
 
-fn settle(connection: &Connection, source: SourceId, completed_before: Timestamp) -> Result<(), SqliteError> {
+fn merge_old(connection: &Connection, source: SourceId, completed_before: Timestamp) -> Result<(), SqliteError> {
     let sql = format!(
-        "SELECT {COLUMNS}, id FROM covered WHERE source = ?1 AND settled = 0 AND completed_at < ?2
+        "SELECT {COLUMNS}, id FROM covered WHERE source = ?1 AND merged = 0 AND completed_at < ?2
          ORDER BY completed_at, id LIMIT ?3"
     );
     let mut old = connection.prepare_cached(&sql)?;
@@ -127,12 +126,12 @@ fn merge_with_neighbors(connection: &Connection, source: SourceId, old: (i64, Co
     let later = neighbor(connection, source, "covers_from", merged.covers.to, &merged)?;
     for (id, neighbor) in [earlier, later].into_iter().flatten() {
         delete.execute([id])?;
-        merged = merged.and(&neighbor);
+        merged = merged.merge(&neighbor);
     }
     merged.insert(connection, source, true)
 }
 
-/// The settled row of the same kind and day that touches `row` where its column `end` is `at`.
+/// The merged row of the same kind and day that touches `row` where its column `end` is `at`.
 fn neighbor(
     connection: &Connection,
     source: SourceId,
@@ -141,7 +140,7 @@ fn neighbor(
     row: &Covered,
 ) -> Result<Option<(i64, Covered)>, SqliteError> {
     let sql =
-        format!("SELECT {COLUMNS}, id FROM covered WHERE source = ?1 AND {end} = ?2 AND kind = ?3 AND settled = 1");
+        format!("SELECT {COLUMNS}, id FROM covered WHERE source = ?1 AND {end} = ?2 AND kind = ?3 AND merged = 1");
     let found = connection.prepare_cached(&sql)?.query_row(params![source, at, row.kind], numbered).optional()?;
     let day = |covered: &Covered| covered.covers.from.floor_to(DAY);
     Ok(found.filter(|(_, neighbor)| day(neighbor) == day(row)))
@@ -162,7 +161,7 @@ pub(super) fn merged(connection: &Connection, source: SourceId) -> Result<Vec<Ti
     Ok(merged)
 }
 
-/// Whether any moment of `range` is covered already, or will be by an open window.
+/// Whether any moment of `range` is covered, or belongs to an open window.
 pub(super) fn is_taken(connection: &Connection, source: SourceId, range: TimeRange) -> Result<bool, SqliteError> {
     let sql = "SELECT EXISTS (SELECT 1 FROM covered WHERE source = ?1 AND covers_from < ?3 AND covers_to > ?2)
                OR EXISTS (SELECT 1 FROM windows WHERE source = ?1 AND kind <> 'recheck'
@@ -185,8 +184,9 @@ mod tests {
 
     fn empty_file() -> Connection {
         let mut connection = Connection::open_in_memory().expect("opens");
-        schema::migrate(&mut connection, 0).expect("migrates");
-        let source = "INSERT INTO sources (name, vendor, profile, first_started_at) VALUES ('a', 'v', '{}', 0)";
+        schema::create_tables(&mut connection).expect("creates the tables");
+        let source =
+            "INSERT INTO sources (name, vendor, normalizer_config, first_started_at) VALUES ('a', 'v', '{}', 0)";
         connection.execute(source, []).expect("inserts");
         connection
     }
@@ -205,7 +205,7 @@ mod tests {
         }
     }
 
-    /// Windows that never overlap, in a random order, completed one after the other.
+    /// Windows that never overlap, completed in random order.
     fn any_windows() -> impl Strategy<Value = Vec<Covered>> {
         let step = (1..9 * HOUR, prop_oneof![3 => Just(0), 1 => 1..HOUR], any::<bool>());
         let spans = prop::collection::vec(step, 1..60).prop_map(|steps| {
@@ -229,7 +229,7 @@ mod tests {
         ranges.chunk_by(|a, b| a.to == b.from).map(|run| TimeRange::new(run[0].from, run[run.len() - 1].to)).collect()
     }
 
-    fn stretches_of_days(windows: &[Covered]) -> i64 {
+    fn contiguous_ranges_per_day(windows: &[Covered]) -> i64 {
         let mut windows: Vec<&Covered> = windows.iter().collect();
         windows.sort_by_key(|window| window.covers);
         let day = |window: &Covered| window.covers.from.floor_to(DAY);
@@ -240,14 +240,14 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
         #[test]
-        fn merging_old_rows_changes_no_covered_moment_and_leaves_few_rows(windows in any_windows()) {
+        fn merging_old_rows_keeps_the_covered_time_and_leaves_few_rows(windows in any_windows()) {
             let file = empty_file();
             for (done, window) in windows.iter().enumerate() {
                 add(&file, SOURCE, window).expect("adds");
                 prop_assert_eq!(merged(&file, SOURCE).expect("reads"), union_of(&windows[..=done]));
             }
             for _ in &windows {
-                settle(&file, SOURCE, Timestamp::MAX).expect("settles");
+                merge_old(&file, SOURCE, Timestamp::MAX).expect("merges");
             }
             prop_assert_eq!(merged(&file, SOURCE).expect("reads"), union_of(&windows));
             let sums = "SELECT count(*), sum(windows), sum(pages), sum(events), min(first_time) FROM covered";
@@ -257,7 +257,7 @@ mod tests {
             let all = i64::try_from(windows.len()).expect("fits");
             prop_assert_eq!((count, pages, events), (all, 2 * all, all));
             prop_assert_eq!(Some(first), windows.iter().filter_map(|window| window.first_time).min());
-            prop_assert_eq!(rows, stretches_of_days(&windows));
+            prop_assert_eq!(rows, contiguous_ranges_per_day(&windows));
         }
 
         #[test]

@@ -1,8 +1,8 @@
-//! The journal against a naive list under random crash points.
+//! The journal against a model made of plain lists, under random crash points.
 //!
-//! A crash is played by copying the file and its write-ahead log, the log cut at a random byte of what the last call has
-//! appended: what a kill or a power loss in the middle of that call leaves behind. The copy must hold everything that was
-//! answered before, and the last call wholly or not at all.
+//! A crash copies the file and its write-ahead log, the log truncated at a random byte of what the last call appended:
+//! what a kill or a power loss in the middle of that call leaves. The copy must contain every call that returned before,
+//! and the last call as a whole or not at all.
 
 use crate::time::TimeRange;
 use std::path::Path;
@@ -25,8 +25,8 @@ enum Op {
     Page { pick: usize, times: Vec<i64>, last: bool },
     Restart { pick: usize },
     Split { pick: usize },
-    Plan { sink: usize, events: u64 },
-    Finish { sink: usize, events: u64 },
+    Prepare { sink: usize, events: u64 },
+    Commit { sink: usize, events: u64 },
     Trim { before: i64 },
 }
 
@@ -34,7 +34,7 @@ enum Op {
 enum Then {
     Nothing,
     Reopen,
-    /// Crash with this part of the last call's bytes in the log, in 1/255.
+    /// A crash with this share of the last call's bytes in the log, in 1/255.
     Crash(u8),
 }
 
@@ -45,8 +45,8 @@ fn any_op() -> impl Strategy<Value = Op> {
         5 => (any::<usize>(), times, any::<bool>()).prop_map(|(pick, times, last)| Op::Page { pick, times, last }),
         1 => any::<usize>().prop_map(|pick| Op::Restart { pick }),
         1 => any::<usize>().prop_map(|pick| Op::Split { pick }),
-        1 => (0..2_usize, 1..6_u64).prop_map(|(sink, events)| Op::Plan { sink, events }),
-        2 => (0..2_usize, 1..6_u64).prop_map(|(sink, events)| Op::Finish { sink, events }),
+        1 => (0..2_usize, 1..6_u64).prop_map(|(sink, events)| Op::Prepare { sink, events }),
+        2 => (0..2_usize, 1..6_u64).prop_map(|(sink, events)| Op::Commit { sink, events }),
         1 => (0..60_i64).prop_map(|before| Op::Trim { before }),
     ]
 }
@@ -82,10 +82,10 @@ impl BlockModel {
     }
 }
 
-/// First and last event of an open plan.
-type Plan = Option<(Seq, Seq)>;
+/// First and last event of an open batch.
+type OpenBatch = Option<(Seq, Seq)>;
 
-/// What the journal must hold, as plain lists.
+/// What the journal must contain, as plain lists.
 #[derive(Clone, Debug, Default)]
 struct Model {
     windows: Vec<WindowModel>,
@@ -95,32 +95,32 @@ struct Model {
     log: Vec<BlockModel>,
     head: Seq,
     trimmed_to: Seq,
-    sinks: [(Seq, Plan); 2],
+    sinks: [(Seq, OpenBatch); 2],
     steps: i64,
 }
 
-/// What can be seen of a journal from outside.
+/// Everything that the journal's calls return.
 #[derive(Debug, PartialEq)]
-struct Seen {
+struct Contents {
     coverage: Vec<Vec<TimeRange>>,
     open: Vec<(WindowId, NewWindow, Option<ScanProgress>)>,
     events: Vec<Vec<(Seq, String)>>,
     keys: Vec<Vec<SeenKey>>,
-    sinks: Vec<(Seq, Plan, u64)>,
+    sinks: Vec<(Seq, OpenBatch, u64)>,
     head: Seq,
     oldest: Seq,
 }
 
 impl Model {
-    fn seen(&self) -> Seen {
+    fn contents(&self) -> Contents {
         let mut windows = self.windows.clone();
         windows.sort_by_key(|window| (window.source, window.id));
-        Seen {
+        Contents {
             coverage: self.covered.iter().map(|ranges| union_of(ranges)).collect(),
             open: windows.into_iter().map(|window| (window.id, window.window, window.progress)).collect(),
             events: (0..SOURCES.len()).map(|source| self.events_of(source)).collect(),
             keys: self.keys.iter().map(|keys| sorted(keys.clone())).collect(),
-            sinks: self.sinks.iter().map(|(at, plan)| (*at, *plan, self.trimmed_to.saturating_sub(*at))).collect(),
+            sinks: self.sinks.iter().map(|(at, batch)| (*at, *batch, self.trimmed_to.saturating_sub(*at))).collect(),
             head: self.head,
             oldest: self.trimmed_to + 1,
         }
@@ -131,7 +131,7 @@ impl Model {
         blocks.flat_map(|block| (block.first..).zip(block.records.iter().cloned())).collect()
     }
 
-    fn forget(&mut self, index: usize) {
+    fn unstage(&mut self, index: usize) {
         let window = &mut self.windows[index];
         let staged: Vec<SeenKey> =
             window.staged.drain(..).flatten().map(|(raw, time)| key_of(&raw, Some(time))).collect();
@@ -175,7 +175,7 @@ fn sorted(mut keys: Vec<SeenKey>) -> Vec<SeenKey> {
     keys
 }
 
-async fn look_at(journal: &SqliteJournal) -> Seen {
+async fn read_all(journal: &SqliteJournal) -> Contents {
     let all_time = TimeRange::new(Timestamp::from_nanos(i64::MIN), Timestamp::MAX);
     let (mut coverage, mut open, mut events, mut keys, mut sinks) = (vec![], vec![], vec![], vec![], vec![]);
     for name in SOURCES {
@@ -187,19 +187,19 @@ async fn look_at(journal: &SqliteJournal) -> Seen {
     }
     for name in SINKS {
         let state = journal.open_sink(name, SinkStart::Beginning).await.expect("opens");
-        sinks.push((state.position, state.plan.map(|BatchIntent { first, last, .. }| (first, last)), state.missed));
+        sinks.push((state.position, state.intent.map(|BatchIntent { first, last, .. }| (first, last)), state.missed));
     }
-    let summary = journal.summary().await.expect("sums up");
+    let stats = journal.stats().await.expect("reads");
     let counted = "SELECT coalesce(sum(bytes), 0) FROM blocks";
-    let counted = journal.look(move |file| Ok(file.query_row(counted, [], |row| row.get::<_, i64>(0))?));
-    assert_eq!(summary.bytes, counted.await.expect("counts").cast_unsigned(), "the running size is the true one");
-    Seen { coverage, open, events, keys, sinks, head: summary.head, oldest: summary.oldest }
+    let counted = journal.query(move |file| Ok(file.query_row(counted, [], |row| row.get::<_, i64>(0))?));
+    assert_eq!(stats.bytes, counted.await.expect("counts").cast_unsigned(), "the running total matches the blocks");
+    Contents { coverage, open, events, keys, sinks, head: stats.head, oldest: stats.oldest }
 }
 
-/// The journal and the list, side by side.
+/// The journal and the model, side by side.
 struct Pair {
     open: Option<SqliteJournal>,
-    folder: TempDir,
+    directory: TempDir,
     model: Model,
     source_ids: [SourceId; 2],
     sink_ids: [SinkId; 2],
@@ -207,11 +207,11 @@ struct Pair {
 
 impl Pair {
     async fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let journal = SqliteJournal::open(&options(folder.path(), u64::MAX)).expect("opens");
-        look_at(&journal).await;
+        let directory = tempfile::tempdir().expect("a directory");
+        let journal = SqliteJournal::open(&options(directory.path(), u64::MAX)).expect("opens");
+        read_all(&journal).await;
         let (source_ids, sink_ids) = ([SourceId(1), SourceId(2)], [SinkId(1), SinkId(2)]);
-        Self { open: Some(journal), folder, model: Model::default(), source_ids, sink_ids }
+        Self { open: Some(journal), directory, model: Model::default(), source_ids, sink_ids }
     }
 
     async fn apply(&mut self, op: &Op) {
@@ -221,8 +221,8 @@ impl Pair {
             Op::Page { pick, ref times, last } => self.page(pick, times, last).await,
             Op::Restart { pick } => self.restart(pick).await,
             Op::Split { pick } => self.split(pick).await,
-            Op::Plan { sink, events } => self.plan(sink, events).await,
-            Op::Finish { sink, events } => self.finish(sink, events).await,
+            Op::Prepare { sink, events } => self.prepare(sink, events).await,
+            Op::Commit { sink, events } => self.commit(sink, events).await,
             Op::Trim { before } => {
                 let no_keys = Timestamp::from_nanos(i64::MIN);
                 self.journal().trim(at(before), no_keys).await.expect("trims");
@@ -272,7 +272,7 @@ impl Pair {
     async fn restart(&mut self, pick: usize) {
         let Some(index) = self.pick(pick) else { return };
         self.journal().restart_window(self.model.windows[index].id, 1).await.expect("restarts");
-        self.model.forget(index);
+        self.model.unstage(index);
     }
 
     async fn split(&mut self, pick: usize) {
@@ -287,69 +287,69 @@ impl Pair {
         };
         let parts = [part(from, middle), part(middle, to)];
         let ids = self.journal().split_window(old.id, parts).await.expect("splits");
-        self.model.forget(index);
+        self.model.unstage(index);
         self.model.windows.remove(index);
         for (id, window) in ids.into_iter().zip(parts) {
             self.model.windows.push(WindowModel { id, source: old.source, window, staged: vec![], progress: None });
         }
     }
 
-    async fn plan(&mut self, sink: usize, events: u64) {
-        let (position, plan) = self.model.sinks[sink];
+    async fn prepare(&mut self, sink: usize, events: u64) {
+        let (position, batch) = self.model.sinks[sink];
         let last = (position + events).min(self.model.head);
-        if plan.is_some() || last == position {
+        if batch.is_some() || last == position {
             return;
         }
-        self.journal().prepare_batch(self.sink_ids[sink], position + 1, last, String::new()).await.expect("begins");
+        self.journal().prepare_batch(self.sink_ids[sink], position + 1, last, String::new()).await.expect("prepares");
         self.model.sinks[sink].1 = Some((position + 1, last));
     }
 
-    async fn finish(&mut self, sink: usize, events: u64) {
-        let (position, plan) = self.model.sinks[sink];
-        let position = plan.map_or((position + events).min(self.model.head), |(_, last)| last);
-        let delivery = Delivery { position, ..Delivery::default() };
-        self.journal().commit_batch(self.sink_ids[sink], delivery).await.expect("finishes");
+    async fn commit(&mut self, sink: usize, events: u64) {
+        let (position, batch) = self.model.sinks[sink];
+        let position = batch.map_or((position + events).min(self.model.head), |(_, last)| last);
+        let commit = BatchCommit { position, ..BatchCommit::default() };
+        self.journal().commit_batch(self.sink_ids[sink], commit).await.expect("commits");
         self.model.sinks[sink] = (position, None);
     }
 
     fn log_length(&self) -> u64 {
-        std::fs::metadata(self.folder.path().join("journal.db-wal")).map_or(0, |found| found.len())
+        std::fs::metadata(self.directory.path().join("journal.db-wal")).map_or(0, |found| found.len())
     }
 
     fn journal(&self) -> &SqliteJournal {
-        self.open.as_ref().expect("is open but while it is opened again")
+        self.open.as_ref().expect("is open except while it is reopened")
     }
 
     fn reopen(&mut self) {
         self.open = None;
-        self.open = Some(SqliteJournal::open(&options(self.folder.path(), u64::MAX)).expect("opens"));
+        self.open = Some(SqliteJournal::open(&options(self.directory.path(), u64::MAX)).expect("opens"));
     }
 
-    /// Goes on with what a crash in the last call leaves: `kept` of 255 parts of its bytes in the log.
+    /// Continues with what a crash in the last call leaves: `kept` / 255 of its bytes in the log.
     async fn crash(&mut self, before: (Model, u64), kept: u8) {
         let (model_before, log_before) = before;
         let appended = self.log_length().saturating_sub(log_before);
         let log = log_before + appended * u64::from(kept) / 255;
-        let left = tempfile::tempdir().expect("a folder");
-        copy_cut(self.folder.path(), left.path(), log);
+        let left = tempfile::tempdir().expect("a directory");
+        copy_truncated(self.directory.path(), left.path(), log);
         self.open = None;
-        self.folder = left;
+        self.directory = left;
         self.reopen();
-        let found = look_at(self.journal()).await;
-        if found != self.model.seen() {
-            assert!(kept < 255, "an answered call is lost: {found:#?}\ninstead of {:#?}", self.model.seen());
-            assert_eq!(found, model_before.seen(), "neither before nor after the last call");
+        let found = read_all(self.journal()).await;
+        if found != self.model.contents() {
+            assert!(kept < 255, "a call that returned is lost: {found:#?}\ninstead of {:#?}", self.model.contents());
+            assert_eq!(found, model_before.contents(), "neither before nor after the last call");
             self.model = model_before;
         }
     }
 }
 
-fn copy_cut(from: &Path, to: &Path, log_length: u64) {
+fn copy_truncated(from: &Path, to: &Path, log_length: u64) {
     for name in [JOURNAL_FILE, "journal.db-wal"] {
         std::fs::copy(from.join(name), to.join(name)).expect("copies");
     }
     let log = std::fs::OpenOptions::new().write(true).open(to.join("journal.db-wal")).expect("opens");
-    log.set_len(log_length).expect("is cut");
+    log.set_len(log_length).expect("truncates");
 }
 
 async fn run(ops: &[(Op, Then)]) {
@@ -363,13 +363,13 @@ async fn run(ops: &[(Op, Then)]) {
             Then::Crash(kept) => pair.crash(before, *kept).await,
         }
     }
-    assert_eq!(look_at(pair.journal()).await, pair.model.seen());
+    assert_eq!(read_all(pair.journal()).await, pair.model.contents());
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 32, max_shrink_iters: 200, ..ProptestConfig::default() })]
     #[test]
-    fn a_journal_that_crashes_anywhere_holds_what_a_list_holds(
+    fn a_journal_that_crashes_anywhere_matches_the_model(
         ops in prop::collection::vec((any_op(), any_then()), 1..60),
     ) {
         Builder::new_current_thread().build().expect("a runtime").block_on(run(&ops));

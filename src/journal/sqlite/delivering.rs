@@ -1,17 +1,17 @@
-//! What the deliver loop writes: sinks, their positions and plans. Each function is one call's work inside its transaction.
+//! What delivering writes: sinks, their positions and batch intents. Each function is one call inside its transaction.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::fault::SqliteError;
+use super::sql::{Count, Counts, SqliteError, from_json, int, to_json};
 use super::totals::Totals;
-use super::values::{Count, Counts, int};
-use crate::journal::{BatchIntent, Delivery, LastError, RollbackRecord, Seq, SinkId, SinkStart, SinkState};
+use crate::journal::{BatchCommit, BatchIntent, LastError, RollbackRecord, Seq, SinkId, SinkStart, SinkState};
 
-/// Where a sink stands.
-struct Standing {
+/// A sink's row.
+struct SinkRow {
     position: Seq,
-    plan: Option<(Seq, Seq, String)>,
-    memo: Option<String>,
+    /// First and last event of the open intent, and its fingerprint.
+    intent: Option<(Seq, Seq, String)>,
+    state: Option<String>,
     generation: u64,
 }
 
@@ -25,35 +25,39 @@ pub(super) fn open_sink(connection: &Connection, name: &str, start: SinkStart) -
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM sinks WHERE name = ?1)")?
         .query_row([name], |row| row.get::<_, bool>(0))?;
     connection.execute(
-        "INSERT INTO sinks (name, active, position, generation) VALUES (?1, 1, ?2, (SELECT generations FROM totals))
+        "INSERT INTO sinks (name, active, position, generation) VALUES (?1, 1, ?2, (SELECT generation FROM totals))
          ON CONFLICT (name) DO UPDATE SET active = 1 WHERE active = 0",
         params![name, int(begin)],
     )?;
     let id = connection.query_row("SELECT id FROM sinks WHERE name = ?1", [name], |row| row.get(0))?;
-    let Standing { position, plan, memo, generation } = standing(connection, id)?;
-    let plan = plan
+    let SinkRow { position, intent, state, generation } = sink_row(connection, id)?;
+    let intent = intent
         .map(|(first, last, fingerprint)| {
-            Ok::<_, SqliteError>(BatchIntent { first, last, fingerprint, outputs: plan_outputs(connection, id)? })
+            Ok::<_, SqliteError>(BatchIntent { first, last, fingerprint, records: rollback_records(connection, id)? })
         })
         .transpose()?;
     let missed = totals.trimmed_to.saturating_sub(position);
-    Ok(SinkState { is_new, id, position, plan, memo, generation, missed })
+    Ok(SinkState { is_new, id, position, intent, state, generation, missed })
 }
 
-fn standing(connection: &Connection, sink: SinkId) -> Result<Standing, SqliteError> {
-    let sql = "SELECT position, plan_first, plan_last, plan_fingerprint, memo, generation FROM sinks WHERE id = ?1";
+fn sink_row(connection: &Connection, sink: SinkId) -> Result<SinkRow, SqliteError> {
+    let sql = "SELECT position, batch_first, batch_last, batch_fingerprint, state, generation FROM sinks WHERE id = ?1";
     let found = connection.prepare_cached(sql)?.query_row([sink], |row| {
         let first: Option<Count> = row.get(1)?;
-        let plan = first.map(|first| Ok::<_, rusqlite::Error>((first.0, row.count(2)?, row.get(3)?))).transpose()?;
-        Ok(Standing { position: row.count(0)?, plan, memo: row.get(4)?, generation: row.count(5)? })
+        let intent = first.map(|first| Ok::<_, rusqlite::Error>((first.0, row.count(2)?, row.get(3)?))).transpose()?;
+        Ok(SinkRow { position: row.count(0)?, intent, state: row.get(4)?, generation: row.count(5)? })
     });
     found.optional()?.ok_or_else(|| SqliteError::invalid_state(format!("there is no sink {}", sink.0)))
 }
 
-fn plan_outputs(connection: &Connection, sink: SinkId) -> Result<Vec<RollbackRecord>, SqliteError> {
-    let mut rows = connection.prepare_cached("SELECT name, before FROM plan_outputs WHERE sink = ?1 ORDER BY id")?;
-    let outputs = rows.query_map([sink], |row| Ok(RollbackRecord { name: row.get(0)?, before: row.get(1)? }))?;
-    Ok(outputs.collect::<Result<_, _>>()?)
+fn rollback_records(connection: &Connection, sink: SinkId) -> Result<Vec<RollbackRecord>, SqliteError> {
+    let mut rows = connection.prepare_cached("SELECT record FROM rollback_records WHERE sink = ?1 ORDER BY id")?;
+    let mut rows = rows.query([sink])?;
+    let mut records = Vec::new();
+    while let Some(row) = rows.next()? {
+        records.push(from_json("a rollback record", &row.get::<_, String>(0)?)?);
+    }
+    Ok(records)
 }
 
 pub(super) fn retire_sinks(connection: &Connection, active: &[String]) -> Result<Vec<String>, SqliteError> {
@@ -74,17 +78,17 @@ pub(super) fn prepare_batch(
     fingerprint: &str,
 ) -> Result<(), SqliteError> {
     let head = Totals::read(connection)?.head;
-    let Standing { position, plan, .. } = standing(connection, sink)?;
-    if plan.is_some() {
-        return Err(SqliteError::invalid_state("a sink begins a plan and has one open"));
+    let SinkRow { position, intent, .. } = sink_row(connection, sink)?;
+    if intent.is_some() {
+        return Err(SqliteError::invalid_state("a sink prepares a batch while another one is open"));
     }
     if first <= position || last < first || last > head {
         return Err(SqliteError::invalid_state(format!(
-            "a plan from {first} to {last} of a sink at {position}, with the newest event at {head}"
+            "a batch from {first} to {last} of a sink at position {position}, with the head at {head}"
         )));
     }
     connection
-        .prepare_cached("UPDATE sinks SET plan_first = ?2, plan_last = ?3, plan_fingerprint = ?4 WHERE id = ?1")?
+        .prepare_cached("UPDATE sinks SET batch_first = ?2, batch_last = ?3, batch_fingerprint = ?4 WHERE id = ?1")?
         .execute(params![sink, int(first), int(last), fingerprint])?;
     Ok(())
 }
@@ -92,62 +96,60 @@ pub(super) fn prepare_batch(
 pub(super) fn add_rollback_records(
     connection: &Connection,
     sink: SinkId,
-    outputs: &[RollbackRecord],
+    records: &[RollbackRecord],
 ) -> Result<(), SqliteError> {
-    if standing(connection, sink)?.plan.is_none() {
-        return Err(SqliteError::invalid_state("a sink names outputs and has no open plan"));
+    if sink_row(connection, sink)?.intent.is_none() {
+        return Err(SqliteError::invalid_state("a sink adds rollback records without an open batch"));
     }
-    let mut insert = connection.prepare_cached("INSERT INTO plan_outputs (sink, name, before) VALUES (?1, ?2, ?3)")?;
-    for output in outputs {
-        insert.execute(params![sink, output.name, output.before])?;
+    let mut insert = connection.prepare_cached("INSERT INTO rollback_records (sink, record) VALUES (?1, ?2)")?;
+    for record in records {
+        insert.execute(params![sink, to_json(record)?])?;
     }
     Ok(())
 }
 
-pub(super) fn commit_batch(connection: &Connection, sink: SinkId, delivery: &Delivery) -> Result<(), SqliteError> {
+pub(super) fn commit_batch(connection: &Connection, sink: SinkId, batch: &BatchCommit) -> Result<(), SqliteError> {
     let head = Totals::read(connection)?.head;
-    let position = standing(connection, sink)?.position;
-    if delivery.position < position || delivery.position > head {
+    let position = sink_row(connection, sink)?.position;
+    if batch.position < position || batch.position > head {
         return Err(SqliteError::invalid_state(format!(
-            "a sink at {position} moves to {}, with the newest event at {head}",
-            delivery.position
+            "a sink at position {position} moves to {}, with the head at {head}",
+            batch.position
         )));
     }
     connection
         .prepare_cached(
             "UPDATE sinks SET position = ?2, delivered = delivered + ?3, filtered = filtered + ?4,
-             dead_lettered = dead_lettered + ?5, bytes = bytes + ?6, memo = coalesce(?7, memo) WHERE id = ?1",
+             dead_lettered = dead_lettered + ?5, bytes = bytes + ?6, state = coalesce(?7, state) WHERE id = ?1",
         )?
         .execute(params![
             sink,
-            int(delivery.position),
-            int(delivery.delivered),
-            int(delivery.filtered),
-            int(delivery.dead_lettered),
-            int(delivery.bytes),
-            delivery.memo
+            int(batch.position),
+            int(batch.delivered),
+            int(batch.filtered),
+            int(batch.dead_lettered),
+            int(batch.bytes),
+            batch.state
         ])?;
     abort_batch(connection, sink)
 }
 
 pub(super) fn abort_batch(connection: &Connection, sink: SinkId) -> Result<(), SqliteError> {
     connection
-        .prepare_cached("UPDATE sinks SET plan_first = NULL, plan_last = NULL, plan_fingerprint = NULL WHERE id = ?1")?
+        .prepare_cached(
+            "UPDATE sinks SET batch_first = NULL, batch_last = NULL, batch_fingerprint = NULL WHERE id = ?1",
+        )?
         .execute([sink])?;
-    connection.prepare_cached("DELETE FROM plan_outputs WHERE sink = ?1")?.execute([sink])?;
+    connection.prepare_cached("DELETE FROM rollback_records WHERE sink = ?1")?.execute([sink])?;
     Ok(())
 }
 
-/// Notes the trouble of the row `id` of `table` (`sources` or `sinks`).
-pub(super) fn set_trouble(
+pub(super) fn set_error(
     connection: &Connection,
-    table: &'static str,
-    id: i64,
+    sink: SinkId,
     last_error: Option<&LastError>,
 ) -> Result<(), SqliteError> {
-    let last_error = last_error.map(serde_json::to_string).transpose();
-    let last_error = last_error.map_err(|error| SqliteError::invalid_state(error.to_string()))?;
-    let sql = format!("UPDATE {table} SET trouble = ?2 WHERE id = ?1");
-    connection.prepare_cached(&sql)?.execute(params![id, last_error])?;
+    let last_error = last_error.map(to_json).transpose()?;
+    connection.prepare_cached("UPDATE sinks SET last_error = ?2 WHERE id = ?1")?.execute(params![sink, last_error])?;
     Ok(())
 }

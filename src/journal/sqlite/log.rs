@@ -1,15 +1,15 @@
-//! What deliver and the collector read back: blocks in order, and keys.
+//! What the log's readers get: sources, batches, blocks, counters.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 
-use super::fault::SqliteError;
+use super::sql::{Counts, SqliteError, from_json, int};
 use super::totals::Totals;
-use super::values::{Counts, int};
-use crate::journal::block::decode_keys;
-use crate::journal::{PendingBatch, RecordBlock, SeenKey, Seq, SourceId, SourceInfo};
-use crate::time::{TimeRange, Timestamp};
+use crate::journal::{
+    JournalStats, LastError, PendingBatch, RecordBlock, Seq, SinkStats, SourceId, SourceInfo, SourceStats,
+};
+use crate::time::Timestamp;
 
-/// The sequence number of the block that holds ?1, or of the first one after it: blocks before it are of no interest.
+/// Blocks from the one that holds ?1 on, or from the first one after it.
 const FROM_BLOCK_OF: &str = "first >= coalesce((SELECT max(first) FROM blocks WHERE first <= ?1), 0)";
 
 /// A visible block without its records.
@@ -61,7 +61,7 @@ pub(super) fn next_batch(
             raw_bytes: row.count(3)?,
             visible_at: row.get(4)?,
         };
-        if sources.contains(&block.source) && block.last() > after && take(&mut batch, &block, limits) {
+        if sources.contains(&block.source) && block.last() > after && add_block(&mut batch, &block, limits) {
             return Ok(batch);
         }
     }
@@ -69,16 +69,16 @@ pub(super) fn next_batch(
 }
 
 /// Adds what fits of a block. Returns whether that closes the batch.
-fn take(batch: &mut PendingBatch, block: &BlockHead, limits: BatchLimits) -> bool {
+fn add_block(batch: &mut PendingBatch, block: &BlockHead, limits: BatchLimits) -> bool {
     let from = block.first.max(batch.first);
     let available = block.last() - from + 1;
-    let room = limits.max_events.max(1) - batch.events;
-    let taken = available.min(room);
+    let left = limits.max_events.max(1) - batch.events;
+    let taken = available.min(left);
     batch.events += taken;
     batch.raw_bytes += (block.raw_bytes * taken).div_ceil(block.count.max(1));
     let visible_at = batch.oldest_visible_at.map_or(block.visible_at, |oldest| oldest.min(block.visible_at));
     batch.oldest_visible_at = Some(visible_at);
-    batch.full = taken == room || batch.raw_bytes >= limits.max_bytes;
+    batch.full = taken == left || batch.raw_bytes >= limits.max_bytes;
     if batch.full {
         batch.last = from + taken - 1;
     }
@@ -119,38 +119,81 @@ pub(super) fn read(
     Ok(found)
 }
 
-pub(super) fn keys_within(
-    connection: &Connection,
-    source: SourceId,
-    range: TimeRange,
-) -> Result<Vec<SeenKey>, SqliteError> {
-    let mut pages = connection.prepare_cached(
-        "SELECT data FROM keys WHERE source = ?1 AND max_time >= ?2 AND min_time < ?3
-         UNION ALL
-         SELECT data FROM keys WHERE source = ?1 AND max_time IS NULL",
-    )?;
-    let mut rows = pages.query(params![source, range.from, range.to])?;
-    let mut keys = Vec::new();
-    while let Some(row) = rows.next()? {
-        decode_keys(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?, &mut keys)
-            .map_err(SqliteError::Damaged)?;
-    }
-    Ok(keys)
-}
-
 pub(super) fn sources(connection: &Connection) -> Result<Vec<SourceInfo>, SqliteError> {
-    let mut rows = connection.prepare_cached("SELECT id, name, vendor, profile FROM sources ORDER BY id")?;
+    let mut rows = connection.prepare_cached("SELECT id, name, vendor, normalizer_config FROM sources ORDER BY id")?;
     let mut rows = rows.query([])?;
     let mut sources = Vec::new();
     while let Some(row) = rows.next()? {
-        let normalizer_config: String = row.get(3)?;
         sources.push(SourceInfo {
             id: row.get(0)?,
             name: row.get(1)?,
             vendor: row.get(2)?,
-            normalizer_config: serde_json::from_str(&normalizer_config)
-                .map_err(|error| SqliteError::Damaged(format!("a profile: {error}")))?,
+            normalizer_config: from_json("a normalizer config", &row.get::<_, String>(3)?)?,
         });
     }
     Ok(sources)
+}
+
+pub(super) fn stats(connection: &Connection) -> Result<JournalStats, SqliteError> {
+    let totals = Totals::read(connection)?;
+    Ok(JournalStats {
+        sources: source_stats(connection)?,
+        sinks: sink_stats(connection)?,
+        head: totals.head,
+        oldest: totals.oldest(),
+        bytes: totals.bytes(),
+    })
+}
+
+fn source_stats(connection: &Connection) -> Result<Vec<SourceStats>, SqliteError> {
+    let mut rows = connection.prepare_cached(
+        "SELECT name, vendor, events, raw_bytes, pages, requests, last_error,
+                (SELECT max(covers_to) FROM covered WHERE source = sources.id),
+                (SELECT count(*) FROM windows WHERE source = sources.id)
+         FROM sources ORDER BY id",
+    )?;
+    let mut rows = rows.query([])?;
+    let mut sources = Vec::new();
+    while let Some(row) = rows.next()? {
+        sources.push(SourceStats {
+            name: row.get(0)?,
+            vendor: row.get(1)?,
+            events: row.count(2)?,
+            raw_bytes: row.count(3)?,
+            pages: row.count(4)?,
+            requests: row.count(5)?,
+            covered_to: row.get(7)?,
+            open_windows: row.count(8)?,
+            last_error: last_error(row, 6)?,
+        });
+    }
+    Ok(sources)
+}
+
+fn sink_stats(connection: &Connection) -> Result<Vec<SinkStats>, SqliteError> {
+    let mut rows = connection.prepare_cached(
+        "SELECT name, active, position, delivered, filtered, dead_lettered, bytes, redelivered, last_error
+         FROM sinks ORDER BY id",
+    )?;
+    let mut rows = rows.query([])?;
+    let mut sinks = Vec::new();
+    while let Some(row) = rows.next()? {
+        sinks.push(SinkStats {
+            name: row.get(0)?,
+            active: row.get(1)?,
+            position: row.count(2)?,
+            delivered: row.count(3)?,
+            filtered: row.count(4)?,
+            dead_lettered: row.count(5)?,
+            bytes: row.count(6)?,
+            redelivered: row.count(7)?,
+            last_error: last_error(row, 8)?,
+        });
+    }
+    Ok(sinks)
+}
+
+fn last_error(row: &Row<'_>, index: usize) -> Result<Option<LastError>, SqliteError> {
+    let text: Option<String> = row.get(index)?;
+    text.map(|text| from_json("a last error", &text)).transpose()
 }

@@ -1,37 +1,41 @@
 //! The journal in one SQLite file.
 //!
 //! ```text
-//!   collectors, deliver loops  --calls that change--> [writer]   one thread, one connection, calls share commits
-//!                              --calls that read----> [readers]  a few connections, one unchanging state each
-//!                                                        |
-//!                              <--head, full----------[totals]   told after each commit
+//!   collect, deliver  --calls that change--> [Writer]   one thread, one connection; calls share commits
+//!                     --calls that read----> [Readers]  a few connections, one unchanging state each
+//!                                               |
+//!                     <--head, full------- [Publisher]  after each commit
 //! ```
 //!
-//! `schema` is the file; `collecting`, `staging` and `delivering` are the changes, `log` and `summary` the reads, `trimming`
-//! the only deletion of what was visible while a pipeline runs, `editing` what an operator changes while none does. Durability is SQLite's: write-ahead log with `synchronous = FULL`, so that a commit
-//! that was answered survives power loss.
+//! | File | Contents |
+//! |---|---|
+//! | `schema` | the data directory, the tables, opening |
+//! | `connections` | writer and readers |
+//! | `collecting`, `coverage` | sources, windows, pages; covered time |
+//! | `delivering` | sinks, positions, batch intents |
+//! | `log`, `snapshot` | reads; reading a journal that may be in use |
+//! | `trimming` | deletes events and keys while a pipeline runs |
+//! | `admin` | what an operator changes while none does |
+//!
+//! SQLite ensures durability: a write-ahead log with `synchronous = FULL`, so that a commit survives power loss.
 
+mod admin;
+#[cfg(test)]
+mod admin_tests;
 mod collecting;
+mod connections;
 mod coverage;
 #[cfg(test)]
 mod crash_tests;
 mod delivering;
-mod editing;
-mod fault;
-mod folder;
-mod lateness;
 mod log;
-mod readers;
 mod schema;
-mod staging;
-mod summary;
+mod snapshot;
+mod sql;
 #[cfg(test)]
 mod tests;
 mod totals;
 mod trimming;
-mod values;
-mod view;
-mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,36 +45,36 @@ use tokio::sync::watch;
 
 use super::lock::DirectoryLock;
 use super::{
-    Delivery, Journal, JournalError, JournalFuture, JournalSnapshot, JournalStats, LastError, Look, NewWindow,
-    PageCommit, PendingBatch, RecordBlock, RollbackRecord, SeenKey, Seq, SinkId, SinkStart, SinkState, SourceId,
-    SourceInfo, SourceRegistration, SourceState, WindowId,
+    BatchCommit, CollectJournal, DeliverJournal, JournalError, JournalFuture, JournalSnapshot, JournalStats, LastError,
+    LogReader, NewWindow, PageCommit, PendingBatch, RecordBlock, Redeliver, RedeliverPreview, Rewind, RewindPreview,
+    RollbackRecord, SeenKey, Seq, SinkEdit, SinkHistory, SinkId, SinkStart, SinkState, SnapshotQuery, SourceEdit,
+    SourceHistory, SourceId, SourceInfo, SourceRegistration, SourceState, WindowId,
 };
 use crate::time::{TimeRange, Timestamp};
 use crate::units::ByteSize;
 
-use fault::SqliteError;
+use connections::{Readers, Writer};
 use log::BatchLimits;
-use readers::Readers;
-use totals::{Announcer, Totals};
-use writer::Writer;
+use sql::SqliteError;
+use totals::{Publisher, Totals};
 
-pub use folder::JOURNAL_FILE;
+pub use schema::JOURNAL_FILE;
 
 /// Where the journal is and how large it may become.
 #[derive(Clone, Debug)]
 pub struct JournalOptions {
-    /// The folder for the journal and its lock; made if it is not there.
+    /// The directory of the journal and its lock; created if it does not exist.
     pub data_dir: PathBuf,
-    /// Bytes of compressed events at which [`Journal::full`] becomes true. Keys and indexes come on top: about 25 bytes
-    /// an event for as long as the overlap needs its key.
+    /// Bytes of compressed events at which [`CollectJournal::full`] becomes true. Keys and indexes come on top: about 25
+    /// bytes per event for as long as the overlap needs its key.
     pub max_size: ByteSize,
 }
 
-/// The journal in one SQLite file. Share it as `Arc<dyn Journal>`; dropping the last one finishes what was called, closes
-/// the file and frees the folder.
+/// The journal in one SQLite file. Share it as `Arc<dyn Journal>`; dropping the last one finishes the queued calls, closes
+/// the file and unlocks the directory.
 #[derive(Debug)]
 pub struct SqliteJournal {
-    // Fields are dropped in this order: readers and writer close the file before the lock goes.
+    // Fields are dropped in this order: readers and writer close the file before the lock is released.
     readers: Arc<Readers>,
     writer: Writer,
     head: watch::Receiver<Seq>,
@@ -80,54 +84,52 @@ pub struct SqliteJournal {
 }
 
 impl SqliteJournal {
-    /// Opens the journal of a folder, or makes a new one. Blocks for the time of a few disk accesses, or of a recovery
-    /// after a crash.
+    /// Opens the journal of a directory, or creates one. Blocks for a few disk accesses, or for a recovery after a crash.
     ///
     /// # Errors
-    /// [`JournalError::InUse`] if another process has the folder, [`JournalError::Damaged`] if the file is no journal or
-    /// is broken, [`JournalError::NewerVersion`] if a newer auditflow has written it, [`JournalError::NotOpened`] if the
-    /// file system refuses. Nothing is deleted in any case.
+    /// [`JournalError::InUse`] if another process uses the directory, [`JournalError::Damaged`] if the file is damaged or
+    /// is not a journal, [`JournalError::OtherVersion`] if another version of auditflow wrote it,
+    /// [`JournalError::NotOpened`] if the file system returns an error. Nothing is deleted in any case.
     pub fn open(options: &JournalOptions) -> Result<Self, JournalError> {
         let path = options.data_dir.join(JOURNAL_FILE);
-        let told = path.display().to_string();
-        let refused = |error: std::io::Error| SqliteError::Storage(error.to_string());
-        folder::create_folder(&options.data_dir).map_err(|error| refused(error).at_open(&told))?;
+        let shown_path = path.display().to_string();
+        let io_error = |error: std::io::Error| SqliteError::Storage(error.to_string()).at_open(&shown_path);
+        schema::create_directory(&options.data_dir).map_err(io_error)?;
         let lock = DirectoryLock::take(&options.data_dir)?;
-        folder::create_file(&path).map_err(|error| refused(error).at_open(&told))?;
-        let (connection, totals) = open_file(&path).map_err(|fault| fault.at_open(&told))?;
-        let announcer = Announcer::new(options.max_size.0, totals);
-        let (head, full) = (announcer.head(), announcer.full());
-        let writer = Writer::start(connection, announcer).map_err(|error| refused(error).at_open(&told))?;
-        Ok(Self { readers: Arc::new(Readers::new(path)), writer, head, full, path: told, _lock: lock })
+        schema::create_file(&path).map_err(io_error)?;
+        let (connection, totals) = open_file(&path).map_err(|error| error.at_open(&shown_path))?;
+        let publisher = Publisher::new(options.max_size.0, totals);
+        let (head, full) = (publisher.head(), publisher.full());
+        let writer = Writer::start(connection, publisher).map_err(io_error)?;
+        Ok(Self { readers: Arc::new(Readers::new(path)), writer, head, full, path: shown_path, _lock: lock })
     }
 
-    /// Looks into the journal of a folder without opening it for work: takes no lock, changes nothing, and works while a
-    /// pipeline runs as well as while none does. `None` if nothing has run there yet. Blocks for a few disk accesses.
+    /// Reads a snapshot of the journal of a directory without opening it for work: takes no lock, changes nothing, and
+    /// works whether a pipeline runs or not. `None` if no pipeline has run there yet. Blocks for a few disk accesses.
     ///
     /// # Errors
-    /// [`JournalError::NotRead`] if the file cannot be read, [`JournalError::NewerVersion`] and
-    /// [`JournalError::OlderVersion`] if another version of auditflow has written it, [`JournalError::Damaged`] if it is no
-    /// journal or is broken.
-    pub fn snapshot(data_dir: &Path, look: &Look<'_>) -> Result<Option<JournalSnapshot>, JournalError> {
-        view::snapshot(data_dir, look)
+    /// [`JournalError::NotRead`] if the file cannot be read, [`JournalError::OtherVersion`] if another version of
+    /// auditflow wrote it, [`JournalError::Damaged`] if it is damaged or is not a journal.
+    pub fn snapshot(data_dir: &Path, query: &SnapshotQuery<'_>) -> Result<Option<JournalSnapshot>, JournalError> {
+        snapshot::snapshot(data_dir, query)
     }
 
-    /// A call that changes the journal: done and durable when it answers.
+    /// A call that changes the journal: done and durable when it returns.
     fn write<T, W>(&self, work: W) -> JournalFuture<'_, T>
     where
         T: Send + 'static,
         W: FnOnce(&Connection) -> Result<T, SqliteError> + Send + 'static,
     {
-        Box::pin(async move { self.writer.run(work).await.map_err(|fault| fault.at(&self.path)) })
+        Box::pin(async move { self.writer.run(work).await.map_err(|error| error.at(&self.path)) })
     }
 
     /// A call that only reads.
-    fn look<T, W>(&self, work: W) -> JournalFuture<'_, T>
+    fn query<T, W>(&self, work: W) -> JournalFuture<'_, T>
     where
         T: Send + 'static,
         W: FnOnce(&Connection) -> Result<T, SqliteError> + Send + 'static,
     {
-        Box::pin(async move { self.readers.clone().run(work).await.map_err(|fault| fault.at(&self.path)) })
+        Box::pin(async move { self.readers.clone().run(work).await.map_err(|error| error.at(&self.path)) })
     }
 
     async fn trim_in_steps(&self, visible_before: Timestamp, keys_before: Timestamp) -> Result<u64, JournalError> {
@@ -139,9 +141,9 @@ impl SqliteJournal {
             }
             trimmed += events;
         }
-        let mut place = Some(trimming::KEYS_BEGIN);
-        while let Some(from) = place {
-            place = self.write(move |file| trimming::trim_keys(file, keys_before, from)).await?;
+        let mut next = Some(trimming::FIRST_KEYS);
+        while let Some(after) = next {
+            next = self.write(move |file| trimming::trim_keys(file, keys_before, after)).await?;
         }
         Ok(trimmed)
     }
@@ -153,7 +155,7 @@ fn open_file(path: &Path) -> Result<(Connection, Totals), SqliteError> {
     Ok((connection, totals))
 }
 
-impl Journal for SqliteJournal {
+impl CollectJournal for SqliteJournal {
     fn open_source(&self, source: SourceRegistration) -> JournalFuture<'_, SourceState> {
         self.write(move |file| collecting::open_source(file, &source))
     }
@@ -175,24 +177,44 @@ impl Journal for SqliteJournal {
     }
 
     fn keys_within(&self, source: SourceId, range: TimeRange) -> JournalFuture<'_, Vec<SeenKey>> {
-        self.look(move |file| log::keys_within(file, source, range))
+        self.query(move |file| collecting::keys_within(file, source, range))
     }
 
     fn set_source_error(&self, source: SourceId, last_error: Option<LastError>) -> JournalFuture<'_, ()> {
-        self.write(move |file| delivering::set_trouble(file, "sources", source.0, last_error.as_ref()))
+        self.write(move |file| collecting::set_error(file, source, last_error.as_ref()))
     }
 
-    fn open_sink(&self, name: &str, start: SinkStart) -> JournalFuture<'_, SinkState> {
+    fn full(&self) -> watch::Receiver<bool> {
+        self.full.clone()
+    }
+
+    fn source_history(&self, name: &str) -> JournalFuture<'_, Option<SourceHistory>> {
         let name = name.to_owned();
-        self.write(move |file| delivering::open_sink(file, &name, start))
+        self.query(move |file| admin::source_history(file, &name))
     }
 
-    fn retire_sinks(&self, active: Vec<String>) -> JournalFuture<'_, Vec<String>> {
-        self.write(move |file| delivering::retire_sinks(file, &active))
+    fn preview_rewind(&self, rewind: Rewind) -> JournalFuture<'_, Option<RewindPreview>> {
+        self.query(move |file| admin::preview_rewind(file, &rewind))
     }
 
+    fn blocks_without_keys(
+        &self,
+        source: SourceId,
+        from: Timestamp,
+        after: Seq,
+        limit: usize,
+    ) -> JournalFuture<'_, Vec<RecordBlock>> {
+        self.query(move |file| admin::blocks_without_keys(file, source, from, after, limit))
+    }
+
+    fn edit_source(&self, edit: SourceEdit) -> JournalFuture<'_, ()> {
+        self.write(move |file| admin::edit_source(file, &edit))
+    }
+}
+
+impl LogReader for SqliteJournal {
     fn sources(&self) -> JournalFuture<'_, Vec<SourceInfo>> {
-        self.look(log::sources)
+        self.query(log::sources)
     }
 
     fn next_batch(
@@ -203,23 +225,46 @@ impl Journal for SqliteJournal {
         max_bytes: u64,
     ) -> JournalFuture<'_, PendingBatch> {
         let limits = BatchLimits { max_events, max_bytes };
-        self.look(move |file| log::next_batch(file, after, &sources, limits))
+        self.query(move |file| log::next_batch(file, after, &sources, limits))
     }
 
     fn read(&self, first: Seq, last: Seq, sources: Vec<SourceId>, limit: usize) -> JournalFuture<'_, Vec<RecordBlock>> {
-        self.look(move |file| log::read(file, first, last, &sources, limit))
+        self.query(move |file| log::read(file, first, last, &sources, limit))
+    }
+
+    fn head(&self) -> watch::Receiver<Seq> {
+        self.head.clone()
+    }
+
+    fn identity(&self) -> JournalFuture<'_, String> {
+        self.query(totals::identity)
+    }
+
+    fn stats(&self) -> JournalFuture<'_, JournalStats> {
+        self.query(log::stats)
+    }
+}
+
+impl DeliverJournal for SqliteJournal {
+    fn open_sink(&self, name: &str, start: SinkStart) -> JournalFuture<'_, SinkState> {
+        let name = name.to_owned();
+        self.write(move |file| delivering::open_sink(file, &name, start))
+    }
+
+    fn retire_sinks(&self, active: Vec<String>) -> JournalFuture<'_, Vec<String>> {
+        self.write(move |file| delivering::retire_sinks(file, &active))
     }
 
     fn prepare_batch(&self, sink: SinkId, first: Seq, last: Seq, fingerprint: String) -> JournalFuture<'_, ()> {
         self.write(move |file| delivering::prepare_batch(file, sink, first, last, &fingerprint))
     }
 
-    fn add_rollback_records(&self, sink: SinkId, outputs: Vec<RollbackRecord>) -> JournalFuture<'_, ()> {
-        self.write(move |file| delivering::add_rollback_records(file, sink, &outputs))
+    fn add_rollback_records(&self, sink: SinkId, records: Vec<RollbackRecord>) -> JournalFuture<'_, ()> {
+        self.write(move |file| delivering::add_rollback_records(file, sink, &records))
     }
 
-    fn commit_batch(&self, sink: SinkId, delivery: Delivery) -> JournalFuture<'_, ()> {
-        self.write(move |file| delivering::commit_batch(file, sink, &delivery))
+    fn commit_batch(&self, sink: SinkId, batch: BatchCommit) -> JournalFuture<'_, ()> {
+        self.write(move |file| delivering::commit_batch(file, sink, &batch))
     }
 
     fn abort_batch(&self, sink: SinkId) -> JournalFuture<'_, ()> {
@@ -227,26 +272,23 @@ impl Journal for SqliteJournal {
     }
 
     fn set_sink_error(&self, sink: SinkId, last_error: Option<LastError>) -> JournalFuture<'_, ()> {
-        self.write(move |file| delivering::set_trouble(file, "sinks", sink.0, last_error.as_ref()))
-    }
-
-    fn identity(&self) -> JournalFuture<'_, String> {
-        self.look(totals::identity)
-    }
-
-    fn head(&self) -> watch::Receiver<Seq> {
-        self.head.clone()
-    }
-
-    fn full(&self) -> watch::Receiver<bool> {
-        self.full.clone()
+        self.write(move |file| delivering::set_error(file, sink, last_error.as_ref()))
     }
 
     fn trim(&self, visible_before: Timestamp, keys_before: Timestamp) -> JournalFuture<'_, u64> {
         Box::pin(self.trim_in_steps(visible_before, keys_before))
     }
 
-    fn summary(&self) -> JournalFuture<'_, JournalStats> {
-        self.look(summary::summary)
+    fn sink_history(&self, name: &str) -> JournalFuture<'_, Option<SinkHistory>> {
+        let name = name.to_owned();
+        self.query(move |file| admin::sink_history(file, &name))
+    }
+
+    fn preview_redeliver(&self, redeliver: Redeliver) -> JournalFuture<'_, Option<RedeliverPreview>> {
+        self.query(move |file| admin::preview_redeliver(file, &redeliver))
+    }
+
+    fn edit_sink(&self, edit: SinkEdit) -> JournalFuture<'_, ()> {
+        self.write(move |file| admin::edit_sink(file, &edit))
     }
 }

@@ -1,114 +1,91 @@
-//! The file: its tables, its versions, and how it is opened.
+//! The file: its directory, its tables, and how it is opened.
 //!
 //! ```text
-//! sources --< windows (open ones) --- walks (how far)        sinks --< plan_outputs
-//!         --< covered (complete ones, merged when old)       totals (one row: head, sizes)
-//!         --< blocks (a row a page) --- block_data (records)
-//!         --< keys   (a row a page; outlives its block)
+//! sources --< windows (open ones) --- scans (their progress)     sinks --< rollback_records
+//!         --< covered (complete ones, merged when old)           totals (one row: head, sizes, identity)
+//!         --< blocks (one row per page) --- block_data (records)
+//!         --< keys   (one row per page; outlives its block)
 //!         --< lateness (counts of seven days)
 //! ```
 //!
-//! A page's records lie in a table of their own, so that making a window visible and skipping through a backlog never
-//! touch them. The file does not shrink: SQLite uses the pages of trimmed events again, so it stays as large as the
+//! A page's records are in a table of their own, so that making a window visible and skipping through a backlog never
+//! read them. The file does not shrink: SQLite reuses the pages of trimmed events, so the file stays as large as the
 //! largest backlog so far, which the size limit bounds. Shrinking it (`auto_vacuum`) would cost every write an extra page.
 //!
-//! Anyone may look inside with the `sqlite3` command. Times are nanoseconds since 1970, UTC.
+//! You can look inside with the `sqlite3` command. Times are nanoseconds since 1970, UTC.
 
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::fault::SqliteError;
-use super::values::int;
+use super::sql::SqliteError;
 use crate::journal::JournalError;
 
-/// Marks the file as ours in its header: `auJ1` in ASCII.
+/// The name of the journal in the data directory.
+pub const JOURNAL_FILE: &str = "journal.db";
+
+/// Marks the file as a journal in its header: `auJ1` in ASCII.
 const APPLICATION_ID: i32 = 0x6175_4a31;
 
-/// How long a call waits if someone else (the `sqlite3` command) has locked the file.
+/// The version of [`SCHEMA`], stored as the file's `user_version`.
+const SCHEMA_VERSION: i64 = 1;
+
+/// How long a call waits if another program (the `sqlite3` command) has locked the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The steps from an empty file to the present schema. The file's `user_version` is the number of steps it has had.
-/// A released step is never changed; a new one is added at the end.
-const MIGRATIONS: &[&str] = &[FIRST_SCHEMA, IDENTITY, MEMO, LATENESS, EDITING];
-
-const IDENTITY: &str = "
-ALTER TABLE totals ADD COLUMN identity TEXT NOT NULL DEFAULT '';
-UPDATE totals SET identity = lower(hex(randomblob(16)));
-";
-
-const MEMO: &str = "ALTER TABLE sinks ADD COLUMN memo TEXT;";
-
-/// Of a source that is forgotten nothing is left here.
-const LATENESS: &str = "
-CREATE TABLE lateness (
-    source INTEGER NOT NULL REFERENCES sources (id) ON DELETE CASCADE,
-    day    INTEGER NOT NULL,            -- days since 1970, UTC, on which the events were read
-    bucket INTEGER NOT NULL,            -- how late: see `LatenessCounts`
-    events INTEGER NOT NULL,
-    PRIMARY KEY (source, day, bucket)
-) STRICT, WITHOUT ROWID;
-";
-
-/// What was trimmed before this step is not known: then it may have been anything up to the last completed window.
-const EDITING: &str = "
-ALTER TABLE sources ADD COLUMN rewound_from INTEGER;    -- from here on coverage was given up by a rewind
-ALTER TABLE sources ADD COLUMN rewound_to   INTEGER;    -- up to here
-ALTER TABLE sources ADD COLUMN forgotten_to INTEGER;    -- latest time of an event of which neither key nor record is held
-ALTER TABLE sources ADD COLUMN trimmed_time INTEGER;    -- latest time of an event whose record was trimmed
-ALTER TABLE sinks ADD COLUMN generation  INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE sinks ADD COLUMN redelivered INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE totals ADD COLUMN generations INTEGER NOT NULL DEFAULT 0;   -- the highest generation of a sink
-UPDATE sources SET forgotten_to = (SELECT max(max(completed_at, coalesce(last_time, completed_at))) FROM covered
-                                   WHERE source = sources.id) WHERE (SELECT trimmed_to FROM totals) > 0;
-UPDATE sources SET trimmed_time = forgotten_to;
-";
-
-const FIRST_SCHEMA: &str = "
+const SCHEMA: &str = "
 CREATE TABLE totals (
     id            INTEGER PRIMARY KEY CHECK (id = 1),
+    identity      TEXT NOT NULL,        -- random; no other journal has it
     head          INTEGER NOT NULL,     -- sequence number of the newest visible event
-    trimmed_to    INTEGER NOT NULL,     -- sequence number of the newest event that was trimmed
+    trimmed_to    INTEGER NOT NULL,     -- sequence number of the newest trimmed event
     visible_bytes INTEGER NOT NULL,     -- bytes of visible blocks
-    staged_bytes  INTEGER NOT NULL      -- bytes of blocks of open windows
+    staged_bytes  INTEGER NOT NULL,     -- bytes of blocks of open windows
+    generation    INTEGER NOT NULL      -- the highest generation of a sink so far
 ) STRICT;
-INSERT INTO totals VALUES (1, 0, 0, 0, 0);
+INSERT INTO totals VALUES (1, lower(hex(randomblob(16))), 0, 0, 0, 0, 0);
 
 CREATE TABLE sources (
-    id               INTEGER PRIMARY KEY AUTOINCREMENT,
-    name             TEXT NOT NULL UNIQUE,
-    vendor           TEXT NOT NULL,
-    profile          TEXT NOT NULL,                 -- JSON, without secrets
-    first_started_at INTEGER NOT NULL,
-    last_recheck_at    INTEGER,
-    overlap          INTEGER NOT NULL DEFAULT 0,    -- nanoseconds; the longest that a window has asked for
-    events           INTEGER NOT NULL DEFAULT 0,
-    raw_bytes        INTEGER NOT NULL DEFAULT 0,
-    pages            INTEGER NOT NULL DEFAULT 0,
-    requests         INTEGER NOT NULL DEFAULT 0,
-    trouble          TEXT                           -- JSON
+    id                INTEGER PRIMARY KEY AUTOINCREMENT,
+    name              TEXT NOT NULL UNIQUE,
+    vendor            TEXT NOT NULL,
+    normalizer_config TEXT NOT NULL,                -- JSON, without secrets
+    first_started_at  INTEGER NOT NULL,
+    last_recheck_at   INTEGER,
+    overlap           INTEGER NOT NULL DEFAULT 0,   -- nanoseconds; the longest overlap of a window so far
+    rewound_from      INTEGER,                      -- a rewind removed the coverage from here ...
+    rewound_to        INTEGER,                      -- ... to here, and it is not covered again
+    forgotten_to      INTEGER,                      -- latest time of an event of which neither key nor record is held
+    trimmed_time      INTEGER,                      -- latest time of an event whose record was trimmed
+    events            INTEGER NOT NULL DEFAULT 0,
+    raw_bytes         INTEGER NOT NULL DEFAULT 0,
+    pages             INTEGER NOT NULL DEFAULT 0,
+    requests          INTEGER NOT NULL DEFAULT 0,
+    last_error        TEXT                          -- JSON
 ) STRICT;
 
 CREATE TABLE windows (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
     source      INTEGER NOT NULL REFERENCES sources (id),
-    kind        TEXT NOT NULL,
+    kind        TEXT NOT NULL,          -- live, backfill or recheck
     covers_from INTEGER NOT NULL,
     covers_to   INTEGER NOT NULL,
-    asks_from   INTEGER NOT NULL,
-    asks_to     INTEGER NOT NULL
+    fetch_from  INTEGER NOT NULL,
+    fetch_to    INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX windows_of_source ON windows (source);
 
-CREATE TABLE walks (
-    window      INTEGER PRIMARY KEY REFERENCES windows (id),
-    next_cursor TEXT NOT NULL,
-    page_size   INTEGER NOT NULL,
-    pages       INTEGER NOT NULL,
-    walked      INTEGER NOT NULL,
-    total       INTEGER,
-    scan_keys BLOB
+CREATE TABLE scans (
+    window       INTEGER PRIMARY KEY REFERENCES windows (id),
+    next_cursor  TEXT NOT NULL,
+    page_size    INTEGER NOT NULL,
+    pages        INTEGER NOT NULL,
+    records_read INTEGER NOT NULL,
+    total        INTEGER,
+    scan_keys    BLOB
 ) STRICT;
 
 CREATE TABLE covered (
@@ -117,18 +94,18 @@ CREATE TABLE covered (
     kind         TEXT NOT NULL,
     covers_from  INTEGER NOT NULL,
     covers_to    INTEGER NOT NULL,
-    windows      INTEGER NOT NULL,      -- how many windows were merged into this row
+    windows      INTEGER NOT NULL,      -- number of windows merged into this row
     pages        INTEGER NOT NULL,
-    walked       INTEGER NOT NULL,
+    records_read INTEGER NOT NULL,
     events       INTEGER NOT NULL,
     first_time   INTEGER,
     last_time    INTEGER,
     completed_at INTEGER NOT NULL,
-    settled      INTEGER NOT NULL       -- 1: old enough to be merged with its neighbors of the same day
+    merged       INTEGER NOT NULL       -- 1: older than a day, and merged with its neighbors of the same day
 ) STRICT;
 CREATE INDEX covered_from ON covered (source, covers_from);
 CREATE INDEX covered_to ON covered (source, covers_to);
-CREATE INDEX covered_unsettled ON covered (source, completed_at) WHERE settled = 0;
+CREATE INDEX covered_unmerged ON covered (source, completed_at) WHERE merged = 0;
 
 CREATE TABLE blocks (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -152,55 +129,106 @@ CREATE TABLE block_data (
 ) STRICT;
 
 CREATE TABLE keys (
-    block     INTEGER PRIMARY KEY,
-    source    INTEGER NOT NULL REFERENCES sources (id),
-    asks_from INTEGER NOT NULL,         -- the time that the window asked for
-    asks_to   INTEGER NOT NULL,
-    min_time  INTEGER,
-    max_time  INTEGER,
-    data      BLOB NOT NULL
+    block      INTEGER PRIMARY KEY,
+    source     INTEGER NOT NULL REFERENCES sources (id),
+    fetch_from INTEGER NOT NULL,        -- the fetch range of the window
+    fetch_to   INTEGER NOT NULL,
+    min_time   INTEGER,
+    max_time   INTEGER,
+    data       BLOB NOT NULL
 ) STRICT;
 CREATE INDEX keys_by_time ON keys (source, max_time);
-CREATE INDEX keys_by_end ON keys (asks_to, block);
+CREATE INDEX keys_by_end ON keys (fetch_to, block);
+
+CREATE TABLE lateness (
+    source INTEGER NOT NULL REFERENCES sources (id) ON DELETE CASCADE,
+    day    INTEGER NOT NULL,            -- days since 1970, UTC, on which the events were read
+    bucket INTEGER NOT NULL,            -- how late: see `LatenessCounts`
+    events INTEGER NOT NULL,
+    PRIMARY KEY (source, day, bucket)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE sinks (
-    id               INTEGER PRIMARY KEY AUTOINCREMENT,
-    name             TEXT NOT NULL UNIQUE,
-    active           INTEGER NOT NULL,
-    position         INTEGER NOT NULL,
-    delivered        INTEGER NOT NULL DEFAULT 0,
-    filtered         INTEGER NOT NULL DEFAULT 0,
-    dead_lettered    INTEGER NOT NULL DEFAULT 0,
-    bytes            INTEGER NOT NULL DEFAULT 0,
-    plan_first       INTEGER,
-    plan_last        INTEGER,
-    plan_fingerprint TEXT,
-    trouble          TEXT               -- JSON
+    id                INTEGER PRIMARY KEY AUTOINCREMENT,
+    name              TEXT NOT NULL UNIQUE,
+    active            INTEGER NOT NULL,             -- 1: in the pipeline file; keeps events from being trimmed
+    position          INTEGER NOT NULL,             -- sequence number of the last event that it has passed
+    generation        INTEGER NOT NULL,
+    state             TEXT,                         -- what the sink stored with its last batch
+    batch_first       INTEGER,                      -- the batch that is prepared and not committed
+    batch_last        INTEGER,
+    batch_fingerprint TEXT,
+    delivered         INTEGER NOT NULL DEFAULT 0,
+    filtered          INTEGER NOT NULL DEFAULT 0,
+    dead_lettered     INTEGER NOT NULL DEFAULT 0,
+    bytes             INTEGER NOT NULL DEFAULT 0,
+    redelivered       INTEGER NOT NULL DEFAULT 0,
+    last_error        TEXT                          -- JSON
 ) STRICT;
 
-CREATE TABLE plan_outputs (
+CREATE TABLE rollback_records (
     id     INTEGER PRIMARY KEY AUTOINCREMENT,
     sink   INTEGER NOT NULL REFERENCES sinks (id),
-    name   TEXT NOT NULL,
-    before TEXT NOT NULL
+    record TEXT NOT NULL                -- JSON
 ) STRICT;
-CREATE INDEX plan_outputs_of_sink ON plan_outputs (sink);
+CREATE INDEX rollback_records_of_sink ON rollback_records (sink);
 ";
 
-/// The newest schema version that this build knows.
-fn newest_version() -> i64 {
-    int(MIGRATIONS.len() as u64)
+/// Each connection is used by one thread at a time.
+const NO_MUTEX: OpenFlags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
+
+/// Creates the directory if it does not exist, for its owner only: audit trails are confidential.
+pub(super) fn create_directory(directory: &Path) -> std::io::Result<()> {
+    if !directory.is_dir() {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        directory.parent().map_or(Ok(()), sync_directory)?;
+    }
+    if is_on_network(directory) {
+        tracing::warn!(
+            event = "data_dir_on_network",
+            path = %directory.display(),
+            "the data directory is on a network file system, where file locks and flushes are unreliable; \
+             set data_dir to a local disk"
+        );
+    }
+    Ok(())
 }
 
-/// Opens the one connection that writes, and brings the schema up to date.
+/// Creates an empty file for its owner only if there is none. SQLite takes an empty file as a new database and gives its
+/// other files the same permissions.
+pub(super) fn create_file(path: &Path) -> std::io::Result<()> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    path.parent().map_or(Ok(()), sync_directory)
+}
+
+/// A new file name survives power loss only once its directory is flushed.
+fn sync_directory(directory: &Path) -> std::io::Result<()> {
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(target_os = "linux")]
+fn is_on_network(directory: &Path) -> bool {
+    /// NFS, SMB, CIFS and SMB2, from `statfs(2)`.
+    const NETWORK: [u64; 4] = [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42];
+    let kind = rustix::fs::statfs(directory).ok().and_then(|found| u64::try_from(found.f_type).ok());
+    kind.is_some_and(|kind| NETWORK.contains(&kind))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_on_network(_directory: &Path) -> bool {
+    false
+}
+
+/// Opens the one connection that writes; creates the tables in a new file.
 pub(super) fn open_writer(path: &Path) -> Result<Connection, SqliteError> {
     let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | NO_MUTEX)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    let version = check_identity(&connection, path)?;
+    let is_new = !is_journal(&connection, path)?;
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {
         return Err(SqliteError::Storage(
-            "this file system has no shared memory for SQLite; use a local disk".to_owned(),
+            "this file system has no shared memory for SQLite; set data_dir to a local disk".to_owned(),
         ));
     }
     connection.execute_batch(
@@ -211,7 +239,9 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, SqliteError> {
          PRAGMA temp_store = MEMORY;
          PRAGMA journal_size_limit = 67108864;",
     )?;
-    migrate(&mut connection, version)?;
+    if is_new {
+        create_tables(&mut connection)?;
+    }
     Ok(connection)
 }
 
@@ -223,77 +253,31 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, SqliteError> {
     Ok(connection)
 }
 
-/// Each connection is used by one thread at a time.
-const NO_MUTEX: OpenFlags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
-
-/// Refuses what is not a journal of this or an earlier version. Returns the file's version; 0 for a new file.
-fn check_identity(connection: &Connection, path: &Path) -> Result<usize, SqliteError> {
+/// Whether the file is a journal of this version; `false` for a new file without tables. Anything else is an error.
+pub(super) fn is_journal(connection: &Connection, path: &Path) -> Result<bool, SqliteError> {
     let number = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i64>(0));
     let application = number("PRAGMA application_id")?;
     let version = number("PRAGMA user_version")?;
     let tables = number("SELECT count(*) FROM sqlite_schema")?;
     if application == 0 && version == 0 && tables == 0 {
-        return Ok(0);
+        return Ok(false);
     }
     if application != i64::from(APPLICATION_ID) {
         return Err(SqliteError::Damaged("it is a database of another program".to_owned()));
     }
-    let known = newest_version();
-    if version > known {
+    if version != SCHEMA_VERSION {
         let path = path.display().to_string();
-        return Err(SqliteError::Refused(JournalError::NewerVersion { path, found: version, known }));
+        return Err(SqliteError::Rejected(JournalError::OtherVersion { path, found: version, known: SCHEMA_VERSION }));
     }
-    usize::try_from(version).map_err(|_| SqliteError::Damaged(format!("its schema version is {version}")))
+    Ok(true)
 }
 
-/// Whether the file holds a journal of the present version that can be looked at; not so if it was only just made.
-pub(super) fn is_present(connection: &Connection, path: &Path) -> Result<bool, SqliteError> {
-    let (found, known) = (check_identity(connection, path)?, MIGRATIONS.len());
-    if found > 0 && found < known {
-        let path = path.display().to_string();
-        return Err(SqliteError::Refused(JournalError::OlderVersion { path, found, known }));
-    }
-    Ok(found > 0)
-}
-
-pub(super) fn migrate(connection: &mut Connection, version: usize) -> Result<(), SqliteError> {
-    for (done, step) in MIGRATIONS.iter().enumerate().skip(version) {
-        let transaction = connection.transaction()?;
-        transaction.execute_batch(step)?;
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        transaction.pragma_update(None, "user_version", int(done as u64 + 1))?;
-        transaction.commit()?;
-    }
+/// Creates all tables in an empty file.
+pub(super) fn create_tables(connection: &mut Connection) -> Result<(), SqliteError> {
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(SCHEMA)?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    transaction.commit()?;
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::time::Timestamp;
-
-    /// What an older version has trimmed nobody has noted: then the last that it may have been is taken for it.
-    #[test]
-    fn a_journal_from_before_the_notes_on_trimming_is_not_taken_for_whole() {
-        for (trimmed_to, expected) in [(0, None), (7, Some(Timestamp::from_nanos(90)))] {
-            let mut file = Connection::open_in_memory().expect("opens");
-            let before = MIGRATIONS.iter().position(|step| *step == EDITING).expect("is a step");
-            for step in &MIGRATIONS[..before] {
-                file.execute_batch(step).expect("migrates");
-            }
-            file.execute_batch(&format!(
-                "INSERT INTO sources (name, vendor, profile, first_started_at) VALUES ('a', 'v', '{{}}', 0);
-                 INSERT INTO covered (source, kind, covers_from, covers_to, windows, pages, walked, events, last_time,
-                                      completed_at, settled)
-                 VALUES (1, 'live', 0, 50, 1, 1, 1, 1, 49, 60, 0), (1, 'live', 50, 80, 1, 1, 1, 1, NULL, 90, 0);
-                 UPDATE totals SET trimmed_to = {trimmed_to};"
-            ))
-            .expect("is filled");
-            migrate(&mut file, before).expect("migrates");
-            let times = file.query_row("SELECT forgotten_to, trimmed_time FROM sources", [], |row| {
-                Ok((row.get::<_, Option<Timestamp>>(0)?, row.get::<_, Option<Timestamp>>(1)?))
-            });
-            assert_eq!(times.expect("reads"), (expected, expected));
-        }
-    }
 }

@@ -1,5 +1,6 @@
-//! What is particular to the SQLite file: damage, versions, the lock, full disks, limits, shared commits.
+//! What is specific to the SQLite file: damage, versions, the lock, full disks, limits, shared commits, snapshots.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 
 use futures_util::future::join_all;
@@ -7,51 +8,51 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::journal::conformance::{
-    self, at, collect, complete, go_on, journal_conformance, live, page, range, visible,
+    self, at, collect, complete, continue_at, journal_conformance, live, page, range, visible,
 };
 
-pub(super) fn options(folder: &Path, max_size: u64) -> JournalOptions {
-    JournalOptions { data_dir: folder.to_owned(), max_size: ByteSize(max_size) }
+pub(super) fn options(directory: &Path, max_size: u64) -> JournalOptions {
+    JournalOptions { data_dir: directory.to_owned(), max_size: ByteSize(max_size) }
 }
 
 fn fresh() -> (SqliteJournal, TempDir) {
-    let folder = tempfile::tempdir().expect("a folder");
-    (SqliteJournal::open(&options(folder.path(), u64::MAX)).expect("opens"), folder)
+    let directory = tempfile::tempdir().expect("a directory");
+    (SqliteJournal::open(&options(directory.path(), u64::MAX)).expect("opens"), directory)
 }
 
 journal_conformance!(fresh);
 
-fn reopen(folder: &TempDir) -> Result<SqliteJournal, JournalError> {
-    SqliteJournal::open(&options(folder.path(), u64::MAX))
+fn reopen(directory: &TempDir) -> Result<SqliteJournal, JournalError> {
+    SqliteJournal::open(&options(directory.path(), u64::MAX))
 }
 
 /// A journal of two events, closed.
 async fn closed_journal() -> TempDir {
-    let (journal, folder) = fresh();
+    let (journal, directory) = fresh();
     let source = conformance::source(&journal, "a").await;
     collect(&journal, source, (0, 10), &["1", "2"]).await;
-    folder
+    directory
 }
 
-fn edit(folder: &TempDir, sql: &str) {
-    let file = Connection::open(folder.path().join(JOURNAL_FILE)).expect("opens");
-    file.execute_batch(sql).expect("is edited");
+fn execute(directory: &TempDir, sql: &str) {
+    let file = Connection::open(directory.path().join(JOURNAL_FILE)).expect("opens");
+    file.execute_batch(sql).expect("executes");
 }
 
 #[tokio::test]
-async fn everything_is_there_after_closing_and_opening() {
-    let folder = closed_journal().await;
-    assert!(!folder.path().join("journal.db-wal").exists(), "a closed journal is one file");
-    let journal = reopen(&folder).expect("opens");
+async fn everything_survives_closing_and_opening() {
+    let directory = closed_journal().await;
+    assert!(!directory.path().join("journal.db-wal").exists(), "a closed journal is one file");
+    let journal = reopen(&directory).expect("opens");
     let source = conformance::source(&journal, "a").await;
     assert_eq!(visible(&journal, source).await, [(1, "1".to_owned()), (2, "2".to_owned())]);
     assert_eq!(*journal.head().borrow(), 2);
 }
 
 #[tokio::test]
-async fn the_folder_is_made_for_its_owner_alone() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let data_dir = folder.path().join("deep/data");
+async fn the_directory_is_private_to_its_owner() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let data_dir = directory.path().join("deep/data");
     let journal = SqliteJournal::open(&options(&data_dir, u64::MAX)).expect("opens");
     conformance::source(&journal, "a").await;
     let mode = |path: &Path| std::fs::metadata(path).expect("is there").permissions().mode() & 0o777;
@@ -61,55 +62,55 @@ async fn the_folder_is_made_for_its_owner_alone() {
 }
 
 #[test]
-fn a_second_journal_of_the_folder_is_refused() {
-    let (journal, folder) = fresh();
-    let error = reopen(&folder).expect_err("is in use");
+fn a_second_journal_of_a_directory_is_an_error() {
+    let (journal, directory) = fresh();
+    let error = reopen(&directory).expect_err("is in use");
     assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
     drop(journal);
-    reopen(&folder).expect("is free again");
+    reopen(&directory).expect("is free again");
 }
 
 #[test]
 fn an_empty_file_is_a_new_journal() {
-    let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join(JOURNAL_FILE), "").expect("writes");
-    reopen(&folder).expect("opens");
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::write(directory.path().join(JOURNAL_FILE), "").expect("writes");
+    reopen(&directory).expect("opens");
 }
 
-/// A first start that was killed between making the file and its tables.
+/// A first start that was killed between creating the file and its tables.
 #[test]
 fn a_database_without_tables_is_a_new_journal() {
-    let folder = tempfile::tempdir().expect("a folder");
-    edit(&folder, "PRAGMA journal_mode = WAL; CREATE TABLE t (x); DROP TABLE t;");
-    reopen(&folder).expect("opens");
+    let directory = tempfile::tempdir().expect("a directory");
+    execute(&directory, "PRAGMA journal_mode = WAL; CREATE TABLE t (x); DROP TABLE t;");
+    reopen(&directory).expect("opens");
 }
 
 #[tokio::test]
-async fn a_journal_of_a_newer_version_is_refused_and_left_alone() {
-    let folder = closed_journal().await;
-    edit(&folder, "PRAGMA user_version = 99");
-    let before = std::fs::read(folder.path().join(JOURNAL_FILE)).expect("reads");
-    let error = reopen(&folder).expect_err("is newer");
-    assert!(matches!(error, JournalError::NewerVersion { found: 99, .. }), "{error}");
-    assert_eq!(std::fs::read(folder.path().join(JOURNAL_FILE)).expect("reads"), before);
+async fn a_journal_of_another_version_is_an_error_and_not_changed() {
+    let directory = closed_journal().await;
+    execute(&directory, "PRAGMA user_version = 99");
+    let before = std::fs::read(directory.path().join(JOURNAL_FILE)).expect("reads");
+    let error = reopen(&directory).expect_err("is another version");
+    assert!(matches!(error, JournalError::OtherVersion { found: 99, .. }), "{error}");
+    assert_eq!(std::fs::read(directory.path().join(JOURNAL_FILE)).expect("reads"), before);
 }
 
 #[test]
-fn a_database_of_another_program_is_refused() {
-    let folder = tempfile::tempdir().expect("a folder");
-    edit(&folder, "CREATE TABLE songs (title TEXT); INSERT INTO songs VALUES ('x')");
-    let error = reopen(&folder).expect_err("is not ours");
+fn a_database_of_another_program_is_an_error() {
+    let directory = tempfile::tempdir().expect("a directory");
+    execute(&directory, "CREATE TABLE songs (title TEXT); INSERT INTO songs VALUES ('x')");
+    let error = reopen(&directory).expect_err("is not ours");
     assert!(matches!(error, JournalError::Damaged { .. }), "{error}");
     assert!(error.to_string().contains("another program"), "{error}");
 }
 
 #[test]
-fn a_file_that_is_no_database_is_refused_and_left_alone() {
+fn a_file_that_is_not_a_database_is_an_error_and_not_changed() {
     for text in ["a shopping list", &"long ".repeat(10_000)] {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join(JOURNAL_FILE);
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join(JOURNAL_FILE);
         std::fs::write(&path, text).expect("writes");
-        let error = reopen(&folder).expect_err("is no database");
+        let error = reopen(&directory).expect_err("is not a database");
         assert!(matches!(error, JournalError::Damaged { .. }), "{error}");
         assert!(error.to_string().contains("restore it from a backup"), "{error}");
         assert_eq!(std::fs::read_to_string(&path).expect("reads"), text);
@@ -117,20 +118,20 @@ fn a_file_that_is_no_database_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_cut_file_is_damaged() {
-    let folder = closed_journal().await;
-    let path = folder.path().join(JOURNAL_FILE);
+async fn a_truncated_file_is_damaged() {
+    let directory = closed_journal().await;
+    let path = directory.path().join(JOURNAL_FILE);
     let bytes = std::fs::read(&path).expect("reads");
     std::fs::write(&path, &bytes[..bytes.len() / 2]).expect("writes");
-    let error = reopen(&folder).expect_err("is cut");
+    let error = reopen(&directory).expect_err("is cut");
     assert!(matches!(error, JournalError::Damaged { .. }), "{error}");
 }
 
-/// Whatever byte goes bad, the answer is an error or the events as they were collected.
+/// Whichever byte changes, reading returns an error or the events as they were collected.
 #[tokio::test]
-async fn bad_bytes_never_give_other_events() {
-    let folder = closed_journal().await;
-    let path = folder.path().join(JOURNAL_FILE);
+async fn bad_bytes_never_change_events() {
+    let directory = closed_journal().await;
+    let path = directory.path().join(JOURNAL_FILE);
     let good = std::fs::read(&path).expect("reads");
     let mut random = fastrand::Rng::with_seed(7);
     for _ in 0..100 {
@@ -138,7 +139,7 @@ async fn bad_bytes_never_give_other_events() {
         let offset = random.usize(..bad.len());
         bad[offset] ^= random.u8(1..);
         std::fs::write(&path, &bad).expect("writes");
-        let Ok(journal) = reopen(&folder) else { continue };
+        let Ok(journal) = reopen(&directory) else { continue };
         let Ok(blocks) = journal.read(1, 2, vec![SourceId(1)], 10).await else { continue };
         for block in blocks {
             let Ok(decoded) = block.decode() else { continue };
@@ -149,9 +150,9 @@ async fn bad_bytes_never_give_other_events() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_made_is_told() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("file");
+fn a_directory_that_cannot_be_created_is_an_error() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("file");
     std::fs::write(&file, "").expect("writes");
     let error = SqliteJournal::open(&options(&file.join("data"), u64::MAX)).expect_err("is below a file");
     assert!(matches!(error, JournalError::NotOpened { .. }), "{error}");
@@ -165,33 +166,33 @@ async fn set_page_limit(journal: &SqliteJournal, pages: i64) {
 }
 
 #[tokio::test]
-async fn after_a_full_disk_everything_goes_on() {
-    let (journal, folder) = fresh();
+async fn after_a_full_disk_calls_succeed_again() {
+    let (journal, directory) = fresh();
     let source = conformance::source(&journal, "a").await;
     let window = conformance::window(&journal, source, live(0, 100)).await;
-    journal.commit_page(page(window, &[("before", Some(1))], go_on("2"))).await.expect("commits");
+    journal.commit_page(page(window, &[("before", Some(1))], continue_at("2"))).await.expect("commits");
     set_page_limit(&journal, 1).await;
 
     let mut random = fastrand::Rng::with_seed(1);
     let large: String = std::iter::repeat_with(|| random.alphanumeric()).take(100_000).collect();
     let large = [(large.as_str(), Some(2))];
     for _ in 0..3 {
-        let error = journal.commit_page(page(window, &large, go_on("3"))).await.expect_err("the disk is full");
+        let error = journal.commit_page(page(window, &large, continue_at("3"))).await.expect_err("the disk is full");
         assert!(matches!(&error, JournalError::Storage { reason, .. } if reason.contains("full")), "{error}");
     }
-    assert_eq!(journal.summary().await.expect("reads go on").sources[0].pages, 1);
+    assert_eq!(journal.stats().await.expect("still reads").sources[0].pages, 1);
 
     set_page_limit(&journal, 1_000_000).await;
     journal.commit_page(page(window, &large, complete(100))).await.expect("commits");
     drop(journal);
-    let journal = reopen(&folder).expect("opens");
+    let journal = reopen(&directory).expect("opens");
     let found = visible(&journal, source).await;
     assert_eq!((found.len(), found[0].1.as_str(), found[1].1.len()), (2, "before", 100_000));
 }
 
 #[tokio::test]
-async fn calls_that_share_a_commit_have_outcomes_of_their_own() {
-    let (journal, folder) = fresh();
+async fn calls_that_share_a_commit_have_results_of_their_own() {
+    let (journal, directory) = fresh();
     let source = conformance::source(&journal, "a").await;
     let windows: Vec<_> = (0..50).map(|index| live(index * 10, index * 10 + 10)).collect();
     let windows = journal.add_windows(source, windows).await.expect("are added");
@@ -199,12 +200,12 @@ async fn calls_that_share_a_commit_have_outcomes_of_their_own() {
         let window = if index % 3 == 0 { WindowId(10_000) } else { window };
         journal.commit_page(page(window, &[(&index.to_string(), Some(1))], complete(500)))
     });
-    let answers = join_all(calls).await;
-    for (index, answer) in answers.iter().enumerate() {
-        assert_eq!(answer.is_err(), index % 3 == 0, "{index}: {answer:?}");
+    let results = join_all(calls).await;
+    for (index, result) in results.iter().enumerate() {
+        assert_eq!(result.is_err(), index % 3 == 0, "{index}: {result:?}");
     }
     drop(journal);
-    let journal = reopen(&folder).expect("opens");
+    let journal = reopen(&directory).expect("opens");
     let mut found: Vec<usize> =
         visible(&journal, source).await.iter().map(|(_, raw)| raw.parse().expect("a number")).collect();
     found.sort_unstable();
@@ -212,9 +213,9 @@ async fn calls_that_share_a_commit_have_outcomes_of_their_own() {
 }
 
 #[tokio::test]
-async fn a_full_journal_says_so_until_it_is_trimmed() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let journal = SqliteJournal::open(&options(folder.path(), 1)).expect("opens");
+async fn a_full_journal_is_full_until_it_is_trimmed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let journal = SqliteJournal::open(&options(directory.path(), 1)).expect("opens");
     let full = journal.full();
     let source = conformance::source(&journal, "a").await;
     let sink = journal.open_sink("files", SinkStart::Beginning).await.expect("opens").id;
@@ -223,22 +224,22 @@ async fn a_full_journal_says_so_until_it_is_trimmed() {
     assert!(*full.borrow());
     drop(journal);
 
-    let journal = SqliteJournal::open(&options(folder.path(), 1)).expect("opens");
+    let journal = SqliteJournal::open(&options(directory.path(), 1)).expect("opens");
     let full = journal.full();
-    assert!(*full.borrow(), "it is known from the beginning");
-    journal.commit_batch(sink, Delivery { position: 1, ..Delivery::default() }).await.expect("moves");
+    assert!(*full.borrow(), "it is full from the start");
+    journal.commit_batch(sink, BatchCommit { position: 1, ..BatchCommit::default() }).await.expect("moves");
     journal.trim(Timestamp::MAX, at(0)).await.expect("trims");
     assert!(!*full.borrow());
 }
 
 async fn page_count(journal: &SqliteJournal) -> i64 {
     let count = |file: &Connection| Ok(file.query_row("PRAGMA page_count", [], |row| row.get(0))?);
-    journal.look(count).await.expect("counts")
+    journal.query(count).await.expect("counts")
 }
 
 #[tokio::test]
-async fn space_of_trimmed_events_is_used_again() {
-    let (journal, _folder) = fresh();
+async fn space_of_trimmed_events_is_reused() {
+    let (journal, _directory) = fresh();
     let source = conformance::source(&journal, "a").await;
     let sink = journal.open_sink("files", SinkStart::Beginning).await.expect("opens").id;
     let mut random = fastrand::Rng::with_seed(1);
@@ -247,7 +248,7 @@ async fn space_of_trimmed_events_is_used_again() {
         let large: String = std::iter::repeat_with(|| random.alphanumeric()).take(50_000).collect();
         collect(&journal, source, (round * 10, round * 10 + 10), &[&large]).await;
         let position = *journal.head().borrow();
-        journal.commit_batch(sink, Delivery { position, ..Delivery::default() }).await.expect("moves");
+        journal.commit_batch(sink, BatchCommit { position, ..BatchCommit::default() }).await.expect("moves");
         journal.trim(Timestamp::MAX, at(0)).await.expect("trims");
         let pages = page_count(&journal).await;
         if round == 5 {
@@ -259,23 +260,23 @@ async fn space_of_trimmed_events_is_used_again() {
 
 #[tokio::test]
 async fn a_large_backlog_is_trimmed_in_steps() {
-    let (journal, _folder) = fresh();
+    let (journal, _directory) = fresh();
     let source = conformance::source(&journal, "a").await;
     let sink = journal.open_sink("files", SinkStart::Beginning).await.expect("opens").id;
     let window = conformance::window(&journal, source, live(0, 100)).await;
     for _ in 0..200 {
-        journal.commit_page(page(window, &[("x", Some(1))], go_on("next"))).await.expect("commits");
+        journal.commit_page(page(window, &[("x", Some(1))], continue_at("next"))).await.expect("commits");
     }
     journal.commit_page(page(window, &[], complete(100))).await.expect("commits");
-    journal.commit_batch(sink, Delivery { position: 199, ..Delivery::default() }).await.expect("moves");
+    journal.commit_batch(sink, BatchCommit { position: 199, ..BatchCommit::default() }).await.expect("moves");
     assert_eq!(journal.trim(Timestamp::MAX, at(0)).await.expect("trims"), 199);
     assert_eq!(visible(&journal, source).await, [(200, "x".to_owned())]);
 }
 
-/// A source that was off for long still knows the records before its gap.
+/// A source that was off for long still deduplicates the records before its gap.
 #[tokio::test]
-async fn keys_within_the_overlap_stay_however_old() {
-    let (journal, _folder) = fresh();
+async fn keys_within_the_overlap_are_kept_at_any_age() {
+    let (journal, _directory) = fresh();
     let source = conformance::source(&journal, "a").await;
     let days = |days: i64| days * 86_400;
     let overlapping = |from, to| NewWindow { fetch_range: range(from - days(3), to), ..live(from, to) };
@@ -292,8 +293,8 @@ async fn keys_within_the_overlap_stay_however_old() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_paused_clock_stands_still_while_the_journal_works() {
-    let (journal, _folder) = fresh();
+async fn a_paused_clock_does_not_advance_while_the_journal_works() {
+    let (journal, _directory) = fresh();
     let before = tokio::time::Instant::now();
     let working = async {
         let source = conformance::source(&journal, "a").await;
@@ -305,4 +306,97 @@ async fn a_paused_clock_stands_still_while_the_journal_works() {
         () = tokio::time::sleep(std::time::Duration::from_secs(3_600)) => panic!("the clock ran ahead"),
     };
     assert!(took.is_zero());
+}
+
+// --- snapshots ---
+
+fn open(directory: &Path) -> SqliteJournal {
+    SqliteJournal::open(&options(directory, 1 << 30)).expect("opens")
+}
+
+async fn fill(journal: &SqliteJournal) {
+    let source = conformance::source(journal, "a").await;
+    let windows = journal.add_windows(source, vec![live(0, 10), live(10, 20)]).await.expect("adds");
+    journal.commit_page(page(windows[0], &[("1", Some(1)), ("2", Some(2))], complete(100))).await.expect("commits");
+    journal.open_sink("files", SinkStart::Beginning).await.expect("opens");
+}
+
+fn snapshot_of(directory: &Path) -> Result<Option<JournalSnapshot>, JournalError> {
+    let sinks = [("files".to_owned(), vec!["a".to_owned()]), ("unknown".to_owned(), Vec::new())];
+    SqliteJournal::snapshot(directory, &SnapshotQuery { now: at(200), sources: None, sinks: &sinks })
+}
+
+fn assert_filled(snapshot: &JournalSnapshot) {
+    let source = snapshot.source("a").expect("known");
+    assert_eq!((source.state.coverage.len(), source.state.open.len(), source.events_last_day), (1, 1, 2));
+    let (name, pending) = snapshot.pending.first().expect("a sink");
+    assert_eq!((name.as_str(), pending.events, pending.oldest_visible_at), ("files", 2, Some(at(100))));
+    assert_eq!(snapshot.pending.len(), 1, "a sink that never ran has nothing pending");
+}
+
+fn contents(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let paths = std::fs::read_dir(directory).expect("reads").map(|entry| entry.expect("reads").path());
+    paths.map(|path| (path.clone(), std::fs::read(path).expect("reads"))).collect()
+}
+
+#[tokio::test]
+async fn a_snapshot_shows_what_is_committed_and_does_not_block_writes() {
+    let directory = tempfile::tempdir().expect("a directory");
+    assert_eq!(snapshot_of(directory.path()).expect("nothing there"), None);
+    assert_eq!(snapshot_of(&directory.path().join("missing")).expect("nothing there"), None);
+    let journal = open(directory.path());
+    assert!(snapshot_of(directory.path()).expect("reads").expect("is there").sources.is_empty());
+    fill(&journal).await;
+    assert_filled(&snapshot_of(directory.path()).expect("reads").expect("is there"));
+    conformance::source(&journal, "b").await;
+    assert_eq!(snapshot_of(directory.path()).expect("reads").expect("is there").sources.len(), 2);
+}
+
+#[tokio::test]
+async fn a_snapshot_of_a_closed_journal_does_not_change_a_byte() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let journal = open(directory.path());
+    fill(&journal).await;
+    drop(journal);
+    let before = contents(directory.path());
+    assert_filled(&snapshot_of(directory.path()).expect("reads").expect("is there"));
+    assert_eq!(contents(directory.path()), before);
+}
+
+#[tokio::test]
+async fn a_snapshot_includes_the_log_that_a_killed_process_left() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let journal = open(directory.path());
+    fill(&journal).await;
+    let killed = tempfile::tempdir().expect("a directory");
+    for name in ["journal.db", "journal.db-wal"] {
+        std::fs::copy(directory.path().join(name), killed.path().join(name)).expect("copies");
+    }
+    assert_filled(&snapshot_of(killed.path()).expect("reads").expect("is there"));
+    drop(open(killed.path()));
+    assert_filled(&snapshot_of(killed.path()).expect("reads").expect("is there"));
+}
+
+#[tokio::test]
+async fn a_snapshot_of_another_version_is_an_error_and_changes_nothing() {
+    let directory = tempfile::tempdir().expect("a directory");
+    drop(open(directory.path()));
+    let path = directory.path().join(JOURNAL_FILE);
+    let present: i64 = schema_version(&path);
+    for number in [present - 1, present + 1] {
+        let file = Connection::open(&path).expect("opens");
+        file.pragma_update(None, "user_version", number).expect("sets");
+        drop(file);
+        let error = snapshot_of(directory.path()).expect_err("another version").to_string();
+        assert!(error.contains(&format!("schema version {number}")) && error.contains("journal.db"), "{error}");
+        assert_eq!(schema_version(&path), number);
+    }
+    std::fs::write(&path, "not a journal, but long enough to be taken for one").expect("writes");
+    let error = snapshot_of(directory.path()).expect_err("not a journal").to_string();
+    assert!(error.contains("damaged"), "{error}");
+}
+
+fn schema_version(path: &Path) -> i64 {
+    let file = Connection::open(path).expect("opens");
+    file.query_row("PRAGMA user_version", [], |row| row.get(0)).expect("reads")
 }

@@ -1,13 +1,12 @@
-//! The journal's few running numbers: its head and its size, kept in one row and told to whoever watches.
+//! The journal's running totals: its head and sizes, in one row, published to watchers after each commit.
 
 use rusqlite::{Connection, params};
 use tokio::sync::watch;
 
-use super::fault::SqliteError;
-use super::values::{Counts, int};
+use super::sql::{Counts, SqliteError, int};
 use crate::journal::Seq;
 
-/// The one row of numbers. Each is kept up with the change it counts, in the same transaction.
+/// The row of totals. Each changes in the same transaction as what it counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Totals {
     /// The newest visible event.
@@ -55,28 +54,28 @@ impl Totals {
     }
 }
 
-/// What tells this journal from all others.
+/// The random string that no other journal has.
 pub(super) fn identity(connection: &Connection) -> Result<String, SqliteError> {
     let mut row = connection.prepare_cached("SELECT identity FROM totals")?;
     Ok(row.query_row([], |row| row.get(0))?)
 }
 
-/// Tells the head and whether the journal is full.
+/// Publishes the head and whether the journal is full.
 ///
-/// Full means: the limit is reached, until a tenth of it is free again. Without visible events it is never full, since
-/// nothing could be trimmed then and only the end of an open window can help: sources must go on.
+/// The journal is full when it reaches the limit, until a tenth of the limit is free again. It is never full without
+/// visible events: nothing could be trimmed then, and only completing an open window helps, so sources must continue.
 #[derive(Debug)]
-pub(super) struct Announcer {
+pub(super) struct Publisher {
     max_bytes: u64,
     head: watch::Sender<Seq>,
     full: watch::Sender<bool>,
 }
 
-impl Announcer {
+impl Publisher {
     pub(super) fn new(max_bytes: u64, totals: Totals) -> Self {
-        let announcer = Self { max_bytes, head: watch::Sender::new(totals.head), full: watch::Sender::new(false) };
-        announcer.announce(totals);
-        announcer
+        let publisher = Self { max_bytes, head: watch::Sender::new(totals.head), full: watch::Sender::new(false) };
+        publisher.publish(totals);
+        publisher
     }
 
     pub(super) fn head(&self) -> watch::Receiver<Seq> {
@@ -87,8 +86,8 @@ impl Announcer {
         self.full.subscribe()
     }
 
-    /// Wakes the watchers of what has changed.
-    pub(super) fn announce(&self, totals: Totals) {
+    /// Wakes the watchers of a value that has changed.
+    pub(super) fn publish(&self, totals: Totals) {
         self.head.send_if_modified(|head| std::mem::replace(head, totals.head) != totals.head);
         self.full.send_if_modified(|full| {
             let now_full = self.is_full(*full, totals);
@@ -111,24 +110,24 @@ mod tests {
     }
 
     #[test]
-    fn full_at_the_limit_until_a_tenth_is_free() {
-        let announcer = Announcer::new(1_000, totals(999, 0));
-        let full = announcer.full();
+    fn full_from_the_limit_until_a_tenth_is_free() {
+        let publisher = Publisher::new(1_000, totals(999, 0));
+        let full = publisher.full();
         for (visible, staged, wanted) in
             [(999, 0, false), (999, 1, true), (950, 0, true), (900, 0, true), (899, 0, false), (950, 0, false)]
         {
-            announcer.announce(totals(visible, staged));
+            publisher.publish(totals(visible, staged));
             assert_eq!(*full.borrow(), wanted, "{visible} visible, {staged} staged");
         }
     }
 
     #[test]
     fn open_windows_alone_never_make_it_full() {
-        let announcer = Announcer::new(1_000, totals(0, 5_000));
-        assert!(!*announcer.full().borrow());
-        announcer.announce(totals(1, 5_000));
-        assert!(*announcer.full().borrow());
-        announcer.announce(totals(0, 5_000));
-        assert!(!*announcer.full().borrow());
+        let publisher = Publisher::new(1_000, totals(0, 5_000));
+        assert!(!*publisher.full().borrow());
+        publisher.publish(totals(1, 5_000));
+        assert!(*publisher.full().borrow());
+        publisher.publish(totals(0, 5_000));
+        assert!(!*publisher.full().borrow());
     }
 }

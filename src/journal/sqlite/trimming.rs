@@ -1,17 +1,18 @@
-//! Deleting what nobody needs any more, in small steps, so that a page never waits long for its commit.
+//! Deletes events and keys that are no longer needed, in small transactions, so that a page never waits long for its
+//! commit.
 //!
-//! Keys live longer than their events: a later window may read the same time again. Beside the age that the caller
-//! gives, keys are held for as long as a window could meet their records:
+//! Keys stay longer than their events: a later window may read the same time again. Keys older than the age that the
+//! caller gives are kept as long as a window could read their records:
 //!
 //! ```text
-//!  covered ====================|          |=================|      open windows: all the time that they ask for
-//!              keys held    <--+-->    <--+-->           <--+-->   each end of the coverage: the overlap and a day
+//!  covered ====================|          |=================|      open windows: their whole fetch range
+//!              keys kept    <--+-->    <--+-->           <--+-->   each end of the coverage: the overlap plus a day
 //! ```
 //!
-//! So a source that was switched off for a month still knows the records before its gap when it comes back. After a rewind,
-//! all keys from its moment on are held until the time that was given up is covered again.
+//! So a source that was off for a month still deduplicates the records before its gap when it returns. After a rewind, all
+//! keys from its moment on are kept until the time that lost its coverage is covered again.
 //!
-//! How far trimming has come is noted in the events' own times, for those who want to go back.
+//! The latest event times trimmed so far are stored for rewind and redeliver.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -20,19 +21,18 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::coverage;
-use super::fault::SqliteError;
+use super::sql::{Count, Counts, SqliteError};
 use super::totals::Totals;
-use super::values::{Count, Counts};
 use crate::journal::{Seq, SourceId};
 use crate::time::{TimeRange, Timestamp};
 
-/// Blocks deleted in one transaction at most.
+/// Blocks deleted per transaction at most.
 const BLOCKS_AT_ONCE: u32 = 64;
 
-/// Pages of keys looked at in one transaction at most.
+/// Pages of keys checked per transaction at most.
 const KEYS_AT_ONCE: u32 = 256;
 
-/// Added to the overlap: some vendors can be asked for whole days only.
+/// Added to the overlap: some vendors filter by whole days only.
 const MARGIN: Duration = Duration::from_secs(86_400);
 
 /// A block that may be trimmed.
@@ -46,9 +46,9 @@ struct OldBlock {
     max_time: Option<Timestamp>,
 }
 
-/// Deletes some of the oldest blocks, in order, as far as all active sinks have passed them and they became visible
-/// before `visible_before`. Returns how many events went; 0 when there is nothing to trim. Without an active sink nothing
-/// is trimmed, since nobody has had the events.
+/// Deletes some of the oldest blocks, in order, that all active sinks have passed and that became visible before
+/// `visible_before`. Returns the number of events deleted; 0 when there is nothing to trim. Without an active sink nothing
+/// is trimmed, since no sink has delivered the events.
 pub(super) fn trim_events(connection: &Connection, visible_before: Timestamp) -> Result<u64, SqliteError> {
     let passed = passed_by_all(connection)?;
     let mut oldest = connection.prepare_cached(
@@ -74,7 +74,7 @@ pub(super) fn trim_events(connection: &Connection, visible_before: Timestamp) ->
         }
         connection.prepare_cached("DELETE FROM block_data WHERE block = ?1")?.execute([block.id])?;
         connection.prepare_cached("DELETE FROM blocks WHERE id = ?1")?.execute([block.id])?;
-        note_trimmed(connection, &block)?;
+        store_trimmed(connection, &block)?;
         events += block.count;
         totals.trimmed_to = block.last;
         totals.visible_bytes = totals.visible_bytes.saturating_sub(block.bytes);
@@ -85,19 +85,19 @@ pub(super) fn trim_events(connection: &Connection, visible_before: Timestamp) ->
     Ok(events)
 }
 
-/// Notes how far records are gone, and, where the keys went before them, how far events are forgotten altogether. Events
-/// without times of their own lie where they were asked for, which is at most a day behind the present.
-fn note_trimmed(connection: &Connection, block: &OldBlock) -> Result<(), SqliteError> {
+/// Stores the latest time of a trimmed record and, where its keys were deleted before it, of a forgotten event. An event
+/// without a time lies in the fetch range of its window, which ends at most a day after the block became visible.
+fn store_trimmed(connection: &Connection, block: &OldBlock) -> Result<(), SqliteError> {
     let time = block.max_time.unwrap_or(block.visible_at + MARGIN);
-    note_latest(connection, "trimmed_time", block.source, time)?;
+    store_latest(connection, "trimmed_time", block.source, time)?;
     let known = "SELECT EXISTS (SELECT 1 FROM keys WHERE block = ?1)";
     if connection.prepare_cached(known)?.query_row([block.id], |row| row.get(0))? {
         return Ok(());
     }
-    note_latest(connection, "forgotten_to", block.source, time)
+    store_latest(connection, "forgotten_to", block.source, time)
 }
 
-fn note_latest(connection: &Connection, column: &str, source: SourceId, time: Timestamp) -> Result<(), SqliteError> {
+fn store_latest(connection: &Connection, column: &str, source: SourceId, time: Timestamp) -> Result<(), SqliteError> {
     let sql = format!("UPDATE sources SET {column} = ?2 WHERE id = ?1 AND ({column} IS NULL OR {column} < ?2)");
     connection.prepare_cached(&sql)?.execute(params![source, time])?;
     Ok(())
@@ -109,27 +109,27 @@ fn passed_by_all(connection: &Connection) -> Result<Seq, SqliteError> {
     Ok(position.map_or(0, |position| position.0))
 }
 
-/// Where a walk over the keys has come: the end of the asked time, and the block.
+/// A place in the order of keys: the end of the fetch range, and the block.
 pub(super) type KeysPlace = (Timestamp, i64);
 
 /// The place before all keys.
-pub(super) const KEYS_BEGIN: KeysPlace = (Timestamp::from_nanos(i64::MIN), 0);
+pub(super) const FIRST_KEYS: KeysPlace = (Timestamp::from_nanos(i64::MIN), 0);
 
-/// Deletes some pages of keys after `place` whose windows end before `keys_before` and that no window can need. Returns
-/// the place to go on from; `None` at the end.
+/// Deletes some pages of keys after `after` whose windows end before `keys_before` and that no window can need. Returns
+/// the place to continue after; `None` at the end.
 pub(super) fn trim_keys(
     connection: &Connection,
     keys_before: Timestamp,
-    place: KeysPlace,
+    after: KeysPlace,
 ) -> Result<Option<KeysPlace>, SqliteError> {
     let mut old = connection.prepare_cached(
-        "SELECT k.asks_to, k.block, k.source, coalesce(k.min_time, k.asks_from), coalesce(k.max_time, k.asks_to),
+        "SELECT k.fetch_to, k.block, k.source, coalesce(k.min_time, k.fetch_from), coalesce(k.max_time, k.fetch_to),
                 b.id IS NOT NULL
          FROM keys AS k LEFT JOIN blocks AS b ON b.id = k.block
-         WHERE (k.asks_to, k.block) > (?1, ?2) AND k.asks_to < ?3 AND (b.id IS NULL OR b.first IS NOT NULL)
-         ORDER BY k.asks_to, k.block LIMIT ?4",
+         WHERE (k.fetch_to, k.block) > (?1, ?2) AND k.fetch_to < ?3 AND (b.id IS NULL OR b.first IS NOT NULL)
+         ORDER BY k.fetch_to, k.block LIMIT ?4",
     )?;
-    let old = old.query_map(params![place.0, place.1, keys_before, KEYS_AT_ONCE], |row| {
+    let old = old.query_map(params![after.0, after.1, keys_before, KEYS_AT_ONCE], |row| {
         let times = TimeRange::new(row.get(3)?, row.get(4)?);
         Ok(((row.get(0)?, row.get(1)?), row.get::<_, SourceId>(2)?, times, row.get(5)?))
     })?;
@@ -145,19 +145,19 @@ pub(super) fn trim_keys(
         if !needed.iter().any(|range| touches(range, &times)) {
             connection.prepare_cached("DELETE FROM keys WHERE block = ?1")?.execute([place.1])?;
             if !has_record {
-                note_latest(connection, "forgotten_to", source, times.to)?;
+                store_latest(connection, "forgotten_to", source, times.to)?;
             }
         }
     }
     Ok(last_place)
 }
 
-/// `times` holds its end, unlike other ranges: it goes from the earliest to the latest record.
+/// `times` includes its end, unlike other ranges: it is the earliest and the latest time of a record.
 fn touches(range: &TimeRange, times: &TimeRange) -> bool {
     times.to >= range.from && times.from <= range.to
 }
 
-/// The time in which a present or coming window may meet records again.
+/// The time that a present or future window may read again.
 fn needed_times(connection: &Connection, source: SourceId) -> Result<Vec<TimeRange>, SqliteError> {
     let overlap: Option<Count> = connection
         .prepare_cached("SELECT overlap FROM sources WHERE id = ?1")?
@@ -167,18 +167,17 @@ fn needed_times(connection: &Connection, source: SourceId) -> Result<Vec<TimeRan
     let around = |moment: Timestamp| TimeRange::new(moment - margin, moment + margin);
     let covered = coverage::merged(connection, source)?;
     let mut needed: Vec<TimeRange> = covered.iter().flat_map(|range| [around(range.from), around(range.to)]).collect();
-    needed.extend(
-        not_read_again(connection, source, &covered)?.map(|from| TimeRange::new(from - margin, Timestamp::MAX)),
-    );
-    let mut open = connection.prepare_cached("SELECT asks_from, asks_to FROM windows WHERE source = ?1")?;
+    needed
+        .extend(rewound_from(connection, source, &covered)?.map(|from| TimeRange::new(from - margin, Timestamp::MAX)));
+    let mut open = connection.prepare_cached("SELECT fetch_from, fetch_to FROM windows WHERE source = ?1")?;
     for range in open.query_map([source], |row| Ok(TimeRange::new(row.get(0)?, row.get(1)?)))? {
         needed.push(range?);
     }
     Ok(needed)
 }
 
-/// From where on a rewound source reads what it has read before; `None` once all that it gave up is covered again.
-fn not_read_again(
+/// From where on a rewound source reads time again; `None` once all coverage that the rewind removed is back.
+fn rewound_from(
     connection: &Connection,
     source: SourceId,
     covered: &[TimeRange],

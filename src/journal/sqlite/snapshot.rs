@@ -1,0 +1,133 @@
+//! Reads a snapshot of a journal, whether a pipeline uses it or not. Takes no lock and changes nothing.
+//!
+//! ```text
+//! journal.db-wal has content    a process runs, or was killed    read like the process's own readers
+//! journal.db-wal is empty or    closed properly                  read as `immutable`, so that SQLite creates no files
+//! does not exist                                                 beside it; repeated if it changed meanwhile
+//! ```
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+
+use super::collecting;
+use super::log::{self, BatchLimits};
+use super::schema::{self, JOURNAL_FILE};
+use super::sql::{Counts, SqliteError};
+use crate::journal::{
+    JournalError, JournalSnapshot, PendingBatch, SnapshotQuery, SourceId, SourceInfo, SourceSnapshot,
+};
+use crate::time::Timestamp;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Attempts at an immutable read. After these, a journal that keeps changing is read like the process's own readers.
+const IMMUTABLE_ATTEMPTS: u32 = 3;
+
+/// Characters with a meaning of their own in SQLite's file URIs.
+const IN_URI: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#').add(b' ');
+
+/// Reads the journal of a data directory; `None` if no pipeline has run there yet.
+pub(super) fn snapshot(data_dir: &Path, query: &SnapshotQuery<'_>) -> Result<Option<JournalSnapshot>, JournalError> {
+    let path = data_dir.join(JOURNAL_FILE);
+    read(&path, query).map_err(|error| match error.at(&path.display().to_string()) {
+        JournalError::Storage { path, reason } => JournalError::NotRead { path, reason },
+        other => other,
+    })
+}
+
+fn read(path: &Path, query: &SnapshotQuery<'_>) -> Result<Option<JournalSnapshot>, SqliteError> {
+    for _ in 0..IMMUTABLE_ATTEMPTS {
+        let Some(before) = metadata(path)? else { return Ok(None) };
+        if is_in_use(path)? {
+            break;
+        }
+        let found = snapshot_of(&open_immutable(path)?, path, query);
+        let after = metadata(path)?;
+        if !is_in_use(path)? && after.is_some_and(|after| is_same(&before, &after)) {
+            return found;
+        }
+    }
+    snapshot_of(&schema::open_reader(path)?, path, query)
+}
+
+fn metadata(path: &Path) -> Result<Option<Metadata>, SqliteError> {
+    match std::fs::metadata(path) {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(SqliteError::Storage(error.to_string())),
+    }
+}
+
+/// Whether the write-ahead log has changes that may not be in the file yet. The file never changes without them.
+fn is_in_use(path: &Path) -> Result<bool, SqliteError> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    Ok(metadata(&PathBuf::from(log))?.is_some_and(|found| found.len() > 0))
+}
+
+fn is_same(before: &Metadata, after: &Metadata) -> bool {
+    let stamp = |found: &Metadata| (found.ino(), found.len(), found.mtime(), found.mtime_nsec());
+    stamp(before) == stamp(after)
+}
+
+fn open_immutable(path: &Path) -> Result<Connection, SqliteError> {
+    let absolute = std::path::absolute(path).map_err(|error| SqliteError::Storage(error.to_string()))?;
+    let text = absolute.to_str().ok_or_else(|| SqliteError::Storage("its path is not valid UTF-8".to_owned()))?;
+    let uri = format!("file:{}?immutable=1", utf8_percent_encode(text, IN_URI));
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    Ok(Connection::open_with_flags(uri, flags)?)
+}
+
+fn snapshot_of(
+    connection: &Connection,
+    path: &Path,
+    query: &SnapshotQuery<'_>,
+) -> Result<Option<JournalSnapshot>, SqliteError> {
+    let snapshot = connection.unchecked_transaction()?;
+    if !schema::is_journal(&snapshot, path)? {
+        return Ok(None);
+    }
+    let known = log::sources(&snapshot)?;
+    let wanted = known.iter().filter(|source| query.sources.is_none_or(|wanted| wanted.contains(&source.name)));
+    let sources = wanted.map(|source| source_snapshot(&snapshot, source, query.now)).collect::<Result<_, _>>()?;
+    let mut pending = Vec::new();
+    for (sink, routed) in query.sinks {
+        let ids: Vec<_> = known.iter().filter(|source| routed.contains(&source.name)).map(|source| source.id).collect();
+        pending.extend(pending_of(&snapshot, sink, &ids)?.map(|batch| (sink.clone(), batch)));
+    }
+    let held = snapshot
+        .prepare_cached("SELECT coalesce(sum(count), 0) FROM blocks WHERE first IS NOT NULL")?
+        .query_row([], |row| row.count(0))?;
+    Ok(Some(JournalSnapshot { stats: log::stats(&snapshot)?, held, sources, pending }))
+}
+
+fn source_snapshot(
+    connection: &Connection,
+    source: &SourceInfo,
+    now: Timestamp,
+) -> Result<SourceSnapshot, SqliteError> {
+    Ok(SourceSnapshot {
+        name: source.name.clone(),
+        state: collecting::source_state(connection, &source.name)?,
+        lateness: collecting::lateness_of(connection, source.id)?,
+        events_last_day: events_since(connection, source.id, now - DAY)?,
+    })
+}
+
+/// Rows of coverage are merged a day after their windows were completed, so those of the last day are exact.
+fn events_since(connection: &Connection, source: SourceId, since: Timestamp) -> Result<u64, SqliteError> {
+    let sql = "SELECT coalesce(sum(events), 0) FROM covered WHERE source = ?1 AND completed_at >= ?2";
+    Ok(connection.prepare_cached(sql)?.query_row(params![source, since], |row| row.count(0))?)
+}
+
+fn pending_of(connection: &Connection, sink: &str, sources: &[SourceId]) -> Result<Option<PendingBatch>, SqliteError> {
+    let sql = "SELECT position FROM sinks WHERE name = ?1";
+    let position = connection.prepare_cached(sql)?.query_row([sink], |row| row.count(0)).optional()?;
+    let everything = BatchLimits { max_events: u64::MAX, max_bytes: u64::MAX };
+    position.map(|position| log::next_batch(connection, position, sources, everything)).transpose()
+}

@@ -1,0 +1,126 @@
+//! Counters and snapshots of a journal: for logs, `status`, `coverage`, `plan` and tests.
+
+use serde::{Deserialize, Serialize};
+
+use super::block::Seq;
+use super::collecting::SourceState;
+use super::delivering::PendingBatch;
+use super::lateness::LatenessCounts;
+use crate::time::Timestamp;
+
+/// The error that a source or sink has at present.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastError {
+    /// What is wrong, without secrets.
+    pub message: String,
+    /// What the user must do.
+    pub hint: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// Counters of a source.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SourceStats {
+    /// Its name.
+    pub name: String,
+    /// Its vendor.
+    pub vendor: String,
+    /// Events collected since the first start.
+    pub events: u64,
+    /// Bytes of their raw records.
+    pub raw_bytes: u64,
+    /// Pages read.
+    pub pages: u64,
+    /// Requests made, failed ones included.
+    pub requests: u64,
+    /// The end of the newest covered time.
+    pub covered_to: Option<Timestamp>,
+    /// Windows that are not complete.
+    pub open_windows: u64,
+    /// The present error.
+    pub last_error: Option<LastError>,
+}
+
+/// Counters of a sink.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SinkStats {
+    /// Its name.
+    pub name: String,
+    /// Whether it is in the pipeline file at present.
+    pub active: bool,
+    /// Its position.
+    pub position: Seq,
+    /// Events written since the first start.
+    pub delivered: u64,
+    /// Events dropped by a filter.
+    pub filtered: u64,
+    /// Events in the dead letter.
+    pub dead_lettered: u64,
+    /// Bytes written.
+    pub bytes: u64,
+    /// Events that an operator let it deliver again; the counters above count them again.
+    pub redelivered: u64,
+    /// The present error.
+    pub last_error: Option<LastError>,
+}
+
+/// What the journal holds, at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct JournalStats {
+    /// Every source ever started.
+    pub sources: Vec<SourceStats>,
+    /// Every sink ever started.
+    pub sinks: Vec<SinkStats>,
+    /// The newest visible event.
+    pub head: Seq,
+    /// The oldest event still held; `head + 1` if none is.
+    pub oldest: Seq,
+    /// Size of the events held, in bytes on disk.
+    pub bytes: u64,
+}
+
+/// What a snapshot contains.
+#[derive(Clone, Debug)]
+pub struct SnapshotQuery<'a> {
+    /// The present time.
+    pub now: Timestamp,
+    /// The sources whose coverage is wanted; `None`: all of them.
+    pub sources: Option<&'a [String]>,
+    /// The sinks of the pipeline file, each with the sources that it reads.
+    pub sinks: &'a [(String, Vec<String>)],
+}
+
+/// A journal at one moment, read without opening it for work.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JournalSnapshot {
+    /// The counters.
+    pub stats: JournalStats,
+    /// Visible events that are held.
+    pub held: u64,
+    /// The requested sources, in the order of the counters.
+    pub sources: Vec<SourceSnapshot>,
+    /// What each requested sink that the journal knows has still to deliver.
+    pub pending: Vec<(String, PendingBatch)>,
+}
+
+/// A source in a snapshot.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceSnapshot {
+    /// Its name.
+    pub name: String,
+    /// Coverage and open windows.
+    pub state: SourceState,
+    /// The lateness of its events, over the last seven days on which any were counted.
+    pub lateness: LatenessCounts,
+    /// Events of the windows that were completed in the last 24 hours.
+    pub events_last_day: u64,
+}
+
+impl JournalSnapshot {
+    /// A source by its name.
+    #[must_use]
+    pub fn source(&self, name: &str) -> Option<&SourceSnapshot> {
+        self.sources.iter().find(|source| source.name == name)
+    }
+}
