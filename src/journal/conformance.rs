@@ -4,8 +4,9 @@
 //! long as it.
 
 use super::{
-    AfterPage, BlockBuilder, Delivery, Journal, JournalError, LastError, LatenessCounts, NewWindow, PageCommit,
-    RollbackRecord, ScanProgress, SeenKey, Seq, SinkId, SinkStart, SourceId, SourceRegistration, WindowId, WindowKind,
+    AfterPage, BlockBuilder, Delivery, FileBefore, FileRecord, Journal, JournalError, LastError, LatenessCounts,
+    NewWindow, PageCommit, RollbackRecord, ScanProgress, SeenKey, Seq, SinkId, SinkStart, SourceId, SourceRegistration,
+    WindowId, WindowKind,
 };
 use crate::event::EventId;
 use crate::time::{TimeRange, Timestamp};
@@ -368,7 +369,10 @@ pub(crate) async fn a_plan_is_remembered_until_it_is_finished(journal: &dyn Jour
     let source = source(journal, "a").await;
     collect(journal, source, (0, 10), &["1", "2"]).await;
     let id = sink(journal, "files").await;
-    let output = |name: &str| RollbackRecord { name: name.to_owned(), before: "7".to_owned() };
+    let output = |name: &str| {
+        let before = FileBefore::Existing { length: 7, tail_hash: String::new() };
+        RollbackRecord::File(FileRecord { path: name.into(), before })
+    };
     journal.prepare_batch(id, 1, 2, "v1".to_owned()).await.expect("begins");
     journal.add_rollback_records(id, vec![output("b"), output("a")]).await.expect("adds");
     journal.add_rollback_records(id, vec![output("c")]).await.expect("adds");
@@ -403,7 +407,8 @@ pub(crate) async fn an_abandoned_plan_is_forgotten(journal: &dyn Journal) {
     collect(journal, source, (0, 10), &["1", "2"]).await;
     let id = sink(journal, "files").await;
     journal.prepare_batch(id, 1, 2, "v1".to_owned()).await.expect("begins");
-    let output = RollbackRecord { name: "f".to_owned(), before: String::new() };
+    let before = FileBefore::Absent { first_new_directory: None };
+    let output = RollbackRecord::File(FileRecord { path: "f".into(), before });
     journal.add_rollback_records(id, vec![output]).await.expect("adds");
     journal.abort_batch(id).await.expect("abandons");
     journal.prepare_batch(id, 1, 1, "v2".to_owned()).await.expect("begins anew");

@@ -1,7 +1,8 @@
 //! What delivering tells the journal and learns from it: positions, plans, batches.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
+use super::rollback::RollbackRecord;
 use super::{Seq, SinkId, SourceId};
 use crate::time::Timestamp;
 use crate::vendors::NormalizerConfig;
@@ -49,15 +50,6 @@ pub struct BatchIntent {
     pub fingerprint: String,
     /// What it had begun to touch, in the order of touching.
     pub outputs: Vec<RollbackRecord>,
-}
-
-/// One thing outside that a batch is about to touch, recorded before it is touched.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RollbackRecord {
-    /// A file's path or an object's key.
-    pub name: String,
-    /// What the sink must know to undo it; the sink's own form (a file: its length before, or that it was not there).
-    pub before: String,
 }
 
 /// The next events for a sink, not yet read.

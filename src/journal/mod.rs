@@ -33,6 +33,7 @@ mod figures;
 mod lateness;
 pub mod lock;
 mod picture;
+mod rollback;
 pub mod sqlite;
 
 use futures_util::future::BoxFuture;
@@ -42,11 +43,12 @@ pub use block::{BlockBuilder, BlockRecord, DecodedBlock, EncodedBlock, RecordBlo
 pub use collecting::{
     AfterPage, NewWindow, OpenWindow, PageCommit, ScanProgress, SourceRegistration, SourceState, WindowKind,
 };
-pub use delivering::{BatchIntent, Delivery, PendingBatch, RollbackRecord, SinkStart, SinkState, SourceInfo};
+pub use delivering::{BatchIntent, Delivery, PendingBatch, SinkStart, SinkState, SourceInfo};
 pub use error::JournalError;
 pub use figures::{JournalStats, LastError, SinkStats, SourceStats};
 pub use lateness::LatenessCounts;
 pub use picture::{JournalSnapshot, Look, SourceSnapshot};
+pub use rollback::{FileBefore, FileRecord, KafkaRejection, RollbackRecord, S3Location, S3ObjectRecord};
 pub use sqlite::{JournalOptions, SqliteJournal};
 
 use crate::time::{TimeRange, Timestamp};

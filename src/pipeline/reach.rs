@@ -69,7 +69,7 @@ async fn reach_source(plan: &SourcePlan, clients: &HttpClients, clock: &SharedCl
 
 async fn reach_sink(pipeline: &Pipeline, plan: &SinkPlan, clock: &SharedClock) -> Result<Reached, RunError> {
     let mut sink = build_sink(pipeline, plan, clock)?;
-    let obstacle = match tokio::time::timeout(PATIENCE, sink.check()).await {
+    let obstacle = match tokio::time::timeout(PATIENCE, sink.healthcheck()).await {
         Err(_) => Some(no_answer()),
         Ok(Ok(())) => None,
         Ok(Err(SinkError::Transient { message, hint })) => Some(Obstacle { message, hint, may_pass: true }),

@@ -23,7 +23,7 @@ use crate::diagnostic::SettingDiagnostic;
 use crate::journal::sqlite::{JournalOptions, SqliteJournal};
 use crate::journal::{Journal, JournalError, JournalStats, LastError, SinkStart};
 use crate::observe::progress;
-use crate::sinks::foreign::undo_foreign;
+use crate::sinks::orphans::roll_back_orphans;
 use crate::sinks::registry::SinkName;
 use crate::sinks::{Sink, SinkError, dead_letter};
 use crate::time::Timestamp;
@@ -213,7 +213,7 @@ async fn undo_for_sinks_that_left(pipeline: &Pipeline, journal: &dyn Journal) ->
         }
         let state = journal.open_sink(&sink.name, SinkStart::Beginning).await?;
         let Some(plan) = state.plan else { continue };
-        undo_foreign(&plan.outputs)
+        roll_back_orphans(&plan.outputs)
             .map_err(|error| RunError::Part { name: sink.name.clone(), reason: explained(&error) })?;
         journal.abort_batch(state.id).await?;
         tracing::warn!(
@@ -318,7 +318,7 @@ fn start_sinks(
             start: plan.start,
             dead_letter: dead_letter::path(&pipeline.settings.data_dir, &plan.name),
         };
-        let parts = deliver::Parts {
+        let parts = deliver::SinkContext {
             journal: Arc::clone(journal),
             clock: Arc::clone(&options.clock),
             rng_seed: options.seed.wrapping_add(1_000 + index as u64),

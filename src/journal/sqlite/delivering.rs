@@ -51,9 +51,11 @@ fn standing(connection: &Connection, sink: SinkId) -> Result<Standing, SqliteErr
 }
 
 fn plan_outputs(connection: &Connection, sink: SinkId) -> Result<Vec<RollbackRecord>, SqliteError> {
-    let mut rows = connection.prepare_cached("SELECT name, before FROM plan_outputs WHERE sink = ?1 ORDER BY id")?;
-    let outputs = rows.query_map([sink], |row| Ok(RollbackRecord { name: row.get(0)?, before: row.get(1)? }))?;
-    Ok(outputs.collect::<Result<_, _>>()?)
+    let mut rows = connection.prepare_cached("SELECT before FROM plan_outputs WHERE sink = ?1 ORDER BY id")?;
+    let records = rows.query_map([sink], |row| row.get::<_, String>(0))?;
+    records
+        .map(|json| serde_json::from_str(&json?).map_err(|error| SqliteError::invalid_state(error.to_string())))
+        .collect()
 }
 
 pub(super) fn retire_sinks(connection: &Connection, active: &[String]) -> Result<Vec<String>, SqliteError> {
@@ -99,7 +101,8 @@ pub(super) fn add_rollback_records(
     }
     let mut insert = connection.prepare_cached("INSERT INTO plan_outputs (sink, name, before) VALUES (?1, ?2, ?3)")?;
     for output in outputs {
-        insert.execute(params![sink, output.name, output.before])?;
+        let json = serde_json::to_string(output).map_err(|error| SqliteError::invalid_state(error.to_string()))?;
+        insert.execute(params![sink, output.to_string(), json])?;
     }
     Ok(())
 }

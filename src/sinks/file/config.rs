@@ -143,13 +143,13 @@ impl FileConfig {
         format!("file {}", absolute.display())
     }
 
-    /// A text that changes whenever other bytes would be written, or elsewhere.
+    /// A string that changes whenever a changed configuration writes different bytes, or writes them elsewhere.
     pub(super) fn fingerprint(&self) -> String {
         format!(
-            "{} compression={} raw={:?} max_bytes={:?} max_age={:?} manifest={}",
+            "{} compression={} encoding={:?} max_bytes={:?} max_age={:?} manifest={}",
             self.conflict_key(),
             self.compression.as_str(),
-            self.encoding.raw,
+            self.encoding,
             self.rotation().max_bytes,
             self.rotation().max_age,
             self.manifest,
@@ -229,6 +229,7 @@ mod tests {
             r#"{"path": "b"}"#,
             r#"{"path": "a", "compression": "gzip"}"#,
             r#"{"path": "a", "encoding": {"raw": "drop"}}"#,
+            r#"{"path": "a", "encoding": {"schema": "ecs"}}"#,
             r#"{"path": "a", "rotate": {"max_bytes": 5}}"#,
             r#"{"path": "a", "rotate": {"max_age_secs": 5}}"#,
             r#"{"path": "a", "manifest": true}"#,

@@ -2,8 +2,8 @@
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
-use super::client::Names;
 use super::context::SinkContext;
+use super::names::Names;
 use crate::sinks::SinkError;
 
 /// A fault that may pass, or that somebody may mend outside. `doing` completes "cannot ... Kafka".

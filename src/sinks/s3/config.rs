@@ -4,17 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::S3Sink;
-use super::client::{Connection, Place};
-use super::keys::{self, Keys};
+use super::objects::MAX_NAME_BYTES;
 use super::options::{Acl, AuthOptions, Checksum, RequestOptions, ServerSideEncryption, StorageClass};
-use super::upload::{Headers, Store};
+use super::upload::Headers;
 use super::writer::{Format, ObjectCompression, ObjectOptions};
-use crate::clock::SharedClock;
 use crate::diagnostic::SettingDiagnostic;
 use crate::event::Event;
-use crate::event::native::RawForm;
-use crate::event::ocsf::OcsfVersion;
+use crate::journal::S3Location;
 use crate::secret::Secret;
 use crate::sinks::encoding::{EncodingOptions, Schema};
 use crate::sinks::template::{Template, TemplateError};
@@ -43,15 +39,9 @@ pub struct S3Config {
     /// `ndjson` (default) or `parquet`.
     #[serde(default)]
     pub format: Format,
-    /// With `format: ndjson`: `native` (default), `ocsf` or `ecs`.
+    /// How an event is encoded. `format: parquet` always has the native schema.
     #[serde(default)]
-    pub schema: Schema,
-    /// With `schema: ocsf`: `1.8.0` (default) or `1.7.0`.
-    #[serde(default)]
-    pub ocsf_version: OcsfVersion,
-    /// What becomes of the vendor's record: `keep` (default), `string` or `drop`.
-    #[serde(default)]
-    pub raw: RawForm,
+    pub encoding: EncodingOptions,
     /// ndjson: `gzip` (default: every reader knows it), `zstd` or `none`. parquet: `zstd` (default), `snappy` or `none`.
     pub compression: Option<ObjectCompression>,
     /// Whether each batch ends with an object that names all objects of the batch. By default it does.
@@ -121,7 +111,7 @@ impl S3Config {
         if let Some(message) = path_problem(&self.key_prefix) {
             return Some(problem("key_prefix", message, "write one such as vendor={{ vendor }}/date=%Y-%m-%d/"));
         }
-        if template.longest() + keys::MAX_NAME_BYTES > MAX_KEY_BYTES {
+        if template.longest() + MAX_NAME_BYTES > MAX_KEY_BYTES {
             let message = format!("keys can become longer than the {MAX_KEY_BYTES} bytes that S3 takes");
             return Some(problem("key_prefix", message, "take fewer fields"));
         }
@@ -152,9 +142,9 @@ impl S3Config {
             let message = format!("{} has no compression `{}`", self.format.as_str(), compression.as_str());
             problems.push(problem("compression", message, self.format.compression_hint()));
         }
-        if self.format == Format::Parquet && self.schema != Schema::Native {
+        if self.format == Format::Parquet && self.encoding.schema != Schema::Native {
             let message = "parquet holds the native columns";
-            problems.push(problem("schema", message, "take `schema` out, or write `format: ndjson`"));
+            problems.push(problem("encoding.schema", message, "remove `encoding.schema`, or set `format: ndjson`"));
         }
         if self.format == Format::Parquet && self.content_encoding.as_deref().is_some_and(|text| !text.is_empty()) {
             let message = "parquet is compressed inside: a content encoding would make readers unpack it in vain";
@@ -193,21 +183,12 @@ impl S3Config {
         self.auth.secrets_mut()
     }
 
-    /// Builds the sink called `sink` of the pipeline called `pipeline`. Touches nothing outside.
+    /// The template of the key prefix, with a slash at the end.
     ///
     /// # Errors
-    /// Every setting that cannot be right.
-    pub fn build(&self, clock: &SharedClock, pipeline: &str, sink: &str) -> Result<S3Sink, Vec<SettingDiagnostic>> {
-        let problems = self.check();
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        let template =
-            Template::parse(&self.directory()).map_err(|error| vec![of_template(&self.key_prefix, &error)])?;
-        let keys = Keys::new(pipeline, sink, self.manifests(&template), self.object_options().extension());
-        let store =
-            Store::new(Connection::new(self), self.bucket.clone(), self.headers(), self.request.concurrency(), clock);
-        Ok(S3Sink::new(self.fingerprint(&template), template, keys, self.object_options(), store))
+    /// What is wrong with the template.
+    pub(super) fn prefix_template(&self) -> Result<Template, Vec<SettingDiagnostic>> {
+        Template::parse(&self.directory()).map_err(|error| vec![of_template(&self.key_prefix, &error)])
     }
 
     /// Where an event would land: the bucket, and the folder that its object is put in.
@@ -223,7 +204,7 @@ impl S3Config {
     }
 
     /// The folder of the manifests; `None` without manifests.
-    fn manifests(&self, prefix: &Template) -> Option<String> {
+    pub(super) fn manifests(&self, prefix: &Template) -> Option<String> {
         if !self.manifest {
             return None;
         }
@@ -236,8 +217,8 @@ impl S3Config {
     }
 
     /// Where the bucket is.
-    pub(super) fn place(&self) -> Place {
-        Place {
+    pub(super) fn location(&self) -> S3Location {
+        S3Location {
             endpoint: self.endpoint.clone(),
             region: self.region.clone(),
             force_path_style: self.force_path_style.unwrap_or(self.endpoint.is_some()),
@@ -245,11 +226,14 @@ impl S3Config {
     }
 
     pub(super) fn object_options(&self) -> ObjectOptions {
-        let encoding = EncodingOptions { schema: self.schema, ocsf_version: self.ocsf_version, raw: self.raw };
-        ObjectOptions { format: self.format, compression: self.format.compression(self.compression), encoding }
+        ObjectOptions {
+            format: self.format,
+            compression: self.format.compression(self.compression),
+            encoding: self.encoding,
+        }
     }
 
-    fn headers(&self) -> Headers {
+    pub(super) fn headers(&self) -> Headers {
         let objects = self.object_options();
         let encoding = self.content_encoding.clone().or_else(|| objects.content_encoding().map(str::to_owned));
         Headers {
@@ -266,7 +250,7 @@ impl S3Config {
     }
 
     /// A text that changes whenever other bytes would be put, or elsewhere.
-    fn fingerprint(&self, prefix: &Template) -> String {
+    pub(super) fn fingerprint(&self, prefix: &Template) -> String {
         format!(
             "s3 {} bucket={} prefix={} manifests={:?} {:?}",
             self.endpoint.as_deref().unwrap_or("aws"),
@@ -393,7 +377,7 @@ mod tests {
             (json!({"manifest": false, "manifest_prefix": "audit/"}), "manifest_prefix", "take it out"),
             (json!({"compression": "snappy"}), "compression", "gzip, zstd or none"),
             (json!({"format": "parquet", "compression": "gzip"}), "compression", "zstd, snappy or none"),
-            (json!({"format": "parquet", "schema": "ocsf"}), "schema", "ndjson"),
+            (json!({"format": "parquet", "encoding": {"schema": "ocsf"}}), "encoding.schema", "ndjson"),
             (json!({"format": "parquet", "content_encoding": "zstd"}), "content_encoding", "take it out"),
             (json!({"ssekms_key_id": "alias/x"}), "ssekms_key_id", "aws:kms"),
             (json!({"tags": {"": "x"}}), "tags", "1 to 128"),
@@ -429,8 +413,8 @@ mod tests {
     #[test]
     fn the_fingerprint_tells_configs_apart_that_put_other_bytes_or_elsewhere() {
         let print = |more: Value| {
-            let clock: SharedClock = Arc::new(SystemClock);
-            config(more).build(&clock, "p", "s").expect("a sink").fingerprint()
+            let clock: crate::clock::SharedClock = Arc::new(SystemClock);
+            config(more).build(&clock, "p", "s").expect("a sink").fingerprint().to_owned()
         };
         let differing = [
             json!({}),
@@ -440,8 +424,8 @@ mod tests {
             json!({"format": "parquet"}),
             json!({"format": "parquet", "compression": "snappy"}),
             json!({"compression": "zstd"}),
-            json!({"schema": "ecs"}),
-            json!({"raw": "drop"}),
+            json!({"encoding": {"schema": "ecs"}}),
+            json!({"encoding": {"raw": "drop"}}),
             json!({"manifest": false}),
             json!({"manifest_prefix": "m/"}),
         ];
@@ -484,7 +468,7 @@ mod tests {
         let auth =
             json!({"auth": {"access_key_id": "the-id", "secret_access_key": "the-key", "session_token": "the-token"}});
         let config = config(auth);
-        let clock: SharedClock = Arc::new(SystemClock);
+        let clock: crate::clock::SharedClock = Arc::new(SystemClock);
         let shown = format!("{config:?} {:?}", config.build(&clock, "p", "s").expect("a sink"));
         assert!(!shown.contains("the-id") && !shown.contains("the-key") && !shown.contains("the-token"), "{shown}");
     }

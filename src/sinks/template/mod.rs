@@ -5,18 +5,18 @@
 //! event + parts --render--> path; the same partition again costs a few comparisons (PathCache)
 //! ```
 //!
-//! The fixed text is the user's and goes in as it is. Values come from vendors, so they are made safe as parts of a path
-//! (`safe`): no value can leave its folder, hide a file or make a name too long for the file system.
+//! The fixed text is the user's and goes in as it is. Values come from vendors, so they are sanitized as parts of a path
+//! (`sanitize`): no value can leave its directory, hide a file or make a name too long for the file system.
 
 mod parse;
-mod safe;
+mod sanitize;
 
 use std::fmt::Write as _;
 
 use crate::event::Event;
 use crate::time::Timestamp;
 
-pub use safe::{MAX_VALUE_BYTES, push_safe};
+pub use sanitize::{MAX_VALUE_BYTES, push_sanitized};
 
 /// A field of the event that a template may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,7 +178,7 @@ impl Template {
         for part in &self.parts {
             match part {
                 Part::Fixed(text) => path.push_str(text),
-                Part::Field(field) => push_safe(field.value(event), &mut path),
+                Part::Field(field) => push_sanitized(field.value(event), &mut path),
                 Part::Time(time) => push_time(*time, event.timestamp.at, &mut path),
             }
         }

@@ -10,8 +10,8 @@ use crate::journal::conformance::{self, at, collect, complete, go_on, key_of, li
 use crate::journal::editing::{AfterRemoval, ComponentKind, Edit, Forget, Redeliver, Rename, Rewind};
 use crate::journal::sqlite::JOURNAL_FILE;
 use crate::journal::{
-    BlockBuilder, Delivery, Journal, JournalOptions, LatenessCounts, PageCommit, RollbackRecord, SeenKey, SinkId,
-    SinkStart, SourceId, SqliteJournal,
+    BlockBuilder, Delivery, FileBefore, FileRecord, Journal, JournalOptions, LatenessCounts, PageCommit,
+    RollbackRecord, SeenKey, SinkId, SinkStart, SourceId, SqliteJournal,
 };
 use crate::time::{TimeRange, Timestamp};
 use crate::units::ByteSize;
@@ -285,7 +285,8 @@ async fn nothing_is_done_in_the_middle_of_a_batch() {
     let sink = sink_at_head(&journal).await;
     collect(&journal, SourceId(1), (30, 40), &["4"]).await;
     journal.prepare_batch(sink, 4, 4, "config".to_owned()).await.expect("begins");
-    let output = RollbackRecord { name: "/f".to_owned(), before: "3".to_owned() };
+    let before = FileBefore::Existing { length: 3, tail_hash: String::new() };
+    let output = RollbackRecord::File(FileRecord { path: "/f".into(), before });
     journal.add_rollback_records(sink, vec![output]).await.expect("adds");
     let forget = |kind, name: &str| Edit::Forget(Forget { kind, name: name.to_owned(), then: AfterRemoval::Gone });
     for edit in [
