@@ -1,17 +1,17 @@
-//! The `kafka` sink beside a bare rdkafka producer that sends the same bytes to the same broker.
+//! The `kafka` sink compared with a bare rdkafka producer that sends the same bytes to the same broker.
 //!
 //! ```text
-//! sink   Event --absorb--> encoded --flush on the way, commit a batch--> broker       as the deliver loop drives it
-//! bare   bytes, headers and times made beforehand ------------------> broker       same librdkafka settings
+//! sink   Event --write--> encoded --flush, one commit per batch--> broker       as the deliver loop drives it
+//! bare   bytes, headers and times prepared before ------------------> broker       same librdkafka settings
 //! ```
 //!
-//! The two take turns, several times in one run, and the ratio is the median over the rounds: above 1 the sink is faster.
-//! **Encoding is inside the sink's time and outside the bare producer's**; the last columns say how long encoding alone
-//! takes, and what the ratio is without it. Normalizing is outside both: it belongs to the deliver loop.
+//! The two alternate several times in one run, and the ratio is the median of the rounds: above 1 the sink is faster. The
+//! sink's time includes encoding, the bare producer's does not; the last columns are the time of encoding alone and the ratio
+//! without it. Neither includes normalizing, which the deliver loop does.
 //!
 //! With `exactly_once` the bare producer commits a transaction for each batch, but writes no position. With
-//! `at_least_once` it waits for all acknowledgements either at each batch's end, as the sink must before the journal's
-//! position may move, or once at the very end.
+//! `at_least_once` it waits for all acknowledgements either at the end of each batch, as the sink must before the journal's
+//! position moves, or once at the end.
 #![allow(clippy::print_stdout)]
 
 use std::ops::Range;

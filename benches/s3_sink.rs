@@ -1,15 +1,15 @@
-//! The `s3` sink beside the bare SDK that puts the same objects, and beside the encoders alone; and the memory that a
-//! gibibyte of backlog takes.
+//! The `s3` sink compared with the bare SDK that puts the same objects, and with the encoders alone; and the memory that a
+//! gibibyte of backlog needs.
 //!
 //! ```text
-//! sink      Event --absorb--> objects by vendor and day --flush, commit a batch--> store      as the deliver loop drives it
+//! sink      Event --write--> objects by vendor and day --flush, one commit per batch--> store      as the deliver loop drives it
 //! bare SDK  the objects that the sink has put ------------------------------> store      as many at once as the sink
-//! encoder   Event ----------> objects by vendor, thrown away
+//! encoder   Event ----------> objects by vendor, discarded
 //! ```
 //!
-//! Rates are in events and in megabytes of native NDJSON before compression, whatever the format, so that they compare. Normalizing is
-//! outside all three: it belongs to the deliver loop. `AUDITFLOW_BENCH_S3` names the store, for example `http://localhost:9000`;
-//! `AUDITFLOW_BENCH_S3_KEY` and `AUDITFLOW_BENCH_S3_SECRET` its credentials (`minioadmin` each, if not given).
+//! Rates are in events and in megabytes of native NDJSON before compression, whatever the format, so that they are comparable.
+//! None includes normalizing, which the deliver loop does. `AUDITFLOW_BENCH_S3` is the URL of the store, for example
+//! `http://localhost:9000`; `AUDITFLOW_BENCH_S3_KEY` and `AUDITFLOW_BENCH_S3_SECRET` are its credentials (default: `minioadmin`).
 
 #![allow(clippy::print_stdout)]
 

@@ -38,14 +38,14 @@ struct TestJournal {
 
 impl TestJournal {
     fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a directory");
-        let options = JournalOptions { data_dir: folder.path().to_owned(), max_size: ByteSize(1 << 30) };
+        let directory = tempfile::tempdir().expect("a directory");
+        let options = JournalOptions { data_dir: directory.path().to_owned(), max_size: ByteSize(1 << 30) };
         Self {
             journal: Arc::new(SqliteJournal::open(&options).expect("a journal")),
             clock: Arc::new(ManualClock::starting_at(START)),
             drain: CancellationToken::new(),
             shutdown: CancellationToken::new(),
-            _directory: folder,
+            _directory: directory,
         }
     }
 

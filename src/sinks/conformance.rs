@@ -314,6 +314,8 @@ mod faulty {
         generation: u64,
         /// The name of the object before this one: each object starts with it.
         previous: String,
+        /// The last event and the name of the newest object. The next batch shows whether it was kept.
+        latest: Option<(Seq, String)>,
         range: BatchRange,
         lines: Vec<u8>,
         events: u64,
@@ -350,6 +352,7 @@ mod faulty {
                 fingerprint: fingerprint.to_owned(),
                 generation: 0,
                 previous: String::new(),
+                latest: None,
                 range: range(0),
                 lines: Vec::new(),
                 events: 0,
@@ -394,6 +397,9 @@ mod faulty {
         }
 
         fn begin(&mut self, range: BatchRange) {
+            if let Some((_, name)) = self.latest.take().filter(|(last, _)| *last < range.first) {
+                self.previous = name;
+            }
             self.range = range;
             self.lines.clear();
             self.events = 0;
@@ -425,7 +431,7 @@ mod faulty {
                 let object = [self.previous.as_bytes(), b"\n", &self.lines].concat();
                 let bytes = object.len() as u64;
                 self.target.lock().expect("not poisoned").insert(name.clone(), object);
-                self.previous.clone_from(&name);
+                self.latest = Some((self.range.last, name.clone()));
                 Ok(Committed { events: self.events, bytes, state: Some(name) })
             })
         }

@@ -474,7 +474,7 @@ async fn a_missing_directory_is_waited_for_because_its_disk_may_be_mounted_again
 }
 
 #[tokio::test]
-async fn an_interrupted_undo_of_directorys_that_the_batch_made_is_finished() {
+async fn an_interrupted_rollback_of_new_directories_is_finished() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut sink = sink(&directory.path().join("made/{{ event_type }}.ndjson"), "");
     let mut log = MemoryLog::default();

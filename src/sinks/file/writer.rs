@@ -188,7 +188,7 @@ pub(super) struct Batch {
     /// The file of each base path: a batch does not split one path over two files.
     chosen: HashMap<PathBuf, PathBuf>,
     files: BTreeMap<PathBuf, Touched>,
-    /// Folders that get new names.
+    /// Directories with new entries.
     directories: BTreeSet<PathBuf>,
     open_files: usize,
     with_digests: bool,

@@ -119,14 +119,14 @@ pub struct Tls {
     pub ca_file: Option<PathBuf>,
     /// The client certificate, PEM file, for brokers that require one.
     pub crt_file: Option<PathBuf>,
-    /// The key of our own certificate, PEM.
+    /// The key of the client certificate, PEM file.
     pub key_file: Option<PathBuf>,
     /// The pass phrase of the key.
     pub key_pass: Option<Secret>,
-    /// Whether brokers must show a certificate that is valid; `false` only for trying things out.
+    /// Whether to verify the brokers' certificates; `false` only for tests.
     #[serde(default = "yes")]
     pub verify_certificate: bool,
-    /// Whether that certificate must be for the broker's host name.
+    /// Whether to verify the host name in the brokers' certificates.
     #[serde(default = "yes")]
     pub verify_hostname: bool,
 }
@@ -152,7 +152,7 @@ pub struct Sasl {
 /// Authentication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 pub enum SaslMechanism {
-    /// Name and password in the clear: only over TLS.
+    /// User name and password unencrypted: use only with TLS.
     #[serde(rename = "PLAIN")]
     Plain,
     /// Challenge and response, SHA-256.
@@ -183,7 +183,7 @@ impl KafkaConfig {
     pub fn check(&self) -> Vec<SettingDiagnostic> {
         let mut problems = Vec::new();
         if self.bootstrap_servers.split(',').all(|server| server.trim().is_empty()) {
-            problems.push(problem("bootstrap_servers", "no broker is named", "write one such as kafka:9092"));
+            problems.push(problem("bootstrap_servers", "no broker is given", "set one such as kafka:9092"));
         }
         problems.extend(self.topic_problem());
         problems.extend(self.key_problem());

@@ -1,4 +1,4 @@
-//! What librdkafka tells us from its own threads: log lines, errors, delivery reports; and its question for a token.
+//! The callbacks that librdkafka calls on its own threads: log lines, errors, delivery reports, token requests.
 
 use std::error::Error;
 use std::sync::Mutex;
@@ -139,7 +139,7 @@ impl DeliveryReports {
 }
 
 impl SinkContext {
-    /// What the client last complained about by itself: the reason behind a bare "timed out".
+    /// The client's last own error: the cause of an unspecific "timed out".
     pub(super) fn last_error(&self) -> Option<(RDKafkaErrorCode, String)> {
         self.last_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }

@@ -1,14 +1,14 @@
-//! How far a sink has come, as the broker holds it: a record in a compacted topic of the sink's own.
+//! The position that the broker stores: how far this sink has delivered.
 //!
 //! ```text
 //! transaction:  records of the batch | position record {journal, generation, instance, first, last, last_event} | group offset
 //! ```
 //!
-//! A sink that was told to deliver again has a higher generation than the position: then the position says nothing, and the
-//! first record of the new generation takes its place.
+//! A sink that redelivers has a higher generation than the stored position: then that position does not count, and the first
+//! record of the new generation replaces it.
 //!
-//! Compaction keeps the last record of each key for ever, and there is one key, so the position does not expire. Reading
-//! it back needs no search: committed records stand in order, so the last one holds.
+//! Compaction keeps the last record of each key, and there is one key, so the position does not expire. Reading it needs no
+//! search: committed records are in order, so the last one holds.
 
 use std::time::Duration;
 

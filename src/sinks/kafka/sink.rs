@@ -120,8 +120,8 @@ impl KafkaSink {
             DeliveryGuarantee::AtLeastOnce => Session::begin(&self.connection)?,
             DeliveryGuarantee::ExactlyOnce => {
                 self.topics.ensure_position_topic(&self.connection).await?;
-                let begun = Session::begin_transactional(&self.connection, &self.key, self.was_fenced).await;
-                self.ended(begun)?
+                let session = Session::begin_transactional(&self.connection, &self.key, self.was_fenced).await;
+                self.end_on_error(session)?
             }
         };
         self.was_fenced = false;
@@ -148,7 +148,7 @@ impl KafkaSink {
         let Some(session) = &mut self.session else { return Ok(()) };
         let sent = session.send(&mut self.buffer, &self.rejections).await;
         let too_large = session.take_too_large();
-        let sent = self.ended(sent);
+        let sent = self.end_on_error(sent);
         self.reject(too_large, log).await?;
         sent
     }
@@ -170,7 +170,7 @@ impl KafkaSink {
         let Some(session) = &mut self.session else { return Ok(self.batch.committed()) };
         let committed = session.commit(batch).await;
         let too_large = session.take_too_large();
-        let committed = self.ended(committed);
+        let committed = self.end_on_error(committed);
         self.reject(too_large, log).await?;
         committed?;
         self.rejections.clear();
@@ -218,7 +218,7 @@ impl KafkaSink {
     }
 
     /// After an error in a transaction its state is unknown: the next attempt starts a session and reads the position.
-    fn ended<T>(&mut self, done: Result<T, SessionError>) -> Result<T, SinkError> {
+    fn end_on_error<T>(&mut self, done: Result<T, SessionError>) -> Result<T, SinkError> {
         done.map_err(|error| {
             self.was_fenced |= error.fenced;
             if error.ends_session {

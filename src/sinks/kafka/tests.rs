@@ -254,9 +254,9 @@ async fn passing_errors_cause_neither_loss_nor_duplicates() {
 async fn missing_permissions_are_named_and_the_batch_is_delivered_later() {
     let cluster = cluster();
     let mut sink = sink(&cluster, json!({}));
-    let refused = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED];
-    cluster.request_errors(RDKafkaApiKey::Produce, &refused);
-    let error = sentence(write(&mut sink, 1, 1).await.expect_err("refused"));
+    let denied = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED];
+    cluster.request_errors(RDKafkaApiKey::Produce, &denied);
+    let error = sentence(write(&mut sink, 1, 1).await.expect_err("denied"));
     assert!(error.contains("`audit`") && error.contains("WRITE"), "{error}");
     // The client caches the error for a moment.
     while write_again(&mut sink, &mut MemoryLog::default(), 1, 1).await.is_err() {}

@@ -92,7 +92,7 @@ impl Topics {
     }
 }
 
-/// In a health check, an error that does not pass by itself stops the start: a missing topic, credentials or permissions.
+/// In a health check, an error that only a person can fix stops the start: a missing topic, credentials or permissions.
 fn stopped_for_people(error: SinkError) -> SinkError {
     match error {
         SinkError::Transient { message, hint } if is_for_people(&hint) => SinkError::Stopped { message, hint },

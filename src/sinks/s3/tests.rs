@@ -219,7 +219,7 @@ async fn an_object_in_parts_is_complete_and_an_error_leaves_no_parts() {
     let mut log = MemoryLog::default();
     sink.begin(BatchRange { first: 1, last: 200 });
     write_events(&mut sink, 1, 200, 150_000);
-    let error = sink.commit(None, &mut log).await.expect_err("a part is refused");
+    let error = sink.commit(None, &mut log).await.expect_err("a part is rejected");
     assert!(text_of(&error).contains("SlowDown"), "{error}");
     assert_eq!(store.unfinished_uploads(), Vec::<String>::new());
     assert!(store.objects("audit").is_empty());
@@ -243,7 +243,7 @@ async fn parts_that_a_crash_left_are_aborted_by_the_rollback() {
     let output = rollback::record_of(&sink.store, &put);
     let client = sink.store.client().await.expect("a client");
     for key in ["a key/with=signs", "a key/with=signs and more"] {
-        client.create_multipart_upload().bucket("audit").key(key).send().await.expect("begun");
+        client.create_multipart_upload().bucket("audit").key(key).send().await.expect("created");
     }
     sink.rollback(&[output]).await.expect("rolled back");
     assert_eq!(store.unfinished_uploads(), ["a key/with=signs and more"]);
@@ -295,7 +295,7 @@ async fn the_buckets_of_an_earlier_config_are_rolled_back_even_if_one_is_missing
 // --- errors ---
 
 async fn error_of(sink: &mut S3Sink) -> String {
-    let error = deliver(sink, 1, 4, &mut MemoryLog::default()).await.expect_err("a fault");
+    let error = deliver(sink, 1, 4, &mut MemoryLog::default()).await.expect_err("an error");
     assert!(matches!(error, SinkError::Transient { .. }), "{error:?}");
     let text = text_of(&error);
     assert!(!text.contains(SECRET_ACCESS_KEY) && !format!("{error:?}").contains(SECRET_ACCESS_KEY), "{text}");
@@ -377,7 +377,7 @@ async fn with_if_none_match_an_object_of_others_is_neither_overwritten_nor_delet
     client.delete_object().bucket("audit").key(&key).send().await.expect("deleted");
     deliver(&mut sink, 1, 4, &mut log).await.expect("nothing is there now");
     sink.rollback(&log.records()).await.expect("rolled back");
-    assert!(store.objects("audit").is_empty(), "what we put ourselves is taken back");
+    assert!(store.objects("audit").is_empty(), "the sink's own objects are rolled back");
 }
 
 #[tokio::test]

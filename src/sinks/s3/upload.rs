@@ -362,13 +362,13 @@ mod tests {
 
     use super::*;
 
-    /// Counts how many begin and how many run at once; the piece numbered `broken` fails.
-    async fn play(pieces: usize, most: usize, broken: usize) -> (Result<Vec<usize>, usize>, usize, usize) {
-        let (begun, running, peak) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
-        let piece = |number: usize| {
-            let (begun, running, peak) = (&begun, &running, &peak);
+    /// Counts how many futures start and how many run at once; number `broken` fails.
+    async fn run(count: usize, most: usize, broken: usize) -> (Result<Vec<usize>, usize>, usize, usize) {
+        let (started, running, peak) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+        let future = |number: usize| {
+            let (started, running, peak) = (&started, &running, &peak);
             let work: BoxFuture<'_, Result<usize, usize>> = Box::pin(async move {
-                begun.fetch_add(1, Ordering::SeqCst);
+                started.fetch_add(1, Ordering::SeqCst);
                 peak.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                 tokio::task::yield_now().await;
                 running.fetch_sub(1, Ordering::SeqCst);
@@ -376,24 +376,24 @@ mod tests {
             });
             work
         };
-        let result = all_or_error(most, (0..pieces).map(piece).collect()).await;
-        assert_eq!(running.load(Ordering::SeqCst), 0, "something is still under way");
-        (result, begun.load(Ordering::SeqCst), peak.load(Ordering::SeqCst))
+        let result = all_or_error(most, (0..count).map(future).collect()).await;
+        assert_eq!(running.load(Ordering::SeqCst), 0, "a future is still running");
+        (result, started.load(Ordering::SeqCst), peak.load(Ordering::SeqCst))
     }
 
     #[tokio::test]
     async fn all_are_done_and_no_more_at_once_than_allowed() {
-        let (result, begun, peak) = play(20, 3, usize::MAX).await;
+        let (result, started, peak) = run(20, 3, usize::MAX).await;
         let mut numbers = result.expect("no error");
         numbers.sort_unstable();
         assert_eq!(numbers, (0..20).collect::<Vec<_>>());
-        assert_eq!((begun, peak), (20, 3));
+        assert_eq!((started, peak), (20, 3));
     }
 
     #[tokio::test]
-    async fn after_a_fault_nothing_new_is_begun() {
-        let (result, begun, _) = play(20, 3, 1).await;
+    async fn after_an_error_nothing_new_is_started() {
+        let (result, started, _) = run(20, 3, 1).await;
         assert_eq!(result, Err(1));
-        assert!(begun < 8, "{begun}");
+        assert!(started < 8, "{started}");
     }
 }

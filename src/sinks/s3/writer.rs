@@ -91,8 +91,8 @@ impl Format {
 
     pub(super) const fn compression_hint(self) -> &'static str {
         match self {
-            Self::Ndjson => "write gzip, zstd or none",
-            Self::Parquet => "write zstd, snappy or none",
+            Self::Ndjson => "set gzip, zstd or none",
+            Self::Parquet => "set zstd, snappy or none",
         }
     }
 

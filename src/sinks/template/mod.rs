@@ -1,11 +1,11 @@
-//! Path templates: `audit/{{ vendor }}/%Y-%m-%d.ndjson` becomes one path an event.
+//! Path templates: `audit/{{ vendor }}/%Y-%m-%d.ndjson` becomes one path per event.
 //!
 //! ```text
 //! text --parse--> parts: fixed text | field of the event | part of the event's own time (UTC)
-//! event + parts --render--> path; the same partition again costs a few comparisons (PathCache)
+//! event + parts --render--> path; repeating the last partition costs a few comparisons (PathCache)
 //! ```
 //!
-//! The fixed text is the user's and goes in as it is. Values come from vendors, so they are sanitized as parts of a path
+//! The fixed text comes from the user and is used unchanged. Values come from vendors, so they are sanitized as parts of a path
 //! (`sanitize`): no value can leave its directory, hide a file or make a name too long for the file system.
 
 mod parse;
@@ -18,7 +18,7 @@ use crate::time::Timestamp;
 
 pub use sanitize::{MAX_VALUE_BYTES, push_sanitized};
 
-/// A field of the event that a template may name.
+/// An event field that a template can contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
     /// The vendor's name.
@@ -27,15 +27,15 @@ pub enum Field {
     Source,
     /// The vendor's organization, cloud or account id.
     Tenant,
-    /// What was done, in the closed list.
+    /// The action, an enum value.
     Action,
-    /// Which area, in the closed list.
+    /// The category, an enum value.
     Category,
-    /// How it ended, in the closed list.
+    /// The outcome, an enum value.
     Outcome,
-    /// The vendor's own word.
+    /// The vendor's event type.
     EventType,
-    /// What kind of actor.
+    /// The actor's type.
     ActorType,
     /// The actor's id.
     ActorId,
@@ -43,7 +43,7 @@ pub enum Field {
     ActorName,
     /// The actor's e-mail address.
     ActorEmail,
-    /// What kind of target.
+    /// The target's type.
     TargetType,
     /// The target's id.
     TargetId,
@@ -96,10 +96,10 @@ impl Field {
     }
 }
 
-/// A part of the event's own time, by its strftime letter.
+/// A part of the event's time, by its strftime letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct TimePart {
-    /// As it is given to the formatter, for example `%Y`.
+    /// The formatter's specifier, for example `%Y`.
     specifier: &'static str,
     /// The text stays the same for this many seconds, counted from 1970.
     holds_secs: i64,
@@ -107,8 +107,8 @@ struct TimePart {
 
 const DAY: i64 = 86_400;
 
-/// The strftime letters that a template may use. Letters whose text holds a `/` or depends on a locale or time zone are
-/// not among them.
+/// The strftime letters that a template can contain. Letters whose text contains a `/` or depends on a locale or time zone
+/// are excluded.
 const TIME_PARTS: &[(char, TimePart)] = &[
     ('Y', TimePart { specifier: "%Y", holds_secs: DAY }),
     ('y', TimePart { specifier: "%y", holds_secs: DAY }),
@@ -142,7 +142,7 @@ enum Part {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     parts: Vec<Part>,
-    /// The rendered text stays the same for this many seconds; 0 if it holds no time.
+    /// The rendered text stays the same for this many seconds; 0 if it contains no time.
     holds_secs: i64,
 }
 
@@ -150,19 +150,19 @@ pub struct Template {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("column {column}: {message}")]
 pub struct TemplateError {
-    /// Where, counted in characters from 1.
+    /// The position, counted in characters from 1.
     pub column: usize,
     /// What is wrong.
     pub message: String,
-    /// What to write instead.
+    /// The fix.
     pub hint: String,
 }
 
 impl Template {
-    /// Reads the written form.
+    /// Parses a template.
     ///
     /// # Errors
-    /// The first mistake: an unknown field or time letter, a brace that is not closed.
+    /// The first error: an unknown field or time letter, a brace that is not closed.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let parts = parse::parts(text)?;
         let times =
@@ -185,7 +185,7 @@ impl Template {
         path
     }
 
-    /// The text of an event with every value as it is: for headers and the like, never for paths.
+    /// The text of an event with unchanged values: for headers, never for paths.
     #[must_use]
     pub fn render_text(&self, event: &Event<'_>) -> String {
         let mut text = String::new();
@@ -199,7 +199,7 @@ impl Template {
         text
     }
 
-    /// All fixed text, without the values between.
+    /// All fixed text, without values.
     #[must_use]
     pub fn fixed_text(&self) -> String {
         self.parts
@@ -208,7 +208,7 @@ impl Template {
             .collect()
     }
 
-    /// The one text that every event renders to, if there is no value in the template.
+    /// The text of every event, if the template has no values.
     #[must_use]
     pub fn fixed_name(&self) -> Option<&str> {
         match self.parts.as_slice() {
@@ -217,7 +217,7 @@ impl Template {
         }
     }
 
-    /// The template in one written form, so that `{{vendor}}` and `{{ vendor }}`, `%F` and `%Y-%m-%d` compare equal.
+    /// The canonical form, so that `{{vendor}}` and `{{ vendor }}`, `%F` and `%Y-%m-%d` are equal.
     #[must_use]
     pub fn canonical(&self) -> String {
         let mut text = String::new();
@@ -232,7 +232,7 @@ impl Template {
         text
     }
 
-    /// The fixed text at the very beginning, for example `audit/`; empty if the template begins with a value.
+    /// The fixed text at the start, for example `audit/`; empty if the template begins with a value.
     #[must_use]
     pub fn fixed_start(&self) -> &str {
         match self.parts.first() {
@@ -241,7 +241,7 @@ impl Template {
         }
     }
 
-    /// The fixed text at the very end, for example `.ndjson.gz`; empty if the template ends with a value.
+    /// The fixed text at the end, for example `.ndjson.gz`; empty if the template ends with a value.
     #[must_use]
     pub fn fixed_end(&self) -> &str {
         match self.parts.last() {
@@ -250,7 +250,7 @@ impl Template {
         }
     }
 
-    /// The most bytes that the whole path can come to.
+    /// The maximum length of the whole path in bytes.
     #[must_use]
     pub fn longest(&self) -> usize {
         let length = |part: &Part| match part {
@@ -261,7 +261,7 @@ impl Template {
         self.parts.iter().map(length).sum()
     }
 
-    /// The most bytes that one part of the path (between two slashes) can come to.
+    /// The maximum length of one part of the path (between two slashes) in bytes.
     #[must_use]
     pub fn longest_part(&self) -> usize {
         let (mut longest, mut current) = (0, 0);
@@ -295,7 +295,7 @@ fn push_time(part: TimePart, at: Timestamp, path: &mut String) {
     }
 }
 
-/// Remembers the last path, so that a run of events of one partition neither formats nor allocates.
+/// Caches the last path, so that consecutive events of one partition neither format nor allocate.
 #[derive(Debug, Default)]
 pub struct PathCache {
     values: Vec<String>,
@@ -308,7 +308,7 @@ impl PathCache {
     pub fn render(&mut self, template: &Template, event: &Event<'_>) -> (&str, bool) {
         let changed = !self.holds(template, event);
         if changed {
-            self.remember(template, event);
+            self.render_again(template, event);
         }
         (self.path.as_deref().unwrap_or_default(), changed)
     }
@@ -318,7 +318,7 @@ impl PathCache {
         self.path.is_some() && self.slot == template.time_slot(event.timestamp.at) && values.eq(self.values.iter())
     }
 
-    fn remember(&mut self, template: &Template, event: &Event<'_>) {
+    fn render_again(&mut self, template: &Template, event: &Event<'_>) {
         self.slot = template.time_slot(event.timestamp.at);
         self.values.clear();
         self.values.extend(fields(template).map(|field| field.value(event).to_owned()));

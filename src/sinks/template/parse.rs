@@ -1,4 +1,4 @@
-//! Reads a template's text and says where it is wrong.
+//! Parses a template's text and reports the position of errors.
 
 use super::{Field, Part, TIME_PARTS, TemplateError};
 
@@ -14,10 +14,10 @@ pub(super) fn parts(text: &str) -> Result<Vec<Part>, TemplateError> {
 
 struct Reader<'t> {
     text: &'t str,
-    /// Byte offset of what has not been read.
+    /// Byte offset of the unread text.
     at: usize,
     parts: Vec<Part>,
-    /// Fixed text that has not been made a part yet.
+    /// Fixed text that is not a part yet.
     fixed: String,
 }
 
@@ -81,9 +81,7 @@ impl Reader<'_> {
             .min()
             .filter(|(distance, known)| *distance <= known.len() / 3);
         let hint = match nearest {
-            _ if name.starts_with("timestamp") => {
-                "the event's time is written with strftime letters: %Y-%m-%d".to_owned()
-            }
+            _ if name.starts_with("timestamp") => "the event's time has strftime letters: %Y-%m-%d".to_owned(),
             Some((_, known)) => format!("did you mean `{known}`? The fields are {all}"),
             None => format!("the fields are {all}"),
         };
@@ -92,8 +90,8 @@ impl Reader<'_> {
 
     fn unknown_time(&self, letter: Option<char>) -> TemplateError {
         let message = match letter {
-            Some(letter) => format!("`%{letter}` is not a part of a time that can stand in a path"),
-            None => "`%` stands at the end".to_owned(),
+            Some(letter) => format!("`%{letter}` is not a time part that a path can contain"),
+            None => "`%` is at the end".to_owned(),
         };
         let all = TIME_PARTS.iter().map(|(letter, _)| format!("%{letter}")).collect::<Vec<_>>().join(" ");
         self.error(self.at, &message, &format!("write one of {all}, or %% for a percent sign"))
