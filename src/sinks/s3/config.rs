@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::objects::MAX_NAME_BYTES;
-use super::options::{Acl, AuthOptions, Checksum, RequestOptions, ServerSideEncryption, StorageClass};
-use super::upload::Headers;
+use super::options::{
+    Acl, AuthOptions, Checksum, Headers, RequestOptions, ServerSideEncryption, StorageClass, problem,
+};
 use super::writer::{Format, ObjectCompression, ObjectOptions};
 use crate::diagnostic::SettingDiagnostic;
 use crate::event::Event;
@@ -330,10 +331,6 @@ fn tag_problem(tags: &BTreeMap<String, PlainText>) -> Option<SettingDiagnostic> 
 
 fn of_template(text: &str, error: &TemplateError) -> SettingDiagnostic {
     problem("key_prefix", format!("`{text}`, column {}: {}", error.column, error.message), error.hint.clone())
-}
-
-pub(super) fn problem(key: &str, message: impl Into<String>, hint: impl Into<String>) -> SettingDiagnostic {
-    SettingDiagnostic { key: key.to_owned(), message: message.into(), hint: hint.into() }
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ use std::time::Duration;
 use aws_sdk_s3::types::ChecksumAlgorithm;
 use serde::Deserialize;
 
-use super::config::problem;
 use crate::diagnostic::SettingDiagnostic;
 use crate::secret::Secret;
 use crate::units::Span;
@@ -245,4 +244,34 @@ impl RequestOptions {
     pub(super) fn timeout(&self) -> Duration {
         self.timeout_secs.map_or(Duration::from_secs(60), |span| span.0)
     }
+}
+
+/// The headers of each object.
+#[derive(Clone, Debug)]
+pub(super) struct Headers {
+    pub(super) content_type: String,
+    pub(super) content_encoding: Option<String>,
+    pub(super) storage_class: Option<StorageClass>,
+    pub(super) acl: Option<Acl>,
+    pub(super) server_side_encryption: Option<ServerSideEncryption>,
+    pub(super) ssekms_key_id: Option<String>,
+    pub(super) tagging: Option<String>,
+    pub(super) checksum: Option<ChecksumAlgorithm>,
+    pub(super) if_none_match: bool,
+}
+
+impl Headers {
+    /// The headers of a manifest, which is small and read often.
+    pub(super) fn of_manifest(&self) -> Self {
+        Self {
+            content_type: "application/json".to_owned(),
+            content_encoding: None,
+            storage_class: None,
+            ..self.clone()
+        }
+    }
+}
+
+pub(super) fn problem(key: &str, message: impl Into<String>, hint: impl Into<String>) -> SettingDiagnostic {
+    SettingDiagnostic { key: key.to_owned(), message: message.into(), hint: hint.into() }
 }

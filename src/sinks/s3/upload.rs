@@ -8,14 +8,14 @@
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 
 use super::client::Connection;
 use super::error::{S3Error, transient};
-use super::options::{Acl, ServerSideEncryption, StorageClass};
+use super::options::{Acl, Headers, ServerSideEncryption, StorageClass};
 use crate::clock::SharedClock;
 use crate::sinks::SinkError;
 
@@ -27,32 +27,6 @@ const PARTS_AT_ONCE: usize = 4;
 
 /// The metadata field with the token of the process that put an object.
 pub(super) const TOKEN_FIELD: &str = "auditflow-token";
-
-/// The headers of each object.
-#[derive(Clone, Debug)]
-pub(super) struct Headers {
-    pub(super) content_type: String,
-    pub(super) content_encoding: Option<String>,
-    pub(super) storage_class: Option<StorageClass>,
-    pub(super) acl: Option<Acl>,
-    pub(super) server_side_encryption: Option<ServerSideEncryption>,
-    pub(super) ssekms_key_id: Option<String>,
-    pub(super) tagging: Option<String>,
-    pub(super) checksum: Option<ChecksumAlgorithm>,
-    pub(super) if_none_match: bool,
-}
-
-impl Headers {
-    /// The headers of a manifest, which is small and read often.
-    fn of_manifest(&self) -> Self {
-        Self {
-            content_type: "application/json".to_owned(),
-            content_encoding: None,
-            storage_class: None,
-            ..self.clone()
-        }
-    }
-}
 
 /// An object that is to be put.
 #[derive(Debug)]
