@@ -1,15 +1,15 @@
-//! The `s3` sink beside the bare SDK that puts the same objects, and beside the encoders alone; and the memory that a
-//! gibibyte of backlog takes.
+//! The `s3` sink compared with the bare SDK that puts the same objects, and with the encoders alone; and the memory that a
+//! gibibyte of backlog needs.
 //!
 //! ```text
-//! sink      Event --absorb--> objects by vendor and day --flush, commit a batch--> store      as the deliver loop drives it
+//! sink      Event --write--> objects by vendor and day --flush, one commit per batch--> store      as the deliver loop drives it
 //! bare SDK  the objects that the sink has put ------------------------------> store      as many at once as the sink
-//! encoder   Event ----------> objects by vendor, thrown away
+//! encoder   Event ----------> objects by vendor, discarded
 //! ```
 //!
-//! Rates are in events and in megabytes of native NDJSON before compression, whatever the format, so that they compare. Normalizing is
-//! outside all three: it belongs to the deliver loop. `AUDITFLOW_BENCH_S3` names the store, for example `http://localhost:9000`;
-//! `AUDITFLOW_BENCH_S3_KEY` and `AUDITFLOW_BENCH_S3_SECRET` its credentials (`minioadmin` each, if not given).
+//! Rates are in events and in megabytes of native NDJSON before compression, whatever the format, so that they are comparable.
+//! None includes normalizing, which the deliver loop does. `AUDITFLOW_BENCH_S3` is the URL of the store, for example
+//! `http://localhost:9000`; `AUDITFLOW_BENCH_S3_KEY` and `AUDITFLOW_BENCH_S3_SECRET` are its credentials (default: `minioadmin`).
 
 #![allow(clippy::print_stdout)]
 
@@ -26,7 +26,7 @@ use auditflow::simulator::{Simulator, SimulatorOptions, VendorName};
 use auditflow::sinks::compression::Compression;
 use auditflow::sinks::parquet::{ParquetOptions, ParquetWriter};
 use auditflow::sinks::registry::{SinkConfig, SinkName};
-use auditflow::sinks::{BatchRange, EventForm, PlanLog, Sink};
+use auditflow::sinks::{BatchRange, EventForm, RollbackLog, Sink, StoredPosition, WriteOutcome};
 use auditflow::time::Timestamp;
 use auditflow::vendors::{self, NormalizerConfig, ReadContext};
 use aws_sdk_s3::Client;
@@ -234,7 +234,7 @@ impl SinkRunner {
         let config = SinkConfig::read("s3", settings).context("the s3 sink is built in")??;
         let built = config.build(Arc::new(SystemClock), SinkName { pipeline: "bench", sink: "lake" });
         let mut sink = built.map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
-        sink.resume("bench").await?;
+        sink.recover_position(StoredPosition { journal: "bench", generation: 0, state: None }).await?;
         Ok(Self { sink, prefix, position: 0 })
     }
 
@@ -247,29 +247,28 @@ impl SinkRunner {
 
     async fn write_batch<'a>(&mut self, batch: impl Iterator<Item = &'a Event<'a>>) -> anyhow::Result<()> {
         let first = self.position + 1;
-        // The sink names objects by the range's end, so any end behind all others will do.
+        // The sink names objects by the range's end, so any end after all others will do.
         self.sink.begin(BatchRange { first, last: first + 10_000_000 });
         let mut events = 0;
         for event in batch {
-            self.sink.next_is(first + events);
-            self.sink.absorb(event, EventForm::Normalized)?;
+            let outcome = self.sink.write(first + events, event, EventForm::Normalized)?;
             events += 1;
-            if self.sink.buffered_bytes() > 8 << 20 {
-                self.sink.flush(&mut NoPlan).await?;
+            if outcome == WriteOutcome::FlushDue {
+                self.sink.flush(&mut NoLog).await?;
             }
         }
-        let written = self.sink.commit(&mut NoPlan).await?;
+        let written = self.sink.commit(None, &mut NoLog).await?;
         ensure!(written.events == events, "{} of {events} events", written.events);
         self.position = first + 10_000_000;
         Ok(())
     }
 }
 
-/// Nothing fails here, so nothing has to be undone.
-struct NoPlan;
+/// Nothing fails here, so nothing is rolled back.
+struct NoLog;
 
-impl PlanLog for NoPlan {
-    fn record(&mut self, _outputs: Vec<RollbackRecord>) -> BoxFuture<'_, Result<(), JournalError>> {
+impl RollbackLog for NoLog {
+    fn record(&mut self, _records: Vec<RollbackRecord>) -> BoxFuture<'_, Result<(), JournalError>> {
         Box::pin(std::future::ready(Ok(())))
     }
 }

@@ -29,6 +29,7 @@ pub(crate) mod options;
 pub(crate) mod ranges;
 mod rate;
 mod retrying_journal;
+pub mod rewind;
 pub(crate) mod scan;
 pub(crate) mod scheduler;
 mod source;

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
-use crate::journal::{Journal, JournalError, JournalFuture};
+use crate::journal::{CollectJournal, JournalError, JournalFuture};
 
 /// Why the source loop stops before its work is done.
 #[derive(Debug)]
@@ -20,20 +20,20 @@ pub(super) enum StopReason {
 
 /// The journal, with retries on storage errors.
 pub(super) struct RetryingJournal {
-    journal: Arc<dyn Journal>,
+    journal: Arc<dyn CollectJournal>,
     backoff: Backoff,
     shutdown: CancellationToken,
 }
 
 impl RetryingJournal {
-    pub(super) fn new(journal: Arc<dyn Journal>, backoff: Backoff, shutdown: CancellationToken) -> Self {
+    pub(super) fn new(journal: Arc<dyn CollectJournal>, backoff: Backoff, shutdown: CancellationToken) -> Self {
         Self { journal, backoff, shutdown }
     }
 
     /// Makes a call until the storage accepts it. A call that failed has changed nothing, so nothing is done twice.
     pub(super) async fn retry<T>(
         &mut self,
-        call: impl for<'j> Fn(&'j dyn Journal) -> JournalFuture<'j, T>,
+        call: impl for<'j> Fn(&'j dyn CollectJournal) -> JournalFuture<'j, T>,
     ) -> Result<T, StopReason> {
         let mut failures = 0;
         loop {

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::options::{SourceSettings, StartTime};
 use super::transport::Transport;
 use crate::clock::SharedClock;
-use crate::journal::{Journal, JournalError, SourceRegistration, SourceState};
+use crate::journal::{CollectJournal, JournalError, SourceRegistration, SourceState};
 use crate::time::Timestamp;
 use crate::vendors::{ApiError, NormalizerConfig, Vendor};
 
@@ -37,7 +37,7 @@ pub enum CollectMode {
 /// What a source works with.
 pub struct SourceContext {
     /// Where pages are stored.
-    pub journal: Arc<dyn Journal>,
+    pub journal: Arc<dyn CollectJournal>,
     /// Sends requests to the vendor.
     pub transport: Arc<dyn Transport>,
     /// The time of day.

@@ -4,8 +4,9 @@
 //! dropped before it.
 
 use super::{
-    AfterPage, BatchCommit, BlockBuilder, Journal, JournalError, LastError, LatenessCounts, NewWindow, PageCommit,
-    RollbackRecord, ScanProgress, SeenKey, Seq, SinkId, SinkStart, SourceId, SourceRegistration, WindowId, WindowKind,
+    AfterPage, BatchCommit, BlockBuilder, FileBefore, FileRecord, Journal, JournalError, LastError, LatenessCounts,
+    NewWindow, PageCommit, RollbackRecord, ScanProgress, SeenKey, Seq, SinkId, SinkStart, SourceId, SourceRegistration,
+    WindowId, WindowKind,
 };
 use crate::event::EventId;
 use crate::time::{TimeRange, Timestamp};
@@ -135,9 +136,9 @@ async fn coverage(journal: &dyn Journal, name: &str) -> Vec<TimeRange> {
     journal.open_source(registration(name)).await.expect("opens").coverage
 }
 
-/// The one place here that knows the form of a rollback record.
 pub(crate) fn rollback_record(name: &str) -> RollbackRecord {
-    RollbackRecord { name: name.to_owned(), before: "7".to_owned() }
+    let before = FileBefore::Existing { length: 7, tail_hash: String::new() };
+    RollbackRecord::File(FileRecord { path: name.into(), before })
 }
 
 async fn sink(journal: &dyn Journal, name: &str) -> SinkId {

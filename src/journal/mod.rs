@@ -61,6 +61,6 @@ pub use contract::{CollectJournal, DeliverJournal, Journal, JournalFuture, LogRe
 pub use delivering::{BatchCommit, BatchIntent, PendingBatch, SinkId, SinkStart, SinkState};
 pub use error::JournalError;
 pub use lateness::LatenessCounts;
-pub use rollback::RollbackRecord;
+pub use rollback::{FileBefore, FileRecord, KafkaRejection, RollbackRecord, S3Location, S3ObjectRecord};
 pub use sqlite::{JournalOptions, SqliteJournal};
 pub use stats::{JournalSnapshot, JournalStats, LastError, SinkStats, SnapshotQuery, SourceSnapshot, SourceStats};

@@ -9,8 +9,8 @@ use crate::collect::SourceSettings;
 use crate::forecast::{CoverageProgress, initial_state};
 use crate::journal::lock::{self, LockOwner};
 use crate::journal::{
-    JournalError, JournalSnapshot, LastError, SnapshotQuery, SinkStats, SourceSnapshot, SourceState, SourceStats, SqliteJournal,
-    WindowKind,
+    JournalError, JournalSnapshot, LastError, SinkStats, SnapshotQuery, SourceSnapshot, SourceState, SourceStats,
+    SqliteJournal, WindowKind,
 };
 use crate::pipeline::{ValidatedPipeline, ValidatedSource};
 use crate::time::{TimeRange, Timestamp};
@@ -47,12 +47,12 @@ pub fn observe(pipeline: &ValidatedPipeline, at: Timestamp) -> Result<Observatio
 impl Observation {
     /// The statistics of a source; `None` if it has never run.
     pub(super) fn source_stats(&self, name: &str) -> Option<&SourceStats> {
-        self.journal.as_ref()?.summary.sources.iter().find(|source| source.name == name)
+        self.journal.as_ref()?.stats.sources.iter().find(|source| source.name == name)
     }
 
     /// The statistics of a sink; `None` if it has never run.
     pub(super) fn sink_stats(&self, name: &str) -> Option<&SinkStats> {
-        self.journal.as_ref()?.summary.sinks.iter().find(|sink| sink.name == name)
+        self.journal.as_ref()?.stats.sinks.iter().find(|sink| sink.name == name)
     }
 }
 

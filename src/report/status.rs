@@ -174,7 +174,7 @@ impl StatusReport {
 }
 
 fn journal_status(pipeline: &ValidatedPipeline, journal: &JournalSnapshot) -> JournalStatus {
-    let stats = &journal.summary;
+    let stats = &journal.stats;
     let max_bytes = pipeline.settings.journal.max_size.0;
     JournalStatus {
         events: journal.held,
@@ -250,9 +250,9 @@ fn sink_status(plan: &ValidatedSink, observation: &Observation) -> SinkStatus {
 
 fn not_in_file(pipeline: &ValidatedPipeline, observation: &Observation) -> Vec<String> {
     let Some(journal) = &observation.journal else { return Vec::new() };
-    let sources = journal.summary.sources.iter().map(|source| &source.name);
+    let sources = journal.stats.sources.iter().map(|source| &source.name);
     let sources = sources.filter(|name| !pipeline.sources.iter().any(|plan| plan.name == **name));
-    let sinks = journal.summary.sinks.iter().map(|sink| &sink.name);
+    let sinks = journal.stats.sinks.iter().map(|sink| &sink.name);
     let sinks = sinks.filter(|name| !pipeline.sinks.iter().any(|plan| plan.name == **name));
     sources.chain(sinks).cloned().collect()
 }

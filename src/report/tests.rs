@@ -9,8 +9,8 @@ use super::*;
 use crate::event::EventId;
 use crate::journal::lock::LockOwner;
 use crate::journal::{
-    AfterPage, BlockBuilder, Delivery, Journal, JournalOptions, LastError, LatenessCounts, NewWindow, PageCommit,
-    ScanProgress, SeenKey, SinkStart, SourceId, SourceRegistration, SqliteJournal, WindowKind,
+    AfterPage, BatchCommit, BlockBuilder, CollectJournal, DeliverJournal, JournalOptions, LastError, LatenessCounts,
+    NewWindow, PageCommit, ScanProgress, SeenKey, SinkStart, SourceId, SourceRegistration, SqliteJournal, WindowKind,
 };
 use crate::pipeline::{self, Environment, Overrides, ValidatedPipeline};
 use crate::time::{TimeRange, Timestamp};
@@ -123,7 +123,8 @@ impl JournalBuilder {
     async fn sink(&self, name: &str, position: u64, dead_lettered: u64) -> crate::journal::SinkId {
         let sink = self.journal.open_sink(name, SinkStart::Beginning).await.expect("opens").id;
         let delivered = position - dead_lettered;
-        let delivery = Delivery { position, delivered, dead_lettered, bytes: position * 500, ..Delivery::default() };
+        let delivery =
+            BatchCommit { position, delivered, dead_lettered, bytes: position * 500, ..BatchCommit::default() };
         self.journal.commit_batch(sink, delivery).await.expect("moves");
         sink
     }
@@ -186,7 +187,7 @@ async fn observed() -> (ValidatedPipeline, Observation) {
     let mut observation = observe(&pipeline, now()).expect("can be read");
     assert_eq!(observation.process, None);
     // The compressed size may change with the compression library.
-    observation.journal.as_mut().expect("has run").summary.bytes = 4_321;
+    observation.journal.as_mut().expect("has run").stats.bytes = 4_321;
     observation.process = Some(LockOwner { pid: Some(4_242) });
     (
         ValidatedPipeline {

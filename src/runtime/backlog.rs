@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::clock::SharedClock;
 use crate::collect::SourceSettings;
 use crate::forecast::{CoverageProgress, Phase};
-use crate::journal::{SnapshotQuery, OpenWindow, SourceSnapshot, SqliteJournal};
+use crate::journal::{OpenWindow, SnapshotQuery, SourceSnapshot, SqliteJournal};
 use crate::pipeline::{ValidatedPipeline, ValidatedSource};
 use crate::telemetry::{Backlog, BacklogReader};
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::start::{RunMode, RunOptions};
-use crate::journal::{Journal, JournalStats};
+use crate::journal::{JournalStats, LogReader};
 use crate::pipeline::ValidatedPipeline;
 use crate::time::Timestamp;
 
@@ -49,7 +49,7 @@ impl RunningComponents {
 }
 
 /// Shuts a bounded run down if errors block all remaining work for `give_up_after`.
-pub(super) async fn give_up(journal: Arc<dyn Journal>, options: RunOptions, running: RunningComponents) {
+pub(super) async fn give_up(journal: Arc<dyn LogReader>, options: RunOptions, running: RunningComponents) {
     let RunMode::Once { give_up_after } = options.mode else { return };
     let mut ticks = tokio::time::interval(give_up_after.div_f64(10.0).max(Duration::from_millis(100)));
     loop {

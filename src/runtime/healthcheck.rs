@@ -80,7 +80,7 @@ async fn check_sink(
     clock: &SharedClock,
 ) -> Result<HealthcheckResult, RunError> {
     let mut built = build_sink(pipeline, sink, clock)?;
-    let failure = match tokio::time::timeout(TIMEOUT, built.check()).await {
+    let failure = match tokio::time::timeout(TIMEOUT, built.healthcheck()).await {
         Err(_) => Some(timed_out()),
         Ok(Ok(())) => None,
         Ok(Err(SinkError::Transient { message, hint })) => {

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use super::report::{RunError, with_hint};
 use crate::clock::SharedClock;
-use crate::journal::{Journal, SinkStart};
+use crate::journal::{DeliverJournal, Journal, SinkStart};
 use crate::pipeline::ValidatedPipeline;
 use crate::sinks::SinkError;
-use crate::sinks::foreign::undo_foreign;
+use crate::sinks::orphans::roll_back_orphans;
 use crate::time::Timestamp;
 
 /// How often the journal is trimmed.
@@ -49,15 +49,15 @@ pub(super) async fn trim_regularly(journal: Arc<dyn Journal>, clock: SharedClock
 /// starts, since another sink may now write to the same files.
 pub(super) async fn roll_back_removed_sinks(
     pipeline: &ValidatedPipeline,
-    journal: &dyn Journal,
+    journal: &dyn DeliverJournal,
 ) -> Result<(), RunError> {
     for sink in journal.stats().await?.sinks.into_iter().filter(|sink| sink.active) {
         if pipeline.sinks.iter().any(|configured| configured.name == sink.name) {
             continue;
         }
         let state = journal.open_sink(&sink.name, SinkStart::Beginning).await?;
-        let Some(intent) = state.plan else { continue };
-        undo_foreign(&intent.outputs)
+        let Some(intent) = state.intent else { continue };
+        roll_back_orphans(&intent.records)
             .map_err(|error| RunError::Component { name: sink.name.clone(), reason: explained(&error) })?;
         journal.abort_batch(state.id).await?;
         tracing::warn!(
@@ -81,7 +81,7 @@ fn explained(error: &SinkError) -> String {
 /// Retires the sinks that are no longer in the file, and warns of them and of such sources.
 pub(super) async fn retire_removed_components(
     pipeline: &ValidatedPipeline,
-    journal: &dyn Journal,
+    journal: &dyn DeliverJournal,
 ) -> Result<(), RunError> {
     let configured: Vec<String> = pipeline.sinks.iter().map(|sink| sink.name.clone()).collect();
     for sink in journal.retire_sinks(configured).await? {

@@ -28,10 +28,10 @@ pub async fn run(pipeline: ValidatedPipeline, options: RunOptions) -> Result<Run
     let display_stop = CancellationToken::new();
     if options.show_progress {
         let backlogs = backlog_reader(&pipeline, &options.clock);
-        tokio::spawn(progress::show(Arc::clone(&journal), Arc::clone(&options.clock), backlogs, display_stop.clone()));
+        tokio::spawn(progress::show(journal.clone(), Arc::clone(&options.clock), backlogs, display_stop.clone()));
     }
     let maintenance =
-        tokio::spawn(trim_regularly(Arc::clone(&journal), Arc::clone(&options.clock), Retention::of(&pipeline)));
+        tokio::spawn(trim_regularly(journal.clone(), Arc::clone(&options.clock), Retention::of(&pipeline)));
 
     let deadline = pipeline.settings.shutdown_timeout.0;
     // Cancelled by the caller, or when a bounded run gives up.
@@ -41,7 +41,7 @@ pub async fn run(pipeline: ValidatedPipeline, options: RunOptions) -> Result<Run
     let mut sources = start_sources(&pipeline.sources, &journal, &options)?;
     let mut report = RunReport::new();
     let running = RunningComponents::of(&pipeline);
-    let watch = tokio::spawn(give_up(Arc::clone(&journal), options.clone(), running.clone()));
+    let watch = tokio::spawn(give_up(journal.clone(), options.clone(), running.clone()));
     let finish = async {
         let collecting = async {
             gather(&mut sources, &mut report.sources, &running).await;

@@ -71,7 +71,7 @@ pub(super) fn start_sources(
         let delay = settings.spec.delay;
         let task = collect::Source { name: source.name.clone(), vendor: Arc::clone(&source.vendor), settings };
         let parts = collect::SourceContext {
-            journal: Arc::clone(journal),
+            journal: journal.clone(),
             transport: Arc::new(transport),
             clock: Arc::clone(&options.clock),
             rng_seed: options.seed.wrapping_add(index as u64),
@@ -109,15 +109,15 @@ pub(super) fn start_sinks(
             start: sink.start,
             dead_letter: dead_letter::path(&pipeline.settings.data_dir, &sink.name),
         };
-        let parts = deliver::Parts {
-            journal: Arc::clone(journal),
+        let context = deliver::SinkContext {
+            journal: journal.clone(),
             clock: Arc::clone(&options.clock),
             rng_seed: options.seed.wrapping_add(1_000 + index as u64),
             drain: drain.clone(),
             shutdown: options.shutdown.clone(),
         };
         let name = sink.name.clone();
-        tasks.spawn(async move { (name, deliver::run(task, parts).await) });
+        tasks.spawn(async move { (name, deliver::run(task, context).await) });
     }
     Ok(tasks)
 }

@@ -1,8 +1,8 @@
-//! Work that keeps a thread busy (compressing, `fsync`), done without holding up other tasks.
+//! Runs blocking work (compression, `fsync`) without blocking other tasks.
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-/// Runs `work` here. On a runtime with several threads the thread's other tasks move to another one first; on a
+/// Runs `work` on this thread. On a multi-threaded runtime the thread's other tasks move to another thread first; on a
 /// single-threaded runtime (tests) they wait.
 pub(crate) fn blocking<T>(work: impl FnOnce() -> T) -> T {
     match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {

@@ -1,7 +1,7 @@
 //! Compression in self-contained pieces.
 //!
-//! Each call makes one complete gzip member or zstd frame. Pieces one after the other are a valid file, so `zcat` and
-//! `zstdcat` read it at any time, and a file cut between two pieces is valid too.
+//! Each call produces one complete gzip member or zstd frame. Concatenated pieces are a valid file, so `zcat` and `zstdcat`
+//! can read it at any time, and a file truncated between two pieces is valid too.
 
 use std::io::{self, Write as _};
 
@@ -11,7 +11,7 @@ use serde::Deserialize;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Compression {
-    /// Not at all.
+    /// No compression.
     #[default]
     None,
     /// gzip members.
@@ -24,10 +24,10 @@ pub enum Compression {
 const ZSTD_LEVEL: i32 = 1;
 
 impl Compression {
-    /// Every word of the pipeline file.
+    /// Every compression.
     pub const ALL: &'static [Self] = &[Self::None, Self::Gzip, Self::Zstd];
 
-    /// The word in the pipeline file.
+    /// The name in the pipeline file.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -37,7 +37,7 @@ impl Compression {
         }
     }
 
-    /// The end of a file name by which tools know the format; empty for none.
+    /// The file name extension; empty for no compression.
     #[must_use]
     pub const fn extension(self) -> &'static str {
         match self {
@@ -47,10 +47,10 @@ impl Compression {
         }
     }
 
-    /// One complete piece with `bytes` in it. The same bytes give the same piece.
+    /// Compresses `bytes` into one complete piece. The same bytes give the same piece.
     ///
     /// # Errors
-    /// If the compressor fails (out of memory).
+    /// The compressor fails (out of memory).
     pub fn piece(self, bytes: Vec<u8>) -> io::Result<Vec<u8>> {
         match self {
             Self::None => Ok(bytes),
@@ -93,7 +93,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn pieces_one_after_the_other_read_as_one_file() {
+    fn concatenated_pieces_read_as_one_file() {
         for compression in Compression::ALL {
             let mut file = compression.piece(b"one\n".to_vec()).expect("a piece");
             file.extend(compression.piece(b"two\n".to_vec()).expect("a piece"));

@@ -1,5 +1,4 @@
-//! The console sink: events on standard output, for looking. Plain: a batch that is begun again after a fault or a crash
-//! is printed again.
+//! The `console` sink: prints events, for inspection. A batch that is repeated after an error or a crash is printed again.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -9,10 +8,13 @@ use serde::Deserialize;
 
 use super::blocking::blocking;
 use super::encoding::{EncodingOptions, push_line};
-use super::foreign::undo_foreign;
-use super::{BatchRange, EventForm, PlanLog, Sink, SinkError, Written};
-use crate::event::Event;
-use crate::journal::RollbackRecord;
+use super::orphans::roll_back_orphans;
+use super::{BatchRange, Committed, EventForm, RollbackLog, Sink, SinkError, StoredPosition, WriteOutcome};
+use crate::event::{Event, EventId};
+use crate::journal::{RollbackRecord, Seq};
+
+/// Buffered bytes at which lines are printed.
+const FLUSH_BYTES: usize = 8 << 20;
 
 /// The settings of a `console` sink.
 #[derive(Clone, Copy, Debug, Default, Deserialize, schemars::JsonSchema)]
@@ -20,7 +22,7 @@ use crate::journal::RollbackRecord;
 pub struct ConsoleConfig {
     /// `stdout` (default) or `stderr`.
     pub target: Target,
-    /// How an event is written.
+    /// How an event is encoded.
     pub encoding: EncodingOptions,
 }
 
@@ -52,7 +54,8 @@ pub struct ConsoleSink {
     name: &'static str,
     encoding: EncodingOptions,
     lines: Vec<u8>,
-    written: Written,
+    committed: Committed,
+    fingerprint: String,
 }
 
 impl fmt::Debug for ConsoleSink {
@@ -63,64 +66,81 @@ impl fmt::Debug for ConsoleSink {
 
 impl ConsoleSink {
     fn new(out: Box<dyn Write + Send>, name: &'static str, encoding: EncodingOptions) -> Self {
-        Self { out, name, encoding, lines: Vec::new(), written: Written::default() }
+        let fingerprint = format!("console {name} {encoding:?}");
+        Self { out, name, encoding, lines: Vec::new(), committed: Committed::default(), fingerprint }
     }
 
     fn print(&mut self) -> Result<(), SinkError> {
         let lines = std::mem::take(&mut self.lines);
         let printed = blocking(|| self.out.write_all(&lines).and_then(|()| self.out.flush()));
         printed.map_err(|error| SinkError::Transient {
-            message: format!("cannot print to {}: {error}", self.name),
-            hint: "nobody may be reading it any more: restart auditflow with a reader, or use a file sink".to_owned(),
+            message: format!("cannot write to {}: {error}", self.name),
+            hint: "the reader may have closed it: restart auditflow with a reader, or use a file sink".to_owned(),
         })?;
-        self.written.bytes += u64::try_from(lines.len()).unwrap_or(u64::MAX);
+        self.committed.bytes += u64::try_from(lines.len()).unwrap_or(u64::MAX);
         Ok(())
     }
 }
 
 impl Sink for ConsoleSink {
-    fn fingerprint(&self) -> String {
-        format!("console {} raw={:?}", self.name, self.encoding.raw)
+    fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// Standard output is always open.
+    fn healthcheck(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Nothing printed can be read back, so neither generation nor state matters.
+    fn recover_position<'a>(
+        &'a mut self,
+        _stored: StoredPosition<'a>,
+    ) -> BoxFuture<'a, Result<Option<Seq>, SinkError>> {
+        Box::pin(std::future::ready(Ok(None)))
     }
 
     fn begin(&mut self, _range: BatchRange) {
         self.lines.clear();
-        self.written = Written::default();
+        self.committed = Committed::default();
     }
 
-    fn absorb(&mut self, event: &Event<'_>, form: EventForm) -> Result<(), SinkError> {
+    fn write(&mut self, _seq: Seq, event: &Event<'_>, form: EventForm) -> Result<WriteOutcome, SinkError> {
         push_line(event, form, self.encoding, &mut self.lines);
-        self.written.events += 1;
-        Ok(())
+        self.committed.events += 1;
+        Ok(if self.lines.len() > FLUSH_BYTES { WriteOutcome::FlushDue } else { WriteOutcome::Buffered })
     }
 
-    fn buffered_bytes(&self) -> usize {
-        self.lines.len()
-    }
-
-    fn flush<'a>(&'a mut self, _plan: &'a mut dyn PlanLog) -> BoxFuture<'a, Result<(), SinkError>> {
+    fn flush<'a>(&'a mut self, _log: &'a mut dyn RollbackLog) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(async { self.print() })
     }
 
-    fn commit<'a>(&'a mut self, _plan: &'a mut dyn PlanLog) -> BoxFuture<'a, Result<Written, SinkError>> {
-        Box::pin(async { self.print().map(|()| self.written) })
+    fn commit<'a>(
+        &'a mut self,
+        _last_event: Option<EventId>,
+        _log: &'a mut dyn RollbackLog,
+    ) -> BoxFuture<'a, Result<Committed, SinkError>> {
+        Box::pin(async { self.print().map(|()| self.committed.clone()) })
     }
 
-    /// What is printed is printed. Outputs exist only if this sink was a file sink when the batch was begun.
-    fn undo<'a>(&'a mut self, outputs: &'a [RollbackRecord]) -> BoxFuture<'a, Result<(), SinkError>> {
+    /// Printed lines stay. There are records only if this sink had another type when the batch began.
+    fn rollback<'a>(&'a mut self, records: &'a [RollbackRecord]) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(async move {
             self.lines.clear();
-            undo_foreign(outputs)
+            roll_back_orphans(records)
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::sinks::testing::{MemoryPlan, event};
+    use crate::event::native::RawForm;
+    use crate::sinks::conformance::{self, Fixture};
+    use crate::sinks::testing::{MemoryLog, event};
 
     #[derive(Clone, Default)]
     struct Screen(Arc<Mutex<Vec<u8>>>);
@@ -145,26 +165,64 @@ mod tests {
         }
     }
 
+    impl Screen {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().expect("not poisoned").clone()).expect("text")
+        }
+    }
+
+    /// A terminal cannot be rolled back.
+    impl Fixture for Screen {
+        const ROLLS_BACK: bool = false;
+
+        fn new() -> Self {
+            Self::default()
+        }
+
+        fn sink(&self) -> Box<dyn Sink> {
+            Box::new(ConsoleSink::new(Box::new(self.clone()), "screen", EncodingOptions::default()))
+        }
+
+        fn reconfigured(&self) -> Box<dyn Sink> {
+            let encoding = EncodingOptions { raw: RawForm::Drop, ..EncodingOptions::default() };
+            Box::new(ConsoleSink::new(Box::new(self.clone()), "screen", encoding))
+        }
+
+        fn contents(&self) -> BTreeMap<String, Vec<u8>> {
+            BTreeMap::from([("screen".to_owned(), self.text().into_bytes())])
+        }
+
+        fn lines(&self) -> Vec<String> {
+            self.text().lines().map(str::to_owned).collect()
+        }
+    }
+
     #[tokio::test]
-    async fn prints_a_line_an_event() {
+    async fn conforms() {
+        conformance::passes::<Screen>().await;
+    }
+
+    #[tokio::test]
+    async fn prints_one_line_per_event() {
         let screen = Screen::default();
         let mut sink = ConsoleSink::new(Box::new(screen.clone()), "screen", EncodingOptions::default());
         sink.begin(BatchRange { first: 1, last: 2 });
-        for raw in ["{\"a\":1}", "{\"b\":\n2}"] {
-            sink.absorb(&event(raw, "2026-01-02T03:04:05Z"), EventForm::Raw).expect("absorbed");
+        for (seq, raw) in [(1, "{\"a\":1}"), (2, "{\"b\":\n2}")] {
+            let outcome = sink.write(seq, &event(raw, "2026-01-02T03:04:05Z"), EventForm::Raw).expect("encoded");
+            assert_eq!(outcome, WriteOutcome::Buffered);
         }
-        let written = sink.commit(&mut MemoryPlan::default()).await.expect("printed");
-        let printed = String::from_utf8(screen.0.lock().expect("not poisoned").clone()).expect("text");
-        assert_eq!(printed, "{\"a\":1}\n{\"b\":2}\n");
-        assert_eq!(written, Written { events: 2, bytes: 16 });
+        let committed = sink.commit(None, &mut MemoryLog::default()).await.expect("printed");
+        assert_eq!(screen.text(), "{\"a\":1}\n{\"b\":2}\n");
+        assert_eq!(committed, Committed { events: 2, bytes: 16, state: None });
     }
 
     #[tokio::test]
     async fn a_closed_output_says_what_to_do() {
         let mut sink = ConsoleSink::new(Box::new(Closed), "standard output", EncodingOptions::default());
         sink.begin(BatchRange { first: 1, last: 1 });
-        sink.absorb(&event("{}", "2026-01-02T03:04:05Z"), EventForm::Normalized).expect("absorbed");
-        let error = sink.commit(&mut MemoryPlan::default()).await.expect_err("nobody reads");
+        let written = sink.write(1, &event("{}", "2026-01-02T03:04:05Z"), EventForm::Normalized).expect("encoded");
+        assert_eq!(written, WriteOutcome::Buffered);
+        let error = sink.commit(None, &mut MemoryLog::default()).await.expect_err("nobody reads");
         let SinkError::Transient { message, hint } = error else { panic!("{error}") };
         assert!(message.contains("standard output") && hint.contains("reader"), "{message} {hint}");
     }

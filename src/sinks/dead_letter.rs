@@ -1,20 +1,22 @@
-//! The dead letter: events that a sink's outside will never take, with the reason, in a file of their own.
+//! The dead letter: events that a sink's target can never accept, with the reason, in a file of their own.
 //!
 //! ```text
-//! Sink::take_refused --> {"sink":...,"reason":...,"event":{the native form}}  a line each, in data_dir/dead_letter/
+//! WriteOutcome::Rejected --> {"sink":...,"reason":...,"event":{the native form}}  one line each, in data_dir/dead_letter/
 //! ```
 //!
-//! The file is an output of the batch like any other: recorded in the plan before it is touched, durable before the batch
-//! is committed, taken back if the batch is undone. So each event stands there once.
+//! The file is an output of the batch like any other: recorded before it is touched, durable before the batch is committed,
+//! rolled back with the batch. So it holds each event once.
 
 use std::path::{Path, PathBuf};
 
-use super::file::{LocalAppend, undo_local_files};
-use super::{PlanLog, Refused, SinkError};
+use super::local_files::{LocalAppend, roll_back_files};
+use super::{RollbackLog, SinkError};
+use crate::event::Event;
 use crate::event::json::push_string;
-use crate::journal::RollbackRecord;
+use crate::event::native::{self, RawForm};
+use crate::journal::{FileRecord, RollbackRecord};
 
-/// The dead letter of a sink, in the data folder.
+/// The dead letter file of a sink in the data directory.
 #[must_use]
 pub fn path(data_dir: &Path, sink: &str) -> PathBuf {
     let file = data_dir.join("dead_letter").join(format!("{sink}.ndjson"));
@@ -26,56 +28,72 @@ pub fn path(data_dir: &Path, sink: &str) -> PathBuf {
 pub struct DeadLetter<'a> {
     sink: &'a str,
     file: LocalAppend,
+    /// Lines that are not written yet. An event that is rejected is appended before the next block is read.
+    lines: Vec<u8>,
     events: u64,
 }
 
 impl<'a> DeadLetter<'a> {
-    /// For a batch of `sink`; touches nothing before an event comes.
+    /// Prepares a batch of `sink`. Does not touch the file before the first event.
     #[must_use]
     pub fn of_batch(sink: &'a str, path: &Path) -> Self {
-        Self { sink, file: LocalAppend::to(path), events: 0 }
+        Self { sink, file: LocalAppend::new(path), lines: Vec::new(), events: 0 }
     }
 
-    /// Adds events.
+    /// Buffers an event in its native form, record included.
+    pub fn add(&mut self, event: &Event<'_>, reason: &str) {
+        self.lines.extend_from_slice(b"{\"sink\":");
+        push_string(&mut self.lines, self.sink);
+        self.lines.extend_from_slice(b",\"reason\":");
+        push_string(&mut self.lines, reason);
+        self.lines.extend_from_slice(b",\"event\":");
+        native::encode(event, RawForm::Keep, &mut self.lines);
+        self.lines.extend_from_slice(b"}\n");
+        self.events += 1;
+    }
+
+    /// Bytes that are buffered.
+    #[must_use]
+    pub fn buffered_bytes(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Appends the buffered events to the file. Not durable yet.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub async fn add(&mut self, refused: Vec<Refused>, plan: &mut dyn PlanLog) -> Result<(), SinkError> {
-        for event in refused {
-            self.file.append(&line(self.sink, &event), plan).await?;
-            self.events += 1;
+    pub async fn flush(&mut self, log: &mut dyn RollbackLog) -> Result<(), SinkError> {
+        if self.lines.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let lines = std::mem::take(&mut self.lines);
+        self.file.append(&lines, RollbackRecord::DeadLetter, log).await
     }
 
-    /// Makes them durable; returns how many they are.
+    /// Makes all events durable and returns their number.
     ///
     /// # Errors
-    /// The file cannot be made durable.
-    pub fn finish(&mut self) -> Result<u64, SinkError> {
+    /// The file cannot be written.
+    pub async fn finish(&mut self, log: &mut dyn RollbackLog) -> Result<u64, SinkError> {
+        self.flush(log).await?;
         self.file.sync()?;
         Ok(self.events)
     }
 }
 
-/// Takes back what an unfinished batch has added; returns the outputs that are not the dead letter.
+/// Rolls back the dead letter and returns the records that belong to the sink.
 ///
 /// # Errors
-/// The file cannot be cut.
-pub fn undo(path: &Path, outputs: &[RollbackRecord]) -> Result<Vec<RollbackRecord>, SinkError> {
-    let name = path.to_string_lossy();
-    let (own, others): (Vec<_>, Vec<_>) = outputs.iter().cloned().partition(|output| output.name == name);
-    undo_local_files(&own)?;
+/// The file cannot be truncated.
+pub fn roll_back(records: &[RollbackRecord]) -> Result<Vec<RollbackRecord>, SinkError> {
+    let mut dead_letters: Vec<&FileRecord> = Vec::new();
+    let mut others = Vec::new();
+    for record in records {
+        match record {
+            RollbackRecord::DeadLetter(file) => dead_letters.push(file),
+            other => others.push(other.clone()),
+        }
+    }
+    roll_back_files(&dead_letters)?;
     Ok(others)
-}
-
-fn line(sink: &str, refused: &Refused) -> Vec<u8> {
-    let mut line = b"{\"sink\":".to_vec();
-    push_string(&mut line, sink);
-    line.extend_from_slice(b",\"reason\":");
-    push_string(&mut line, &refused.reason);
-    line.extend_from_slice(b",\"event\":");
-    line.extend_from_slice(&refused.event);
-    line.extend_from_slice(b"}\n");
-    line
 }

@@ -1,4 +1,4 @@
-//! One event as one line, or one record.
+//! Encodes one event as one line or one record.
 
 use serde::Deserialize;
 
@@ -17,16 +17,16 @@ pub struct EncodingOptions {
     pub schema: Schema,
     /// With `schema: ocsf`: `1.8.0` (default) or `1.7.0`.
     pub ocsf_version: OcsfVersion,
-    /// What becomes of the vendor's record: `keep` (JSON, byte for byte; the default), `string` (a JSON string with the
-    /// exact bytes) or `drop`.
+    /// The vendor's record: `keep` (JSON, byte for byte; the default), `string` (a JSON string with the exact bytes) or
+    /// `drop`.
     pub raw: RawForm,
 }
 
-/// In which schema events are written.
+/// The schema of encoded events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Schema {
-    /// The envelope as it is.
+    /// auditflow's own schema.
     #[default]
     Native,
     /// Open Cybersecurity Schema Framework.
@@ -35,13 +35,13 @@ pub enum Schema {
     Ecs,
 }
 
-/// Appends the event in its form and a line's end.
+/// Appends the event in its form, and a newline.
 pub fn push_line(event: &Event<'_>, form: EventForm, options: EncodingOptions, out: &mut Vec<u8>) {
     push_event(event, form, options, out);
     out.push(b'\n');
 }
 
-/// Appends the event in its form, without a line break in it.
+/// Appends the event in its form, without line breaks.
 pub fn push_event(event: &Event<'_>, form: EventForm, options: EncodingOptions, out: &mut Vec<u8>) {
     match (form, options.schema) {
         (EventForm::Raw, _) => push_record(event, out),
@@ -51,11 +51,11 @@ pub fn push_event(event: &Event<'_>, form: EventForm, options: EncodingOptions, 
     }
 }
 
-/// The vendor's record alone, byte for byte unless it has line breaks. What is no JSON becomes a JSON string, so that every
-/// line of the output can be read.
+/// Only the vendor's record, byte for byte unless it has line breaks. A record that is not JSON becomes a JSON string, so
+/// that every line of the output is valid.
 fn push_record(event: &Event<'_>, out: &mut Vec<u8>) {
-    let doubtful = event.normalize_error.is_some();
-    if doubtful && serde_json::from_str::<serde::de::IgnoredAny>(event.raw).is_err() {
+    let may_be_invalid = event.normalize_error.is_some();
+    if may_be_invalid && serde_json::from_str::<serde::de::IgnoredAny>(event.raw).is_err() {
         return json::push_string(out, event.raw);
     }
     json::push_in_one_line(out, event.raw);
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn the_raw_option_is_heard() {
+    fn the_raw_option_is_applied() {
         let event = event("{\"a\":1}", "2026-01-02T03:04:05Z");
         assert!(line(&event, EventForm::Normalized, RawForm::Keep).contains("\"raw\":{\"a\":1}"));
         assert!(line(&event, EventForm::Normalized, RawForm::String).contains("\"raw\":\"{"));

@@ -1,16 +1,16 @@
-//! The manifest of a batch: which objects it came to, written last, so that a reader takes complete batches only.
+//! The manifest of a batch: it lists the batch's objects and is written last, so that a reader sees only complete batches.
 //!
 //! ```text
 //! batch 1: objects, then manifest 1 {previous: null}
 //! batch 2: objects, then manifest 2 {previous: sha256 of manifest 1}
-//! batch 3: objects, then manifest 3 {previous: sha256 of manifest 2}     an object or a manifest that was removed or
-//!                                                                          changed later breaks the chain
+//! batch 3: objects, then manifest 3 {previous: sha256 of manifest 2}     a removed or changed object or manifest
+//!                                                                          breaks the chain
 //! ```
 //!
-//! Where a sink delivers again, is renamed or begins anew, its generation stands in the manifest and behind the journal's mark in
-//! every name, so that nothing of a former one is overwritten. The names of a generation sort behind those of the one before.
+//! If a sink redelivers, is renamed or is reset, its generation is part of the manifest and of every name, so that nothing of
+//! an earlier generation is overwritten. The names of a generation sort after those of the previous one.
 //!
-//! A manifest holds nothing that depends on when or how often it was written: the same batch gives the same bytes.
+//! A manifest contains nothing that depends on when or how often it was written: the same batch gives the same bytes.
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -18,10 +18,10 @@ use sha2::{Digest, Sha256};
 use crate::journal::Seq;
 use crate::time::Timestamp;
 
-/// The version of the form that this build writes. A step that only adds fields does not change it.
+/// The version of the format. Adding fields does not change it.
 pub const MANIFEST_VERSION: u32 = 1;
 
-/// What one batch came to.
+/// The objects of one batch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Manifest<'a> {
     /// [`MANIFEST_VERSION`].
@@ -30,7 +30,7 @@ pub struct Manifest<'a> {
     pub pipeline: &'a str,
     /// The sink's name in the pipeline file.
     pub sink: &'a str,
-    /// The journal that the sequence numbers are of.
+    /// The journal that the sequence numbers belong to.
     pub journal: &'a str,
     /// The sink's generation, if it is not the first.
     #[serde(skip_serializing_if = "is_first")]
@@ -52,7 +52,7 @@ pub struct Manifest<'a> {
 pub struct ManifestObject {
     /// Its key, or a file's path.
     pub key: String,
-    /// Where it begins, for what is appended to a file: bytes.
+    /// For appended bytes: where they start in the file, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
     /// Bytes.
@@ -84,16 +84,16 @@ fn is_first(generation: &u64) -> bool {
 /// Digits of a sequence number in a name: enough for ten million events a second for thirty years.
 const DIGITS: usize = 16;
 
-/// Letters of the journal's identity in a name.
-const JOURNAL_LETTERS: usize = 8;
+/// Characters of the journal's identity in a name.
+const JOURNAL_CHARACTERS: usize = 8;
 
-/// The most bytes that [`name_of`] gives: mark, generation, two numbers, and what joins them.
-pub const MAX_NAME_BYTES: usize = JOURNAL_LETTERS + 21 + 2 * 20 + 2;
+/// The most bytes that [`name_of`] returns: journal, generation, two numbers and separators.
+pub const MAX_NAME_BYTES: usize = JOURNAL_CHARACTERS + 21 + 2 * 20 + 2;
 
-/// What names a range of a journal, in one generation of a sink: `3f9a1c02-<first>-<last>`, or `3f9a1c02.001-<first>-<last>`.
+/// The name of a journal range in one generation of a sink: `3f9a1c02-<first>-<last>`, or `3f9a1c02.001-<first>-<last>`.
 #[must_use]
 pub fn name_of(journal: &str, generation: u64, first: Seq, last: Seq) -> String {
-    let mark = &journal[..journal.floor_char_boundary(JOURNAL_LETTERS)];
+    let mark = &journal[..journal.floor_char_boundary(JOURNAL_CHARACTERS)];
     let generation = if generation == 0 { String::new() } else { format!(".{generation:03}") };
     format!("{mark}{generation}-{first:0DIGITS$}-{last:0DIGITS$}")
 }
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn names_sort_as_batches_do_and_generations_stay_apart() {
+    fn names_sort_like_batches_and_generations_are_separate() {
         let name = |generation, first, last| name_of("3f9a1c0257d24b10", generation, first, last);
         assert_eq!(name(0, 1, 4_096), "3f9a1c02-0000000000000001-0000000000004096");
         assert_eq!(name(1, 1, 4_096), "3f9a1c02.001-0000000000000001-0000000000004096");

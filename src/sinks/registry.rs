@@ -1,4 +1,4 @@
-//! The table of sinks: the one place that knows them all by name. A new sink is one file or folder and its lines here.
+//! The registry of sinks: the only file that knows all of them by name. A new sink is one module and its lines here.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub enum SinkConfig {
     S3(Box<S3Config>),
 }
 
-/// Every sink type's name, in alphabetical order.
+/// The name of every sink type, in alphabetical order.
 pub const NAMES: &[&str] = &[
     "console",
     "file",
@@ -41,7 +41,7 @@ pub const NAMES: &[&str] = &[
     "s3",
 ];
 
-/// What a sink is called, for those whose outside knows them by name.
+/// The names of a sink, for targets that use them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SinkName<'a> {
     /// The pipeline's name.
@@ -81,7 +81,7 @@ impl SinkConfig {
         }
     }
 
-    /// Everything that reads well but cannot be right. Looks at neither network nor disk.
+    /// Every setting that parses but is invalid. Uses neither network nor disk.
     #[must_use]
     pub fn check(&self) -> Vec<SettingDiagnostic> {
         match self {
@@ -94,7 +94,7 @@ impl SinkConfig {
         }
     }
 
-    /// What works but is probably not meant.
+    /// Settings that work but are probably a mistake.
     #[must_use]
     pub fn warnings(&self) -> Vec<SettingDiagnostic> {
         match self {
@@ -107,7 +107,7 @@ impl SinkConfig {
         }
     }
 
-    /// Two sinks of one pipeline must not have the same key: they would write the same place. `None`: any number may.
+    /// Two sinks of one pipeline must not have the same key, because they would write to the same files. `None`: no conflict.
     #[must_use]
     pub fn conflict_key(&self) -> Option<String> {
         match self {
@@ -120,7 +120,7 @@ impl SinkConfig {
         }
     }
 
-    /// Every secret of the sink, for resolving relative files.
+    /// Every secret of the sink, so that relative file paths can be resolved.
     pub fn secrets_mut(&mut self) -> Vec<&mut crate::secret::Secret> {
         match self {
             Self::Console(_) | Self::File(_) => Vec::new(),
@@ -131,21 +131,21 @@ impl SinkConfig {
         }
     }
 
-    /// When a batch closes unless the pipeline file says otherwise.
+    /// The default batch limits.
     #[must_use]
     pub fn default_batch(&self) -> BatchOptions {
         match self {
             Self::Console(_) => {
                 BatchOptions { max_events: 1_000, max_bytes: 1 << 20, timeout: Duration::from_millis(200) }
             }
-            // A manifest a batch: one a second would be more manifests than anyone wants to list.
+            // One manifest per batch: one per second would be too many to list.
             Self::File(config) if config.manifest => {
                 BatchOptions { max_events: 100_000, max_bytes: 64 << 20, timeout: Duration::from_secs(60) }
             }
             Self::File(_) => BatchOptions { max_events: 10_000, max_bytes: 16 << 20, timeout: Duration::from_secs(1) },
             #[cfg(feature = "kafka")]
             Self::Kafka(_) => BatchOptions { max_events: 10_000, max_bytes: 16 << 20, timeout: Duration::from_secs(1) },
-            // Few large objects: waiting costs nothing, the journal holds the data.
+            // Few large objects: waiting is safe because the journal has the data.
             #[cfg(feature = "s3")]
             Self::S3(_) => {
                 BatchOptions { max_events: 1_000_000, max_bytes: 64 << 20, timeout: Duration::from_secs(15 * 60) }
@@ -153,7 +153,7 @@ impl SinkConfig {
         }
     }
 
-    /// The word for it in the pipeline file.
+    /// The `type` in the pipeline file.
     #[must_use]
     pub fn type_name(&self) -> &'static str {
         match self {
@@ -166,39 +166,39 @@ impl SinkConfig {
         }
     }
 
-    /// What an operator should know when this sink delivers again what it has delivered already.
+    /// What an operator should know before this sink redelivers events.
     #[must_use]
     pub fn when_redelivered(&self) -> &'static str {
         match self {
-            Self::Console(_) => "they are printed once more",
+            Self::Console(_) => "the events are printed again",
             Self::File(config) => config.when_redelivered(),
             #[cfg(feature = "kafka")]
-            Self::Kafka(_) => "they are sent once more, as new records with the same keys",
+            Self::Kafka(_) => "the events are sent again, as new records with the same keys",
             #[cfg(feature = "s3")]
             Self::S3(_) => {
-                "they come in new objects, with the number of the redelivery in their names; what was put before stays, and the chain of manifests goes on"
+                "the events are put into new objects, with the number of the redelivery in their names; earlier objects stay, and the chain of manifests continues"
             }
         }
     }
 
-    /// What an operator should know when this sink goes by another name.
+    /// What an operator should know before this sink is renamed.
     #[must_use]
     pub fn when_renamed(&self) -> &'static str {
         match self {
-            Self::Console(_) => "nothing outside knows its name",
+            Self::Console(_) => "the target does not use its name",
             Self::File(config) => config.when_renamed(),
             #[cfg(feature = "kafka")]
             Self::Kafka(_) => {
-                "the broker knows it by a new name (auditflow.PIPELINE.SINK: group, transactions, position topic) and takes the position from here; give the new name the rights of the old one, and delete the old position topic when you like"
+                "the broker uses the new name (auditflow.PIPELINE.SINK: group, transactions, position topic) and gets the position from the journal; grant the new name the permissions of the old one; the old position topic can be deleted"
             }
             #[cfg(feature = "s3")]
             Self::S3(_) => {
-                "new objects and manifests carry the new name; those that are there keep theirs, and the first new manifest names the last old one's hash"
+                "new objects and manifests have the new name; existing ones keep theirs, and the first new manifest contains the hash of the last old one"
             }
         }
     }
 
-    /// Where an event would land: a few parts, each with its name. Looks at neither network nor disk.
+    /// Where an event would be written: a few parts, each with its name. Uses neither network nor disk.
     #[must_use]
     pub fn example(&self, event: &Event<'_>) -> Vec<(&'static str, String)> {
         match self {
@@ -211,10 +211,10 @@ impl SinkConfig {
         }
     }
 
-    /// Builds the sink. Touches nothing outside.
+    /// Builds the sink. Does not connect.
     ///
     /// # Errors
-    /// Every setting that cannot be right.
+    /// Every invalid setting.
     pub fn build(&self, clock: SharedClock, name: SinkName<'_>) -> Result<Box<dyn Sink>, Vec<SettingDiagnostic>> {
         match self {
             Self::Console(config) => Ok(Box::new(config.build())),
@@ -251,7 +251,11 @@ mod tests {
             assert_eq!(config.check(), []);
             assert!(config.default_batch().max_events > 0);
             prints.insert(
-                config.build(Arc::new(SystemClock), SinkName { pipeline: "p", sink: "s" }).expect(name).fingerprint(),
+                config
+                    .build(Arc::new(SystemClock), SinkName { pipeline: "p", sink: "s" })
+                    .expect(name)
+                    .fingerprint()
+                    .to_owned(),
             );
         }
         assert_eq!(prints.len(), NAMES.len());
@@ -259,21 +263,21 @@ mod tests {
     }
 
     #[test]
-    fn an_example_names_the_place() {
+    fn an_example_names_the_destination() {
         let event = crate::sinks::testing::event("{}", "2026-01-02T03:04:05Z");
         for name in NAMES {
-            let places = SinkConfig::read(name, settings(name)).expect(name).expect(name).example(&event);
-            let told: Vec<_> = places.iter().map(|(part, place)| format!("{part} {place}")).collect();
+            let parts = SinkConfig::read(name, settings(name)).expect(name).expect(name).example(&event);
+            let shown: Vec<_> = parts.iter().map(|(part, value)| format!("{part} {value}")).collect();
             match *name {
-                "file" => assert_eq!(told, [format!("path audit/{}.ndjson", event.vendor)]),
-                "kafka" => assert_eq!(told, [format!("topic audit.{}", event.vendor), format!("key {}", event.id)]),
-                _ => assert!(!told.is_empty(), "{name}"),
+                "file" => assert_eq!(shown, [format!("path audit/{}.ndjson", event.vendor)]),
+                "kafka" => assert_eq!(shown, [format!("topic audit.{}", event.vendor), format!("key {}", event.id)]),
+                _ => assert!(!shown.is_empty(), "{name}"),
             }
         }
     }
 
     #[test]
-    fn unknown_settings_are_refused() {
+    fn unknown_settings_are_rejected() {
         for name in NAMES {
             let mut settings = settings(name);
             settings["compresion"] = "gzip".into();

@@ -1,10 +1,10 @@
-//! What the sinks' tests share.
+//! Helpers that the sinks' tests share.
 
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
 
-use super::PlanLog;
+use super::RollbackLog;
 use crate::event::Event;
 use crate::journal::{JournalError, RollbackRecord};
 use crate::time::EventTime;
@@ -20,37 +20,37 @@ pub(crate) fn event<'a>(raw: &'a str, at: &str) -> Event<'a> {
     event
 }
 
-/// Remembers what was recorded, as the journal would.
+/// Keeps rollback records in memory, as the journal does on disk.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct MemoryPlan {
-    outputs: Arc<Mutex<Vec<Vec<RollbackRecord>>>>,
-    refuses: bool,
+pub(crate) struct MemoryLog {
+    calls: Arc<Mutex<Vec<Vec<RollbackRecord>>>>,
+    fails: bool,
 }
 
-impl MemoryPlan {
-    /// A plan that cannot be written.
-    pub(crate) fn refusing() -> Self {
-        Self { refuses: true, ..Self::default() }
+impl MemoryLog {
+    /// A log that cannot be written.
+    pub(crate) fn failing() -> Self {
+        Self { fails: true, ..Self::default() }
     }
 
-    /// All that was recorded, in order.
-    pub(crate) fn outputs(&self) -> Vec<RollbackRecord> {
+    /// All records, in order.
+    pub(crate) fn records(&self) -> Vec<RollbackRecord> {
         self.calls().concat()
     }
 
-    /// What each call recorded.
+    /// The records of each call.
     pub(crate) fn calls(&self) -> Vec<Vec<RollbackRecord>> {
-        self.outputs.lock().expect("not poisoned").clone()
+        self.calls.lock().expect("not poisoned").clone()
     }
 }
 
-impl PlanLog for MemoryPlan {
-    fn record(&mut self, outputs: Vec<RollbackRecord>) -> BoxFuture<'_, Result<(), JournalError>> {
-        if self.refuses {
+impl RollbackLog for MemoryLog {
+    fn record(&mut self, records: Vec<RollbackRecord>) -> BoxFuture<'_, Result<(), JournalError>> {
+        if self.fails {
             let error = JournalError::Storage { path: "journal.db".to_owned(), reason: "disk full".to_owned() };
             return Box::pin(std::future::ready(Err(error)));
         }
-        self.outputs.lock().expect("not poisoned").push(outputs);
+        self.calls.lock().expect("not poisoned").push(records);
         Box::pin(std::future::ready(Ok(())))
     }
 }

@@ -18,7 +18,7 @@ use super::eta::{BacklogReader, Rates, SourceProgress, collected, delivered, sou
 use super::screen::Screen;
 use crate::clock::SharedClock;
 use crate::format::count;
-use crate::journal::{Journal, JournalStats};
+use crate::journal::{JournalStats, LogReader};
 
 const REDRAW_INTERVAL: Duration = Duration::from_millis(500);
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
@@ -28,7 +28,7 @@ const MAX_NAMED_SOURCES: usize = 3;
 
 /// Shows progress until `stop` is cancelled. Errors of reading the journal are left to the components that use it.
 pub(crate) async fn show(
-    journal: Arc<dyn Journal>,
+    journal: Arc<dyn LogReader>,
     clock: SharedClock,
     backlogs: BacklogReader,
     stop: CancellationToken,
@@ -44,7 +44,7 @@ pub(crate) async fn show(
 
 /// What is kept from one update to the next.
 struct Progress {
-    journal: Arc<dyn Journal>,
+    journal: Arc<dyn LogReader>,
     clock: SharedClock,
     backlogs: BacklogReader,
     rates: Rates,

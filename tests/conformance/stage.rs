@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use auditflow::clock::{Clock, ManualClock, SharedClock};
 use auditflow::collect::{self, CollectMode, HttpTransport, Source, SourceContext, SourceEnd, Transport};
-use auditflow::journal::{Journal, JournalOptions, LastError, SourceStats, SqliteJournal};
+use auditflow::journal::{JournalOptions, LastError, LogReader, SourceStats, SqliteJournal};
 use auditflow::pipeline::{self, Environment, Overrides, ValidatedSource};
 use auditflow::simulator::proof::{self, Delivered, Verdict};
 use auditflow::simulator::{
@@ -255,7 +255,7 @@ impl Stage {
         self.journal().stats().await.expect("readable").sources.pop()
     }
 
-    pub(crate) async fn summary(&mut self) -> SourceStats {
+    pub(crate) async fn stats(&mut self) -> SourceStats {
         self.figures().await.expect("the source was started")
     }
 

@@ -6,9 +6,9 @@ use crate::cli::process::{EXIT_FAILED, print_stderr};
 use crate::cli::read_only::{self, Exit};
 use crate::clock::{Clock, SystemClock};
 use crate::collect::options::PointInTime;
-use crate::journal::{ComponentKind, Edit};
 use crate::journal::lock::{self, LockOwner};
 use crate::journal::sqlite::JOURNAL_FILE;
+use crate::journal::{ComponentKind, Edit};
 use crate::journal::{JournalError, JournalOptions, SqliteJournal};
 use crate::pipeline::{self, Environment, Overrides, ValidatedPipeline, ValidatedSink, ValidatedSource};
 use crate::report::wrapped;
@@ -133,7 +133,7 @@ impl Context {
     /// The settings that determine event ids have changed since the source `recorded` ran. Unknown, and so `false`, while
     /// variables of the file are not set.
     pub(super) async fn ids_changed(&self, plan: &ValidatedSource, recorded: &str) -> Result<bool, Refusal> {
-        use crate::journal::Journal as _;
+        use crate::journal::LogReader as _;
         let sources = self.journal.sources().await?;
         let mut same_name = sources.iter().filter(|source| source.name == recorded);
         let differs = same_name.any(|source| source.normalizer_config != plan.vendor.normalizer_config());

@@ -18,6 +18,7 @@ use std::path::Path;
 use self::context::{Common, Context, Proposal, Refusal};
 use super::process::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, print, print_stderr, runtime};
 use super::read_only::Exit;
+use crate::journal::Journal;
 
 /// Change the recorded state of a stopped pipeline: rewind, redeliver, rename, reset, remove
 ///

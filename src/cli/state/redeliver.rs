@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::context::{Common, Context, Message, Proposal, Proposed, Refusal, point_in_time, sources_of};
 use crate::format::count;
-use crate::journal::{ComponentKind, Edit, Redeliver, RedeliverPreview};
+use crate::journal::{ComponentKind, DeliverJournal, Edit, Redeliver, RedeliverPreview, SinkEdit};
 use crate::pipeline::ValidatedSink;
 use crate::report::counted;
 use crate::time::Timestamp;
@@ -63,7 +63,7 @@ pub(super) async fn propose(context: &Context, arguments: &Arguments) -> Propose
             "nothing to do: the journal holds no event of that time that `{name}` has delivered\n"
         )));
     }
-    Ok(Proposal::Change { message: message(plan, from, &preview), edit: Edit::Redeliver(redeliver) })
+    Ok(Proposal::Change { message: message(plan, from, &preview), edit: Edit::Sink(SinkEdit::Redeliver(redeliver)) })
 }
 
 fn expect_held(

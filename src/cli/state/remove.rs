@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use super::context::{Common, Context, Message, Proposal, Proposed, Refusal};
 use super::reset::coverage;
 use crate::format::count;
-use crate::journal::Journal;
-use crate::journal::{AfterRemoval, ComponentKind, Edit, Forget, SinkHistory, SourceHistory};
+use crate::journal::{
+    CollectJournal, DeliverJournal, Edit, LogReader, SinkEdit, SinkHistory, SourceEdit, SourceHistory,
+};
 use crate::report::counted;
 
 /// Delete the recorded state of a source or sink that is no longer in the file
@@ -49,11 +50,6 @@ fn is_in_file(context: &Context, name: &str, past: &SourceHistory) -> bool {
     context.source(name).is_some_and(|plan| plan.vendor_name == past.vendor)
 }
 
-fn change(kind: ComponentKind, name: &str, message: Message) -> Proposal {
-    let edit = Edit::Forget(Forget { kind, name: name.to_owned(), then: AfterRemoval::Gone });
-    Proposal::Change { message: message.text(), edit }
-}
-
 async fn remove_source(context: &Context, name: &str, past: &SourceHistory) -> Proposed {
     if past.held > 0 {
         expect_no_unfinished_batch(context).await?;
@@ -73,7 +69,8 @@ async fn remove_source(context: &Context, name: &str, past: &SourceHistory) -> P
             ),
         )
         .with("name", "is free; a source that gets it starts without recorded state");
-    Ok(change(ComponentKind::Source, name, message))
+    let edit = Edit::Source(SourceEdit::Remove { source: name.to_owned() });
+    Ok(Proposal::Change { message: message.text(), edit })
 }
 
 /// An unfinished batch may have to be written again: its events must not be deleted.
@@ -94,5 +91,6 @@ fn remove_sink(context: &Context, name: &str, past: &SinkHistory) -> Proposed {
         .with("deleted", &format!("its position (event {} of the journal) and its statistics", count(past.position)))
         .with_if(past.active, "journal", "no longer keeps events for it")
         .with("target", "what the sink has written stays; a sink that gets this name starts without recorded state");
-    Ok(change(ComponentKind::Sink, name, message))
+    let edit = Edit::Sink(SinkEdit::Remove { sink: name.to_owned() });
+    Ok(Proposal::Change { message: message.text(), edit })
 }

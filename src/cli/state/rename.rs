@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use super::context::{Common, Context, Message, Proposal, Proposed, Refusal};
 use crate::format::count;
-use crate::journal::{ComponentKind, Edit, Rename, SinkHistory, SourceHistory};
+use crate::journal::{
+    CollectJournal, ComponentKind, DeliverJournal, Edit, SinkEdit, SinkHistory, SourceEdit, SourceHistory,
+};
 use crate::pipeline::{ValidatedSink, ValidatedSource};
 use crate::report::counted;
 
@@ -83,7 +85,12 @@ async fn rename_sink(context: &Context, plan: &ValidatedSink, old: &str) -> Prop
 }
 
 fn change(kind: ComponentKind, old: &str, new: &str, message: String) -> Proposal {
-    Proposal::Change { message, edit: Edit::Rename(Rename { kind, old: old.to_owned(), new: new.to_owned() }) }
+    let (old, new_name) = (old.to_owned(), new.to_owned());
+    let edit = match kind {
+        ComponentKind::Source => Edit::Source(SourceEdit::Rename { source: old, new_name }),
+        ComponentKind::Sink => Edit::Sink(SinkEdit::Rename { sink: old, new_name }),
+    };
+    Proposal::Change { message, edit }
 }
 
 /// A script may repeat a rename: that is not an error.

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use super::context::{Common, Context, Message, Proposal, Proposed, Refusal, sources_of};
 use crate::format::count;
-use crate::journal::{AfterRemoval, ComponentKind, Edit, Forget, Redeliver, SinkHistory, SourceHistory};
-use crate::journal::{Journal, SinkStart};
+use crate::journal::{
+    CollectJournal, DeliverJournal, Edit, LogReader, Redeliver, SinkEdit, SinkHistory, SinkStart, SourceEdit,
+    SourceHistory,
+};
 use crate::pipeline::{ValidatedSink, ValidatedSource};
 use crate::report::counted;
 
@@ -43,10 +45,6 @@ pub(super) async fn propose(context: &Context, arguments: &Arguments) -> Propose
     )))
 }
 
-fn change(kind: ComponentKind, name: &str, then: AfterRemoval, message: Message) -> Proposal {
-    Proposal::Change { message: message.text(), edit: Edit::Forget(Forget { kind, name: name.to_owned(), then }) }
-}
-
 fn reset_source(context: &Context, plan: &ValidatedSource, past: &SourceHistory) -> Proposed {
     let name = &plan.name;
     if past.vendor != plan.vendor_name {
@@ -82,7 +80,8 @@ fn reset_source(context: &Context, plan: &ValidatedSource, past: &SourceHistory)
         "alternative",
         &format!("to read again without duplicates: auditflow state rewind {} {name} --to TIME", context.file()),
     );
-    Ok(change(ComponentKind::Source, name, AfterRemoval::SourceBegins(context.now), message))
+    let edit = Edit::Source(SourceEdit::Reset { source: name.clone(), at: context.now });
+    Ok(Proposal::Change { message: message.text(), edit })
 }
 
 /// The covered time of a source, as the object of "cleared".
@@ -122,7 +121,8 @@ async fn reset_sink(context: &Context, plan: &ValidatedSink, past: &SinkHistory)
             (journal.head, message.with("LOST", &text))
         }
     };
-    Ok(change(ComponentKind::Sink, name, AfterRemoval::SinkBegins(position), message))
+    let edit = Edit::Sink(SinkEdit::Reset { sink: name.clone(), position });
+    Ok(Proposal::Change { message: message.text(), edit })
 }
 
 /// Number of events that the sink has delivered and the journal still holds.

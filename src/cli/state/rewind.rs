@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::context::{Common, Context, Message, Proposal, Proposed, Refusal, point_in_time};
-use crate::journal::{ComponentKind, Edit, Rewind, RewindPreview, SourceHistory};
+use crate::collect::rewind;
+use crate::journal::{CollectJournal, ComponentKind, Rewind, RewindPreview, SourceHistory};
 use crate::report::{brief, counted};
 use crate::time::Timestamp;
 
@@ -37,9 +38,10 @@ pub(super) async fn propose(context: &Context, arguments: &Arguments) -> Propose
     let (to, reach_back) = (arguments.to.max(earliest), settings.max_lookback());
     let redeliver = arguments.redeliver;
     let rewind = Rewind { source: name.to_owned(), to, reach_back, redeliver, now: context.now };
-    let Some(preview) = context.journal.preview_rewind(rewind.clone()).await? else {
+    let Some(prepared) = rewind::prepare(&context.journal, rewind.clone()).await? else {
         return Ok(Proposal::NoChange(format!("nothing to do: there is no recorded source `{name}`\n")));
     };
+    let preview = prepared.preview.clone();
     let redelivers = redeliver && preview.known_events > 0;
     if preview.removed_coverage.is_empty() && !redelivers {
         return Ok(Proposal::NoChange(format!("nothing to do: `{name}` has no coverage after {to}\n")));
@@ -54,7 +56,7 @@ pub(super) async fn propose(context: &Context, arguments: &Arguments) -> Propose
         expect_keys(&rewind, &preview)?;
     }
     let message = message(context, &rewind, &preview, &past, arguments.to < earliest);
-    Ok(Proposal::Change { message, edit: Edit::Rewind(rewind) })
+    Ok(Proposal::Change { message, edit: prepared.into_edit() })
 }
 
 fn expect_keys(rewind: &Rewind, preview: &RewindPreview) -> Result<(), Refusal> {

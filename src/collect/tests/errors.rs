@@ -208,7 +208,7 @@ async fn an_error_of_live_polls_pauses_the_backfill_too() {
 
 /// A journal whose storage fails at first, and that can be full.
 struct FailingJournal {
-    inner: Arc<dyn Journal>,
+    inner: Arc<dyn CollectJournal>,
     failures: AtomicU32,
     full: watch::Receiver<bool>,
 }
@@ -239,7 +239,7 @@ macro_rules! fail_at_first {
     };
 }
 
-impl Journal for FailingJournal {
+impl CollectJournal for FailingJournal {
     fail_at_first! {
         open_source(source: SourceRegistration) -> SourceState;
         add_windows(source: SourceId, windows: Vec<NewWindow>) -> Vec<WindowId>;
@@ -250,22 +250,10 @@ impl Journal for FailingJournal {
         set_source_error(source: SourceId, last_error: Option<LastError>) -> ();
     }
     forward! {
-        open_sink(name: &str, start: SinkStart) -> SinkState;
-        retire_sinks(active: Vec<String>) -> Vec<String>;
-        sources() -> Vec<SourceInfo>;
-        next_batch(after: Seq, sources: Vec<SourceId>, max_events: u64, max_bytes: u64) -> PendingBatch;
-        read(first: Seq, last: Seq, sources: Vec<SourceId>, limit: usize) -> Vec<RecordBlock>;
-        prepare_batch(sink: SinkId, first: Seq, last: Seq, fingerprint: String) -> ();
-        add_rollback_records(sink: SinkId, outputs: Vec<RollbackRecord>) -> ();
-        commit_batch(sink: SinkId, delivery: Delivery) -> ();
-        abort_batch(sink: SinkId) -> ();
-        set_sink_error(sink: SinkId, last_error: Option<LastError>) -> ();
-        trim(visible_before: Timestamp, keys_before: Timestamp) -> u64;
-        summary() -> JournalStats;
-        identity() -> String;
-    }
-    fn head(&self) -> watch::Receiver<Seq> {
-        self.inner.head()
+        source_history(name: &str) -> Option<SourceHistory>;
+        preview_rewind(rewind: Rewind) -> Option<RewindPreview>;
+        blocks_without_keys(source: SourceId, from: Timestamp, after: Seq, limit: usize) -> Vec<RecordBlock>;
+        edit_source(edit: SourceEdit) -> ();
     }
     fn full(&self) -> watch::Receiver<bool> {
         self.full.clone()
@@ -275,7 +263,7 @@ impl Journal for FailingJournal {
 fn failing_journal(source: &mut FakeSource, failures: u32) -> watch::Sender<bool> {
     let (sender, full) = watch::channel(false);
     let inner = source.journal();
-    source.replace_journal(Arc::new(FailingJournal { inner, failures: AtomicU32::new(failures), full }));
+    source.wrap_journal(Arc::new(FailingJournal { inner, failures: AtomicU32::new(failures), full }));
     sender
 }
 

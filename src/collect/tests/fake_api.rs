@@ -16,7 +16,7 @@ use crate::collect::transport::{Response, ResponseLimits, Transport, TransportEr
 use crate::collect::{CollectMode, Source, SourceContext, SourceEnd, SourceOptions, SourceSettings, run};
 use crate::event::{Event, EventId};
 use crate::forecast::{Assumption, Forecast, forecast, initial_state};
-use crate::journal::{Journal, JournalOptions, JournalSnapshot, SnapshotQuery, SqliteJournal};
+use crate::journal::{CollectJournal, Journal, JournalOptions, JournalSnapshot, SnapshotQuery, SqliteJournal};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::units::{ByteSize, Rate};
@@ -266,6 +266,8 @@ pub(super) struct FakeSource {
     api: Arc<FakeApi>,
     data_dir: tempfile::TempDir,
     journal: Option<Arc<dyn Journal>>,
+    /// What the collector gets instead of the journal.
+    wrapper: Option<Arc<dyn CollectJournal>>,
 }
 
 impl FakeSource {
@@ -280,7 +282,16 @@ impl FakeSource {
         let api = FakeApi { clock: clock.clone(), order: spec.order, has_total, state: Mutex::new(state) };
         // In memory where possible: the journal's own tests cover the disk.
         let data_dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory");
-        Self { clock, spec, options: SourceOptions::default(), filter: "", api: Arc::new(api), data_dir, journal: None }
+        Self {
+            clock,
+            spec,
+            options: SourceOptions::default(),
+            filter: "",
+            api: Arc::new(api),
+            data_dir,
+            journal: None,
+            wrapper: None,
+        }
     }
 
     /// Sees every request from now on, numbered from 1 since the start.
@@ -305,9 +316,9 @@ impl FakeSource {
         self.journal.get_or_insert_with(open).clone()
     }
 
-    /// Replaces the journal, usually with one that wraps it.
-    pub(super) fn replace_journal(&mut self, journal: Arc<dyn Journal>) {
-        self.journal = Some(journal);
+    /// Gives the collector a journal that wraps the real one.
+    pub(super) fn wrap_journal(&mut self, wrapper: Arc<dyn CollectJournal>) {
+        self.wrapper = Some(wrapper);
     }
 
     /// The journal's snapshot.
@@ -348,7 +359,7 @@ impl FakeSource {
             settings: self.settings(),
         };
         let context = SourceContext {
-            journal: self.journal(),
+            journal: self.wrapper.clone().unwrap_or_else(|| self.journal()),
             transport: self.api.clone(),
             clock: Arc::new(self.clock.clone()),
             rng_seed: 1,
@@ -377,6 +388,7 @@ impl FakeSource {
 
     /// Closes the journal, as the end of a process does.
     pub(super) fn restart(&mut self) {
+        self.wrapper = None;
         self.journal = None;
     }
 

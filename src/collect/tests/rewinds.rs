@@ -7,7 +7,8 @@ use proptest::prelude::*;
 
 use super::fake_api::*;
 use crate::collect::options::StartTime;
-use crate::journal::{Edit, Rewind};
+use crate::collect::rewind::prepare;
+use crate::journal::{Edit, Journal, Rewind, SourceEdit};
 use crate::vendors::ApiSpec;
 
 #[derive(Clone, Debug)]
@@ -64,9 +65,9 @@ async fn rewind(source: &mut FakeSource, count: &mut Count, to: i64, redeliver: 
     let reach_back = source.settings().max_lookback();
     let edit = Rewind { source: "audit".to_owned(), to: at_secs(to), reach_back, redeliver, now: source.now() };
     let journal = source.admin_journal();
-    let Some(seen) = journal.preview_rewind(edit.clone()).await.expect("read") else { return };
-    assert!(seen.is_exact(&edit));
-    journal.apply(Edit::Rewind(edit)).await.expect("applied");
+    let Some(prepared) = prepare(&journal, edit.clone()).await.expect("read") else { return };
+    assert!(prepared.preview.is_exact(&edit));
+    journal.apply(prepared.into_edit()).await.expect("applied");
     if redeliver {
         count.redelivered(&collected, to);
     }
@@ -108,7 +109,8 @@ async fn no_window_requests_more_than_a_rewind_expects() {
         let reach_back = source.settings().max_lookback();
         let edit =
             Rewind { source: "audit".to_owned(), to: at_secs(-777), reach_back, redeliver: false, now: source.now() };
-        source.admin_journal().apply(Edit::Rewind(edit.clone())).await.expect("applied");
+        let change = Edit::Source(SourceEdit::Rewind { rewind: edit.clone(), keys: Vec::new() });
+        source.admin_journal().apply(change).await.expect("applied");
         source.collect_until(0).await;
         let requested_from = source.calls()[calls..].iter().map(|call| call.from).min().expect("requested again");
         assert!(requested_from >= edit.reads_from() && requested_from < edit.to, "{step}: {requested_from}");

@@ -1,24 +1,23 @@
 //! Rotation without renames: `2026-11-21.ndjson`, then `2026-11-21.1.ndjson`, `2026-11-21.2.ndjson` ...
 //!
-//! Which number is the present one is read from the folder, never from memory, so a restart goes on where the last
-//! process stopped. The choice is made once a batch and file. An undone batch's choice is remembered ([`Pins`]), so that
-//! the second attempt lands in the same files even if a file has become too old meanwhile.
+//! The current number is read from the directory, never from memory, so a restart continues where the last process stopped.
+//! The file is chosen once per batch and path. The choice of a batch that was rolled back is kept ([`Pins`]), so that the
+//! second attempt writes to the same files even if a file has become too old in the meantime.
 
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::disk::{Disk, FileState};
-use crate::journal::RollbackRecord;
+use crate::sinks::local_files::{Disk, FileState};
 use crate::time::Timestamp;
 
-/// When a file is left and the next one begun.
+/// When to start a new file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Rotation {
     /// A file does not grow beyond this, unless one batch alone is larger.
     pub(super) max_bytes: Option<u64>,
-    /// A file older than this gets no further batch.
+    /// No batch is appended to a file older than this.
     pub(super) max_age: Option<Duration>,
 }
 
@@ -35,13 +34,13 @@ impl Rotation {
     }
 }
 
-/// A file to append to, and its state before.
+/// A file to append to, and its metadata.
 pub(super) struct Choice {
     pub(super) path: PathBuf,
     pub(super) state: Option<FileState>,
 }
 
-/// The file that `incoming` bytes for `base` go to.
+/// The file that `incoming` bytes for `base` are appended to.
 pub(super) fn choose(
     disk: &dyn Disk,
     rotation: Rotation,
@@ -68,27 +67,26 @@ pub(super) fn choose(
 }
 
 fn newest_index(disk: &dyn Disk, base: &Path) -> io::Result<u64> {
-    let (Some(folder), Some(name)) = (base.parent(), base.file_name().and_then(|name| name.to_str())) else {
+    let (Some(directory), Some(name)) = (base.parent(), base.file_name().and_then(|name| name.to_str())) else {
         return Ok(0);
     };
-    let names = disk.names(folder)?;
+    let names = disk.names(directory)?;
     Ok(names.iter().filter_map(|other| index_of(name, other)).max().unwrap_or(0))
 }
 
-/// The choices of an undone batch: which number each file had.
+/// The choices of a batch that was rolled back: which number each file had.
 #[derive(Debug, Default)]
 pub(super) struct Pins(HashMap<PathBuf, u64>);
 
 impl Pins {
-    /// From the outputs of a batch.
-    pub(super) fn of(outputs: &[RollbackRecord]) -> Self {
+    /// The files of a batch.
+    pub(super) fn of<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Self {
         let mut pins = HashMap::new();
-        for output in outputs {
-            let path = PathBuf::from(&output.name);
-            if let Some((base, index)) = base_of(&path) {
+        for path in paths {
+            if let Some((base, index)) = base_of(path) {
                 pins.insert(base, index);
             }
-            pins.entry(path).or_insert(0);
+            pins.entry(path.to_owned()).or_insert(0);
         }
         Self(pins)
     }
@@ -118,7 +116,7 @@ fn index_of(base: &str, name: &str) -> Option<u64> {
     number(name.strip_prefix(stem)?.strip_suffix(extensions)?.strip_prefix('.')?)
 }
 
-/// The base and the number of a rotated file; `None` if the name holds no number that we would have put there.
+/// The base and the number of a rotated file; `None` if the name has no number that the sink writes.
 fn base_of(path: &Path) -> Option<(PathBuf, u64)> {
     let name = path.file_name()?.to_str()?;
     name.match_indices('.').find_map(|(dot, _)| {
@@ -130,13 +128,13 @@ fn base_of(path: &Path) -> Option<(PathBuf, u64)> {
     })
 }
 
-/// A number as we write it: no sign, no leading zero.
+/// A number as the sink writes it: no sign, no leading zero.
 fn number(digits: &str) -> Option<u64> {
     let plain = !digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit());
     if plain { digits.parse().ok() } else { None }
 }
 
-/// A name's stem, and its extension with that of a compression behind it.
+/// A name's stem and its extensions, including the one of a compression.
 fn split(name: &str) -> (&str, &str) {
     let compressed = [".gz", ".zst"].iter().find_map(|end| name.strip_suffix(end)).filter(|rest| !rest.is_empty());
     let inner = compressed.unwrap_or(name);
@@ -149,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_number_stands_before_the_extensions() {
+    fn the_number_is_before_the_extensions() {
         for (base, second) in [
             ("/a/2026-11-21.ndjson", "/a/2026-11-21.2.ndjson"),
             ("/a/x.ndjson.gz", "/a/x.2.ndjson.gz"),
@@ -165,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn only_names_that_we_would_write_count() {
+    fn only_names_that_the_sink_writes_count() {
         assert_eq!(index_of("x.ndjson", "x.ndjson"), Some(0));
         assert_eq!(index_of("x.ndjson", "x.12.ndjson"), Some(12));
         for other in ["x.01.ndjson", "x.a.ndjson", "x..ndjson", "x.1.ndjson.gz", "xy.1.ndjson", "x.+1.ndjson"] {
@@ -174,9 +172,8 @@ mod tests {
     }
 
     #[test]
-    fn an_undone_batch_lands_in_the_same_file_again() {
-        let output = |name: &str| RollbackRecord { name: name.to_owned(), before: String::new() };
-        let pins = Pins::of(&[output("/a/x.3.ndjson"), output("/a/y.ndjson")]);
+    fn a_batch_that_was_rolled_back_is_written_to_the_same_file_again() {
+        let pins = Pins::of([Path::new("/a/x.3.ndjson"), Path::new("/a/y.ndjson")]);
         assert_eq!(pins.index(Path::new("/a/x.ndjson")), Some(3));
         assert_eq!(pins.index(Path::new("/a/y.ndjson")), Some(0));
         assert_eq!(pins.index(Path::new("/a/z.ndjson")), None);

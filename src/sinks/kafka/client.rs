@@ -1,54 +1,37 @@
-//! What every client of a sink is made from: names, addresses, credentials.
+//! Creates the clients of a sink from names, addresses and credentials, and runs their blocking calls.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::BaseConsumer;
-use rdkafka::error::KafkaResult;
-use rdkafka::producer::ThreadedProducer;
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::producer::{Producer, ThreadedProducer};
 
 use super::config::{KafkaConfig, Sasl, SaslMechanism, Tls};
-use super::context::{BearerToken, SinkContext, Tally};
-use super::error::{stopped, transient};
-use super::topics::sanitized;
+use super::context::{BearerToken, DeliveryReports, SinkContext};
+use super::error::{is_fenced, stopped, transient};
+use super::names::Names;
 use crate::clock::SharedClock;
 use crate::sinks::SinkError;
 
-/// How long a transaction may take unless `message_timeout_ms` says otherwise: librdkafka's own default.
+/// The transaction timeout unless `message_timeout_ms` is set: librdkafka's own default.
 const TRANSACTION_TIMEOUT_MS: u32 = 60_000;
 
-/// The most that brokers allow by default (`transaction.max.timeout.ms`).
+/// The longest transaction that brokers allow by default (`transaction.max.timeout.ms`).
 const LONGEST_TRANSACTION_MS: u32 = 900_000;
 
-/// Records wait for at most this much memory inside librdkafka.
+/// The size of librdkafka's queue.
 const QUEUE_KBYTES: u32 = 32 * 1_024;
 
-/// How long a consumer waits for what it has to say before the answer to a question is looked for again.
-const HEARING: Duration = Duration::from_millis(10);
+/// How long one poll for callbacks takes before the result of a call is checked again.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Under which names a sink is known to the broker.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Names {
-    /// The sink's name in the pipeline file.
-    pub(super) sink: String,
-    /// The consumer group whose offset shows the position, and the transactional id.
-    pub(super) group: String,
-    /// The compacted topic that holds the position.
-    pub(super) position_topic: String,
-}
-
-impl Names {
-    pub(super) fn new(pipeline: &str, sink: &str) -> Self {
-        let group = format!("auditflow.{pipeline}.{sink}");
-        Self { sink: sink.to_owned(), position_topic: sanitized(&group), group }
-    }
-}
-
-/// Makes clients. Secrets are read when a client is made, so that a rotated one takes effect at the next session.
+/// Creates clients. Secrets are read when a client is created, so that a rotated one takes effect in the next session.
 #[derive(Clone)]
 pub(super) struct Connection {
     pub(super) names: Names,
-    /// This process, among all that ever used the names.
+    /// Identifies this process among all that ever used the names.
     pub(super) instance: String,
     clock: SharedClock,
     base: ClientConfig,
@@ -171,31 +154,31 @@ impl Connection {
         let token = token.map(|secret| BearerToken { secret, clock: self.clock.clone() });
         Ok(SinkContext {
             sink: self.names.sink.clone(),
-            tally: Tally::default(),
+            reports: DeliveryReports::default(),
             token,
             last_error: Default::default(),
         })
     }
 }
 
-/// Asks a consumer something that waits for the broker, and hears what the client has to say meanwhile: that it wants a
-/// token, without which it never connects, or why it cannot. Not for async threads.
-pub(super) fn ask<T: Send>(
+/// Runs a consumer call that waits for the broker, and polls meanwhile, so that the client's callbacks run: it may need a
+/// token to connect, or report why it cannot. Blocks: not for async threads.
+pub(super) fn query<T: Send>(
     consumer: &BaseConsumer<SinkContext>,
-    question: impl FnOnce(&BaseConsumer<SinkContext>) -> KafkaResult<T> + Send,
+    request: impl FnOnce(&BaseConsumer<SinkContext>) -> KafkaResult<T> + Send,
 ) -> KafkaResult<T> {
     std::thread::scope(|scope| {
-        let asked = scope.spawn(|| question(consumer));
-        while !asked.is_finished() {
-            // Only the context is to hear it; nothing is assigned, so no record can come.
-            drop(consumer.poll(HEARING));
+        let running = scope.spawn(|| request(consumer));
+        while !running.is_finished() {
+            // Only runs callbacks; nothing is assigned, so no record arrives.
+            drop(consumer.poll(POLL_INTERVAL));
         }
-        asked.join().unwrap_or_else(|panicked| std::panic::resume_unwind(panicked))
+        running.join().unwrap_or_else(|panicked| std::panic::resume_unwind(panicked))
     })
 }
 
 fn set_tls(config: &mut ClientConfig, tls: &Tls) -> Result<(), SinkError> {
-    // librdkafka built with its own OpenSSL looks for certificates where nothing is; `probe` finds the system's.
+    // A librdkafka with its own OpenSSL does not find the system's certificates; `probe` does.
     let authorities = tls.ca_file.as_ref().map_or("probe".into(), |path| path.to_string_lossy());
     config.set("ssl.ca.location", authorities);
     if let Some(path) = &tls.crt_file {
@@ -229,7 +212,7 @@ fn set_sasl(config: &mut ClientConfig, sasl: &Sasl) -> Result<(), SinkError> {
 fn revealed(secret: &crate::secret::Secret) -> Result<String, SinkError> {
     secret.reveal().map_err(|error| SinkError::Transient {
         message: error.to_string(),
-        hint: "auditflow goes on by itself once the secret can be read".to_owned(),
+        hint: "make the secret readable for the user that runs auditflow".to_owned(),
     })
 }
 
@@ -239,35 +222,73 @@ fn set_default(config: &mut ClientConfig, name: &str, value: &str) {
     }
 }
 
-/// A client cannot be made at all: a file of certificates that cannot be read, or options that exclude each other.
-fn unusable(error: &rdkafka::error::KafkaError) -> SinkError {
+/// A client cannot be created: a certificate file is not readable, or options exclude each other.
+fn unusable(error: &KafkaError) -> SinkError {
     match error {
-        rdkafka::error::KafkaError::ClientCreation(reason) => SinkError::Transient {
-            message: format!("cannot make a Kafka client: {reason}"),
-            hint: "mend `tls`, `sasl` or `librdkafka_options`; files of certificates and keys must be readable PEM"
+        KafkaError::ClientCreation(reason) => SinkError::Transient {
+            message: format!("cannot create a Kafka client: {reason}"),
+            hint: "fix `tls`, `sasl` or `librdkafka_options`; certificate and key files must be readable PEM files"
                 .to_owned(),
         },
-        rdkafka::error::KafkaError::ClientConfig(_, reason, name, _) => {
-            stopped(format!("librdkafka does not take the option {name}: {reason}"), "mend it in the pipeline file")
+        KafkaError::ClientConfig(_, reason, name, _) => {
+            stopped(format!("librdkafka rejects the option {name}: {reason}"), "fix it in the pipeline file")
         }
-        other => transient(other, "make a client of", None),
+        other => transient(other, "create a client of", None),
     }
 }
 
-/// Whether librdkafka takes an option.
-pub(super) fn try_option(name: &str, value: &str) -> Result<(), String> {
-    let mut config = ClientConfig::new();
-    config.set(name, value);
-    match config.create_native_config() {
-        Ok(_) => Ok(()),
-        Err(rdkafka::error::KafkaError::ClientConfig(_, reason, ..)) => Err(reason),
-        Err(other) => Err(other.to_string()),
-    }
-}
-
-/// A name that no other process has: the host's process number and the moment of its start.
+/// A name that no other process has: the process id and the start time.
 fn instance_of(clock: &SharedClock) -> String {
     format!("{}-{:x}", std::process::id(), clock.now().as_nanos())
+}
+
+// --- calls that wait for the broker ---
+
+/// Timeout of one call to the broker. The deliver loop retries.
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Why a step failed.
+#[derive(Debug)]
+pub(super) struct SessionError {
+    pub(super) error: SinkError,
+    /// The state of the session is unknown: the next attempt needs a new session.
+    pub(super) ends_session: bool,
+    /// The broker rejects this producer: it is fenced.
+    pub(super) fenced: bool,
+}
+
+impl From<SinkError> for SessionError {
+    fn from(error: SinkError) -> Self {
+        Self { error, ends_session: true, fenced: false }
+    }
+}
+
+impl From<KafkaError> for SessionError {
+    fn from(error: KafkaError) -> Self {
+        Self { fenced: is_fenced(&error), ends_session: true, error: transient(&error, "talk to", None) }
+    }
+}
+
+/// Runs a call of a producer; any error ends the session.
+pub(super) async fn call(
+    producer: &Arc<ThreadedProducer<SinkContext>>,
+    work: impl FnOnce(&ThreadedProducer<SinkContext>) -> Result<(), KafkaError> + Send + 'static,
+) -> Result<(), SessionError> {
+    let worker = Arc::clone(producer);
+    let done = on_a_thread(move || work(&worker)).await;
+    done.map_err(|error| SessionError {
+        fenced: is_fenced(&error),
+        ends_session: true,
+        error: transient(&error, "commit to", Some(producer.context().as_ref())),
+    })
+}
+
+/// Runs a blocking call on a thread where it blocks no other task.
+pub(super) async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
 }
 
 #[cfg(test)]
@@ -284,7 +305,7 @@ mod tests {
             "tls": {"key_pass": "hunter1"},
             "sasl": {"mechanism": "SCRAM-SHA-512", "username": "u", "password": "hunter2"}});
         let config: KafkaConfig = serde_json::from_value(settings).expect("settings");
-        let connection = Connection::new(&config, Names::new("acme", "stream"), std::sync::Arc::new(SystemClock));
+        let connection = Connection::new(&config, Names::new("acme", "stream"), Arc::new(SystemClock));
         let options = connection.without_producer_options().expect("options");
         for (name, value) in [
             ("ssl.key.password", "hunter1"),

@@ -1,81 +1,71 @@
-//! The settings of a `kafka` sink, and what can be wrong with them.
+//! The settings of a `kafka` sink and their validation.
 
 use std::collections::BTreeMap;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
 
+use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
 use serde::Deserialize;
 
-use super::client::{self, Connection, Names};
-use super::record::{Encoder, KeyField};
-use super::topics::{self, Topics, sanitized};
-use super::{KafkaSink, options};
-use crate::clock::SharedClock;
+use super::names::{sanitized, template_problem};
 use crate::diagnostic::SettingDiagnostic;
 use crate::event::Event;
-use crate::event::native::RawForm;
-use crate::event::ocsf::OcsfVersion;
 use crate::secret::Secret;
-use crate::sinks::encoding::{EncodingOptions, Schema};
-use crate::sinks::template::{Template, TemplateError};
+use crate::sinks::encoding::EncodingOptions;
+use crate::sinks::template::{Field, Template, TemplateError};
 use crate::units::PlainText;
 
 /// The settings of a `kafka` sink.
 #[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KafkaConfig {
-    /// Brokers to begin with: `host:port`, several with commas between.
+    /// Initial brokers: `host:port`, separated by commas.
     pub bootstrap_servers: String,
-    /// Where events go: a name, or a template such as `audit.{{ vendor }}`. What a topic's name cannot hold becomes `_`.
+    /// The topic: a name, or a template such as `audit.{{ vendor }}`. Characters that a topic name cannot contain become `_`.
     pub topic: String,
-    /// Which of the event's fields is the record's key: `id` (default), `vendor_event_id`, or a field that templates know
-    /// such as `actor.id`. Records of one key keep their order. A record whose field is empty has no key.
+    /// The event field that is the record's key: `id` (default), `vendor_event_id`, or a template field such as `actor.id`.
+    /// Records with one key keep their order. A record whose field is empty has no key.
     #[serde(default)]
     pub key_field: Option<String>,
-    /// Further headers: texts, or templates such as `{{ actor.name }}`. A header that comes to nothing is left out.
+    /// More headers: strings or templates such as `{{ actor.name }}`. An empty header is left out.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
     /// `none` (default), `gzip`, `snappy`, `lz4` or `zstd`.
     #[serde(default)]
     pub compression: Compression,
-    /// `native` (default), `ocsf` or `ecs`.
+    /// How an event is encoded.
     #[serde(default)]
-    pub schema: Schema,
-    /// With `schema: ocsf`: `1.8.0` (default) or `1.7.0`.
-    #[serde(default)]
-    pub ocsf_version: OcsfVersion,
-    /// What becomes of the vendor's record: `keep` (default), `string` or `drop`.
-    #[serde(default)]
-    pub raw: RawForm,
+    pub encoding: EncodingOptions,
     /// `at_least_once` (default) or `exactly_once`.
     #[serde(default)]
-    pub delivery: Delivery,
-    /// How a topic that is missing is made. Without it a missing topic is an error.
+    pub delivery: DeliveryGuarantee,
+    /// How to create a topic that does not exist. Default: a missing topic is an error.
     #[serde(default)]
     pub create_topic: Option<CreateTopic>,
-    /// Encrypted connections.
+    /// TLS settings.
     #[serde(default)]
     pub tls: Option<Tls>,
-    /// How we say who we are.
+    /// Authentication.
     #[serde(default)]
     pub sasl: Option<Sasl>,
-    /// How long a record may wait for the broker's word before the batch is tried again, in milliseconds. With
-    /// `exactly_once` also how long a transaction may take, at most 15 minutes by the broker's default.
+    /// Timeout for the delivery of a record, in milliseconds; then the batch is retried. With `exactly_once` also the
+    /// transaction timeout, at most 15 minutes by the broker's default.
     #[serde(default)]
     pub message_timeout_ms: Option<NonZeroU32>,
-    /// Any further option of librdkafka by its own name, but for those that would break the guarantee.
+    /// More librdkafka options by their own names, except those that would break the delivery guarantee.
     #[serde(default)]
     pub librdkafka_options: BTreeMap<String, PlainText>,
 }
 
-/// What a failure in the middle of a batch may lead to.
+/// The delivery guarantee.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Delivery {
-    /// Records of that batch may come twice, with the same id; none is missing.
+pub enum DeliveryGuarantee {
+    /// After an error, records of a batch may be delivered twice, with the same id; none is missing.
     #[default]
     AtLeastOnce,
-    /// Each record comes once, for consumers that read with `isolation.level=read_committed`.
+    /// Each record is delivered once to consumers with `isolation.level=read_committed`.
     ExactlyOnce,
 }
 
@@ -83,7 +73,7 @@ pub enum Delivery {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
-    /// Not at all.
+    /// No compression.
     #[default]
     None,
     /// gzip
@@ -108,35 +98,35 @@ impl Compression {
     }
 }
 
-/// How a missing topic is made.
+/// How to create a missing topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateTopic {
-    /// How many partitions.
+    /// The number of partitions.
     pub partitions: NonZeroU16,
-    /// On how many brokers each lies.
+    /// The number of replicas of each partition.
     pub replication_factor: NonZeroU16,
 }
 
-/// `tls:` of a `kafka` sink. Given at all, connections are encrypted.
+/// `tls:` of a `kafka` sink. If present, connections are encrypted.
 #[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
-    /// `false` turns encryption off without taking the settings out.
+    /// `false` turns encryption off without removing the settings.
     #[serde(default = "yes")]
     pub enabled: bool,
-    /// The certificate authority that signed the brokers' certificates, PEM. Without it those that the system trusts.
+    /// The certificate authority of the brokers' certificates, PEM file. Default: the system's certificate authorities.
     pub ca_file: Option<PathBuf>,
-    /// Our own certificate, PEM, where brokers ask for one.
+    /// The client certificate, PEM file, for brokers that require one.
     pub crt_file: Option<PathBuf>,
-    /// The key of our own certificate, PEM.
+    /// The key of the client certificate, PEM file.
     pub key_file: Option<PathBuf>,
     /// The pass phrase of the key.
     pub key_pass: Option<Secret>,
-    /// Whether brokers must show a certificate that is valid; `false` only for trying things out.
+    /// Whether to verify the brokers' certificates; `false` only for tests.
     #[serde(default = "yes")]
     pub verify_certificate: bool,
-    /// Whether that certificate must be for the broker's host name.
+    /// Whether to verify the host name in the brokers' certificates.
     #[serde(default = "yes")]
     pub verify_hostname: bool,
 }
@@ -159,10 +149,10 @@ pub struct Sasl {
     pub token: Option<Secret>,
 }
 
-/// How we say who we are.
+/// Authentication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 pub enum SaslMechanism {
-    /// Name and password in the clear: only over TLS.
+    /// User name and password unencrypted: use only with TLS.
     #[serde(rename = "PLAIN")]
     Plain,
     /// Challenge and response, SHA-256.
@@ -188,12 +178,12 @@ impl SaslMechanism {
 }
 
 impl KafkaConfig {
-    /// Everything that reads well but cannot be right. Looks at neither network nor disk.
+    /// Every setting that parses but is invalid. Uses neither network nor disk.
     #[must_use]
     pub fn check(&self) -> Vec<SettingDiagnostic> {
         let mut problems = Vec::new();
         if self.bootstrap_servers.split(',').all(|server| server.trim().is_empty()) {
-            problems.push(problem("bootstrap_servers", "no broker is named", "write one such as kafka:9092"));
+            problems.push(problem("bootstrap_servers", "no broker is given", "set one such as kafka:9092"));
         }
         problems.extend(self.topic_problem());
         problems.extend(self.key_problem());
@@ -213,7 +203,7 @@ impl KafkaConfig {
             Ok(template) => template,
             Err(error) => return Some(of_template("topic", &self.topic, &error)),
         };
-        let message = topics::template_problem(&template)?;
+        let message = template_problem(&template)?;
         Some(problem("topic", message, "use letters, digits, `.`, `_` and `-`: audit.{{ vendor }}"))
     }
 
@@ -227,49 +217,40 @@ impl KafkaConfig {
         let mut problems = Vec::new();
         for (name, value) in &self.librdkafka_options {
             let key = format!("librdkafka_options.{name}");
-            if let Some(hint) = options::refusal(name) {
+            if let Some(hint) = option_rejection(name) {
                 problems.push(problem(&key, format!("`{name}` cannot be set here"), hint));
-            } else if let Err(message) = client::try_option(name, value.as_str()) {
+            } else if let Err(message) = try_option(name, value.as_str()) {
                 problems.push(problem(&key, message, "see the producer's options in librdkafka's CONFIGURATION.md"));
             }
         }
         problems
     }
 
-    /// What works but is probably not meant.
+    /// Settings that work but are probably a mistake.
     #[must_use]
     pub fn warnings(&self) -> Vec<SettingDiagnostic> {
         let in_the_clear = !self.tls.as_ref().is_some_and(|tls| tls.enabled);
         let plain = self.sasl.as_ref().is_some_and(|sasl| sasl.mechanism == SaslMechanism::Plain);
         if in_the_clear && plain {
-            let message = "the password goes over the network in the clear";
+            let message = "the password is sent unencrypted over the network";
             return vec![problem("sasl.mechanism", message, "add `tls: {}`, or use SCRAM-SHA-512")];
         }
         Vec::new()
     }
 
-    /// Every secret of the sink, for resolving relative files.
+    /// Every secret of the sink, so that relative file paths can be resolved.
     pub fn secrets_mut(&mut self) -> Vec<&mut Secret> {
         let tls = self.tls.as_mut().and_then(|tls| tls.key_pass.as_mut());
         let sasl = self.sasl.as_mut().map(|sasl| [sasl.password.as_mut(), sasl.token.as_mut()]);
         tls.into_iter().chain(sasl.into_iter().flatten().flatten()).collect()
     }
 
-    /// Builds the sink called `sink` of the pipeline called `pipeline`. Touches nothing outside.
+    /// The template of the topic's name.
     ///
     /// # Errors
-    /// Every setting that cannot be right.
-    pub fn build(&self, clock: SharedClock, pipeline: &str, sink: &str) -> Result<KafkaSink, Vec<SettingDiagnostic>> {
-        let problems = self.check();
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        let topic = Template::parse(&self.topic).map_err(|error| vec![of_template("topic", &self.topic, &error)])?;
-        let encoder =
-            Encoder::new(self, &topic).map_err(|error| vec![problem("headers", error.message, error.hint)])?;
-        let connection = Connection::new(self, Names::new(pipeline, sink), clock);
-        let topics = Topics::new(topic, self.create_topic);
-        Ok(KafkaSink::new(self.delivery, self.fingerprint(), connection, topics, encoder))
+    /// What is wrong with the template.
+    pub(super) fn topic_template(&self) -> Result<Template, Vec<SettingDiagnostic>> {
+        Template::parse(&self.topic).map_err(|error| vec![of_template("topic", &self.topic, &error)])
     }
 
     /// The topic and key of an event's record.
@@ -282,26 +263,22 @@ impl KafkaConfig {
         vec![("topic", sanitized(&topic.render(event))), ("key", key)]
     }
 
-    pub(super) fn encoding(&self) -> EncodingOptions {
-        EncodingOptions { schema: self.schema, ocsf_version: self.ocsf_version, raw: self.raw }
-    }
-
-    /// The largest record that librdkafka takes, in bytes: its own default unless an option says otherwise.
+    /// The largest record that librdkafka accepts, in bytes.
     pub(super) fn max_record_bytes(&self) -> usize {
         const LIBRDKAFKA_DEFAULT: usize = 1_000_000;
         let given = self.librdkafka_options.get("message.max.bytes");
         given.and_then(|value| value.as_str().parse().ok()).unwrap_or(LIBRDKAFKA_DEFAULT)
     }
 
-    /// A text that changes whenever other records would be written, or elsewhere.
-    fn fingerprint(&self) -> String {
+    /// A string that changes whenever a changed configuration writes different records, or writes them elsewhere.
+    pub(super) fn fingerprint(&self) -> String {
         format!(
             "kafka {} topic={} key={:?} headers={:?} {:?} max={} {:?}",
             self.bootstrap_servers,
             self.topic,
             self.key_field,
             self.headers,
-            self.encoding(),
+            self.encoding,
             self.max_record_bytes(),
             self.delivery,
         )
@@ -332,6 +309,101 @@ fn of_template(key: &str, text: &str, error: &TemplateError) -> SettingDiagnosti
     problem(key, format!("`{text}`, column {}: {}", error.column, error.message), error.hint.clone())
 }
 
-fn problem(key: &str, message: impl Into<String>, hint: impl Into<String>) -> SettingDiagnostic {
+pub(super) fn problem(key: &str, message: impl Into<String>, hint: impl Into<String>) -> SettingDiagnostic {
     SettingDiagnostic { key: key.to_owned(), message: message.into(), hint: hint.into() }
+}
+
+/// The event field that is the record's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct KeyField(Field);
+
+impl KeyField {
+    /// Reads a field's name.
+    ///
+    /// # Errors
+    /// The valid names.
+    pub(super) fn parse(name: &str) -> Result<Self, String> {
+        let names = || Field::for_keys().map(Field::path).collect::<Vec<_>>().join(", ");
+        Field::for_keys()
+            .find(|field| field.path() == name)
+            .map(Self)
+            .ok_or_else(|| format!("the fields are {}", names()))
+    }
+
+    /// The configured field; `id` by default.
+    pub(super) fn of(config: &KafkaConfig) -> Self {
+        let name = config.key_field.as_deref().unwrap_or("id");
+        Self::parse(name).or_else(|_| Self::parse("id")).expect("`id` is a field")
+    }
+
+    pub(super) fn push(self, event: &Event<'_>, out: &mut Vec<u8>) {
+        self.0.push(event, out);
+    }
+}
+
+/// The hint for an option that is not passed through to librdkafka; `None` if it is. Options that would break the delivery
+/// guarantee or that have a setting of their own are rejected.
+fn option_rejection(name: &str) -> Option<&'static str> {
+    const GUARANTEE: &str = "auditflow sets it, because the delivery guarantee depends on it: remove it";
+    const TLS: &str = "set it under `tls` instead, where secrets are protected";
+    const CONSUMING: &str = "it is for consumers: remove it";
+    let hint = match name {
+        "bootstrap.servers" | "metadata.broker.list" => "set `bootstrap_servers` instead",
+        "security.protocol" => "set `tls` and `sasl` instead",
+        "message.timeout.ms" | "delivery.timeout.ms" => "set `message_timeout_ms` instead",
+        "compression.type" | "compression.codec" => "set `compression` instead",
+        "transaction.timeout.ms" => "set `message_timeout_ms` instead",
+        _ if name.starts_with("sasl.") && !name.starts_with("sasl.kerberos") => {
+            "set it under `sasl` instead, where secrets are protected"
+        }
+        "ssl.ca.location" | "ssl.certificate.location" | "ssl.endpoint.identification.algorithm" => TLS,
+        "enable.ssl.certificate.verification" => TLS,
+        _ if name.starts_with("ssl.key") || name.ends_with(".pem") || name.ends_with(".password") => TLS,
+        "enable.idempotence"
+        | "acks"
+        | "request.required.acks"
+        | "transactional.id"
+        | "max.in.flight"
+        | "max.in.flight.requests.per.connection"
+        | "retries"
+        | "message.send.max.retries"
+        | "queuing.strategy"
+        | "delivery.report.only.error"
+        | "enable.gapless.guarantee"
+        | "test.mock.num.brokers"
+        | "test.mock.broker.rtt" => GUARANTEE,
+        "group.id" | "isolation.level" | "enable.auto.commit" | "auto.offset.reset" | "enable.partition.eof" => {
+            CONSUMING
+        }
+        _ => return None,
+    };
+    Some(hint)
+}
+
+/// Whether librdkafka accepts an option.
+fn try_option(name: &str, value: &str) -> Result<(), String> {
+    let mut config = ClientConfig::new();
+    config.set(name, value);
+    match config.create_native_config() {
+        Ok(_) => Ok(()),
+        Err(KafkaError::ClientConfig(_, reason, ..)) => Err(reason),
+        Err(other) => Err(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_of_the_guarantee_and_secrets_are_rejected() {
+        for name in
+            ["acks", "enable.idempotence", "transactional.id", "sasl.password", "ssl.key.pem", "isolation.level"]
+        {
+            assert!(option_rejection(name).is_some(), "{name}");
+        }
+        for name in ["linger.ms", "batch.size", "message.max.bytes", "ssl.cipher.suites", "socket.timeout.ms"] {
+            assert_eq!(option_rejection(name), None, "{name}");
+        }
+    }
 }

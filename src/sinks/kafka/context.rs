@@ -1,4 +1,4 @@
-//! What librdkafka tells us from its own threads: log lines, errors, delivery reports; and its question for a token.
+//! The callbacks that librdkafka calls on its own threads: log lines, errors, delivery reports, token requests.
 
 use std::error::Error;
 use std::sync::Mutex;
@@ -20,16 +20,17 @@ use crate::secret::Secret;
 /// How long a bearer token is used before it is read again.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(300);
 
-/// Whoever waits for delivery reports is woken by the last one, and by each of so many.
+/// A task that waits for delivery reports is woken by the last one, and by every 256th.
 const REPORTS_BETWEEN_WAKES: usize = 256;
 
-/// Under which name librdkafka logs that a transaction can only be given up. It says so in no other way until the next call.
+/// The facility under which librdkafka logs that a transaction can only be aborted. It does not report this otherwise before
+/// the next call.
 const TRANSACTION_FAILED: &str = "TXNERR";
 
-/// Receives what librdkafka has to say for one client of a sink.
+/// Receives the callbacks of librdkafka for one client of a sink.
 pub(super) struct SinkContext {
     pub(super) sink: String,
-    pub(super) tally: Tally,
+    pub(super) reports: DeliveryReports,
     pub(super) token: Option<BearerToken>,
     pub(super) last_error: Mutex<Option<(RDKafkaErrorCode, String)>>,
 }
@@ -40,15 +41,15 @@ pub(super) struct BearerToken {
     pub(super) clock: SharedClock,
 }
 
-/// How many records are under way, and what failed.
+/// How many records are in flight, and what failed.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
-    under_way: AtomicUsize,
+pub(super) struct DeliveryReports {
+    in_flight: AtomicUsize,
     failures: Mutex<Failures>,
     reported: Notify,
 }
 
-/// Records that the broker did not take.
+/// Records that the broker did not accept.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Failures {
     /// The first failure that is not about one record's size, and the topic.
@@ -57,34 +58,34 @@ pub(super) struct Failures {
     pub(super) too_large: Vec<usize>,
     /// A record that was dropped unsent because of something else that failed, and the topic.
     pub(super) dropped: Option<(KafkaError, String)>,
-    /// Why the transaction as a whole can only be given up. Reports of its records may come long after.
+    /// Why the whole transaction can only be aborted. The reports of its records may arrive much later.
     pub(super) transaction: Option<String>,
 }
 
-impl Tally {
+impl DeliveryReports {
     pub(super) fn sent(&self) {
-        self.under_way.fetch_add(1, Ordering::AcqRel);
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
     }
 
-    pub(super) fn under_way(&self) -> usize {
-        self.under_way.load(Ordering::Acquire)
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Acquire)
     }
 
-    /// It was not sent after all.
+    /// The record could not be queued.
     pub(super) fn not_sent(&self) {
         self.reported();
     }
 
     /// Waits until every record has its report.
     pub(super) async fn all_reported(&self) {
-        while self.under_way() > 0 {
+        while self.in_flight() > 0 {
             self.reported.notified().await;
         }
     }
 
     /// Waits until every record has its report, or one of them has failed.
     pub(super) async fn all_reported_or_failed(&self) {
-        while self.under_way() > 0 && !self.has_failures() {
+        while self.in_flight() > 0 && !self.has_failures() {
             self.reported.notified().await;
         }
     }
@@ -94,9 +95,9 @@ impl Tally {
         failures.first.is_some() || failures.transaction.is_some() || !failures.too_large.is_empty()
     }
 
-    /// Waits for one more wake-up: some reports have come, or all.
+    /// Waits for one more wake-up: some or all reports have arrived.
     pub(super) async fn more_reports(&self) {
-        if self.under_way() > 0 {
+        if self.in_flight() > 0 {
             self.reported.notified().await;
         }
     }
@@ -109,7 +110,7 @@ impl Tally {
         let mut failures = self.lock();
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::MessageSizeTooLarge) => failures.too_large.push(number),
-            // Dropped unsent, after a fatal error or when a transaction is given up: what failed before says why.
+            // Dropped unsent, after a fatal error or when a transaction is aborted: the earlier error is the cause.
             Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) => {
                 failures.dropped = Some((error, topic.to_owned()));
             }
@@ -126,7 +127,7 @@ impl Tally {
     }
 
     fn reported(&self) {
-        let left = self.under_way.fetch_sub(1, Ordering::AcqRel) - 1;
+        let left = self.in_flight.fetch_sub(1, Ordering::AcqRel) - 1;
         if left.is_multiple_of(REPORTS_BETWEEN_WAKES) {
             self.reported.notify_one();
         }
@@ -138,7 +139,7 @@ impl Tally {
 }
 
 impl SinkContext {
-    /// What the client last complained about by itself: the reason behind a bare "timed out".
+    /// The client's last own error: the cause of an unspecific "timed out".
     pub(super) fn last_error(&self) -> Option<(RDKafkaErrorCode, String)> {
         self.last_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
@@ -150,17 +151,17 @@ impl ClientContext for SinkContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         let sink = self.sink.as_str();
         if facility == TRANSACTION_FAILED {
-            self.tally.transaction_failed(message);
+            self.reports.transaction_failed(message);
         }
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
-                tracing::warn!(target: "librdkafka", sink, facility, "{message}");
+                tracing::warn!(target: "librdkafka", event = "librdkafka", sink, facility, "{message}");
             }
             RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice => {
-                tracing::info!(target: "librdkafka", sink, facility, "{message}");
+                tracing::info!(target: "librdkafka", event = "librdkafka", sink, facility, "{message}");
             }
             RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
-                tracing::debug!(target: "librdkafka", sink, facility, "{message}");
+                tracing::debug!(target: "librdkafka", event = "librdkafka", sink, facility, "{message}");
             }
         }
     }
@@ -168,7 +169,7 @@ impl ClientContext for SinkContext {
     fn stats(&self, _statistics: Statistics) {}
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(target: "librdkafka", sink = self.sink, %error, reason, "the client reports an error");
+        tracing::debug!(target: "librdkafka", event = "librdkafka", sink = self.sink, %error, reason, "client error");
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
         let mut last = self.last_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // "All brokers are down" follows on the error that says why.
@@ -193,8 +194,8 @@ impl ProducerContext for SinkContext {
     fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
         use rdkafka::Message as _;
         if let Err((error, message)) = result {
-            self.tally.failed(error.clone(), message.topic(), number);
+            self.reports.failed(error.clone(), message.topic(), number);
         }
-        self.tally.reported();
+        self.reports.reported();
     }
 }

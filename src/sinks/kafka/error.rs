@@ -1,12 +1,12 @@
-//! Kafka's errors, as sentences that say what to mend.
+//! Kafka's errors, with hints.
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
-use super::client::Names;
 use super::context::SinkContext;
+use super::names::Names;
 use crate::sinks::SinkError;
 
-/// A fault that may pass, or that somebody may mend outside. `doing` completes "cannot ... Kafka".
+/// An error that is retried. `doing` completes "cannot ... Kafka".
 pub(super) fn transient(error: &KafkaError, doing: &str, client: Option<&SinkContext>) -> SinkError {
     let (code, reason) = explained(error, client);
     SinkError::Transient {
@@ -15,32 +15,31 @@ pub(super) fn transient(error: &KafkaError, doing: &str, client: Option<&SinkCon
     }
 }
 
-/// The code and the reason; what the client has complained about by itself, where the error says no more than that it did
-/// not work.
+/// The code and the reason; if the error only says that something failed, the client's last own error.
 fn explained(error: &KafkaError, client: Option<&SinkContext>) -> (Option<Code>, String) {
-    let told = client.and_then(SinkContext::last_error);
-    match (error.rdkafka_error_code(), told) {
-        (Some(code), Some((told_code, told))) if says_little(code) => (Some(told_code), told),
+    let reported = client.and_then(SinkContext::last_error);
+    match (error.rdkafka_error_code(), reported) {
+        (Some(code), Some((own_code, own_reason))) if is_unspecific(code) => (Some(own_code), own_reason),
         (Some(code), _) => (Some(code), reason_of(error, code)),
         (None, _) => (None, error.to_string()),
     }
 }
 
-/// The broker does not take this producer at all.
+/// The broker rejects this producer.
 pub(super) fn of_producer(code: Code, reason: &str) -> SinkError {
-    SinkError::Transient { message: format!("Kafka refuses the producer: {reason}"), hint: hint(code).to_owned() }
+    SinkError::Transient { message: format!("Kafka rejects the producer: {reason}"), hint: hint(code).to_owned() }
 }
 
-/// A fault of one topic.
+/// An error of one topic.
 pub(super) fn of_topic(error: &KafkaError, topic: &str, names: &Names) -> SinkError {
     let (code, reason) = explained(error, None);
     SinkError::Transient {
-        message: format!("Kafka does not take records for topic `{topic}`: {reason}"),
+        message: format!("cannot write to topic `{topic}`: {reason}"),
         hint: topic_hint(code, topic, names).to_owned(),
     }
 }
 
-/// The topic that holds the position cannot be read.
+/// The position topic cannot be read.
 pub(super) fn of_reading(error: &KafkaError, names: &Names, client: &SinkContext) -> SinkError {
     let topic = &names.position_topic;
     let (code, reason) = explained(error, Some(client));
@@ -50,22 +49,22 @@ pub(super) fn of_reading(error: &KafkaError, names: &Names, client: &SinkContext
     }
 }
 
-/// The topic that holds the position needs more rights than others: the sink makes it and reads it too.
+/// The position topic needs more permissions than others: the sink also creates and reads it.
 fn topic_hint(code: Option<Code>, topic: &str, names: &Names) -> &'static str {
     match code {
-        Some(Code::TopicAuthorizationFailed) if topic == names.position_topic => POSITION_RIGHTS,
+        Some(Code::TopicAuthorizationFailed) if topic == names.position_topic => POSITION_PERMISSIONS,
         Some(code) => hint(code),
         None => RETRIED,
     }
 }
 
-/// A fault that no retry mends.
+/// An error that a retry does not fix.
 pub(super) fn stopped(message: impl Into<String>, hint: impl Into<String>) -> SinkError {
     SinkError::Stopped { message: message.into(), hint: hint.into() }
 }
 
-/// The last word of a chain that ends in one of these says no more than "it did not work".
-const fn says_little(code: Code) -> bool {
+/// Whether a code says only that something failed.
+const fn is_unspecific(code: Code) -> bool {
     matches!(
         code,
         Code::BrokerTransportFailure
@@ -83,55 +82,53 @@ fn reason_of(error: &KafkaError, code: Code) -> String {
     }
 }
 
-const RETRIED: &str = "nothing is lost; auditflow tries again by itself";
+const RETRIED: &str = "check the brokers and the settings of this sink";
 
-const POSITION_RIGHTS: &str = "allow the user READ, WRITE, DESCRIBE and CREATE on the topic (kafka-acls --add --operation Read --operation Write --operation Describe --operation Create --topic ...)";
+const POSITION_PERMISSIONS: &str = "grant the user READ, WRITE, DESCRIBE and CREATE on the topic (kafka-acls --add --operation Read --operation Write --operation Describe --operation Create --topic ...)";
 
 /// What the user can do.
 const fn hint(code: Code) -> &'static str {
     match code {
         Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => {
-            "create the topic, or let auditflow do it with `create_topic: {partitions: 6, replication_factor: 3}`"
+            "create the topic, or set `create_topic: {partitions: 6, replication_factor: 3}`"
         }
         Code::TopicAuthorizationFailed => {
-            "allow the user WRITE and DESCRIBE on the topic (kafka-acls --add --operation Write --operation Describe --topic ...)"
+            "grant the user WRITE and DESCRIBE on the topic (kafka-acls --add --operation Write --operation Describe --topic ...)"
         }
         Code::ClusterAuthorizationFailed => {
-            "allow the user WRITE on the topic, which is enough since Kafka 3.0; before that also IDEMPOTENT_WRITE on the cluster. If auditflow is to create topics, allow CREATE"
+            "grant the user WRITE on the topic, which is enough since Kafka 3.0; before that also IDEMPOTENT_WRITE on the cluster. With `create_topic`, also grant CREATE"
         }
         Code::GroupAuthorizationFailed => {
-            "allow the user READ and DESCRIBE on the groups with the prefix `auditflow.` (kafka-acls --add --resource-pattern-type prefixed --group auditflow.)"
+            "grant the user READ and DESCRIBE on the groups with the prefix `auditflow.` (kafka-acls --add --resource-pattern-type prefixed --group auditflow.)"
         }
         Code::TransactionalIdAuthorizationFailed => {
-            "allow the user WRITE and DESCRIBE on the transactional ids with the prefix `auditflow.` (kafka-acls --add --resource-pattern-type prefixed --transactional-id auditflow.)"
+            "grant the user WRITE and DESCRIBE on the transactional ids with the prefix `auditflow.` (kafka-acls --add --resource-pattern-type prefixed --transactional-id auditflow.)"
         }
         Code::Authentication | Code::SaslAuthenticationFailed => {
-            "mend `sasl`: the broker refuses this user name and password (or token) for this mechanism"
+            "fix `sasl`: the broker rejects this user name and password (or token) for this mechanism"
         }
         Code::UnsupportedSASLMechanism | Code::IllegalSASLState => {
-            "mend `sasl.mechanism`: the broker does not offer it on this listener"
+            "fix `sasl.mechanism`: the broker does not offer it on this listener"
         }
         Code::SSL => {
-            "mend `tls`: `ca_file` must hold the authority that signed the broker's certificate, and the host name in `bootstrap_servers` must be one of that certificate"
+            "fix `tls`: `ca_file` must contain the authority of the broker's certificate, and the host name in `bootstrap_servers` must be in that certificate"
         }
-        Code::Resolve => "mend `bootstrap_servers`: the host name is not known here",
+        Code::Resolve => "fix `bootstrap_servers`: the host name cannot be resolved",
         Code::BrokerTransportFailure | Code::AllBrokersDown => {
-            "mend `bootstrap_servers` or start the brokers; if a listener wants TLS add `tls: {}`. auditflow goes on by itself"
+            "fix `bootstrap_servers` or start the brokers; if the listener requires TLS, add `tls: {}`"
         }
         Code::NotEnoughReplicas | Code::NotEnoughReplicasAfterAppend => {
-            "too few brokers hold the partition (min.insync.replicas): start them. auditflow goes on by itself"
+            "start the missing brokers: the partition has too few in-sync replicas (min.insync.replicas)"
         }
-        Code::PolicyViolation => "the cluster's policy forbids it: ask its operator",
-        Code::InvalidReplicationFactor => "the cluster has fewer brokers than the replication factor asks for",
-        Code::InvalidTransactionTimeout => {
-            "lower `message_timeout_ms` to what the broker allows a transaction (transaction.max.timeout.ms)"
-        }
+        Code::PolicyViolation => "ask the cluster's operator: its policy forbids this",
+        Code::InvalidReplicationFactor => "lower the replication factor: the cluster has fewer brokers",
+        Code::InvalidTransactionTimeout => "lower `message_timeout_ms` to the broker's transaction.max.timeout.ms",
         _ => RETRIED,
     }
 }
 
-/// Whether a hint asks somebody to mend something that does not mend itself: a topic, credentials, rights.
-pub(super) fn is_for_people(said: &str) -> bool {
+/// Whether a hint names something that only a person can fix: a topic, credentials, permissions.
+pub(super) fn is_for_people(given: &str) -> bool {
     let codes = [
         Code::UnknownTopicOrPartition,
         Code::TopicAuthorizationFailed,
@@ -139,10 +136,10 @@ pub(super) fn is_for_people(said: &str) -> bool {
         Code::UnsupportedSASLMechanism,
         Code::SSL,
     ];
-    said == POSITION_RIGHTS || codes.into_iter().any(|code| hint(code) == said)
+    given == POSITION_PERMISSIONS || codes.into_iter().any(|code| hint(code) == given)
 }
 
-/// Whether another producer with our name has taken over, or the broker gave up on our transaction: the two look alike.
+/// Whether another producer with this name has taken over, or the broker aborted the transaction: both have the same codes.
 pub(super) fn is_fenced(error: &KafkaError) -> bool {
     let code = match error {
         KafkaError::Transaction(inner) => Some(inner.code()),
@@ -168,7 +165,7 @@ mod tests {
             let SinkError::Transient { message, hint } =
                 of_topic(&KafkaError::MessageProduction(code), "audit", &names)
             else {
-                panic!("{code} may be mended outside");
+                panic!("{code} is retried");
             };
             assert!(hint.contains(word), "{hint}");
             assert!(message.contains("`audit`"), "{message}");
@@ -176,18 +173,18 @@ mod tests {
     }
 
     #[test]
-    fn the_position_topic_needs_more_rights_and_a_check_stops_at_either() {
+    fn the_position_topic_needs_more_permissions_and_a_health_check_stops_at_either() {
         let names = Names::new("acme", "stream");
-        let refused = KafkaError::MetadataFetch(Code::TopicAuthorizationFailed);
+        let denied = KafkaError::MetadataFetch(Code::TopicAuthorizationFailed);
         for (topic, asks_for_read) in [("audit", false), (names.position_topic.as_str(), true)] {
-            let SinkError::Transient { hint, .. } = of_topic(&refused, topic, &names) else { panic!("may be mended") };
+            let SinkError::Transient { hint, .. } = of_topic(&denied, topic, &names) else { panic!("is retried") };
             assert_eq!(hint.contains("READ"), asks_for_read, "{hint}");
             assert!(is_for_people(&hint));
         }
     }
 
     #[test]
-    fn a_fence_is_told_apart_from_other_faults() {
+    fn fencing_differs_from_other_errors() {
         assert!(is_fenced(&KafkaError::MessageProduction(Code::Fenced)));
         assert!(!is_fenced(&KafkaError::MessageProduction(Code::MessageTimedOut)));
     }

@@ -1,14 +1,14 @@
-//! How far a sink has come, as the broker holds it: a record in a compacted topic of the sink's own.
+//! The position that the broker stores: how far this sink has delivered.
 //!
 //! ```text
 //! transaction:  records of the batch | position record {journal, generation, instance, first, last, last_event} | group offset
 //! ```
 //!
-//! A sink that was told to deliver again has a higher generation than the position: then the position says nothing, and the
-//! first record of the new generation takes its place.
+//! A sink that redelivers has a higher generation than the stored position: then that position does not count, and the first
+//! record of the new generation replaces it.
 //!
-//! Compaction keeps the last record of each key for ever, and there is one key, so the position does not expire. Reading
-//! it back needs no search: committed records stand in order, so the last one holds.
+//! Compaction keeps the last record of each key, and there is one key, so the position does not expire. Reading it needs no
+//! search: committed records are in order, so the last one holds.
 
 use std::time::Duration;
 
@@ -18,18 +18,18 @@ use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 
-use super::call::CALL_TIMEOUT;
-use super::client::{Connection, Names, ask};
+use super::client::{CALL_TIMEOUT, Connection, query};
 use super::context::SinkContext;
 use super::error::{of_reading, stopped};
+use super::names::Names;
 use crate::journal::Seq;
 use crate::sinks::SinkError;
 
-/// How many records back to look first. Records of transactions that were given up, and the marks that end transactions,
-/// may stand behind the last position.
-const FIRST_LOOK: i64 = 64;
+/// How many records before the end to read first. Records of aborted transactions, and the markers that end transactions,
+/// may follow the last position.
+const FIRST_READ: i64 = 64;
 
-/// What a batch leaves behind on the broker.
+/// The position that a batch stores on the broker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Position {
     /// The journal that the sequence numbers belong to.
@@ -51,9 +51,9 @@ fn is_first(generation: &u64) -> bool {
     *generation == 0
 }
 
-/// Whose sequence numbers these are.
+/// What a position belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Numbering {
+pub(super) struct PositionKey {
     /// The journal's identity.
     pub(super) journal: String,
     /// The sink's generation.
@@ -61,39 +61,37 @@ pub(super) struct Numbering {
 }
 
 impl Position {
-    /// Of a sink that has delivered nothing yet.
-    pub(super) fn before_the_first(ours: &Numbering) -> Self {
-        let Numbering { journal, generation } = ours.clone();
+    /// The position of a sink that has not delivered anything.
+    pub(super) fn before_the_first(key: &PositionKey) -> Self {
+        let PositionKey { journal, generation } = key.clone();
         Self { journal, generation, instance: String::new(), first: 0, last: 0, last_event: None }
     }
 
-    /// As it is written.
+    /// The JSON form.
     pub(super) fn to_json(&self) -> String {
         serde_json::to_string(self).expect("texts and numbers can be written as JSON")
     }
 }
 
-/// The last position that is committed, if it is one of ours; `None` if there never was one, or only of a generation that
-/// is over. Waits for the broker: not for async threads.
-pub(super) fn read_ours(connection: &Connection, ours: &Numbering) -> Result<Option<Position>, SinkError> {
+/// The last committed position of this journal and generation; `None` if there is none, or only one of an earlier
+/// generation. Blocks: not for async threads.
+pub(super) fn read_position_of(connection: &Connection, key: &PositionKey) -> Result<Option<Position>, SinkError> {
     let Some(position) = read(connection)? else { return Ok(None) };
-    if position.journal != ours.journal {
+    if position.journal != key.journal {
         return Err(of_another_journal(&connection.names));
     }
-    if position.generation > ours.generation {
+    if position.generation > key.generation {
         return Err(of_a_later_generation(&connection.names));
     }
-    Ok(Some(position).filter(|position| position.generation == ours.generation))
+    Ok(Some(position).filter(|position| position.generation == key.generation))
 }
 
 fn of_another_journal(names: &Names) -> SinkError {
     let Names { position_topic, group, .. } = names;
     stopped(
+        format!("the position of `{group}` on the broker belongs to another journal (another data_dir)"),
         format!(
-            "`{group}` on the broker belongs to another journal (another data_dir): its position says nothing here"
-        ),
-        format!(
-            "if another auditflow runs a pipeline of this name, rename one of the two; if the old data_dir is lost for good, delete the topic `{position_topic}`: events are then delivered anew, with the same ids"
+            "if another auditflow runs a pipeline with this name, rename one of them; if the old data_dir is lost, delete the topic `{position_topic}`: events are then delivered again, with the same ids"
         ),
     )
 }
@@ -101,25 +99,25 @@ fn of_another_journal(names: &Names) -> SinkError {
 fn of_a_later_generation(names: &Names) -> SinkError {
     stopped(
         format!(
-            "`{}` on the broker was changed by `auditflow state` since this journal was written: it was restored from a back-up, or is a copy",
+            "`{}` on the broker was changed by `auditflow state` after this journal was written: the journal was restored from a backup or is a copy",
             names.group
         ),
         format!(
-            "put the newest state of data_dir back; if it is lost for good, delete the topic `{}`: what this journal takes for undelivered is then sent, and consumers see some events twice, with the same id",
+            "restore the newest data_dir; if it is lost, delete the topic `{}`: the events after this journal's position are then delivered, and consumers see some events twice, with the same id",
             names.position_topic
         ),
     )
 }
 
-/// The last position that is committed; `None` if there never was one.
+/// The last committed position; `None` if there is none.
 fn read(connection: &Connection) -> Result<Option<Position>, SinkError> {
     let consumer = connection.consumer()?;
     let topic = &connection.names.position_topic;
     let failed = |error: &KafkaError| of_reading(error, &connection.names, consumer.context());
-    let watermarks = ask(&consumer, |consumer| consumer.fetch_watermarks(topic, 0, CALL_TIMEOUT));
+    let watermarks = query(&consumer, |consumer| consumer.fetch_watermarks(topic, 0, CALL_TIMEOUT));
     let (low, high) = watermarks.map_err(|error| failed(&error))?;
     let mut from = high;
-    let mut look = FIRST_LOOK;
+    let mut look = FIRST_READ;
     while from > low {
         from = (high - look).max(low);
         let found = last_from(&consumer, topic, from).map_err(|error| failed(&error))?;
@@ -154,7 +152,7 @@ fn last_from(consumer: &BaseConsumer<SinkContext>, topic: &str, from: i64) -> Re
 
 const POLL: Duration = Duration::from_millis(200);
 
-/// Connections that end while the client looks for the right broker.
+/// Connections that close while the client looks for the right broker.
 fn is_passing(error: &KafkaError) -> bool {
     use rdkafka::error::RDKafkaErrorCode as Code;
     matches!(error.rdkafka_error_code(), Some(Code::BrokerTransportFailure | Code::OperationTimedOut))

@@ -7,23 +7,23 @@
 //! value    the event in the sink's schema
 //! ```
 
-use std::fmt;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
-use std::str::FromStr;
 
 use rdkafka::message::{Header, OwnedHeaders};
 
-use super::config::KafkaConfig;
-use super::topics::sanitized;
+use super::config::{KafkaConfig, KeyField};
+use super::names::sanitized;
 use crate::event::{Event, EventId, SCHEMA_VERSION};
+use crate::journal::{KafkaRejection, RollbackRecord};
 use crate::sinks::EventForm;
 use crate::sinks::encoding::{EncodingOptions, push_event};
-use crate::sinks::template::{Field, PathCache, Template, TemplateError};
+use crate::sinks::template::{PathCache, Template, TemplateError};
 
-/// What a record costs in a request beside its key, value and headers: librdkafka counts so much at most.
+/// The size of a record in a request besides its key, value and headers: the most that librdkafka counts.
 const RECORD_OVERHEAD: usize = 70;
 
-/// Which event a record is: the id, and the version for vendors that change their records.
+/// Identifies a record: the event's id, and its version for vendors that change their records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct RecordId {
     id: EventId,
@@ -41,52 +41,20 @@ impl RecordId {
     }
 }
 
-impl fmt::Display for RecordId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} version {}", self.id, self.version)
+impl RecordId {
+    fn rejection(self, reason: String) -> RollbackRecord {
+        RollbackRecord::KafkaRejection(KafkaRejection { event_id: self.id.to_string(), version: self.version, reason })
+    }
+
+    /// `None` if the id does not have 32 hexadecimal digits.
+    fn of_rejection(rejection: &KafkaRejection) -> Option<Self> {
+        let KafkaRejection { event_id, version, .. } = rejection;
+        let number = Some(event_id).filter(|hex| hex.len() == 32).and_then(|hex| u128::from_str_radix(hex, 16).ok())?;
+        Some(Self { id: EventId(number.to_be_bytes()), version: *version })
     }
 }
 
-impl FromStr for RecordId {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let (hex, version) = text.split_once(" version ").ok_or(())?;
-        if hex.len() != 32 || !hex.is_ascii() {
-            return Err(());
-        }
-        let number = u128::from_str_radix(hex, 16).map_err(|_| ())?;
-        Ok(Self { id: EventId(number.to_be_bytes()), version: version.parse().map_err(|_| ())? })
-    }
-}
-
-/// The field of an event that is the key of its record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct KeyField(Field);
-
-impl KeyField {
-    /// # Errors
-    /// The names of the fields that may be the key.
-    pub(super) fn parse(name: &str) -> Result<Self, String> {
-        let names = || Field::for_keys().map(Field::path).collect::<Vec<_>>().join(", ");
-        Field::for_keys()
-            .find(|field| field.path() == name)
-            .map(Self)
-            .ok_or_else(|| format!("the fields are {}", names()))
-    }
-
-    /// The configured field; `id` by default.
-    pub(super) fn of(config: &KafkaConfig) -> Self {
-        let name = config.key_field.as_deref().unwrap_or("id");
-        Self::parse(name).or_else(|_| Self::parse("id")).expect("`id` is a field")
-    }
-
-    pub(super) fn push(self, event: &Event<'_>, out: &mut Vec<u8>) {
-        self.0.push(event, out);
-    }
-}
-
-/// Makes records of events.
+/// Encodes events as records.
 #[derive(Debug)]
 pub(super) struct Encoder {
     topic: Template,
@@ -99,7 +67,7 @@ pub(super) struct Encoder {
 
 impl Encoder {
     /// # Errors
-    /// A header's template that cannot be read.
+    /// The template of a header is invalid.
     pub(super) fn new(config: &KafkaConfig, topic: &Template) -> Result<Self, TemplateError> {
         let headers = config.headers.iter().map(|(name, text)| Ok((name.clone(), Template::parse(text)?)));
         Ok(Self {
@@ -107,7 +75,7 @@ impl Encoder {
             paths: PathCache::default(),
             key: KeyField::of(config),
             headers: headers.collect::<Result<_, TemplateError>>()?,
-            encoding: config.encoding(),
+            encoding: config.encoding,
             max_record_bytes: config.max_record_bytes(),
         })
     }
@@ -171,7 +139,7 @@ impl Encoder {
     }
 }
 
-/// Records that have not been handed to librdkafka.
+/// Records that are not yet passed to librdkafka.
 #[derive(Debug, Default)]
 pub(super) struct RecordBuffer {
     bytes: Vec<u8>,
@@ -182,7 +150,7 @@ pub(super) struct RecordBuffer {
     topic: usize,
 }
 
-/// One record; key and value are places in the buffer.
+/// One record; key and value are ranges of the buffer.
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) id: RecordId,
@@ -201,22 +169,22 @@ impl RecordBuffer {
         });
     }
 
-    /// Every topic that a record here goes to, and perhaps others of this sink.
+    /// Every topic of a record in the buffer, and possibly others of this sink.
     pub(super) fn topics(&self) -> &[String] {
         &self.topics
     }
 
-    /// Bytes held.
+    /// Bytes in memory.
     pub(super) fn bytes(&self) -> usize {
         self.bytes.len() + self.header_bytes + self.records.len() * size_of::<Record>()
     }
 
-    /// What the record that was pushed last comes to; 0 if it was refused.
+    /// The size of the record that was pushed last; 0 if it was rejected.
     pub(super) fn bytes_of_last(&self) -> u64 {
         self.bytes_of_last
     }
 
-    /// Takes the records out; their keys and values stay until [`RecordBuffer::clear`].
+    /// Removes and returns the records; their keys and values stay until [`RecordBuffer::clear`].
     pub(super) fn take_records(&mut self) -> Vec<Record> {
         std::mem::take(&mut self.records)
     }
@@ -233,11 +201,110 @@ impl RecordBuffer {
         &self.bytes[record.value.clone()]
     }
 
-    /// Forgets the records; the names of topics stay.
+    /// Removes the records; the topic names stay.
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.records.clear();
         self.header_bytes = 0;
         self.bytes_of_last = 0;
+    }
+}
+
+/// Records that the broker finds too large.
+///
+/// The broker rejects a whole request, not a record: one record that is too large takes the others of its request with it.
+/// So the records of a rejected request are sent alone at the next attempt, and a record that is rejected alone is rejected
+/// permanently. That is stored as a rollback record, so that after a crash the same events go to the dead letter.
+#[derive(Debug, Default)]
+pub(super) struct Rejections {
+    /// Records of a rejected request, to be sent alone.
+    suspects: HashSet<RecordId>,
+    /// Records that are rejected permanently.
+    rejected: HashMap<RecordId, String>,
+}
+
+impl Rejections {
+    /// Whether the record must be sent alone.
+    pub(super) fn is_suspect(&self, id: RecordId) -> bool {
+        self.suspects.contains(&id)
+    }
+
+    /// Why the record is rejected permanently, if it is.
+    pub(super) fn reason(&self, id: RecordId) -> Option<&str> {
+        self.rejected.get(&id).map(String::as_str)
+    }
+
+    /// Adds records that the broker found too large; returns the rollback records to store.
+    pub(super) fn add(&mut self, too_large: Vec<RecordId>) -> Vec<RollbackRecord> {
+        let mut records = Vec::new();
+        for id in too_large {
+            if self.suspects.insert(id) {
+                continue;
+            }
+            let reason = "the broker rejects the record: larger than the topic's max.message.bytes".to_owned();
+            records.push(id.rejection(reason.clone()));
+            self.rejected.insert(id, reason);
+        }
+        records
+    }
+
+    /// Forgets rejections that could not be stored, because a crash would forget them too: they are found again.
+    pub(super) fn remove(&mut self, records: &[RollbackRecord]) {
+        for record in records {
+            if let RollbackRecord::KafkaRejection(rejection) = record
+                && let Some(id) = RecordId::of_rejection(rejection)
+            {
+                self.rejected.remove(&id);
+            }
+        }
+    }
+
+    /// Restores the rejections among `records`; returns the other records.
+    pub(super) fn restore(&mut self, records: &[RollbackRecord]) -> Vec<RollbackRecord> {
+        let mut others = Vec::new();
+        for record in records {
+            match record {
+                RollbackRecord::KafkaRejection(rejection) => {
+                    let id = RecordId::of_rejection(rejection);
+                    self.rejected.extend(id.map(|id| (id, rejection.reason.clone())));
+                }
+                other => others.push(other.clone()),
+            }
+        }
+        others
+    }
+
+    /// Forgets everything at the end of a batch.
+    pub(super) fn clear(&mut self) {
+        self.suspects.clear();
+        self.rejected.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::{FileBefore, FileRecord};
+
+    #[test]
+    fn a_record_is_rejected_only_if_it_was_sent_alone() {
+        let id = RecordId::of_number(7);
+        let mut rejections = Rejections::default();
+        assert_eq!(rejections.add(vec![id]), Vec::new());
+        assert!(rejections.is_suspect(id));
+        assert_eq!(rejections.reason(id), None);
+        let records = rejections.add(vec![id]);
+        assert!(rejections.reason(id).is_some());
+
+        rejections.remove(&records);
+        assert_eq!(rejections.reason(id), None);
+        assert_eq!(rejections.add(vec![id]), records, "it is found again");
+
+        let mut after_a_crash = Rejections::default();
+        let before = FileBefore::Absent { first_new_directory: None };
+        let file = RollbackRecord::File(FileRecord { path: "/a/file".into(), before });
+        let all: Vec<_> = records.into_iter().chain([file.clone()]).collect();
+        assert_eq!(after_a_crash.restore(&all), vec![file]);
+        assert_eq!(after_a_crash.reason(id), rejections.reason(id));
     }
 }

@@ -1,6 +1,7 @@
-//! The sink against librdkafka's mock cluster: what a broker can be made to do in this process. What only a real broker
-//! does (isolation, expiry, authorization) is in `tests/kafka.rs`.
+//! The sink with librdkafka's mock cluster, in this process. What only a real broker does (isolation, expiry, authorization)
+//! is tested in `tests/kafka.rs`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,11 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::sinks::testing::{MemoryPlan, event};
+use crate::event::EventId;
+use crate::journal::Seq;
+use crate::sinks::conformance::{self, Fixture};
+use crate::sinks::testing::{MemoryLog, event};
+use crate::sinks::{BatchRange, Committed, EventForm, Sink, SinkError, StoredPosition, WriteOutcome};
 
 type Cluster = MockCluster<'static, DefaultProducerContext>;
 
@@ -45,24 +50,43 @@ fn exactly_once() -> Value {
     json!({"delivery": "exactly_once"})
 }
 
-fn absorb(sink: &mut KafkaSink, first: Seq, last: Seq) {
+fn stored(journal: &str, generation: u64) -> StoredPosition<'_> {
+    StoredPosition { journal, generation, state: None }
+}
+
+async fn open(sink: &mut KafkaSink) -> Option<Seq> {
+    sink.recover_position(stored(JOURNAL, 0)).await.expect("opened")
+}
+
+/// Writes events `first..=last` into the buffers; returns the last event's id and the number of rejected events.
+fn write_events(sink: &mut KafkaSink, first: Seq, last: Seq) -> (Option<EventId>, usize) {
     sink.begin(BatchRange { first, last });
+    let (mut last_event, mut rejected) = (None, 0);
     for number in first..=last {
         let raw = format!(r#"{{"number":{number}}}"#);
-        sink.absorb(&event(&raw, "2026-01-02T03:04:05.678Z"), EventForm::Normalized).expect("absorbed");
+        let event = event(&raw, "2026-01-02T03:04:05.678Z");
+        last_event = Some(event.id);
+        let outcome = sink.write(number, &event, EventForm::Normalized).expect("encoded");
+        rejected += usize::from(matches!(outcome, WriteOutcome::Rejected { .. }));
     }
+    (last_event, rejected)
 }
 
-async fn write(sink: &mut KafkaSink, first: Seq, last: Seq) -> Result<Written, SinkError> {
-    absorb(sink, first, last);
-    sink.commit(&mut MemoryPlan::default()).await
+async fn write(sink: &mut KafkaSink, first: Seq, last: Seq) -> Result<Committed, SinkError> {
+    let (last_event, _) = write_events(sink, first, last);
+    sink.commit(last_event, &mut MemoryLog::default()).await
 }
 
-/// As the deliver loop does: undo, then the same batch again.
-async fn write_again(sink: &mut KafkaSink, plan: &mut MemoryPlan, first: Seq, last: Seq) -> Result<Written, SinkError> {
-    sink.undo(&plan.outputs()).await.expect("undone");
-    absorb(sink, first, last);
-    sink.commit(plan).await
+/// As the deliver loop does: rolls back, then writes the same batch again.
+async fn write_again(
+    sink: &mut KafkaSink,
+    log: &mut MemoryLog,
+    first: Seq,
+    last: Seq,
+) -> Result<(Committed, usize), SinkError> {
+    sink.rollback(&log.records()).await.expect("rolled back");
+    let (last_event, rejected) = write_events(sink, first, last);
+    sink.commit(last_event, log).await.map(|committed| (committed, rejected))
 }
 
 struct Received {
@@ -124,6 +148,54 @@ fn sentence(error: SinkError) -> String {
     }
 }
 
+// --- the conformance suite: a topic cannot be rolled back ---
+
+struct KafkaFixture<const EXACTLY_ONCE: bool>(Cluster);
+
+impl<const EXACTLY_ONCE: bool> KafkaFixture<EXACTLY_ONCE> {
+    fn settings() -> Value {
+        if EXACTLY_ONCE { exactly_once() } else { json!({}) }
+    }
+}
+
+impl<const EXACTLY_ONCE: bool> Fixture for KafkaFixture<EXACTLY_ONCE> {
+    const ROLLS_BACK: bool = false;
+    const KEEPS_POSITION: bool = EXACTLY_ONCE;
+
+    fn new() -> Self {
+        Self(cluster())
+    }
+
+    fn sink(&self) -> Box<dyn Sink> {
+        Box::new(sink(&self.0, Self::settings()))
+    }
+
+    fn reconfigured(&self) -> Box<dyn Sink> {
+        Box::new(sink(&self.0, json!({"key_field": "source"})))
+    }
+
+    fn contents(&self) -> BTreeMap<String, Vec<u8>> {
+        let records = self.lines();
+        BTreeMap::from([("audit".to_owned(), records.join("\n").into_bytes())])
+    }
+
+    fn lines(&self) -> Vec<String> {
+        received(&self.0, "audit", 2).into_iter().map(|record| record.value.to_string()).collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conforms_at_least_once() {
+    conformance::passes::<KafkaFixture<false>>().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conforms_exactly_once() {
+    conformance::passes::<KafkaFixture<true>>().await;
+}
+
+// --- records and topics ---
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_has_key_time_headers_and_value() {
     let cluster = cluster();
@@ -156,8 +228,7 @@ async fn a_record_has_key_time_headers_and_value() {
 async fn topic_key_and_schema_are_as_configured() {
     let cluster = cluster();
     cluster.create_topic("audit.clumio", 1, 1).expect("a topic");
-    let settings =
-        json!({"topic": "audit.{{ vendor }}", "key_field": "source", "schema": "ocsf", "compression": "zstd"});
+    let settings = json!({"topic": "audit.{{ vendor }}", "key_field": "source", "encoding": {"schema": "ocsf"}, "compression": "zstd"});
     let mut sink = sink(&cluster, settings);
     write(&mut sink, 1, 3).await.expect("written");
     let records = received(&cluster, "audit.clumio", 1);
@@ -167,11 +238,11 @@ async fn topic_key_and_schema_are_as_configured() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn faults_that_pass_cost_neither_loss_nor_repeats() {
+async fn passing_errors_cause_neither_loss_nor_duplicates() {
     for settings in [json!({}), exactly_once()] {
         let cluster = cluster();
         let mut sink = sink(&cluster, settings);
-        sink.resume(JOURNAL).await.expect("resumed");
+        open(&mut sink).await;
         let passing = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION; 3];
         cluster.request_errors(RDKafkaApiKey::Produce, &passing);
         write(&mut sink, 1, 500).await.expect("written");
@@ -180,106 +251,108 @@ async fn faults_that_pass_cost_neither_loss_nor_repeats() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_user_is_told_what_to_allow_and_the_batch_comes_later() {
+async fn missing_permissions_are_named_and_the_batch_is_delivered_later() {
     let cluster = cluster();
     let mut sink = sink(&cluster, json!({}));
-    let refused = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED];
-    cluster.request_errors(RDKafkaApiKey::Produce, &refused);
-    let error = sentence(write(&mut sink, 1, 1).await.expect_err("refused"));
+    let denied = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED];
+    cluster.request_errors(RDKafkaApiKey::Produce, &denied);
+    let error = sentence(write(&mut sink, 1, 1).await.expect_err("denied"));
     assert!(error.contains("`audit`") && error.contains("WRITE"), "{error}");
-    // The client remembers for a moment that it was refused.
-    while write_again(&mut sink, &mut MemoryPlan::default(), 1, 1).await.is_err() {}
+    // The client caches the error for a moment.
+    while write_again(&mut sink, &mut MemoryLog::default(), 1, 1).await.is_err() {}
     assert_eq!(numbers(&received(&cluster, "audit", 2)), [1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_that_is_too_large_is_refused_with_its_reason_and_the_others_go() {
+async fn a_record_that_is_too_large_is_rejected_and_the_others_are_sent() {
     let cluster = cluster();
     let mut sink = sink(&cluster, json!({"librdkafka_options": {"message.max.bytes": 4_000}}));
     sink.begin(BatchRange { first: 1, last: 3 });
     let large = format!(r#"{{"number":2,"text":"{}"}}"#, "x".repeat(5_000));
-    for raw in [r#"{"number":1}"#, &large, r#"{"number":3}"#] {
-        sink.absorb(&event(raw, "2026-01-02T03:04:05Z"), EventForm::Normalized).expect("absorbed");
+    let mut outcomes = Vec::new();
+    for (seq, raw) in [(1, r#"{"number":1}"#), (2, large.as_str()), (3, r#"{"number":3}"#)] {
+        let event = event(raw, "2026-01-02T03:04:05Z");
+        outcomes.push(sink.write(seq, &event, EventForm::Normalized).expect("encoded"));
     }
-    let refused = sink.take_refused();
-    assert_eq!(refused.len(), 1);
-    assert!(refused[0].reason.contains("4000"), "{}", refused[0].reason);
-    let event: Value = serde_json::from_slice(&refused[0].event).expect("the event");
-    assert_eq!(event["raw"]["number"], 2);
-    assert_eq!(sink.commit(&mut MemoryPlan::default()).await.expect("written").events, 2);
+    let [WriteOutcome::Buffered, WriteOutcome::Rejected { reason }, WriteOutcome::Buffered] = outcomes.as_slice()
+    else {
+        panic!("{outcomes:?}")
+    };
+    assert!(reason.contains("4000"), "{reason}");
+    assert_eq!(sink.commit(None, &mut MemoryLog::default()).await.expect("written").events, 2);
     assert_eq!(numbers(&received(&cluster, "audit", 2)), [1, 3]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_broker_finds_too_large_is_tried_alone_before_it_is_refused() {
+async fn a_record_that_the_broker_finds_too_large_is_sent_alone_before_it_is_rejected() {
     for settings in [json!({}), exactly_once()] {
         let cluster = cluster();
         let mut sink = sink(&cluster, settings);
-        sink.resume(JOURNAL).await.expect("resumed");
-        let mut plan = MemoryPlan::default();
+        open(&mut sink).await;
+        let mut log = MemoryLog::default();
         let too_large = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
         let mut attempts = 0;
-        while plan.outputs().is_empty() {
+        while log.records().is_empty() {
             attempts += 1;
-            assert!(attempts < 20, "never refused");
-            sink.resume(JOURNAL).await.expect("resumed");
+            assert!(attempts < 20, "never rejected");
+            open(&mut sink).await;
             // Two requests: the record's, and with transactions the position's.
             cluster.request_errors(RDKafkaApiKey::Produce, &[too_large; 2]);
-            write_again(&mut sink, &mut plan, 1, 1).await.expect_err("too large");
+            write_again(&mut sink, &mut log, 1, 1).await.expect_err("too large");
             cluster.clear_request_errors(RDKafkaApiKey::Produce);
         }
-        assert!(attempts > 1, "refused without having been alone");
-        assert_eq!(plan.outputs().len(), 1, "the refusal is in the plan");
+        assert!(attempts > 1, "rejected without being sent alone");
+        assert_eq!(log.records().len(), 1, "the rejection is recorded");
 
-        let written = write_again(&mut sink, &mut plan, 1, 1).await.expect("nothing is left to write");
-        assert_eq!((written.events, sink.take_refused().len()), (0, 1));
+        let (committed, rejected) = write_again(&mut sink, &mut log, 1, 1).await.expect("nothing is left to write");
+        assert_eq!((committed.events, rejected), (0, 1));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_that_the_broker_holds_is_counted_and_not_sent_again() {
+async fn a_batch_that_the_broker_has_is_counted_and_not_sent_again() {
     let cluster = cluster();
     let mut sink = sink_of(&cluster);
-    assert_eq!(sink.resume(JOURNAL).await.expect("resumed"), Some(0));
+    assert_eq!(open(&mut sink).await, Some(0));
     write(&mut sink, 1, 5).await.expect("written");
 
     // The process was killed before the journal knew.
     let mut after = sink_of(&cluster);
-    assert_eq!(after.resume(JOURNAL).await.expect("resumed"), Some(5));
+    assert_eq!(open(&mut after).await, Some(5));
     assert_eq!(write(&mut after, 1, 5).await.expect("counted").events, 5);
     write(&mut after, 6, 7).await.expect("written");
     assert_eq!(numbers(&received(&cluster, "audit", 2)), [1, 2, 3, 4, 5, 6, 7]);
 }
 
-/// The sink was set back, renamed or begun anew: what the broker holds of the former generation is not this one's.
+/// The sink redelivers, was renamed or was reset: the position of the earlier generation does not count.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_generation_is_sent_once_more_and_has_a_position_of_its_own() {
+async fn a_new_generation_is_sent_again_and_has_its_own_position() {
     let cluster = cluster();
     let mut former = sink_of(&cluster);
-    former.resume(JOURNAL).await.expect("resumed");
+    open(&mut former).await;
     write(&mut former, 1, 5).await.expect("written");
-    let of_generation = |generation| {
+    let open_generation = async |generation| {
         let mut sink = sink_of(&cluster);
-        sink.use_generation(generation);
-        sink
+        let position = sink.recover_position(stored(JOURNAL, generation)).await?;
+        Ok::<_, SinkError>((sink, position))
     };
-    let mut again = of_generation(2);
-    assert_eq!(again.resume(JOURNAL).await.expect("resumed"), Some(0));
+    let (again, position) = open_generation(2).await.expect("opened");
+    assert_eq!(position, Some(0));
     // The process is killed before its first batch.
     drop(again);
-    let mut again = of_generation(2);
-    assert_eq!(again.resume(JOURNAL).await.expect("resumed"), Some(0));
+    let (mut again, position) = open_generation(2).await.expect("opened");
+    assert_eq!(position, Some(0));
     assert_eq!(write(&mut again, 3, 4).await.expect("written").events, 2);
     // It is killed before the journal knows of the batch.
-    let mut again = of_generation(2);
-    assert_eq!(again.resume(JOURNAL).await.expect("resumed"), Some(4));
+    let (mut again, position) = open_generation(2).await.expect("opened");
+    assert_eq!(position, Some(4));
     write(&mut again, 3, 4).await.expect("counted");
     write(&mut again, 5, 6).await.expect("written");
     assert_eq!(numbers(&received(&cluster, "audit", 2)), [1, 2, 3, 3, 4, 4, 5, 5, 6]);
 
     // A journal from before that is put back does not know what was delivered since.
-    let error = sentence(of_generation(1).resume(JOURNAL).await.expect_err("older"));
-    assert!(error.starts_with("stopped") && error.contains("restored from a back-up"), "{error}");
+    let error = sentence(open_generation(1).await.expect_err("older"));
+    assert!(error.starts_with("stopped") && error.contains("restored from a backup"), "{error}");
 }
 
 fn sink_of(cluster: &Cluster) -> KafkaSink {
@@ -287,55 +360,57 @@ fn sink_of(cluster: &Cluster) -> KafkaSink {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_journal_that_holds_other_events_there_stops_the_sink() {
+async fn a_journal_with_other_events_stops_the_sink() {
     let cluster = cluster();
     let mut sink = sink_of(&cluster);
-    sink.resume(JOURNAL).await.expect("resumed");
+    open(&mut sink).await;
     write(&mut sink, 1, 5).await.expect("written");
     let mut restored = sink_of(&cluster);
-    restored.resume(JOURNAL).await.expect("resumed");
+    open(&mut restored).await;
     restored.begin(BatchRange { first: 1, last: 5 });
-    restored.absorb(&event(r#"{"number":99}"#, "2026-01-02T03:04:05Z"), EventForm::Normalized).expect("absorbed");
-    let error = sentence(restored.commit(&mut MemoryPlan::default()).await.expect_err("not the same"));
+    let other = event(r#"{"number":99}"#, "2026-01-02T03:04:05Z");
+    let outcome = restored.write(5, &other, EventForm::Normalized).expect("encoded");
+    assert_eq!(outcome, WriteOutcome::Buffered);
+    let error = sentence(restored.commit(Some(other.id), &mut MemoryLog::default()).await.expect_err("not the same"));
     assert!(error.starts_with("stopped") && error.contains(POSITIONS), "{error}");
 }
 
-/// Another filter than the one that the batch was written with lets other events through; the journal is the same.
+/// A filter that changed after the batch was written passes other events; the journal is the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_filter_does_not_look_like_another_journal() {
     let cluster = cluster();
     let mut sink = sink_of(&cluster);
-    sink.resume(JOURNAL).await.expect("resumed");
+    open(&mut sink).await;
     write(&mut sink, 1, 5).await.expect("written");
     let mut after = sink_of(&cluster);
-    after.resume(JOURNAL).await.expect("resumed");
+    open(&mut after).await;
     after.begin(BatchRange { first: 1, last: 5 });
-    after.pass_over(&event(r#"{"number":5}"#, "2026-01-02T03:04:05.678Z"));
-    assert_eq!(after.commit(&mut MemoryPlan::default()).await.expect("counted").events, 0);
+    let filtered = event(r#"{"number":5}"#, "2026-01-02T03:04:05.678Z");
+    assert_eq!(after.commit(Some(filtered.id), &mut MemoryLog::default()).await.expect("counted").events, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_without_events_moves_the_position_of_the_broker() {
+async fn a_batch_without_events_moves_the_position_on_the_broker() {
     let cluster = cluster();
     let mut sink = sink_of(&cluster);
-    sink.resume(JOURNAL).await.expect("resumed");
+    open(&mut sink).await;
     sink.begin(BatchRange { first: 1, last: 5 });
-    let written = sink.commit(&mut MemoryPlan::default()).await.expect("committed");
-    assert_eq!(written, Written::default());
-    assert_eq!(sink_of(&cluster).resume(JOURNAL).await.expect("resumed"), Some(5));
+    let written = sink.commit(None, &mut MemoryLog::default()).await.expect("committed");
+    assert_eq!(written, Committed::default());
+    assert_eq!(open(&mut sink_of(&cluster)).await, Some(5));
 
     let mut at_least_once = self::sink(&cluster, json!({}));
     at_least_once.begin(BatchRange { first: 1, last: 5 });
-    assert_eq!(at_least_once.commit(&mut MemoryPlan::default()).await.expect("committed"), Written::default());
+    assert_eq!(at_least_once.commit(None, &mut MemoryLog::default()).await.expect("committed"), Committed::default());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_position_of_another_journal_stops_the_sink() {
     let cluster = cluster();
     let mut sink = sink_of(&cluster);
-    sink.resume(JOURNAL).await.expect("resumed");
+    open(&mut sink).await;
     write(&mut sink, 1, 5).await.expect("written");
-    let error = sentence(sink_of(&cluster).resume("another journal").await.expect_err("not ours"));
+    let error = sentence(sink_of(&cluster).recover_position(stored("another journal", 0)).await.expect_err("not ours"));
     assert!(error.starts_with("stopped") && error.contains("data_dir") && error.contains(POSITIONS), "{error}");
     write(&mut sink, 6, 6).await.expect("the healthy one was not fenced");
 }
@@ -345,13 +420,12 @@ async fn no_broker_is_an_error_that_names_the_option() {
     let cluster = cluster();
     let settings = json!({"bootstrap_servers": "127.0.0.1:1", "message_timeout_ms": 300});
     let mut sink = sink(&cluster, settings);
-    // Without a fixed topic to look for, the first word with the broker is the batch.
-    let error = sentence(sink.check().await.expect_err("nobody there"));
+    let error = sentence(sink.healthcheck().await.expect_err("nobody there"));
     assert!(error.starts_with("transient") && error.contains("bootstrap_servers"), "{error}");
 }
 
 #[test]
-fn mistakes_in_the_settings_are_found_without_a_broker() {
+fn invalid_settings_are_found_without_a_broker() {
     let problems = |more: Value| {
         let mut settings = json!({"bootstrap_servers": "kafka:9092", "topic": "audit"});
         let (Value::Object(all), Value::Object(more)) = (&mut settings, more) else { panic!("settings are a map") };

@@ -1,4 +1,4 @@
-//! Topics: their names, whether they are there, and making them.
+//! Topics: checks whether they exist and creates them.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -7,55 +7,26 @@ use rdkafka::admin::{AdminOptions, NewTopic, ResourceSpecifier, TopicReplication
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
-use super::call::{CALL_TIMEOUT, on_a_thread};
-use super::client::{Connection, ask};
-use super::config::{CreateTopic, Delivery};
+use super::client::{CALL_TIMEOUT, Connection, on_a_thread, query};
+use super::config::{CreateTopic, DeliveryGuarantee};
 use super::error::{is_for_people, of_topic, stopped, transient};
+use super::names::sanitized;
 use crate::sinks::SinkError;
 use crate::sinks::template::Template;
 
-/// The longest name that Kafka takes.
-const MAX_NAME_BYTES: usize = 249;
+/// How long to wait for the settings of a topic, which are useful but not required.
+const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long to wait for the settings of a topic: good to know, not needed.
-const LOOK_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// How old and how large a piece of the position topic grows before compaction may look at it.
+/// The settings of the position topic, with segments small and young enough for compaction.
 const POSITION_TOPIC_SETTINGS: [(&str, &str); 3] =
     [("cleanup.policy", "compact"), ("segment.ms", "86400000"), ("segment.bytes", "16777216")];
-
-/// A topic's name: what Kafka does not take becomes `_`.
-pub(super) fn sanitized(text: &str) -> String {
-    let letters = text.chars().map(|letter| if is_allowed(letter) { letter } else { '_' });
-    letters.take(MAX_NAME_BYTES).collect()
-}
-
-fn is_allowed(letter: char) -> bool {
-    letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-')
-}
-
-/// What keeps the template from making names of topics.
-pub(super) fn template_problem(template: &Template) -> Option<String> {
-    let fixed = template.fixed_text();
-    if template.canonical().trim().is_empty() {
-        return Some("the topic has no name".to_owned());
-    }
-    if matches!(template.fixed_name(), Some("." | "..")) {
-        return Some("a topic cannot be called `.` or `..`".to_owned());
-    }
-    if let Some(letter) = fixed.chars().find(|letter| !is_allowed(*letter)) {
-        return Some(format!("the name of a topic cannot hold `{letter}`"));
-    }
-    (template.longest_part() > MAX_NAME_BYTES)
-        .then(|| format!("the name can become longer than {MAX_NAME_BYTES} letters"))
-}
 
 /// The topics of a sink.
 #[derive(Debug)]
 pub(super) struct Topics {
     template: Template,
     create: Option<CreateTopic>,
-    /// Those that were seen.
+    /// The topics that are known to exist.
     known: HashSet<String>,
 }
 
@@ -64,25 +35,25 @@ impl Topics {
         Self { template, create, known: HashSet::new() }
     }
 
-    /// Sees to it that every topic is there.
+    /// Creates the topics that do not exist.
     ///
     /// # Errors
-    /// A topic that is missing and is not to be made, or cannot be.
+    /// A topic is missing, and must not or cannot be created.
     pub(super) async fn ensure(&mut self, connection: &Connection, names: &[String]) -> Result<(), SinkError> {
         for name in names {
             if self.known.contains(name) {
                 continue;
             }
             if !exists(connection, name).await? {
-                let create = self.create.ok_or_else(|| missing(connection, name))?;
-                make(connection, name, i32::from(create.partitions.get()), replication(create), &[]).await?;
+                let settings = self.create.ok_or_else(|| missing(connection, name))?;
+                create(connection, name, i32::from(settings.partitions.get()), replication(settings), &[]).await?;
             }
             self.known.insert(name.clone());
         }
         Ok(())
     }
 
-    /// As [`Topics::ensure`], for the topic whose name is known before an event has come.
+    /// [`Topics::ensure`] for a topic whose name does not depend on events.
     pub(super) async fn ensure_fixed(&mut self, connection: &Connection) -> Result<(), SinkError> {
         match self.template.fixed_name() {
             Some(name) => self.ensure(connection, &[sanitized(name)]).await,
@@ -90,7 +61,7 @@ impl Topics {
         }
     }
 
-    /// Sees to it that the position topic is there and that its last record does not expire.
+    /// Creates the position topic if it does not exist, and checks that its last record does not expire.
     pub(super) async fn ensure_position_topic(&mut self, connection: &Connection) -> Result<(), SinkError> {
         let name = &connection.names.position_topic;
         if self.known.contains(name) {
@@ -99,30 +70,30 @@ impl Topics {
         if exists(connection, name).await? {
             expect_compacted(connection, name).await?;
         } else {
-            // -1: as the cluster does by default.
+            // -1: the cluster's default.
             let replication = self.create.map_or(-1, replication);
-            make(connection, name, 1, replication, &POSITION_TOPIC_SETTINGS).await?;
+            create(connection, name, 1, replication, &POSITION_TOPIC_SETTINGS).await?;
         }
         self.known.insert(name.clone());
         Ok(())
     }
 
-    /// Reaches the brokers with the real credentials and looks for the topics. Makes none.
-    pub(super) async fn check(&self, connection: &Connection, delivery: Delivery) -> Result<(), SinkError> {
+    /// Connects to the brokers with the real credentials and checks the topics. Creates none.
+    pub(super) async fn check(&self, connection: &Connection, delivery: DeliveryGuarantee) -> Result<(), SinkError> {
         let name = self.template.fixed_name().map_or_else(|| connection.names.position_topic.clone(), sanitized);
-        let is_there = exists(connection, &name).await.map_err(mended_by_people)?;
-        if self.template.fixed_name().is_some() && !is_there && self.create.is_none() {
-            return Err(mended_by_people(missing(connection, &name)));
+        let found = exists(connection, &name).await.map_err(stopped_for_people)?;
+        if self.template.fixed_name().is_some() && !found && self.create.is_none() {
+            return Err(stopped_for_people(missing(connection, &name)));
         }
-        if delivery == Delivery::ExactlyOnce && exists(connection, &connection.names.position_topic).await? {
+        if delivery == DeliveryGuarantee::ExactlyOnce && exists(connection, &connection.names.position_topic).await? {
             expect_compacted(connection, &connection.names.position_topic).await?;
         }
         Ok(())
     }
 }
 
-/// At a check, what waiting does not mend stops a start: a missing topic, credentials or rights.
-fn mended_by_people(error: SinkError) -> SinkError {
+/// In a health check, an error that only a person can fix stops the start: a missing topic, credentials or permissions.
+fn stopped_for_people(error: SinkError) -> SinkError {
     match error {
         SinkError::Transient { message, hint } if is_for_people(&hint) => SinkError::Stopped { message, hint },
         other => other,
@@ -141,7 +112,7 @@ async fn exists(connection: &Connection, name: &str) -> Result<bool, SinkError> 
     let consumer = connection.consumer()?;
     let (name, names) = (name.to_owned(), connection.names.clone());
     on_a_thread(move || {
-        let metadata = ask(&consumer, |consumer| consumer.fetch_metadata(Some(&name), CALL_TIMEOUT))
+        let metadata = query(&consumer, |consumer| consumer.fetch_metadata(Some(&name), CALL_TIMEOUT))
             .map_err(|error| transient(&error, "reach", Some(consumer.context().as_ref())))?;
         let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else { return Ok(false) };
         match topic.error().map(Code::from) {
@@ -153,7 +124,7 @@ async fn exists(connection: &Connection, name: &str) -> Result<bool, SinkError> 
     .await
 }
 
-async fn make(
+async fn create(
     connection: &Connection,
     name: &str,
     partitions: i32,
@@ -161,7 +132,7 @@ async fn make(
     settings: &[(&str, &str)],
 ) -> Result<(), SinkError> {
     if !connection.has_administrator() {
-        return Err(cannot_make(name, partitions, settings, "not possible with OAUTHBEARER"));
+        return Err(cannot_create(name, partitions, settings, "not possible with OAUTHBEARER"));
     }
     let admin = connection.admin()?;
     let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(replication));
@@ -175,10 +146,10 @@ async fn make(
     for result in results {
         match result {
             Ok(_) | Err((_, Code::TopicAlreadyExists)) => {}
-            Err((topic, code)) => return Err(cannot_make(&topic, partitions, settings, &code.to_string())),
+            Err((topic, code)) => return Err(cannot_create(&topic, partitions, settings, &code.to_string())),
         }
     }
-    tracing::info!(sink = connection.names.sink, topic = name, partitions, "created the topic");
+    tracing::info!(event = "topic_created", sink = connection.names.sink, topic = name, partitions, "topic created");
     Ok(())
 }
 
@@ -186,32 +157,34 @@ fn patient(longest: Duration) -> AdminOptions {
     AdminOptions::new().request_timeout(Some(longest)).operation_timeout(Some(longest))
 }
 
-fn cannot_make(topic: &str, partitions: i32, settings: &[(&str, &str)], reason: &str) -> SinkError {
+fn cannot_create(topic: &str, partitions: i32, settings: &[(&str, &str)], reason: &str) -> SinkError {
     let settings: String = settings.iter().map(|(key, value)| format!(" --config {key}={value}")).collect();
     SinkError::Transient {
         message: format!("cannot create the topic `{topic}`: {reason}"),
         hint: format!(
-            "allow the user CREATE, or create it: kafka-topics --create --topic {topic} --partitions {partitions}{settings}"
+            "grant CREATE to the user, or create it: kafka-topics --create --topic {topic} --partitions {partitions}{settings}"
         ),
     }
 }
 
-/// `None` if it may not be seen.
+/// The topic's `cleanup.policy`; `None` if it is not visible.
 async fn cleanup_policy(connection: &Connection, name: &str) -> Result<Option<String>, SinkError> {
     let admin = connection.admin()?;
     let asked = [ResourceSpecifier::Topic(name)];
-    let answered = admin.describe_configs(&asked, &patient(LOOK_TIMEOUT)).await;
+    let answered = admin.describe_configs(&asked, &patient(DESCRIBE_TIMEOUT)).await;
     let settings = answered.ok().and_then(|mut results| results.pop()).and_then(Result::ok);
     Ok(settings.and_then(|settings| settings.get("cleanup.policy")?.value.clone()))
 }
 
-/// A position that expires would bring events twice after a long rest.
+/// A position that expires would deliver events twice after a long pause.
 async fn expect_compacted(connection: &Connection, name: &str) -> Result<(), SinkError> {
     let policy = if connection.has_administrator() { cleanup_policy(connection, name).await? } else { None };
     match policy.as_deref() {
         None => tracing::warn!(
+            event = "position_topic_unverified",
+            sink = connection.names.sink,
             topic = name,
-            "cannot see whether the position topic is compacted (DESCRIBE_CONFIGS is not allowed, or not possible with OAUTHBEARER); it must have cleanup.policy=compact"
+            "cannot check cleanup.policy of the position topic: DESCRIBE_CONFIGS is not allowed or not possible with OAUTHBEARER; set it to compact"
         ),
         Some("compact") => {}
         Some(other) => {
@@ -222,24 +195,4 @@ async fn expect_compacted(connection: &Connection, name: &str) -> Result<(), Sin
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_hold_only_what_kafka_takes() {
-        assert_eq!(sanitized("audit.Größe/x y-1_a"), "audit.Gr__e_x_y-1_a");
-        assert_eq!(sanitized(&"x".repeat(300)).len(), MAX_NAME_BYTES);
-    }
-
-    #[test]
-    fn templates_that_cannot_name_topics_are_found() {
-        let problem = |text: &str| template_problem(&Template::parse(text).expect(text));
-        assert_eq!(problem("audit.{{ vendor }}.%Y"), None);
-        for text in ["audit/{{ vendor }}", "", "..", "au dit", &"x".repeat(250)] {
-            assert!(problem(text).is_some(), "{text}");
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! Stored rows into arrow arrays, a slice of the file at a time.
+//! Converts stored rows into arrow arrays, one slice of the file at a time.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use super::layout;
 use super::rows::StoredRow;
 use crate::event::SCHEMA_VERSION;
 
-/// A slice is written with this many rows,
+/// A slice is written when it has this many rows,
 const SLICE_ROWS: usize = 8 << 10;
 
-/// or this many bytes of text. With the largest row on top that is still far below what 32-bit offsets reach.
+/// or this many bytes of text. With the largest row added this is far below the limit of 32-bit offsets.
 const SLICE_BYTES: usize = 4 << 20;
 
 /// The arrays of a slice while they grow.
@@ -80,7 +80,7 @@ impl Columns {
         self.rows >= SLICE_ROWS || self.bytes >= SLICE_BYTES
     }
 
-    /// Appends a row as [`store`](super::store::store) has written it.
+    /// Appends a row as [`store`](super::rows::store) wrote it.
     pub(super) fn append(&mut self, row: &mut StoredRow<'_>) {
         let text_bytes = row.text_bytes_left();
         self.append_identity(row);
@@ -137,7 +137,7 @@ impl Columns {
         self.changes.append(false);
     }
 
-    /// Takes the slice and begins the next one.
+    /// Returns the slice and starts the next one.
     pub(super) fn take(&mut self) -> Result<RecordBatch, ArrowError> {
         self.rows = 0;
         self.bytes = 0;
@@ -176,7 +176,7 @@ fn finished(builder: &mut dyn ArrayBuilder) -> ArrayRef {
     builder.finish()
 }
 
-/// The index of `on_behalf_of` in the actor's struct, after the texts.
+/// The index of `on_behalf_of` in the actor's struct, after the strings.
 const ON_BEHALF_OF: usize = 5;
 
 fn append_actor(actor: &mut StructBuilder, row: &mut StoredRow<'_>) {
@@ -207,7 +207,7 @@ fn append_list(list: &mut ListBuilder<StructBuilder>, row: &mut StoredRow<'_>) {
     list.append(true);
 }
 
-/// Appends to a struct that holds texts only.
+/// Appends to a struct of strings.
 fn append_texts(fields: &mut StructBuilder, row: &mut StoredRow<'_>) {
     for index in 0..fields.num_fields() {
         text_column(fields, index).append_option(row.text());
@@ -215,7 +215,7 @@ fn append_texts(fields: &mut StructBuilder, row: &mut StoredRow<'_>) {
     fields.append(true);
 }
 
-/// Appends null to a struct that holds texts only.
+/// Appends null to a struct of strings.
 fn append_no_texts(fields: &mut StructBuilder) {
     for index in 0..fields.num_fields() {
         text_column(fields, index).append_null();

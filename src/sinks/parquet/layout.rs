@@ -1,6 +1,6 @@
 //! The columns of a file and how each is encoded.
 //!
-//! Plain choices that every engine reads: format version 1, no arrow schema in the footer, three-level lists whose element
+//! Conservative choices that every engine reads: format version 1, no arrow schema in the footer, three-level lists whose element
 //! is called `element`, timestamps in UTC microseconds, no unsigned numbers.
 
 use std::sync::Arc;
@@ -11,24 +11,52 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
+use serde::Deserialize;
 
-use super::ParquetCompression;
 use crate::event::SCHEMA_VERSION;
 
-/// Who wrote the file, in the form that readers parse (`<application> version <version>`). The version is that of this
-/// layout and not of the program: the same events must give the same bytes after an upgrade.
+/// The compression of the pages of a Parquet file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ParquetCompression {
+    /// zstd, level 1: on audit events smaller and faster than level 3.
+    #[default]
+    Zstd,
+    /// snappy: larger, for readers without zstd.
+    Snappy,
+    /// No compression.
+    None,
+}
+
+/// What determines the bytes of a file besides its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParquetOptions {
+    /// How pages are compressed.
+    pub compression: ParquetCompression,
+    /// Whether the vendor's record is a column.
+    pub with_raw: bool,
+}
+
+impl Default for ParquetOptions {
+    fn default() -> Self {
+        Self { compression: ParquetCompression::Zstd, with_raw: true }
+    }
+}
+
+/// The writer of the file, in the form that readers parse (`<application> version <version>`). The version is that of this
+/// layout, not of the program: the same events must give the same bytes after an upgrade.
 const CREATED_BY: &str = "auditflow version 1";
 
-/// The key in the footer under which the version of the event schema stands.
+/// The key of the event schema's version in the footer.
 const SCHEMA_VERSION_KEY: &str = "auditflow.schema_version";
 
-/// A row group is closed with this many rows,
+/// A row group is closed when it has this many rows,
 const ROW_GROUP_ROWS: usize = 64 << 10;
 
-/// or when it is about this many bytes long, compressed: it is held in memory until then.
+/// or about this many compressed bytes: it is kept in memory until then.
 const ROW_GROUP_BYTES: usize = 32 << 20;
 
-/// Columns whose values hardly ever repeat: a dictionary would be built and thrown away.
+/// Columns whose values rarely repeat: a dictionary would be built and discarded.
 const WITHOUT_DICTIONARY: &[&[&str]] = &[
     &["id"],
     &["vendor_event_id"],
@@ -88,7 +116,7 @@ pub(super) fn change_fields() -> Fields {
     [text("field"), text("old"), text("new")].into_iter().collect()
 }
 
-/// What the lists hold, under the name that the format's specification asks for.
+/// The element of a list, with the name that the format's specification requires.
 pub(super) fn element(fields: Fields) -> FieldRef {
     Arc::new(required("element", DataType::Struct(fields)))
 }
@@ -109,7 +137,7 @@ fn required(name: &str, kind: DataType) -> Field {
     Field::new(name, kind, false)
 }
 
-/// How a file with these columns is written.
+/// The writer options of a file with these columns.
 pub(super) fn writer_options(schema: &Schema, compression: ParquetCompression) -> ArrowWriterOptions {
     let mut properties = WriterProperties::builder()
         .set_created_by(CREATED_BY.to_owned())
@@ -134,7 +162,7 @@ fn codec(compression: ParquetCompression) -> Compression {
     }
 }
 
-/// Tells readers that rows are sorted. Columns are counted by their leaves; those before `timestamp` are all leaves.
+/// Declares that rows are sorted. Columns are counted by their leaves; those before `timestamp` are leaves.
 fn sorting_columns(schema: &Schema) -> Option<Vec<SortingColumn>> {
     let column_idx = i32::try_from(schema.index_of("timestamp").ok()?).ok()?;
     Some(vec![SortingColumn { column_idx, descending: false, nulls_first: false }])

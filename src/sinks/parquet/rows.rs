@@ -1,20 +1,26 @@
-//! The rows of a file before it is written: texts one after the other, their lengths beside them.
+//! The rows of a file before it is written: concatenated strings, and their lengths.
 //!
 //! ```text
-//! chunk   text:  c l u m i o a c m e ...          a text is a cell with its length, null a cell of its own value;
+//! chunk   text:  c l u m i o a c m e ...          a string is a cell with its length, null a cell with a special value;
 //!         cells: 6 4 NULL 12 ...                  numbers and list lengths are cells too
-//! places  (time, chunk, where in text, where in cells)   sorted instead of the rows
+//! index   (time, chunk, offset in text, offset in cells)   sorted instead of the rows
 //! ```
 //!
-//! Growing one large buffer would copy it and hold twice its size meanwhile, so it grows by chunks.
+//! Growing one large buffer would copy it and need twice its size meanwhile, so the rows are kept in chunks.
+//!
+//! [`Columns::append`](super::columns::Columns::append) reads the values in the order in which [`store`] writes them.
 
-use crate::time::Timestamp;
+use std::time::Duration;
 
-/// A chunk gets no further row when its text is this long.
+use crate::event::{Actor, Change, Event, OnBehalfOf, Related, Target};
+use crate::sinks::EventForm;
+use crate::time::{EventTime, Timestamp};
+
+/// No row is added to a chunk whose text is this long.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// The most that a row may take, so that neither the 32-bit offsets of an arrow array nor the 32-bit sizes of a Parquet
-/// page can overflow.
+/// The size limit of a row, so that neither the 32-bit offsets of an arrow array nor the 32-bit sizes of a Parquet page
+/// overflow.
 pub(super) const MAX_ROW_BYTES: usize = 1 << 30;
 
 const NULL: u32 = u32::MAX;
@@ -31,9 +37,9 @@ impl Chunk {
     }
 }
 
-/// Where a row is, and its time.
+/// The time and the offsets of a row.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct RowIndex {
     time: Timestamp,
     chunk: usize,
     text: usize,
@@ -47,16 +53,16 @@ pub(super) struct Rows {
     full: Vec<Chunk>,
     full_bytes: usize,
     current: Chunk,
-    places: Vec<Place>,
+    index: Vec<RowIndex>,
 }
 
 impl Rows {
-    /// No rows yet; each may take `max_row_bytes`.
+    /// No rows yet; each can have `max_row_bytes`.
     pub(super) fn new(max_row_bytes: usize) -> Self {
-        Self { max_row_bytes, full: Vec::new(), full_bytes: 0, current: Chunk::default(), places: Vec::new() }
+        Self { max_row_bytes, full: Vec::new(), full_bytes: 0, current: Chunk::default(), index: Vec::new() }
     }
 
-    /// Adds a row that `fill` writes. False, and nothing added, if it is too large.
+    /// Adds a row that `fill` writes. Returns false and adds nothing if it is too large.
     pub(super) fn add(&mut self, time: Timestamp, fill: impl FnOnce(&mut RowWriter<'_>)) -> bool {
         if self.current.text.len() >= CHUNK_BYTES {
             self.begin_chunk();
@@ -70,7 +76,7 @@ impl Rows {
             self.current.text.shrink_to_fit();
             return false;
         }
-        self.places.push(Place { time, chunk: self.full.len(), text, cell });
+        self.index.push(RowIndex { time, chunk: self.full.len(), text, cell });
         true
     }
 
@@ -82,36 +88,36 @@ impl Rows {
         self.full.push(chunk);
     }
 
-    /// Bytes of memory that are taken, unused room included.
+    /// Bytes of memory in use, unused capacity included.
     pub(super) fn held_bytes(&self) -> usize {
         let chunks = self.full.capacity() * size_of::<Chunk>();
-        self.full_bytes + self.current.held_bytes() + chunks + self.places.capacity() * size_of::<Place>()
+        self.full_bytes + self.current.held_bytes() + chunks + self.index.capacity() * size_of::<RowIndex>()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.places.len()
+        self.index.len()
     }
 
-    /// Rows of equal time keep their order.
+    /// Sorts the rows by time. Rows of equal time keep their order.
     pub(super) fn sort_by_time(&mut self) {
-        self.places.sort_by_key(|place| place.time);
+        self.index.sort_by_key(|row| row.time);
     }
 
     /// Time of the first row.
     pub(super) fn first_time(&self) -> Option<Timestamp> {
-        self.places.first().map(|place| place.time)
+        self.index.first().map(|row| row.time)
     }
 
     /// Time of the last row.
     pub(super) fn last_time(&self) -> Option<Timestamp> {
-        self.places.last().map(|place| place.time)
+        self.index.last().map(|row| row.time)
     }
 
-    /// The rows in their present order.
+    /// The rows in their current order.
     pub(super) fn iter(&self) -> impl Iterator<Item = StoredRow<'_>> {
-        self.places.iter().map(|place| {
-            let chunk = self.full.get(place.chunk).unwrap_or(&self.current);
-            StoredRow { time: place.time, text: &chunk.text[place.text..], cells: &chunk.cells[place.cell..] }
+        self.index.iter().map(|row| {
+            let chunk = self.full.get(row.chunk).unwrap_or(&self.current);
+            StoredRow { time: row.time, text: &chunk.text[row.text..], cells: &chunk.cells[row.cell..] }
         })
     }
 }
@@ -125,7 +131,7 @@ pub(super) struct RowWriter<'a> {
 }
 
 impl RowWriter<'_> {
-    /// Writes a text or null. A row that has become too large takes nothing more.
+    /// Writes a string or null. A row that is too large accepts nothing more.
     pub(super) fn text(&mut self, text: Option<&str>) {
         let text_bytes = text.map_or(0, str::len);
         let Some(left) = self.left.checked_sub(text_bytes + size_of::<u32>()) else {
@@ -138,7 +144,7 @@ impl RowWriter<'_> {
         self.chunk.cells.push(cell);
     }
 
-    /// Writes how many things follow. Each is at least a cell, so more than fit into a row are caught there.
+    /// Writes the number of elements that follow. Each element has at least one cell, so a row with too many is too large.
     pub(super) fn count(&mut self, count: usize) {
         self.chunk.cells.push(u32::try_from(count).unwrap_or(NULL));
     }
@@ -168,7 +174,7 @@ impl<'a> StoredRow<'a> {
         *cell
     }
 
-    /// Bytes of text from the next value on, later rows of the chunk included.
+    /// Bytes of text from the next value on, including later rows of the chunk.
     pub(super) fn text_bytes_left(&self) -> usize {
         self.text.len()
     }
@@ -191,6 +197,95 @@ impl<'a> StoredRow<'a> {
         let (high, low) = (i64::from(self.cell()), i64::from(self.cell()));
         high << 32 | low
     }
+}
+
+// --- events ---
+
+/// The time with the precision that the vendor gave, as in the JSON forms.
+pub(super) fn written_time(time: EventTime) -> Timestamp {
+    let cut_digits = u32::from(9_u8.saturating_sub(time.digits));
+    time.at.floor_to(Duration::from_nanos(10_u64.pow(cut_digits)))
+}
+
+/// Writes the values of `event` in the order of the columns, without time and schema version.
+pub(super) fn store(event: &Event<'_>, form: EventForm, with_raw: bool, row: &mut RowWriter<'_>) {
+    store_identity(event, row);
+    match form {
+        EventForm::Normalized => store_normalized(event, row),
+        EventForm::Raw => row.count(0),
+    }
+    row.text(event.normalize_error.as_deref());
+    if with_raw {
+        row.text(Some(event.raw));
+    }
+}
+
+fn store_identity(event: &Event<'_>, row: &mut RowWriter<'_>) {
+    let id = event.id.hex();
+    row.text(std::str::from_utf8(&id).ok());
+    store_version(event.version, row);
+    row.text(Some(event.vendor));
+    row.text(Some(event.source));
+    row.text(event.tenant.as_deref());
+    row.text(event.vendor_event_id.as_deref());
+    row.number(event.observed_at.as_millis().saturating_mul(1_000));
+}
+
+/// Query engines have no unsigned numbers. A version is a time in microseconds plus a count, far below the limit.
+fn store_version(version: Option<u64>, row: &mut RowWriter<'_>) {
+    row.count(usize::from(version.is_some()));
+    if let Some(version) = version {
+        row.number(i64::try_from(version).unwrap_or(i64::MAX));
+    }
+}
+
+fn store_normalized(event: &Event<'_>, row: &mut RowWriter<'_>) {
+    row.count(1);
+    row.text(Some(&event.event_type));
+    row.text(Some(event.action.as_str()));
+    row.text(Some(event.category.as_str()));
+    row.text(Some(event.outcome.as_str()));
+    row.text(event.message.as_deref());
+    store_actor(&event.actor, row);
+    row.count(usize::from(event.target.is_some()));
+    event.target.iter().for_each(|target| store_object(target, row));
+    row.count(event.related.len());
+    event.related.iter().for_each(|related| store_related(related, row));
+    row.count(event.changes.len());
+    event.changes.iter().for_each(|change| store_change(change, row));
+}
+
+fn store_actor(actor: &Actor<'_>, row: &mut RowWriter<'_>) {
+    row.text(Some(actor.kind.as_str()));
+    row.text(actor.id.as_deref());
+    row.text(actor.name.as_deref());
+    row.text(actor.email.as_deref());
+    row.text(actor.ip.as_deref());
+    row.count(usize::from(actor.on_behalf_of.is_some()));
+    actor.on_behalf_of.iter().for_each(|user| store_effective_user(user, row));
+}
+
+fn store_effective_user(user: &OnBehalfOf<'_>, row: &mut RowWriter<'_>) {
+    row.text(user.id.as_deref());
+    row.text(user.name.as_deref());
+    row.text(user.email.as_deref());
+}
+
+fn store_object(object: &Target<'_>, row: &mut RowWriter<'_>) {
+    row.text(object.kind.as_deref());
+    row.text(object.id.as_deref());
+    row.text(object.name.as_deref());
+}
+
+fn store_related(related: &Related<'_>, row: &mut RowWriter<'_>) {
+    row.text(Some(related.role.as_str()));
+    store_object(&related.object, row);
+}
+
+fn store_change(change: &Change<'_>, row: &mut RowWriter<'_>) {
+    row.text(Some(&change.field));
+    row.text(change.old.as_deref());
+    row.text(change.new.as_deref());
 }
 
 #[cfg(test)]

@@ -16,13 +16,15 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::*;
+use crate::event::Event;
 use crate::event::native::{self, RawForm};
 use crate::event::{
     Action, Actor, ActorType, Category, Change, EventId, OnBehalfOf, Outcome, Related, Role, SCHEMA_VERSION, Target,
 };
 use crate::simulator::{Simulator, SimulatorOptions};
+use crate::sinks::EventForm;
 use crate::sinks::testing::event;
-use crate::time::EventTime;
+use crate::time::{EventTime, Timestamp};
 use crate::vendors::{NormalizerConfig, ReadContext, registry};
 
 fn written(options: ParquetOptions, form: EventForm, events: &[Event<'_>]) -> Finished {

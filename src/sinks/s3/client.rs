@@ -1,7 +1,7 @@
-//! Makes clients of the SDK: where the bucket is, who we are, how long a request may take.
+//! Creates clients of the SDK: the location of the bucket, the credentials, the timeouts.
 //!
-//! The SDK does not retry: the deliver loop does, with everything that it knows. Credentials that are given are read when a
-//! client is made, and after a failure a new one is made, so that a rotated secret takes effect.
+//! The SDK does not retry: the deliver loop does. Configured credentials are read when a client is created, and after an
+//! error a new client is created, so that a rotated secret takes effect.
 
 use std::time::Duration;
 
@@ -11,32 +11,24 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{AppName, Credentials, RequestChecksumCalculation, ResponseChecksumValidation};
-use serde::{Deserialize, Serialize};
 
 use super::config::S3Config;
 use super::error::transient;
 use super::options::{AuthOptions, Checksum};
+use crate::journal::S3Location;
 use crate::secret::Secret;
 use crate::sinks::SinkError;
 
-/// How long opening a connection may take.
+/// Timeout for opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The region that stores other than AWS go by, unless one is given.
+/// The region for stores other than AWS, unless one is configured.
 const REGION_OF_OTHERS: &str = "us-east-1";
 
-/// Where a bucket is. Recorded with each object, so that it is found again under another config.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Place {
-    pub(super) endpoint: Option<String>,
-    pub(super) region: Option<String>,
-    pub(super) force_path_style: bool,
-}
-
-/// Makes clients.
+/// Creates clients.
 #[derive(Clone, Debug)]
 pub(super) struct Connection {
-    pub(super) place: Place,
+    pub(super) location: S3Location,
     auth: AuthOptions,
     checksum: Checksum,
     timeout: Duration,
@@ -45,26 +37,26 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(config: &S3Config) -> Self {
         Self {
-            place: config.place(),
+            location: config.location(),
             auth: config.auth.clone(),
             checksum: config.checksum,
             timeout: config.request.timeout(),
         }
     }
 
-    /// A client for `place`, with the credentials of this sink.
-    pub(super) async fn client(&self, place: &Place) -> Result<Client, SinkError> {
-        let shared = self.shared_config(place).await?;
+    /// A client for `location`, with the credentials of this sink.
+    pub(super) async fn client(&self, location: &S3Location) -> Result<Client, SinkError> {
+        let shared = self.shared_config(location).await?;
         if shared.region().is_none() {
             let hint = "set `region` to the bucket's region, or AWS_REGION in the environment";
-            return Err(transient("no region is known for the bucket".to_owned(), hint));
+            return Err(transient("the region of the bucket is not known".to_owned(), hint));
         }
-        let mut config = aws_sdk_s3::config::Builder::from(&shared).force_path_style(place.force_path_style);
-        config.set_endpoint_url(place.endpoint.clone().or_else(|| config_endpoint(&shared)));
+        let mut config = aws_sdk_s3::config::Builder::from(&shared).force_path_style(location.force_path_style);
+        config.set_endpoint_url(location.endpoint.clone().or_else(|| config_endpoint(&shared)));
         if let Some(role) = &self.auth.assume_role {
             config = config.credentials_provider(self.role_provider(role, &shared).await);
         }
-        if self.checksum.only_when_required(place.endpoint.is_some()) {
+        if self.checksum.only_when_required(location.endpoint.is_some()) {
             config = config
                 .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
                 .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
@@ -72,7 +64,7 @@ impl Connection {
         Ok(Client::from_conf(config.build()))
     }
 
-    async fn shared_config(&self, place: &Place) -> Result<SdkConfig, SinkError> {
+    async fn shared_config(&self, location: &S3Location) -> Result<SdkConfig, SinkError> {
         let timeouts =
             TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(self.timeout);
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
@@ -81,8 +73,8 @@ impl Connection {
         if let Ok(name) = AppName::new("auditflow") {
             loader = loader.app_name(name);
         }
-        let others = place.endpoint.as_ref().map(|_| REGION_OF_OTHERS.to_owned());
-        if let Some(region) = place.region.clone().or(others) {
+        let others = location.endpoint.as_ref().map(|_| REGION_OF_OTHERS.to_owned());
+        if let Some(region) = location.region.clone().or(others) {
             loader = loader.region(Region::new(region));
         }
         Ok(self.with_credentials(loader)?.load().await)
@@ -112,12 +104,12 @@ impl Connection {
     }
 }
 
-/// The endpoint that the environment names for all services, if any.
+/// The endpoint for all services from the environment, if any.
 fn config_endpoint(shared: &SdkConfig) -> Option<String> {
     shared.endpoint_url().map(str::to_owned)
 }
 
 fn revealed(secret: &Secret) -> Result<String, SinkError> {
-    let hint = "auditflow goes on by itself once the secret can be read";
+    let hint = "make the secret readable for the user that runs auditflow";
     secret.reveal().map_err(|error| transient(error.to_string(), hint))
 }

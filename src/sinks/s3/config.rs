@@ -1,26 +1,23 @@
-//! The settings of an `s3` sink, and what can be wrong with them.
+//! The settings of an `s3` sink and their validation.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::S3Sink;
-use super::client::{Connection, Place};
-use super::keys::{self, Keys};
-use super::options::{Acl, AuthOptions, Checksum, RequestOptions, ServerSideEncryption, StorageClass};
-use super::upload::{Headers, Store};
+use super::objects::MAX_NAME_BYTES;
+use super::options::{
+    Acl, AuthOptions, Checksum, Headers, RequestOptions, ServerSideEncryption, StorageClass, problem,
+};
 use super::writer::{Format, ObjectCompression, ObjectOptions};
-use crate::clock::SharedClock;
 use crate::diagnostic::SettingDiagnostic;
 use crate::event::Event;
-use crate::event::native::RawForm;
-use crate::event::ocsf::OcsfVersion;
+use crate::journal::S3Location;
 use crate::secret::Secret;
 use crate::sinks::encoding::{EncodingOptions, Schema};
 use crate::sinks::template::{Template, TemplateError};
 use crate::units::PlainText;
 
-/// The longest key that S3 takes, in bytes.
+/// The longest key that S3 accepts, in bytes.
 const MAX_KEY_BYTES: usize = 1_024;
 
 /// The settings of an `s3` sink.
@@ -29,61 +26,55 @@ const MAX_KEY_BYTES: usize = 1_024;
 pub struct S3Config {
     /// The bucket.
     pub bucket: String,
-    /// The bucket's region, for example `eu-central-1`. Without it what the environment says (`AWS_REGION`, the profile,
-    /// the machine); with `endpoint`: `us-east-1`.
+    /// The bucket's region, for example `eu-central-1`. Default: the region from the environment
+    /// (`AWS_REGION`, the profile, the host); with `endpoint`: `us-east-1`.
     pub region: Option<String>,
-    /// Another store than AWS: `https://minio.example.com:9000`.
+    /// The URL of a store other than AWS: `https://minio.example.com:9000`.
     pub endpoint: Option<String>,
-    /// Whether the bucket's name stands in the path and not in the host name. By default it does with `endpoint`.
+    /// Whether the bucket's name is part of the path instead of the host name. Default: true with `endpoint`.
     pub force_path_style: Option<bool>,
-    /// What keys begin with: fields of the event in double braces, parts of its own time (UTC) as strftime letters. A `/`
-    /// is added at the end if there is none.
+    /// The start of keys: event fields in double braces, parts of the event's time (UTC) as strftime letters. A `/` is added
+    /// at the end if it is missing.
     #[serde(default = "default_key_prefix")]
     pub key_prefix: String,
     /// `ndjson` (default) or `parquet`.
     #[serde(default)]
     pub format: Format,
-    /// With `format: ndjson`: `native` (default), `ocsf` or `ecs`.
+    /// How an event is encoded. `format: parquet` always has the native schema.
     #[serde(default)]
-    pub schema: Schema,
-    /// With `schema: ocsf`: `1.8.0` (default) or `1.7.0`.
-    #[serde(default)]
-    pub ocsf_version: OcsfVersion,
-    /// What becomes of the vendor's record: `keep` (default), `string` or `drop`.
-    #[serde(default)]
-    pub raw: RawForm,
-    /// ndjson: `gzip` (default: every reader knows it), `zstd` or `none`. parquet: `zstd` (default), `snappy` or `none`.
+    pub encoding: EncodingOptions,
+    /// ndjson: `gzip` (default), `zstd` or `none`. parquet: `zstd` (default), `snappy` or `none`.
     pub compression: Option<ObjectCompression>,
-    /// Whether each batch ends with an object that names all objects of the batch. By default it does.
+    /// Whether each batch ends with a manifest object that lists all objects of the batch. Default: true.
     #[serde(default = "yes")]
     pub manifest: bool,
-    /// Where manifests go. By default `_manifests/` in the folder that `key_prefix` begins with.
+    /// The prefix of manifests. Default: `_manifests/` in the directory at the start of `key_prefix`.
     pub manifest_prefix: Option<String>,
-    /// The storage class of the objects with events, for example `STANDARD_IA`. Without it the bucket's default.
+    /// The storage class of the objects with events, for example `STANDARD_IA`. Default: the bucket's default.
     pub storage_class: Option<StorageClass>,
-    /// A canned access control list, for buckets that still have them: `bucket-owner-full-control`.
+    /// A canned access control list, for buckets with access control lists: `bucket-owner-full-control`.
     pub acl: Option<Acl>,
-    /// `AES256`, `aws:kms` or `aws:kms:dsse`. Without it the bucket's default.
+    /// `AES256`, `aws:kms` or `aws:kms:dsse`. Default: the bucket's default.
     pub server_side_encryption: Option<ServerSideEncryption>,
-    /// With `aws:kms`: the key's id or ARN. Without it the account's own key.
+    /// With `aws:kms`: the key's id or ARN. Default: the account's key.
     pub ssekms_key_id: Option<String>,
-    /// Tags of every object, at most 10.
+    /// Tags of each object, at most 10.
     #[serde(default)]
     pub tags: BTreeMap<String, PlainText>,
-    /// By default `application/x-ndjson`, or `application/vnd.apache.parquet`.
+    /// The content type. Default: `application/x-ndjson` or `application/vnd.apache.parquet`.
     pub content_type: Option<String>,
-    /// By default the compression of ndjson: `gzip` or `zstd`. An empty text sends none.
+    /// The content encoding. Default: the compression of ndjson, `gzip` or `zstd`. An empty string sends none.
     pub content_encoding: Option<String>,
-    /// Who we are. Without it what the environment says (variables, profile, web identity, container, machine).
+    /// AWS credentials. Default: the standard AWS credential chain.
     #[serde(default)]
     pub auth: AuthOptions,
     /// `auto` (default), `when_required`, `crc32`, `crc32c` or `sha256`.
     #[serde(default)]
     pub checksum: Checksum,
-    /// Whether an object that is already there is never written over. Not needed for exactly once.
+    /// Whether existing objects are never overwritten. Exactly-once delivery does not need it.
     #[serde(default)]
     pub if_none_match: bool,
-    /// How requests are made.
+    /// Concurrency and timeout of requests.
     #[serde(default)]
     pub request: RequestOptions,
 }
@@ -97,7 +88,7 @@ const fn yes() -> bool {
 }
 
 impl S3Config {
-    /// Everything that reads well but cannot be right. Looks at neither network nor disk.
+    /// Every setting that parses but is invalid. Uses neither network nor disk.
     #[must_use]
     pub fn check(&self) -> Vec<SettingDiagnostic> {
         let mut problems = Vec::new();
@@ -119,11 +110,11 @@ impl S3Config {
             Err(error) => return Some(of_template(&self.key_prefix, &error)),
         };
         if let Some(message) = path_problem(&self.key_prefix) {
-            return Some(problem("key_prefix", message, "write one such as vendor={{ vendor }}/date=%Y-%m-%d/"));
+            return Some(problem("key_prefix", message, "set one such as vendor={{ vendor }}/date=%Y-%m-%d/"));
         }
-        if template.longest() + keys::MAX_NAME_BYTES > MAX_KEY_BYTES {
-            let message = format!("keys can become longer than the {MAX_KEY_BYTES} bytes that S3 takes");
-            return Some(problem("key_prefix", message, "take fewer fields"));
+        if template.longest() + MAX_NAME_BYTES > MAX_KEY_BYTES {
+            let message = format!("keys can become longer than the {MAX_KEY_BYTES} bytes that S3 accepts");
+            return Some(problem("key_prefix", message, "use fewer fields"));
         }
         None
     }
@@ -131,34 +122,34 @@ impl S3Config {
     fn manifest_prefix_problem(&self) -> Option<SettingDiagnostic> {
         let prefix = self.manifest_prefix.as_deref()?;
         if !self.manifest {
-            let message = "no manifests are written, so they need no place";
-            return Some(problem("manifest_prefix", message, "take it out, or set `manifest: true`"));
+            let message = "no manifests are written, so the prefix has no effect";
+            return Some(problem("manifest_prefix", message, "remove it, or set `manifest: true`"));
         }
         if prefix.contains("{{") || prefix.contains('%') {
-            let message = "a manifest is of many events: its place cannot hang on one event's fields";
-            return Some(problem("manifest_prefix", message, "write a fixed text such as audit/_manifests/"));
+            let message = "a manifest lists many events: its prefix cannot contain a field of one event";
+            return Some(problem("manifest_prefix", message, "set a fixed string such as audit/_manifests/"));
         }
         let message = path_problem(prefix)?;
-        Some(problem("manifest_prefix", message, "write a fixed text such as audit/_manifests/"))
+        Some(problem("manifest_prefix", message, "set a fixed string such as audit/_manifests/"))
     }
 
     fn format_problems(&self) -> Vec<SettingDiagnostic> {
         let mut problems = Vec::new();
         if self.format == Format::Parquet && !cfg!(feature = "parquet") {
-            let hint = "write `format: ndjson`, or build auditflow with the feature `parquet`";
+            let hint = "set `format: ndjson`, or build auditflow with the feature `parquet`";
             problems.push(problem("format", "this auditflow was built without Parquet", hint));
         }
         if let Some(compression) = self.compression.filter(|compression| !self.format.takes(*compression)) {
             let message = format!("{} has no compression `{}`", self.format.as_str(), compression.as_str());
             problems.push(problem("compression", message, self.format.compression_hint()));
         }
-        if self.format == Format::Parquet && self.schema != Schema::Native {
-            let message = "parquet holds the native columns";
-            problems.push(problem("schema", message, "take `schema` out, or write `format: ndjson`"));
+        if self.format == Format::Parquet && self.encoding.schema != Schema::Native {
+            let message = "parquet files have the native schema";
+            problems.push(problem("encoding.schema", message, "remove `encoding.schema`, or set `format: ndjson`"));
         }
         if self.format == Format::Parquet && self.content_encoding.as_deref().is_some_and(|text| !text.is_empty()) {
-            let message = "parquet is compressed inside: a content encoding would make readers unpack it in vain";
-            problems.push(problem("content_encoding", message, "take it out"));
+            let message = "parquet files are compressed internally: readers would try to decompress the whole file";
+            problems.push(problem("content_encoding", message, "remove it"));
         }
         problems
     }
@@ -168,76 +159,67 @@ impl S3Config {
         if self.ssekms_key_id.is_none() || by_kms {
             return None;
         }
-        let hint = "add `server_side_encryption: aws:kms`, or take the key out";
-        Some(problem("ssekms_key_id", "a KMS key does nothing without KMS encryption", hint))
+        let hint = "add `server_side_encryption: aws:kms`, or remove the key";
+        Some(problem("ssekms_key_id", "a KMS key has no effect without KMS encryption", hint))
     }
 
-    /// What works but is probably not meant.
+    /// Settings that work but are probably a mistake.
     #[must_use]
     pub fn warnings(&self) -> Vec<SettingDiagnostic> {
         let mut warnings = Vec::new();
         if self.acl.is_some_and(Acl::is_public) {
-            let message = "everybody on the internet will be able to read the audit trail";
-            warnings.push(problem("acl", message, "take `acl` out"));
+            let message = "everyone on the internet can read the audit trail";
+            warnings.push(problem("acl", message, "remove `acl`"));
         }
         let plain = self.endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"));
         if plain && !self.endpoint.as_deref().is_some_and(is_local) {
-            let message = "events go over the network in the clear";
+            let message = "events are sent unencrypted over the network";
             warnings.push(problem("endpoint", message, "use https:// if the store offers it"));
         }
         warnings
     }
 
-    /// Every secret of the sink, for resolving relative files.
+    /// Every secret of the sink, so that relative file paths can be resolved.
     pub fn secrets_mut(&mut self) -> Vec<&mut Secret> {
         self.auth.secrets_mut()
     }
 
-    /// Builds the sink called `sink` of the pipeline called `pipeline`. Touches nothing outside.
+    /// The template of the key prefix, with a slash at the end.
     ///
     /// # Errors
-    /// Every setting that cannot be right.
-    pub fn build(&self, clock: &SharedClock, pipeline: &str, sink: &str) -> Result<S3Sink, Vec<SettingDiagnostic>> {
-        let problems = self.check();
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        let template =
-            Template::parse(&self.directory()).map_err(|error| vec![of_template(&self.key_prefix, &error)])?;
-        let keys = Keys::new(pipeline, sink, self.manifests(&template), self.object_options().extension());
-        let store =
-            Store::new(Connection::new(self), self.bucket.clone(), self.headers(), self.request.concurrency(), clock);
-        Ok(S3Sink::new(self.fingerprint(&template), template, keys, self.object_options(), store))
+    /// What is wrong with the template.
+    pub(super) fn prefix_template(&self) -> Result<Template, Vec<SettingDiagnostic>> {
+        Template::parse(&self.directory()).map_err(|error| vec![of_template(&self.key_prefix, &error)])
     }
 
-    /// Where an event would land: the bucket, and the folder that its object is put in.
+    /// Where an event would be put: the bucket and the prefix of its object.
     #[must_use]
     pub fn example(&self, event: &Event<'_>) -> Vec<(&'static str, String)> {
         let Ok(template) = Template::parse(&self.directory()) else { return Vec::new() };
         vec![("bucket", self.bucket.clone()), ("prefix", template.render(event))]
     }
 
-    /// The key prefix, as a folder.
+    /// The key prefix with a slash at the end.
     fn directory(&self) -> String {
         with_slash(&self.key_prefix)
     }
 
-    /// The folder of the manifests; `None` without manifests.
-    fn manifests(&self, prefix: &Template) -> Option<String> {
+    /// The prefix of the manifests; `None` without manifests.
+    pub(super) fn manifests(&self, prefix: &Template) -> Option<String> {
         if !self.manifest {
             return None;
         }
         let given = self.manifest_prefix.as_deref().map(with_slash);
         Some(given.unwrap_or_else(|| {
             let fixed = prefix.fixed_start();
-            let folder = fixed.rfind('/').map_or("", |end| &fixed[..=end]);
-            format!("{folder}_manifests/")
+            let directory = fixed.rfind('/').map_or("", |end| &fixed[..=end]);
+            format!("{directory}_manifests/")
         }))
     }
 
     /// Where the bucket is.
-    pub(super) fn place(&self) -> Place {
-        Place {
+    pub(super) fn location(&self) -> S3Location {
+        S3Location {
             endpoint: self.endpoint.clone(),
             region: self.region.clone(),
             force_path_style: self.force_path_style.unwrap_or(self.endpoint.is_some()),
@@ -245,11 +227,14 @@ impl S3Config {
     }
 
     pub(super) fn object_options(&self) -> ObjectOptions {
-        let encoding = EncodingOptions { schema: self.schema, ocsf_version: self.ocsf_version, raw: self.raw };
-        ObjectOptions { format: self.format, compression: self.format.compression(self.compression), encoding }
+        ObjectOptions {
+            format: self.format,
+            compression: self.format.compression(self.compression),
+            encoding: self.encoding,
+        }
     }
 
-    fn headers(&self) -> Headers {
+    pub(super) fn headers(&self) -> Headers {
         let objects = self.object_options();
         let encoding = self.content_encoding.clone().or_else(|| objects.content_encoding().map(str::to_owned));
         Headers {
@@ -265,8 +250,8 @@ impl S3Config {
         }
     }
 
-    /// A text that changes whenever other bytes would be put, or elsewhere.
-    fn fingerprint(&self, prefix: &Template) -> String {
+    /// A string that changes whenever a changed configuration puts different bytes, or puts them elsewhere.
+    pub(super) fn fingerprint(&self, prefix: &Template) -> String {
         format!(
             "s3 {} bucket={} prefix={} manifests={:?} {:?}",
             self.endpoint.as_deref().unwrap_or("aws"),
@@ -282,7 +267,7 @@ fn with_slash(prefix: &str) -> String {
     if prefix.is_empty() || prefix.ends_with('/') { prefix.to_owned() } else { format!("{prefix}/") }
 }
 
-/// The tags as a request takes them: `team=security&env=prod`.
+/// The tags in the form of a request: `team=security&env=prod`.
 fn encoded_tags(tags: &BTreeMap<String, PlainText>) -> Option<String> {
     let encoded =
         |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
@@ -294,7 +279,7 @@ fn encoded_tags(tags: &BTreeMap<String, PlainText>) -> Option<String> {
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>, as far as all stores agree.
 fn bucket_problem(bucket: &str) -> Option<SettingDiagnostic> {
     if bucket.contains("://") || bucket.contains('/') {
-        let hint = "write the bucket's name alone; what comes behind it belongs in `key_prefix`";
+        let hint = "set only the bucket's name; the rest belongs in `key_prefix`";
         return Some(problem("bucket", format!("`{bucket}` is not a bucket's name"), hint));
     }
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':');
@@ -306,13 +291,13 @@ fn bucket_problem(bucket: &str) -> Option<SettingDiagnostic> {
 }
 
 fn endpoint_problem(endpoint: &str) -> Option<SettingDiagnostic> {
-    let hint = "write one such as https://minio.example.com:9000";
+    let hint = "set one such as https://minio.example.com:9000";
     let url = match url::Url::parse(endpoint) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => url,
         _ => return Some(problem("endpoint", format!("`{endpoint}` is not an http:// or https:// address"), hint)),
     };
     if !url.username().is_empty() || url.password().is_some() {
-        return Some(problem("endpoint", "an address holds no credentials", "give them in `auth`"));
+        return Some(problem("endpoint", "an endpoint cannot contain credentials", "set them in `auth`"));
     }
     None
 }
@@ -323,18 +308,18 @@ fn is_local(endpoint: &str) -> bool {
     host == "localhost" || host.starts_with("127.") || host == "[::1]"
 }
 
-/// What a folder of keys must not look like: readers of the bucket see empty folders, or cannot copy it to a disk.
+/// What is wrong with a prefix: readers of the bucket would see empty directories, or could not copy it to a disk.
 fn path_problem(prefix: &str) -> Option<String> {
     let wrong = prefix.starts_with('/')
         || prefix.contains("//")
         || prefix.chars().any(char::is_control)
         || prefix.split('/').any(|part| matches!(part, "." | ".."));
-    wrong.then(|| format!("`{prefix}` has an empty part, a part of dots alone, or begins with a slash"))
+    wrong.then(|| format!("`{prefix}` has an empty part, a part of only dots, or starts with a slash"))
 }
 
 fn tag_problem(tags: &BTreeMap<String, PlainText>) -> Option<SettingDiagnostic> {
     if tags.len() > 10 {
-        return Some(problem("tags", "an object takes at most 10 tags", "take some out"));
+        return Some(problem("tags", "an object can have at most 10 tags", "remove some"));
     }
     let long = |(name, value): (&String, &PlainText)| {
         name.is_empty() || name.chars().count() > 128 || value.as_str().chars().count() > 256
@@ -346,10 +331,6 @@ fn tag_problem(tags: &BTreeMap<String, PlainText>) -> Option<SettingDiagnostic> 
 
 fn of_template(text: &str, error: &TemplateError) -> SettingDiagnostic {
     problem("key_prefix", format!("`{text}`, column {}: {}", error.column, error.message), error.hint.clone())
-}
-
-pub(super) fn problem(key: &str, message: impl Into<String>, hint: impl Into<String>) -> SettingDiagnostic {
-    SettingDiagnostic { key: key.to_owned(), message: message.into(), hint: hint.into() }
 }
 
 #[cfg(test)]
@@ -389,12 +370,12 @@ mod tests {
             (json!({"key_prefix": "/audit/"}), "key_prefix", "slash"),
             (json!({"key_prefix": "audit//x/"}), "key_prefix", "empty part"),
             (json!({"key_prefix": "{{ actor.id }}".repeat(13)}), "key_prefix", "fewer fields"),
-            (json!({"manifest_prefix": "audit/%Y/"}), "manifest_prefix", "fixed text"),
-            (json!({"manifest": false, "manifest_prefix": "audit/"}), "manifest_prefix", "take it out"),
+            (json!({"manifest_prefix": "audit/%Y/"}), "manifest_prefix", "fixed string"),
+            (json!({"manifest": false, "manifest_prefix": "audit/"}), "manifest_prefix", "remove it"),
             (json!({"compression": "snappy"}), "compression", "gzip, zstd or none"),
             (json!({"format": "parquet", "compression": "gzip"}), "compression", "zstd, snappy or none"),
-            (json!({"format": "parquet", "schema": "ocsf"}), "schema", "ndjson"),
-            (json!({"format": "parquet", "content_encoding": "zstd"}), "content_encoding", "take it out"),
+            (json!({"format": "parquet", "encoding": {"schema": "ocsf"}}), "encoding.schema", "ndjson"),
+            (json!({"format": "parquet", "content_encoding": "zstd"}), "content_encoding", "remove it"),
             (json!({"ssekms_key_id": "alias/x"}), "ssekms_key_id", "aws:kms"),
             (json!({"tags": {"": "x"}}), "tags", "1 to 128"),
             (json!({"auth": {"access_key_id": "x"}}), "auth.secret_access_key", "add it"),
@@ -404,7 +385,7 @@ mod tests {
             (
                 json!({"auth": {"access_key_id": "x", "secret_access_key": "y", "profile": "z"}}),
                 "auth.profile",
-                "take `profile`",
+                "remove `profile`",
             ),
             (json!({"request": {"timeout_secs": 0}}), "request.timeout_secs", "60s"),
         ] {
@@ -429,8 +410,8 @@ mod tests {
     #[test]
     fn the_fingerprint_tells_configs_apart_that_put_other_bytes_or_elsewhere() {
         let print = |more: Value| {
-            let clock: SharedClock = Arc::new(SystemClock);
-            config(more).build(&clock, "p", "s").expect("a sink").fingerprint()
+            let clock: crate::clock::SharedClock = Arc::new(SystemClock);
+            config(more).build(&clock, "p", "s").expect("a sink").fingerprint().to_owned()
         };
         let differing = [
             json!({}),
@@ -440,8 +421,8 @@ mod tests {
             json!({"format": "parquet"}),
             json!({"format": "parquet", "compression": "snappy"}),
             json!({"compression": "zstd"}),
-            json!({"schema": "ecs"}),
-            json!({"raw": "drop"}),
+            json!({"encoding": {"schema": "ecs"}}),
+            json!({"encoding": {"raw": "drop"}}),
             json!({"manifest": false}),
             json!({"manifest_prefix": "m/"}),
         ];
@@ -484,7 +465,7 @@ mod tests {
         let auth =
             json!({"auth": {"access_key_id": "the-id", "secret_access_key": "the-key", "session_token": "the-token"}});
         let config = config(auth);
-        let clock: SharedClock = Arc::new(SystemClock);
+        let clock: crate::clock::SharedClock = Arc::new(SystemClock);
         let shown = format!("{config:?} {:?}", config.build(&clock, "p", "s").expect("a sink"));
         assert!(!shown.contains("the-id") && !shown.contains("the-key") && !shown.contains("the-token"), "{shown}");
     }

@@ -1,4 +1,4 @@
-//! The errors of stores, as sentences that say what to mend. All are retried without loss.
+//! The errors of S3 stores, with hints. All of them are retried.
 
 use std::error::Error;
 
@@ -6,22 +6,22 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use crate::sinks::SinkError;
 
-/// What a store answered, or why it did not.
+/// What a store answered, or why there is no answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct S3Error {
-    /// The store's own word, for example `NoSuchBucket`.
+    /// The store's error code, for example `NoSuchBucket`.
     code: String,
     /// 0 if there was no answer.
     status: u16,
-    /// What the store or the connection says in prose.
+    /// The message of the store or the connection.
     message: String,
-    /// The region that the store says the bucket is in.
+    /// The bucket's region according to the store.
     region: Option<String>,
-    kind: Kind,
+    kind: ErrorKind,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Kind {
+enum ErrorKind {
     #[default]
     Answer,
     NoCredentials,
@@ -35,13 +35,13 @@ impl S3Error {
         Self {
             code: error.code().unwrap_or_default().to_owned(),
             status: response.map_or(0, |response| response.status().as_u16()),
-            message: prose(error),
+            message: message_of(error),
             region: response.and_then(|response| response.headers().get("x-amz-bucket-region")).map(str::to_owned),
             kind: kind_of(error),
         }
     }
 
-    /// Whether the object, its upload or its bucket is not there.
+    /// Whether the object or its upload does not exist.
     pub(super) fn is_absent(&self) -> bool {
         matches!(self.code.as_str(), "NoSuchKey" | "NoSuchUpload" | "NotFound")
     }
@@ -50,17 +50,17 @@ impl S3Error {
         self.code == "NoSuchBucket"
     }
 
-    /// Whether an object is there already, and was not to be written over.
+    /// Whether an object exists already and must not be overwritten.
     pub(super) fn is_precondition(&self) -> bool {
         self.code == "PreconditionFailed" || self.status == 412
     }
 
-    /// Whether the store does not offer the call, or not to us.
+    /// Whether the store does not offer the call, or does not permit it.
     pub(super) fn is_not_offered(&self) -> bool {
         matches!(self.code.as_str(), "NotImplemented" | "MethodNotAllowed" | "AccessDenied") || self.status == 501
     }
 
-    /// As an error of the sink. `doing` completes "cannot ...".
+    /// The sink's error. `doing` completes "cannot ...".
     pub(super) fn into_error(self, doing: &str) -> SinkError {
         let code = match (self.code.as_str(), self.status) {
             ("", 0) => String::new(),
@@ -74,92 +74,89 @@ impl S3Error {
 
     fn hint(&self) -> String {
         match self.kind {
-            Kind::NoCredentials => NO_CREDENTIALS.to_owned(),
-            Kind::NoAnswer => NO_ANSWER.to_owned(),
-            Kind::TimedOut => TIMED_OUT.to_owned(),
-            Kind::Answer => self.hint_of_answer(),
+            ErrorKind::NoCredentials => NO_CREDENTIALS.to_owned(),
+            ErrorKind::NoAnswer => NO_ANSWER.to_owned(),
+            ErrorKind::TimedOut => TIMED_OUT.to_owned(),
+            ErrorKind::Answer => self.hint_of_answer(),
         }
     }
 
     /// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
     fn hint_of_answer(&self) -> String {
         let hint = match (self.code.as_str(), self.status) {
-            ("NoSuchBucket", _) => "create the bucket, or mend `bucket`. auditflow goes on by itself once it is there",
-            ("InvalidAccessKeyId", _) => "mend `auth.access_key_id`: the store does not know this key",
+            ("NoSuchBucket", _) => "create the bucket, or fix `bucket`",
+            ("InvalidAccessKeyId", _) => "fix `auth.access_key_id`: the store does not know this key",
             ("SignatureDoesNotMatch", _) => {
-                "mend `auth.secret_access_key`: it does not belong to this key's id (some stores also say so when `region` is wrong)"
+                "fix `auth.secret_access_key`: it does not match the access key id (some stores also report this when `region` is wrong)"
             }
             ("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired", _) => {
-                "renew the credentials: their session token has expired or is wrong"
+                "renew the credentials: the session token has expired or is invalid"
             }
             ("RequestTimeTooSkewed" | "RequestExpired", _) => {
-                "set this machine's clock: the store's is more than minutes away"
+                "set this host's clock: it differs from the store's by several minutes"
             }
             ("PermanentRedirect" | "AuthorizationHeaderMalformed" | "TemporaryRedirect" | "InvalidRegion", _)
             | (_, 301 | 307) => {
                 return self.hint_of_region();
             }
-            ("AccessControlListNotSupported", _) => "take `acl` out: the bucket has no access control lists",
-            ("InvalidStorageClass", _) => "mend `storage_class`: the store does not have this one",
+            ("AccessControlListNotSupported", _) => "remove `acl`: the bucket has no access control lists",
+            ("InvalidStorageClass", _) => "fix `storage_class`: the store does not have this one",
             ("BadDigest" | "InvalidDigest" | "XAmzContentChecksumMismatch" | "XAmzContentSHA256Mismatch", _) => {
-                "set `checksum: when_required`, if the store does not know the checksum that was sent"
+                "set `checksum: when_required` if the store does not support the checksum"
             }
             ("NotImplemented" | "MethodNotAllowed", _) => {
-                "the store does not offer this: take out `acl`, `storage_class`, `tags` or `server_side_encryption`, or set `checksum: when_required`"
+                "remove `acl`, `storage_class`, `tags` or `server_side_encryption`, or set `checksum: when_required`: the store does not support one of them"
             }
             ("QuotaExceeded" | "XMinioStorageFull" | "InsufficientCapacity", _) | (_, 507) => {
-                "the store is full: make room or raise its quota. auditflow goes on by itself"
+                "free space in the store or raise its quota"
             }
             (code, _) if code.starts_with("KMS") => {
-                "mend `ssekms_key_id`, and allow the credentials kms:GenerateDataKey and kms:Decrypt on the key"
+                "fix `ssekms_key_id`, and grant the credentials kms:GenerateDataKey and kms:Decrypt on the key"
             }
             ("AccessDenied" | "AllAccessDisabled" | "AccountProblem" | "Forbidden", _) | (_, 401 | 403) => {
                 ACCESS_DENIED
             }
             ("SlowDown" | "ServiceUnavailable" | "InternalError" | "RequestTimeout" | "Throttling", _)
             | (_, 429 | 500..) => {
-                "the store is busy; auditflow tries again by itself. If it stays so, lower `request.concurrency`, or write fewer and larger objects: a larger `batch`, a coarser `key_prefix`"
+                "if the store stays overloaded, lower `request.concurrency`, or write fewer and larger objects: a larger `batch`, a coarser `key_prefix`"
             }
-            _ => "nothing is lost; auditflow tries again by itself",
+            _ => "check the store and the settings of this sink",
         };
         hint.to_owned()
     }
 
     fn hint_of_region(&self) -> String {
         match &self.region {
-            Some(region) => format!("set `region: {region}`: the bucket is there"),
-            None => {
-                "set `region` to the bucket's region (and `endpoint`, if the store has one for each region)".to_owned()
-            }
+            Some(region) => format!("set `region: {region}`: the bucket is in that region"),
+            None => "set `region` to the bucket's region (and `endpoint`, if the store has one per region)".to_owned(),
         }
     }
 }
 
-const NO_CREDENTIALS: &str = "give `auth.access_key_id` and `auth.secret_access_key`, or `auth.profile`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role is attached";
-const NO_ANSWER: &str =
-    "start the store, or mend `endpoint` or `region`, the network or its proxy. auditflow goes on by itself";
-const TIMED_OUT: &str = "nothing is lost; auditflow tries again by itself. On a slow line raise `request.timeout_secs`, or lower `request.concurrency`";
-const ACCESS_DENIED: &str = "allow the credentials s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload on the objects and s3:ListBucketMultipartUploads on the bucket (docs/s3.md has the policy)";
+const NO_CREDENTIALS: &str = "set `auth.access_key_id` and `auth.secret_access_key`, or `auth.profile`, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run on a host with a role";
+const NO_ANSWER: &str = "start the store, or fix `endpoint`, `region`, the network or the proxy";
+const TIMED_OUT: &str = "on a slow network raise `request.timeout_secs` or lower `request.concurrency`";
+const ACCESS_DENIED: &str = "grant the credentials s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload on the objects and s3:ListBucketMultipartUploads on the bucket (docs/s3.md has the policy)";
 
-/// A fault that may pass, or that somebody may mend outside.
+/// An error that is retried.
 pub(super) fn transient(message: String, hint: impl Into<String>) -> SinkError {
     SinkError::Transient { message, hint: hint.into() }
 }
 
-fn kind_of<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E>) -> Kind {
+fn kind_of<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E>) -> ErrorKind {
     match error {
-        SdkError::TimeoutError(_) => Kind::TimedOut,
-        SdkError::DispatchFailure(failure) if failure.is_timeout() => Kind::TimedOut,
+        SdkError::TimeoutError(_) => ErrorKind::TimedOut,
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => ErrorKind::TimedOut,
         SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_) if lacks_credentials(error) => {
-            Kind::NoCredentials
+            ErrorKind::NoCredentials
         }
-        SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => Kind::NoAnswer,
-        _ => Kind::Answer,
+        SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => ErrorKind::NoAnswer,
+        _ => ErrorKind::Answer,
     }
 }
 
-/// What the store says, or what kept its answer away.
-fn prose<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E>) -> String {
+/// The store's message, or the cause of a missing answer.
+fn message_of<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E>) -> String {
     match error {
         SdkError::ServiceError(_) => error.message().unwrap_or_default().to_owned(),
         _ => causes(error),
@@ -171,13 +168,13 @@ fn lacks_credentials(error: &dyn Error) -> bool {
     text.contains("credential") || text.contains("identity")
 }
 
-/// What lies behind an error, from the outside in, each thing once.
+/// The causes of an error, outermost first, each once.
 fn causes(error: &dyn Error) -> String {
     let mut texts: Vec<String> = Vec::new();
     let mut next = error.source();
     while let Some(cause) = next {
         let text = cause.to_string();
-        if !texts.iter().any(|said| said.contains(&text)) {
+        if !texts.iter().any(|known| known.contains(&text)) {
             texts.push(text);
         }
         next = cause.source();
@@ -190,10 +187,10 @@ mod tests {
     use super::*;
 
     fn said(code: &str, status: u16) -> (String, String) {
-        let fault =
-            S3Error { code: code.to_owned(), status, message: "what the store says".to_owned(), ..S3Error::default() };
-        let SinkError::Transient { message, hint } = fault.into_error("put s3://bucket/key") else {
-            panic!("{code} may be mended outside");
+        let error =
+            S3Error { code: code.to_owned(), status, message: "the store's message".to_owned(), ..S3Error::default() };
+        let SinkError::Transient { message, hint } = error.into_error("put s3://bucket/key") else {
+            panic!("{code} is retried");
         };
         (message, hint)
     }
@@ -210,30 +207,30 @@ mod tests {
             ("RequestTimeTooSkewed", 403, "clock"),
             ("PermanentRedirect", 301, "`region`"),
             ("AuthorizationHeaderMalformed", 400, "`region`"),
-            ("SlowDown", 503, "by itself"),
-            ("InternalError", 500, "by itself"),
+            ("SlowDown", 503, "request.concurrency"),
+            ("InternalError", 500, "request.concurrency"),
             ("KMS.DisabledException", 400, "ssekms_key_id"),
-            ("XMinioStorageFull", 507, "full"),
-            ("SomethingNew", 400, "nothing is lost"),
+            ("XMinioStorageFull", 507, "quota"),
+            ("SomethingNew", 400, "check the store"),
         ] {
             let (message, hint) = said(code, status);
             assert!(hint.contains(word), "{code}: {hint}");
-            assert!(message.contains("s3://bucket/key") && message.contains("what the store says"), "{message}");
+            assert!(message.contains("s3://bucket/key") && message.contains("the store's message"), "{message}");
         }
     }
 
     #[test]
     fn the_region_that_the_store_names_is_passed_on() {
         let region = Some("eu-west-1".to_owned());
-        let fault = S3Error { code: "PermanentRedirect".to_owned(), status: 301, region, ..S3Error::default() };
-        assert!(fault.hint().contains("`region: eu-west-1`"));
+        let error = S3Error { code: "PermanentRedirect".to_owned(), status: 301, region, ..S3Error::default() };
+        assert!(error.hint().contains("`region: eu-west-1`"));
     }
 
     #[test]
     fn no_answer_and_no_credentials_are_told_apart() {
         let of = |kind| S3Error { kind, ..S3Error::default() }.hint();
-        assert!(of(Kind::NoAnswer).contains("endpoint"));
-        assert!(of(Kind::NoCredentials).contains("AWS_ACCESS_KEY_ID"));
-        assert!(of(Kind::TimedOut).contains("timeout_secs"));
+        assert!(of(ErrorKind::NoAnswer).contains("endpoint"));
+        assert!(of(ErrorKind::NoCredentials).contains("AWS_ACCESS_KEY_ID"));
+        assert!(of(ErrorKind::TimedOut).contains("timeout_secs"));
     }
 }

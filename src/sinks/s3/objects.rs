@@ -1,27 +1,85 @@
-//! The objects of the batch in hand: open ones that take events in, closed ones that wait to be put.
+//! The objects of the current batch, and their keys: open objects that receive events, closed objects that wait to be put.
 //!
 //! ```text
 //! event -> partition (its rendered prefix) -> open object
-//!                                               all together over the limit: the largest are closed, named by the
-//!                                               numbers that they cover; the partition's next event opens another one
-//!                                               the batch ends: all are closed
+//!                                               all together over the limit: the largest are closed, named by the range
+//!                                               that they cover; the partition's next event opens another object
+//!                                               end of the batch: all are closed
+//!
+//! vendor=clumio/date=2026-01-31/  acme-lake-3f9a1c02-0000000000000001-0000000000004096.ndjson.gz
+//! key_prefix, of the events       pipeline sink journal     first            last
 //! ```
 //!
-//! Where objects are cut hangs on the events alone, so a repeated attempt cuts them in the same places.
+//! The events alone decide where objects are split, so a repeated attempt splits them at the same events. The names of one
+//! journal sort by its sequence numbers. The journal's identity in the name keeps two installations that write to one bucket,
+//! or a new journal after a lost one, from overwriting each other's objects. The generation of a sink that redelivers does
+//! the same: `3f9a1c02.001`.
 
 use std::collections::HashMap;
 
-use super::keys::Keys;
 use super::writer::{EncodeError, ObjectOptions, ObjectWriter};
 use crate::event::Event;
 use crate::journal::Seq;
-use crate::sinks::manifest::{ManifestObject, sha256_hex};
+use crate::sinks::manifest::{self, ManifestObject, name_of, sha256_hex};
+use crate::sinks::template::{MAX_VALUE_BYTES, push_sanitized};
 use crate::sinks::{BatchRange, EventForm};
 
-/// What an open object takes beside its bytes: its prefix twice, the map's entry, the writer itself.
+/// The most bytes that a name adds to its prefix: pipeline, sink, range of the journal, extension.
+pub(super) const MAX_NAME_BYTES: usize = 2 * MAX_VALUE_BYTES + manifest::MAX_NAME_BYTES + 32;
+
+/// Makes the keys of one sink.
+#[derive(Clone, Debug)]
+pub(super) struct Keys {
+    pub(super) pipeline: String,
+    pub(super) sink: String,
+    /// The journal's identity; empty until it is known.
+    pub(super) journal: String,
+    /// The sink's generation.
+    pub(super) generation: u64,
+    /// `pipeline-sink`, sanitized as a part of a path.
+    name: String,
+    manifests: Option<String>,
+    extension: &'static str,
+}
+
+impl Keys {
+    /// `manifests` is the prefix of the manifests; `None` without manifests.
+    pub(super) fn new(pipeline: &str, sink: &str, manifests: Option<String>, extension: &'static str) -> Self {
+        let mut name = String::new();
+        push_sanitized(pipeline, &mut name);
+        name.push('-');
+        push_sanitized(sink, &mut name);
+        let (pipeline, sink) = (pipeline.to_owned(), sink.to_owned());
+        Self { pipeline, sink, journal: String::new(), generation: 0, name, manifests, extension }
+    }
+
+    /// The key of an object with the events of `first..=last` that belong under `prefix`.
+    pub(super) fn object(&self, prefix: &str, first: Seq, last: Seq) -> String {
+        format!("{prefix}{}-{}{}", self.name, self.range(first, last), self.extension)
+    }
+
+    /// The key of a batch's manifest; `None` without manifests.
+    pub(super) fn manifest(&self, first: Seq, last: Seq) -> Option<String> {
+        let directory = self.manifests.as_ref()?;
+        Some(format!("{directory}{}/{}.json", self.name, self.range(first, last)))
+    }
+
+    /// Keys of objects that are never created, one for each prefix that this sink writes to: they test its permissions.
+    /// `fixed` is the fixed start of every object's key.
+    pub(super) fn probes(&self, fixed: &str) -> Vec<String> {
+        let manifests = self.manifests.as_ref().map(|directory| format!("{directory}{}/auditflow-check", self.name));
+        [format!("{fixed}auditflow-check")].into_iter().chain(manifests).collect()
+    }
+
+    fn range(&self, first: Seq, last: Seq) -> String {
+        name_of(&self.journal, self.generation, first, last)
+    }
+}
+
+/// Memory of an open object besides its bytes: its prefix twice, the map's entry, the writer itself.
 const OVERHEAD_BYTES: usize = 512;
 
-/// An object that is full and not yet put.
+/// An object that is complete and not yet put.
 #[derive(Debug)]
 pub(super) struct ClosedObject {
     pub(super) bytes: Vec<u8>,
@@ -32,17 +90,17 @@ pub(super) struct ClosedObject {
 #[derive(Debug)]
 struct Partition {
     prefix: String,
-    /// The first sequence number that its open object, or the next one, stands for.
+    /// The first sequence number that its open object, or the next one, covers.
     from: Seq,
     open: Option<ObjectWriter>,
 }
 
-/// All objects of a batch that are not put.
+/// All objects of a batch that are not put yet.
 #[derive(Debug)]
 pub(super) struct Objects {
     options: ObjectOptions,
     range: BatchRange,
-    /// In the order in which they first appeared, which is the same at every attempt.
+    /// In the order in which they first appeared; the order is the same at every attempt.
     partitions: Vec<Partition>,
     by_prefix: HashMap<String, usize>,
     current: Option<usize>,
@@ -65,7 +123,7 @@ impl Objects {
         }
     }
 
-    /// Takes an event in. `same` says that its prefix is that of the call before.
+    /// Adds an event. `same` means that its prefix is the same as in the last call.
     pub(super) fn push(
         &mut self,
         prefix: &str,
@@ -80,13 +138,13 @@ impl Objects {
         let open = &mut self.partitions[index].open;
         let before = open.as_ref().map_or(0, memory);
         let mut writer = open.take().unwrap_or_else(|| ObjectWriter::new(self.options));
-        let taken = writer.push(event, form);
-        // An object without events is never put.
-        if taken.is_ok() || before > 0 {
+        let pushed = writer.push(event, form);
+        // An object without events is not put.
+        if pushed.is_ok() || before > 0 {
             self.open_bytes = self.open_bytes + memory(&writer) - before;
             *open = Some(writer);
         }
-        taken
+        pushed
     }
 
     fn select(&mut self, prefix: &str) -> usize {
@@ -102,18 +160,18 @@ impl Objects {
         index
     }
 
-    /// Bytes of memory that open objects take.
+    /// Bytes of memory that open objects use.
     pub(super) fn open_bytes(&self) -> usize {
         self.open_bytes
     }
 
-    /// Bytes that wait to be put.
+    /// Bytes of the closed objects.
     pub(super) fn closed_bytes(&self) -> usize {
         self.closed_bytes
     }
 
-    /// Closes the largest open objects until the others take no more than `remaining` bytes. `last` is the sequence
-    /// number of the event that was taken in last.
+    /// Closes the largest open objects until the others use no more than `remaining` bytes. `last` is the sequence number
+    /// of the event that was added last.
     pub(super) fn close_largest(&mut self, remaining: usize, last: Seq, keys: &Keys) -> Result<(), EncodeError> {
         let mut by_size: Vec<(usize, usize)> = Vec::new();
         for (index, partition) in self.partitions.iter().enumerate() {
@@ -129,7 +187,7 @@ impl Objects {
         Ok(())
     }
 
-    /// Closes every open object: the batch has ended.
+    /// Closes every open object at the end of the batch.
     pub(super) fn close_all(&mut self, keys: &Keys) -> Result<(), EncodeError> {
         for index in 0..self.partitions.len() {
             self.close(index, self.range.last, keys)?;
@@ -157,7 +215,7 @@ impl Objects {
         Ok(())
     }
 
-    /// Takes the closed objects out.
+    /// Removes and returns the closed objects.
     pub(super) fn take_closed(&mut self) -> Vec<ClosedObject> {
         self.closed_bytes = 0;
         std::mem::take(&mut self.closed)
@@ -166,6 +224,47 @@ impl Objects {
 
 fn memory(writer: &ObjectWriter) -> usize {
     OVERHEAD_BYTES + writer.memory()
+}
+
+#[cfg(test)]
+mod key_tests {
+    use super::*;
+
+    fn keys(manifests: Option<&str>) -> Keys {
+        let mut keys = Keys::new("acme", "lake", manifests.map(str::to_owned), ".ndjson.gz");
+        keys.journal = "3f9a1c0257d24b10".to_owned();
+        keys
+    }
+
+    #[test]
+    fn the_form_is_what_the_docs_say() {
+        let keys = keys(Some("audit/_manifests/"));
+        assert_eq!(
+            keys.object("audit/vendor=clumio/", 1, 4_096),
+            "audit/vendor=clumio/acme-lake-3f9a1c02-0000000000000001-0000000000004096.ndjson.gz"
+        );
+        assert_eq!(
+            keys.manifest(1, 4_096).expect("manifests"),
+            "audit/_manifests/acme-lake/3f9a1c02-0000000000000001-0000000000004096.json"
+        );
+    }
+
+    #[test]
+    fn names_sort_by_their_numbers() {
+        let keys = keys(None);
+        assert!(keys.object("a/", 9, 10) < keys.object("a/", 11, 1_000));
+        assert!(keys.object("a/", 999, 1_000) < keys.object("a/", 1_001, 1_002));
+        assert_eq!(keys.manifest(1, 2), None);
+    }
+
+    #[test]
+    fn a_pipeline_name_cannot_leave_its_directory() {
+        let keys = Keys::new("../x", "a/b", None, ".ndjson");
+        assert_eq!(keys.object("p/", 1, 1).matches('/').count(), 1);
+        assert!(keys.object("", 1, 1).len() <= MAX_NAME_BYTES);
+        let long = Keys::new(&"x".repeat(500), &"y".repeat(500), None, ".ndjson.zst");
+        assert!(long.object("", Seq::MAX, Seq::MAX).len() <= MAX_NAME_BYTES);
+    }
 }
 
 #[cfg(test)]
@@ -196,7 +295,7 @@ mod tests {
         for (number, (partition, length)) in events.iter().enumerate() {
             let raw = format!(r#"{{"number":{number},"text":"{}"}}"#, "x".repeat(*length));
             let event = event(&raw, "2026-01-02T03:04:05Z");
-            objects.push(&format!("{partition}/"), false, &event, EventForm::Raw).expect("taken in");
+            objects.push(&format!("{partition}/"), false, &event, EventForm::Raw).expect("added");
             most = most.max(objects.open_bytes);
             if objects.open_bytes > limit {
                 objects.close_largest(limit / 2, number as u64 + 1, &keys()).expect("closed");

@@ -1,4 +1,4 @@
-//! The smaller settings of an `s3` sink: how objects are kept, who we are, how requests are made.
+//! Smaller settings of an `s3` sink: storage, credentials, requests.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -6,32 +6,31 @@ use std::time::Duration;
 use aws_sdk_s3::types::ChecksumAlgorithm;
 use serde::Deserialize;
 
-use super::config::problem;
 use crate::diagnostic::SettingDiagnostic;
 use crate::secret::Secret;
 use crate::units::Span;
 
-/// How objects are kept and paid for.
+/// The storage class of objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum StorageClass {
-    /// The usual one.
+    /// The default class.
     Standard,
     /// Fewer copies.
     ReducedRedundancy,
-    /// S3 chooses by use.
+    /// S3 chooses by usage.
     IntelligentTiering,
-    /// Cheaper to keep, dearer to read.
+    /// Cheaper to store, more expensive to read.
     StandardIa,
     /// One zone, fast.
     ExpressOnezone,
-    /// One zone, seldom read.
+    /// One zone, rarely read.
     OnezoneIa,
-    /// Archive, read at once.
+    /// Archive, immediate access.
     GlacierIr,
-    /// Archive, read after minutes or hours.
+    /// Archive, access after minutes or hours.
     Glacier,
-    /// Archive, read after many hours.
+    /// Archive, access after many hours.
     DeepArchive,
 }
 
@@ -56,19 +55,19 @@ impl StorageClass {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Acl {
-    /// The owner alone.
+    /// Only the owner.
     Private,
-    /// Everybody reads.
+    /// Everyone can read.
     PublicRead,
-    /// Everybody reads and writes.
+    /// Everyone can read and write.
     PublicReadWrite,
-    /// EC2 may read.
+    /// EC2 can read.
     AwsExecRead,
-    /// Everybody with an AWS account reads.
+    /// Everyone with an AWS account can read.
     AuthenticatedRead,
-    /// The bucket's owner may read.
+    /// The bucket's owner can read.
     BucketOwnerRead,
-    /// The bucket's owner may do everything.
+    /// The bucket's owner has full control.
     BucketOwnerFullControl,
 }
 
@@ -120,14 +119,14 @@ impl ServerSideEncryption {
     }
 }
 
-/// Which checksum goes with the bytes, beside the signature.
+/// The checksum of the bytes, in addition to the signature.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Checksum {
-    /// CRC32 on AWS; none with `endpoint`, since several stores refuse it.
+    /// CRC32 on AWS; none with `endpoint`, because several stores reject it.
     #[default]
     Auto,
-    /// Only where the protocol demands one.
+    /// Only if the protocol requires one.
     WhenRequired,
     /// CRC32
     Crc32,
@@ -138,7 +137,7 @@ pub enum Checksum {
 }
 
 impl Checksum {
-    /// The algorithm that was asked for by name.
+    /// The algorithm that is configured by name.
     pub(super) const fn algorithm(self) -> Option<ChecksumAlgorithm> {
         match self {
             Self::Auto | Self::WhenRequired => None,
@@ -148,7 +147,7 @@ impl Checksum {
         }
     }
 
-    /// Whether the SDK adds checksums only where it must.
+    /// Whether the SDK adds checksums only if required.
     pub(super) const fn only_when_required(self, has_endpoint: bool) -> bool {
         match self {
             Self::Auto => has_endpoint,
@@ -166,17 +165,17 @@ pub struct AuthOptions {
     pub access_key_id: Option<Secret>,
     /// The access key.
     pub secret_access_key: Option<Secret>,
-    /// With temporary credentials.
+    /// The session token of temporary credentials.
     pub session_token: Option<Secret>,
     /// A profile of the shared AWS config files.
     pub profile: Option<String>,
-    /// The ARN of a role to take on.
+    /// The ARN of a role to assume.
     pub assume_role: Option<String>,
-    /// With `assume_role`: the external id that the role asks for.
+    /// With `assume_role`: the external id that the role requires.
     pub external_id: Option<String>,
-    /// With `assume_role`: the session's name, `auditflow` if not given.
+    /// With `assume_role`: the session's name. Default: `auditflow`.
     pub session_name: Option<String>,
-    /// With `assume_role`: the region of STS, the bucket's if not given.
+    /// With `assume_role`: the region of STS. Default: the bucket's region.
     pub region: Option<String>,
 }
 
@@ -184,23 +183,24 @@ impl AuthOptions {
     pub(super) fn problems(&self) -> Vec<SettingDiagnostic> {
         let keyed = self.access_key_id.is_some() || self.secret_access_key.is_some();
         let with_role = self.assume_role.is_some();
-        let (missing, unneeded) = ("a key's id and the key go together", "it does nothing without `assume_role`");
+        let (missing, unneeded) =
+            ("access_key_id and secret_access_key are required together", "it has no effect without `assume_role`");
         let add = "add it, as a \"${VARIABLE}\" or {file: path}";
-        let role = "add `assume_role`, or take it out";
+        let role = "add `assume_role`, or remove it";
         let wrong = [
             (keyed && self.access_key_id.is_none(), "auth.access_key_id", missing, add),
             (keyed && self.secret_access_key.is_none(), "auth.secret_access_key", missing, add),
             (
                 !keyed && self.session_token.is_some(),
                 "auth.session_token",
-                "a session token does nothing without its key",
+                "a session token has no effect without an access key",
                 "add `access_key_id` and `secret_access_key`",
             ),
             (
                 keyed && self.profile.is_some(),
                 "auth.profile",
-                "credentials come either from here or from a profile",
-                "take `profile` or the key out",
+                "credentials come either from `auth` or from a profile",
+                "remove `profile` or the access key",
             ),
             (!with_role && self.external_id.is_some(), "auth.external_id", unneeded, role),
             (!with_role && self.session_name.is_some(), "auth.session_name", unneeded, role),
@@ -225,16 +225,16 @@ impl AuthOptions {
 #[derive(Clone, Copy, Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RequestOptions {
-    /// How many requests are under way at once, 8 if not given.
+    /// The number of concurrent requests. Default: 8.
     pub concurrency: Option<NonZeroUsize>,
-    /// How long one may take before the batch is tried again, 60 s if not given.
+    /// Timeout of one request; then the batch is retried. Default: 60 s.
     pub timeout_secs: Option<Span>,
 }
 
 impl RequestOptions {
     pub(super) fn problems(&self) -> Option<SettingDiagnostic> {
         self.timeout_secs.filter(|span| span.0.is_zero())?;
-        Some(problem("request.timeout_secs", "no request is done in no time", "write a time such as 60s"))
+        Some(problem("request.timeout_secs", "a timeout of 0 fails every request", "set a duration such as 60s"))
     }
 
     pub(super) fn concurrency(&self) -> usize {
@@ -244,4 +244,34 @@ impl RequestOptions {
     pub(super) fn timeout(&self) -> Duration {
         self.timeout_secs.map_or(Duration::from_secs(60), |span| span.0)
     }
+}
+
+/// The headers of each object.
+#[derive(Clone, Debug)]
+pub(super) struct Headers {
+    pub(super) content_type: String,
+    pub(super) content_encoding: Option<String>,
+    pub(super) storage_class: Option<StorageClass>,
+    pub(super) acl: Option<Acl>,
+    pub(super) server_side_encryption: Option<ServerSideEncryption>,
+    pub(super) ssekms_key_id: Option<String>,
+    pub(super) tagging: Option<String>,
+    pub(super) checksum: Option<ChecksumAlgorithm>,
+    pub(super) if_none_match: bool,
+}
+
+impl Headers {
+    /// The headers of a manifest, which is small and read often.
+    pub(super) fn of_manifest(&self) -> Self {
+        Self {
+            content_type: "application/json".to_owned(),
+            content_encoding: None,
+            storage_class: None,
+            ..self.clone()
+        }
+    }
+}
+
+pub(super) fn problem(key: &str, message: impl Into<String>, hint: impl Into<String>) -> SettingDiagnostic {
+    SettingDiagnostic { key: key.to_owned(), message: message.into(), hint: hint.into() }
 }

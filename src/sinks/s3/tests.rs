@@ -1,4 +1,4 @@
-//! The sink on a store in this process.
+//! The sink with an S3 store in this process.
 
 #[path = "../../../tests/common/store.rs"]
 #[allow(
@@ -16,14 +16,21 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use self::store::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, Store};
+use super::rollback;
+use super::upload::Put;
 use super::*;
 use crate::clock::SystemClock;
+use crate::journal::Seq;
 use crate::sinks::compression::Compression;
 use crate::sinks::compression::tests::decompressed;
 use crate::sinks::conformance;
-use crate::sinks::testing::{MemoryPlan, event};
+use crate::sinks::manifest::sha256_hex;
+use crate::sinks::testing::{MemoryLog, event};
+use crate::sinks::{BatchRange, Committed, EventForm, Sink, SinkError, StoredPosition};
 
 const JOURNAL: &str = "0011223344556677";
+
+const FIRST_START: StoredPosition<'_> = StoredPosition { journal: JOURNAL, generation: 0, state: None };
 
 /// Settings for `bucket` on a store; `more` wins.
 fn settings(store: &Store, more: Value) -> Value {
@@ -50,20 +57,19 @@ fn sink(store: &Store, more: Value) -> S3Sink {
     sink_of(settings(store, more))
 }
 
-/// Absorbs events `first..=last`, each of about `bytes` bytes, on two days.
-fn absorb(sink: &mut S3Sink, first: Seq, last: Seq, bytes: usize) {
+/// Writes events `first..=last`, each of about `bytes` bytes, on two days.
+fn write_events(sink: &mut S3Sink, first: Seq, last: Seq, bytes: usize) {
     for seq in first..=last {
         let raw = format!(r#"{{"number":{seq},"text":"{}"}}"#, "x".repeat(bytes));
-        sink.next_is(seq);
         let event = event(&raw, &format!("2026-01-0{}T00:00:00Z", 1 + seq % 2));
-        sink.absorb(&event, EventForm::Raw).expect("absorbed");
+        let _ = sink.write(seq, &event, EventForm::Raw).expect("encoded");
     }
 }
 
-async fn deliver(sink: &mut S3Sink, first: Seq, last: Seq, plan: &mut MemoryPlan) -> Result<Written, SinkError> {
+async fn deliver(sink: &mut S3Sink, first: Seq, last: Seq, log: &mut MemoryLog) -> Result<Committed, SinkError> {
     sink.begin(BatchRange { first, last });
-    absorb(sink, first, last, 10);
-    sink.commit(plan).await
+    write_events(sink, first, last, 10);
+    sink.commit(None, log).await
 }
 
 fn numbers(objects: &BTreeMap<String, Vec<u8>>) -> Vec<u64> {
@@ -94,7 +100,7 @@ fn text_of(error: &SinkError) -> String {
 
 // --- the suite ---
 
-/// A sink that cuts objects early, so that flushes have something to put.
+/// A sink that closes objects early, so that flushes have objects to put.
 struct Conforming<const IN_PARTS: bool>(Store);
 
 impl<const IN_PARTS: bool> Conforming<IN_PARTS> {
@@ -108,7 +114,7 @@ impl<const IN_PARTS: bool> Conforming<IN_PARTS> {
     }
 }
 
-impl<const IN_PARTS: bool> conformance::Bench for Conforming<IN_PARTS> {
+impl<const IN_PARTS: bool> conformance::Fixture for Conforming<IN_PARTS> {
     fn new() -> Self {
         Self(Store::with_bucket("audit"))
     }
@@ -122,14 +128,14 @@ impl<const IN_PARTS: bool> conformance::Bench for Conforming<IN_PARTS> {
         self.small(json!({"bucket": "other", "compression": "none", "key_prefix": "elsewhere"}))
     }
 
-    fn outside(&self) -> BTreeMap<String, Vec<u8>> {
+    fn contents(&self) -> BTreeMap<String, Vec<u8>> {
         assert_eq!(self.0.unfinished_uploads(), Vec::<String>::new());
         self.0.objects("audit")
     }
 
     fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
-        for (_, bytes) in self.outside().into_iter().filter(|(key, _)| !key.contains("_manifests/")) {
+        for (_, bytes) in self.contents().into_iter().filter(|(key, _)| !key.contains("_manifests/")) {
             let text = String::from_utf8(decompressed(Compression::Zstd, &bytes)).expect("text");
             lines.extend(text.lines().map(str::to_owned));
         }
@@ -150,11 +156,11 @@ async fn it_passes_with_every_object_in_parts() {
 // --- batches ---
 
 #[tokio::test]
-async fn manifests_name_every_object_and_make_a_chain() {
+async fn manifests_name_every_object_and_form_a_chain() {
     let store = Store::with_bucket("audit");
     let mut sink = sink(&store, json!({}));
     for (first, last) in [(1, 10), (11, 30), (35, 40)] {
-        deliver(&mut sink, first, last, &mut MemoryPlan::default()).await.expect("delivered");
+        deliver(&mut sink, first, last, &mut MemoryLog::default()).await.expect("delivered");
     }
     let objects = store.objects("audit");
     let manifests = manifests(&objects);
@@ -191,60 +197,60 @@ async fn memory_stays_bounded_and_every_event_is_there_once() {
     let mut sink = sink(&store, json!({"compression": "none"}));
     sink.open_bytes = 64 << 10;
     sink.begin(BatchRange { first: 1, last: 2_000 });
-    let mut plan = MemoryPlan::default();
+    let mut log = MemoryLog::default();
     for seq in 1..=2_000 {
-        absorb(&mut sink, seq, seq, 1_000);
+        write_events(&mut sink, seq, seq, 1_000);
         assert!(sink.batch.objects.open_bytes() <= 64 << 10);
-        if sink.buffered_bytes() > 128 << 10 {
-            sink.flush(&mut plan).await.expect("flushed");
+        if sink.batch.objects.closed_bytes() > 128 << 10 {
+            sink.flush(&mut log).await.expect("flushed");
         }
     }
-    let written = sink.commit(&mut plan).await.expect("committed");
+    let written = sink.commit(None, &mut log).await.expect("committed");
     assert_eq!(written.events, 2_000);
     assert_eq!(numbers(&store.objects("audit")), (1..=2_000).collect::<Vec<_>>());
-    assert!(plan.calls().len() > 10);
+    assert!(log.calls().len() > 10);
 }
 
 #[tokio::test]
-async fn an_object_in_parts_is_whole_and_a_fault_leaves_no_parts() {
+async fn an_object_in_parts_is_complete_and_an_error_leaves_no_parts() {
     let store = Store::with_bucket("audit");
     let mut sink = sink(&store, json!({"compression": "none", "key_prefix": ""}));
     store.set_fault(|_, uri| uri.query()?.contains("partNumber=2").then_some((503, "SlowDown")));
-    let mut plan = MemoryPlan::default();
+    let mut log = MemoryLog::default();
     sink.begin(BatchRange { first: 1, last: 200 });
-    absorb(&mut sink, 1, 200, 150_000);
-    let error = sink.commit(&mut plan).await.expect_err("a part is refused");
+    write_events(&mut sink, 1, 200, 150_000);
+    let error = sink.commit(None, &mut log).await.expect_err("a part is rejected");
     assert!(text_of(&error).contains("SlowDown"), "{error}");
     assert_eq!(store.unfinished_uploads(), Vec::<String>::new());
     assert!(store.objects("audit").is_empty());
 
     store.clear_fault();
-    sink.undo(&plan.outputs()).await.expect("undone");
+    sink.rollback(&log.records()).await.expect("rolled back");
     sink.begin(BatchRange { first: 1, last: 200 });
-    absorb(&mut sink, 1, 200, 150_000);
-    sink.commit(&mut plan).await.expect("committed");
+    write_events(&mut sink, 1, 200, 150_000);
+    sink.commit(None, &mut log).await.expect("committed");
     let parts = store.requests().iter().filter(|request| request.contains("partNumber=")).count();
     assert!(parts > 4, "{parts}");
     assert_eq!(numbers(&store.objects("audit")), (1..=200).collect::<Vec<_>>());
 }
 
 #[tokio::test]
-async fn parts_that_a_crash_left_are_aborted_at_the_undo() {
+async fn parts_that_a_crash_left_are_aborted_by_the_rollback() {
     let store = Store::with_bucket("audit");
     let mut sink = sink(&store, json!({"key_prefix": ""}));
     sink.store.multipart_above = 10;
     let put = Put { key: "a key/with=signs".to_owned(), bytes: vec![0; 100], is_manifest: false };
-    let output = undo::planned(&sink.store, &put);
+    let output = rollback::record_of(&sink.store, &put);
     let client = sink.store.client().await.expect("a client");
     for key in ["a key/with=signs", "a key/with=signs and more"] {
-        client.create_multipart_upload().bucket("audit").key(key).send().await.expect("begun");
+        client.create_multipart_upload().bucket("audit").key(key).send().await.expect("created");
     }
-    sink.undo(&[output]).await.expect("undone");
+    sink.rollback(&[output]).await.expect("rolled back");
     assert_eq!(store.unfinished_uploads(), ["a key/with=signs and more"]);
 }
 
 #[tokio::test]
-async fn a_store_that_cannot_list_uploads_holds_nothing_up() {
+async fn a_store_that_cannot_list_uploads_does_not_block() {
     let store = Store::with_bucket("audit");
     let mut sink = sink(&store, json!({"key_prefix": ""}));
     sink.store.multipart_above = 10;
@@ -252,44 +258,44 @@ async fn a_store_that_cannot_list_uploads_holds_nothing_up() {
     store.set_fault(|method, uri| {
         (method == "GET" && uri.query()?.contains("uploads")).then_some((501, "NotImplemented"))
     });
-    sink.undo(&[undo::planned(&sink.store, &put)]).await.expect("undone");
+    sink.rollback(&[rollback::record_of(&sink.store, &put)]).await.expect("rolled back");
 }
 
 #[tokio::test]
 async fn the_manifest_is_put_last_and_deleted_first() {
     let store = Store::with_bucket("audit");
     let mut sink = sink(&store, json!({}));
-    let mut plan = MemoryPlan::default();
-    deliver(&mut sink, 1, 10, &mut plan).await.expect("delivered");
+    let mut log = MemoryLog::default();
+    deliver(&mut sink, 1, 10, &mut log).await.expect("delivered");
     let puts: Vec<_> = store.requests().into_iter().filter(|request| request.starts_with("PUT")).collect();
     assert!(puts.last().expect("puts").contains("_manifests/"), "{puts:?}");
-    sink.undo(&plan.outputs()).await.expect("undone");
+    sink.rollback(&log.records()).await.expect("rolled back");
     let deletes: Vec<_> = store.requests().into_iter().filter(|request| request.starts_with("DELETE")).collect();
     assert!(deletes[0].contains("_manifests/") && deletes.len() == 3, "{deletes:?}");
     assert!(store.objects("audit").is_empty());
 }
 
 #[tokio::test]
-async fn the_buckets_of_a_former_config_are_undone_even_if_one_is_gone() {
+async fn the_buckets_of_an_earlier_config_are_rolled_back_even_if_one_is_missing() {
     let store = Store::with_bucket("audit");
     store.create_bucket("former");
     let mut former = sink(&store, json!({"bucket": "former"}));
-    let mut plan = MemoryPlan::default();
-    deliver(&mut former, 1, 10, &mut plan).await.expect("delivered");
-    let mut gone = MemoryPlan::default();
+    let mut log = MemoryLog::default();
+    deliver(&mut former, 1, 10, &mut log).await.expect("delivered");
+    let mut gone = MemoryLog::default();
     store.create_bucket("gone");
     deliver(&mut sink(&store, json!({"bucket": "gone"})), 1, 10, &mut gone).await.expect("delivered");
     std::fs::remove_dir_all(store.folder.path().join("gone")).expect("removed");
 
-    let outputs = [plan.outputs(), gone.outputs()].concat();
-    sink(&store, json!({})).undo(&outputs).await.expect("undone");
+    let outputs = [log.records(), gone.records()].concat();
+    sink(&store, json!({})).rollback(&outputs).await.expect("rolled back");
     assert!(store.objects("former").is_empty());
 }
 
-// --- what can go wrong ---
+// --- errors ---
 
 async fn error_of(sink: &mut S3Sink) -> String {
-    let error = deliver(sink, 1, 4, &mut MemoryPlan::default()).await.expect_err("a fault");
+    let error = deliver(sink, 1, 4, &mut MemoryLog::default()).await.expect_err("an error");
     assert!(matches!(error, SinkError::Transient { .. }), "{error:?}");
     let text = text_of(&error);
     assert!(!text.contains(SECRET_ACCESS_KEY) && !format!("{error:?}").contains(SECRET_ACCESS_KEY), "{text}");
@@ -297,14 +303,14 @@ async fn error_of(sink: &mut S3Sink) -> String {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_named_and_what_to_mend() {
+async fn errors_name_the_cause_and_the_fix() {
     let store = Store::with_bucket("audit");
     store.set_fault(|_, _| Some((404, "NoSuchBucket")));
     let mut missing = sink(&store, json!({}));
     let text = error_of(&mut missing).await;
     assert!(text.contains("NoSuchBucket") && text.contains("create the bucket"), "{text}");
     store.clear_fault();
-    deliver(&mut missing, 1, 4, &mut MemoryPlan::default()).await.expect("the bucket is there now");
+    deliver(&mut missing, 1, 4, &mut MemoryLog::default()).await.expect("the bucket is there now");
 
     let wrong = json!({"auth": {"access_key_id": ACCESS_KEY_ID, "secret_access_key": "wrong"}});
     let text = error_of(&mut sink(&store, wrong)).await;
@@ -312,7 +318,7 @@ async fn what_is_wrong_is_named_and_what_to_mend() {
 
     store.set_fault(|_, _| Some((503, "SlowDown")));
     let text = error_of(&mut sink(&store, json!({}))).await;
-    assert!(text.contains("SlowDown") && text.contains("by itself"), "{text}");
+    assert!(text.contains("SlowDown"), "{text}");
 
     let nobody = json!({"endpoint": "http://127.0.0.1:1"});
     let text = error_of(&mut sink(&store, nobody)).await;
@@ -328,7 +334,7 @@ async fn a_rotated_secret_takes_effect_after_a_failure() {
     let mut sink = sink(&store, auth);
     error_of(&mut sink).await;
     std::fs::write(&file, SECRET_ACCESS_KEY).expect("written");
-    deliver(&mut sink, 1, 4, &mut MemoryPlan::default()).await.expect("the new secret is right");
+    deliver(&mut sink, 1, 4, &mut MemoryLog::default()).await.expect("the new secret is right");
 }
 
 #[tokio::test]
@@ -343,77 +349,78 @@ async fn the_sdk_does_not_retry() {
 #[tokio::test]
 async fn the_check_leaves_nothing_behind_and_names_what_is_wrong() {
     let store = Store::with_bucket("audit");
-    sink(&store, json!({})).check().await.expect("content");
+    sink(&store, json!({})).healthcheck().await.expect("content");
     assert!(store.objects("audit").is_empty() && store.unfinished_uploads().is_empty());
     store.set_fault(|_, _| Some((404, "NoSuchBucket")));
-    let error = sink(&store, json!({})).check().await.expect_err("no such bucket");
+    let error = sink(&store, json!({})).healthcheck().await.expect_err("no such bucket");
     assert!(text_of(&error).contains("create the bucket"), "{error}");
     store.set_fault(|_, uri| uri.path().contains("_manifests").then_some((403, "AccessDenied")));
-    let error = sink(&store, json!({})).check().await.expect_err("manifests cannot be written");
+    let error = sink(&store, json!({})).healthcheck().await.expect_err("manifests cannot be written");
     assert!(text_of(&error).contains("s3:PutObject"), "{error}");
 }
 
 #[tokio::test]
-async fn with_if_none_match_an_object_of_others_is_neither_written_over_nor_deleted() {
+async fn with_if_none_match_an_object_of_others_is_neither_overwritten_nor_deleted() {
     let store = Store::with_bucket("audit");
     let mut sink = sink(&store, json!({"if_none_match": true, "key_prefix": "", "compression": "none"}));
-    sink.resume(JOURNAL).await.expect("the store heeds conditions");
+    sink.recover_position(FIRST_START).await.expect("the store heeds conditions");
     assert!(store.objects("audit").is_empty(), "the probe is gone");
     let key = sink.keys.object("", 1, 4);
     let client = sink.store.client().await.expect("a client");
     client.put_object().bucket("audit").key(&key).body(b"of others".to_vec().into()).send().await.expect("put");
-    let mut plan = MemoryPlan::default();
-    let error = deliver(&mut sink, 1, 4, &mut plan).await.expect_err("it is there already");
-    assert!(text_of(&error).contains("there already"), "{error}");
-    sink.undo(&plan.outputs()).await.expect("undone");
+    let mut log = MemoryLog::default();
+    let error = deliver(&mut sink, 1, 4, &mut log).await.expect_err("it is exists already");
+    assert!(text_of(&error).contains("exists already"), "{error}");
+    sink.rollback(&log.records()).await.expect("rolled back");
     assert_eq!(store.objects("audit")[&key], b"of others");
 
     client.delete_object().bucket("audit").key(&key).send().await.expect("deleted");
-    deliver(&mut sink, 1, 4, &mut plan).await.expect("nothing is there now");
-    sink.undo(&plan.outputs()).await.expect("undone");
-    assert!(store.objects("audit").is_empty(), "what we put ourselves is taken back");
+    deliver(&mut sink, 1, 4, &mut log).await.expect("nothing is there now");
+    sink.rollback(&log.records()).await.expect("rolled back");
+    assert!(store.objects("audit").is_empty(), "the sink's own objects are rolled back");
 }
 
 #[tokio::test]
-async fn a_store_that_ignores_conditions_is_found_out() {
+async fn a_store_that_ignores_conditions_is_detected() {
     let store = Store::with_bucket("audit");
     store.ignore_conditions();
-    let error = sink(&store, json!({"if_none_match": true})).resume(JOURNAL).await.expect_err("not heeded");
+    let error =
+        sink(&store, json!({"if_none_match": true})).recover_position(FIRST_START).await.expect_err("not heeded");
     assert!(matches!(&error, SinkError::Stopped { hint, .. } if hint.contains("if_none_match")), "{error:?}");
 }
 
 #[tokio::test]
-async fn the_files_of_a_former_file_sink_are_undone_too() {
+async fn the_files_of_an_earlier_file_sink_are_rolled_back_too() {
     let store = Store::with_bucket("audit");
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("a.ndjson");
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("a.ndjson");
     let config: crate::sinks::file::FileConfig = serde_json::from_value(json!({"path": path})).expect("a config");
     let mut file = config
         .build(Arc::new(SystemClock), crate::sinks::registry::SinkName { pipeline: "acme", sink: "lake" })
         .expect("a sink");
-    let mut plan = MemoryPlan::default();
+    let mut log = MemoryLog::default();
     file.begin(BatchRange { first: 1, last: 1 });
-    file.absorb(&event("{}", "2026-01-02T03:04:05Z"), EventForm::Raw).expect("absorbed");
-    file.flush(&mut plan).await.expect("flushed");
+    let _ = file.write(1, &event("{}", "2026-01-02T03:04:05Z"), EventForm::Raw).expect("encoded");
+    file.flush(&mut log).await.expect("flushed");
     assert!(path.exists());
-    sink(&store, json!({})).undo(&plan.outputs()).await.expect("undone");
+    sink(&store, json!({})).rollback(&log.records()).await.expect("rolled back");
     assert!(!path.exists());
 }
 
 #[tokio::test]
-async fn what_is_delivered_again_overwrites_nothing_and_goes_on_with_the_chain() {
+async fn a_redelivery_overwrites_nothing_and_continues_the_chain() {
     let store = Store::with_bucket("audit");
     let mut former = sink(&store, json!({}));
-    deliver(&mut former, 1, 10, &mut MemoryPlan::default()).await.expect("delivered");
+    let state = deliver(&mut former, 1, 10, &mut MemoryLog::default()).await.expect("delivered").state;
     let before = store.objects("audit");
     let mut again = sink(&store, json!({}));
-    again.use_generation(3);
-    again.remember(&former.memo().expect("a hash"));
-    let mut plan = MemoryPlan::default();
+    let stored = StoredPosition { generation: 3, state: state.as_deref(), ..FIRST_START };
+    assert_eq!(again.recover_position(stored).await.expect("opened"), None);
+    let mut log = MemoryLog::default();
     // The same range, and what lies in it is not the same: a filter has changed.
     again.begin(BatchRange { first: 1, last: 10 });
-    absorb(&mut again, 2, 7, 10);
-    again.commit(&mut plan).await.expect("delivered");
+    write_events(&mut again, 2, 7, 10);
+    again.commit(None, &mut log).await.expect("delivered");
     let after = store.objects("audit");
     assert!(before.iter().all(|(key, bytes)| after.get(key) == Some(bytes)), "{:?}", after.keys());
     assert_eq!(numbers(&after), [1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 9, 10]);
@@ -421,6 +428,6 @@ async fn what_is_delivered_again_overwrites_nothing_and_goes_on_with_the_chain()
     assert_eq!((manifests.len(), &manifests[1].1["previous"]), (2, &json!(manifests[0].0)));
     assert_eq!(manifests[1].1["generation"], 3);
     assert!(after.contains_key("audit/_manifests/acme-lake/00112233.003-0000000000000001-0000000000000010.json"));
-    again.undo(&plan.outputs()).await.expect("undone");
+    again.rollback(&log.records()).await.expect("rolled back");
     assert_eq!(store.objects("audit"), before);
 }

@@ -1,57 +1,32 @@
 //! Puts objects: small ones in one request, large ones in parts, several at a time.
 //!
 //! ```text
-//! objects (recorded in the plan) --up to `concurrency` at once--> PutObject
-//!                                                                 CreateMultipartUpload, UploadPart..., Complete
-//! a fault: what is under way is waited for, nothing new begins; a multipart upload is aborted
+//! objects (recorded) --up to `concurrency` at once--> PutObject
+//!                                                    CreateMultipartUpload, UploadPart..., Complete
+//! error: running requests are awaited, no request is started; a multipart upload is aborted
 //! ```
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 
-use super::bounded::all_or_fault;
 use super::client::Connection;
 use super::error::{S3Error, transient};
-use super::options::{Acl, ServerSideEncryption, StorageClass};
+use super::options::{Acl, Headers, ServerSideEncryption, StorageClass};
 use crate::clock::SharedClock;
 use crate::sinks::SinkError;
 
-/// Larger objects go in parts of this size. S3 wants parts of 5 MiB or more.
+/// Larger objects are uploaded in parts of this size. S3 requires parts of 5 MiB or more.
 const PART_BYTES: usize = 8 << 20;
 
-/// Parts of one object that are under way at once.
+/// Parts of one object that are uploaded at once.
 const PARTS_AT_ONCE: usize = 4;
 
-/// The metadata field that tells which process put an object, where that must be known.
+/// The metadata field with the token of the process that put an object.
 pub(super) const TOKEN_FIELD: &str = "auditflow-token";
-
-/// What goes with each object.
-#[derive(Clone, Debug)]
-pub(super) struct Headers {
-    pub(super) content_type: String,
-    pub(super) content_encoding: Option<String>,
-    pub(super) storage_class: Option<StorageClass>,
-    pub(super) acl: Option<Acl>,
-    pub(super) server_side_encryption: Option<ServerSideEncryption>,
-    pub(super) ssekms_key_id: Option<String>,
-    pub(super) tagging: Option<String>,
-    pub(super) checksum: Option<ChecksumAlgorithm>,
-    pub(super) if_none_match: bool,
-}
-
-impl Headers {
-    /// Those of a manifest: small, read often, and by everybody who reads the objects.
-    fn of_manifest(&self) -> Self {
-        Self {
-            content_type: "application/json".to_owned(),
-            content_encoding: None,
-            storage_class: None,
-            ..self.clone()
-        }
-    }
-}
 
 /// An object that is to be put.
 #[derive(Debug)]
@@ -61,7 +36,7 @@ pub(super) struct Put {
     pub(super) is_manifest: bool,
 }
 
-/// The bucket, and how objects get there.
+/// The bucket, and how objects are put.
 #[derive(Debug)]
 pub(super) struct Store {
     pub(super) connection: Connection,
@@ -69,9 +44,9 @@ pub(super) struct Store {
     headers: Headers,
     manifest_headers: Headers,
     pub(super) concurrency: usize,
-    /// Larger objects go in parts.
+    /// Larger objects are uploaded in parts.
     pub(super) multipart_above: usize,
-    /// This process, among all that ever put objects of this sink.
+    /// Identifies this process among all that ever put objects of this sink.
     token: String,
     client: Option<Client>,
 }
@@ -90,36 +65,36 @@ impl Store {
         Self { connection, bucket, headers, manifest_headers, concurrency, multipart_above, token, client: None }
     }
 
-    /// The client of the configured place, made if there is none.
+    /// The client for the configured location; created if there is none.
     pub(super) async fn client(&mut self) -> Result<Client, SinkError> {
         if let Some(client) = &self.client {
             return Ok(client.clone());
         }
-        let client = self.connection.client(&self.connection.place).await?;
+        let client = self.connection.client(&self.connection.location).await?;
         self.client = Some(client.clone());
         Ok(client)
     }
 
-    /// After a failure the next client reads the credentials anew.
-    pub(super) fn forget_client(&mut self) {
+    /// Drops the client after an error, so that the next one reads the credentials again.
+    pub(super) fn reset_client(&mut self) {
         self.client = None;
     }
 
-    /// What tells that an object was put by this process; only where objects of others must be left alone.
+    /// Marks objects that this process put; only with `if_none_match`, where objects of others must be left alone.
     pub(super) fn token(&self) -> Option<&str> {
         self.headers.if_none_match.then_some(self.token.as_str())
     }
 
-    /// Puts all objects, or as many as go before the first fault.
+    /// Puts all objects, or as many as succeed before the first error.
     pub(super) async fn put_all(&mut self, objects: Vec<Put>) -> Result<(), SinkError> {
         let client = self.client().await?;
         let mut puts: Vec<BoxFuture<'_, Result<(), SinkError>>> = Vec::new();
         for object in objects {
             puts.push(Box::pin(self.put(&client, object)));
         }
-        let put = all_or_fault(self.concurrency, puts).await;
+        let put = all_or_error(self.concurrency, puts).await;
         if put.is_err() {
-            self.forget_client();
+            self.reset_client();
         }
         put.map(drop)
     }
@@ -130,15 +105,15 @@ impl Store {
         } else {
             self.put_whole(client, &object.key, self.headers_of(&object), object.bytes).await
         };
-        done.map_err(|fault| self.explained(fault, &object.key))
+        done.map_err(|error| self.explained(error, &object.key))
     }
 
     fn upload<'a>(&'a self, client: &'a Client, object: &'a Put) -> Upload<'a> {
         Upload { store: self, client, headers: self.headers_of(object), key: &object.key }
     }
 
-    /// Begins an upload in parts and gives it up: nothing is left.
-    pub(super) async fn begin_and_give_up(&self, client: &Client, key: &str) -> Result<(), S3Error> {
+    /// Creates a multipart upload and aborts it: nothing is left.
+    pub(super) async fn create_and_abort(&self, client: &Client, key: &str) -> Result<(), S3Error> {
         let upload = Upload { store: self, client, headers: &self.headers, key };
         let id = upload.create().await?;
         abort(client, &self.bucket, key, &id).await
@@ -170,13 +145,13 @@ impl Store {
         Ok(())
     }
 
-    fn explained(&self, fault: S3Error, key: &str) -> SinkError {
+    fn explained(&self, error: S3Error, key: &str) -> SinkError {
         let object = format!("s3://{}/{key}", self.bucket);
-        if !fault.is_precondition() {
-            return fault.into_error(&format!("put {object}"));
+        if !error.is_precondition() {
+            return error.into_error(&format!("put {object}"));
         }
-        let hint = "another installation writes under the same names, or the journal was restored from a backup: move the object away, or change `key_prefix`. auditflow goes on by itself";
-        transient(format!("{object} is there already, and `if_none_match` forbids to write over it"), hint)
+        let hint = "another installation writes under the same names, or the journal was restored from a backup: move the object away, or change `key_prefix`";
+        transient(format!("{object} exists already, and `if_none_match` forbids overwriting it"), hint)
     }
 }
 
@@ -193,7 +168,7 @@ impl Upload<'_> {
         let id = self.create().await?;
         let done = match self.put_parts(&id, bytes).await {
             Ok(parts) => self.complete(&id, parts).await,
-            Err(fault) => Err(fault),
+            Err(error) => Err(error),
         };
         if done.is_err() {
             abort(self.client, &self.store.bucket, self.key, &id).await.ok();
@@ -224,14 +199,14 @@ impl Upload<'_> {
         Ok(created.upload_id.unwrap_or_default())
     }
 
-    /// All parts are waited for, also after a fault: none may arrive behind the abort.
+    /// All parts are awaited, also after an error: none may arrive after the abort.
     async fn put_parts(&self, id: &str, bytes: &[u8]) -> Result<Vec<CompletedPart>, S3Error> {
         let mut puts: Vec<BoxFuture<'_, Result<CompletedPart, S3Error>>> = Vec::new();
         for (index, chunk) in bytes.chunks(PART_BYTES).enumerate() {
             let number = i32::try_from(index + 1).unwrap_or(i32::MAX);
             puts.push(Box::pin(self.put_part(id, number, chunk)));
         }
-        let mut parts = all_or_fault(PARTS_AT_ONCE, puts).await?;
+        let mut parts = all_or_error(PARTS_AT_ONCE, puts).await?;
         parts.sort_unstable_by_key(CompletedPart::part_number);
         Ok(parts)
     }
@@ -273,11 +248,126 @@ impl Upload<'_> {
     }
 }
 
-/// Gives up a multipart upload; its parts go. One that is gone already is no fault.
+/// Aborts a multipart upload and deletes its parts. An upload that does not exist is not an error.
 pub(super) async fn abort(client: &Client, bucket: &str, key: &str, id: &str) -> Result<(), S3Error> {
     let aborted = client.abort_multipart_upload().bucket(bucket).key(key).upload_id(id).send().await;
     match aborted.map_err(|error| S3Error::of(&error)) {
-        Err(fault) if !fault.is_absent() => Err(fault),
+        Err(error) if !error.is_absent() => Err(error),
         _ => Ok(()),
+    }
+}
+
+/// Deletes an object. An object that does not exist is not an error.
+pub(super) async fn delete(client: &Client, bucket: &str, key: &str) -> Result<(), S3Error> {
+    let deleted = client.delete_object().bucket(bucket).key(key).send().await;
+    match deleted.map_err(|error| S3Error::of(&error)) {
+        Err(error) if !error.is_absent() => Err(error),
+        _ => Ok(()),
+    }
+}
+
+// --- trying the store without leaving anything behind ---
+
+impl Store {
+    /// Whether objects can be put at these keys: creates a multipart upload and aborts it. That needs the same permissions as
+    /// writing (`s3:PutObject`, `s3:AbortMultipartUpload`, the KMS key) and leaves nothing, not even a version of an object
+    /// in a versioned bucket. It does not test `s3:DeleteObject`.
+    pub(super) async fn try_writing(&mut self, keys: &[String]) -> Result<(), SinkError> {
+        let client = self.client().await?;
+        for key in keys {
+            let tried = self.create_and_abort(&client, key).await;
+            tried.map_err(|error| error.into_error(&format!("write to s3://{}/{key}", self.bucket)))?;
+        }
+        Ok(())
+    }
+
+    /// Whether the store rejects overwriting an object with `If-None-Match`: some accept the header and ignore it.
+    pub(super) async fn expect_conditional_puts(&mut self, key: &str) -> Result<(), SinkError> {
+        let client = self.client().await?;
+        let tried = self.supports_conditional_puts(&client, key).await;
+        let supported = tried.map_err(|error| error.into_error(&format!("write to s3://{}/{key}", self.bucket)))?;
+        if supported {
+            return Ok(());
+        }
+        Err(SinkError::Stopped {
+            message: "the store overwrites objects although `If-None-Match: *` forbids it".to_owned(),
+            hint: "remove `if_none_match`: exactly-once delivery does not need it".to_owned(),
+        })
+    }
+
+    async fn supports_conditional_puts(&self, client: &Client, key: &str) -> Result<bool, S3Error> {
+        let put = || client.put_object().bucket(&self.bucket).key(key).if_none_match("*").send();
+        // An earlier attempt may have been interrupted before it deleted the object.
+        delete(client, &self.bucket, key).await?;
+        put().await.map_err(|error| S3Error::of(&error))?;
+        let second = put().await.map_err(|error| S3Error::of(&error));
+        delete(client, &self.bucket, key).await?;
+        match second {
+            Ok(_) => Ok(false),
+            Err(error) if error.is_precondition() => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+// --- several requests at once ---
+
+/// Runs all of `work`, at most `most` futures at once; returns the results in no order. After an error nothing new is
+/// started and the running futures are awaited: a dropped request may still arrive, after the rollback.
+pub(super) async fn all_or_error<T, E>(most: usize, work: Vec<BoxFuture<'_, Result<T, E>>>) -> Result<Vec<T>, E> {
+    let (mut work, mut running) = (work.into_iter(), FuturesUnordered::new());
+    let (mut done, mut first_error) = (Vec::new(), None);
+    loop {
+        if first_error.is_none() {
+            running.extend(work.by_ref().take(most.saturating_sub(running.len())));
+        }
+        match running.next().await {
+            None => break,
+            Some(Ok(result)) => done.push(result),
+            Some(Err(error)) => first_error = first_error.or(Some(error)),
+        }
+    }
+    first_error.map_or(Ok(done), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// Counts how many futures start and how many run at once; number `broken` fails.
+    async fn run(count: usize, most: usize, broken: usize) -> (Result<Vec<usize>, usize>, usize, usize) {
+        let (started, running, peak) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+        let future = |number: usize| {
+            let (started, running, peak) = (&started, &running, &peak);
+            let work: BoxFuture<'_, Result<usize, usize>> = Box::pin(async move {
+                started.fetch_add(1, Ordering::SeqCst);
+                peak.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                tokio::task::yield_now().await;
+                running.fetch_sub(1, Ordering::SeqCst);
+                if number == broken { Err(number) } else { Ok(number) }
+            });
+            work
+        };
+        let result = all_or_error(most, (0..count).map(future).collect()).await;
+        assert_eq!(running.load(Ordering::SeqCst), 0, "a future is still running");
+        (result, started.load(Ordering::SeqCst), peak.load(Ordering::SeqCst))
+    }
+
+    #[tokio::test]
+    async fn all_are_done_and_no_more_at_once_than_allowed() {
+        let (result, started, peak) = run(20, 3, usize::MAX).await;
+        let mut numbers = result.expect("no error");
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..20).collect::<Vec<_>>());
+        assert_eq!((started, peak), (20, 3));
+    }
+
+    #[tokio::test]
+    async fn after_an_error_nothing_new_is_started() {
+        let (result, started, _) = run(20, 3, 1).await;
+        assert_eq!(result, Err(1));
+        assert!(started < 8, "{started}");
     }
 }

@@ -1,29 +1,28 @@
-//! Path templates: `audit/{{ vendor }}/%Y-%m-%d.ndjson` becomes one path an event.
+//! Path templates: `audit/{{ vendor }}/%Y-%m-%d.ndjson` becomes one path per event.
 //!
 //! ```text
 //! text --parse--> parts: fixed text | field of the event | part of the event's own time (UTC)
-//! event + parts --render--> path; the same partition again costs a few comparisons (PathCache)
+//! event + parts --render--> path; repeating the last partition costs a few comparisons (PathCache)
 //! ```
 //!
-//! The fixed text is the user's and goes in as it is. Values come from vendors, so they are made safe as parts of a path
-//! (`safe`): no value can leave its folder, hide a file or make a name too long for the file system.
+//! The fixed text comes from the user and is used unchanged. Values come from vendors, so they are sanitized as parts of a path
+//! (`sanitize`): no value can leave its directory, hide a file or make a name too long for the file system.
 
-mod parse;
-mod safe;
+mod sanitize;
 
 use std::fmt::Write as _;
 
 use crate::event::Event;
 use crate::time::Timestamp;
 
-pub use safe::{MAX_VALUE_BYTES, push_safe};
+pub use sanitize::{MAX_VALUE_BYTES, push_sanitized};
 
 pub use crate::event::fields::TextField as Field;
 
-/// A part of the event's own time, by its strftime letter.
+/// A part of the event's time, by its strftime letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct TimePart {
-    /// As it is given to the formatter, for example `%Y`.
+    /// The formatter's specifier, for example `%Y`.
     specifier: &'static str,
     /// The text stays the same for this many seconds, counted from 1970.
     holds_secs: i64,
@@ -31,8 +30,8 @@ struct TimePart {
 
 const DAY: i64 = 86_400;
 
-/// The strftime letters that a template may use. Letters whose text holds a `/` or depends on a locale or time zone are
-/// not among them.
+/// The strftime letters that a template can contain. Letters whose text contains a `/` or depends on a locale or time zone
+/// are excluded.
 const TIME_PARTS: &[(char, TimePart)] = &[
     ('Y', TimePart { specifier: "%Y", holds_secs: DAY }),
     ('y', TimePart { specifier: "%y", holds_secs: DAY }),
@@ -66,7 +65,7 @@ enum Part {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     parts: Vec<Part>,
-    /// The rendered text stays the same for this many seconds; 0 if it holds no time.
+    /// The rendered text stays the same for this many seconds; 0 if it contains no time.
     holds_secs: i64,
 }
 
@@ -74,21 +73,21 @@ pub struct Template {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("column {column}: {message}")]
 pub struct TemplateError {
-    /// Where, counted in characters from 1.
+    /// The position, counted in characters from 1.
     pub column: usize,
     /// What is wrong.
     pub message: String,
-    /// What to write instead.
+    /// The fix.
     pub hint: String,
 }
 
 impl Template {
-    /// Reads the written form.
+    /// Parses a template.
     ///
     /// # Errors
-    /// The first mistake: an unknown field or time letter, a brace that is not closed.
+    /// The first error: an unknown field or time letter, a brace that is not closed.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
-        let parts = parse::parts(text)?;
+        let parts = parse(text)?;
         let times =
             parts.iter().filter_map(|part| if let Part::Time(time) = part { Some(time.holds_secs) } else { None });
         let holds_secs = times.min().unwrap_or(0);
@@ -102,14 +101,14 @@ impl Template {
         for part in &self.parts {
             match part {
                 Part::Fixed(text) => path.push_str(text),
-                Part::Field(field) => push_safe(field.value(event), &mut path),
+                Part::Field(field) => push_sanitized(field.value(event), &mut path),
                 Part::Time(time) => push_time(*time, event.timestamp.at, &mut path),
             }
         }
         path
     }
 
-    /// The text of an event with every value as it is: for headers and the like, never for paths.
+    /// The text of an event with unchanged values: for headers, never for paths.
     #[must_use]
     pub fn render_text(&self, event: &Event<'_>) -> String {
         let mut text = String::new();
@@ -123,7 +122,7 @@ impl Template {
         text
     }
 
-    /// All fixed text, without the values between.
+    /// All fixed text, without values.
     #[must_use]
     pub fn fixed_text(&self) -> String {
         self.parts
@@ -132,7 +131,7 @@ impl Template {
             .collect()
     }
 
-    /// The one text that every event renders to, if there is no value in the template.
+    /// The text of every event, if the template has no values.
     #[must_use]
     pub fn fixed_name(&self) -> Option<&str> {
         match self.parts.as_slice() {
@@ -141,7 +140,7 @@ impl Template {
         }
     }
 
-    /// The template in one written form, so that `{{vendor}}` and `{{ vendor }}`, `%F` and `%Y-%m-%d` compare equal.
+    /// The canonical form, so that `{{vendor}}` and `{{ vendor }}`, `%F` and `%Y-%m-%d` are equal.
     #[must_use]
     pub fn canonical(&self) -> String {
         let mut text = String::new();
@@ -156,7 +155,7 @@ impl Template {
         text
     }
 
-    /// The fixed text at the very beginning, for example `audit/`; empty if the template begins with a value.
+    /// The fixed text at the start, for example `audit/`; empty if the template begins with a value.
     #[must_use]
     pub fn fixed_start(&self) -> &str {
         match self.parts.first() {
@@ -165,7 +164,7 @@ impl Template {
         }
     }
 
-    /// The fixed text at the very end, for example `.ndjson.gz`; empty if the template ends with a value.
+    /// The fixed text at the end, for example `.ndjson.gz`; empty if the template ends with a value.
     #[must_use]
     pub fn fixed_end(&self) -> &str {
         match self.parts.last() {
@@ -174,7 +173,7 @@ impl Template {
         }
     }
 
-    /// The most bytes that the whole path can come to.
+    /// The maximum length of the whole path in bytes.
     #[must_use]
     pub fn longest(&self) -> usize {
         let length = |part: &Part| match part {
@@ -185,7 +184,7 @@ impl Template {
         self.parts.iter().map(length).sum()
     }
 
-    /// The most bytes that one part of the path (between two slashes) can come to.
+    /// The maximum length of one part of the path (between two slashes) in bytes.
     #[must_use]
     pub fn longest_part(&self) -> usize {
         let (mut longest, mut current) = (0, 0);
@@ -219,7 +218,7 @@ fn push_time(part: TimePart, at: Timestamp, path: &mut String) {
     }
 }
 
-/// Remembers the last path, so that a run of events of one partition neither formats nor allocates.
+/// Caches the last path, so that consecutive events of one partition neither format nor allocate.
 #[derive(Debug, Default)]
 pub struct PathCache {
     values: Vec<String>,
@@ -232,7 +231,7 @@ impl PathCache {
     pub fn render(&mut self, template: &Template, event: &Event<'_>) -> (&str, bool) {
         let changed = !self.holds(template, event);
         if changed {
-            self.remember(template, event);
+            self.render_again(template, event);
         }
         (self.path.as_deref().unwrap_or_default(), changed)
     }
@@ -242,7 +241,7 @@ impl PathCache {
         self.path.is_some() && self.slot == template.time_slot(event.timestamp.at) && values.eq(self.values.iter())
     }
 
-    fn remember(&mut self, template: &Template, event: &Event<'_>) {
+    fn render_again(&mut self, template: &Template, event: &Event<'_>) {
         self.slot = template.time_slot(event.timestamp.at);
         self.values.clear();
         self.values.extend(fields(template).map(|field| field.value(event).to_owned()));
@@ -252,6 +251,142 @@ impl PathCache {
 
 fn fields(template: &Template) -> impl Iterator<Item = Field> + '_ {
     template.parts.iter().filter_map(|part| if let Part::Field(field) = part { Some(*field) } else { None })
+}
+
+// --- parsing ---
+
+/// The parts of a template's text.
+fn parse(text: &str) -> Result<Vec<Part>, TemplateError> {
+    let mut reader = Reader { text, at: 0, parts: Vec::new(), fixed: String::new() };
+    while reader.at < text.len() {
+        reader.step()?;
+    }
+    reader.close_fixed();
+    Ok(reader.parts)
+}
+
+/// A template's text while it is parsed.
+struct Reader<'t> {
+    text: &'t str,
+    /// Byte offset of the unread text.
+    at: usize,
+    parts: Vec<Part>,
+    /// Fixed text that is not a part yet.
+    fixed: String,
+}
+
+impl Reader<'_> {
+    fn step(&mut self) -> Result<(), TemplateError> {
+        let rest = &self.text[self.at..];
+        if rest.starts_with("{{") {
+            return self.field();
+        }
+        if rest.starts_with('%') {
+            return self.time();
+        }
+        let first = rest.chars().next().map_or(1, char::len_utf8);
+        let length = rest[first..].find(['{', '%']).map_or(rest.len(), |found| found + first);
+        self.fixed.push_str(&rest[..length]);
+        self.at += length;
+        Ok(())
+    }
+
+    fn field(&mut self) -> Result<(), TemplateError> {
+        let inside = &self.text[self.at + 2..];
+        let Some(length) = inside.find("}}") else {
+            return Err(self.error(self.at, "`{{` is not closed", "write the field's name and `}}`: {{ vendor }}"));
+        };
+        let name = inside[..length].trim();
+        let field = Field::for_templates().find(|field| field.path() == name.strip_prefix('.').unwrap_or(name));
+        let Some(field) = field else { return Err(self.unknown_field(name, &inside[..length])) };
+        self.close_fixed();
+        self.parts.push(Part::Field(field));
+        self.at += 2 + length + 2;
+        Ok(())
+    }
+
+    fn time(&mut self) -> Result<(), TemplateError> {
+        let letter = self.text[self.at + 1..].chars().next();
+        if letter == Some('%') {
+            self.fixed.push('%');
+            self.at += 2;
+            return Ok(());
+        }
+        let part = letter.and_then(|letter| TIME_PARTS.iter().find(|(known, _)| *known == letter));
+        let Some((_, part)) = part else { return Err(self.unknown_time(letter)) };
+        self.close_fixed();
+        self.parts.push(Part::Time(*part));
+        self.at += 2;
+        Ok(())
+    }
+
+    fn close_fixed(&mut self) {
+        if !self.fixed.is_empty() {
+            self.parts.push(Part::Fixed(std::mem::take(&mut self.fixed)));
+        }
+    }
+
+    fn unknown_field(&self, name: &str, inside: &str) -> TemplateError {
+        let lead = inside.len() - inside.trim_start().len();
+        let names = Field::for_templates().map(Field::path);
+        let all = names.clone().collect::<Vec<_>>().join(", ");
+        let nearest = names
+            .map(|known| (strsim::damerau_levenshtein(known, name), known))
+            .min()
+            .filter(|(distance, known)| *distance <= known.len() / 3);
+        let hint = match nearest {
+            _ if name.starts_with("timestamp") => "the event's time has strftime letters: %Y-%m-%d".to_owned(),
+            Some((_, known)) => format!("did you mean `{known}`? The fields are {all}"),
+            None => format!("the fields are {all}"),
+        };
+        self.error(self.at + 2 + lead, &format!("there is no field `{name}`"), &hint)
+    }
+
+    fn unknown_time(&self, letter: Option<char>) -> TemplateError {
+        let message = match letter {
+            Some(letter) => format!("`%{letter}` is not a time part that a path can contain"),
+            None => "`%` is at the end".to_owned(),
+        };
+        let all = TIME_PARTS.iter().map(|(letter, _)| format!("%{letter}")).collect::<Vec<_>>().join(" ");
+        self.error(self.at, &message, &format!("write one of {all}, or %% for a percent sign"))
+    }
+
+    fn error(&self, at: usize, message: &str, hint: &str) -> TemplateError {
+        let column = self.text[..at].chars().count() + 1;
+        TemplateError { column, message: message.to_owned(), hint: hint.to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod parse_tests {
+    use super::Template;
+
+    fn error_of(text: &str) -> (usize, String) {
+        let error = Template::parse(text).expect_err(text);
+        (error.column, format!("{} | {}", error.message, error.hint))
+    }
+
+    #[test]
+    fn an_unknown_field_names_the_nearest() {
+        let (column, text) = error_of("é/{{ vendr }}/x");
+        assert_eq!(column, 6);
+        assert!(text.contains("`vendr`") && text.contains("did you mean `vendor`?"), "{text}");
+    }
+
+    #[test]
+    fn a_field_like_none_lists_them_all() {
+        let (_, text) = error_of("{{ color }}");
+        assert!(text.contains("the fields are vendor, source"), "{text}");
+        assert!(!text.contains("did you mean"), "{text}");
+    }
+
+    #[test]
+    fn mistakes_point_at_their_place() {
+        assert_eq!(error_of("ab/{{ vendor }").0, 4);
+        assert_eq!(error_of("ab/%Q").0, 4);
+        assert_eq!(error_of("ab%").0, 3);
+        assert!(error_of("{{ timestamp }}").1.contains("%Y-%m-%d"));
+    }
 }
 
 #[cfg(test)]

@@ -1,20 +1,20 @@
-//! Makes a vendor's value safe as a part of a path.
+//! Makes a vendor's value usable as one part of a path.
 
 use sha2::{Digest, Sha256};
 
 /// The most bytes that one value takes in a path.
 pub const MAX_VALUE_BYTES: usize = 64;
 
-/// Stands for a value that the event does not have.
+/// Written for a value that the event does not have.
 const NONE: &str = "none";
 
 /// Digits of the hash that ends a value which was cut.
 const HASH_DIGITS: usize = 8;
 
-/// Appends `value` so that it is one harmless part of a path: slashes, backslashes and control characters become `_`, so
+/// Appends `value` so that it is one valid part of a path: slashes, backslashes and control characters become `_`, so
 /// does a leading dot (no `..`, no hidden files). A value longer than [`MAX_VALUE_BYTES`] is cut and ends with a hash, so
 /// that two long values with the same beginning stay apart. An empty value becomes `none`. Case is kept.
-pub fn push_safe(value: &str, path: &mut String) {
+pub fn push_sanitized(value: &str, path: &mut String) {
     if value.is_empty() {
         path.push_str(NONE);
         return;
@@ -48,14 +48,14 @@ mod tests {
 
     use super::*;
 
-    fn safe(value: &str) -> String {
+    fn sanitized(value: &str) -> String {
         let mut path = String::new();
-        push_safe(value, &mut path);
+        push_sanitized(value, &mut path);
         path
     }
 
     #[test]
-    fn values_cannot_leave_their_folder() {
+    fn values_cannot_leave_their_directory() {
         for (value, expected) in [
             ("", "none"),
             ("..", "_."),
@@ -65,21 +65,21 @@ mod tests {
             (".hidden", "_hidden"),
             ("Avery Example", "Avery Example"),
         ] {
-            assert_eq!(safe(value), expected, "{value:?}");
+            assert_eq!(sanitized(value), expected, "{value:?}");
         }
     }
 
     #[test]
     fn long_values_are_cut_and_stay_apart() {
         let (one, two) = ("é".repeat(200), format!("{}x", "é".repeat(200)));
-        assert_ne!(safe(&one), safe(&two));
-        assert!(safe(&one).starts_with("éé"));
+        assert_ne!(sanitized(&one), sanitized(&two));
+        assert!(sanitized(&one).starts_with("éé"));
     }
 
     proptest! {
         #[test]
         fn any_value_is_one_short_part(value in any::<String>()) {
-            let part = safe(&value);
+            let part = sanitized(&value);
             prop_assert!(!part.is_empty() && part.len() <= MAX_VALUE_BYTES);
             prop_assert!(!part.starts_with('.') && !part.contains('/') && !part.chars().any(char::is_control));
             let only = std::path::Path::new(&part).components().count();

@@ -1,0 +1,154 @@
+//! What is recorded before an object is put, and how a bucket is restored.
+//!
+//! ```text
+//! manifest            deleted first: a reader that lists complete batches never sees an incomplete one
+//! every other object  its unfinished uploads are aborted, then it is deleted
+//! ```
+//!
+//! A key contains this journal's sequence numbers, so the object did not exist before. The record contains the location of
+//! the bucket: objects of an earlier configuration are found too, with the credentials that are configured now.
+
+use std::collections::HashSet;
+
+use aws_sdk_s3::Client;
+use futures_util::future::BoxFuture;
+
+use super::error::S3Error;
+use super::upload::{Put, Store, TOKEN_FIELD, abort, all_or_error, delete};
+use crate::journal::{RollbackRecord, S3Location, S3ObjectRecord};
+use crate::sinks::SinkError;
+
+/// The record of an object that is about to be put.
+pub(super) fn record_of(store: &Store, object: &Put) -> RollbackRecord {
+    RollbackRecord::S3Object(S3ObjectRecord {
+        bucket: store.bucket.clone(),
+        key: object.key.clone(),
+        location: store.connection.location.clone(),
+        multipart: object.bytes.len() > store.multipart_above,
+        manifest: object.is_manifest,
+        token: store.token().map(str::to_owned),
+    })
+}
+
+impl Store {
+    /// Deletes the objects. Can be called again after an error.
+    pub(super) async fn roll_back(&mut self, records: &[&S3ObjectRecord]) -> Result<(), SinkError> {
+        let records = latest(records);
+        let mut locations: Vec<&S3Location> = Vec::new();
+        for record in &records {
+            if !locations.contains(&&record.location) {
+                locations.push(&record.location);
+            }
+        }
+        for location in locations {
+            let client = if *location == self.connection.location {
+                self.client().await?
+            } else {
+                self.connection.client(location).await?
+            };
+            let here = records.iter().copied().filter(|record| record.location == *location);
+            let done = self.roll_back_at(&client, here).await;
+            done.inspect_err(|_| self.reset_client())?;
+        }
+        Ok(())
+    }
+
+    async fn roll_back_at<'a>(
+        &self,
+        client: &Client,
+        records: impl Iterator<Item = &'a S3ObjectRecord>,
+    ) -> Result<(), SinkError> {
+        let (mut manifests, mut objects): (Vec<BoxFuture<'_, Result<(), SinkError>>>, Vec<_>) = Default::default();
+        for record in records {
+            let group = if record.manifest { &mut manifests } else { &mut objects };
+            group.push(Box::pin(roll_back_object(client, record)));
+        }
+        all_or_error(self.concurrency, manifests).await?;
+        all_or_error(self.concurrency, objects).await?;
+        Ok(())
+    }
+}
+
+/// Each object once; if one was recorded twice, the later record holds.
+fn latest<'a>(records: &[&'a S3ObjectRecord]) -> Vec<&'a S3ObjectRecord> {
+    let mut seen = HashSet::new();
+    let latest = records.iter().rev().filter(|record| seen.insert((record.bucket.as_str(), record.key.as_str())));
+    latest.copied().collect()
+}
+
+async fn roll_back_object(client: &Client, record: &S3ObjectRecord) -> Result<(), SinkError> {
+    let S3ObjectRecord { bucket, key, multipart, token, .. } = record;
+    let object = format!("s3://{bucket}/{key}");
+    let done = async {
+        if *multipart {
+            abort_uploads(client, bucket, key).await?;
+        }
+        match token {
+            Some(token) if !has_token(client, bucket, key, token).await? => Ok(()),
+            _ => delete(client, bucket, key).await,
+        }
+    };
+    match done.await {
+        Err(error) if error.is_bucket_missing() => {
+            tracing::warn!(
+                event = "bucket_missing",
+                object,
+                "the bucket does not exist any more, nor does the object that an unfinished batch had put there"
+            );
+            Ok(())
+        }
+        Err(error) => Err(error.into_error(&format!("roll back {object} of an unfinished batch"))),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Whether the object was put by the process with this token.
+async fn has_token(client: &Client, bucket: &str, key: &str, token: &str) -> Result<bool, S3Error> {
+    match client.head_object().bucket(bucket).key(key).send().await.map_err(|error| S3Error::of(&error)) {
+        Ok(found) => {
+            Ok(found.metadata().and_then(|fields| fields.get(TOKEN_FIELD)).is_some_and(|put_by| put_by == token))
+        }
+        Err(error) if error.is_absent() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Aborts every unfinished upload of the object.
+async fn abort_uploads(client: &Client, bucket: &str, key: &str) -> Result<(), S3Error> {
+    let listed = client.list_multipart_uploads().bucket(bucket).prefix(key).send().await;
+    let listed = match listed.map_err(|error| S3Error::of(&error)) {
+        Err(error) if error.is_not_offered() => {
+            tracing::warn!(
+                event = "uploads_not_listed",
+                object = format!("s3://{bucket}/{key}"),
+                "the store cannot list unfinished uploads; parts of one may remain and cost money until a lifecycle rule (AbortIncompleteMultipartUpload) removes them"
+            );
+            return Ok(());
+        }
+        listed => listed?,
+    };
+    for upload in listed.uploads().iter().filter(|upload| upload.key() == Some(key)) {
+        abort(client, bucket, key, upload.upload_id().unwrap_or_default()).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_later_record_of_an_object_holds() {
+        let record = |token: &str| S3ObjectRecord {
+            bucket: "bucket".to_owned(),
+            key: "directory/key".to_owned(),
+            location: S3Location { endpoint: None, region: None, force_path_style: false },
+            multipart: false,
+            manifest: false,
+            token: Some(token.to_owned()),
+        };
+        let (first, second) = (record("first"), record("second"));
+        let latest = latest(&[&first, &second]);
+        assert_eq!(latest, [&second]);
+    }
+}
