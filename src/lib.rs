@@ -7,7 +7,7 @@
 //! collect                       asks, retries, walks the pages, drops known ones   one task a source
 //! journal                       page + keys + coverage in one transaction          one SQLite file
 //! deliver                       reads from the sink's own position, plans a batch  one task a sink
-//! vendors::Records::normalize   the vendor's record becomes an event::Event        pure
+//! vendors::Normalizer::normalize  the vendor's record becomes an event::Event        pure
 //! sinks::Sink                   encodes and writes it, exactly once                file, console
 //! ```
 //!

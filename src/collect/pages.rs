@@ -168,7 +168,7 @@ impl Fetcher {
     }
 
     fn read(&self, body: String, page: &PageRequest<'_>) -> Result<Fetched, Setback> {
-        let read = self.vendor.read(&body, page).map_err(|bad| self.unreadable(&bad.0))?;
+        let read = self.vendor.parse_page(&body, page).map_err(|bad| self.unreadable(&bad.0))?;
         let places = read.records.iter().map(|record| place_of(record, &body)).collect::<Option<Vec<_>>>();
         let (next, total) = (read.next, read.total);
         let records = places.ok_or_else(|| self.unreadable("a record lies outside of the answer"))?;

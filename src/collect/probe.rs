@@ -28,7 +28,7 @@ pub async fn probe(
         let fault = vendor.classify_error(answer.status, &answer.body);
         return if fault.kind == ApiErrorKind::RateLimited { Ok(()) } else { Err(fault) };
     }
-    vendor.read(&answer.body, &page).map(|_| ()).map_err(|bad| ApiError {
+    vendor.parse_page(&answer.body, &page).map(|_| ()).map_err(|bad| ApiError {
         kind: ApiErrorKind::Transient,
         message: format!("{} sent a page that cannot be read: {bad}", spec.name),
         hint: "check base_url: something else may answer there".to_owned(),

@@ -275,7 +275,7 @@ impl Collector {
     async fn sift(&mut self, id: WindowId, page: &Fetched, window: &NewWindow) -> Result<Sifted, Halt> {
         let scope = Scope::new(self.scope_begins_at(), self.settings.end_time, window, &self.settings.spec);
         let tally = self.walks.get_mut(&id).and_then(|walk| walk.tally.as_mut());
-        let candidates = intake::candidates(page, self.fetcher.vendor.as_ref(), &scope, tally);
+        let candidates = intake::candidates(page, self.fetcher.vendor.normalizer(), &scope, tally);
         let until = window.fetch_range.to;
         self.load_keys(self.known.missing(span_of_keys(window, &self.settings.spec)), until).await?;
         self.load_keys(self.known.missing_around(intake::times(&candidates)), until).await?;

@@ -10,8 +10,8 @@ use schemars::{Schema, SchemaGenerator};
 use super::deserialize::Reader;
 use super::fields::fields_of;
 use super::read_error::ReadError;
-use crate::vendors::added::{self, AddVendorError, VendorSettings, VendorType};
-use crate::vendors::registry::VendorConfig;
+use crate::vendors::registry::{self, AddVendorError, VendorConfig};
+use crate::vendors::{VendorSettings, VendorType};
 
 /// How the settings of a vendor that the program brought in are read.
 #[derive(Clone, Copy)]
@@ -36,7 +36,7 @@ pub fn add_vendor<V: VendorType>() -> Result<(), AddVendorError> {
         read: |reader| Ok(Box::new(V::deserialize(reader)?)),
         schema: |generator| V::json_schema(generator),
     };
-    added::add::<V>(|| ADDED.write().unwrap_or_else(PoisonError::into_inner).push(reader))
+    registry::add::<V>(|| ADDED.write().unwrap_or_else(PoisonError::into_inner).push(reader))
 }
 
 fn added_reader(name: &str) -> Option<AddedReader> {

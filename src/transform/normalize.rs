@@ -1,6 +1,6 @@
 //! `type: normalize`: brings each vendor's records into the one schema.
 //!
-//! The work itself is the vendor's ([`Normalizer::normalize`](crate::vendors::Records::normalize)), since it depends on
+//! The work itself is the vendor's ([`Normalizer::normalize`](crate::vendors::Normalizer::normalize)), since it depends on
 //! nothing but the record and the settings of its source. This transform marks the place in a pipeline from which on
 //! events have the schema's fields; a sink that is fed by a source directly gets the vendor's records as they came.
 

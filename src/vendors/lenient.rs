@@ -285,7 +285,7 @@ macro_rules! json_object {
         $(#[$doc])*
         #[derive(Debug, Default)]
         $visibility struct $name<'a> {
-            $($visibility $field: $type,)+
+            $($field: $type,)+
         }
 
         impl<'a> $crate::vendors::lenient::FromJson<'a> for $name<'a> {

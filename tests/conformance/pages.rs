@@ -44,7 +44,7 @@ pub(crate) async fn ties_on_one_timestamp_are_all_kept_across_pages_and_windows(
 
 pub(crate) async fn identical_records_are_both_kept_where_the_vendor_has_no_ids(vendor: VendorName) {
     let mut stage = Stage::new(vendor, Wishes::default()).await;
-    if stage.plan.vendor.has_ids() {
+    if stage.plan.vendor.normalizer().has_ids() {
         return;
     }
     let twinned: Vec<_> = stage.truth().into_iter().step_by(5).collect();
@@ -68,7 +68,7 @@ pub(crate) async fn identical_records_are_both_kept_where_the_vendor_has_no_ids(
 
 pub(crate) async fn a_record_listed_twice_is_one_event_where_the_vendor_has_ids(vendor: VendorName) {
     let mut stage = Stage::new(vendor, Wishes::default()).await;
-    if !stage.plan.vendor.has_ids() {
+    if !stage.plan.vendor.normalizer().has_ids() {
         return;
     }
     let truth = stage.truth();
@@ -110,7 +110,7 @@ pub(crate) async fn a_page_shift_loses_nothing_and_makes_no_false_twin(vendor: V
 /// Each page's process ends twice: once with the page in hand and not stored, once with it stored and nothing after.
 pub(crate) async fn a_restart_at_every_page_loses_nothing_and_doubles_nothing(vendor: VendorName) {
     let mut stage = Stage::new(vendor, Wishes::default()).await;
-    if !stage.plan.vendor.has_ids() {
+    if !stage.plan.vendor.normalizer().has_ids() {
         let twinned = stage.truth().swap_remove(30);
         stage.control().insert_twin(vendor, &twinned.key).unwrap();
     }

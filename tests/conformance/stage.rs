@@ -247,7 +247,7 @@ impl Stage {
                     observed_at: block.observed_at,
                     occurrence: record.occurrence,
                 };
-                let event = self.plan.vendor.normalize(record.raw, &context);
+                let event = self.plan.vendor.normalizer().normalize(record.raw, &context);
                 events.push(Collected {
                     delivered: Delivered {
                         vendor: event.vendor.to_owned(),

@@ -1,14 +1,19 @@
-//! Clumio's records: how they are known again, and the tables that bring them into the schema.
+//! Clumio's JSON: the page envelope and the records, and the tables that map them to the schema.
 
 use std::borrow::Cow;
 
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
 use crate::event::{Action, Actor, ActorType, Category, Event, EventId, Outcome, Related, Role, Target};
 use crate::time::{EventTime, Timestamp};
+use crate::vendors::contract::{BadPage, NormalizerConfig, NormalizerOption, Page, ReadContext, RecordKey};
 use crate::vendors::lenient::{self, Text, json_object};
+use crate::vendors::record::{self, RecordFormat};
 use crate::vendors::settings::{choice, chosen};
-use crate::vendors::{Normalizer, NormalizerConfig, NormalizerOption, ReadContext, RecordKey, mapping, record};
+use crate::vendors::{mapping, page};
 
-use super::NAME;
+pub(super) const NAME: &str = "clumio";
 
 /// The documented actions. The list is open; `words` reads what is not here.
 const ACTIONS: &[(&str, Action)] = &[
@@ -111,8 +116,8 @@ const OPTIONS: &[NormalizerOption] = &[
 ];
 
 json_object! {
-    /// What a record is known by.
-    struct Key<'a> {
+    /// The fields that identify a record.
+    pub(in crate::vendors) struct Key<'a> {
         id: Text<'a> = "id",
         timestamp: Text<'a> = "timestamp",
         status: Text<'a> = "status",
@@ -121,7 +126,7 @@ json_object! {
 
 json_object! {
     /// The fields of an audit trail record that the schema knows.
-    struct Item<'a> {
+    pub(in crate::vendors) struct Item<'a> {
         id: Text<'a> = "id",
         timestamp: Text<'a> = "timestamp",
         action: Text<'a> = "action",
@@ -158,7 +163,59 @@ json_object! {
     }
 }
 
-/// Knows and normalizes Clumio's records.
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow, rename = "_embedded", default, deserialize_with = "page::present")]
+    embedded: Option<Option<Embedded<'a>>>,
+    #[serde(borrow, rename = "_links")]
+    links: Option<Links<'a>>,
+    #[serde(borrow)]
+    total_count: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Embedded<'a> {
+    #[serde(borrow, default, deserialize_with = "page::present")]
+    items: Option<Option<Vec<&'a RawValue>>>,
+}
+
+#[derive(Deserialize)]
+struct Links<'a> {
+    #[serde(borrow, rename = "_next")]
+    next: Option<Link<'a>>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+struct Link<'a> {
+    #[serde(borrow)]
+    href: Option<&'a RawValue>,
+}
+
+/// Parses a page. `_embedded: null` and `items: null` are empty pages, as in the official SDKs.
+pub(super) fn parse_page(body: &str) -> Result<Page<'_>, BadPage> {
+    let envelope: Envelope<'_> = page::envelope(NAME, body)?;
+    let embedded = envelope.embedded.ok_or_else(|| missing_field("_embedded"))?;
+    let items = match embedded {
+        Some(embedded) => embedded.items.ok_or_else(|| missing_field("_embedded.items"))?.unwrap_or_default(),
+        None => Vec::new(),
+    };
+    let next = envelope.links.and_then(|links| links.next).map(next_page).transpose()?;
+    Ok(Page { records: page::records(&items), next, total: page::count(envelope.total_count) })
+}
+
+fn missing_field(missing: &str) -> BadPage {
+    BadPage(format!("clumio sent an answer without `{missing}`, which is not a page of audit trails; check base_url"))
+}
+
+/// The page number in the link to the next page. A link without one is an error, as in the official SDK: treating it as
+/// the end would lose the remaining records.
+fn next_page(link: Link<'_>) -> Result<String, BadPage> {
+    page::text(link.href).and_then(|href| page::query_value(&href, "start")).ok_or_else(|| {
+        BadPage("clumio sent a link to the next page without a page number (`start`), which cannot be followed".into())
+    })
+}
+
+/// Identifies and normalizes Clumio's records.
 #[derive(Clone, Debug)]
 pub struct ClumioNormalizer {
     tenant: Option<String>,
@@ -166,17 +223,17 @@ pub struct ClumioNormalizer {
     dedupe_key: DedupeKey,
 }
 
-impl ClumioNormalizer {
-    /// From the stored profile.
-    #[must_use]
-    pub fn new(normalizer_config: &NormalizerConfig) -> Self {
+impl From<&NormalizerConfig> for ClumioNormalizer {
+    fn from(config: &NormalizerConfig) -> Self {
         Self {
-            tenant: normalizer_config.tenant.clone(),
-            event_type: chosen(normalizer_config, EventType::OPTION),
-            dedupe_key: chosen(normalizer_config, DedupeKey::OPTION),
+            tenant: config.tenant.clone(),
+            event_type: chosen(config, EventType::OPTION),
+            dedupe_key: chosen(config, DedupeKey::OPTION),
         }
     }
+}
 
+impl ClumioNormalizer {
     fn id_of(&self, id: Option<&str>, status: Option<&str>, raw: &str) -> EventId {
         let tenant = self.tenant.as_deref();
         match (id, self.dedupe_key) {
@@ -193,6 +250,27 @@ impl ClumioNormalizer {
             (EventType::CategoryAction, Some(category)) => Cow::Owned(format!("{category}.{action}")),
             _ => action,
         }
+    }
+}
+
+impl RecordFormat for ClumioNormalizer {
+    type Key<'a> = Key<'a>;
+    type Record<'a> = Item<'a>;
+    const VENDOR: &'static str = NAME;
+    const EXAMPLE: &'static str = r#"{"action":"user_deleted","category":"backup","details_json":{},"id":"d38fcaa9-200d-538e-a661-fbed769b1fc5",
+ "interface":"ui","ip_address":"198.51.100.32","parent_entity":null,
+ "primary_entity":{"id":"42","type":"user","value":"robin@example.com"},"status":"success",
+ "timestamp":"2026-03-02T08:59:30.285759Z","user_email":"ada@example.com"}"#;
+    const HAS_IDS: bool = true;
+    const OPTIONS: &'static [NormalizerOption] = OPTIONS;
+
+    fn tenant(&self) -> Option<&str> {
+        self.tenant.as_deref()
+    }
+
+    fn key(&self, key: &Key<'_>, raw: &str) -> RecordKey {
+        let timestamp = key.timestamp.as_deref().and_then(Timestamp::parse_rfc3339);
+        RecordKey { id: self.id_of(key.id.as_deref(), key.status.as_deref(), raw), timestamp, version: 0 }
     }
 
     fn event<'a>(&self, item: Item<'a>, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
@@ -221,45 +299,11 @@ impl ClumioNormalizer {
             vendor_event_id: item.id,
             raw,
         };
-        match time {
-            Some(_) => event,
-            None => record::without_time(event, record::no_usable_time("timestamp", item.timestamp.as_deref())),
-        }
-    }
-}
-
-/// In the form that the documentation shows.
-const EXAMPLE: &str = r#"{"action":"user_deleted","category":"backup","details_json":{},"id":"d38fcaa9-200d-538e-a661-fbed769b1fc5",
- "interface":"ui","ip_address":"198.51.100.32","parent_entity":null,
- "primary_entity":{"id":"42","type":"user","value":"robin@example.com"},"status":"success",
- "timestamp":"2026-03-02T08:59:30.285759Z","user_email":"ada@example.com"}"#;
-
-impl Normalizer for ClumioNormalizer {
-    fn key_of(&self, raw: &str) -> RecordKey {
-        let Ok(key) = lenient::object::<Key<'_>>(raw) else {
-            return record::key_of_bytes(NAME, self.tenant.as_deref(), raw);
-        };
-        let timestamp = key.timestamp.as_deref().and_then(Timestamp::parse_rfc3339);
-        RecordKey { id: self.id_of(key.id.as_deref(), key.status.as_deref(), raw), timestamp, version: 0 }
+        record::checked_time(event, time.is_some(), "timestamp", item.timestamp.as_deref())
     }
 
-    fn example(&self) -> &'static str {
-        EXAMPLE
-    }
-
-    fn normalize<'a>(&self, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
-        match lenient::object(raw) {
-            Ok(item) => self.event(item, raw, context),
-            Err(reason) => record::unreadable(NAME, self.tenant.as_deref(), raw, context, reason),
-        }
-    }
-
-    fn options(&self) -> &'static [NormalizerOption] {
-        OPTIONS
-    }
-
-    fn page_records<'a>(&self, json: &'a str) -> Option<Vec<&'a str>> {
-        super::read_page(json).ok().map(|page| page.records)
+    fn split_page(json: &str) -> Option<Vec<&str>> {
+        parse_page(json).ok().map(|page| page.records)
     }
 }
 
