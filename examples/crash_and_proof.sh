@@ -35,7 +35,7 @@ wait_until() {
 
 say "1. The vendors: a simulator of Clumio (records with ids) and Confluence (records without), each with $events events"
 "$auditflow" simulate --vendor clumio --vendor confluence --events "$events" --seed 42 \
-    --fault twins ties server_error=0.05 rate_limit_date=0.02 cut_body=0.05 >"$folder/address" &
+    --fault identical_records ties server_error=0.05 rate_limit_date=0.02 cut_body=0.05 >"$folder/address" &
 simulator=$!
 wait_until 60 grep -q '^listening on' "$folder/address"
 address=$(sed -n 's/^listening on //p' "$folder/address")

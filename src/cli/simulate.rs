@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::simulator::switches::SwitchInfo;
-use crate::simulator::{FaultName, FaultOrder, Simulator, SimulatorOptions, Switches, VendorName};
+use crate::simulator::variants::VariantInfo;
+use crate::simulator::{FaultName, FaultOrder, Simulator, SimulatorOptions, Variants, VendorName};
 use crate::time::Timestamp;
 use crate::units::Span;
 
@@ -43,15 +43,15 @@ pub(super) struct Arguments {
     /// What to do wrong: NAME, NAME=PROBABILITY, NAME=PROBABILITY:SECONDS, or VENDOR.NAME... (may be repeated)
     #[arg(long = "fault", value_name = "NAME[=X]", num_args = 1..)]
     faults: Vec<FaultOrder>,
-    /// How to behave where a vendor's documentation is silent (may be repeated)
-    #[arg(long = "switch", value_name = "VENDOR.NAME=VALUE", num_args = 1..)]
-    switches: Vec<String>,
+    /// API variant where a vendor's documentation is silent (may be repeated)
+    #[arg(long = "variant", value_name = "VENDOR.NAME=VALUE", num_args = 1..)]
+    variants: Vec<String>,
     /// List the faults and end
     #[arg(long)]
     list_faults: bool,
-    /// List the switches and end
+    /// List the variants and end
     #[arg(long)]
-    list_switches: bool,
+    list_variants: bool,
     /// Print a pipeline file that points at the simulator after the address
     #[arg(long)]
     print_pipeline: bool,
@@ -78,8 +78,8 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
             return super::EXIT_USAGE;
         }
     };
-    if arguments.list_switches {
-        return print(&list_switches(&options.switches.list()));
+    if arguments.list_variants {
+        return print(&list_variants(&options.variants.list()));
     }
     match serve(options, arguments.print_pipeline) {
         Ok(()) => super::EXIT_DONE,
@@ -91,12 +91,12 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
 }
 
 fn options(arguments: &Arguments) -> Result<SimulatorOptions, String> {
-    let mut switches = Switches::default();
-    for order in &arguments.switches {
+    let mut variants = Variants::default();
+    for order in &arguments.variants {
         let (name, value) = order
             .split_once('=')
-            .ok_or_else(|| format!("`{order}` is no switch; write VENDOR.NAME=VALUE, --list-switches shows them"))?;
-        switches.set(name, value)?;
+            .ok_or_else(|| format!("`{order}` is not a variant; write VENDOR.NAME=VALUE (see --list-variants)"))?;
+        variants.set(name, value)?;
     }
     if !arguments.listen.ip().is_loopback() && !arguments.allow_remote {
         return Err(format!(
@@ -115,7 +115,7 @@ fn options(arguments: &Arguments) -> Result<SimulatorOptions, String> {
         rate: arguments.rate,
         start: arguments.start,
         faults: arguments.faults.clone(),
-        switches,
+        variants,
         ..SimulatorOptions::default()
     })
 }
@@ -153,9 +153,9 @@ fn list_faults() -> String {
     format!("{:<18} {:<8} what it does (P:S = default probability and seconds)\n{lines}", "name", "P:S")
 }
 
-fn list_switches(switches: &[SwitchInfo]) -> String {
-    let line = |info: &SwitchInfo| format!("{}={}\n    {}\n    {}\n", info.name, info.value, info.about, info.allowed);
-    switches.iter().map(line).collect()
+fn list_variants(variants: &[VariantInfo]) -> String {
+    let line = |info: &VariantInfo| format!("{}={}\n    {}\n    {}\n", info.name, info.value, info.about, info.allowed);
+    variants.iter().map(line).collect()
 }
 
 fn print(text: &str) -> u8 {

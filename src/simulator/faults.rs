@@ -1,13 +1,13 @@
 //! What the simulator can be told to do wrong, by name.
 //!
 //! A fault never changes what happened (the truth), only how and when it is served. Each has a probability: a share of
-//! the records for those that shape the data, a share of the answers for those that disturb the traffic.
+//! the records for those that shape the data, a share of the answers for those that inject_faults the traffic.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use super::name::VendorName;
+use super::vendor_name::VendorName;
 
 /// How strong a fault is.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -56,7 +56,7 @@ macro_rules! faults {
 faults! {
     LateEvents "late_events" 0.05 20.0 "a share of the events becomes visible 1 to SECONDS seconds after its timestamp",
     Ties "ties" 0.3 0.0 "a share of the events has the timestamp of the event before it",
-    Twins "twins" 0.05 0.0 "a share of the events is wholly identical to the one before (vendors without record ids)",
+    IdenticalRecords "identical_records" 0.05 0.0 "a share of the events is identical to the event before (vendors without record ids)",
     UnknownValues "unknown_values" 0.2 0.0 "a share of the records holds values and fields that are in no catalog",
     MalformedRecords "malformed_records" 0.02 0.0 "a share of the records is a number, a text or an object without a time",
     ChangingRecords "changing_records" 0.2 60.0 "a share of Akuity's records grows within SECONDS seconds of being visible",
@@ -145,13 +145,13 @@ fn read_strength(text: &str, setting: &mut FaultSetting) -> Option<()> {
     if let Some(seconds) = seconds {
         setting.seconds = seconds.parse().ok()?;
     }
-    setting.is_sane().then_some(())
+    setting.is_valid().then_some(())
 }
 
 impl FaultSetting {
     /// Whether the probability lies in 0 to 1 and the seconds are a finite length of time.
     #[must_use]
-    pub fn is_sane(&self) -> bool {
+    pub fn is_valid(&self) -> bool {
         (0.0..=1.0).contains(&self.probability) && (0.0..=1e9).contains(&self.seconds)
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::faults::FaultOrder;
-use super::name::VendorName;
-use super::switches::Switches;
+use super::variants::Variants;
+use super::vendor_name::VendorName;
 use crate::clock::{SharedClock, SystemClock};
 use crate::time::Timestamp;
 
@@ -31,7 +31,7 @@ pub struct SimulatorOptions {
     /// What it does wrong from the start.
     pub faults: Vec<FaultOrder>,
     /// Where the documentation of a vendor is silent: how the simulator behaves.
-    pub switches: Switches,
+    pub variants: Variants,
     /// The credentials that it accepts.
     pub credentials: Credentials,
     /// The time of day.
@@ -49,7 +49,7 @@ impl Default for SimulatorOptions {
             rate: 0.0,
             start: None,
             faults: Vec::new(),
-            switches: Switches::default(),
+            variants: Variants::default(),
             credentials: Credentials::default(),
             clock: Arc::new(SystemClock),
         }
@@ -108,4 +108,26 @@ impl Credentials {
             &self.confluence_api_token,
         ]
     }
+}
+
+/// Why the simulator cannot do something.
+#[derive(Debug, thiserror::Error)]
+pub enum SimulatorError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; choose another address with --listen, port 0 takes a free one")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system answered.
+        source: std::io::Error,
+    },
+    /// The vendor is not among those that are played.
+    #[error("{0} is not played; start the simulator with it")]
+    NotServed(VendorName),
+    /// There is no visible record with this key.
+    #[error("there is no visible record with the key `{0}`; take a key from /_sim/truth")]
+    NoRecord(String),
+    /// There is no such variant, or it cannot have this value.
+    #[error("{0}")]
+    BadVariant(String),
 }

@@ -24,7 +24,7 @@ use auditflow::journal::{Journal, JournalOptions, LastError, SourceStats, Sqlite
 use auditflow::pipeline::{self, Environment, Overrides, SourcePlan};
 use auditflow::simulator::proof::{self, Delivered, Verdict};
 use auditflow::simulator::{
-    FaultOrder, NewRecord, RunningSimulator, Simulator, SimulatorControl, SimulatorOptions, Switches, TruthRecord,
+    FaultOrder, NewRecord, RunningSimulator, Simulator, SimulatorControl, SimulatorOptions, TruthRecord, Variants,
     VendorName,
 };
 use auditflow::time::Timestamp;
@@ -118,8 +118,8 @@ pub(crate) struct Stage {
 impl Stage {
     pub(crate) async fn new(vendor: VendorName, wishes: Wishes) -> Self {
         let clock = Arc::new(ManualClock::starting_at(moment(NOW)));
-        let mut switches = Switches::default();
-        switches.lift_rate_limits();
+        let mut variants = Variants::default();
+        variants.lift_rate_limits();
         let options = SimulatorOptions {
             seed: 20_260_302,
             vendors: vec![vendor],
@@ -127,7 +127,7 @@ impl Stage {
             span: HISTORY,
             start: Some(moment(NOW) - CALM),
             faults: wishes.faults.iter().map(|fault| fault.parse::<FaultOrder>().expect("a fault")).collect(),
-            switches,
+            variants,
             clock: Arc::clone(&clock) as SharedClock,
             ..SimulatorOptions::default()
         };

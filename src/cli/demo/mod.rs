@@ -24,7 +24,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::observe::logging;
 use crate::pipeline::run::Mode;
 use crate::pipeline::{self, Environment, Overrides};
-use crate::simulator::{Credentials, FaultOrder, RunningSimulator, Simulator, SimulatorOptions, Switches};
+use crate::simulator::{Credentials, FaultOrder, RunningSimulator, Simulator, SimulatorOptions, Variants};
 use crate::time::Timestamp;
 
 const PIPELINE: &str = include_str!("pipeline.yaml");
@@ -33,7 +33,7 @@ const PIPELINE: &str = include_str!("pipeline.yaml");
 const FAULTS: &[&str] = &[
     "late_events",
     "ties",
-    "twins",
+    "identical_records",
     "unknown_values",
     "rate_limit=0.01",
     "server_error=0.01",
@@ -187,10 +187,10 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
 
 async fn start_simulator(scene: &Scene) -> Result<RunningSimulator, String> {
     let faults: Result<Vec<FaultOrder>, _> = FAULTS.iter().map(|fault| fault.parse()).collect();
-    let mut switches = Switches::default();
-    switches.lift_rate_limits();
+    let mut variants = Variants::default();
+    variants.lift_rate_limits();
     let options = SimulatorOptions {
-        switches,
+        variants,
         seed: scene.seed,
         events_per_vendor: scene.events,
         start: Some(scene.start),

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::simulator::store::Window;
-use crate::simulator::switches::FieldHandling;
+use crate::simulator::variants::FieldHandling;
 use crate::time::Timestamp;
 
 /// A filter, read.

@@ -6,8 +6,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::simulator::page::Selection;
 use crate::simulator::store::Record;
+use crate::simulator::store::Selection;
 use crate::time::{EventTime, Timestamp};
 
 /// A place in the list.
@@ -164,7 +164,7 @@ mod tests {
 
     use super::*;
     use crate::simulator::store::{Pending, Store, Window};
-    use crate::simulator::switches::Order;
+    use crate::simulator::variants::Order;
 
     #[test]
     fn published_cursors_decode_and_encode_back() {

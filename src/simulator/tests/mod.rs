@@ -36,7 +36,7 @@ impl Clock for ManualClock {
 }
 
 /// A running simulator with a client and a clock.
-struct Stage {
+struct Harness {
     simulator: RunningSimulator,
     clock: Arc<ManualClock>,
     client: reqwest::Client,
@@ -85,12 +85,12 @@ fn records(vendor: VendorName, body: &str) -> Vec<String> {
     }
 }
 
-impl Stage {
+impl Harness {
     async fn start(change: impl FnOnce(&mut SimulatorOptions)) -> Self {
         let clock = Arc::new(ManualClock(AtomicI64::new(start().as_nanos())));
         let mut options =
             SimulatorOptions { events_per_vendor: 300, clock: Arc::clone(&clock) as _, ..SimulatorOptions::default() };
-        options.switches.lift_rate_limits();
+        options.variants.lift_rate_limits();
         change(&mut options);
         let simulator = Simulator::start(options).await.expect("it listens");
         let client = reqwest::Client::builder()
@@ -145,7 +145,7 @@ impl Stage {
     }
 
     /// Walks all pages of a vendor and returns the records, page by page.
-    async fn walk(&self, vendor: VendorName, size: usize, more: &str) -> Vec<Vec<String>> {
+    async fn scan(&self, vendor: VendorName, size: usize, more: &str) -> Vec<Vec<String>> {
         let mut pages: Vec<Vec<String>> = Vec::new();
         let mut path = Some(first_path(vendor, size, more));
         while let Some(this) = path {

@@ -170,7 +170,7 @@ fn other_bodies_are_errors() {
         ("[]", "not a page"),
         (r#"{"results": {}}"#, "not a page"),
         (r#"{"next": 3, "results": []}"#, "not a page"),
-        (&PAGE[..PAGE.len() / 2], "cut off"),
+        (&PAGE[..PAGE.len() / 2], "truncated"),
     ] {
         let message = plain().parse_page(body, &page_request(None)).expect_err(body);
         assert!(message.0.contains(reason), "{body}: {message}");

@@ -3,13 +3,13 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::switches::JsonSpacing;
+use super::variants::JsonSpacing;
 use crate::time::{EventTime, Timestamp};
 
 /// Mixes numbers into one that looks random (the finaliser of SplitMix64), so that every event has a random stream of
 /// its own that depends on nothing but the seed and its number.
-pub(super) fn mix(seed: u64, lane: u64, index: u64) -> u64 {
-    let mut value = seed ^ lane.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ index.wrapping_mul(0xd1b5_4a32_d192_ed03);
+pub(super) fn mix(seed: u64, stream: u64, index: u64) -> u64 {
+    let mut value = seed ^ stream.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ index.wrapping_mul(0xd1b5_4a32_d192_ed03);
     for _ in 0..2 {
         value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
         value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -28,7 +28,7 @@ pub(super) fn unit(bits: u64) -> f64 {
 
 /// One record to be written: when it happened, and where its choices come from.
 #[derive(Debug)]
-pub(super) struct Draft {
+pub(super) struct RecordBuilder {
     /// The event's number; content derived from it is unique.
     pub(super) index: u64,
     /// When it happened.
@@ -38,7 +38,7 @@ pub(super) struct Draft {
     /// When the latest change happened.
     pub(super) changed: EventTime,
     /// How long before the end of the history it happened; zero for what happens while running.
-    pub(super) room: Duration,
+    pub(super) time_to_start: Duration,
     /// When it happened last, for records that stand for several occurrences. Set by the writer.
     pub(super) last_at: Timestamp,
     /// Whether another event has the same timestamp: then the content must tell them apart.
@@ -48,7 +48,7 @@ pub(super) struct Draft {
     rng: fastrand::Rng,
 }
 
-impl Draft {
+impl RecordBuilder {
     pub(super) fn new(seed: u64, index: u64, time: EventTime) -> Self {
         let rng = fastrand::Rng::with_seed(mix(seed, 7, index));
         Self {
@@ -56,7 +56,7 @@ impl Draft {
             time,
             revision: 0,
             changed: time,
-            room: Duration::ZERO,
+            time_to_start: Duration::ZERO,
             last_at: time.at,
             tied: false,
             unknown: false,
@@ -150,13 +150,13 @@ pub(super) struct Person {
 
 impl Person {
     fn numbered(number: u64) -> Self {
-        let first = FIRST_NAMES[place(number, FIRST_NAMES.len())];
-        let last = LAST_NAMES[place(mix(1, 17, number), LAST_NAMES.len())];
+        let first = FIRST_NAMES[index_in(number, FIRST_NAMES.len())];
+        let last = LAST_NAMES[index_in(mix(1, 17, number), LAST_NAMES.len())];
         Self { number, name: format!("{first} {last}"), email: format!("user{number}@example.com") }
     }
 }
 
-fn place(number: u64, length: usize) -> usize {
+fn index_in(number: u64, length: usize) -> usize {
     usize::try_from(number % length as u64).unwrap_or(0)
 }
 
@@ -202,8 +202,8 @@ mod tests {
     fn the_same_number_gives_the_same_choices() {
         let time = EventTime::parse_rfc3339("2026-03-02T09:00:00Z").expect("a time");
         let draw = |index| {
-            let mut draft = Draft::new(9, index, time);
-            (draft.uuid(), draft.person().name, draft.ip())
+            let mut builder = RecordBuilder::new(9, index, time);
+            (builder.uuid(), builder.person().name, builder.ip())
         };
         assert_eq!(draw(5), draw(5));
         assert_ne!(draw(5), draw(6));

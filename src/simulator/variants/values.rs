@@ -1,11 +1,11 @@
-//! The kinds of value that a switch can have, in their written form.
+//! The kinds of value that a variant can have, in their written form.
 
 use std::time::Duration;
 
 use crate::units::{Rate, Span};
 
-/// A value of a switch.
-pub trait SwitchValue: Sized {
+/// A value of a variant.
+pub trait VariantValue: Sized {
     /// Reads the written form.
     ///
     /// # Errors
@@ -26,7 +26,7 @@ macro_rules! words {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum $name { $( $(#[doc = $about])+ $variant, )+ }
 
-        impl SwitchValue for $name {
+        impl VariantValue for $name {
             fn read(text: &str) -> Result<Self, String> {
                 match text {
                     $($word => Ok(Self::$variant),)+
@@ -116,7 +116,7 @@ words! {
         Empty = "empty",
         /// The key is left out.
         Absent = "absent",
-        /// Each of the three in turn.
+        /// Each of the three in context.
         Mixed = "mixed",
     }
     /// Up to where an end date reaches.
@@ -174,7 +174,7 @@ words! {
     }
 }
 
-impl SwitchValue for bool {
+impl VariantValue for bool {
     fn read(text: &str) -> Result<Self, String> {
         text.parse().map_err(|_| format!("`{text}` is not true or false"))
     }
@@ -186,7 +186,7 @@ impl SwitchValue for bool {
     }
 }
 
-impl SwitchValue for usize {
+impl VariantValue for usize {
     fn read(text: &str) -> Result<Self, String> {
         text.parse().ok().filter(|number| *number > 0).ok_or_else(|| format!("`{text}` is not a number from 1 on"))
     }
@@ -198,7 +198,7 @@ impl SwitchValue for usize {
     }
 }
 
-impl SwitchValue for String {
+impl VariantValue for String {
     fn read(text: &str) -> Result<Self, String> {
         Ok(text.to_owned())
     }
@@ -210,7 +210,7 @@ impl SwitchValue for String {
     }
 }
 
-impl SwitchValue for Duration {
+impl VariantValue for Duration {
     fn read(text: &str) -> Result<Self, String> {
         Span::parse(text).map(|span| span.0)
     }
@@ -226,7 +226,7 @@ impl SwitchValue for Duration {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OptionalSpan(pub Option<Duration>);
 
-impl SwitchValue for OptionalSpan {
+impl VariantValue for OptionalSpan {
     fn read(text: &str) -> Result<Self, String> {
         if text == "none" {
             return Ok(Self(None));
@@ -245,7 +245,7 @@ impl SwitchValue for OptionalSpan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OptionalCount(pub Option<usize>);
 
-impl SwitchValue for OptionalCount {
+impl VariantValue for OptionalCount {
     fn read(text: &str) -> Result<Self, String> {
         if text == "none" {
             return Ok(Self(None));
@@ -262,9 +262,9 @@ impl SwitchValue for OptionalCount {
 
 /// Request budgets that all hold; none at all is written `off`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits(pub Vec<Rate>);
+pub struct RateLimits(pub Vec<Rate>);
 
-impl Limits {
+impl RateLimits {
     /// So many requests in so many seconds.
     pub(super) fn of(rates: &[(u32, u64)]) -> Self {
         Self(rates.iter().map(|(requests, secs)| rate(*requests, *secs)).collect())
@@ -275,7 +275,7 @@ fn rate(requests: u32, secs: u64) -> Rate {
     Rate { requests, per: Duration::from_secs(secs) }
 }
 
-impl SwitchValue for Limits {
+impl VariantValue for RateLimits {
     fn read(text: &str) -> Result<Self, String> {
         if text == "off" {
             return Ok(Self(Vec::new()));
@@ -309,7 +309,7 @@ fn read_rate(text: &str) -> Result<Rate, String> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DayOffset(pub i64);
 
-impl SwitchValue for DayOffset {
+impl VariantValue for DayOffset {
     fn read(text: &str) -> Result<Self, String> {
         if text == "UTC" {
             return Ok(Self(0));

@@ -1,18 +1,18 @@
 //! What each vendor's part provides: its paths, its authentication, its pages, its refusals and its records.
 
-use super::draft::Draft;
+use super::http::ApiRequest;
+use super::http::Reply;
 use super::options::Credentials;
-use super::reply::Reply;
-use super::request::ApiRequest;
+use super::record_builder::RecordBuilder;
 use super::store::{Store, Window};
-use super::switches::{Order, RetryAfter, Switches};
+use super::variants::{Order, RetryAfter, Variants};
 use crate::time::Timestamp;
 
 /// One request on its way through a vendor's part.
-pub(super) struct Turn<'a> {
+pub(super) struct RequestContext<'a> {
     pub(super) request: &'a ApiRequest,
     pub(super) store: &'a mut Store,
-    pub(super) switches: &'a Switches,
+    pub(super) variants: &'a Variants,
     pub(super) credentials: &'a Credentials,
     pub(super) now: Timestamp,
     /// Whether the answer shall name the page just asked as the next one.
@@ -21,7 +21,7 @@ pub(super) struct Turn<'a> {
 
 /// Where a walk is, as far as its request tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Walk {
+pub(super) struct ScanPosition {
     /// The span of time that is walked.
     pub(super) window: Window,
     /// Whether this is a later page than the first.
@@ -33,7 +33,7 @@ pub(super) struct Walk {
 
 /// Why a request is refused, for the vendor to put in its own words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum RequestError {
     /// Wrong or expired credentials.
     Unauthorized,
     /// The credentials may not do this.
@@ -60,19 +60,19 @@ pub(super) trait VendorApi: Send + Sync {
     fn has_ids(&self) -> bool;
 
     /// Writes a record as compact JSON.
-    fn record(&self, draft: &mut Draft, switches: &Switches) -> String;
+    fn record(&self, builder: &mut RecordBuilder, variants: &Variants) -> String;
 
     /// Checks the credentials.
-    fn authenticate(&self, turn: &Turn<'_>) -> Result<(), Reply>;
+    fn authenticate(&self, context: &RequestContext<'_>) -> Result<(), Reply>;
 
     /// Where the walk of this request is; `None` if it is no request for a page.
-    fn walk(&self, turn: &Turn<'_>) -> Option<Walk>;
+    fn scan_position(&self, context: &RequestContext<'_>) -> Option<ScanPosition>;
 
     /// Answers an authenticated request.
-    fn answer(&self, turn: &mut Turn<'_>) -> Reply;
+    fn answer(&self, context: &mut RequestContext<'_>) -> Reply;
 
     /// Refuses a request in the vendor's words.
-    fn refuse(&self, refusal: Refusal, request: &ApiRequest) -> Reply;
+    fn error_reply(&self, error: RequestError, request: &ApiRequest) -> Reply;
 }
 
 /// Adds what the answer says about the time to wait.
