@@ -1,4 +1,4 @@
-//! `/_sim/`: the truth, the request counts and the controls over HTTP. Not part of any vendor's API.
+//! The admin API below `/_sim/`: the truth, request counts and controls over HTTP. Not part of any vendor's API.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,16 +43,16 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>(state: Arc<ServerState>, 
         .with_state(AdminApi { control: SimulatorControl::new(state), pipeline_file: pipeline_file.into() })
 }
 
-/// A error with the reason as JSON.
-struct Refused(StatusCode, String);
+/// An error reply with the reason as JSON.
+struct AdminError(StatusCode, String);
 
-impl IntoResponse for Refused {
+impl IntoResponse for AdminError {
     fn into_response(self) -> Response {
         (self.0, Json(json!({ "error": self.1 }))).into_response()
     }
 }
 
-impl From<SimulatorError> for Refused {
+impl From<SimulatorError> for AdminError {
     fn from(error: SimulatorError) -> Self {
         let status = match error {
             SimulatorError::NotServed(_) | SimulatorError::NoRecord(_) => StatusCode::NOT_FOUND,
@@ -62,19 +62,19 @@ impl From<SimulatorError> for Refused {
     }
 }
 
-fn bad_request(reason: impl std::fmt::Display) -> Refused {
-    Refused(StatusCode::BAD_REQUEST, format!("{reason}"))
+fn bad_request(reason: impl std::fmt::Display) -> AdminError {
+    AdminError(StatusCode::BAD_REQUEST, format!("{reason}"))
 }
 
-fn vendor(name: &str) -> Result<VendorName, Refused> {
-    name.parse().map_err(|reason| Refused(StatusCode::NOT_FOUND, reason))
+fn vendor(name: &str) -> Result<VendorName, AdminError> {
+    name.parse().map_err(|reason| AdminError(StatusCode::NOT_FOUND, reason))
 }
 
-fn read<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T, Refused> {
+fn read<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T, AdminError> {
     serde_json::from_slice(body).map_err(bad_request)
 }
 
-async fn health(State(api): State<AdminApi>) -> Result<Response, Refused> {
+async fn health(State(api): State<AdminApi>) -> Result<Response, AdminError> {
     let mut records = BTreeMap::new();
     for vendor in api.control.vendors() {
         records.insert(vendor.as_str(), api.control.count(vendor)?);
@@ -94,7 +94,7 @@ async fn truth(
     State(api): State<AdminApi>,
     Path(name): Path<String>,
     Query(parameters): Query<TruthParameters>,
-) -> Result<Response, Refused> {
+) -> Result<Response, AdminError> {
     let TruthParameters { from, to, visible_by } = parameters;
     let records = api.control.truth_of(vendor(&name)?, TruthQuery { from, to, visible_by })?;
     let mut lines = Vec::new();
@@ -105,7 +105,7 @@ async fn truth(
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], lines).into_response())
 }
 
-async fn requests(State(api): State<AdminApi>) -> Result<Response, Refused> {
+async fn requests(State(api): State<AdminApi>) -> Result<Response, AdminError> {
     let mut all: BTreeMap<&str, RequestStats> = BTreeMap::new();
     for vendor in api.control.vendors() {
         all.insert(vendor.as_str(), api.control.requests(vendor)?);
@@ -123,7 +123,7 @@ async fn faults(State(api): State<AdminApi>) -> Response {
     Json(all).into_response()
 }
 
-/// A fault's strength: `true`, a probability, or both numbers.
+/// A fault's setting: `true`, a probability, or both numbers.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Strength {
@@ -132,14 +132,14 @@ enum Strength {
     Whole(FaultSetting),
 }
 
-async fn put_faults(State(api): State<AdminApi>, body: Bytes) -> Result<Response, Refused> {
+async fn put_faults(State(api): State<AdminApi>, body: Bytes) -> Result<Response, AdminError> {
     let wanted: BTreeMap<String, Strength> = read(&body)?;
     let mut orders = Vec::new();
     for (subject, strength) in wanted {
         orders.extend(order(&subject, &strength)?);
     }
     api.control.clear_faults();
-    // Those for all vendors come first, so that those for one vendor win.
+    // Orders for all vendors come first, so that those for one vendor override them.
     orders.sort_by_key(|order| order.vendor.is_some());
     for order in orders {
         api.control.set_fault(order);
@@ -147,7 +147,7 @@ async fn put_faults(State(api): State<AdminApi>, body: Bytes) -> Result<Response
     Ok(faults(State(api)).await)
 }
 
-fn order(subject: &str, strength: &Strength) -> Result<Option<FaultOrder>, Refused> {
+fn order(subject: &str, strength: &Strength) -> Result<Option<FaultOrder>, AdminError> {
     let (vendor, fault) = parse_subject(subject).map_err(bad_request)?;
     let default = fault.default_setting();
     let setting = match strength {
@@ -157,7 +157,7 @@ fn order(subject: &str, strength: &Strength) -> Result<Option<FaultOrder>, Refus
         Strength::Whole(setting) => *setting,
     };
     if !setting.is_valid() {
-        return Err(bad_request(format!("{subject}: a probability lies between 0 and 1")));
+        return Err(bad_request(format!("{subject}: the probability must be between 0 and 1")));
     }
     Ok(Some(FaultOrder { vendor, fault, setting }))
 }
@@ -166,7 +166,7 @@ async fn variants(State(api): State<AdminApi>) -> Response {
     Json(api.control.variants()).into_response()
 }
 
-async fn put_variants(State(api): State<AdminApi>, body: Bytes) -> Result<Response, Refused> {
+async fn put_variants(State(api): State<AdminApi>, body: Bytes) -> Result<Response, AdminError> {
     let wanted: BTreeMap<String, String> = read(&body)?;
     for (name, value) in wanted {
         api.control.set_variant(&name, &value)?;
@@ -190,7 +190,11 @@ fn one() -> usize {
     1
 }
 
-async fn fail_next(State(api): State<AdminApi>, Path(name): Path<String>, body: Bytes) -> Result<StatusCode, Refused> {
+async fn fail_next(
+    State(api): State<AdminApi>,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Result<StatusCode, AdminError> {
     let FailNext { count, status, headers, body } = read(&body)?;
     let answer = CannedReply { status, headers: headers.into_iter().collect(), body };
     api.control.fail_next(vendor(&name)?, count, answer)?;
@@ -208,7 +212,7 @@ struct Insert<'a> {
     after_requests: Option<u64>,
 }
 
-async fn insert(State(api): State<AdminApi>, Path(name): Path<String>, body: Bytes) -> Result<Response, Refused> {
+async fn insert(State(api): State<AdminApi>, Path(name): Path<String>, body: Bytes) -> Result<Response, AdminError> {
     let wanted: Insert<'_> = read(&body)?;
     let vendor = vendor(&name)?;
     if let Some(twin) = wanted.identical_to {
@@ -233,7 +237,7 @@ async fn change(
     State(api): State<AdminApi>,
     Path((name, key)): Path<(String, String)>,
     body: Bytes,
-) -> Result<StatusCode, Refused> {
+) -> Result<StatusCode, AdminError> {
     let raw: &RawValue = read(&body)?;
     api.control.change(vendor(&name)?, &key, raw.get().to_owned())?;
     Ok(StatusCode::NO_CONTENT)

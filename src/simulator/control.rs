@@ -1,4 +1,4 @@
-//! Steering a running simulator from the same process; `/_sim/` offers the same over HTTP.
+//! Control of a running simulator from the same process; `/_sim/` offers the same over HTTP.
 
 use std::sync::Arc;
 
@@ -12,29 +12,29 @@ use super::store::RecordPosition;
 use super::vendor_name::VendorName;
 use crate::time::Timestamp;
 
-/// A record to be put in.
+/// A record to insert.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewRecord {
-    /// Its own time; `None` for the present. A vendor that writes fewer sub-second digits cuts it.
+    /// Its own time; `None` for now. It is truncated to the vendor's sub-second digits.
     pub timestamp: Option<Timestamp>,
-    /// From when on it is served; `None` for now.
+    /// When it becomes visible; `None` for now.
     pub visible_at: Option<Timestamp>,
-    /// Its exact text, which should carry the same time; `None` for a generated record.
+    /// Its exact text, which should contain the same time; `None` for a generated record.
     pub raw: Option<String>,
 }
 
-/// An answer to be given in the position of the vendor's.
+/// A reply to send instead of the vendor's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CannedReply {
     /// The status.
     pub status: u16,
-    /// Headers beside the content type, which is JSON if not given here.
+    /// Headers. The content type defaults to JSON.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: String,
 }
 
-/// Steers a running simulator. Cheap to clone.
+/// Controls a running simulator. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct SimulatorControl {
     state: Arc<ServerState>,
@@ -45,13 +45,13 @@ impl SimulatorControl {
         Self { state }
     }
 
-    /// The simulator's present moment.
+    /// The simulator's current time.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.state.now()
     }
 
-    /// The vendors that are played.
+    /// The vendors that are served.
     #[must_use]
     pub fn vendors(&self) -> Vec<VendorName> {
         self.state.vendors().collect()
@@ -60,7 +60,7 @@ impl SimulatorControl {
     /// Every record that has been visible so far, oldest first.
     ///
     /// # Errors
-    /// When the vendor is not played.
+    /// When the vendor is not served.
     pub fn truth(&self, vendor: VendorName) -> Result<Vec<TruthRecord>, SimulatorError> {
         self.truth_of(vendor, TruthQuery::default())
     }
@@ -68,16 +68,16 @@ impl SimulatorControl {
     /// A part of the truth, oldest first.
     ///
     /// # Errors
-    /// When the vendor is not played.
+    /// When the vendor is not served.
     pub fn truth_of(&self, vendor: VendorName, query: TruthQuery) -> Result<Vec<TruthRecord>, SimulatorError> {
         let now = self.now();
         let mut mock = self.state.mock(vendor)?;
         mock.advance(now);
         let retention = mock.variants.common(vendor).retention.0;
-        Ok(proof::of(vendor, mock.store(), query, retention.map(|kept| now - kept)))
+        Ok(proof::truth_of_store(vendor, mock.store(), query, retention.map(|kept| now - kept)))
     }
 
-    /// Stops the growth of every vendor's data: nothing new happens from now on.
+    /// Stops generating new events for every vendor.
     pub fn stop_growth(&self) {
         let now = self.now();
         for vendor in self.vendors() {
@@ -87,8 +87,8 @@ impl SimulatorControl {
         }
     }
 
-    /// Whether everything that has happened is visible and no record is going to change any more. True for good once
-    /// growth has stopped and the last late event has appeared.
+    /// Whether every event is visible and no further change is pending. Stays true once growth has stopped and the last
+    /// late event is visible.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         let now = self.now();
@@ -103,7 +103,7 @@ impl SimulatorControl {
     /// How many records are visible now.
     ///
     /// # Errors
-    /// When the vendor is not played.
+    /// When the vendor is not served.
     pub fn count(&self, vendor: VendorName) -> Result<usize, SimulatorError> {
         let now = self.now();
         let mut mock = self.state.mock(vendor)?;
@@ -111,10 +111,10 @@ impl SimulatorControl {
         Ok(mock.store().visible().len())
     }
 
-    /// Puts in a record; returns its key.
+    /// Inserts a record; returns its key.
     ///
     /// # Errors
-    /// When the vendor is not played.
+    /// When the vendor is not served.
     pub fn insert(&self, vendor: VendorName, record: NewRecord) -> Result<String, SimulatorError> {
         let now = self.now();
         let mut mock = self.state.mock(vendor)?;
@@ -124,21 +124,21 @@ impl SimulatorControl {
         Ok(key(vendor, position))
     }
 
-    /// Puts in a record as soon as `requests` more requests have been answered, before the next one: between the pages
-    /// of a walk. Its `visible_at` does not count.
+    /// Inserts a record after `requests` further requests have been answered, for example between two pages of a scan.
+    /// Ignores `visible_at`.
     ///
     /// # Errors
-    /// When the vendor is not played.
+    /// When the vendor is not served.
     pub fn insert_after(&self, vendor: VendorName, requests: u64, record: NewRecord) -> Result<(), SimulatorError> {
         let at = record.timestamp.unwrap_or_else(|| self.now());
         self.state.mock(vendor)?.insert_after(requests, at, record.raw);
         Ok(())
     }
 
-    /// Puts in a record wholly identical to a visible one; returns its key.
+    /// Inserts a record identical to a visible one; returns its key.
     ///
     /// # Errors
-    /// When there is no such record, or the vendor is not played.
+    /// When there is no such record, or the vendor is not served.
     pub fn insert_identical(&self, vendor: VendorName, of: &str) -> Result<String, SimulatorError> {
         let now = self.now();
         let sequence = proof::sequence_of(vendor, of).ok_or_else(|| SimulatorError::NoRecord(of.to_owned()))?;
@@ -149,10 +149,10 @@ impl SimulatorControl {
         Ok(key(vendor, position))
     }
 
-    /// Gives a visible record another text: its next version.
+    /// Replaces the text of a visible record with its next version.
     ///
     /// # Errors
-    /// When there is no such record, or the vendor is not played.
+    /// When there is no such record, or the vendor is not served.
     pub fn change(&self, vendor: VendorName, of: &str, raw: String) -> Result<(), SimulatorError> {
         let now = self.now();
         let sequence = proof::sequence_of(vendor, of).ok_or_else(|| SimulatorError::NoRecord(of.to_owned()))?;
@@ -161,26 +161,26 @@ impl SimulatorControl {
         if mock.change(sequence, raw, now) { Ok(()) } else { Err(SimulatorError::NoRecord(of.to_owned())) }
     }
 
-    /// Turns a fault on, or changes how strong it is; for all vendors if the order names none.
+    /// Enables or changes a fault, for all vendors if the order names none.
     pub fn set_fault(&self, order: impl Into<FaultOrder>) {
         let order = order.into();
-        for vendor in self.concerned(order.vendor) {
+        for vendor in self.selected(order.vendor) {
             if let Ok(mut mock) = self.state.mock(vendor) {
                 mock.faults.set(order.fault, order.setting);
             }
         }
     }
 
-    /// Turns a fault off, for one vendor or all.
+    /// Disables a fault, for one vendor or all.
     pub fn clear_fault(&self, vendor: Option<VendorName>, fault: FaultName) {
-        for vendor in self.concerned(vendor) {
+        for vendor in self.selected(vendor) {
             if let Ok(mut mock) = self.state.mock(vendor) {
                 mock.faults.clear(fault);
             }
         }
     }
 
-    /// Turns every fault off.
+    /// Disables every fault.
     pub fn clear_faults(&self) {
         for vendor in self.vendors() {
             if let Ok(mut mock) = self.state.mock(vendor) {
@@ -189,7 +189,7 @@ impl SimulatorControl {
         }
     }
 
-    /// The faults that are on.
+    /// The enabled faults.
     #[must_use]
     pub fn faults(&self) -> Vec<(VendorName, FaultName, FaultSetting)> {
         let mut all = Vec::new();
@@ -200,14 +200,14 @@ impl SimulatorControl {
         all
     }
 
-    fn concerned(&self, vendor: Option<VendorName>) -> Vec<VendorName> {
+    fn selected(&self, vendor: Option<VendorName>) -> Vec<VendorName> {
         vendor.map_or_else(|| self.vendors(), |one| vec![one])
     }
 
-    /// The next `count` requests to a vendor are answered like this, whatever they params.
+    /// Answers the next `count` requests to a vendor with this reply.
     ///
     /// # Errors
-    /// When the vendor is not played.
+    /// When the vendor is not served.
     pub fn fail_next(&self, vendor: VendorName, count: usize, answer: CannedReply) -> Result<(), SimulatorError> {
         let mut headers = answer.headers;
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
@@ -217,27 +217,27 @@ impl SimulatorControl {
         Ok(())
     }
 
-    /// Turns a variant (`vendor.variant`).
+    /// Sets a variant (`vendor.variant`).
     ///
     /// # Errors
-    /// When there is no such variant or value, or the vendor is not played.
+    /// When there is no such variant or value, or the vendor is not served.
     pub fn set_variant(&self, name: &str, value: &str) -> Result<(), SimulatorError> {
         let vendor = name.split_once('.').map_or(name, |(vendor, _)| vendor);
         let vendor: VendorName = vendor.parse().map_err(SimulatorError::BadVariant)?;
         self.state.mock(vendor)?.variants.set(name, value).map_err(SimulatorError::BadVariant)
     }
 
-    /// The variants of the played vendors with their present values.
+    /// The variants of the served vendors with their current values.
     #[must_use]
     pub fn variants(&self) -> Vec<super::variants::VariantInfo> {
         let mocks = self.vendors().into_iter().filter_map(|vendor| Some((vendor, self.state.mock(vendor).ok()?)));
         mocks.flat_map(|(vendor, mock)| mock.variants.list_of(vendor)).collect()
     }
 
-    /// What was asked of a vendor so far.
+    /// The requests to a vendor so far.
     ///
     /// # Errors
-    /// When the vendor is not played.
+    /// When the vendor is not served.
     pub fn requests(&self, vendor: VendorName) -> Result<RequestStats, SimulatorError> {
         Ok(self.state.mock(vendor)?.stats.clone())
     }

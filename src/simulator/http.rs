@@ -54,7 +54,7 @@ impl Query {
 }
 
 impl ApiRequest {
-    /// A header as text; `None` if it is missing or no text.
+    /// A header as text; `None` if it is missing or not text.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
@@ -71,13 +71,13 @@ impl ApiRequest {
         self.header("authorization").and_then(|value| value.strip_prefix("Basic ")) == Some(expected.as_str())
     }
 
-    /// Whether the client takes gzip.
+    /// Whether the client accepts gzip.
     pub(super) fn accepts_gzip(&self) -> bool {
         self.header("accept-encoding").is_some_and(|value| value.contains("gzip"))
     }
 }
 
-/// An answer as values.
+/// A reply as values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Reply {
     pub(super) status: u16,
@@ -106,7 +106,7 @@ impl Reply {
     }
 }
 
-/// Where a body is cut.
+/// Where a body is truncated.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Truncation {
     /// The announced length is right, but the connection ends after this share of it.
@@ -115,16 +115,16 @@ pub(super) enum Truncation {
     Text(f64),
 }
 
-/// Where an answer waits.
+/// Where a reply is delayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Delay {
-    /// Before its first byte.
+    /// Before the first byte.
     Headers(Duration),
-    /// In the middle of its body.
+    /// In the middle of the body.
     Body(Duration),
 }
 
-/// An answer together with what goes wrong on its way.
+/// A reply and what happens to it on the wire.
 #[derive(Clone, Debug)]
 pub(super) struct WireReply {
     pub(super) reply: Reply,
@@ -134,7 +134,7 @@ pub(super) struct WireReply {
 }
 
 impl WireReply {
-    /// Waits if it must, and makes the answer for the wire.
+    /// Applies delay, compression and truncation.
     pub(super) async fn into_response(self) -> Response {
         if let Some(Delay::Headers(wait)) = self.delay {
             tokio::time::sleep(wait).await;
@@ -147,14 +147,14 @@ impl WireReply {
         }
         let announced = match self.cut {
             Some(Truncation::Text(share)) => {
-                bytes.truncate(cut_length(bytes.len(), share));
+                bytes.truncate(truncated_length(bytes.len(), share));
                 bytes.len()
             }
             _ => bytes.len(),
         };
         let ends_early = match self.cut {
             Some(Truncation::Connection(share)) => {
-                bytes.truncate(cut_length(bytes.len(), share));
+                bytes.truncate(truncated_length(bytes.len(), share));
                 true
             }
             _ => false,
@@ -174,13 +174,13 @@ impl WireReply {
     }
 }
 
-/// The length after a cut: at least one byte less than the whole.
-fn cut_length(length: usize, share: f64) -> usize {
+/// The length after truncation: at least one byte less than the whole.
+fn truncated_length(length: usize, share: f64) -> usize {
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "a share of a body's length; where exactly it is cut does not matter"
+        reason = "a share of a body's length; the exact length does not matter"
     )]
     let kept = (length as f64 * share) as usize;
     kept.min(length.saturating_sub(1))
@@ -202,7 +202,7 @@ fn wire_body(bytes: Vec<u8>, delay: Option<Duration>, ends_early: bool) -> Body 
         tokio::time::sleep(delay.unwrap_or_default()).await;
         Ok(bytes.slice(half..))
     });
-    let end = stream::iter(ends_early.then(|| Err(std::io::Error::other("cut off on purpose"))));
+    let end = stream::iter(ends_early.then(|| Err(std::io::Error::other("truncated by a fault"))));
     Body::from_stream(first.chain(second).chain(end))
 }
 
@@ -227,13 +227,13 @@ pub struct LoggedRequest {
 /// A vendor's requests so far.
 #[derive(Clone, Debug, Default, serde::Serialize)]
 pub struct RequestStats {
-    /// How many there were.
+    /// The number of requests.
     pub requests: u64,
-    /// How many had which status.
+    /// The number of requests per status.
     pub by_status: BTreeMap<u16, u64>,
-    /// How many are being answered now.
+    /// The number of requests in flight.
     pub in_flight: u64,
-    /// The most that were ever answered at the same time.
+    /// The highest number of requests in flight so far.
     pub max_concurrent: u64,
     /// The query of the latest request.
     pub last_query: Option<String>,
@@ -274,7 +274,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_pause_holds_up_the_headers_or_the_second_half_of_the_body() {
+    async fn a_delay_applies_to_the_headers_or_the_second_half_of_the_body() {
         let hour = Duration::from_secs(3_600);
         let delivery =
             |delay| WireReply { reply: Reply::json(200, "{}"), compress: false, cut: None, delay: Some(delay) };
@@ -291,9 +291,9 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_body_always_lacks_something() {
+    fn a_truncated_body_is_always_shorter() {
         for (length, share) in [(10, 0.0), (10, 0.5), (10, 1.0), (1, 1.0), (0, 0.5)] {
-            assert!(cut_length(length, share) < length.max(1), "{length} {share}");
+            assert!(truncated_length(length, share) < length.max(1), "{length} {share}");
         }
     }
 }

@@ -20,12 +20,12 @@ use super::vendor_name::VendorName;
 use crate::time::Timestamp;
 use crate::units::Rate;
 
-/// A shifted-in event lies at most this far before the end of a window that ends at the present.
+/// An event inserted by a page shift is at most this far before the end of a window that ends at the present.
 const RECENT: Duration = Duration::from_secs(20);
-/// A window that ends longer ago than this is history: late events do not appear at its end any more.
+/// A window that ended longer ago than this is history: late events no longer appear at its end.
 const PRESENT: Duration = Duration::from_secs(60);
 
-/// A record that appears after some more requests.
+/// A record that appears after a number of further requests.
 #[derive(Debug)]
 struct ScheduledInsert {
     requests_left: u64,
@@ -33,7 +33,7 @@ struct ScheduledInsert {
     raw: Option<String>,
 }
 
-/// Everything about one vendor.
+/// One vendor: its records, its faults, variants and rate limits.
 pub(super) struct MockVendor {
     vendor: VendorName,
     api: &'static dyn VendorApi,
@@ -42,7 +42,7 @@ pub(super) struct MockVendor {
     rng: fastrand::Rng,
     limiter: RateLimiter,
     abuse: RateLimiter,
-    failures: VecDeque<Reply>,
+    canned_replies: VecDeque<Reply>,
     scheduled_inserts: Vec<ScheduledInsert>,
     credentials: Credentials,
     pub(super) faults: FaultSet,
@@ -68,7 +68,7 @@ impl MockVendor {
             rng,
             limiter: RateLimiter::default(),
             abuse: RateLimiter::default(),
-            failures: VecDeque::new(),
+            canned_replies: VecDeque::new(),
             scheduled_inserts: Vec::new(),
             credentials,
             faults,
@@ -77,7 +77,7 @@ impl MockVendor {
         }
     }
 
-    /// Lets everything happen whose time has come.
+    /// Generates and publishes everything that is due by `now`.
     pub(super) fn advance(&mut self, now: Timestamp) {
         let context =
             GeneratorContext { vendor: self.vendor, api: self.api, faults: &self.faults, variants: &self.variants };
@@ -99,14 +99,14 @@ impl MockVendor {
     pub(super) fn serve(&mut self, request: &ApiRequest, now: Timestamp) -> WireReply {
         self.advance(now);
         self.insert_due(now);
-        let (reply, is_page) = self.decide(request, now);
+        let (reply, is_page) = self.reply_to(request, now);
         self.stats.record(request, reply.status, now);
         self.apply_wire_faults(reply, is_page, request)
     }
 
     /// The answer, and whether it is a page that faults may damage.
-    fn decide(&mut self, request: &ApiRequest, now: Timestamp) -> (Reply, bool) {
-        if let Some(reply) = self.failures.pop_front() {
+    fn reply_to(&mut self, request: &ApiRequest, now: Timestamp) -> (Reply, bool) {
+        if let Some(reply) = self.canned_replies.pop_front() {
             return (reply, false);
         }
         if let Err(reply) = self.admit(request, now) {
@@ -150,7 +150,7 @@ impl MockVendor {
         self.consume_budget(request, now)
     }
 
-    /// Takes a request out of the budgets.
+    /// Counts a request against the rate limits.
     fn consume_budget(&mut self, request: &ApiRequest, now: Timestamp) -> Result<(), Reply> {
         let common = self.variants.common(self.vendor);
         let abuse = abuse_limit(self.vendor, &self.variants);
@@ -167,7 +167,7 @@ impl MockVendor {
         self.abuse.count(abuse_limit(self.vendor, &self.variants), now);
     }
 
-    /// Faults that answer in the position of the vendor.
+    /// Faults that answer instead of the vendor's API.
     fn inject_faults(&mut self, request: &ApiRequest, now: Timestamp) -> Result<(), Reply> {
         for (fault, form) in [
             (FaultName::RateLimit, RetryAfter::Seconds),
@@ -184,7 +184,7 @@ impl MockVendor {
             return Err(self.server_error(request));
         }
         if self.triggers(FaultName::Html200) {
-            return Err(Reply::html(200, "Please stand by"));
+            return Err(Reply::html(200, "Maintenance"));
         }
         let has_cursor = self.vendor == VendorName::Merge && request.query.non_empty("cursor").is_some();
         if has_cursor && self.triggers(FaultName::ExpiredCursor) {
@@ -196,7 +196,7 @@ impl MockVendor {
     fn server_error(&mut self, request: &ApiRequest) -> Reply {
         let status = [500, 502, 503, 504][self.rng.usize(..4)];
         if self.rng.bool() {
-            return Reply::html(status, "The server met an error");
+            return Reply::html(status, "Internal Server Error");
         }
         self.api.error_reply(RequestError::Server(status), request)
     }
@@ -206,13 +206,13 @@ impl MockVendor {
         Duration::try_from_secs_f64(seconds).map_or(0, |wait| wait.as_secs())
     }
 
-    /// Whether a fault strikes now.
+    /// Whether a fault occurs now.
     fn triggers(&mut self, fault: FaultName) -> bool {
         self.faults.get(fault).is_some_and(|setting| self.rng.f64() < setting.probability)
     }
 
-    /// Puts an event into the window that is being walked, where a perfect collector still finds it: at the end of a
-    /// window that reaches to the present (the next poll's overlap reads it again), else among the rows not yet read.
+    /// Inserts an event into the window that is being scanned, where a perfect collector still finds it: at the end of a
+    /// window that reaches the present (the next poll's overlap reads it), otherwise among the unread rows.
     fn shift_page(&mut self, request: &ApiRequest, now: Timestamp) {
         if !self.triggers(FaultName::PageShift) {
             return;
@@ -234,7 +234,7 @@ impl MockVendor {
         self.store.advance(now);
     }
 
-    /// The time of a row that the walk has not reached.
+    /// The time of a row that the scan has not reached.
     fn unread(&mut self, window: Window, unread: Option<(Order, usize)>) -> Option<Timestamp> {
         let (order, first) = unread.filter(|(order, _)| *order != Order::Unordered)?;
         let rows = Selection::of(&self.store, window, order, None);
@@ -270,12 +270,12 @@ impl MockVendor {
         self.store.advance(now);
     }
 
-    /// Puts in a record that becomes visible after so many more requests have been answered.
+    /// Inserts a record that becomes visible after `requests` further requests have been answered.
     pub(super) fn insert_after(&mut self, requests: u64, at: Timestamp, raw: Option<String>) {
         self.scheduled_inserts.push(ScheduledInsert { requests_left: requests.saturating_add(1), at, raw });
     }
 
-    /// Puts in a record (a generated one if no text is given); returns its position.
+    /// Inserts a record (a generated one if `raw` is `None`); returns its position.
     pub(super) fn insert(&mut self, at: Timestamp, visible_at: Timestamp, raw: Option<String>) -> RecordPosition {
         let context =
             GeneratorContext { vendor: self.vendor, api: self.api, faults: &self.faults, variants: &self.variants };
@@ -283,7 +283,7 @@ impl MockVendor {
         self.add(record)
     }
 
-    /// Puts in a second, wholly identical record.
+    /// Inserts a second, identical record.
     pub(super) fn insert_identical(&mut self, sequence: u64, visible_at: Timestamp) -> Option<RecordPosition> {
         let (at, raw) = self.store.find(sequence).map(|record| (record.at, record.raw.to_string()))?;
         Some(self.insert(at, visible_at, Some(raw)))
@@ -295,15 +295,15 @@ impl MockVendor {
         position
     }
 
-    /// Gives a record another text.
+    /// Replaces the text of a record.
     pub(super) fn change(&mut self, sequence: u64, raw: String, now: Timestamp) -> bool {
         let Some(position) = self.store.find(sequence).map(Record::position) else { return false };
         self.store.change(position, raw, Some(now))
     }
 
-    /// The next `count` requests are answered like this.
+    /// Answers the next `count` requests with this reply.
     pub(super) fn fail_next(&mut self, count: usize, reply: &Reply) {
-        self.failures.extend(std::iter::repeat_n(reply.clone(), count));
+        self.canned_replies.extend(std::iter::repeat_n(reply.clone(), count));
     }
 }
 
@@ -312,21 +312,21 @@ fn abuse_limit(vendor: VendorName, variants: &Variants) -> &RateLimits {
     if vendor == VendorName::Merge { &variants.merge.abuse_limit } else { &NONE }
 }
 
-/// Counts requests against budgets that all hold.
+/// Counts requests against rate limits that all apply, in sliding windows over the admitted requests.
 #[derive(Debug, Default)]
 pub(super) struct RateLimiter {
     budgets: Vec<(Rate, VecDeque<Timestamp>)>,
 }
 
 impl RateLimiter {
-    /// Takes over the budgets in force; a changed budget begins anew.
+    /// Adopts the current rate limits; a changed one starts empty.
     fn follow(&mut self, limits: &RateLimits) {
         if self.budgets.iter().map(|(rate, _)| rate).ne(&limits.0) {
             self.budgets = limits.0.iter().map(|rate| (*rate, VecDeque::new())).collect();
         }
     }
 
-    /// Seconds (rounded up) until the next request may come; `None` if one may come now.
+    /// Seconds (rounded up) until the next request is admitted; `None` if it is admitted now.
     pub(super) fn wait(&mut self, limits: &RateLimits, now: Timestamp) -> Option<u64> {
         self.follow(limits);
         self.budgets.iter_mut().filter_map(|(rate, times)| wait_of(*rate, times, now)).max()
@@ -357,7 +357,7 @@ mod tests {
     use crate::simulator::variants::VariantValue as _;
 
     #[test]
-    fn a_full_budget_says_how_long_to_wait_and_frees_itself() {
+    fn a_full_budget_returns_the_wait_and_recovers() {
         let limits = RateLimits::read("2/s,3/m").expect("limits");
         let mut limiter = RateLimiter::default();
         let at = Timestamp::from_millis;
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn no_budget_never_waits() {
+    fn without_limits_there_is_no_wait() {
         let limits = RateLimits(Vec::new());
         assert_eq!(RateLimiter::default().wait(&limits, Timestamp::EPOCH), None);
     }

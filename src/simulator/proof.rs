@@ -32,7 +32,7 @@ impl Delivered {
     /// Reads one line of normalized NDJSON.
     ///
     /// # Errors
-    /// When the line is no event.
+    /// When the line is not an event.
     pub fn from_line(line: &str) -> Result<Self, serde_json::Error> {
         #[derive(Deserialize)]
         struct Line<'a> {
@@ -48,32 +48,32 @@ impl Delivered {
     }
 }
 
-/// What the comparison found. Each list holds the raw records concerned.
+/// The result of the comparison. Each list holds raw records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
     /// Records of the truth.
     pub expected: usize,
-    /// Delivered lines that are the latest form of a record.
+    /// Delivered lines that are the latest version of a record.
     pub delivered: usize,
-    /// Delivered lines that an expected later version of the same record has replaced.
+    /// Delivered lines that were followed by a later version of the same record.
     pub earlier_versions: usize,
-    /// In the truth, not delivered.
+    /// In the truth but not delivered.
     pub lost: Vec<String>,
-    /// Delivered more often than the truth has it.
+    /// Delivered more often than in the truth.
     pub duplicated: Vec<String>,
-    /// Delivered, and not in the truth.
+    /// Delivered but not in the truth.
     pub unexpected: Vec<String>,
 }
 
 impl Verdict {
-    /// Whether nothing is lost, nothing twice, nothing foreign.
+    /// Whether nothing is lost, duplicated or unexpected.
     #[must_use]
     pub fn is_perfect(&self) -> bool {
         self.lost.is_empty() && self.duplicated.is_empty() && self.unexpected.is_empty()
     }
 }
 
-/// Compares the truth's raw records (identical stand there twice) with what was delivered.
+/// Compares the truth's raw records (identical ones appear more than once) with what was delivered.
 #[must_use]
 pub fn compare<'a>(truth: impl IntoIterator<Item = &'a str>, delivered: &[Delivered]) -> Verdict {
     let mut open: HashMap<&str, usize> = HashMap::new();
@@ -113,30 +113,30 @@ pub fn compare<'a>(truth: impl IntoIterator<Item = &'a str>, delivered: &[Delive
     verdict
 }
 
-/// One event as it truly is. Two wholly identical records are two of these.
+/// One event of the truth. Identical records are separate events.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct TruthRecord {
-    /// The simulator's own key: `vendor-number`. It appears in no answer.
+    /// The simulator's own key: `vendor-number`. Vendors' answers do not contain it.
     pub key: String,
     /// The record's own time.
     pub timestamp: Timestamp,
-    /// From when on it was served.
+    /// When it became visible.
     pub visible_at: Timestamp,
-    /// The exact text that is served, its latest version.
+    /// The exact text of its latest version.
     pub raw: String,
-    /// Its number among wholly identical records, from 0.
+    /// Its number among identical records, from 0.
     pub occurrence: u32,
-    /// The present version, from 1: how many versions there have been.
+    /// The number of versions so far, from 1.
     pub version: u32,
     /// How many of the versions were served in a page.
     pub versions_served: u32,
     /// The texts of the earlier versions, oldest first.
     pub earlier: Vec<String>,
-    /// Whether it has no usable time or is no object.
+    /// Whether it has no usable time or is not an object.
     pub malformed: bool,
 }
 
-/// Which part of the truth is wanted.
+/// Selects a part of the truth.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TruthQuery {
     /// Records of this time and later.
@@ -147,8 +147,13 @@ pub struct TruthQuery {
     pub visible_by: Option<Timestamp>,
 }
 
-/// The truth of a store, oldest first. Records older than `oldest` count only if they were served before they vanished.
-pub(super) fn of(vendor: VendorName, store: &Store, query: TruthQuery, oldest: Option<Timestamp>) -> Vec<TruthRecord> {
+/// The truth of a store, oldest first. Records older than `oldest` count only if they were served while visible.
+pub(super) fn truth_of_store(
+    vendor: VendorName,
+    store: &Store,
+    query: TruthQuery,
+    oldest: Option<Timestamp>,
+) -> Vec<TruthRecord> {
     let window = Window { from: query.from.unwrap_or(Window::ALL.from), to: query.to.unwrap_or(Window::ALL.to) };
     let visible_by = query.visible_by.unwrap_or(Timestamp::MAX);
     let mut equals: HashMap<&str, u32> = HashMap::new();
@@ -183,7 +188,7 @@ pub(super) fn key_of(vendor: VendorName, sequence: u64) -> String {
     format!("{vendor}-{sequence}")
 }
 
-/// The sequence in a key; `None` if it is no key of this vendor.
+/// The sequence in a key; `None` if it is not a key of this vendor.
 pub(super) fn sequence_of(vendor: VendorName, key: &str) -> Option<u64> {
     key.strip_prefix(vendor.as_str())?.strip_prefix('-')?.parse().ok()
 }

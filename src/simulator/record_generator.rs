@@ -19,14 +19,14 @@ use crate::time::{EventTime, Timestamp};
 
 /// Share of the events that have the timestamp of the one before even without the fault `ties`.
 const TIES: f64 = 0.03;
-/// Share of wholly identical Confluence records even without the fault `identical`.
+/// Share of identical Confluence records even without the fault `identical_records`.
 const CONFLUENCE_IDENTICAL: f64 = 0.003;
 /// Share of records with values outside the catalogs even without the fault `unknown_values`.
 const UNKNOWN_VALUES: f64 = 0.01;
-/// Numbers of records that were put in while running begin here.
+/// Numbers of inserted records start here.
 pub(super) const FIRST_INSERTED: u64 = 1 << 40;
 
-/// Lanes of independent random choices about an event.
+/// The independent random streams of an event.
 mod stream {
     pub(super) const UNKNOWN: u64 = 31;
     pub(super) const MALFORMED: u64 = 32;
@@ -37,7 +37,7 @@ mod stream {
     pub(super) const CHANGE_MOMENT: u64 = 40;
 }
 
-/// What bears on the records to be made.
+/// What determines the generated records.
 #[derive(Clone, Copy)]
 pub(super) struct GeneratorContext<'a> {
     pub(super) vendor: VendorName,
@@ -59,14 +59,14 @@ impl GeneratorContext<'_> {
     }
 }
 
-/// The event made last, which the next one may follow.
+/// The event generated last, which the next one may relate to.
 #[derive(Clone, Copy, Debug)]
 struct Previous {
     time: EventTime,
     content: u64,
 }
 
-/// Makes a vendor's records.
+/// Generates a vendor's records.
 #[derive(Debug)]
 pub(super) struct RecordGenerator {
     timeline: Timeline,
@@ -85,16 +85,16 @@ impl RecordGenerator {
         self.timeline.stopped_at.get_or_insert(now);
     }
 
-    /// Makes every event whose context has come by `now`.
+    /// Generates every event that is due by `now`.
     pub(super) fn advance(&mut self, now: Timestamp, context: GeneratorContext<'_>, store: &mut Store) {
         while let Some(previous) = self.step(now, context.shares()) {
-            self.make(self.next, previous, context, store);
+            self.generate(self.next, previous, context, store);
             self.previous = Some(previous);
             self.next += 1;
         }
     }
 
-    /// Time and content of the next event; `None` if its context has not come.
+    /// Time and content of the next event; `None` if it is not due.
     fn step(&self, now: Timestamp, shares: Shares) -> Option<Previous> {
         let nominal = self.timeline.nominal(self.next)?;
         let Some(previous) = self.previous else { return self.independent(nominal, now) };
@@ -110,7 +110,7 @@ impl RecordGenerator {
         (nominal <= now).then(|| Previous { time: self.timeline.written(self.next, nominal), content: self.next })
     }
 
-    fn make(&self, index: u64, event: Previous, context: GeneratorContext<'_>, store: &mut Store) {
+    fn generate(&self, index: u64, event: Previous, context: GeneratorContext<'_>, store: &mut Store) {
         let visible_at = event.time.at + self.lateness(index, context);
         if self.timeline.draw(stream::MALFORMED, event.content)
             < context.faults.probability(FaultName::MalformedRecords)
@@ -160,8 +160,8 @@ impl RecordGenerator {
         always + Duration::from_secs_f64(seconds)
     }
 
-    /// Plans the later versions of a record, if its vendor has any and a fault asks for them. Twins never change, since
-    /// nobody could tell which of them did.
+    /// Schedules the later versions of a record, if its vendor and a fault have any. Identical records never change, since
+    /// they could not be distinguished.
     fn schedule_changes(
         &self,
         index: u64,
@@ -197,7 +197,7 @@ impl RecordGenerator {
         }
     }
 
-    /// A new record outside the flow of numbers, at (about) the given time.
+    /// An inserted record at (about) the given time.
     pub(super) fn extra(
         &mut self,
         at: Timestamp,
@@ -226,7 +226,7 @@ fn later(time: EventTime, millis: u64) -> EventTime {
     EventTime { at: (time.at + Duration::from_millis(millis)).floor_to(step), digits: time.digits }
 }
 
-/// Something in the position of a record that is none. Its content is its own, so that it can be told from others.
+/// A malformed record. Its content is unique.
 fn malformed(index: u64) -> String {
     match index % 3 {
         0 => format!("9007199254740993{index:06}"),
@@ -235,12 +235,12 @@ fn malformed(index: u64) -> String {
     }
 }
 
-/// Every so many events a new group begins, so that a chain of followers is short.
+/// A new group begins after at most this many events, which limits the length of chains.
 const LONGEST_CHAIN: u64 = 24;
-/// Share of the events that follow the one before within milliseconds, as bulk actions do.
+/// Share of the events that follow the previous one within milliseconds, as in bulk actions.
 const BURSTS: f64 = 0.08;
 
-/// Where a vendor's events lie in time.
+/// When a vendor's events happen.
 #[derive(Clone, Debug)]
 pub(super) struct Timeline {
     /// The seed, already mixed with the vendor.
@@ -255,26 +255,26 @@ pub(super) struct Timeline {
     pub(super) events: u64,
     /// New events per second from then on.
     pub(super) rate: f64,
-    /// When growth stopped; `None` while it goes on.
+    /// When growth stopped; `None` while it continues.
     pub(super) stopped_at: Option<Timestamp>,
-    /// Sub-second digits that the vendor writes, one of them drawn for each group.
+    /// The possible numbers of sub-second digits, one drawn for each group.
     pub(super) digits: &'static [u8],
 }
 
-/// How an event is tied to the one before.
+/// How an event relates to the previous one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Relation {
-    /// It stands for itself.
+    /// Not related.
     Independent,
-    /// It has the timestamp of the one before.
+    /// Same timestamp.
     Tie,
-    /// It follows the one before by so many milliseconds.
+    /// Follows by this many milliseconds.
     Burst(u64),
-    /// It is the one before, once more.
+    /// Identical to it.
     Identical,
 }
 
-/// Shares of events that are tied or identical.
+/// Shares of events that are ties or identical.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shares {
     pub(super) ties: f64,
@@ -282,7 +282,7 @@ pub(super) struct Shares {
 }
 
 impl Timeline {
-    /// The time at which event `index` would happen if it stood alone; `None` if there is no such event.
+    /// The time of event `index` if it were independent; `None` if there is no such event.
     pub(super) fn nominal(&self, index: u64) -> Option<Timestamp> {
         let jitter = unit(mix(self.seed, 1, index));
         if index < self.events {
@@ -299,7 +299,7 @@ impl Timeline {
         self.stopped_at.is_none_or(|stopped| at < stopped).then_some(at)
     }
 
-    /// How event `index` is tied to the one before.
+    /// How event `index` relates to the previous one.
     pub(super) fn relation(&self, index: u64, shares: Shares) -> Relation {
         if index.is_multiple_of(LONGEST_CHAIN) || index == self.events {
             return Relation::Independent;
@@ -317,7 +317,7 @@ impl Timeline {
         }
     }
 
-    /// The time of a independent as the vendor writes it: cut to its number of sub-second digits.
+    /// A time as the vendor writes it: truncated to a number of sub-second digits.
     pub(super) fn written(&self, index: u64, at: Timestamp) -> EventTime {
         let choice = mix(self.seed, 3, index) % self.digits.len() as u64;
         let digits = self.digits[usize::try_from(choice).unwrap_or(0)];
@@ -325,7 +325,7 @@ impl Timeline {
         EventTime { at: at.floor_to(step), digits }
     }
 
-    /// The number of a random choice of its own for event `index`, from 0 up to 1.
+    /// A random number from 0 up to 1 for event `index` in a stream.
     pub(super) fn draw(&self, stream: u64, index: u64) -> f64 {
         unit(mix(self.seed, stream, index))
     }

@@ -23,10 +23,10 @@ use super::vendor_name::VendorName;
 pub struct Simulator;
 
 impl Simulator {
-    /// Makes the data and starts to serve it.
+    /// Generates the data and starts to serve it.
     ///
     /// # Errors
-    /// When the address cannot be listened on.
+    /// When the simulator cannot listen on the address.
     pub async fn start(options: SimulatorOptions) -> Result<RunningSimulator, SimulatorError> {
         let address = options.listen;
         let listen = |source| SimulatorError::Listen { address, source };
@@ -42,7 +42,7 @@ impl Simulator {
     }
 }
 
-/// A simulator that serves. It stops when it is dropped.
+/// A running simulator. It stops when dropped.
 #[derive(Debug)]
 pub struct RunningSimulator {
     address: SocketAddr,
@@ -52,13 +52,13 @@ pub struct RunningSimulator {
 }
 
 impl RunningSimulator {
-    /// Where it listens.
+    /// The address that it listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What a source's `base_url` must be. Confluence's is that of the site; with a cloud id it is
+    /// The `base_url` for a vendor's source. For a Confluence source with a `cloud_id` see
     /// [`Self::confluence_gateway_url`].
     #[must_use]
     pub fn base_url(&self, vendor: VendorName) -> String {
@@ -77,7 +77,7 @@ impl RunningSimulator {
         &self.credentials
     }
 
-    /// Steers it.
+    /// Controls it.
     #[must_use]
     pub fn control(&self) -> SimulatorControl {
         self.control.clone()
@@ -89,7 +89,7 @@ impl RunningSimulator {
         pipeline_file(self.address, &self.credentials, &self.control.vendors())
     }
 
-    /// Stops serving, after the requests that are being answered.
+    /// Stops serving after answering the requests in flight.
     pub async fn shutdown(self) {
         self.server.shutdown().await;
     }
@@ -111,7 +111,7 @@ fn spawn(listener: TcpListener, state: Arc<ServerState>, pipeline_file: String) 
         .fallback(answer)
         .with_state(state);
     let task = tokio::spawn(async move {
-        // Serving ends without an error: what fails on one connection stays on it.
+        // Serving ends without an error: a failed connection affects no other.
         let _ = axum::serve(listener, router).with_graceful_shutdown(stopped).await;
     });
     Server { stop: stop.drop_guard(), task }
@@ -120,18 +120,18 @@ fn spawn(listener: TcpListener, state: Arc<ServerState>, pipeline_file: String) 
 impl Server {
     async fn shutdown(self) {
         drop(self.stop);
-        // The task cannot fail but by a panic of its own, and then it has ended too.
+        // The task fails only by panicking, which ends it as well.
         let _ = self.task.await;
     }
 }
 
 async fn answer(State(state): State<Arc<ServerState>>, request: Request) -> Response {
     let request = api_request(&request);
-    let Some(vendor) = vendor_of(&request.path) else { return not_there().into_response().await };
-    let Some(guard) = RequestGuard::begin(&state, vendor) else { return not_there().into_response().await };
+    let Some(vendor) = vendor_of(&request.path) else { return unknown_path().into_response().await };
+    let Some(guard) = RequestGuard::begin(&state, vendor) else { return unknown_path().into_response().await };
     let delivery = match state.mock(vendor) {
         Ok(mut mock) => mock.serve(&request, state.now()),
-        Err(_) => not_there(),
+        Err(_) => unknown_path(),
     };
     let response = delivery.into_response().await;
     drop(guard);
@@ -148,12 +148,12 @@ fn api_request(request: &Request) -> ApiRequest {
     }
 }
 
-fn not_there() -> WireReply {
-    let reply = Reply::json(404, r#"{"error":"no vendor that is played has this path; see /_sim/health"}"#);
+fn unknown_path() -> WireReply {
+    let reply = Reply::json(404, r#"{"error":"no served vendor has this path; see /_sim/health"}"#);
     WireReply { reply, compress: false, cut: None, delay: None }
 }
 
-/// Counts a request as being answered for as long as it lives, even if its client goes away.
+/// Counts a request as in flight while it lives, even if the client disconnects.
 struct RequestGuard<'a> {
     state: &'a ServerState,
     vendor: VendorName,
@@ -174,7 +174,7 @@ impl Drop for RequestGuard<'_> {
     }
 }
 
-/// What a source's `base_url` must be.
+/// The `base_url` for a vendor's source.
 fn base_url(address: SocketAddr, vendor: VendorName) -> String {
     let below = match vendor {
         VendorName::CaptivateIq => "/ciq/v1",
@@ -184,7 +184,7 @@ fn base_url(address: SocketAddr, vendor: VendorName) -> String {
     format!("http://{address}{below}")
 }
 
-/// The pipeline file.
+/// A pipeline file whose sources point at the simulator.
 fn pipeline_file(address: SocketAddr, credentials: &Credentials, vendors: &[VendorName]) -> String {
     let mut text = String::from("data_dir: ./auditflow-simulated/data\nsources:\n");
     for vendor in vendors {

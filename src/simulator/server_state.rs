@@ -27,7 +27,7 @@ impl std::fmt::Debug for ServerState {
 }
 
 impl ServerState {
-    /// Makes the mocks with their whole history.
+    /// Generates the whole history of every vendor.
     pub(super) fn new(options: &SimulatorOptions) -> Self {
         let start = options.start.unwrap_or_else(|| options.clock.now());
         let mocks = VendorName::ALL.map(|vendor| {
@@ -40,17 +40,17 @@ impl ServerState {
         Self { mocks, clock: options.clock.clone() }
     }
 
-    /// A vendor's mock, up to the present.
+    /// A vendor's mock.
     ///
     /// # Errors
-    /// When the vendor is not played.
+    /// When the vendor is not served.
     pub(super) fn mock(&self, vendor: VendorName) -> Result<MutexGuard<'_, MockVendor>, SimulatorError> {
         let mock = self.mocks[vendor.index()].as_ref().ok_or(SimulatorError::NotServed(vendor))?;
-        // A panic while a mock was held leaves it usable: its parts are changed one whole step at a time.
+        // A mock stays usable after a panic: each change to it is complete.
         Ok(mock.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The vendors that are played.
+    /// The vendors that are served.
     pub(super) fn vendors(&self) -> impl Iterator<Item = VendorName> + '_ {
         VendorName::ALL.into_iter().filter(|vendor| self.mocks[vendor.index()].is_some())
     }
@@ -83,7 +83,7 @@ fn faults_of(vendor: VendorName, orders: &[FaultOrder]) -> FaultSet {
     faults
 }
 
-/// A vendor's part.
+/// A vendor's API.
 fn api_of(vendor: VendorName) -> &'static dyn VendorApi {
     match vendor {
         VendorName::Akuity => &akuity::Akuity,
@@ -94,7 +94,7 @@ fn api_of(vendor: VendorName) -> &'static dyn VendorApi {
     }
 }
 
-/// The vendor to whose address space a path belongs.
+/// The vendor that a path belongs to.
 pub(super) fn vendor_of(path: &str) -> Option<VendorName> {
     let mut parts = path.trim_start_matches('/').split('/');
     match (parts.next()?, parts.next()) {

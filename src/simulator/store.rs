@@ -16,17 +16,17 @@ use crate::time::Timestamp;
 /// One record, ready to be served.
 #[derive(Clone, Debug)]
 pub(super) struct Record {
-    /// Its own time: where it stands in the order and what time filters look at.
+    /// Its own time, which orders it and which time filters use.
     pub(super) at: Timestamp,
-    /// Tells records of one moment apart, in the order in which they were written.
+    /// Distinguishes records of the same time, in the order in which they were generated.
     pub(super) sequence: u64,
     /// The time of its latest occurrence.
     pub(super) last_at: Timestamp,
-    /// From when on it is served.
+    /// When it becomes visible.
     pub(super) visible_at: Timestamp,
     /// The text that is served.
     pub(super) raw: Box<str>,
-    /// Whether it has no usable time, or is no object.
+    /// Whether it has no usable time or is not an object.
     pub(super) malformed: bool,
     /// The texts that were served before it changed, oldest first.
     pub(super) earlier: Vec<Box<str>>,
@@ -36,7 +36,7 @@ pub(super) struct Record {
     pub(super) served: bool,
 }
 
-/// What a record is addressed by: its time and sequence.
+/// The position of a record: its time and sequence.
 pub(super) type RecordPosition = (Timestamp, u64);
 
 impl Record {
@@ -59,7 +59,7 @@ impl Record {
     }
 }
 
-/// Something that will happen to the store.
+/// A pending change of the store.
 #[derive(Clone, Debug)]
 pub(super) enum Pending {
     /// A record becomes visible.
@@ -75,7 +75,7 @@ pub(super) enum Pending {
     },
 }
 
-/// A span of time with its bounds: `from` belongs to it, `to` does not.
+/// A time range: `from` is inclusive, `to` is exclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Window {
     pub(super) from: Timestamp,
@@ -90,7 +90,7 @@ impl Window {
         self.from <= at && at < self.to
     }
 
-    /// Without what is older than `oldest`.
+    /// Restricted to `oldest` and later.
     pub(super) fn not_before(self, oldest: Option<Timestamp>) -> Self {
         Self { from: self.from.max(oldest.unwrap_or(self.from)), ..self }
     }
@@ -105,18 +105,18 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Puts something into the future (or into the present, which [`Self::advance`] then does).
+    /// Schedules a change, which [`Self::advance`] applies.
     pub(super) fn schedule(&mut self, at: Timestamp, pending: Pending) {
         self.pending_number += 1;
         self.pending.insert((at, self.pending_number), pending);
     }
 
-    /// Whether something is still to appear or to change.
+    /// Whether a change is pending.
     pub(super) fn has_pending(&self) -> bool {
         !self.pending.is_empty()
     }
 
-    /// Lets everything happen whose time has come.
+    /// Applies every change that is due.
     pub(super) fn advance(&mut self, now: Timestamp) {
         while let Some(entry) = self.pending.first_entry() {
             if entry.key().0 > now {
@@ -141,7 +141,7 @@ impl Store {
         self.visible.insert(index, record);
     }
 
-    /// Gives a visible record another text; false if there is no such record.
+    /// Replaces the text of a visible record; false if there is no such record.
     pub(super) fn change(&mut self, position: RecordPosition, raw: String, last_at: Option<Timestamp>) -> bool {
         let Ok(index) = self.visible.binary_search_by_key(&position, Record::position) else { return false };
         let record = &mut self.visible[index];
@@ -193,11 +193,11 @@ enum Matches {
     List(Vec<usize>),
 }
 
-/// A test of a record beyond its time.
+/// A filter by a record's content.
 pub(super) type Filter<'a> = &'a dyn Fn(&Record) -> bool;
 
 impl Selection {
-    /// The records of a window that pass the filter. Without a filter no record is looked at.
+    /// The records of a window that pass the filter. Without a filter no record is parsed.
     pub(super) fn of(store: &Store, window: Window, order: Order, filter: Option<Filter<'_>>) -> Self {
         let range = store.range(window);
         let Some(filter) = filter else { return Self::ordered(Matches::Range(range), store, order) };
@@ -205,7 +205,7 @@ impl Selection {
         Self::ordered(Matches::List(list), store, order)
     }
 
-    /// These records, which stand in ascending order.
+    /// These records, given in ascending order.
     pub(super) fn of_list(store: &Store, list: Vec<usize>, order: Order) -> Self {
         Self::ordered(Matches::List(list), store, order)
     }
@@ -248,7 +248,7 @@ impl Selection {
     }
 }
 
-/// Pastes the records of a page between commas, as they stand, and notes that they were served.
+/// Joins the records of a page with commas and marks them as served.
 pub(super) fn join_records(store: &mut Store, page: &[usize]) -> String {
     store.mark_served(page);
     let records = store.visible();
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn records_appear_at_their_moment_and_in_order_of_time() {
+    fn records_appear_when_visible_and_in_order_of_time() {
         let mut store = store();
         store.advance(Timestamp::from_secs(5));
         assert_eq!(sequences(&store), [0, 2, 3]);
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_holds_its_start_and_not_its_end() {
+    fn a_window_includes_its_start_and_not_its_end() {
         let mut store = store();
         store.advance(Timestamp::from_secs(9));
         assert_eq!(store.range(Window { from: Timestamp::from_secs(2), to: Timestamp::from_secs(5) }), 1..3);
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_follow_the_order_and_end_at_the_end() {
+    fn pages_follow_the_order_and_end_with_the_records() {
         let mut store = store_of_five();
         let newest = Selection::of(&store, Window::ALL, Order::NewestFirst, None);
         assert_eq!(newest.page(0, 2), [4, 3]);
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_and_a_window_both_hold() {
+    fn a_filter_and_a_window_both_apply() {
         let store = store_of_five();
         let window = Window { from: Timestamp::from_secs(1), to: Timestamp::from_secs(4) };
         let odd = Selection::of(&store, window, Order::NewestFirst, Some(&|record| record.sequence % 2 == 1));

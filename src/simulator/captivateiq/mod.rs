@@ -10,11 +10,13 @@ use serde::Deserialize;
 
 use super::http::ApiRequest;
 use super::http::Reply;
-use super::record_builder::{RecordBuilder, quoted, quoted_or_null};
+use super::record_builder::{RecordBuilder, quoted_or_null};
 use super::store::{Record, Window};
 use super::store::{Selection, join_records};
 use super::variants::{CaptivateIqVariants, EmailMatch, EndDate, HrefForm, RedirectForm, Variants};
-use super::vendor_api::{RequestContext, RequestError, ScanPosition, VendorApi};
+use super::vendor_api::{
+    RequestContext, RequestError, ScanPosition, VendorApi, drf_error, drf_method_not_allowed, drf_request_error,
+};
 use crate::time::Timestamp;
 
 const PATH: &str = "/ciq/v1/audit-logs/";
@@ -108,8 +110,11 @@ fn has_email(raw: &str, email: &str, which: EmailMatch) -> bool {
 }
 
 fn error_reply(status: u16, detail: &str) -> Reply {
-    let reply = Reply::json(status, format!(r#"{{"detail":{}}}"#, quoted(detail)));
-    if status == 401 { reply.with_header("www-authenticate", "Token") } else { reply }
+    with_token_scheme(drf_error(status, detail))
+}
+
+fn with_token_scheme(reply: Reply) -> Reply {
+    if reply.status == 401 { reply.with_header("www-authenticate", "Token") } else { reply }
 }
 
 impl VendorApi for CaptivateIq {
@@ -162,7 +167,7 @@ impl VendorApi for CaptivateIq {
             return error_reply(404, "Not found.");
         }
         if request.method != "GET" {
-            return error_reply(405, &format!("Method \"{}\" not allowed.", request.method));
+            return drf_method_not_allowed(&request.method);
         }
         match QueryParams::read(context) {
             Ok(params) => answer_page(context, &params),
@@ -171,15 +176,7 @@ impl VendorApi for CaptivateIq {
     }
 
     fn error_reply(&self, error: RequestError, _request: &ApiRequest) -> Reply {
-        match error {
-            RequestError::Unauthorized => error_reply(401, "Invalid token."),
-            RequestError::Forbidden => error_reply(403, "You do not have permission to perform this action."),
-            RequestError::InvalidCursor => error_reply(404, "Not found."),
-            RequestError::RateLimited { seconds, .. } => {
-                error_reply(429, &format!("Request was throttled. Expected available in {seconds} seconds."))
-            }
-            RequestError::Server(status) => error_reply(status, "A server error occurred."),
-        }
+        with_token_scheme(drf_request_error(error))
     }
 }
 

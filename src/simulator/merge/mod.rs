@@ -10,11 +10,13 @@ use serde::Deserialize;
 
 use super::http::ApiRequest;
 use super::http::Reply;
-use super::record_builder::{RecordBuilder, quoted, quoted_or_null};
+use super::record_builder::{RecordBuilder, quoted_or_null};
 use super::store::{Record, Window};
 use super::store::{Selection, join_records};
 use super::variants::{BoundKind, Order, Variants};
-use super::vendor_api::{RequestContext, RequestError, ScanPosition, VendorApi};
+use super::vendor_api::{
+    RequestContext, RequestError, ScanPosition, VendorApi, drf_error, drf_method_not_allowed, drf_request_error,
+};
 use crate::time::Timestamp;
 use cursor::{Cursor, Paged, Rows};
 
@@ -92,10 +94,10 @@ struct Filtered<'a> {
 }
 
 fn read_cursor(context: &RequestContext<'_>, text: &str) -> Result<Cursor, Reply> {
-    let cursor = Cursor::decode(text).ok_or_else(|| error_reply(404, "Invalid cursor"))?;
+    let cursor = Cursor::decode(text).ok_or_else(|| drf_error(404, "Invalid cursor"))?;
     let expired = |(life, issued): (Duration, Timestamp)| issued + life < context.now;
     if context.variants.merge.cursor_expiry.0.zip(cursor.issued).is_some_and(expired) {
-        return Err(error_reply(404, "Invalid cursor"));
+        return Err(drf_error(404, "Invalid cursor"));
     }
     Ok(cursor)
 }
@@ -121,10 +123,6 @@ fn read_date(request: &ApiRequest, name: &str) -> Result<Option<Timestamp>, Repl
         .ok_or_else(|| Reply::json(400, format!(r#"{{"{name}":["Enter a valid date/time."]}}"#)))
 }
 
-fn error_reply(status: u16, detail: &str) -> Reply {
-    Reply::json(status, format!(r#"{{"detail":{}}}"#, quoted(detail)))
-}
-
 fn is_audit_trail(path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').collect();
     matches!(parts[..], ["", "api", category, "v1", "audit-trail"] if CATEGORIES.contains(&category))
@@ -146,9 +144,9 @@ impl VendorApi for Merge {
     fn authenticate(&self, context: &RequestContext<'_>) -> Result<(), Reply> {
         let Some(key) = context.request.header("authorization").and_then(|header| header.strip_prefix("Bearer "))
         else {
-            return Err(error_reply(401, "Authentication credentials were not provided."));
+            return Err(drf_error(401, "Authentication credentials were not provided."));
         };
-        if key == context.credentials.merge_api_key { Ok(()) } else { Err(error_reply(401, "Invalid token.")) }
+        if key == context.credentials.merge_api_key { Ok(()) } else { Err(drf_error(401, "Invalid token.")) }
     }
 
     fn scan_position(&self, context: &RequestContext<'_>) -> Option<ScanPosition> {
@@ -158,13 +156,13 @@ impl VendorApi for Merge {
 
     fn answer(&self, context: &mut RequestContext<'_>) -> Reply {
         if !is_audit_trail(&context.request.path) {
-            return error_reply(404, "Not found.");
+            return drf_error(404, "Not found.");
         }
         if context.request.method != "GET" {
-            return error_reply(405, &format!("Method \"{}\" not allowed.", context.request.method));
+            return drf_method_not_allowed(&context.request.method);
         }
         if !context.variants.merge.enterprise_plan {
-            return error_reply(403, "You do not have permission to perform this action.");
+            return drf_error(403, "You do not have permission to perform this action.");
         }
         match QueryParams::read(context) {
             Ok(params) => answer_page(context, &params),
@@ -173,15 +171,7 @@ impl VendorApi for Merge {
     }
 
     fn error_reply(&self, error: RequestError, _request: &ApiRequest) -> Reply {
-        match error {
-            RequestError::Unauthorized => error_reply(401, "Invalid token."),
-            RequestError::Forbidden => error_reply(403, "You do not have permission to perform this action."),
-            RequestError::InvalidCursor => error_reply(404, "Invalid cursor"),
-            RequestError::RateLimited { seconds, .. } => {
-                error_reply(429, &format!("Request was throttled. Expected available in {seconds} seconds."))
-            }
-            RequestError::Server(status) => error_reply(status, "A server error occurred."),
-        }
+        drf_request_error(error)
     }
 }
 

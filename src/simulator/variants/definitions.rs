@@ -9,20 +9,20 @@ use super::values::{
 };
 use crate::simulator::vendor_name::VendorName;
 
-/// A variant, for lists.
+/// A variant with its description.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct VariantInfo {
     /// `vendor.variant`.
     pub name: String,
-    /// The present value, as it is written.
+    /// The current value.
     pub value: String,
-    /// What may be written.
+    /// The allowed values.
     pub allowed: String,
-    /// What it decides.
+    /// What it determines.
     pub about: String,
 }
 
-/// Defines a group of variants: the struct, its default, setting by name, and the list for people.
+/// Defines a group of variants: the struct, its default, setting by name, and the list of descriptions.
 macro_rules! variants {
     (
         $(#[doc = $intro:literal])+
@@ -35,7 +35,7 @@ macro_rules! variants {
         #[derive(Clone, Debug, PartialEq)]
         pub struct $name {
             $(
-                /// Those that every vendor has.
+                /// The variants that every vendor has.
                 pub common: $group,
             )?
             $( $(#[doc = $about])+ pub $field: $kind, )+
@@ -55,7 +55,7 @@ macro_rules! variants {
                 }
             }
 
-            /// The variants of this group, for people.
+            /// The variants of this group with descriptions.
             fn own_list(&self, vendor: &str) -> Vec<VariantInfo> {
                 vec![$(VariantInfo {
                     name: format!("{vendor}.{}", stringify!($field)),
@@ -70,15 +70,15 @@ macro_rules! variants {
 variants! {
     /// The variants that every vendor has.
     CommonVariants {
-        /// How long after its timestamp a record becomes visible; bears on records generated afterwards.
+        /// How long after its timestamp a record becomes visible; applies to records generated afterwards.
         visibility_delay: Duration = Duration::ZERO,
         /// Records older than this are no longer served.
         retention: OptionalSpan = OptionalSpan(None),
-        /// The request budget; what exceeds it is answered 429.
+        /// The rate limit; excess requests get 429.
         rate_limit: RateLimits = RateLimits(Vec::new()),
-        /// What a 429 says about the time to wait.
+        /// The form of `Retry-After` of a 429.
         retry_after: RetryAfter = RetryAfter::Seconds,
-        /// White space inside records; bears on records generated afterwards.
+        /// White space inside records; applies to records generated afterwards.
         json_spacing: JsonSpacing = JsonSpacing::Plain,
     }
 }
@@ -92,33 +92,33 @@ variants! {
             retry_after: RetryAfter::None,
             ..CommonVariants::default()
         };
-        /// In which order trails are listed.
+        /// The order of the list.
         order: Order = Order::NewestFirst,
         /// The page size if the request names none.
         default_limit: usize = 100,
-        /// The largest page size; a larger one is lowered to it.
+        /// The largest page size; larger sizes are reduced to it.
         max_limit: usize = 500,
-        /// What is done with a `limit` that is no number from 1 on.
+        /// How to handle a `limit` that is not a positive integer.
         on_bad_limit: Strictness = Strictness::Reject,
         /// Whether `limit=0`, an empty `start` and an empty `filter` count as absent.
         lenient_empty: bool = false,
-        /// Whether links that lead nowhere are `null` instead of left out.
+        /// Whether links without a target are `null` instead of absent.
         null_links: bool = false,
-        /// What is done with a page past the end: an empty page, or 400.
+        /// How to answer a page past the end: an empty page, or 400.
         past_end: Strictness = Strictness::Tolerate,
         /// Whether an empty page has `_embedded: null`.
         null_embedded: bool = false,
-        /// What is done with a filter field that is not documented.
+        /// How to handle an undocumented filter field.
         unknown_filter_field: FieldHandling = FieldHandling::Match,
         /// The status of an answer to a request without a token.
         missing_token: UnauthorizedStatus = UnauthorizedStatus::Forbidden,
         /// The form of the hrefs in `_links`.
         href: HrefForm = HrefForm::Path,
-        /// Whether an `Accept` header other than the versioned one or `*/*` is refused with 406.
+        /// Whether an `Accept` header other than the versioned one or `*/*` is rejected with 406.
         strict_accept: bool = false,
         /// The content type of an answer.
         content_type: String = "application/api.clumio.audit-trails=v1+json".into(),
-        /// How the missing user of a system event is written; bears on records generated afterwards.
+        /// How a system event represents the missing user; applies to records generated afterwards.
         system_user: NullForm = NullForm::Mixed,
     }
 }
@@ -130,23 +130,23 @@ variants! {
             rate_limit: RateLimits::of(&[(5, 1), (1_500, 3_600)]),
             ..CommonVariants::default()
         };
-        /// In which order logs are listed.
+        /// The order of the list.
         order: Order = Order::NewestFirst,
         /// The page size if the request names none.
         default_limit: usize = 50,
-        /// The largest page size; a larger one is lowered to it.
+        /// The largest page size; larger sizes are reduced to it.
         max_limit: usize = 1_000,
         /// The form of `next` and `previous`.
         links: HrefForm = HrefForm::Absolute,
-        /// How a path without its last slash is answered.
+        /// How to answer a path without the trailing slash.
         append_slash: RedirectForm = RedirectForm::Redirect,
-        /// How many days back a request without `start_date` reaches.
+        /// How many days back a request without `start_date` reads.
         default_lookback_days: OptionalCount = OptionalCount(None),
         /// The time zone in which days begin.
         day_tz: DayOffset = DayOffset(0),
-        /// Up to where `end_date` reaches.
+        /// Whether `end_date` includes its day.
         end_date: EndDate = EndDate::InclusiveDay,
-        /// Which e-mail address `email` looks at.
+        /// Which email address `email` matches.
         email: EmailMatch = EmailMatch::Effective,
     }
 }
@@ -158,7 +158,7 @@ variants! {
             rate_limit: RateLimits::of(&[(600, 60)]),
             ..CommonVariants::default()
         };
-        /// In which order events are listed.
+        /// The order of the list.
         order: Order = Order::OldestFirst,
         /// Whether an event exactly at `start_date` is listed.
         start_bound: BoundKind = BoundKind::Strict,
@@ -166,7 +166,7 @@ variants! {
         end_bound: BoundKind = BoundKind::Strict,
         /// The page size if the request names none.
         default_page_size: usize = 30,
-        /// The largest page size; a larger one is lowered to it.
+        /// The largest page size; larger sizes are reduced to it.
         max_page_size: usize = 100,
         /// Whether `next` and `previous` are left out instead of `null`.
         next_absent: bool = false,
@@ -174,7 +174,7 @@ variants! {
         cursor_expiry: OptionalSpan = OptionalSpan(None),
         /// Whether the plan has the audit trail; without it every answer is 403.
         enterprise_plan: bool = true,
-        /// More refused requests than this, and all are answered 429.
+        /// After more failed requests than this, all requests get 429.
         abuse_limit: RateLimits = RateLimits::of(&[(20, 10)]),
     }
 }
@@ -186,31 +186,31 @@ variants! {
             retry_after: RetryAfter::None,
             ..CommonVariants::default()
         };
-        /// In which order logs are listed.
+        /// The order of the list.
         order: Order = Order::NewestFirst,
-        /// How points in time are written; bears on records generated afterwards.
+        /// The format of timestamps; applies to records generated afterwards.
         time_format: TimeFormat = TimeFormat::Go,
-        /// Which time of a record the filter and the order look at.
+        /// The time of a record that the filter and the order use.
         time_basis: TimeBasis = TimeBasis::Timestamp,
         /// Whether a record exactly at `endTime` is listed.
         end_bound: BoundKind = BoundKind::Inclusive,
-        /// The longest time between the occurrences that one record stands for; bears on records generated afterwards.
+        /// The longest time between the occurrences that one record represents; applies to records generated afterwards.
         /// `0s` turns collapsing off.
         collapse_interval: Duration = Duration::from_secs(3_600),
         /// The page size if the request names none.
         default_limit: usize = 20,
         /// The largest page size.
         max_limit: usize = 1_000,
-        /// What is done with a larger page size.
+        /// How to handle a larger page size.
         on_excess: OnExcess = OnExcess::Clamp,
-        /// Whether parts that are not set are left out instead of `null`; bears on records generated afterwards.
+        /// Whether unset fields are absent instead of `null`; applies to records generated afterwards.
         drop_nulls: bool = false,
         /// Whether records lack `count`, `lastOccurredTimestamp` and `ip`, as in old versions; bears on records generated
         /// afterwards.
         omit_new_fields: bool = false,
         /// Whether the key may read audit logs; without it every answer is 403.
         permission: bool = true,
-        /// The organization's name, for the two look-up calls.
+        /// The organization's name, for the two lookup calls.
         organization_name: String = "acme".into(),
     }
 }
@@ -222,23 +222,23 @@ variants! {
             retention: OptionalSpan(Some(Duration::from_secs(365 * 86_400))),
             ..CommonVariants::default()
         };
-        /// In which order records are listed.
+        /// The order of the list.
         order: Order = Order::NewestFirst,
         /// The page size if the request names none (25 was observed, 1000 is documented).
         default_limit: usize = 25,
-        /// The largest page size; a larger one is lowered to it.
+        /// The largest page size; larger sizes are reduced to it.
         max_limit: usize = 1_000,
         /// Whether `_links` has a `next`.
         next_link: bool = false,
         /// Which kind of API token the credentials are.
         token_kind: TokenKind = TokenKind::Any,
-        /// Whether a wrong token at the site is answered with a web page.
+        /// Whether the site answers a wrong token with an HTML page.
         html_401: bool = false,
-        /// Whether dates may be ISO 8601 text.
+        /// Whether dates may be ISO 8601 strings.
         iso_dates: bool = true,
         /// Whether the gateway also answers below `/ex/confluence/{cloudId}/rest/api/audit`.
         gateway_without_wiki: bool = true,
-        /// Whether `searchString` tells capitals from small letters.
+        /// Whether `searchString` is case-sensitive.
         search_case_sensitive: bool = false,
         /// Whether the account is a Confluence administrator; otherwise 403 with an empty body.
         administrator: bool = true,
@@ -272,7 +272,7 @@ impl Variants {
     pub fn set(&mut self, name: &str, text: &str) -> Result<(), String> {
         let (vendor, variant) = name
             .split_once('.')
-            .ok_or_else(|| format!("`{name}` is no variant; write VENDOR.SWITCH, for example clumio.order"))?;
+            .ok_or_else(|| format!("`{name}` is not a variant; write VENDOR.NAME, for example clumio.order"))?;
         let vendor: VendorName = vendor.parse()?;
         self.set_own(vendor, variant, text)
             .unwrap_or_else(|| Err(self.unknown(vendor, name)))
@@ -292,7 +292,7 @@ impl Variants {
 
     fn unknown(&self, vendor: VendorName, name: &str) -> String {
         let known: Vec<String> = self.list_of(vendor).into_iter().map(|info| info.name).collect();
-        format!("there is no variant `{name}`; write one of {}", known.join(", "))
+        format!("unknown variant `{name}`; use one of {}", known.join(", "))
     }
 
     /// The variants that every vendor has, of one vendor.
@@ -307,7 +307,7 @@ impl Variants {
         }
     }
 
-    /// The variants that every vendor has, of one vendor, to be changed.
+    /// The mutable variants that every vendor has, of one vendor.
     pub fn common_mut(&mut self, vendor: VendorName) -> &mut CommonVariants {
         match vendor {
             VendorName::Akuity => &mut self.akuity.common,
@@ -318,7 +318,7 @@ impl Variants {
         }
     }
 
-    /// Every variant of one vendor with its present value.
+    /// Every variant of one vendor with its current value.
     #[must_use]
     pub fn list_of(&self, vendor: VendorName) -> Vec<VariantInfo> {
         let name = vendor.as_str();
@@ -333,13 +333,13 @@ impl Variants {
         list
     }
 
-    /// Every variant with its present value.
+    /// Every variant with its current value.
     #[must_use]
     pub fn list(&self) -> Vec<VariantInfo> {
         VendorName::ALL.into_iter().flat_map(|vendor| self.list_of(vendor)).collect()
     }
 
-    /// Takes every request budget away: for tests and measurements.
+    /// Removes every rate limit, for tests and benchmarks.
     pub fn lift_rate_limits(&mut self) {
         for vendor in VendorName::ALL {
             self.common_mut(vendor).rate_limit = RateLimits(Vec::new());
@@ -353,7 +353,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_listed_variant_takes_its_own_value_back() {
+    fn every_listed_variant_accepts_its_own_value() {
         let mut variants = Variants::default();
         for info in Variants::default().list() {
             variants.set(&info.name, &info.value).unwrap_or_else(|reason| panic!("{}: {reason}", info.name));
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_explained() {
+    fn errors_name_the_allowed_values() {
         let mut variants = Variants::default();
         let said = variants.set("clumio.odrer", "asc").expect_err("no variant");
         assert!(said.contains("clumio.order"), "{said}");
