@@ -14,10 +14,10 @@ use query::QueryParams;
 
 const ORGANIZATIONS: &str = "/api/v1/organizations";
 
-/// Akuity's part.
+/// Akuity's API.
 pub(super) struct Akuity;
 
-/// What a path leads to.
+/// The resource that a path names.
 #[derive(Debug, PartialEq, Eq)]
 enum Route<'a> {
     Organizations,
@@ -38,7 +38,7 @@ fn route(path: &str) -> Option<Route<'_>> {
     }
 }
 
-/// A error with a gRPC status code.
+/// An error reply with a gRPC status code.
 fn error_reply(status: u16, code: u8, message: &str) -> Reply {
     let reply = Reply::json(status, format!(r#"{{"code":{code},"message":{},"details":[]}}"#, quoted(message)));
     if status == 401 { reply.with_header("www-authenticate", message) } else { reply }

@@ -1,7 +1,7 @@
 //! Akuity's query: dotted paths into a nested message, as grpc-gateway reads them.
 //!
-//! Each element may be written in lowerCamelCase or snake_case; unknown names are ignored; a scalar given twice, a
-//! number that is none and map syntax are errors.
+//! Each element may be written in lowerCamelCase or snake_case; unknown names are ignored; a repeated scalar,
+//! an invalid number and map syntax are errors.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use crate::simulator::store::Window;
 use crate::simulator::variants::{AkuityVariants, BoundKind, OnExcess};
 use crate::time::Timestamp;
 
-/// The kinds of object that can be asked for, as they stand in the query and in `object.type`.
+/// The object types that can be requested, as in the query and in `object.type`.
 const OBJECTS: [(&str, &str); 20] = [
     ("k8sResource", "k8s_resource"),
     ("argocdApplication", "argocd_application"),
@@ -38,15 +38,15 @@ const OBJECTS: [(&str, &str); 20] = [
     ("organization", "organization"),
 ];
 
-/// What a request asks for.
+/// The parsed query parameters of a request.
 #[derive(Debug)]
 pub(super) struct QueryParams {
     pub(super) window: Window,
     pub(super) limit: usize,
     pub(super) offset: usize,
-    /// Wanted values by field: `actorId`, `actorType`, `action`.
+    /// Requested values by field: `actorId`, `actorType`, `action`.
     values: BTreeMap<String, Vec<String>>,
-    /// Wanted objects: for each type its conditions.
+    /// Requested objects: the conditions of each type.
     objects: BTreeMap<&'static str, BTreeMap<String, Vec<String>>>,
 }
 
@@ -76,7 +76,7 @@ impl QueryParams {
         self.values.is_empty() && self.objects.is_empty()
     }
 
-    /// Whether a record passes; one that is no log passes no condition.
+    /// Whether a record matches; a malformed record matches no condition.
     pub(super) fn matches(&self, raw: &str) -> bool {
         if self.is_time_only() {
             return true;
@@ -189,7 +189,7 @@ fn snake(name: &str) -> String {
     snake
 }
 
-/// The parts of a record that can be filtered by.
+/// The fields that can be filtered by.
 #[derive(Deserialize)]
 struct Log<'a> {
     #[serde(borrow)]
@@ -259,30 +259,30 @@ mod tests {
     }
 
     #[test]
-    fn both_spellings_of_a_name_are_one() {
+    fn both_spellings_of_a_name_are_equal() {
         let first = params("filters.startTime=2026-03-02T08:00:00Z&filters.limit=5").expect("an params");
         let second = params("filters.start_time=2026-03-02T08:00:00Z&filters.limit=5").expect("an params");
         assert_eq!((first.window, first.limit), (second.window, second.limit));
     }
 
     #[test]
-    fn unknown_names_are_ignored_and_everything_is_asked_for() {
+    fn unknown_names_are_ignored() {
         assert_eq!(params("startTime=2026-03-02T08:00:00Z&filters.color=red").expect("an params").window, Window::ALL);
     }
 
     #[test]
-    fn mistakes_are_named_as_the_gateway_names_them() {
-        let said = params("filters.limit=x").expect_err("no number");
-        assert!(said.starts_with("parsing field \"limit\":"), "{said}");
-        let said = params("filters.limit=1&filters.limit=2").expect_err("twice");
-        assert_eq!(said, "too many values for field \"limit\": 1, 2");
+    fn errors_match_those_of_the_gateway() {
+        let message = params("filters.limit=x").expect_err("no number");
+        assert!(message.starts_with("parsing field \"limit\":"), "{message}");
+        let message = params("filters.limit=1&filters.limit=2").expect_err("twice");
+        assert_eq!(message, "too many values for field \"limit\": 1, 2");
         for query in ["filters[startTime]=x", "filters.startTime=yesterday", "filters.offset=-1"] {
             assert!(params(query).is_err(), "{query}");
         }
     }
 
     #[test]
-    fn values_of_one_field_are_alternatives_and_fields_add_up() {
+    fn values_of_one_field_are_alternatives_and_fields_are_combined() {
         let raw = r#"{"action":"deleted","actor":{"type":"api_key","id":"ci"},"object":{"type":"custom_role",
             "id":{"name":"dev","kind":"","group":""},"parentId":null}}"#;
         for (query, passes) in [

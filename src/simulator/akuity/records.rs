@@ -21,7 +21,7 @@ const KINDS: [(&str, &str, &str, &str, &str); 12] = [
     ("created", "CREATE", "team_member", "", ""),
     ("login", "", "member", "", ""),
 ];
-/// Share of the records that stand for several occurrences from the beginning.
+/// Share of the records that represent several occurrences from the start.
 const FOLDED: f64 = 0.15;
 
 /// Writes one record.
@@ -44,7 +44,7 @@ pub(super) fn write(builder: &mut RecordBuilder, variants: &AkuityVariants) -> S
     )
 }
 
-/// A time in the form that the variant names. Go's form drops the zeros at the end of the fraction.
+/// A time in the format of the variant. Go's format drops trailing zeros of the fraction.
 pub(super) fn written(time: EventTime, format: TimeFormat) -> String {
     if format == TimeFormat::Rfc3339 {
         return time.to_string();
@@ -56,7 +56,7 @@ pub(super) fn written(time: EventTime, format: TimeFormat) -> String {
     format!("{}{point}{fraction} +0000 UTC", seconds.replacen('T', " ", 1))
 }
 
-/// A key with an unset message: `null`, or left out.
+/// A key with an unset message: `null` or absent.
 fn unset(name: &str, variants: &AkuityVariants) -> String {
     if variants.drop_nulls { String::new() } else { format!(r#","{name}":null"#) }
 }
@@ -75,7 +75,7 @@ fn actor(builder: &mut RecordBuilder, variants: &AkuityVariants) -> String {
         _ => ("user", person.email),
     };
     let ip = builder.ip();
-    // An address that is not known is left out, not null.
+    // An unknown address is absent, not null.
     let has_ip = matches!(kind, "user" | "api_key") && builder.chance(0.9) && !variants.omit_new_fields;
     let ip = if has_ip { format!(r#","ip":"{ip}""#) } else { String::new() };
     format!(r#","actor":{{"type":"{kind}","id":{}{ip}}}"#, quoted(&id))
@@ -107,7 +107,7 @@ fn details(builder: &mut RecordBuilder, action_type: &str, name: &str, variants:
     format!(r#","details":{{"message":{message},"patch":{patch},"actionType":"{action_type}"}}"#)
 }
 
-/// How often it happened and when last. It grows with each revision.
+/// The count and the last occurrence. They grow with each revision.
 fn occurrences(builder: &mut RecordBuilder, variants: &AkuityVariants) -> String {
     if variants.omit_new_fields {
         return String::new();

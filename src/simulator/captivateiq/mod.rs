@@ -1,4 +1,4 @@
-//! CaptivateIQ's audit logs: limit and offset with links, filters of whole days, the manners of Django REST framework.
+//! CaptivateIQ's audit logs: limit and offset with links, filters of whole days, in the style of Django REST Framework.
 
 mod records;
 
@@ -22,10 +22,10 @@ use crate::time::Timestamp;
 const PATH: &str = "/ciq/v1/audit-logs/";
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// CaptivateIQ's part.
+/// CaptivateIQ's API.
 pub(super) struct CaptivateIq;
 
-/// What a request asks for.
+/// The parsed query parameters of a request.
 #[derive(Debug)]
 struct QueryParams {
     limit: usize,
@@ -78,7 +78,7 @@ fn days_of(days: usize) -> Duration {
     DAY.saturating_mul(u32::try_from(days).unwrap_or(u32::MAX))
 }
 
-/// The moment at which the day of a parameter begins.
+/// The start of a parameter's day.
 fn read_day(request: &ApiRequest, name: &str, variants: &CaptivateIqVariants) -> Result<Option<Timestamp>, Reply> {
     let Some(text) = request.query.non_empty(name) else { return Ok(None) };
     let midnight = if text.len() == 10 { Timestamp::parse_rfc3339(&format!("{text}T00:00:00Z")) } else { None };
@@ -89,7 +89,7 @@ fn read_day(request: &ApiRequest, name: &str, variants: &CaptivateIqVariants) ->
     Ok(Some(Timestamp::from_nanos(midnight.as_nanos().saturating_sub(offset))))
 }
 
-/// The parts of a record that the e-mail filter looks at.
+/// The fields that the email filter matches.
 #[derive(Deserialize)]
 struct Emails<'a> {
     #[serde(borrow)]
@@ -199,7 +199,7 @@ fn answer_page(context: &mut RequestContext<'_>, params: &QueryParams) -> Reply 
     )
 }
 
-/// The address of another page: the other parameters stay, sorted by name; an offset of zero is left out.
+/// The URL of another page: the other parameters stay, sorted by name; a zero offset is omitted.
 fn link(context: &RequestContext<'_>, limit: usize, offset: usize) -> String {
     let mut parameters: BTreeMap<&str, String> =
         context.request.query.pairs().iter().map(|(name, value)| (name.as_str(), value.clone())).collect();

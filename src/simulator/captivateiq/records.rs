@@ -14,7 +14,7 @@ const EVENTS: [(&str, &str); 10] = [
     ("user.login", "user"),
     ("user.logout", "user"),
 ];
-/// Share of the records in which somebody acts as somebody else.
+/// Share of the records with impersonation.
 const IMPERSONATION: f64 = 0.05;
 
 /// Writes one record.

@@ -16,10 +16,10 @@ const PATH: &str = "/audit-trails";
 const ACCEPTED: [&str; 3] = ["application/api.clumio.audit-trails=v1+json", "application/api.clumio.*=v1+json", "*/*"];
 const GLOBAL_UNIT: &str = "00000000-0000-0000-0000-000000000000";
 
-/// Clumio's part.
+/// Clumio's API.
 pub(super) struct Clumio;
 
-/// What a request asks for.
+/// The parsed query parameters of a request.
 #[derive(Debug)]
 struct QueryParams {
     limit: usize,

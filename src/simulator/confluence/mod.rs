@@ -20,10 +20,10 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 const SERVICE_EXCEPTION: &str =
     "com.atlassian.confluence.api.service.exceptions.ServiceException: temporarily unavailable";
 
-/// Confluence's part.
+/// Confluence's API.
 pub(super) struct Confluence;
 
-/// By which address the request came.
+/// The endpoint of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Endpoint<'a> {
     Site,
@@ -31,7 +31,7 @@ enum Endpoint<'a> {
     TenantInfo,
 }
 
-/// The address and what lies behind it.
+/// The endpoint and the path below it.
 fn endpoint(path: &str) -> Option<(Endpoint<'_>, &str)> {
     if path == "/_edge/tenant_info" {
         return Some((Endpoint::TenantInfo, ""));
@@ -48,7 +48,7 @@ fn is_gateway(path: &str) -> bool {
     path.starts_with("/ex/")
 }
 
-/// What a request asks for.
+/// The parsed query parameters of a request.
 #[derive(Debug)]
 struct QueryParams<'a> {
     start: usize,
@@ -98,7 +98,7 @@ fn read_date(context: &RequestContext<'_>, name: &str) -> Result<Option<Timestam
     iso.map(Some).ok_or_else(|| error_reply(400, &format!("{name} must be a number of milliseconds")))
 }
 
-/// Whether one of the texts inside a record holds the searched one.
+/// Whether one of the strings in a record contains the search string.
 fn holds_text(raw: &str, search: &str, case_sensitive: bool) -> bool {
     let Ok(record) = serde_json::from_str::<serde_json::Value>(raw) else { return false };
     let fold = |text: &str| if case_sensitive { text.to_owned() } else { text.to_lowercase() };
@@ -115,7 +115,7 @@ fn holds_text(raw: &str, search: &str, case_sensitive: bool) -> bool {
     false
 }
 
-/// The documented general body of errors.
+/// The documented body of errors.
 fn error_reply(status: u16, message: &str) -> Reply {
     let message = quoted(message);
     Reply::json(
@@ -127,8 +127,8 @@ fn error_reply(status: u16, message: &str) -> Reply {
     )
 }
 
-fn unauthorized(turn_path: &str, html: bool) -> Reply {
-    if html && !is_gateway(turn_path) {
+fn unauthorized(path: &str, html: bool) -> Reply {
+    if html && !is_gateway(path) {
         return Reply::html(401, "Unauthorized");
     }
     Reply::json(401, r#"{"code":401,"message":"Unauthorized; scope does not match"}"#)
@@ -215,7 +215,7 @@ impl VendorApi for Confluence {
     }
 }
 
-/// 429 with the platform's own headers; the reset is told to the minute.
+/// 429 with the platform's own headers; the reset has minute precision.
 fn rate_limited(seconds: u64, now: Timestamp) -> Reply {
     let reset = (now + Duration::from_secs(seconds)).ceil_to(Duration::from_secs(60)).with_digits(0).to_string();
     let reset = format!("{}Z", reset.trim_end_matches(":00Z"));
@@ -226,7 +226,7 @@ fn rate_limited(seconds: u64, now: Timestamp) -> Reply {
         .with_header("x-ratelimit-reset", reset)
 }
 
-/// The three ways in which an account may not read the audit log.
+/// The three reasons why an account may not read the audit log.
 fn not_permitted(context: &RequestContext<'_>) -> Option<Reply> {
     let variants = &context.variants.confluence;
     if !variants.paid_plan {
@@ -264,7 +264,7 @@ fn answer_page(context: &mut RequestContext<'_>, params: &QueryParams<'_>) -> Re
     )
 }
 
-/// The address of the walk: the site's, with the dates and nothing else.
+/// The URL of the scan: the site's, with the dates only.
 fn self_link(request: &ApiRequest) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     for name in ["endDate", "startDate"] {
@@ -282,7 +282,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_addresses_lead_to_the_audit_log() {
+    fn both_endpoints_have_the_audit_log() {
         assert_eq!(endpoint("/wiki/rest/api/audit"), Some((Endpoint::Site, AUDIT)));
         let gateway = |with_wiki| Some((Endpoint::Gateway { cloud_id: "c1", with_wiki }, AUDIT));
         assert_eq!(endpoint("/ex/confluence/c1/wiki/rest/api/audit"), gateway(true));
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn the_search_looks_into_every_text() {
+    fn the_search_matches_every_string() {
         let raw = r#"{"summary":"Space created","associatedObjects":[{"name":"Finance","objectType":"Space"}]}"#;
         assert!(holds_text(raw, "finANCE", false));
         assert!(!holds_text(raw, "finANCE", true));

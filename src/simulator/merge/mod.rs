@@ -1,4 +1,4 @@
-//! Merge's audit trail: bare cursors that hold a position in time, in the manner of Django REST framework.
+//! Merge's audit trail: bare cursors that hold a position in time, in the style of Django REST Framework.
 
 mod cursor;
 mod records;
@@ -35,10 +35,10 @@ const CATEGORIES: [&str; 11] = [
 ];
 const NANOSECOND: Duration = Duration::from_nanos(1);
 
-/// Merge's part.
+/// Merge's API.
 pub(super) struct Merge;
 
-/// What a request asks for.
+/// The parsed query parameters of a request.
 #[derive(Debug)]
 struct QueryParams<'a> {
     page_size: usize,
@@ -84,7 +84,7 @@ impl<'a> QueryParams<'a> {
     }
 }
 
-/// The parts of a record that can be filtered by.
+/// The fields that can be filtered by.
 #[derive(Deserialize)]
 struct Filtered<'a> {
     #[serde(borrow)]

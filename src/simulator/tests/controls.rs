@@ -1,4 +1,4 @@
-//! Steering by hand, from the same process and over `/_sim/`.
+//! Control from the same process and over `/_sim/`.
 
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ async fn get(harness: &Harness, path: &str) -> super::Answer {
 }
 
 #[tokio::test]
-async fn a_record_of_ones_own_is_served_as_it_stands() {
+async fn an_inserted_record_is_served_unchanged() {
     let harness = Harness::start(|_| {}).await;
     let raw = "{ \"id\": \"mine\",\t\"created_at\":\"2026-03-02T11:59:00Z\" , \"big\": 12345678901234567890 }";
     let timestamp = Some(start() - std::time::Duration::from_secs(60));
@@ -47,7 +47,7 @@ async fn a_record_appears_between_two_pages() {
 }
 
 #[tokio::test]
-async fn a_twin_is_a_second_event() {
+async fn an_identical_record_is_a_second_event() {
     let harness = Harness::start(|_| {}).await;
     let record = harness.control().truth(VendorName::Confluence).expect("a vendor").remove(10);
     harness.control().insert_identical(VendorName::Confluence, &record.key).expect("put in");
@@ -69,7 +69,7 @@ async fn a_changed_record_is_served_in_its_latest_version() {
 }
 
 #[tokio::test]
-async fn the_next_answers_can_be_ordered() {
+async fn the_next_replies_can_be_set() {
     let harness = Harness::start(|_| {}).await;
     let headers = vec![("retry-after".to_owned(), "7".to_owned())];
     let answer = CannedReply { status: 503, headers, body: "busy".into() };
@@ -100,7 +100,7 @@ async fn requests_are_counted_and_no_credential_is_kept() {
 }
 
 #[tokio::test]
-async fn the_truth_over_http_is_one_line_an_event() {
+async fn the_truth_over_http_has_one_line_per_event() {
     let harness = Harness::start(|_| {}).await;
     let truth = harness.control().truth(VendorName::Clumio).expect("a vendor");
     let answer = get(&harness, "/_sim/truth/clumio").await;
@@ -140,7 +140,7 @@ async fn faults_and_variants_are_set_over_http() {
 }
 
 #[tokio::test]
-async fn records_are_put_in_and_changed_over_http() {
+async fn records_are_inserted_and_changed_over_http() {
     let harness = Harness::start(|_| {}).await;
     let body = r#"{"timestamp":"2026-03-02T11:00:00Z","raw":{ "n":1.50 }}"#;
     let key = post(&harness, "/_sim/records/merge", body).await.json()["key"].as_str().expect("a key").to_owned();
@@ -170,7 +170,7 @@ async fn a_record_can_appear_later() {
 }
 
 #[tokio::test]
-async fn a_vendor_that_is_not_played_is_not_there() {
+async fn a_vendor_that_is_not_served_is_not_found() {
     let harness = Harness::start(|options| options.vendors = vec![VendorName::Merge]).await;
     assert_eq!(harness.get(VendorName::Clumio, &first_path(VendorName::Clumio, 1, "")).await.status, 404);
     assert_eq!(harness.first_page(VendorName::Merge, 1, "").await.status, 200);

@@ -142,7 +142,7 @@ async fn methods_other_than_get() {
 }
 
 #[tokio::test]
-async fn variants_that_refuse() {
+async fn variants_that_reject_requests() {
     let harness = Harness::start(|_| {}).await;
     for (variant, value, vendor, path, status, says) in [
         ("clumio.missing_token", "401", VendorName::Clumio, "/audit-trails", 200, ""),
@@ -220,7 +220,7 @@ async fn paths_beside_the_audit_logs() {
 }
 
 #[tokio::test]
-async fn budgets_that_are_used_up() {
+async fn exceeded_rate_limits() {
     let harness = Harness::start(|options| options.variants = crate::simulator::Variants::default()).await;
     let path = first_path(VendorName::CaptivateIq, 1, "");
     for _ in 0..5 {
@@ -234,7 +234,7 @@ async fn budgets_that_are_used_up() {
 }
 
 #[tokio::test]
-async fn too_many_refused_requests_block_merge_for_a_while() {
+async fn too_many_failed_requests_block_merge_temporarily() {
     let harness = Harness::start(|options| options.variants = crate::simulator::Variants::default()).await;
     let wrong = || harness.client.get(harness.url("/api/hris/v1/audit-trail")).bearer_auth("wrong");
     for _ in 0..20 {

@@ -1,11 +1,11 @@
-//! Each fault as it is announced, and none of them touches the truth.
+//! Each fault as documented; none of them changes the truth.
 
 use std::time::Duration;
 
 use super::{Answer, Harness, first_path, sorted};
 use crate::simulator::{FaultName, FaultOrder, FaultSetting, VendorName};
 
-/// A simulator on which one fault strikes always.
+/// A simulator on which one fault always occurs.
 async fn with(fault: FaultName) -> Harness {
     Harness::start(|options| options.faults.push(always(fault))).await
 }
@@ -67,7 +67,7 @@ async fn a_web_page_with_status_200() {
 }
 
 #[tokio::test]
-async fn bodies_are_cut_in_both_ways() {
+async fn bodies_are_truncated_in_both_ways() {
     let harness = with(FaultName::CutBody).await;
     for vendor in VendorName::ALL {
         let (mut broken, mut truncated) = (0, 0);
@@ -85,7 +85,7 @@ async fn bodies_are_cut_in_both_ways() {
 }
 
 #[tokio::test]
-async fn credentials_are_refused_until_the_fault_is_cleared() {
+async fn credentials_are_rejected_until_the_fault_is_cleared() {
     let harness = Harness::start(|_| {}).await;
     for (fault, status) in [(FaultName::Unauthorized, 401), (FaultName::Forbidden, 403)] {
         harness.control().set_fault(FaultOrder { vendor: Some(VendorName::Merge), ..fault.into() });
@@ -99,7 +99,7 @@ async fn credentials_are_refused_until_the_fault_is_cleared() {
 }
 
 #[tokio::test]
-async fn the_next_page_is_the_one_just_asked() {
+async fn the_next_page_is_the_current_page() {
     let harness = with(FaultName::RepeatedToken).await;
     let page = first(&harness, VendorName::Clumio).await.json();
     assert_eq!(page["_links"]["_next"]["href"], "/audit-trails?limit=50&start=1");
@@ -194,7 +194,7 @@ async fn a_page_shifts_and_the_new_event_is_in_the_truth() {
 }
 
 #[tokio::test]
-async fn in_a_window_of_the_past_the_new_event_lies_among_the_rows_not_yet_read() {
+async fn in_a_past_window_the_new_event_is_among_the_unread_rows() {
     let harness = with(FaultName::PageShift).await;
     let truth = harness.control().truth(VendorName::Confluence).expect("a vendor");
     let window = format!("&startDate={}&endDate={}", truth[50].timestamp.as_millis(), truth[250].timestamp.as_millis());
@@ -203,7 +203,7 @@ async fn in_a_window_of_the_past_the_new_event_lies_among_the_rows_not_yet_read(
     new.retain(|record| record.visible_at == harness.control().now());
     assert!(!new.is_empty());
     for record in new {
-        assert!(records_read.contains(&record.raw), "an event was put where the walk had been");
+        assert!(records_read.contains(&record.raw), "an event was inserted before the scan's position");
     }
 }
 

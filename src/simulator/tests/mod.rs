@@ -1,9 +1,9 @@
-//! The simulator over HTTP, as a plain client meets it.
+//! The simulator over HTTP, as a plain client sees it.
 
 mod controls;
 mod errors;
 mod faults;
-mod walks;
+mod scans;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::time::Timestamp;
 
 const START: &str = "2026-03-02T12:00:00Z";
 
-/// A clock that a test moves by hand.
+/// A clock that a test advances.
 #[derive(Debug)]
 struct ManualClock(AtomicI64);
 
@@ -144,7 +144,7 @@ impl Harness {
         self.get(vendor, &first_path(vendor, size, more)).await
     }
 
-    /// Walks all pages of a vendor and returns the records, page by page.
+    /// Scans all pages of a vendor and returns the records, page by page.
     async fn scan(&self, vendor: VendorName, size: usize, more: &str) -> Vec<Vec<String>> {
         let mut pages: Vec<Vec<String>> = Vec::new();
         let mut path = Some(first_path(vendor, size, more));
@@ -155,7 +155,7 @@ impl Harness {
             let records_read = pages.iter().map(Vec::len).sum::<usize>() + page.len();
             path = next_path(vendor, &answer.json(), size, more, records_read, page.is_empty());
             pages.push(page);
-            assert!(pages.len() < 2_000, "the walk does not end");
+            assert!(pages.len() < 2_000, "the scan does not end");
         }
         pages
     }

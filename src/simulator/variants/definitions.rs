@@ -376,10 +376,10 @@ mod tests {
     #[test]
     fn errors_name_the_allowed_values() {
         let mut variants = Variants::default();
-        let said = variants.set("clumio.odrer", "asc").expect_err("no variant");
-        assert!(said.contains("clumio.order"), "{said}");
-        let said = variants.set("clumio.order", "up").expect_err("no value");
-        assert!(said.contains("desc") && said.contains("asc"), "{said}");
+        let message = variants.set("clumio.odrer", "asc").expect_err("no variant");
+        assert!(message.contains("clumio.order"), "{message}");
+        let message = variants.set("clumio.order", "up").expect_err("no value");
+        assert!(message.contains("desc") && message.contains("asc"), "{message}");
         assert!(variants.set("order", "asc").is_err());
     }
 }

@@ -17,8 +17,7 @@ use crate::vendors::{mapping, page};
 
 pub(super) const NAME: &str = "captivateiq";
 
-/// The event types that are known from the vendor's schema and samples. There is no public catalog; `words` reads
-/// what is not here.
+/// The event types in the vendor's schema and samples. There is no public catalog; `mapping` maps others word by word.
 const ACTIONS: &[(&str, Action)] = &[
     ("create", Action::Create),
     ("delete", Action::Delete),
@@ -27,8 +26,8 @@ const ACTIONS: &[(&str, Action)] = &[
     ("user.logout", Action::Logout),
 ];
 
-/// The object types that are known from the vendor's schema and samples. The list is open; an object type that `words`
-/// does not know either is one of the vendor's business objects.
+/// The object types in the vendor's schema and samples. The list is open; an object type that `mapping` does not know
+/// either is a business object of the vendor.
 const OBJECT_TYPES: &[(&str, Category)] = &[
     ("column", Category::Data),
     ("record", Category::Data),
@@ -38,21 +37,21 @@ const OBJECT_TYPES: &[(&str, Category)] = &[
 ];
 
 choice! {
-    /// Who is the actor when somebody acts as somebody else.
+    /// The actor when one user impersonates another.
     ActorChoice {
-        /// The person who is logged in; the address is theirs too.
+        /// The user who acts; the address is theirs too.
         LoggedIn = "logged_in",
-        /// The user acted as.
+        /// The impersonated user.
         Effective = "effective",
     }
 }
 
 choice! {
-    /// What becomes `event_type`.
+    /// The value of `event_type`.
     EventType {
-        /// The record's own word.
+        /// The record's own value.
         AsGiven = "as_given",
-        /// A word without a dot gets the object's type before it.
+        /// A value without a dot is prefixed with the object type.
         WithObjectType = "with_object_type",
     }
 }
@@ -112,7 +111,7 @@ json_object! {
 }
 
 json_object! {
-    /// A value before and after, as `data` shows it (assumed).
+    /// A value before and after, as in `data` (assumed).
     struct OldAndNew<'a> {
         old: Option<&'a RawValue> = "old",
         new: Option<&'a RawValue> = "new",
@@ -204,7 +203,7 @@ impl CaptivateIqNormalizer {
         }
     }
 
-    /// The feed has no field for it: nothing is taken for a success unless the user says so.
+    /// Records have no result field: an event counts as a success only if the option says so.
     fn outcome(&self, event_type: &str) -> Outcome {
         let lower = event_type.to_lowercase();
         if lower.contains("fail") || lower.contains("denied") {
@@ -354,7 +353,7 @@ fn change<'a>(field: Cow<'a, str>, values: &OldAndNew<'a>) -> Option<Change<'a>>
     is_change.then(|| Change { field, old: values.old.and_then(shown), new: values.new.and_then(shown) })
 }
 
-/// Any value as text: a string as it reads, anything else as its JSON.
+/// Any value as text: a string unquoted, anything else as JSON.
 fn shown(value: &RawValue) -> Option<Cow<'_, str>> {
     let json = value.get();
     if json.starts_with('"') { lenient::value(json) } else { Some(Cow::Borrowed(json)) }

@@ -15,7 +15,7 @@ use crate::vendors::{mapping, page};
 
 pub(super) const NAME: &str = "clumio";
 
-/// The documented actions. The list is open; `words` reads what is not here.
+/// The documented actions. The list is open; `mapping` maps others word by word.
 const ACTIONS: &[(&str, Action)] = &[
     ("apply", Action::Update),
     ("batch_activate", Action::Enable),
@@ -48,7 +48,7 @@ const ACTIONS: &[(&str, Action)] = &[
     ("validate_tda_passcode", Action::Other),
 ];
 
-/// Actions that mean something else inside one category; looked at first.
+/// Actions with another meaning in one category; they take precedence.
 const ACTIONS_IN_CATEGORY: &[(&str, &str, Action)] = &[
     ("api_tokens", "refresh", Action::Rotate),
     ("mfa", "disable", Action::MfaDisable),
@@ -83,9 +83,9 @@ const OUTCOMES: &[(&str, Outcome)] =
     &[("success", Outcome::Success), ("failure", Outcome::Failure), ("partial_success", Outcome::Partial)];
 
 choice! {
-    /// What becomes `event_type`.
+    /// The value of `event_type`.
     EventType {
-        /// The record's `action`, untouched.
+        /// The record's `action`.
         Action = "action",
         /// The record's `category` and `action` with a dot between.
         CategoryAction = "category_action",
@@ -93,11 +93,11 @@ choice! {
 }
 
 choice! {
-    /// By what a record is known again.
+    /// What records are deduplicated by.
     DedupeKey {
         /// Its id.
         Id = "id",
-        /// Its id and its status: a record that comes again with another status is another event.
+        /// Its id and its status: a record with another status is another event.
         IdAndStatus = "id+status",
     }
 }
@@ -149,7 +149,7 @@ json_object! {
 }
 
 json_object! {
-    /// What local filters look at.
+    /// The fields that local filters match.
     struct Filterable<'a> {
         primary: Entity<'a> = "primary_entity",
         parent: Entity<'a> = "parent_entity",
@@ -323,15 +323,15 @@ fn category_of(category: &str, action: &str) -> Category {
         .unwrap_or_default()
 }
 
-/// The record names no user id: the e-mail address stands for it. Events of the system itself have no e-mail address; the interface (`API`, `webhook`)
-/// does not prove a service account, so it stays in `raw`.
+/// Records have no user id: the email address is used instead. Events of the system have no email address. The interface
+/// (`API`, `webhook`) does not prove a service account, so it stays in `raw`.
 fn actor<'a>(email: Text<'a>, ip: Text<'a>) -> Actor<'a> {
     let kind = if email.is_some() { ActorType::User } else { ActorType::System };
     Actor { kind, id: email.clone(), email, ip: ip.filter(|ip| ip != "-"), ..Actor::default() }
 }
 
 /// The primary entity is the target and its parent is related to it. Without a primary entity the parent is the target;
-/// without both (global settings) the category says at least what kind of thing it is.
+/// without both (global settings) the category is the kind of the target.
 fn objects<'a>(
     primary: Entity<'a>,
     parent: Entity<'a>,
@@ -352,7 +352,7 @@ fn target(entity: Entity<'_>) -> Option<Target<'_>> {
     (target != Target::default()).then_some(target)
 }
 
-/// Whether the record has every wanted value where it can only stand (assumed): the S3 asset is the primary entity, the
+/// Whether the record has every requested value in its assumed field: the S3 asset is the primary entity, the
 /// backup its parent, the bucket's region a tag of the details.
 pub(super) fn matches_all(raw: &str, wanted: &[(&str, &str)]) -> bool {
     if wanted.is_empty() {

@@ -33,7 +33,7 @@ pub struct ConfluenceNormalizer {
 }
 
 json_object! {
-    /// Confluence's `AuditRecord`. Any text may be empty or null, any part may be absent.
+    /// Confluence's `AuditRecord`. Any string may be empty or null, any field may be absent.
     pub(in crate::vendors) struct AuditRecord<'a> {
         author: Author<'a> = "author",
         remote_address: Text<'a> = "remoteAddress",
@@ -50,7 +50,7 @@ json_object! {
 }
 
 json_object! {
-    /// Who acted. `publicName` is of no use: it reads "Unknown user" nearly everywhere.
+    /// Who acted. `publicName` is not used: it is nearly always "Unknown user".
     struct Author<'a> {
         account_id: Text<'a> = "accountId",
         display_name: Text<'a> = "displayName",
@@ -75,7 +75,7 @@ json_object! {
 }
 
 impl AuditRecord<'_> {
-    /// The record's time, unless it lies outside of what can be written.
+    /// The record's time, unless it is out of range.
     fn time(&self) -> Option<Timestamp> {
         let millis = self.creation_millis?;
         let time = Timestamp::from_millis(millis);
@@ -94,9 +94,9 @@ impl From<&NormalizerConfig> for ConfluenceNormalizer {
 }
 
 impl ConfluenceNormalizer {
-    /// The hash of what happened. Of the author only the account id counts (the display name where there is none): the
-    /// other fields describe the account at the time of reading and would turn one event into two. A record without a
-    /// usable time is known by its bytes: what is left of it may be the same in records that are not.
+    /// The hash of the event's fields. Of the author it includes only the account id (or the display name if there is
+    /// none): the other fields describe the account at the time of reading and would turn one event into two. A record
+    /// without a usable time is identified by its bytes, since its other fields may equal those of a different record.
     fn id_of(&self, record: &AuditRecord<'_>, raw: &str) -> EventId {
         if record.time().is_none() {
             return record::key_of_bytes(NAME, self.tenant.as_deref(), raw).id;
@@ -215,7 +215,7 @@ fn actor<'a>(author: Author<'a>, address: Text<'a>, is_administrator: bool) -> A
     }
 }
 
-/// An object without a name is none: both of its fields are empty in practice.
+/// An object without a name is absent: both of its fields are empty in practice.
 fn target(object: NamedObject<'_>) -> Option<Target<'_>> {
     let name = object.name?;
     let kind = object.kind.map(record::lower_case);

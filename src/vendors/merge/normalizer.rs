@@ -65,7 +65,7 @@ json_object! {
     }
 }
 
-/// Merge's roles. Staff of the vendor are no users of the customer's organization, so they stand as a service.
+/// Merge's roles. Staff of the vendor are not users of the customer's organization, so they are mapped to a service.
 const ROLES: &[(&str, ActorType)] = &[
     ("ADMIN", ActorType::Admin),
     ("DEVELOPER", ActorType::User),
@@ -140,7 +140,7 @@ impl RecordFormat for MergeNormalizer {
     }
 }
 
-/// Merge gives no user id: the e-mail address stands for it, else the role.
+/// Merge has no user ids: the email address is used instead, or else the role.
 fn actor<'a>(role: Text<'a>, name: Text<'a>, email: Text<'a>, ip: Text<'a>) -> Actor<'a> {
     let kind = ROLES.iter().find(|(known, _)| role.as_deref() == Some(known)).map_or(ActorType::Unknown, |row| row.1);
     Actor { kind, id: email.clone().or(role), name, email, ip: record::valid_ip(ip), on_behalf_of: None }

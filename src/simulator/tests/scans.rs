@@ -1,4 +1,4 @@
-//! A plain walk through every vendor meets the truth, whatever the page size, order and filter.
+//! A plain scan of every vendor returns the truth, whatever the page size, order and filter.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::simulator::{FaultOrder, VendorName};
 const DAY: Duration = Duration::from_secs(86_400);
 
 #[tokio::test]
-async fn every_page_size_meets_the_truth_byte_for_byte() {
+async fn every_page_size_returns_the_truth_byte_for_byte() {
     let harness = Harness::start(|_| {}).await;
     for vendor in VendorName::ALL {
         for size in [1, 7, 100, 1_000] {
@@ -24,7 +24,7 @@ async fn every_page_size_meets_the_truth_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn the_other_orders_meet_the_truth_too() {
+async fn the_other_orders_return_the_truth_too() {
     let harness = Harness::start(|options| {
         for name in ["akuity.order", "captivateiq.order", "clumio.order", "confluence.order"] {
             options.variants.set(name, "asc").expect("a variant");
@@ -46,9 +46,9 @@ async fn the_other_orders_meet_the_truth_too() {
 }
 
 #[tokio::test]
-async fn ties_twins_and_odd_white_space_are_all_served() {
+async fn ties_identical_records_and_unusual_white_space_are_all_served() {
     let harness = Harness::start(|options| {
-        for fault in ["ties=0.7", "identical=0.2", "unknown_values=0.5", "malformed_records=0.1"] {
+        for fault in ["ties=0.7", "identical_records=0.2", "unknown_values=0.5", "malformed_records=0.1"] {
             options.faults.push(fault.parse::<FaultOrder>().expect("a fault"));
         }
         for vendor in VendorName::ALL {
@@ -81,7 +81,7 @@ async fn the_same_seed_gives_the_same_bytes_and_another_gives_others() {
 }
 
 #[tokio::test]
-async fn time_filters_hold_at_both_ends() {
+async fn time_filters_apply_at_both_ends() {
     let harness = Harness::start(|_| {}).await;
     let truth = |vendor| harness.control().truth(vendor).expect("a vendor");
     for vendor in VendorName::ALL {
@@ -151,7 +151,7 @@ async fn the_data_grow_with_the_clock() {
 }
 
 #[tokio::test]
-async fn growth_does_not_depend_on_when_it_is_looked_at() {
+async fn growth_does_not_depend_on_when_it_is_read() {
     let grown = async |steps: u64| {
         let harness = Harness::start(|options| options.rate = 3.0).await;
         for _ in 0..steps {
