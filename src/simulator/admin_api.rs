@@ -215,8 +215,8 @@ struct Insert<'a> {
 async fn insert(State(api): State<AdminApi>, Path(name): Path<String>, body: Bytes) -> Result<Response, AdminError> {
     let wanted: Insert<'_> = read(&body)?;
     let vendor = vendor(&name)?;
-    if let Some(twin) = wanted.identical_to {
-        let key = api.control.insert_identical(vendor, &twin)?;
+    if let Some(key) = wanted.identical_to {
+        let key = api.control.insert_identical(vendor, &key)?;
         return Ok(Json(json!({ "key": key })).into_response());
     }
     let record = NewRecord {

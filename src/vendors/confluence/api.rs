@@ -189,7 +189,7 @@ impl ConfiguredApi for Config {
         // Records have no ids, so a page that is returned twice would look like identical events.
         if let Some(start) = envelope.start.filter(|start| *start != offset) {
             return Err(BadPage(format!(
-                "confluence returned the records from {start} on, but {offset} was asked for"
+                "confluence returned the records from {start} on, but {offset} was requested"
             )));
         }
         let records = page::records(&envelope.results);

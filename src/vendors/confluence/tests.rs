@@ -191,7 +191,7 @@ fn other_bodies_are_errors() {
         assert!(plain().parse_page(body, &page_request(None)).is_err(), "{body}");
     }
     let message = plain().parse_page(PAGE, &page_request(Some("3"))).expect_err("the first page again");
-    assert!(message.0.contains("3 was asked for"), "{message}");
+    assert!(message.0.contains("3 was requested"), "{message}");
 }
 
 #[test]
