@@ -19,7 +19,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use auditflow::simulator::{RunningSimulator, Simulator, SimulatorOptions, Switches, VendorName};
+use auditflow::simulator::{RunningSimulator, Simulator, SimulatorOptions, Variants, VendorName};
 use tokio::time::Instant;
 
 const EVENTS_UNDER_LOAD: u64 = 50_000;
@@ -38,9 +38,9 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn simulator(events_per_vendor: u64) -> anyhow::Result<RunningSimulator> {
-    let mut switches = Switches::default();
-    switches.lift_rate_limits();
-    Ok(Simulator::start(SimulatorOptions { events_per_vendor, switches, ..SimulatorOptions::default() }).await?)
+    let mut variants = Variants::default();
+    variants.lift_rate_limits();
+    Ok(Simulator::start(SimulatorOptions { events_per_vendor, variants, ..SimulatorOptions::default() }).await?)
 }
 
 async fn idle(name: &str, accounts: u64) -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! A vendor of your own, in one file: the made-up Teahouse and its audit API.
+//! Your own vendor in one file: the fictional Teahouse and its audit API.
 //!
 //! ```console
 //! $ cargo run --example own_vendor                        # runs a pipeline against a small Teahouse server in this process
@@ -6,12 +6,12 @@
 //! ```
 //!
 //! ```text
-//! TeahouseConfig --build--> Teahouse: request, read        what to ask, and where the records are in the answer
-//!                           TeahouseRecords: identify, normalize     what a record is known by, and what it says
+//! TeahouseConfig --build--> Teahouse: request, parse_page            what to request, where the records are in the answer
+//!                           TeahouseNormalizer: key_of, normalize    what identifies a record, the event it becomes
 //! ```
 //!
-//! All of it is values and functions: no waiting, no retrying, no files. Rate limits, restarts, paging, late events and
-//! exactly-once come with the collector.
+//! All of it is values and pure functions. The collector adds rate limits, retries, restarts, paging, late events and
+//! exactly-once delivery.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -26,10 +26,9 @@ use auditflow::runtime::{RunMode, RunOptions, run};
 use auditflow::secret::Secret;
 use auditflow::time::{EventTime, Timestamp};
 use auditflow::units::Rate;
-use auditflow::vendors::added::{VendorSettings, VendorType};
 use auditflow::vendors::{
     ApiSpec, Auth, BadPage, Normalizer, NormalizerConfig, Page, PageRequest, ReadContext, RecordKey, RecordOrder,
-    Request, Vendor, page, record, settings,
+    Request, Vendor, VendorSettings, VendorType, page, record, settings,
 };
 use axum::extract::Query;
 use axum::http::{HeaderMap, StatusCode};
@@ -45,24 +44,24 @@ const NAME: &str = "teahouse";
 #[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct TeahouseConfig {
-    /// The API token, made on the Teahouse's page "Integrations".
+    /// API token, created on the Teahouse's page "Integrations".
     api_token: Secret,
-    /// Another address of the API, for example of a proxy.
+    /// Base URL of the API, for example of a proxy.
     base_url: Option<String>,
 }
 
 impl VendorType for TeahouseConfig {
     const NAME: &'static str = NAME;
 
-    fn records(_: &NormalizerConfig) -> Arc<dyn Normalizer> {
-        Arc::new(TeahouseRecords)
+    fn normalizer(_: &NormalizerConfig) -> Arc<dyn Normalizer> {
+        Arc::new(TeahouseNormalizer)
     }
 }
 
 impl VendorSettings for TeahouseConfig {
     fn build(&self) -> Result<Arc<dyn Vendor>, Vec<SettingDiagnostic>> {
         let base_url = settings::base_url(self.base_url.as_deref(), "https://api.teahouse.example");
-        let base_url = base_url.map_err(|problem| vec![problem])?;
+        let base_url = base_url.map_err(|diagnostic| vec![diagnostic])?;
         Ok(Arc::new(Teahouse { base_url, api_token: self.api_token.clone(), spec: spec() }))
     }
 
@@ -71,7 +70,7 @@ impl VendorSettings for TeahouseConfig {
     }
 }
 
-/// What is known of the API. Each line can be overridden in the pipeline file.
+/// The facts of the API. The pipeline file can override each of them.
 fn spec() -> ApiSpec {
     const MINUTE: Duration = Duration::from_secs(60);
     const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -117,6 +116,10 @@ impl Vendor for Teahouse {
         NormalizerConfig::default()
     }
 
+    fn normalizer(&self) -> &dyn Normalizer {
+        &TeahouseNormalizer
+    }
+
     fn request(&self, page: &PageRequest<'_>) -> Request {
         let mut query = vec![
             ("since".to_owned(), page.range.from.to_string()),
@@ -124,16 +127,10 @@ impl Vendor for Teahouse {
             ("limit".to_owned(), page.page_size.to_string()),
         ];
         query.extend(page.cursor.map(|cursor| ("after".to_owned(), cursor.to_owned())));
-        Request {
-            path: "/v1/audit".to_owned(),
-            query,
-            headers: Vec::new(),
-            secret_headers: Vec::new(),
-            auth: Auth::Bearer(self.api_token.clone()),
-        }
+        Request::json("/v1/audit", query, Auth::Bearer(self.api_token.clone()))
     }
 
-    fn read<'a>(&self, body: &'a str, _: &PageRequest<'_>) -> Result<Page<'a>, BadPage> {
+    fn parse_page<'a>(&self, body: &'a str, _: &PageRequest<'_>) -> Result<Page<'a>, BadPage> {
         #[derive(Deserialize)]
         struct Envelope<'a> {
             #[serde(borrow)]
@@ -145,23 +142,9 @@ impl Vendor for Teahouse {
     }
 }
 
-impl Normalizer for Teahouse {
-    fn key_of(&self, raw: &str) -> RecordKey {
-        TeahouseRecords.key_of(raw)
-    }
-
-    fn normalize<'a>(&self, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
-        TeahouseRecords.normalize(raw, context)
-    }
-
-    fn example(&self) -> &'static str {
-        TeahouseRecords.example()
-    }
-}
-
-/// The Teahouse's records.
+/// Identifies and normalizes the Teahouse's records.
 #[derive(Debug)]
-struct TeahouseRecords;
+struct TeahouseNormalizer;
 
 /// One record, borrowed from its bytes.
 #[derive(Deserialize)]
@@ -174,7 +157,7 @@ struct Record<'a> {
     what: Cow<'a, str>,
 }
 
-impl Normalizer for TeahouseRecords {
+impl Normalizer for TeahouseNormalizer {
     fn key_of(&self, raw: &str) -> RecordKey {
         match serde_json::from_str::<Record<'_>>(raw) {
             Ok(record) => RecordKey {
@@ -186,14 +169,14 @@ impl Normalizer for TeahouseRecords {
         }
     }
 
-    /// Total, as the contract wants it: what cannot be read is delivered with the reason.
+    /// Never fails: a record that cannot be read is delivered with the reason.
     fn normalize<'a>(&self, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
         let record: Record<'a> = match serde_json::from_str(raw) {
             Ok(record) => record,
             Err(error) => return record::unreadable(NAME, None, raw, context, error.to_string()),
         };
         let Some(timestamp) = EventTime::parse_rfc3339(&record.at) else {
-            return record::unreadable(NAME, None, raw, context, format!("`at` is no time: {}", record.at));
+            return record::unreadable(NAME, None, raw, context, format!("`at` is not a time: {}", record.at));
         };
         let (action, category) = meaning(&record.did);
         Event {
@@ -219,12 +202,16 @@ impl Normalizer for TeahouseRecords {
         }
     }
 
+    fn has_ids(&self) -> bool {
+        true
+    }
+
     fn example(&self) -> &'static str {
         r#"{"id":"t-1","at":"2026-03-02T12:00:00Z","who":"ada@example.com","did":"kettle.removed","what":"kettle 7"}"#
     }
 }
 
-/// The vendor's words in ours. A word that is new costs no event: it is `other`, and `event_type` still tells it.
+/// Maps the vendor's values to the schema. A new value becomes `other`; `event_type` keeps it.
 fn meaning(did: &str) -> (Action, Category) {
     match did {
         "guest.signed_in" => (Action::Login, Category::Authentication),
@@ -251,7 +238,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What the made-up API accepts.
+/// The token that the fictional API accepts.
 const TOKEN: &str = "let-me-in";
 
 const PIPELINE: &str = r#"
@@ -271,17 +258,17 @@ sinks:
 "#;
 
 #[tokio::main]
-#[expect(clippy::print_stdout, reason = "this program's figures are its output")]
+#[expect(clippy::print_stdout, reason = "the numbers are this program's output")]
 async fn demonstrate() -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let address = format!("http://{}", listener.local_addr()?);
     tokio::spawn(axum::serve(listener, Router::new().route("/v1/audit", get(audit))).into_future());
     let variables = Environment::from_pairs([("TEAHOUSE", address.as_str()), ("TEAHOUSE_TOKEN", TOKEN)]);
     let pipeline = pipeline::validate("teahouse.yaml", PIPELINE, Path::new("."), &variables, &Overrides::default())
-        .map_err(|problems| anyhow::anyhow!(problems.iter().map(ToString::to_string).collect::<String>()))?;
+        .map_err(|diagnostics| anyhow::anyhow!(diagnostics.iter().map(ToString::to_string).collect::<String>()))?;
     let mode = RunMode::Once { give_up_after: Duration::from_secs(60) };
     let report = run(pipeline, RunOptions::new(mode, CancellationToken::new())).await?;
-    anyhow::ensure!(report.unfinished().is_empty(), "not everything could be done: {:?}", report.unfinished());
+    anyhow::ensure!(report.unfinished().is_empty(), "work is left: {:?}", report.unfinished());
     for sink in &report.stats.sinks {
         println!("{}: {} events delivered, {} filtered", sink.name, sink.delivered, sink.filtered);
     }
@@ -289,15 +276,15 @@ async fn demonstrate() -> anyhow::Result<()> {
 }
 
 #[derive(Deserialize)]
-struct Asked {
+struct AuditQuery {
     since: Timestamp,
     until: Timestamp,
     limit: usize,
     after: Option<usize>,
 }
 
-/// The made-up API: an hour's events, page by page.
-async fn audit(headers: HeaderMap, Query(asked): Query<Asked>) -> Result<Json<serde_json::Value>, StatusCode> {
+/// The fictional API: one hour of events, in pages.
+async fn audit(headers: HeaderMap, Query(query): Query<AuditQuery>) -> Result<Json<serde_json::Value>, StatusCode> {
     if headers.get("authorization").is_none_or(|given| given != format!("Bearer {TOKEN}").as_str()) {
         return Err(StatusCode::UNAUTHORIZED);
     }
@@ -310,9 +297,9 @@ async fn audit(headers: HeaderMap, Query(asked): Query<Asked>) -> Result<Json<se
             serde_json::json!({"id": format!("t-{number}"), "at": at, "who": "ada@example.com", "did": did, "what": "kettle 7"}),
         )
     };
-    let within = (0..360).map(event).filter(|(at, _)| (asked.since..asked.until).contains(at));
-    let after = asked.after.unwrap_or(0);
-    let events: Vec<_> = within.skip(after).take(asked.limit).map(|(_, event)| event).collect();
-    let next = (events.len() == asked.limit).then(|| (after + asked.limit).to_string());
+    let within = (0..360).map(event).filter(|(at, _)| (query.since..query.until).contains(at));
+    let after = query.after.unwrap_or(0);
+    let events: Vec<_> = within.skip(after).take(query.limit).map(|(_, event)| event).collect();
+    let next = (events.len() == query.limit).then(|| (after + query.limit).to_string());
     Ok(Json(serde_json::json!({"events": events, "next": next})))
 }

@@ -6,15 +6,15 @@ mod common;
 use std::fs;
 use std::time::Duration;
 
-use auditflow::simulator::{SimulatorOptions, Switches};
+use auditflow::simulator::{SimulatorOptions, Variants};
 use common::World;
 
 fn world(events: u64) -> World {
-    let mut switches = Switches::default();
-    switches.lift_rate_limits();
+    let mut variants = Variants::default();
+    variants.lift_rate_limits();
     World::new(SimulatorOptions {
         events_per_vendor: events,
-        switches,
+        variants,
         clock: common::system_clock(),
         ..SimulatorOptions::default()
     })

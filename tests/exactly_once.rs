@@ -10,13 +10,13 @@ mod common;
 use std::fs;
 use std::time::Duration;
 
-use auditflow::simulator::{SimulatorOptions, Switches};
+use auditflow::simulator::{SimulatorOptions, Variants};
 use common::World;
 
 const FAULTS: &[&str] = &[
     "late_events=0.1",
     "ties",
-    "twins",
+    "identical_records",
     "page_shift=0.1",
     "rate_limit=0.03",
     "rate_limit_bare=0.005",
@@ -28,10 +28,10 @@ const FAULTS: &[&str] = &[
 ];
 
 fn misbehaving(seed: u64, events: u64) -> SimulatorOptions {
-    let mut switches = Switches::default();
-    switches.lift_rate_limits();
+    let mut variants = Variants::default();
+    variants.lift_rate_limits();
     SimulatorOptions {
-        switches,
+        variants,
         seed,
         events_per_vendor: events,
         span: Duration::from_secs(3 * 86_400),

@@ -9,16 +9,16 @@ use std::fs;
 use std::path::Path;
 
 use auditflow::format::count;
-use auditflow::simulator::{SimulatorOptions, Switches};
+use auditflow::simulator::{SimulatorOptions, Variants};
 use common::World;
 use serde_json::Value;
 
 fn world() -> World {
-    let mut switches = Switches::default();
-    switches.lift_rate_limits();
+    let mut variants = Variants::default();
+    variants.lift_rate_limits();
     World::new(SimulatorOptions {
         events_per_vendor: 200,
-        switches,
+        variants,
         clock: common::system_clock(),
         ..SimulatorOptions::default()
     })

@@ -8,18 +8,18 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use auditflow::simulator::{SimulatorOptions, Switches};
+use auditflow::simulator::{SimulatorOptions, Variants};
 use auditflow::sinks::manifest::sha256_hex;
 use common::World;
 use serde_json::Value;
 
 fn busy(seed: u64) -> SimulatorOptions {
-    let mut switches = Switches::default();
-    switches.lift_rate_limits();
+    let mut variants = Variants::default();
+    variants.lift_rate_limits();
     let span = Duration::from_secs(3 * 86_400);
     let clock = common::system_clock();
     SimulatorOptions {
-        switches,
+        variants,
         seed,
         events_per_vendor: 3_000,
         span,

@@ -1,5 +1,5 @@
-//! A program's own vendor that is put together wrongly is refused when the pipeline file is read. What a right one does is
-//! shown and tested in `examples/own_vendor.rs`.
+//! A vendor of an embedding program that is built inconsistently is rejected when the pipeline file is read.
+//! `examples/own_vendor.rs` shows and tests a correct one.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -8,10 +8,9 @@ use std::sync::Arc;
 use auditflow::diagnostic::SettingDiagnostic;
 use auditflow::pipeline::{self, Environment, Overrides};
 use auditflow::secret::Secret;
-use auditflow::vendors::added::{VendorSettings, VendorType};
-use auditflow::vendors::{Normalizer, NormalizerConfig, Vendor, clumio};
+use auditflow::vendors::{Normalizer, NormalizerConfig, Vendor, VendorSettings, VendorType, clumio};
 
-/// Clumio's settings under another name, building what still calls itself `clumio`.
+/// Clumio's settings under another name; the vendor that they build is still named `clumio`.
 #[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 struct Renamed(clumio::Config);
@@ -29,25 +28,25 @@ impl VendorSettings for Renamed {
 impl VendorType for Renamed {
     const NAME: &'static str = "clumio_classic";
 
-    fn records(normalizer_config: &NormalizerConfig) -> Arc<dyn Normalizer> {
-        Arc::new(clumio::ClumioNormalizer::new(normalizer_config))
+    fn normalizer(config: &NormalizerConfig) -> Arc<dyn Normalizer> {
+        Arc::new(clumio::ClumioNormalizer::from(config))
     }
 }
 
 #[test]
-fn a_vendor_with_two_names_is_refused() {
+fn a_vendor_with_two_names_is_rejected() {
     pipeline::add_vendor::<Renamed>().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("acme.yaml");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("acme.yaml");
     fs::write(
         &file,
         "sources:\n  acme: {type: clumio_classic, access_token: x}\nsinks:\n  out: {type: console, inputs: [acme]}\n",
     )
     .unwrap();
-    let problems = pipeline::load(&file, &Environment::from_pairs([]), &Overrides::default()).unwrap_err();
-    let said = format!("{problems:?}");
+    let diagnostics = pipeline::load(&file, &Environment::from_pairs([]), &Overrides::default()).unwrap_err();
+    let message = format!("{diagnostics:?}");
     assert!(
-        said.contains("the vendor is registered as `clumio_classic`, but its spec has the name `clumio`"),
-        "{said}"
+        message.contains("the vendor is registered as `clumio_classic`, but its spec has the name `clumio`"),
+        "{message}"
     );
 }

@@ -75,9 +75,9 @@ fn it_prints_a_pipeline_file_for_itself() {
 }
 
 #[test]
-fn faults_and_switches_are_taken_from_the_command_line() {
+fn faults_and_variants_are_taken_from_the_command_line() {
     let running =
-        start(&["--events", "5", "--fault", "merge.unauthorized", "slow=0", "--switch", "clumio.missing_token=401"]);
+        start(&["--events", "5", "--fault", "merge.unauthorized", "slow=0", "--variant", "clumio.missing_token=401"]);
     assert!(get(&running.address, "/_sim/faults").contains(r#""merge.unauthorized":{"probability":1.0"#));
     assert!(get(&running.address, "/audit-trails").contains(r#""error_code":402"#));
 }
@@ -95,8 +95,8 @@ fn invalid_arguments_are_explained_with_exit_code_2() {
     for (arguments, expected) in [
         (["--fault", "fire"], "late_events"),
         (["--fault", "slow=2"], "probability"),
-        (["--switch", "clumio.odrer=asc"], "clumio.order"),
-        (["--switch", "clumio.order"], "--list-switches"),
+        (["--variant", "clumio.odrer=asc"], "clumio.order"),
+        (["--variant", "clumio.order"], "--list-variants"),
         (["--start", "yesterday"], "2026-01-31T00:00:00Z"),
         (["--rate", "fast"], "events per second"),
         (["--span", "7x"], "duration"),
@@ -110,11 +110,11 @@ fn invalid_arguments_are_explained_with_exit_code_2() {
 }
 
 #[test]
-fn faults_and_switches_are_listed() {
+fn faults_and_variants_are_listed() {
     let output = simulate(&["--list-faults"]).output().expect("it ends");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && text.contains("rate_limit_date") && text.contains("expired_cursor"), "{text}");
-    let output = simulate(&["--list-switches"]).output().expect("it ends");
+    let output = simulate(&["--list-variants"]).output().expect("it ends");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.contains("clumio.order=desc") && text.contains("merge.rate_limit=600/60s"), "{text}");
 }

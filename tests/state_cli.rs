@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use auditflow::journal::lock;
-use auditflow::simulator::{SimulatorOptions, Switches};
+use auditflow::simulator::{SimulatorOptions, Variants};
 use common::World;
 
 const EVENTS: usize = 60;
@@ -22,11 +22,11 @@ struct Harness {
 
 impl Harness {
     fn new() -> Self {
-        let mut switches = Switches::default();
-        switches.lift_rate_limits();
+        let mut variants = Variants::default();
+        variants.lift_rate_limits();
         let world = World::new(SimulatorOptions {
             events_per_vendor: EVENTS as u64,
-            switches,
+            variants,
             clock: common::system_clock(),
             ..SimulatorOptions::default()
         });

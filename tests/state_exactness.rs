@@ -13,7 +13,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use auditflow::journal::{CollectJournal, JournalOptions, LogReader, SnapshotQuery, SourceHistory, SqliteJournal};
-use auditflow::simulator::{SimulatorOptions, Switches};
+use auditflow::simulator::{SimulatorOptions, Variants};
 use auditflow::sinks::manifest::sha256_hex;
 use auditflow::time::Timestamp;
 use auditflow::units::ByteSize;
@@ -25,10 +25,10 @@ const SPAN: Duration = Duration::from_secs(3 * 86_400);
 const SMALL_BATCHES: &str = "batch: {max_events: 20, timeout_secs: 0.01}";
 
 fn world(seed: u64, events: u64, rate: f64, faults: &[&str]) -> World {
-    let mut switches = Switches::default();
-    switches.lift_rate_limits();
+    let mut variants = Variants::default();
+    variants.lift_rate_limits();
     World::new(SimulatorOptions {
-        switches,
+        variants,
         seed,
         events_per_vendor: events,
         span: SPAN,
@@ -122,7 +122,7 @@ fn rewinds_lose_nothing_and_bring_nothing_twice_however_often_they_are_killed() 
     const FAULTS: &[&str] = &[
         "late_events=0.1",
         "ties",
-        "twins",
+        "identical_records",
         "server_error=0.03",
         "rate_limit=0.03",
         "cut_body=0.03",
@@ -162,7 +162,7 @@ fn rewinds_lose_nothing_and_bring_nothing_twice_however_often_they_are_killed() 
 fn with_redeliver_exactly_what_was_asked_for_comes_once_more() {
     let seed = common::seed();
     let mut random = fastrand::Rng::with_seed(seed);
-    let world = world(seed, 400, 0.0, &["ties", "twins"]);
+    let world = world(seed, 400, 0.0, &["ties", "identical_records"]);
     let file = write(&world, &files(&world, "files", ""));
     world.wait_until_quiet();
     world.run_once(&file);
@@ -198,7 +198,7 @@ fn with_redeliver_exactly_what_was_asked_for_comes_once_more() {
 fn redeliveries_bring_what_they_said_and_keep_the_chain_of_manifests() {
     let seed = common::seed();
     let mut random = fastrand::Rng::with_seed(seed);
-    let world = world(seed, 500, 20.0, &["ties", "twins", "late_events=0.1"]);
+    let world = world(seed, 500, 20.0, &["ties", "identical_records", "late_events=0.1"]);
     let file = write(&world, &files(&world, "files", ", manifest: true"));
     until_all_are_known(&world, &file);
     let mut refused = 0;
@@ -245,7 +245,7 @@ fn assert_chain(world: &World) {
 fn names_change_in_mid_life_and_nothing_is_lost_or_comes_twice() {
     let seed = common::seed();
     let mut random = fastrand::Rng::with_seed(seed);
-    let world = world(seed, 1_500, 40.0, &["ties", "twins", "late_events=0.1"]);
+    let world = world(seed, 1_500, 40.0, &["ties", "identical_records", "late_events=0.1"]);
     let (mut source, mut sink) = ("akuity".to_owned(), "files".to_owned());
     let file_of = |source: &str, sink: &str| {
         let file = write(&world, &files(&world, sink, ""));
@@ -281,7 +281,7 @@ fn names_change_in_mid_life_and_nothing_is_lost_or_comes_twice() {
 fn what_was_forgotten_begins_anew_and_what_is_gone_holds_nothing_back() {
     let seed = common::seed();
     let mut random = fastrand::Rng::with_seed(seed);
-    let world = world(seed, 300, 0.0, &["ties", "twins"]);
+    let world = world(seed, 300, 0.0, &["ties", "identical_records"]);
     let file = write(&world, &files(&world, "files", ""));
     world.wait_until_quiet();
     world.run_once(&file);

@@ -10,18 +10,18 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use auditflow::simulator::{SimulatorOptions, Switches};
+use auditflow::simulator::{SimulatorOptions, Variants};
 use common::World;
 use serde_json::Value;
 
 const EVENTS: u64 = 60;
 
 fn world() -> World {
-    let mut switches = Switches::default();
-    switches.lift_rate_limits();
+    let mut variants = Variants::default();
+    variants.lift_rate_limits();
     let world = World::new(SimulatorOptions {
         events_per_vendor: EVENTS,
-        switches,
+        variants,
         clock: common::system_clock(),
         ..SimulatorOptions::default()
     });

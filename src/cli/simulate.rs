@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::process::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, print_stderr};
-use crate::simulator::switches::SwitchInfo;
-use crate::simulator::{FaultName, FaultOrder, Simulator, SimulatorOptions, Switches, VendorName};
+use crate::simulator::variants::VariantInfo;
+use crate::simulator::{FaultName, FaultOrder, Simulator, SimulatorOptions, Variants, VendorName};
 use crate::time::Timestamp;
 use crate::units::Span;
 
@@ -44,15 +44,15 @@ pub(super) struct Arguments {
     /// Inject a fault: NAME, NAME=PROBABILITY, NAME=PROBABILITY:SECONDS, or VENDOR.NAME... (repeatable)
     #[arg(long = "fault", value_name = "NAME[=X]", num_args = 1..)]
     faults: Vec<FaultOrder>,
-    /// How to behave where a vendor's documentation is silent (may be repeated)
-    #[arg(long = "switch", value_name = "VENDOR.NAME=VALUE", num_args = 1..)]
-    switches: Vec<String>,
+    /// Choose an API variant where the vendor's documentation is silent (repeatable)
+    #[arg(long = "variant", value_name = "VENDOR.NAME=VALUE", num_args = 1..)]
+    variants: Vec<String>,
     /// List the faults and exit
     #[arg(long)]
     list_faults: bool,
-    /// List the switches and end
+    /// List the variants and exit
     #[arg(long)]
-    list_switches: bool,
+    list_variants: bool,
     /// After the address, print a pipeline file for the simulator
     #[arg(long)]
     print_pipeline: bool,
@@ -79,8 +79,8 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
             return EXIT_USAGE;
         }
     };
-    if arguments.list_switches {
-        return print(&list_switches(&options.switches.list()));
+    if arguments.list_variants {
+        return print(&list_variants(&options.variants.list()));
     }
     match serve(options, arguments.print_pipeline) {
         Ok(()) => EXIT_DONE,
@@ -92,12 +92,12 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
 }
 
 fn options(arguments: &Arguments) -> Result<SimulatorOptions, String> {
-    let mut switches = Switches::default();
-    for order in &arguments.switches {
+    let mut variants = Variants::default();
+    for order in &arguments.variants {
         let (name, value) = order
             .split_once('=')
-            .ok_or_else(|| format!("`{order}` is no switch; write VENDOR.NAME=VALUE, --list-switches shows them"))?;
-        switches.set(name, value)?;
+            .ok_or_else(|| format!("`{order}` is not a variant; write VENDOR.NAME=VALUE (see --list-variants)"))?;
+        variants.set(name, value)?;
     }
     if !arguments.listen.ip().is_loopback() && !arguments.allow_remote {
         return Err(format!(
@@ -116,7 +116,7 @@ fn options(arguments: &Arguments) -> Result<SimulatorOptions, String> {
         rate: arguments.rate,
         start: arguments.start,
         faults: arguments.faults.clone(),
-        switches,
+        variants,
         ..SimulatorOptions::default()
     })
 }
@@ -154,9 +154,9 @@ fn list_faults() -> String {
     format!("{:<18} {:<8} what it does (P:S = default probability and seconds)\n{lines}", "name", "P:S")
 }
 
-fn list_switches(switches: &[SwitchInfo]) -> String {
-    let line = |info: &SwitchInfo| format!("{}={}\n    {}\n    {}\n", info.name, info.value, info.about, info.allowed);
-    switches.iter().map(line).collect()
+fn list_variants(variants: &[VariantInfo]) -> String {
+    let line = |info: &VariantInfo| format!("{}={}\n    {}\n    {}\n", info.name, info.value, info.about, info.allowed);
+    variants.iter().map(line).collect()
 }
 
 fn print(text: &str) -> u8 {

@@ -101,7 +101,7 @@ impl Fetcher {
     }
 
     fn read(&self, body: String, page: &PageRequest<'_>) -> Result<FetchedPage, FetchError> {
-        let read = self.vendor.read(&body, page).map_err(|bad| self.unreadable(&bad.0))?;
+        let read = self.vendor.parse_page(&body, page).map_err(|bad| self.unreadable(&bad.0))?;
         let ranges = read.records.iter().map(|record| range_within(record, &body)).collect::<Option<Vec<_>>>();
         let (next, total) = (read.next, read.total);
         let records = ranges.ok_or_else(|| self.unreadable("a record is not a part of the response"))?;

@@ -36,7 +36,7 @@ pub async fn healthcheck(
         let error = vendor.classify_error(response.status, &response.body);
         return if error.kind == ApiErrorKind::RateLimited { Ok(()) } else { Err(error) };
     }
-    vendor.read(&response.body, &page).map(|_| ()).map_err(|bad| ApiError {
+    vendor.parse_page(&response.body, &page).map(|_| ()).map_err(|bad| ApiError {
         kind: ApiErrorKind::Transient,
         message: format!("{} sent a page that cannot be read: {bad}", spec.name),
         hint: "check base_url: another service may respond there".to_owned(),

@@ -375,7 +375,8 @@ impl SourceLoop {
         }
         let occurrences = self.scans.get_mut(&id).and_then(|scan| scan.occurrences.as_mut());
         let vendor = self.fetcher.vendor.as_ref();
-        let filtered = self.filter.filter(&mut self.journal, &page, (id, &window), vendor, occurrences).await?;
+        let filtered =
+            self.filter.filter(&mut self.journal, &page, (id, &window), vendor.normalizer(), occurrences).await?;
         let FilteredPage { block, stored, new_times } = filtered;
         if last && !self.accept_scan(id).await? {
             return Ok(());

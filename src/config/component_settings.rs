@@ -12,8 +12,9 @@ use super::deserialize::{NodeDeserializer, field_names};
 use super::read_error::ReadError;
 use crate::journal::SinkStart;
 use crate::sinks::BatchSettings;
-use crate::vendors::added::{self, AddVendorError, VendorSettings, VendorType};
 use crate::vendors::registry::VendorConfig;
+use crate::vendors::registry::{self, AddVendorError};
+use crate::vendors::{VendorSettings, VendorType};
 
 /// The settings that every sink has, beside `type` and `inputs`.
 #[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
@@ -48,7 +49,7 @@ pub fn add_vendor<V: VendorType>() -> Result<(), AddVendorError> {
         read: |reader| Ok(Box::new(V::deserialize(reader)?)),
         schema: |generator| V::json_schema(generator),
     };
-    added::add::<V>(|| ADDED.write().unwrap_or_else(PoisonError::into_inner).push(reader))
+    registry::add::<V>(|| ADDED.write().unwrap_or_else(PoisonError::into_inner).push(reader))
 }
 
 fn added_reader(name: &str) -> Option<AddedReader> {

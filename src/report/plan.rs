@@ -216,7 +216,7 @@ fn sink_forecast(pipeline: &ValidatedPipeline, sink: &ValidatedSink, now: Timest
 
 fn example(sink: &ValidatedSink, source: &ValidatedSource, form: EventForm, now: Timestamp) -> Example {
     let context = ReadContext { source: &source.name, observed_at: now, occurrence: 0 };
-    let event = source.vendor.normalize(source.vendor.example(), &context);
+    let event = source.vendor.normalizer().normalize(source.vendor.normalizer().example(), &context);
     Example {
         source: source.name.clone(),
         vendor: source.vendor_name,

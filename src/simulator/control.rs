@@ -1,66 +1,66 @@
-//! Steering a running simulator from the same process; `/_sim/` offers the same over HTTP.
+//! Control of a running simulator from the same process; `/_sim/` offers the same over HTTP.
 
 use std::sync::Arc;
 
-use super::SimulatorError;
 use super::faults::{FaultName, FaultOrder, FaultSetting};
-use super::log::RequestStats;
-use super::name::VendorName;
-use super::reply::Reply;
-use super::store::Place;
-use super::truth::{self, TruthQuery, TruthRecord};
-use super::world::World;
+use super::http::Reply;
+use super::http::RequestStats;
+use super::options::SimulatorError;
+use super::proof::{self, TruthQuery, TruthRecord};
+use super::server_state::ServerState;
+use super::store::RecordPosition;
+use super::vendor_name::VendorName;
 use crate::time::Timestamp;
 
-/// A record to be put in.
+/// A record to insert.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewRecord {
-    /// Its own time; `None` for the present. A vendor that writes fewer sub-second digits cuts it.
+    /// Its own time; `None` for now. It is truncated to the vendor's sub-second digits.
     pub timestamp: Option<Timestamp>,
-    /// From when on it is served; `None` for now.
+    /// When it becomes visible; `None` for now.
     pub visible_at: Option<Timestamp>,
-    /// Its exact text, which should carry the same time; `None` for a generated record.
+    /// Its exact text, which should contain the same time; `None` for a generated record.
     pub raw: Option<String>,
 }
 
-/// An answer to be given in the place of the vendor's.
+/// A reply to send instead of the vendor's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OrderedAnswer {
+pub struct CannedReply {
     /// The status.
     pub status: u16,
-    /// Headers beside the content type, which is JSON if not given here.
+    /// Headers. The content type defaults to JSON.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: String,
 }
 
-/// Steers a running simulator. Cheap to clone.
+/// Controls a running simulator. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct SimulatorControl {
-    world: Arc<World>,
+    state: Arc<ServerState>,
 }
 
 impl SimulatorControl {
-    pub(super) fn new(world: Arc<World>) -> Self {
-        Self { world }
+    pub(super) fn new(state: Arc<ServerState>) -> Self {
+        Self { state }
     }
 
-    /// The simulator's present moment.
+    /// The simulator's current time.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        self.world.now()
+        self.state.now()
     }
 
-    /// The vendors that are played.
+    /// The vendors that are served.
     #[must_use]
     pub fn vendors(&self) -> Vec<VendorName> {
-        self.world.vendors().collect()
+        self.state.vendors().collect()
     }
 
     /// Every record that has been visible so far, oldest first.
     ///
     /// # Errors
-    /// When the vendor is not played.
+    /// When the vendor is not served.
     pub fn truth(&self, vendor: VendorName) -> Result<Vec<TruthRecord>, SimulatorError> {
         self.truth_of(vendor, TruthQuery::default())
     }
@@ -68,34 +68,34 @@ impl SimulatorControl {
     /// A part of the truth, oldest first.
     ///
     /// # Errors
-    /// When the vendor is not played.
+    /// When the vendor is not served.
     pub fn truth_of(&self, vendor: VendorName, query: TruthQuery) -> Result<Vec<TruthRecord>, SimulatorError> {
         let now = self.now();
-        let mut desk = self.world.desk(vendor)?;
-        desk.advance(now);
-        let retention = desk.switches.common(vendor).retention.0;
-        Ok(truth::of(vendor, desk.store(), query, retention.map(|kept| now - kept)))
+        let mut mock = self.state.mock(vendor)?;
+        mock.advance(now);
+        let retention = mock.variants.common(vendor).retention.0;
+        Ok(proof::truth_of_store(vendor, mock.store(), query, retention.map(|kept| now - kept)))
     }
 
-    /// Stops the growth of every vendor's data: nothing new happens from now on.
+    /// Stops generating new events for every vendor.
     pub fn stop_growth(&self) {
         let now = self.now();
         for vendor in self.vendors() {
-            if let Ok(mut desk) = self.world.desk(vendor) {
-                desk.stop_growth(now);
+            if let Ok(mut mock) = self.state.mock(vendor) {
+                mock.stop_growth(now);
             }
         }
     }
 
-    /// Whether everything that has happened is visible and no record is going to change any more. True for good once
-    /// growth has stopped and the last late event has appeared.
+    /// Whether every event is visible and no further change is pending. Stays true once growth has stopped and the last
+    /// late event is visible.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         let now = self.now();
         self.vendors().into_iter().all(|vendor| {
-            self.world.desk(vendor).is_ok_and(|mut desk| {
-                desk.advance(now);
-                !desk.store().has_pending()
+            self.state.mock(vendor).is_ok_and(|mut mock| {
+                mock.advance(now);
+                !mock.store().has_pending()
             })
         })
     }
@@ -103,146 +103,146 @@ impl SimulatorControl {
     /// How many records are visible now.
     ///
     /// # Errors
-    /// When the vendor is not played.
+    /// When the vendor is not served.
     pub fn count(&self, vendor: VendorName) -> Result<usize, SimulatorError> {
         let now = self.now();
-        let mut desk = self.world.desk(vendor)?;
-        desk.advance(now);
-        Ok(desk.store().visible().len())
+        let mut mock = self.state.mock(vendor)?;
+        mock.advance(now);
+        Ok(mock.store().visible().len())
     }
 
-    /// Puts in a record; returns its key.
+    /// Inserts a record; returns its key.
     ///
     /// # Errors
-    /// When the vendor is not played.
+    /// When the vendor is not served.
     pub fn insert(&self, vendor: VendorName, record: NewRecord) -> Result<String, SimulatorError> {
         let now = self.now();
-        let mut desk = self.world.desk(vendor)?;
+        let mut mock = self.state.mock(vendor)?;
         let visible_at = record.visible_at.unwrap_or(now);
-        let place = desk.insert(record.timestamp.unwrap_or(now), visible_at, record.raw);
-        desk.advance(now);
-        Ok(key(vendor, place))
+        let position = mock.insert(record.timestamp.unwrap_or(now), visible_at, record.raw);
+        mock.advance(now);
+        Ok(key(vendor, position))
     }
 
-    /// Puts in a record as soon as `requests` more requests have been answered, before the next one: between the pages
-    /// of a walk. Its `visible_at` does not count.
+    /// Inserts a record after `requests` further requests have been answered, for example between two pages of a scan.
+    /// Ignores `visible_at`.
     ///
     /// # Errors
-    /// When the vendor is not played.
+    /// When the vendor is not served.
     pub fn insert_after(&self, vendor: VendorName, requests: u64, record: NewRecord) -> Result<(), SimulatorError> {
         let at = record.timestamp.unwrap_or_else(|| self.now());
-        self.world.desk(vendor)?.insert_after(requests, at, record.raw);
+        self.state.mock(vendor)?.insert_after(requests, at, record.raw);
         Ok(())
     }
 
-    /// Puts in a record wholly identical to a visible one; returns its key.
+    /// Inserts a record identical to a visible one; returns its key.
     ///
     /// # Errors
-    /// When there is no such record, or the vendor is not played.
-    pub fn insert_twin(&self, vendor: VendorName, of: &str) -> Result<String, SimulatorError> {
+    /// When there is no such record, or the vendor is not served.
+    pub fn insert_identical(&self, vendor: VendorName, of: &str) -> Result<String, SimulatorError> {
         let now = self.now();
-        let sequence = truth::sequence_of(vendor, of).ok_or_else(|| SimulatorError::NoRecord(of.to_owned()))?;
-        let mut desk = self.world.desk(vendor)?;
-        desk.advance(now);
-        let place = desk.insert_twin(sequence, now).ok_or_else(|| SimulatorError::NoRecord(of.to_owned()))?;
-        desk.advance(now);
-        Ok(key(vendor, place))
+        let sequence = proof::sequence_of(vendor, of).ok_or_else(|| SimulatorError::NoRecord(of.to_owned()))?;
+        let mut mock = self.state.mock(vendor)?;
+        mock.advance(now);
+        let position = mock.insert_identical(sequence, now).ok_or_else(|| SimulatorError::NoRecord(of.to_owned()))?;
+        mock.advance(now);
+        Ok(key(vendor, position))
     }
 
-    /// Gives a visible record another text: its next version.
+    /// Replaces the text of a visible record with its next version.
     ///
     /// # Errors
-    /// When there is no such record, or the vendor is not played.
+    /// When there is no such record, or the vendor is not served.
     pub fn change(&self, vendor: VendorName, of: &str, raw: String) -> Result<(), SimulatorError> {
         let now = self.now();
-        let sequence = truth::sequence_of(vendor, of).ok_or_else(|| SimulatorError::NoRecord(of.to_owned()))?;
-        let mut desk = self.world.desk(vendor)?;
-        desk.advance(now);
-        if desk.change(sequence, raw, now) { Ok(()) } else { Err(SimulatorError::NoRecord(of.to_owned())) }
+        let sequence = proof::sequence_of(vendor, of).ok_or_else(|| SimulatorError::NoRecord(of.to_owned()))?;
+        let mut mock = self.state.mock(vendor)?;
+        mock.advance(now);
+        if mock.change(sequence, raw, now) { Ok(()) } else { Err(SimulatorError::NoRecord(of.to_owned())) }
     }
 
-    /// Turns a fault on, or changes how strong it is; for all vendors if the order names none.
+    /// Enables or changes a fault, for all vendors if the order names none.
     pub fn set_fault(&self, order: impl Into<FaultOrder>) {
         let order = order.into();
-        for vendor in self.concerned(order.vendor) {
-            if let Ok(mut desk) = self.world.desk(vendor) {
-                desk.faults.set(order.fault, order.setting);
+        for vendor in self.selected(order.vendor) {
+            if let Ok(mut mock) = self.state.mock(vendor) {
+                mock.faults.set(order.fault, order.setting);
             }
         }
     }
 
-    /// Turns a fault off, for one vendor or all.
+    /// Disables a fault, for one vendor or all.
     pub fn clear_fault(&self, vendor: Option<VendorName>, fault: FaultName) {
-        for vendor in self.concerned(vendor) {
-            if let Ok(mut desk) = self.world.desk(vendor) {
-                desk.faults.clear(fault);
+        for vendor in self.selected(vendor) {
+            if let Ok(mut mock) = self.state.mock(vendor) {
+                mock.faults.clear(fault);
             }
         }
     }
 
-    /// Turns every fault off.
+    /// Disables every fault.
     pub fn clear_faults(&self) {
         for vendor in self.vendors() {
-            if let Ok(mut desk) = self.world.desk(vendor) {
-                desk.faults.clear_all();
+            if let Ok(mut mock) = self.state.mock(vendor) {
+                mock.faults.clear_all();
             }
         }
     }
 
-    /// The faults that are on.
+    /// The enabled faults.
     #[must_use]
     pub fn faults(&self) -> Vec<(VendorName, FaultName, FaultSetting)> {
         let mut all = Vec::new();
         for vendor in self.vendors() {
-            let Ok(desk) = self.world.desk(vendor) else { continue };
-            all.extend(desk.faults.iter().map(|(fault, setting)| (vendor, fault, setting)));
+            let Ok(mock) = self.state.mock(vendor) else { continue };
+            all.extend(mock.faults.iter().map(|(fault, setting)| (vendor, fault, setting)));
         }
         all
     }
 
-    fn concerned(&self, vendor: Option<VendorName>) -> Vec<VendorName> {
+    fn selected(&self, vendor: Option<VendorName>) -> Vec<VendorName> {
         vendor.map_or_else(|| self.vendors(), |one| vec![one])
     }
 
-    /// The next `count` requests to a vendor are answered like this, whatever they ask.
+    /// Answers the next `count` requests to a vendor with this reply.
     ///
     /// # Errors
-    /// When the vendor is not played.
-    pub fn fail_next(&self, vendor: VendorName, count: usize, answer: OrderedAnswer) -> Result<(), SimulatorError> {
+    /// When the vendor is not served.
+    pub fn fail_next(&self, vendor: VendorName, count: usize, answer: CannedReply) -> Result<(), SimulatorError> {
         let mut headers = answer.headers;
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
             headers.push(("content-type".into(), "application/json".into()));
         }
-        self.world.desk(vendor)?.fail_next(count, &Reply { status: answer.status, headers, body: answer.body });
+        self.state.mock(vendor)?.fail_next(count, &Reply { status: answer.status, headers, body: answer.body });
         Ok(())
     }
 
-    /// Turns a switch (`vendor.switch`).
+    /// Sets a variant (`vendor.variant`).
     ///
     /// # Errors
-    /// When there is no such switch or value, or the vendor is not played.
-    pub fn set_switch(&self, name: &str, value: &str) -> Result<(), SimulatorError> {
+    /// When there is no such variant or value, or the vendor is not served.
+    pub fn set_variant(&self, name: &str, value: &str) -> Result<(), SimulatorError> {
         let vendor = name.split_once('.').map_or(name, |(vendor, _)| vendor);
-        let vendor: VendorName = vendor.parse().map_err(SimulatorError::BadSwitch)?;
-        self.world.desk(vendor)?.switches.set(name, value).map_err(SimulatorError::BadSwitch)
+        let vendor: VendorName = vendor.parse().map_err(SimulatorError::BadVariant)?;
+        self.state.mock(vendor)?.variants.set(name, value).map_err(SimulatorError::BadVariant)
     }
 
-    /// The switches of the played vendors with their present values.
+    /// The variants of the served vendors with their current values.
     #[must_use]
-    pub fn switches(&self) -> Vec<super::switches::SwitchInfo> {
-        let desks = self.vendors().into_iter().filter_map(|vendor| Some((vendor, self.world.desk(vendor).ok()?)));
-        desks.flat_map(|(vendor, desk)| desk.switches.list_of(vendor)).collect()
+    pub fn variants(&self) -> Vec<super::variants::VariantInfo> {
+        let mocks = self.vendors().into_iter().filter_map(|vendor| Some((vendor, self.state.mock(vendor).ok()?)));
+        mocks.flat_map(|(vendor, mock)| mock.variants.list_of(vendor)).collect()
     }
 
-    /// What was asked of a vendor so far.
+    /// The requests to a vendor so far.
     ///
     /// # Errors
-    /// When the vendor is not played.
+    /// When the vendor is not served.
     pub fn requests(&self, vendor: VendorName) -> Result<RequestStats, SimulatorError> {
-        Ok(self.world.desk(vendor)?.stats.clone())
+        Ok(self.state.mock(vendor)?.stats.clone())
     }
 }
 
-fn key(vendor: VendorName, place: Place) -> String {
-    truth::key_of(vendor, place.1)
+fn key(vendor: VendorName, position: RecordPosition) -> String {
+    proof::key_of(vendor, position.1)
 }

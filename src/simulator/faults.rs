@@ -1,21 +1,21 @@
-//! What the simulator can be told to do wrong, by name.
+//! Fault injection: what the simulator does wrong on request.
 //!
 //! A fault never changes what happened (the truth), only how and when it is served. Each has a probability: a share of
-//! the records for those that shape the data, a share of the answers for those that disturb the traffic.
+//! the records for faults of the data, a share of the answers for faults of the traffic.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use super::name::VendorName;
+use super::vendor_name::VendorName;
 
-/// How strong a fault is.
+/// The setting of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FaultSetting {
-    /// Share of the records or answers that are touched, 0 to 1.
+    /// Share of the affected records or answers, 0 to 1.
     pub probability: f64,
-    /// The fault's own length of time in seconds (what it means is in [`FaultName::about`]); unused by most.
+    /// A duration in seconds, explained in [`FaultName::about`]; most faults ignore it.
     #[serde(default)]
     pub seconds: f64,
 }
@@ -44,7 +44,7 @@ macro_rules! faults {
                 match self { $(Self::$variant => $about,)+ }
             }
 
-            /// How strong it is when only its name is given.
+            /// The setting if only the name is given.
             #[must_use]
             pub const fn default_setting(self) -> FaultSetting {
                 match self { $(Self::$variant => FaultSetting { probability: $probability, seconds: $seconds },)+ }
@@ -54,23 +54,23 @@ macro_rules! faults {
 }
 
 faults! {
-    LateEvents "late_events" 0.05 20.0 "a share of the events becomes visible 1 to SECONDS seconds after its timestamp",
-    Ties "ties" 0.3 0.0 "a share of the events has the timestamp of the event before it",
-    Twins "twins" 0.05 0.0 "a share of the events is wholly identical to the one before (vendors without record ids)",
-    UnknownValues "unknown_values" 0.2 0.0 "a share of the records holds values and fields that are in no catalog",
-    MalformedRecords "malformed_records" 0.02 0.0 "a share of the records is a number, a text or an object without a time",
-    ChangingRecords "changing_records" 0.2 60.0 "a share of Akuity's records grows within SECONDS seconds of being visible",
-    RenamedAuthors "renamed_authors" 0.1 60.0 "a share of Confluence's records shows its author under another public name after up to SECONDS seconds",
-    PageShift "page_shift" 0.2 0.0 "before a later page of a walk is answered, an event appears inside the walked window",
-    RepeatedToken "repeated_token" 0.05 0.0 "the answer's next page is the page just asked (vendors whose answers name the next page)",
-    ExpiredCursor "expired_cursor" 0.05 0.0 "a page cursor is refused (Merge: 404 Invalid cursor)",
+    LateEvents "late_events" 0.05 20.0 "events that become visible 1 to SECONDS seconds after their timestamp",
+    Ties "ties" 0.3 0.0 "events with the timestamp of the previous event",
+    IdenticalRecords "identical_records" 0.05 0.0 "events identical to the previous event (vendors without record ids)",
+    UnknownValues "unknown_values" 0.2 0.0 "records with undocumented values and fields",
+    MalformedRecords "malformed_records" 0.02 0.0 "records that are a number, a string or an object without a time",
+    ChangingRecords "changing_records" 0.2 60.0 "Akuity: records that grow within SECONDS seconds after becoming visible",
+    RenamedAuthors "renamed_authors" 0.1 60.0 "Confluence: records whose author gets another public name within SECONDS seconds",
+    PageShift "page_shift" 0.2 0.0 "an event is inserted into the scanned window before a later page is answered",
+    RepeatedToken "repeated_token" 0.05 0.0 "the next page is the current page (vendors whose answers name the next page)",
+    ExpiredCursor "expired_cursor" 0.05 0.0 "a page cursor is rejected (Merge: 404 Invalid cursor)",
     RateLimit "rate_limit" 0.1 1.0 "429 with Retry-After: SECONDS",
     RateLimitDate "rate_limit_date" 0.1 1.0 "429 with Retry-After as an HTTP date SECONDS ahead",
     RateLimitBare "rate_limit_bare" 0.05 0.0 "429 without Retry-After",
     ServerError "server_error" 0.1 0.0 "500, 502, 503 or 504, with a JSON or an HTML body",
-    Html200 "html_200" 0.05 0.0 "status 200 with a web page as body",
-    CutBody "cut_body" 0.1 0.0 "the connection ends in the middle of the body, or the body is cut-off JSON of the announced length",
-    Slow "slow" 0.1 1.0 "the answer, or the second half of its body, comes SECONDS seconds late",
+    Html200 "html_200" 0.05 0.0 "status 200 with an HTML body",
+    CutBody "cut_body" 0.1 0.0 "the connection ends in the middle of the body, or the body is truncated JSON with a matching Content-Length",
+    Slow "slow" 0.1 1.0 "the answer, or the second half of its body, is delayed by SECONDS seconds",
     Unauthorized "unauthorized" 1.0 0.0 "401 until the fault is cleared",
     Forbidden "forbidden" 1.0 0.0 "403 until the fault is cleared",
     Gzip "gzip" 1.0 0.0 "bodies are compressed if the client accepts it",
@@ -88,19 +88,19 @@ impl FromStr for FaultName {
     fn from_str(text: &str) -> Result<Self, String> {
         Self::ALL.iter().copied().find(|fault| fault.as_str() == text).ok_or_else(|| {
             let known: Vec<&str> = Self::ALL.iter().map(|fault| fault.as_str()).collect();
-            format!("`{text}` is no fault; write one of {}", known.join(", "))
+            format!("`{text}` is not a fault; use one of {}", known.join(", "))
         })
     }
 }
 
-/// A fault as it is ordered: `rate_limit`, `rate_limit=0.5`, `slow=0.1:2.5`, `merge.unauthorized`.
+/// A fault to enable: `rate_limit`, `rate_limit=0.5`, `slow=0.1:2.5`, `merge.unauthorized`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FaultOrder {
-    /// The vendor concerned; `None` for all.
+    /// The vendor; `None` for all.
     pub vendor: Option<VendorName>,
     /// Which fault.
     pub fault: FaultName,
-    /// How strong.
+    /// Its setting.
     pub setting: FaultSetting,
 }
 
@@ -131,7 +131,7 @@ impl FromStr for FaultOrder {
 /// Reads `fault` or `vendor.fault`.
 ///
 /// # Errors
-/// A sentence with the names that are known.
+/// A sentence with the known names.
 pub(super) fn parse_subject(text: &str) -> Result<(Option<VendorName>, FaultName), String> {
     match text.split_once('.') {
         Some((vendor, fault)) => Ok((Some(vendor.parse()?), fault.parse()?)),
@@ -145,18 +145,18 @@ fn read_strength(text: &str, setting: &mut FaultSetting) -> Option<()> {
     if let Some(seconds) = seconds {
         setting.seconds = seconds.parse().ok()?;
     }
-    setting.is_sane().then_some(())
+    setting.is_valid().then_some(())
 }
 
 impl FaultSetting {
-    /// Whether the probability lies in 0 to 1 and the seconds are a finite length of time.
+    /// Whether the probability is in 0 to 1 and the seconds are finite and not negative.
     #[must_use]
-    pub fn is_sane(&self) -> bool {
+    pub fn is_valid(&self) -> bool {
         (0.0..=1.0).contains(&self.probability) && (0.0..=1e9).contains(&self.seconds)
     }
 }
 
-/// The faults that are on, with their strength.
+/// The enabled faults with their settings.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct FaultSet(BTreeMap<FaultName, FaultSetting>);
 
@@ -177,7 +177,7 @@ impl FaultSet {
         self.0.get(&fault).copied()
     }
 
-    /// The probability of a fault; 0 if it is off.
+    /// The probability of a fault; 0 if it is disabled.
     pub(super) fn probability(&self, fault: FaultName) -> f64 {
         self.get(fault).map_or(0.0, |setting| setting.probability)
     }
@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn orders_in_every_written_form() {
+    fn orders_parse_in_every_form() {
         let order: FaultOrder = "rate_limit".parse().expect("a fault");
         assert_eq!(order, FaultName::RateLimit.into());
         let order: FaultOrder = "merge.slow=0.25:2.5".parse().expect("a fault");
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_order_is_refused_with_what_to_write() {
+    fn invalid_orders_are_errors_with_the_known_names() {
         for text in ["", "fire", "slow=2", "slow=x", "slow=0.1:-1", "slow=NaN", "nobody.slow"] {
             assert!(text.parse::<FaultOrder>().is_err(), "{text}");
         }

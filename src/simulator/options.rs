@@ -1,40 +1,39 @@
-//! What a simulator is started with, and the credentials that it accepts.
+//! The options of a simulator, the credentials that it accepts, and its errors.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::faults::FaultOrder;
-use super::name::VendorName;
-use super::switches::Switches;
+use super::variants::Variants;
+use super::vendor_name::VendorName;
 use crate::clock::{SharedClock, SystemClock};
 use crate::time::Timestamp;
 
-/// How a simulator is started. The same seed, number of events, span and start give the same records, byte for byte.
+/// The options of a simulator. The same seed, number of events, span and start give the same records, byte for byte.
 #[derive(Clone, Debug)]
 pub struct SimulatorOptions {
-    /// Where all its randomness comes from.
+    /// The seed of all randomness.
     pub seed: u64,
-    /// Address to listen on; port 0 takes a free one.
+    /// Address to listen on; port 0 selects a free port.
     pub listen: SocketAddr,
-    /// The vendors to play.
+    /// The vendors to serve.
     pub vendors: Vec<VendorName>,
-    /// Events that each vendor has at the start.
+    /// Events per vendor at the start.
     pub events_per_vendor: u64,
     /// How far back from the start they reach.
     pub span: Duration,
     /// New events per second and vendor while running; 0 for none.
     pub rate: f64,
-    /// The moment at which the history ends; `None` for the clock's present. Growth begins at the present or at this
-    /// moment, whichever is later.
+    /// When the history ends; `None` for now. Growth begins now or at this time, whichever is later.
     pub start: Option<Timestamp>,
-    /// What it does wrong from the start.
+    /// The faults enabled at the start.
     pub faults: Vec<FaultOrder>,
-    /// Where the documentation of a vendor is silent: how the simulator behaves.
-    pub switches: Switches,
+    /// The API variants.
+    pub variants: Variants,
     /// The credentials that it accepts.
     pub credentials: Credentials,
-    /// The time of day.
+    /// The clock.
     pub clock: SharedClock,
 }
 
@@ -49,7 +48,7 @@ impl Default for SimulatorOptions {
             rate: 0.0,
             start: None,
             faults: Vec::new(),
-            switches: Switches::default(),
+            variants: Variants::default(),
             credentials: Credentials::default(),
             clock: Arc::new(SystemClock),
         }
@@ -57,7 +56,7 @@ impl Default for SimulatorOptions {
 }
 
 /// The credentials and account names that the simulator accepts. The secrets among the defaults all begin with
-/// `SIMULATOR_SECRET_`, so that a scan for leaks has something to look for.
+/// `SIMULATOR_SECRET_`, so that a search for leaks can find them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
     /// Clumio: `Authorization: Bearer <this>`.
@@ -97,7 +96,7 @@ impl Default for Credentials {
 }
 
 impl Credentials {
-    /// The values that must appear in no log, error or file.
+    /// The values that must not appear in any log, error or file.
     #[must_use]
     pub fn secrets(&self) -> [&str; 5] {
         [
@@ -108,4 +107,26 @@ impl Credentials {
             &self.confluence_api_token,
         ]
     }
+}
+
+/// An error of the simulator.
+#[derive(Debug, thiserror::Error)]
+pub enum SimulatorError {
+    /// The simulator cannot listen on the address.
+    #[error("cannot listen on {address}: {source}; choose another address with --listen; port 0 selects a free port")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The error of the operating system.
+        source: std::io::Error,
+    },
+    /// The vendor is not served.
+    #[error("{0} is not served; start the simulator with --vendor {0}")]
+    NotServed(VendorName),
+    /// There is no visible record with this key.
+    #[error("no visible record has the key `{0}`; use a key from /_sim/truth")]
+    NoRecord(String),
+    /// The variant does not exist or cannot have this value.
+    #[error("{0}")]
+    BadVariant(String),
 }

@@ -1,8 +1,8 @@
-//! The proof: compares what was delivered with what the simulator says a perfect collector must have seen.
+//! The truth, and the comparison of what was delivered with it.
 //!
 //! ```text
 //! truth (exact bytes of every record) ---+
-//!                                        +--> Verdict: lost, twice, foreign
+//!                                        +--> Verdict: lost, duplicated, unexpected
 //! delivered lines (id, version, raw) ----+
 //! ```
 
@@ -10,6 +10,10 @@ use std::collections::{HashMap, HashSet};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+
+use super::store::{Record, Store, Window};
+use super::vendor_name::VendorName;
+use crate::time::Timestamp;
 
 /// One delivered event, as far as the proof needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +32,7 @@ impl Delivered {
     /// Reads one line of normalized NDJSON.
     ///
     /// # Errors
-    /// When the line is no event.
+    /// When the line is not an event.
     pub fn from_line(line: &str) -> Result<Self, serde_json::Error> {
         #[derive(Deserialize)]
         struct Line<'a> {
@@ -44,32 +48,32 @@ impl Delivered {
     }
 }
 
-/// What the comparison found. Each list holds the raw records concerned.
+/// The result of the comparison. Each list holds raw records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
     /// Records of the truth.
     pub expected: usize,
-    /// Delivered lines that are the latest form of a record.
+    /// Delivered lines that are the latest version of a record.
     pub delivered: usize,
-    /// Delivered lines that an expected later version of the same record has replaced.
+    /// Delivered lines that were followed by a later version of the same record.
     pub earlier_versions: usize,
-    /// In the truth, not delivered.
+    /// In the truth but not delivered.
     pub lost: Vec<String>,
-    /// Delivered more often than the truth has it.
-    pub twice: Vec<String>,
-    /// Delivered, and not in the truth.
-    pub foreign: Vec<String>,
+    /// Delivered more often than in the truth.
+    pub duplicated: Vec<String>,
+    /// Delivered but not in the truth.
+    pub unexpected: Vec<String>,
 }
 
 impl Verdict {
-    /// Whether nothing is lost, nothing twice, nothing foreign.
+    /// Whether nothing is lost, duplicated or unexpected.
     #[must_use]
     pub fn is_perfect(&self) -> bool {
-        self.lost.is_empty() && self.twice.is_empty() && self.foreign.is_empty()
+        self.lost.is_empty() && self.duplicated.is_empty() && self.unexpected.is_empty()
     }
 }
 
-/// Compares the truth's raw records (twins stand there twice) with what was delivered.
+/// Compares the truth's raw records (identical ones appear more than once) with what was delivered.
 #[must_use]
 pub fn compare<'a>(truth: impl IntoIterator<Item = &'a str>, delivered: &[Delivered]) -> Verdict {
     let mut open: HashMap<&str, usize> = HashMap::new();
@@ -85,7 +89,7 @@ pub fn compare<'a>(truth: impl IntoIterator<Item = &'a str>, delivered: &[Delive
         match open.get_mut(event.raw.as_str()) {
             None => others.push(event),
             Some(left) if *left == 0 || !seen.insert((&event.id, event.version)) => {
-                verdict.twice.push(event.raw.clone())
+                verdict.duplicated.push(event.raw.clone())
             }
             Some(left) => {
                 *left -= 1;
@@ -99,14 +103,94 @@ pub fn compare<'a>(truth: impl IntoIterator<Item = &'a str>, delivered: &[Delive
             Some(latest) if event.version < *latest && seen.insert((&event.id, event.version)) => {
                 verdict.earlier_versions += 1
             }
-            Some(_) => verdict.twice.push(event.raw.clone()),
-            None => verdict.foreign.push(event.raw.clone()),
+            Some(_) => verdict.duplicated.push(event.raw.clone()),
+            None => verdict.unexpected.push(event.raw.clone()),
         }
     }
     for (raw, left) in open {
         verdict.lost.extend(std::iter::repeat_n(raw.to_owned(), left));
     }
     verdict
+}
+
+/// One event of the truth. Identical records are separate events.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct TruthRecord {
+    /// The simulator's own key: `vendor-number`. Vendors' answers do not contain it.
+    pub key: String,
+    /// The record's own time.
+    pub timestamp: Timestamp,
+    /// When it became visible.
+    pub visible_at: Timestamp,
+    /// The exact text of its latest version.
+    pub raw: String,
+    /// Its number among identical records, from 0.
+    pub occurrence: u32,
+    /// The number of versions so far, from 1.
+    pub version: u32,
+    /// How many of the versions were served in a page.
+    pub versions_served: u32,
+    /// The texts of the earlier versions, oldest first.
+    pub earlier: Vec<String>,
+    /// Whether it has no usable time or is not an object.
+    pub malformed: bool,
+}
+
+/// Selects a part of the truth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TruthQuery {
+    /// Records of this time and later.
+    pub from: Option<Timestamp>,
+    /// Records before this time.
+    pub to: Option<Timestamp>,
+    /// Records that were visible by this moment; never more than what is visible now.
+    pub visible_by: Option<Timestamp>,
+}
+
+/// The truth of a store, oldest first. Records older than `oldest` count only if they were served while visible.
+pub(super) fn truth_of_store(
+    vendor: VendorName,
+    store: &Store,
+    query: TruthQuery,
+    oldest: Option<Timestamp>,
+) -> Vec<TruthRecord> {
+    let window = Window { from: query.from.unwrap_or(Window::ALL.from), to: query.to.unwrap_or(Window::ALL.to) };
+    let visible_by = query.visible_by.unwrap_or(Timestamp::MAX);
+    let mut equals: HashMap<&str, u32> = HashMap::new();
+    let records = &store.visible()[store.range(window)];
+    records
+        .iter()
+        .filter(|record| record.visible_at <= visible_by)
+        .filter(|record| record.versions_served > 0 || oldest.is_none_or(|oldest| record.at >= oldest))
+        .map(|record| {
+            let count = equals.entry(&record.raw).or_default();
+            *count += 1;
+            truth_of(vendor, record, *count - 1)
+        })
+        .collect()
+}
+
+fn truth_of(vendor: VendorName, record: &Record, occurrence: u32) -> TruthRecord {
+    TruthRecord {
+        key: key_of(vendor, record.sequence),
+        timestamp: record.at,
+        visible_at: record.visible_at,
+        raw: record.raw.to_string(),
+        occurrence,
+        version: u32::try_from(record.earlier.len()).unwrap_or(u32::MAX).saturating_add(1),
+        versions_served: record.versions_served,
+        earlier: record.earlier.iter().map(ToString::to_string).collect(),
+        malformed: record.malformed,
+    }
+}
+
+pub(super) fn key_of(vendor: VendorName, sequence: u64) -> String {
+    format!("{vendor}-{sequence}")
+}
+
+/// The sequence in a key; `None` if it is not a key of this vendor.
+pub(super) fn sequence_of(vendor: VendorName, key: &str) -> Option<u64> {
+    key.strip_prefix(vendor.as_str())?.strip_prefix('-')?.parse().ok()
 }
 
 #[cfg(test)]
@@ -128,7 +212,7 @@ mod tests {
     fn finds_the_lost_the_doubled_and_the_foreign() {
         let verdict = compare(["a", "b"], &[event("1", 0, "a"), event("1", 0, "a"), event("9", 0, "z")]);
         assert_eq!(
-            (verdict.lost, verdict.twice, verdict.foreign),
+            (verdict.lost, verdict.duplicated, verdict.unexpected),
             (vec!["b".into()], vec!["a".into()], vec!["z".into()])
         );
     }
@@ -136,14 +220,14 @@ mod tests {
     #[test]
     fn a_twin_needs_an_id_of_its_own() {
         let verdict = compare(["b", "b"], &[event("2", 0, "b"), event("2", 0, "b")]);
-        assert_eq!(verdict.twice, ["b"]);
+        assert_eq!(verdict.duplicated, ["b"]);
     }
 
     #[test]
     fn earlier_versions_of_a_record_are_no_doubles_unless_repeated() {
         let seen = [event("1", 5, "old"), event("1", 7, "new"), event("1", 5, "old")];
         let verdict = compare(["new"], &seen);
-        assert_eq!((verdict.earlier_versions, verdict.twice.len()), (1, 1));
+        assert_eq!((verdict.earlier_versions, verdict.duplicated.len()), (1, 1));
     }
 
     #[test]

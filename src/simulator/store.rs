@@ -1,30 +1,32 @@
-//! A vendor's records: those that are visible, sorted by time, and those that will be.
+//! A vendor's records, visible and pending, and the selection of a page from them.
 //!
 //! ```text
-//! feed, control --add--> pending (by the moment they become visible) --advance(now)--> visible (by time) --> pages
+//! generator, control --schedule--> pending (by visible_at) --advance(now)--> visible (by time) --Selection--> page
 //! ```
 //!
-//! Each record is rendered once; pages paste its text as it stands.
+//! Each record is rendered once; pages contain its text unchanged.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::record_builder::mix;
+use super::variants::Order;
 use crate::time::Timestamp;
 
 /// One record, ready to be served.
 #[derive(Clone, Debug)]
 pub(super) struct Record {
-    /// Its own time: where it stands in the order and what time filters look at.
+    /// Its own time, which orders it and which time filters use.
     pub(super) at: Timestamp,
-    /// Tells records of one moment apart, in the order in which they were written.
+    /// Distinguishes records of the same time, in the order in which they were generated.
     pub(super) sequence: u64,
     /// The time of its latest occurrence.
     pub(super) last_at: Timestamp,
-    /// From when on it is served.
+    /// When it becomes visible.
     pub(super) visible_at: Timestamp,
     /// The text that is served.
     pub(super) raw: Box<str>,
-    /// Whether it has no usable time, or is no object.
+    /// Whether it has no usable time or is not an object.
     pub(super) malformed: bool,
     /// The texts that were served before it changed, oldest first.
     pub(super) earlier: Vec<Box<str>>,
@@ -34,8 +36,8 @@ pub(super) struct Record {
     pub(super) served: bool,
 }
 
-/// What a record is addressed by: its time and sequence.
-pub(super) type Place = (Timestamp, u64);
+/// The position of a record: its time and sequence.
+pub(super) type RecordPosition = (Timestamp, u64);
 
 impl Record {
     pub(super) fn new(at: Timestamp, sequence: u64, visible_at: Timestamp, raw: String) -> Self {
@@ -52,12 +54,12 @@ impl Record {
         }
     }
 
-    pub(super) fn place(&self) -> Place {
+    pub(super) fn position(&self) -> RecordPosition {
         (self.at, self.sequence)
     }
 }
 
-/// Something that will happen to the store.
+/// A pending change of the store.
 #[derive(Clone, Debug)]
 pub(super) enum Pending {
     /// A record becomes visible.
@@ -65,7 +67,7 @@ pub(super) enum Pending {
     /// A visible record becomes another version of itself.
     Change {
         /// Which record.
-        place: Place,
+        position: RecordPosition,
         /// Its new text.
         raw: String,
         /// Its new latest occurrence.
@@ -73,7 +75,7 @@ pub(super) enum Pending {
     },
 }
 
-/// A span of time with its bounds: `from` belongs to it, `to` does not.
+/// A time range: `from` is inclusive, `to` is exclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Window {
     pub(super) from: Timestamp,
@@ -88,7 +90,7 @@ impl Window {
         self.from <= at && at < self.to
     }
 
-    /// Without what is older than `oldest`.
+    /// Restricted to `oldest` and later.
     pub(super) fn not_before(self, oldest: Option<Timestamp>) -> Self {
         Self { from: self.from.max(oldest.unwrap_or(self.from)), ..self }
     }
@@ -103,18 +105,18 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Puts something into the future (or into the present, which [`Self::advance`] then does).
+    /// Schedules a change, which [`Self::advance`] applies.
     pub(super) fn schedule(&mut self, at: Timestamp, pending: Pending) {
         self.pending_number += 1;
         self.pending.insert((at, self.pending_number), pending);
     }
 
-    /// Whether something is still to appear or to change.
+    /// Whether a change is pending.
     pub(super) fn has_pending(&self) -> bool {
         !self.pending.is_empty()
     }
 
-    /// Lets everything happen whose time has come.
+    /// Applies every change that is due.
     pub(super) fn advance(&mut self, now: Timestamp) {
         while let Some(entry) = self.pending.first_entry() {
             if entry.key().0 > now {
@@ -122,26 +124,26 @@ impl Store {
             }
             match entry.remove() {
                 Pending::Appear(record) => self.insert(record),
-                Pending::Change { place, raw, last_at } => {
-                    self.change(place, raw, Some(last_at));
+                Pending::Change { position, raw, last_at } => {
+                    self.change(position, raw, Some(last_at));
                 }
             }
         }
     }
 
     fn insert(&mut self, record: Record) {
-        let place = record.place();
-        if self.visible.last().is_none_or(|last| last.place() < place) {
+        let position = record.position();
+        if self.visible.last().is_none_or(|last| last.position() < position) {
             self.visible.push(record);
             return;
         }
-        let index = self.visible.partition_point(|other| other.place() < place);
+        let index = self.visible.partition_point(|other| other.position() < position);
         self.visible.insert(index, record);
     }
 
-    /// Gives a visible record another text; false if there is no such record.
-    pub(super) fn change(&mut self, place: Place, raw: String, last_at: Option<Timestamp>) -> bool {
-        let Ok(index) = self.visible.binary_search_by_key(&place, Record::place) else { return false };
+    /// Replaces the text of a visible record; false if there is no such record.
+    pub(super) fn change(&mut self, position: RecordPosition, raw: String, last_at: Option<Timestamp>) -> bool {
+        let Ok(index) = self.visible.binary_search_by_key(&position, Record::position) else { return false };
         let record = &mut self.visible[index];
         record.earlier.push(std::mem::replace(&mut record.raw, raw.into_boxed_str()));
         record.last_at = last_at.unwrap_or(record.last_at);
@@ -154,7 +156,7 @@ impl Store {
         &self.visible
     }
 
-    /// The visible records of a window, by their place among all.
+    /// The visible records of a window, by their position among all.
     pub(super) fn range(&self, window: Window) -> Range<usize> {
         let from = self.visible.partition_point(|record| record.at < window.from);
         let to = self.visible.partition_point(|record| record.at < window.to);
@@ -178,9 +180,92 @@ impl Store {
     }
 }
 
+/// The records that match a request, in the order of the answer.
+#[derive(Debug)]
+pub(super) struct Selection {
+    matches: Matches,
+    order: Order,
+}
+
+#[derive(Debug)]
+enum Matches {
+    Range(Range<usize>),
+    List(Vec<usize>),
+}
+
+/// A filter by a record's content.
+pub(super) type Filter<'a> = &'a dyn Fn(&Record) -> bool;
+
+impl Selection {
+    /// The records of a window that pass the filter. Without a filter no record is parsed.
+    pub(super) fn of(store: &Store, window: Window, order: Order, filter: Option<Filter<'_>>) -> Self {
+        let range = store.range(window);
+        let Some(filter) = filter else { return Self::ordered(Matches::Range(range), store, order) };
+        let list = range.filter(|index| filter(&store.visible()[*index])).collect();
+        Self::ordered(Matches::List(list), store, order)
+    }
+
+    /// These records, given in ascending order.
+    pub(super) fn of_list(store: &Store, list: Vec<usize>, order: Order) -> Self {
+        Self::ordered(Matches::List(list), store, order)
+    }
+
+    fn ordered(matches: Matches, store: &Store, order: Order) -> Self {
+        if order != Order::Unordered {
+            return Self { matches, order };
+        }
+        let mut list: Vec<usize> = match matches {
+            Matches::Range(range) => range.collect(),
+            Matches::List(list) => list,
+        };
+        list.sort_by_key(|index| mix(0, 23, store.visible()[*index].sequence));
+        Self { matches: Matches::List(list), order }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        match &self.matches {
+            Matches::Range(range) => range.len(),
+            Matches::List(list) => list.len(),
+        }
+    }
+
+    /// The record at a position in the order of the answer.
+    pub(super) fn get(&self, position: usize) -> Option<usize> {
+        let length = self.len();
+        if position >= length {
+            return None;
+        }
+        let position = if self.order == Order::NewestFirst { length - 1 - position } else { position };
+        Some(match &self.matches {
+            Matches::Range(range) => range.start + position,
+            Matches::List(list) => list[position],
+        })
+    }
+
+    /// A page.
+    pub(super) fn page(&self, offset: usize, limit: usize) -> Vec<usize> {
+        (offset..offset.saturating_add(limit)).map_while(|position| self.get(position)).collect()
+    }
+}
+
+/// Joins the records of a page with commas and marks them as served.
+pub(super) fn join_records(store: &mut Store, page: &[usize]) -> String {
+    store.mark_served(page);
+    let records = store.visible();
+    let mut text = String::with_capacity(page.iter().map(|index| records[*index].raw.len() + 1).sum());
+    for (number, index) in page.iter().enumerate() {
+        if number > 0 {
+            text.push(',');
+        }
+        text.push_str(&records[*index].raw);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::Timestamp;
 
     fn record(at: i64, sequence: u64, visible_at: i64) -> Record {
         Record::new(Timestamp::from_secs(at), sequence, Timestamp::from_secs(visible_at), format!("{sequence}"))
@@ -200,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn records_appear_at_their_moment_and_in_order_of_time() {
+    fn records_appear_when_visible_and_in_order_of_time() {
         let mut store = store();
         store.advance(Timestamp::from_secs(5));
         assert_eq!(sequences(&store), [0, 2, 3]);
@@ -209,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_holds_its_start_and_not_its_end() {
+    fn a_window_includes_its_start_and_not_its_end() {
         let mut store = store();
         store.advance(Timestamp::from_secs(9));
         assert_eq!(store.range(Window { from: Timestamp::from_secs(2), to: Timestamp::from_secs(5) }), 1..3);
@@ -226,5 +311,47 @@ mod tests {
         let record = store.find(0).expect("the record");
         assert_eq!((&*record.raw, &*record.earlier[0], record.versions_served), ("new", "0", 2));
         assert!(!store.change((Timestamp::from_secs(1), 77), "x".into(), None));
+    }
+
+    fn store_of_five() -> Store {
+        let mut store = Store::default();
+        for number in 0_u8..5 {
+            let at = Timestamp::from_secs(i64::from(number));
+            let record = Record::new(at, u64::from(number), at, number.to_string());
+            store.schedule(at, Pending::Appear(record));
+        }
+        store.advance(Timestamp::MAX);
+        store
+    }
+
+    #[test]
+    fn pages_follow_the_order_and_end_with_the_records() {
+        let mut store = store_of_five();
+        let newest = Selection::of(&store, Window::ALL, Order::NewestFirst, None);
+        assert_eq!(newest.page(0, 2), [4, 3]);
+        assert_eq!(newest.page(4, 2), [0]);
+        assert!(newest.page(5, 2).is_empty());
+        let oldest = Selection::of(&store, Window::ALL, Order::OldestFirst, None);
+        let page = oldest.page(1, 3);
+        assert_eq!(join_records(&mut store, &page), "1,2,3");
+    }
+
+    #[test]
+    fn a_filter_and_a_window_both_apply() {
+        let store = store_of_five();
+        let window = Window { from: Timestamp::from_secs(1), to: Timestamp::from_secs(4) };
+        let odd = Selection::of(&store, window, Order::NewestFirst, Some(&|record| record.sequence % 2 == 1));
+        assert_eq!(odd.page(0, 9), [3, 1]);
+    }
+
+    #[test]
+    fn the_unordered_order_is_the_same_every_time_and_complete() {
+        let store = store_of_five();
+        let page = |()| Selection::of(&store, Window::ALL, Order::Unordered, None).page(0, 9);
+        assert_eq!(page(()), page(()));
+        let mut sorted = page(());
+        assert_ne!(sorted, [0, 1, 2, 3, 4]);
+        sorted.sort_unstable();
+        assert_eq!(sorted, [0, 1, 2, 3, 4]);
     }
 }

@@ -1,4 +1,4 @@
-//! What an unsuccessful answer means, common to all vendors. A vendor's file refines it where it knows more.
+//! The meaning of an unsuccessful answer, common to all vendors. A vendor refines it where its API says more.
 
 /// An unsuccessful answer, explained.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -7,22 +7,32 @@ pub struct ApiError {
     pub kind: ApiErrorKind,
     /// What happened, in one line, without secrets.
     pub message: String,
-    /// What the user must do; empty if nothing but wait.
+    /// What the user must do; empty if nothing.
     pub hint: String,
 }
 
-/// What the collector does about a fault.
+impl ApiError {
+    /// Replaces the hint of a permanent error with a more specific one, if there is one.
+    pub(super) fn with_hint(self, hint: Option<&str>) -> Self {
+        match hint {
+            Some(hint) if self.kind == ApiErrorKind::Permanent => Self { hint: hint.to_owned(), ..self },
+            _ => self,
+        }
+    }
+}
+
+/// What the collector does about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ApiErrorKind {
-    /// Ask the same page again, with back-off.
+    /// Request the same page again, with backoff.
     Transient,
-    /// The vendor asks us to slow down: wait as long as it says, then ask the same page again.
+    /// Too many requests: wait as long as the vendor says, then request the same page again.
     RateLimited,
-    /// The page cursor is no longer valid: walk the window again from its first page.
+    /// The page cursor is no longer valid: rescan the window from its first page.
     CursorExpired,
-    /// A smaller page may succeed: ask again with a smaller page size, the window from its first page.
+    /// A smaller page may succeed: rescan the window from its first page with a smaller page size.
     PageTooLarge,
-    /// Nothing changes until the user mends something: stop this source alone, look again at a slow interval.
+    /// The user must fix something: stop this source only and try again at a slow interval.
     Permanent,
 }
 
@@ -34,38 +44,35 @@ pub fn by_status(vendor: &str, status: u16, body: &str) -> ApiError {
         429 => (ApiErrorKind::RateLimited, ""),
         403 if html => (
             ApiErrorKind::Transient,
-            "a firewall or proxy in front of the API answered with a web page; if it stays, have it let this machine through",
+            "a firewall or proxy in front of the API returned a web page; if this persists, allow this machine there",
         ),
         408 | 409 | 425 | 499 => (ApiErrorKind::Transient, ""),
         500..=599 if status != 501 => (ApiErrorKind::Transient, ""),
         300..=399 => (
             ApiErrorKind::Permanent,
-            "the API redirects, and credentials are not sent to another address; set base_url or region to the final one",
+            "the API redirects, and auditflow does not send credentials to another address; set base_url or region to the final one",
         ),
-        400 | 422 => (ApiErrorKind::Permanent, "the API refuses the request; check the source's filters and dates"),
+        400 | 422 => (ApiErrorKind::Permanent, "the API rejected the request; check the source's filters and dates"),
         401 => (
             ApiErrorKind::Permanent,
-            "the credentials are missing, wrong or expired; put valid ones into the pipeline file",
+            "the credentials are missing, wrong or expired; set valid ones in the pipeline file",
         ),
         403 => {
-            (ApiErrorKind::Permanent, "the credentials may not read the audit trail; give their owner the permission")
+            (ApiErrorKind::Permanent, "the credentials may not read the audit trail; give their owner that permission")
         }
         404 => (
             ApiErrorKind::Permanent,
-            "there is nothing at this address; check base_url, region and the ids in the pipeline file",
+            "this address does not exist; check base_url, region and the ids in the pipeline file",
         ),
-        _ => (ApiErrorKind::Permanent, "the API refuses the request"),
+        _ => (ApiErrorKind::Permanent, "the API rejected the request; check base_url and the source's filters"),
     };
-    let said = if html { "a web page instead of JSON".to_owned() } else { excerpt(body) };
-    let message = if said.is_empty() {
-        format!("{vendor} answered {status}")
-    } else {
-        format!("{vendor} answered {status}: {said}")
-    };
+    let content = if html { "a web page instead of JSON".to_owned() } else { excerpt(body) };
+    let separator = if content.is_empty() { "" } else { ": " };
+    let message = format!("{vendor} answered {status}{separator}{content}");
     ApiError { kind, message, hint: hint.to_owned() }
 }
 
-/// The first part of a body on one line, for messages.
+/// The first 200 characters of a body on one line, for messages.
 #[must_use]
 pub fn excerpt(body: &str) -> String {
     const LONGEST: usize = 200;
@@ -81,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn statuses_sort_into_what_to_do() {
+    fn each_status_has_a_kind() {
         for (status, body, kind) in [
             (429, "", ApiErrorKind::RateLimited),
             (503, "<html>", ApiErrorKind::Transient),
@@ -96,14 +103,14 @@ mod tests {
     }
 
     #[test]
-    fn permanent_faults_say_what_to_mend() {
+    fn permanent_errors_have_a_hint() {
         for status in [400, 401, 403, 404, 302] {
             assert!(!by_status("merge", status, "{}").hint.is_empty(), "{status}");
         }
     }
 
     #[test]
-    fn long_bodies_are_cut() {
+    fn long_bodies_are_shortened() {
         assert!(excerpt(&"x ".repeat(5_000)).len() < 210);
     }
 }

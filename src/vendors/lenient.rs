@@ -1,14 +1,14 @@
-//! Reading a vendor's record without giving up over any one field.
+//! Lenient parsing of a vendor's record: one invalid field does not affect the others.
 //!
 //! ```text
 //! record --one pass, borrowed--> fields          nearly always
 //!    |
-//!    +- a string serde refuses (half a surrogate pair, a number out of range)
-//!         --every field by itself--> fields      what can be read is kept
+//!    +- a value that serde rejects (half a surrogate pair, a number out of range)
+//!         --field by field--> fields      valid fields are kept
 //! ```
 //!
-//! A field of an unexpected type is absent, an unknown one is skipped, of a repeated one the last counts, and an empty
-//! text is absent, as the schema has it. Only what is no JSON object at all is an error.
+//! A field of an unexpected type is absent, an unknown field is skipped, the last of repeated fields wins, and an empty
+//! string is absent, as in the schema. Only a record that is not a JSON object is an error.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,9 +17,9 @@ use std::marker::PhantomData;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// A value that is read from whatever JSON is there; what it cannot use becomes its default.
+/// A value that is parsed from any JSON value; an unsuitable one becomes the default.
 pub(super) trait FromJson<'de>: Default {
-    /// From any value: calls the one of the others that fits it.
+    /// From any value: calls the method for its type.
     fn from_json<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Seed::new())
     }
@@ -34,7 +34,7 @@ pub(super) trait FromJson<'de>: Default {
         Self::default()
     }
 
-    /// From a whole number.
+    /// From an integer.
     fn from_whole(_number: i64) -> Self {
         Self::default()
     }
@@ -51,25 +51,25 @@ pub(super) trait FromJson<'de>: Default {
         Ok(Self::default())
     }
 
-    /// The slow way, for JSON text that is well formed but could not be read in one pass.
+    /// The slow path, for well-formed JSON that cannot be parsed in one pass.
     fn salvage(_json: &'de str) -> Self {
         Self::default()
     }
 }
 
-/// A text that is not empty, borrowed from the record unless it holds escapes.
+/// A non-empty string, borrowed from the record unless it contains escapes.
 pub(super) type Text<'a> = Option<Cow<'a, str>>;
 
-/// Reads a record that should be a JSON object.
+/// Parses a record that should be a JSON object.
 ///
 /// # Errors
-/// The reason, when `raw` is not a JSON object, in words that hold nothing of its content.
+/// The reason, when `raw` is not a JSON object. It contains nothing of the content.
 pub(super) fn object<'a, T: FromJson<'a>>(raw: &'a str) -> Result<T, String> {
     let reason = match in_one_pass(raw) {
         Ok(value) => return kind_of_other_value(raw).map_or(Ok(value), |kind| Err(not_an_object(kind))),
         Err(reason) => reason,
     };
-    // Skipping does not decode strings, so it tells broken JSON from a value that is merely unusable.
+    // Skipping does not decode strings, so it distinguishes invalid JSON from an unusable value.
     if serde_json::from_str::<IgnoredAny>(raw).is_err() {
         return Err(format!("the record is not valid JSON: {reason}"));
     }
@@ -80,13 +80,13 @@ fn not_an_object(kind: &str) -> String {
     format!("the record is {kind}, not a JSON object")
 }
 
-/// What valid JSON is if it is no object, by its first character.
+/// The type of valid JSON that is not an object, by its first character.
 fn kind_of_other_value(json: &str) -> Option<&'static str> {
     match json.trim_start().bytes().next()? {
         b'{' => None,
         b'[' => Some("an array"),
         b'"' => Some("a string"),
-        b't' | b'f' => Some("a truth value"),
+        b't' | b'f' => Some("a boolean"),
         b'n' => Some("null"),
         _ => Some("a number"),
     }
@@ -99,12 +99,12 @@ fn in_one_pass<'a, T: FromJson<'a>>(json: &'a str) -> serde_json::Result<T> {
     Ok(value)
 }
 
-/// Reads one value by itself.
+/// Parses one value.
 pub(super) fn value<'a, T: FromJson<'a>>(json: &'a str) -> T {
     in_one_pass(json).unwrap_or_else(|_| T::salvage(json))
 }
 
-/// Reads `T` as a part of something larger.
+/// Parses `T` as part of a larger value.
 pub(super) struct Seed<T>(PhantomData<T>);
 
 impl<T> Seed<T> {
@@ -210,7 +210,7 @@ impl<'de, T: FromJson<'de>> FromJson<'de> for Vec<T> {
     }
 }
 
-/// The JSON text of a value whose shape is not known beforehand; `null` is none.
+/// The JSON text of a value of any type; `null` is `None`.
 impl<'de> FromJson<'de> for Option<&'de RawValue> {
     fn from_json<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let json = <&'de RawValue as de::Deserialize>::deserialize(deserializer)?;
@@ -232,7 +232,7 @@ impl Visitor<'_> for LossyText {
     }
 }
 
-/// The name of a field, borrowed unless it holds escapes.
+/// The name of a field, borrowed unless it contains escapes.
 pub(super) struct FieldName<'de>(pub(super) Cow<'de, str>);
 
 impl<'de> de::Deserialize<'de> for FieldName<'de> {
@@ -254,7 +254,7 @@ impl<'de> de::Deserialize<'de> for FieldName<'de> {
     }
 }
 
-/// The fields of an object, each as its JSON text; none if it is no object.
+/// The fields of an object as JSON text; empty if it is not an object.
 pub(super) fn fields_of(json: &str) -> Vec<(FieldName<'_>, &RawValue)> {
     struct Fields<'de>(Vec<(FieldName<'de>, &'de RawValue)>);
     impl<'de> de::Deserialize<'de> for Fields<'de> {
@@ -285,7 +285,7 @@ macro_rules! json_object {
         $(#[$doc])*
         #[derive(Debug, Default)]
         $visibility struct $name<'a> {
-            $($visibility $field: $type,)+
+            $($field: $type,)+
         }
 
         impl<'a> $crate::vendors::lenient::FromJson<'a> for $name<'a> {
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_text_is_borrowed() {
+    fn plain_strings_are_borrowed() {
         let outer = read(r#"{"name": "Ada", "unknown": {"a": [1]}, "count": 3, "inner": {"text": "t", "flag": true}}"#);
         assert!(matches!(outer.name, Some(Cow::Borrowed("Ada"))));
         assert_eq!(outer.count, Some(3));
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_types_are_absent_and_cost_nothing_else() {
+    fn wrong_types_are_absent_and_affect_nothing_else() {
         let outer = read(r#"{"name": [1], "count": {"a": 1}, "inner": "x", "list": {"b": 2}}"#);
         assert!(outer.name.is_none() && outer.count.is_none() && outer.inner.text.is_none() && outer.list.is_empty());
         let outer = read(r#"{"name": 7, "count": 1.5, "inner": null, "list": [null, {"text": "t"}, 3]}"#);
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn of_repeated_keys_the_last_counts_and_empty_text_is_absent() {
+    fn the_last_repeated_key_wins_and_empty_strings_are_absent() {
         assert_eq!(read(r#"{"name": "a", "name": "b"}"#).name.as_deref(), Some("b"));
         assert_eq!(read(r#"{"name": ""}"#).name, None);
         assert_eq!(read(r#"{"\u006eame": "escaped key"}"#).name.as_deref(), Some("escaped key"));
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_any_shape_is_its_own_text() {
+    fn a_value_of_any_type_keeps_its_text() {
         let any = |raw| read(raw).any.map(RawValue::get);
         assert_eq!(any(r#"{"any": {"a": [1, "\ud800"]} , "name": "a"}"#), Some(r#"{"a": [1, "\ud800"]}"#));
         assert_eq!(any(r#"{"any": 1e999, "name": "\ud800"}"#), Some("1e999"));
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn one_unreadable_value_costs_only_itself() {
+    fn one_invalid_value_affects_only_itself() {
         let outer = read(
             r#"{"name": "half \ud800 pair", "count": 4, "inner": {"text": "fine", "x": "\udc00"},
                 "list": [{"text": "\ud83d"}, {"text": "b"}]}"#,
@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_says_why() {
+    fn other_values_are_errors_with_a_reason() {
         for (raw, reason) in [
             ("null", "is null, not a JSON object"),
             ("[1]", "is an array, not a JSON object"),

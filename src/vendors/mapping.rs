@@ -1,11 +1,11 @@
-//! Vendors' words for what was done and to what, where no vendor's own table knows them.
+//! Maps vendors' values to actions and categories where the vendor's own table has no entry.
 //!
-//! A vendor's file first looks into its own tables; what they do not hold is read word by word here: `user_deleted`,
-//! `api_token.created` and `deleteUser` all end or begin with a verb of `VERBS`. What stays unknown becomes `other`.
+//! A vendor's own tables come first. Other values are mapped word by word: `user_deleted`, `api_token.created` and
+//! `deleteUser` all end or begin with a verb of `VERBS`. Unknown values become `other`.
 
 use crate::event::{Action, Category};
 
-/// Verbs, in lower case, with what they mean.
+/// Verbs in lower case with their actions.
 const VERBS: &[(&str, Action)] = &[
     ("create", Action::Create),
     ("created", Action::Create),
@@ -92,8 +92,8 @@ const VERBS: &[(&str, Action)] = &[
     ("triggered", Action::Execute),
 ];
 
-/// Nouns, in lower case and in the singular, with the area that they belong to. The first one found in a text decides,
-/// in the order of this table: an `api_token` of a `user` is a credential.
+/// Nouns in lower case and singular with their categories. The first match in the order of this table wins: an
+/// `api_token` of a `user` is a credential.
 const NOUNS: &[(&str, Category)] = &[
     ("login", Category::Authentication),
     ("logout", Category::Authentication),
@@ -121,7 +121,7 @@ const NOUNS: &[(&str, Category)] = &[
     ("sso", Category::Configuration),
 ];
 
-/// What the verb at the end, else at the beginning, of a vendor's word means.
+/// The action of the verb at the end, or else at the beginning, of a value.
 #[must_use]
 pub fn action_of(word: &str) -> Option<Action> {
     let parts = split(word);
@@ -129,7 +129,7 @@ pub fn action_of(word: &str) -> Option<Action> {
     parts.last().and_then(verb).or_else(|| parts.first().and_then(verb))
 }
 
-/// The area that a vendor's word speaks of.
+/// The category of the nouns in a value.
 #[must_use]
 pub fn category_of(word: &str) -> Option<Category> {
     let parts = split(word);
@@ -137,7 +137,7 @@ pub fn category_of(word: &str) -> Option<Category> {
     NOUNS.iter().find(|(noun, _)| says(noun)).map(|(_, category)| *category)
 }
 
-/// The entry of a vendor's table for a word, exactly as written.
+/// The entry of a table for exactly this value.
 #[must_use]
 pub fn entry<T: Copy>(table: &[(&str, T)], word: &str) -> Option<T> {
     table.iter().find(|(known, _)| *known == word).map(|(_, meaning)| *meaning)

@@ -1,16 +1,17 @@
-//! Reading the envelope of a page: what is no page says so, links give up their query values, offsets move on.
+//! Parsing the envelope of a page: errors for other bodies, query values of links, offsets.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::{BadPage, api_error, lenient};
+use super::contract::BadPage;
+use super::{api_error, lenient};
 
-/// Reads a page's envelope.
+/// Parses a page's envelope.
 ///
 /// # Errors
-/// When the body is a web page, empty, cut off, or of another shape.
+/// When the body is a web page, empty, truncated, or of another shape.
 pub fn envelope<'a, T: Deserialize<'a>>(vendor: &str, body: &'a str) -> Result<T, BadPage> {
     let start = body.trim_start();
     if start.is_empty() {
@@ -19,26 +20,27 @@ pub fn envelope<'a, T: Deserialize<'a>>(vendor: &str, body: &'a str) -> Result<T
     if start.starts_with('<') {
         return Err(BadPage(format!(
             "{vendor} sent a web page instead of JSON; \
-             a proxy, firewall or log-in page stands before the API, or base_url is wrong"
+             check base_url, and whether a proxy, firewall or login page is in front of the API"
         )));
     }
     let envelope = serde_json::from_str(body).map_err(|error| match error.is_eof() {
-        true => BadPage(format!("the answer of {vendor} is cut off after {} bytes", body.len())),
-        false => {
-            BadPage(format!("{vendor} sent no page of its audit trail: {}", api_error::excerpt(&error.to_string())))
-        }
+        true => BadPage(format!("the answer of {vendor} is truncated after {} bytes", body.len())),
+        false => BadPage(format!(
+            "{vendor} sent a body that is not a page of its audit trail: {}",
+            api_error::excerpt(&error.to_string())
+        )),
     })?;
-    // Serde would take a list for a struct.
-    if start.starts_with('{') { Ok(envelope) } else { Err(no_page(vendor, body)) }
+    // Serde would accept a list as a struct.
+    if start.starts_with('{') { Ok(envelope) } else { Err(not_a_page(vendor, body)) }
 }
 
-/// The error for sound JSON that is not this vendor's envelope.
+/// The error for valid JSON that is not this vendor's envelope.
 #[must_use]
-pub fn no_page(vendor: &str, body: &str) -> BadPage {
-    BadPage(format!("{vendor} sent no page of its audit trail: {}", api_error::excerpt(body)))
+pub fn not_a_page(vendor: &str, body: &str) -> BadPage {
+    BadPage(format!("{vendor} sent a body that is not a page of its audit trail: {}", api_error::excerpt(body)))
 }
 
-/// For `#[serde(default, deserialize_with = "present")]`: tells a field that is null from one that is absent.
+/// For `#[serde(default, deserialize_with = "present")]`: distinguishes a field that is null from one that is absent.
 ///
 /// # Errors
 /// Those of the field's own type.
@@ -46,13 +48,13 @@ pub fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) 
     T::deserialize(deserializer).map(Some)
 }
 
-/// The text of a part of the envelope; none for anything else, which then costs no page.
+/// A field of the envelope as a string; `None` for any other type, which does not make the page invalid.
 #[must_use]
 pub fn text(part: Option<&RawValue>) -> Option<Cow<'_, str>> {
     lenient::value(part?.get())
 }
 
-/// The number that a part of the envelope is; none for anything else, which then costs no page.
+/// A field of the envelope as a number; `None` for any other type, which does not make the page invalid.
 #[must_use]
 pub fn count(part: Option<&RawValue>) -> Option<u64> {
     lenient::value::<Option<i64>>(part?.get())?.try_into().ok()
@@ -67,13 +69,13 @@ pub fn query_value(link: &str, name: &str) -> Option<String> {
     (!value.is_empty()).then(|| value.into_owned())
 }
 
-/// The records of a list as the exact bytes that were sent.
+/// The records of a list, each as the exact bytes that were sent.
 #[must_use]
 pub fn records<'a>(list: &[&'a RawValue]) -> Vec<&'a str> {
     list.iter().map(|record| record.get()).collect()
 }
 
-/// The offset that a cursor stands for; 0 for the first page.
+/// The offset that a cursor holds; 0 for the first page.
 ///
 /// # Errors
 /// When the cursor is not a number.
@@ -82,8 +84,8 @@ pub fn offset(cursor: Option<&str>) -> Result<u64, BadPage> {
     cursor.parse().map_err(|_| BadPage(format!("the page cursor `{cursor}` is not an offset")))
 }
 
-/// Where an offset walk goes on after a page with `received` records: past those received (a vendor may give fewer than
-/// were asked for), until a page is empty or the vendor's total is reached.
+/// The cursor after a page with `received` records (a vendor may return fewer than requested). `None` when the page is
+/// empty or the vendor's total is reached.
 ///
 /// # Errors
 /// When the cursor is not a number.
@@ -98,14 +100,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_page_says_what_it_is() {
+    fn other_bodies_are_described() {
         for (body, says) in [
             ("", "empty"),
             (" <html>log in</html>", "web page"),
-            ("{\"a\":", "cut off"),
-            ("{\"a\":null}", "no page"),
-            ("[[1]]", "no page"),
-            ("[1]", "no page"),
+            ("{\"a\":", "truncated"),
+            ("{\"a\":null}", "not a page"),
+            ("[[1]]", "not a page"),
+            ("[1]", "not a page"),
         ] {
             let error = envelope::<std::collections::BTreeMap<String, u8>>("clumio", body).expect_err(body);
             assert!(error.0.contains(says), "{}", error.0);
@@ -113,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn query_values_are_found_by_their_whole_name() {
+    fn query_values_are_found_by_full_name() {
         let link = "/audit-trails?filter=%7B%22start_timestamp%22%3A%22start%3D9%22%7D&limit=2&start=2#start=7";
         assert_eq!(query_value(link, "start").as_deref(), Some("2"));
         assert_eq!(query_value("https://example.com/x?a=b%20c", "a").as_deref(), Some("b c"));
@@ -131,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn an_offset_walk_ends_at_the_total_or_at_an_empty_page() {
+    fn offset_paging_ends_at_the_total_or_at_an_empty_page() {
         assert_eq!(next_offset(None, 3, Some(57)), Ok(Some("3".to_owned())));
         assert_eq!(next_offset(Some("55"), 2, Some(57)), Ok(None));
         assert_eq!(next_offset(Some("60"), 2, Some(57)), Ok(None));

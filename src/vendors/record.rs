@@ -1,30 +1,93 @@
-//! What the vendors' record readers share: hashing what is no record, events of unreadable records, forms of text.
+//! What the vendors' normalizers share: the [`Normalizer`] of a [`RecordFormat`], keys of unreadable records, forms of text.
 
 use std::borrow::Cow;
+use std::fmt::Debug;
 use std::io::Write as _;
 use std::net::IpAddr;
 
-use super::{NormalizerConfig, NormalizerOption, ReadContext, RecordKey, api_error};
+use super::api_error;
+use super::contract::{Normalizer, NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
+use super::lenient::{self, FromJson};
 use crate::event::id::IdHasher;
 use crate::event::{Action, Actor, Category, Event, EventId, Outcome};
 
-/// The option of vendors whose records tell no result: whether every event counts as a success.
+/// One vendor's records: their facts and two hooks. [`Normalizer`] follows from it.
+pub(super) trait RecordFormat: Send + Sync + Debug {
+    /// The fields that identify a record.
+    type Key<'a>: FromJson<'a>;
+    /// The fields that the schema knows.
+    type Record<'a>: FromJson<'a>;
+    /// The vendor's name.
+    const VENDOR: &'static str;
+    /// An example record, in the form that the documentation shows.
+    const EXAMPLE: &'static str;
+    /// Whether each record has an id of its own.
+    const HAS_IDS: bool;
+    /// The options that the normalizer reads.
+    const OPTIONS: &'static [NormalizerOption];
+
+    /// The configured tenant, for records that name none.
+    fn tenant(&self) -> Option<&str>;
+
+    /// The key of a record that is a JSON object.
+    fn key(&self, fields: &Self::Key<'_>, raw: &str) -> RecordKey;
+
+    /// The event of a record that is a JSON object.
+    fn event<'a>(&self, record: Self::Record<'a>, raw: &'a str, context: &ReadContext<'a>) -> Event<'a>;
+
+    /// See [`Normalizer::page_records`].
+    fn split_page(json: &str) -> Option<Vec<&str>>;
+}
+
+impl<F: RecordFormat> Normalizer for F {
+    fn key_of(&self, raw: &str) -> RecordKey {
+        match lenient::object::<F::Key<'_>>(raw) {
+            Ok(fields) => self.key(&fields, raw),
+            Err(_) => key_of_bytes(F::VENDOR, self.tenant(), raw),
+        }
+    }
+
+    fn normalize<'a>(&self, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
+        match lenient::object(raw) {
+            Ok(record) => self.event(record, raw, context),
+            Err(reason) => unreadable(F::VENDOR, self.tenant(), raw, context, reason),
+        }
+    }
+
+    fn has_ids(&self) -> bool {
+        F::HAS_IDS
+    }
+
+    fn options(&self) -> &'static [NormalizerOption] {
+        F::OPTIONS
+    }
+
+    fn example(&self) -> &'static str {
+        F::EXAMPLE
+    }
+
+    fn page_records<'a>(&self, json: &'a str) -> Option<Vec<&'a str>> {
+        F::split_page(json)
+    }
+}
+
+/// The option of vendors whose records hold no result: whether every event counts as a success.
 pub(super) const ASSUME_SUCCESS: NormalizerOption =
     NormalizerOption { name: "assume_success", words: &["false", "true"] };
 
-/// The outcome of every event of such a vendor: unknown, unless the profile says otherwise.
-pub(super) fn assumed_outcome(normalizer_config: &NormalizerConfig) -> Outcome {
-    let assumes_success = normalizer_config.options.get(ASSUME_SUCCESS.name).is_some_and(|word| word == "true");
+/// The outcome of every event of such a vendor: unknown, unless the option says otherwise.
+pub(super) fn assumed_outcome(config: &NormalizerConfig) -> Outcome {
+    let assumes_success = config.options.get(ASSUME_SUCCESS.name).is_some_and(|word| word == "true");
     if assumes_success { Outcome::Success } else { Outcome::Unknown }
 }
 
-/// The identity of something that is no readable record: the hash of its bytes.
+/// The key of a record that cannot be read: the hash of its bytes.
 #[must_use]
 pub fn key_of_bytes(vendor: &str, tenant: Option<&str>, raw: &str) -> RecordKey {
     RecordKey { id: EventId::of_key(vendor, tenant, raw), timestamp: None, version: 0 }
 }
 
-/// The event of a record that cannot be normalized: delivered with its reason, `raw` intact.
+/// The event of a record that cannot be normalized: delivered with the reason and with `raw` unchanged.
 #[must_use]
 pub fn unreadable<'a>(
     vendor: &'static str,
@@ -56,8 +119,8 @@ pub fn unreadable<'a>(
     }
 }
 
-/// Marks the event of a record that tells no usable time: nothing can be said of it but who and what, at the moment of
-/// its reading.
+/// Marks the event of a record without a usable time: it keeps what was read, at the time of its reading, with neither
+/// action nor category.
 #[must_use]
 pub fn without_time(mut event: Event<'_>, reason: String) -> Event<'_> {
     event.action = Action::Other;
@@ -67,13 +130,18 @@ pub fn without_time(mut event: Event<'_>, reason: String) -> Event<'_> {
     event
 }
 
+/// The event as it is if it has a usable time, otherwise marked by [`without_time`]. `given` is the text of the time field.
+pub(super) fn checked_time<'a>(event: Event<'a>, has_time: bool, field: &str, given: Option<&str>) -> Event<'a> {
+    if has_time { event } else { without_time(event, no_usable_time(field, given)) }
+}
+
 /// Text in lower case, borrowed if it is already.
 #[must_use]
 pub fn lower_case(text: Cow<'_, str>) -> Cow<'_, str> {
     if text.chars().any(char::is_uppercase) { Cow::Owned(text.to_lowercase()) } else { text }
 }
 
-/// Adds a whole number to an id as decimal text; none counts as empty.
+/// Adds an integer to an id as decimal text; `None` counts as empty.
 pub(super) fn number_field(hasher: &mut IdHasher, number: Option<i64>) {
     let mut digits = [0; 20];
     let mut unused: &mut [u8] = &mut digits;
@@ -85,20 +153,20 @@ pub(super) fn number_field(hasher: &mut IdHasher, number: Option<i64>) {
     hasher.update(&[0]);
 }
 
-/// The text if it is an IP address, version 4 or 6.
+/// The text if it is an IPv4 or IPv6 address.
 pub(super) fn valid_ip(text: Option<Cow<'_, str>>) -> Option<Cow<'_, str>> {
     text.filter(|text| text.parse::<IpAddr>().is_ok())
 }
 
-/// Whether the text has the shape of one e-mail address: no blanks, one `@`, a dot inside the domain.
+/// Whether the text looks like one email address: no white space, one `@`, a dot inside the domain.
 pub(super) fn looks_like_email(text: &str) -> bool {
     let Some((local, domain)) = text.split_once('@') else { return false };
     let inner_dot = domain.trim_matches('.').contains('.');
     !local.is_empty() && inner_dot && !domain.contains('@') && !text.chars().any(char::is_whitespace)
 }
 
-/// Why a record's time cannot be used, for [`without_time`].
-pub(super) fn no_usable_time(field: &str, given: Option<&str>) -> String {
+/// Why a record's time cannot be used.
+fn no_usable_time(field: &str, given: Option<&str>) -> String {
     match given {
         Some(text) => format!("`{field}` is not a usable time: {}", api_error::excerpt(text)),
         None => format!("`{field}` is missing or not of the documented type"),

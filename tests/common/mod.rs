@@ -226,8 +226,8 @@ fn figures(verdict: &Verdict) -> String {
         verdict.delivered,
         verdict.earlier_versions,
         verdict.lost.len(),
-        verdict.twice.len(),
-        verdict.foreign.len()
+        verdict.duplicated.len(),
+        verdict.unexpected.len()
     )
 }
 
@@ -237,8 +237,8 @@ fn details(verdict: &Verdict) -> String {
         "{}\nlost:\n  {}\ntwice:\n  {}\nforeign:\n  {}",
         figures(verdict),
         first(&verdict.lost),
-        first(&verdict.twice),
-        first(&verdict.foreign)
+        first(&verdict.duplicated),
+        first(&verdict.unexpected)
     )
 }
 

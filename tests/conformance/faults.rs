@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auditflow::collect::{CollectMode, SourceEnd};
-use auditflow::simulator::{FaultName, FaultOrder, FaultSetting, OrderedAnswer, VendorName};
+use auditflow::simulator::{CannedReply, FaultName, FaultOrder, FaultSetting, VendorName};
 use tokio_util::sync::CancellationToken;
 
 use crate::stage::{Stage, Wishes, moment, until};
@@ -81,8 +81,8 @@ pub(crate) async fn an_answer_that_is_no_page_is_asked_again(vendor: VendorName)
     let whole = stage.truth().swap_remove(0).raw;
     let html = vec![("content-type".to_owned(), "text/html".to_owned())];
     let answers = [
-        OrderedAnswer { status: 200, headers: html, body: "<!DOCTYPE html><html>Please sign in</html>".into() },
-        OrderedAnswer { status: 200, headers: Vec::new(), body: whole[..whole.len() / 2].into() },
+        CannedReply { status: 200, headers: html, body: "<!DOCTYPE html><html>Please sign in</html>".into() },
+        CannedReply { status: 200, headers: Vec::new(), body: whole[..whole.len() / 2].into() },
     ];
     for answer in answers {
         stage.control().fail_next(vendor, 1, answer).unwrap();
@@ -96,7 +96,7 @@ pub(crate) async fn no_secret_is_written_anywhere(vendor: VendorName) {
     // Credentials that are refused are what error messages are about, and some APIs repeat them there.
     let secret = format!("SIMULATOR_SECRET_{}", vendor.as_str().to_uppercase());
     let body = format!(r#"{{"detail":"Invalid token {secret}."}}"#);
-    let refused = OrderedAnswer { status: 401, headers: Vec::new(), body };
+    let refused = CannedReply { status: 401, headers: Vec::new(), body };
     stage.control().fail_next(vendor, 1, refused).unwrap();
     let end = stage.run().await;
     stage.assert_keeps_secrets();

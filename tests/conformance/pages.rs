@@ -44,12 +44,12 @@ pub(crate) async fn ties_on_one_timestamp_are_all_kept_across_pages_and_windows(
 
 pub(crate) async fn identical_records_are_both_kept_where_the_vendor_has_no_ids(vendor: VendorName) {
     let mut stage = Stage::new(vendor, Wishes::default()).await;
-    if stage.plan.vendor.has_ids() {
+    if stage.plan.vendor.normalizer().has_ids() {
         return;
     }
     let twinned: Vec<_> = stage.truth().into_iter().step_by(5).collect();
     for record in &twinned {
-        stage.control().insert_twin(vendor, &record.key).unwrap();
+        stage.control().insert_identical(vendor, &record.key).unwrap();
     }
     stage.collect().await;
     stage.assert_exact().await;
@@ -68,12 +68,12 @@ pub(crate) async fn identical_records_are_both_kept_where_the_vendor_has_no_ids(
 
 pub(crate) async fn a_record_listed_twice_is_one_event_where_the_vendor_has_ids(vendor: VendorName) {
     let mut stage = Stage::new(vendor, Wishes::default()).await;
-    if !stage.plan.vendor.has_ids() {
+    if !stage.plan.vendor.normalizer().has_ids() {
         return;
     }
     let truth = stage.truth();
     for record in truth.iter().step_by(5) {
-        stage.control().insert_twin(vendor, &record.key).unwrap();
+        stage.control().insert_identical(vendor, &record.key).unwrap();
     }
     stage.collect().await;
     stage.assert_equals(&truth).await;
@@ -110,9 +110,9 @@ pub(crate) async fn a_page_shift_loses_nothing_and_makes_no_false_twin(vendor: V
 /// Each page's process ends twice: once with the page in hand and not stored, once with it stored and nothing after.
 pub(crate) async fn a_restart_at_every_page_loses_nothing_and_doubles_nothing(vendor: VendorName) {
     let mut stage = Stage::new(vendor, Wishes::default()).await;
-    if !stage.plan.vendor.has_ids() {
+    if !stage.plan.vendor.normalizer().has_ids() {
         let twinned = stage.truth().swap_remove(30);
-        stage.control().insert_twin(vendor, &twinned.key).unwrap();
+        stage.control().insert_identical(vendor, &twinned.key).unwrap();
     }
     let mut ends = [End::BeforeCommit, End::AfterCommit].into_iter().cycle();
     let mut restarts = 0;

@@ -23,7 +23,7 @@ use auditflow::journal::{JournalOptions, LastError, LogReader, SourceStats, Sqli
 use auditflow::pipeline::{self, Environment, Overrides, ValidatedSource};
 use auditflow::simulator::proof::{self, Delivered, Verdict};
 use auditflow::simulator::{
-    FaultOrder, NewRecord, RunningSimulator, Simulator, SimulatorControl, SimulatorOptions, Switches, TruthRecord,
+    FaultOrder, NewRecord, RunningSimulator, Simulator, SimulatorControl, SimulatorOptions, TruthRecord, Variants,
     VendorName,
 };
 use auditflow::time::Timestamp;
@@ -96,8 +96,8 @@ pub(crate) struct Stage {
 impl Stage {
     pub(crate) async fn new(vendor: VendorName, wishes: Wishes) -> Self {
         let clock = Arc::new(ManualClock::fixed_at(moment(NOW)));
-        let mut switches = Switches::default();
-        switches.lift_rate_limits();
+        let mut variants = Variants::default();
+        variants.lift_rate_limits();
         let options = SimulatorOptions {
             seed: 20_260_302,
             vendors: vec![vendor],
@@ -105,7 +105,7 @@ impl Stage {
             span: HISTORY,
             start: Some(moment(NOW) - CALM),
             faults: wishes.faults.iter().map(|fault| fault.parse::<FaultOrder>().expect("a fault")).collect(),
-            switches,
+            variants,
             clock: Arc::clone(&clock) as SharedClock,
             ..SimulatorOptions::default()
         };
@@ -225,7 +225,7 @@ impl Stage {
                     observed_at: block.observed_at,
                     occurrence: record.occurrence,
                 };
-                let event = self.plan.vendor.normalize(record.raw, &context);
+                let event = self.plan.vendor.normalizer().normalize(record.raw, &context);
                 events.push(Collected {
                     delivered: Delivered {
                         vendor: event.vendor.to_owned(),

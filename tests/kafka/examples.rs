@@ -133,7 +133,7 @@ fn world() -> World {
         seed: common::seed(),
         events_per_vendor: 200,
         span: Duration::from_secs(2 * 86_400),
-        faults: ["twins", "ties", "malformed_records"].map(|fault| fault.parse().unwrap()).to_vec(),
+        faults: ["identical_records", "ties", "malformed_records"].map(|fault| fault.parse().unwrap()).to_vec(),
         clock: common::system_clock(),
         ..SimulatorOptions::default()
     })

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auditflow::simulator::proof::{self, Verdict};
-use auditflow::simulator::{SimulatorOptions, Switches, VendorName};
+use auditflow::simulator::{SimulatorOptions, Variants, VendorName};
 
 use crate::broker::Broker;
 use crate::common::{self, World};
 use crate::reader::{self, Received, by_vendor};
 
-const FAULTS: &[&str] = &["late_events=0.1", "ties", "twins", "server_error=0.03", "cut_body=0.03", "rate_limit=0.03"];
+const FAULTS: &[&str] =
+    &["late_events=0.1", "ties", "identical_records", "server_error=0.03", "cut_body=0.03", "rate_limit=0.03"];
 
 /// What a test plays on.
 pub struct Stage {
@@ -45,10 +46,10 @@ impl Stage {
 
     fn new(broker: Arc<Broker>, events: u64, rate: f64, faults: &[&str]) -> Self {
         let seed = common::seed();
-        let mut switches = Switches::default();
-        switches.lift_rate_limits();
+        let mut variants = Variants::default();
+        variants.lift_rate_limits();
         let world = World::new(SimulatorOptions {
-            switches,
+            variants,
             seed,
             events_per_vendor: events,
             span: Duration::from_secs(2 * 86_400),
@@ -151,8 +152,8 @@ impl Stage {
             let truth = self.world.simulator.control().truth(vendor).unwrap();
             let of_vendor = delivered.get(vendor.as_str()).map_or(&[][..], Vec::as_slice);
             let verdict: Verdict = proof::compare(truth.iter().map(|record| record.raw.as_str()), of_vendor);
-            assert!(verdict.expected > 0 && verdict.lost.is_empty() && verdict.foreign.is_empty(), "{verdict:?}");
-            repeats += verdict.twice.len();
+            assert!(verdict.expected > 0 && verdict.lost.is_empty() && verdict.unexpected.is_empty(), "{verdict:?}");
+            repeats += verdict.duplicated.len();
         }
         eprintln!("{} records, {repeats} of them repeats", records.len());
         repeats

@@ -28,7 +28,8 @@ use minio::Minio;
 use proxy::{Fate, Proxy};
 use store::Store;
 
-const FAULTS: &[&str] = &["late_events=0.1", "ties", "twins", "server_error=0.03", "cut_body=0.03", "rate_limit=0.03"];
+const FAULTS: &[&str] =
+    &["late_events=0.1", "ties", "identical_records", "server_error=0.03", "cut_body=0.03", "rate_limit=0.03"];
 
 fn world(seed: u64, events: u64, faults: &[&str]) -> World {
     World::new(SimulatorOptions {

@@ -23,7 +23,7 @@ use super::{summary, validate};
 use crate::clock::{Clock, SystemClock};
 use crate::pipeline::{self, Environment, Overrides};
 use crate::runtime::{RunMode, RunOptions};
-use crate::simulator::{Credentials, FaultOrder, RunningSimulator, Simulator, SimulatorOptions, Switches};
+use crate::simulator::{Credentials, FaultOrder, RunningSimulator, Simulator, SimulatorOptions, Variants};
 use crate::telemetry::logging;
 use crate::time::Timestamp;
 
@@ -33,7 +33,7 @@ const PIPELINE: &str = include_str!("pipeline.yaml");
 const FAULTS: &[&str] = &[
     "late_events",
     "ties",
-    "twins",
+    "identical_records",
     "unknown_values",
     "rate_limit=0.01",
     "server_error=0.01",
@@ -189,10 +189,10 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
 
 async fn start_simulator(setup: &DemoSetup) -> Result<RunningSimulator, String> {
     let faults: Result<Vec<FaultOrder>, _> = FAULTS.iter().map(|fault| fault.parse()).collect();
-    let mut switches = Switches::default();
-    switches.lift_rate_limits();
+    let mut variants = Variants::default();
+    variants.lift_rate_limits();
     let options = SimulatorOptions {
-        switches,
+        variants,
         seed: setup.seed,
         events_per_vendor: setup.events,
         start: Some(setup.start),

@@ -32,9 +32,9 @@ impl Proof {
                 "{:<14}{:>14}{:>14}{:>8}{:>8}\n",
                 vendor.as_str(),
                 count(verdict.expected as u64),
-                count((verdict.delivered + verdict.foreign.len() + verdict.twice.len()) as u64),
+                count((verdict.delivered + verdict.unexpected.len() + verdict.duplicated.len()) as u64),
                 verdict.lost.len(),
-                verdict.twice.len() + verdict.foreign.len(),
+                verdict.duplicated.len() + verdict.unexpected.len(),
             );
         }
         table

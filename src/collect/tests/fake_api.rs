@@ -209,6 +209,10 @@ impl Normalizer for ExampleVendor {
             ..record::unreadable("example", None, raw, context, String::new())
         }
     }
+
+    fn has_ids(&self) -> bool {
+        self.0.has_ids
+    }
 }
 
 impl Vendor for ExampleVendor {
@@ -222,6 +226,10 @@ impl Vendor for ExampleVendor {
 
     fn normalizer_config(&self) -> NormalizerConfig {
         NormalizerConfig::default()
+    }
+
+    fn normalizer(&self) -> &dyn Normalizer {
+        self
     }
 
     fn request(&self, page: &PageRequest<'_>) -> Request {
@@ -240,7 +248,7 @@ impl Vendor for ExampleVendor {
         }
     }
 
-    fn read<'a>(&self, body: &'a str, _page: &PageRequest<'_>) -> Result<Page<'a>, BadPage> {
+    fn parse_page<'a>(&self, body: &'a str, _page: &PageRequest<'_>) -> Result<Page<'a>, BadPage> {
         let page: ExamplePage<'a> = serde_json::from_str(body).map_err(|error| BadPage(error.to_string()))?;
         Ok(Page { records: page.records.iter().map(|raw| raw.get()).collect(), next: page.next, total: page.total })
     }

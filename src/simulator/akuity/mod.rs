@@ -3,49 +3,49 @@
 mod query;
 mod records;
 
-use super::api::{Refusal, Turn, VendorApi, Walk};
-use super::draft::{Draft, quoted};
-use super::page::{Selection, paste};
-use super::reply::Reply;
-use super::request::ApiRequest;
+use super::http::ApiRequest;
+use super::http::Reply;
+use super::record_builder::{RecordBuilder, quoted};
 use super::store::Record;
-use super::switches::{Switches, TimeBasis};
-use query::Ask;
+use super::store::{Selection, join_records};
+use super::variants::{TimeBasis, Variants};
+use super::vendor_api::{RequestContext, RequestError, ScanPosition, VendorApi};
+use query::QueryParams;
 
 const ORGANIZATIONS: &str = "/api/v1/organizations";
 
-/// Akuity's part.
+/// Akuity's API.
 pub(super) struct Akuity;
 
-/// What a path leads to.
+/// The resource that a path names.
 #[derive(Debug, PartialEq, Eq)]
-enum Place<'a> {
+enum Route<'a> {
     Organizations,
     Organization(&'a str),
     AuditLogs(&'a str),
 }
 
-fn place(path: &str) -> Option<Place<'_>> {
+fn route(path: &str) -> Option<Route<'_>> {
     let rest = path.strip_prefix(ORGANIZATIONS)?;
     if rest.is_empty() {
-        return Some(Place::Organizations);
+        return Some(Route::Organizations);
     }
     let parts: Vec<&str> = rest.strip_prefix('/')?.split('/').collect();
     match parts[..] {
-        [id] if !id.is_empty() => Some(Place::Organization(id)),
-        [id, "audit-logs"] => Some(Place::AuditLogs(id)),
+        [id] if !id.is_empty() => Some(Route::Organization(id)),
+        [id, "audit-logs"] => Some(Route::AuditLogs(id)),
         _ => None,
     }
 }
 
-/// A refusal with a gRPC status code.
-fn refuse(status: u16, code: u8, message: &str) -> Reply {
+/// An error reply with a gRPC status code.
+fn error_reply(status: u16, code: u8, message: &str) -> Reply {
     let reply = Reply::json(status, format!(r#"{{"code":{code},"message":{},"details":[]}}"#, quoted(message)));
     if status == 401 { reply.with_header("www-authenticate", message) } else { reply }
 }
 
 fn denied() -> Reply {
-    refuse(403, 7, "permission denied")
+    error_reply(403, 7, "permission denied")
 }
 
 impl VendorApi for Akuity {
@@ -57,95 +57,95 @@ impl VendorApi for Akuity {
         false
     }
 
-    fn record(&self, draft: &mut Draft, switches: &Switches) -> String {
-        records::write(draft, &switches.akuity)
+    fn record(&self, builder: &mut RecordBuilder, variants: &Variants) -> String {
+        records::write(builder, &variants.akuity)
     }
 
-    fn authenticate(&self, turn: &Turn<'_>) -> Result<(), Reply> {
-        let (id, secret) = (&turn.credentials.akuity_api_key_id, &turn.credentials.akuity_api_key_secret);
-        let by_headers = turn.request.header("x-akuity-api-key-id") == Some(id)
-            && turn.request.header("x-akuity-api-key-secret") == Some(secret);
-        if by_headers || turn.request.has_basic(id, secret) {
+    fn authenticate(&self, context: &RequestContext<'_>) -> Result<(), Reply> {
+        let (id, secret) = (&context.credentials.akuity_api_key_id, &context.credentials.akuity_api_key_secret);
+        let by_headers = context.request.header("x-akuity-api-key-id") == Some(id)
+            && context.request.header("x-akuity-api-key-secret") == Some(secret);
+        if by_headers || context.request.has_basic(id, secret) {
             return Ok(());
         }
-        Err(refuse(401, 16, "unauthenticated"))
+        Err(error_reply(401, 16, "unauthenticated"))
     }
 
-    fn walk(&self, turn: &Turn<'_>) -> Option<Walk> {
-        let ask = Ask::read(turn.request, &turn.switches.akuity).ok()?;
-        let can_add = ask.is_time_only() && turn.switches.akuity.time_basis == TimeBasis::Timestamp;
-        let unread = can_add.then_some((turn.switches.akuity.order, ask.offset + ask.limit));
-        Some(Walk { window: ask.window, later_page: ask.offset > 0, unread })
+    fn scan_position(&self, context: &RequestContext<'_>) -> Option<ScanPosition> {
+        let params = QueryParams::read(context.request, &context.variants.akuity).ok()?;
+        let can_add = params.is_time_only() && context.variants.akuity.time_basis == TimeBasis::Timestamp;
+        let unread = can_add.then_some((context.variants.akuity.order, params.offset + params.limit));
+        Some(ScanPosition { window: params.window, later_page: params.offset > 0, unread })
     }
 
-    fn answer(&self, turn: &mut Turn<'_>) -> Reply {
-        let Some(place) = place(&turn.request.path) else { return refuse(404, 5, "Not Found") };
-        if turn.request.method != "GET" {
-            return refuse(501, 12, "Method Not Allowed");
+    fn answer(&self, context: &mut RequestContext<'_>) -> Reply {
+        let Some(route) = route(&context.request.path) else { return error_reply(404, 5, "Not Found") };
+        if context.request.method != "GET" {
+            return error_reply(501, 12, "Method Not Allowed");
         }
-        match place {
-            Place::Organizations => Reply::json(200, format!(r#"{{"organizations":[{}]}}"#, organization(turn))),
-            Place::Organization(id) => answer_organization(turn, id),
-            Place::AuditLogs(id) => answer_logs(turn, id),
+        match route {
+            Route::Organizations => Reply::json(200, format!(r#"{{"organizations":[{}]}}"#, organization(context))),
+            Route::Organization(id) => answer_organization(context, id),
+            Route::AuditLogs(id) => answer_logs(context, id),
         }
     }
 
-    fn refuse(&self, refusal: Refusal, _request: &ApiRequest) -> Reply {
-        match refusal {
-            Refusal::Unauthorized => refuse(401, 16, "unauthenticated"),
-            Refusal::Forbidden => denied(),
-            Refusal::InvalidCursor => refuse(400, 3, "invalid cursor"),
-            Refusal::RateLimited { .. } => refuse(429, 8, "too many requests"),
-            Refusal::Server(504) => refuse(504, 4, "context deadline exceeded"),
-            Refusal::Server(500) => refuse(500, 13, "internal error"),
-            Refusal::Server(status) => refuse(status, 14, "upstream connect error"),
+    fn error_reply(&self, error: RequestError, _request: &ApiRequest) -> Reply {
+        match error {
+            RequestError::Unauthorized => error_reply(401, 16, "unauthenticated"),
+            RequestError::Forbidden => denied(),
+            RequestError::InvalidCursor => error_reply(400, 3, "invalid cursor"),
+            RequestError::RateLimited { .. } => error_reply(429, 8, "too many requests"),
+            RequestError::Server(504) => error_reply(504, 4, "context deadline exceeded"),
+            RequestError::Server(500) => error_reply(500, 13, "internal error"),
+            RequestError::Server(status) => error_reply(status, 14, "upstream connect error"),
         }
     }
 }
 
-fn organization(turn: &Turn<'_>) -> String {
-    let name = quoted(&turn.switches.akuity.organization_name);
-    format!(r#"{{"id":{},"name":{name}}}"#, quoted(&turn.credentials.akuity_organization_id))
+fn organization(context: &RequestContext<'_>) -> String {
+    let name = quoted(&context.variants.akuity.organization_name);
+    format!(r#"{{"id":{},"name":{name}}}"#, quoted(&context.credentials.akuity_organization_id))
 }
 
-fn answer_organization(turn: &Turn<'_>, id: &str) -> Reply {
-    let by_name = turn.request.query.get("idType") == Some("NAME");
+fn answer_organization(context: &RequestContext<'_>, id: &str) -> Reply {
+    let by_name = context.request.query.get("idType") == Some("NAME");
     let expected =
-        if by_name { &turn.switches.akuity.organization_name } else { &turn.credentials.akuity_organization_id };
+        if by_name { &context.variants.akuity.organization_name } else { &context.credentials.akuity_organization_id };
     if id != expected {
         return denied();
     }
-    Reply::json(200, format!(r#"{{"organization":{}}}"#, organization(turn)))
+    Reply::json(200, format!(r#"{{"organization":{}}}"#, organization(context)))
 }
 
-fn answer_logs(turn: &mut Turn<'_>, id: &str) -> Reply {
-    if id != turn.credentials.akuity_organization_id || !turn.switches.akuity.permission {
+fn answer_logs(context: &mut RequestContext<'_>, id: &str) -> Reply {
+    if id != context.credentials.akuity_organization_id || !context.variants.akuity.permission {
         return denied();
     }
-    let ask = match Ask::read(turn.request, &turn.switches.akuity) {
-        Ok(ask) => ask,
-        Err(reason) => return refuse(400, 3, &reason),
+    let params = match QueryParams::read(context.request, &context.variants.akuity) {
+        Ok(params) => params,
+        Err(reason) => return error_reply(400, 3, &reason),
     };
-    let selection = select(turn, &ask);
+    let selection = select(context, &params);
     let total = selection.len();
-    let page = selection.page(ask.offset, ask.limit);
-    let items = paste(turn.store, &page);
+    let page = selection.page(params.offset, params.limit);
+    let items = join_records(context.store, &page);
     Reply::json(200, format!(r#"{{"items":[{items}],"totalCount":{total}}}"#))
 }
 
-fn select(turn: &Turn<'_>, ask: &Ask) -> Selection {
-    let switches = &turn.switches.akuity;
-    let oldest = switches.common.retention.0.map(|kept| turn.now - kept);
-    let window = ask.window.not_before(oldest);
-    if switches.time_basis == TimeBasis::LastOccurred {
-        let records = turn.store.visible();
-        let matches = |record: &Record| window.contains(record.last_at) && ask.matches(&record.raw);
+fn select(context: &RequestContext<'_>, params: &QueryParams) -> Selection {
+    let variants = &context.variants.akuity;
+    let oldest = variants.common.retention.0.map(|kept| context.now - kept);
+    let window = params.window.not_before(oldest);
+    if variants.time_basis == TimeBasis::LastOccurred {
+        let records = context.store.visible();
+        let matches = |record: &Record| window.contains(record.last_at) && params.matches(&record.raw);
         let mut list: Vec<usize> = (0..records.len()).filter(|index| matches(&records[*index])).collect();
         list.sort_by_key(|index| (records[*index].last_at, records[*index].sequence));
-        return Selection::of_list(turn.store, list, switches.order);
+        return Selection::of_list(context.store, list, variants.order);
     }
-    if ask.is_time_only() {
-        return Selection::of(turn.store, window, switches.order, None);
+    if params.is_time_only() {
+        return Selection::of(context.store, window, variants.order, None);
     }
-    Selection::of(turn.store, window, switches.order, Some(&|record: &Record| ask.matches(&record.raw)))
+    Selection::of(context.store, window, variants.order, Some(&|record: &Record| params.matches(&record.raw)))
 }

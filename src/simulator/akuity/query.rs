@@ -1,7 +1,7 @@
 //! Akuity's query: dotted paths into a nested message, as grpc-gateway reads them.
 //!
-//! Each element may be written in lowerCamelCase or snake_case; unknown names are ignored; a scalar given twice, a
-//! number that is none and map syntax are errors.
+//! Each element may be written in lowerCamelCase or snake_case; unknown names are ignored; a repeated scalar,
+//! an invalid number and map syntax are errors.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::simulator::request::ApiRequest;
+use crate::simulator::http::ApiRequest;
 use crate::simulator::store::Window;
-use crate::simulator::switches::{AkuitySwitches, BoundKind, OnExcess};
+use crate::simulator::variants::{AkuityVariants, BoundKind, OnExcess};
 use crate::time::Timestamp;
 
-/// The kinds of object that can be asked for, as they stand in the query and in `object.type`.
+/// The object types that can be requested, as in the query and in `object.type`.
 const OBJECTS: [(&str, &str); 20] = [
     ("k8sResource", "k8s_resource"),
     ("argocdApplication", "argocd_application"),
@@ -38,34 +38,34 @@ const OBJECTS: [(&str, &str); 20] = [
     ("organization", "organization"),
 ];
 
-/// What a request asks for.
+/// The parsed query parameters of a request.
 #[derive(Debug)]
-pub(super) struct Ask {
+pub(super) struct QueryParams {
     pub(super) window: Window,
     pub(super) limit: usize,
     pub(super) offset: usize,
-    /// Wanted values by field: `actorId`, `actorType`, `action`.
+    /// Requested values by field: `actorId`, `actorType`, `action`.
     values: BTreeMap<String, Vec<String>>,
-    /// Wanted objects: for each type its conditions.
+    /// Requested objects: the conditions of each type.
     objects: BTreeMap<&'static str, BTreeMap<String, Vec<String>>>,
 }
 
-impl Ask {
-    /// Reads the query; the error is the message of the refusal.
-    pub(super) fn read(request: &ApiRequest, switches: &AkuitySwitches) -> Result<Self, String> {
+impl QueryParams {
+    /// Reads the query; the error is the message of the error.
+    pub(super) fn read(request: &ApiRequest, variants: &AkuityVariants) -> Result<Self, String> {
         let fields = Fields::read(request)?;
         let from = fields.time("startTime")?.unwrap_or(Window::ALL.from);
-        let to = fields.time("endTime")?.map_or(Window::ALL.to, |to| match switches.end_bound {
+        let to = fields.time("endTime")?.map_or(Window::ALL.to, |to| match variants.end_bound {
             BoundKind::Inclusive => to + Duration::from_nanos(1),
             BoundKind::Strict => to,
         });
-        let limit = fields.number("limit")?.filter(|limit| *limit > 0).unwrap_or(switches.default_limit);
-        if limit > switches.max_limit && switches.on_excess == OnExcess::Reject {
-            return Err(format!("limit must be at most {}", switches.max_limit));
+        let limit = fields.number("limit")?.filter(|limit| *limit > 0).unwrap_or(variants.default_limit);
+        if limit > variants.max_limit && variants.on_excess == OnExcess::Reject {
+            return Err(format!("limit must be at most {}", variants.max_limit));
         }
         Ok(Self {
             window: Window { from, to },
-            limit: limit.min(switches.max_limit),
+            limit: limit.min(variants.max_limit),
             offset: fields.number("offset")?.unwrap_or(0),
             values: fields.repeated(&["actorId", "actorType", "action"]),
             objects: fields.objects()?,
@@ -76,7 +76,7 @@ impl Ask {
         self.values.is_empty() && self.objects.is_empty()
     }
 
-    /// Whether a record passes; one that is no log passes no condition.
+    /// Whether a record matches; a malformed record matches no condition.
     pub(super) fn matches(&self, raw: &str) -> bool {
         if self.is_time_only() {
             return true;
@@ -189,7 +189,7 @@ fn snake(name: &str) -> String {
     snake
 }
 
-/// The parts of a record that can be filtered by.
+/// The fields that can be filtered by.
 #[derive(Deserialize)]
 struct Log<'a> {
     #[serde(borrow)]
@@ -250,39 +250,39 @@ mod tests {
     use axum::http::HeaderMap;
 
     use super::*;
-    use crate::simulator::request::Query;
+    use crate::simulator::http::Query;
 
-    fn ask(query: &str) -> Result<Ask, String> {
+    fn params(query: &str) -> Result<QueryParams, String> {
         let (method, path) = ("GET".to_owned(), String::new());
         let request = ApiRequest { method, path, query: Query::parse(query), headers: HeaderMap::new() };
-        Ask::read(&request, &AkuitySwitches::default())
+        QueryParams::read(&request, &AkuityVariants::default())
     }
 
     #[test]
-    fn both_spellings_of_a_name_are_one() {
-        let first = ask("filters.startTime=2026-03-02T08:00:00Z&filters.limit=5").expect("an ask");
-        let second = ask("filters.start_time=2026-03-02T08:00:00Z&filters.limit=5").expect("an ask");
+    fn both_spellings_of_a_name_are_equal() {
+        let first = params("filters.startTime=2026-03-02T08:00:00Z&filters.limit=5").expect("an params");
+        let second = params("filters.start_time=2026-03-02T08:00:00Z&filters.limit=5").expect("an params");
         assert_eq!((first.window, first.limit), (second.window, second.limit));
     }
 
     #[test]
-    fn unknown_names_are_ignored_and_everything_is_asked_for() {
-        assert_eq!(ask("startTime=2026-03-02T08:00:00Z&filters.color=red").expect("an ask").window, Window::ALL);
+    fn unknown_names_are_ignored() {
+        assert_eq!(params("startTime=2026-03-02T08:00:00Z&filters.color=red").expect("an params").window, Window::ALL);
     }
 
     #[test]
-    fn mistakes_are_named_as_the_gateway_names_them() {
-        let said = ask("filters.limit=x").expect_err("no number");
-        assert!(said.starts_with("parsing field \"limit\":"), "{said}");
-        let said = ask("filters.limit=1&filters.limit=2").expect_err("twice");
-        assert_eq!(said, "too many values for field \"limit\": 1, 2");
+    fn errors_match_those_of_the_gateway() {
+        let message = params("filters.limit=x").expect_err("no number");
+        assert!(message.starts_with("parsing field \"limit\":"), "{message}");
+        let message = params("filters.limit=1&filters.limit=2").expect_err("twice");
+        assert_eq!(message, "too many values for field \"limit\": 1, 2");
         for query in ["filters[startTime]=x", "filters.startTime=yesterday", "filters.offset=-1"] {
-            assert!(ask(query).is_err(), "{query}");
+            assert!(params(query).is_err(), "{query}");
         }
     }
 
     #[test]
-    fn values_of_one_field_are_alternatives_and_fields_add_up() {
+    fn values_of_one_field_are_alternatives_and_fields_are_combined() {
         let raw = r#"{"action":"deleted","actor":{"type":"api_key","id":"ci"},"object":{"type":"custom_role",
             "id":{"name":"dev","kind":"","group":""},"parentId":null}}"#;
         for (query, passes) in [
@@ -296,7 +296,7 @@ mod tests {
                 true,
             ),
         ] {
-            assert_eq!(ask(query).expect(query).matches(raw), passes, "{query}");
+            assert_eq!(params(query).expect(query).matches(raw), passes, "{query}");
         }
     }
 }

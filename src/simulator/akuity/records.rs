@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::simulator::draft::{Draft, quoted};
-use crate::simulator::switches::{AkuitySwitches, TimeFormat};
+use crate::simulator::record_builder::{RecordBuilder, quoted};
+use crate::simulator::variants::{AkuityVariants, TimeFormat};
 use crate::time::EventTime;
 
 /// Action, action type, object type, object kind, object group.
@@ -21,27 +21,30 @@ const KINDS: [(&str, &str, &str, &str, &str); 12] = [
     ("created", "CREATE", "team_member", "", ""),
     ("login", "", "member", "", ""),
 ];
-/// Share of the records that stand for several occurrences from the beginning.
+/// Share of the records that represent several occurrences from the start.
 const FOLDED: f64 = 0.15;
 
 /// Writes one record.
-pub(super) fn write(draft: &mut Draft, switches: &AkuitySwitches) -> String {
-    let (action, action_type, object, kind, group) =
-        if draft.unknown { ("defenestrated", "YEET", "hovercraft", "Eel", "fens.example") } else { draft.pick(&KINDS) };
-    let actor = actor(draft, switches);
-    let name = draft.unique_name(object);
-    let parent = parent(draft, kind, switches);
-    let details = details(draft, action_type, &name, switches);
-    let occurrences = occurrences(draft, switches);
-    let extra = if draft.unknown { r#","traceId":12345678901234567890"# } else { "" };
+pub(super) fn write(builder: &mut RecordBuilder, variants: &AkuityVariants) -> String {
+    let (action, action_type, object, kind, group) = if builder.unknown {
+        ("defenestrated", "YEET", "hovercraft", "Eel", "fens.example")
+    } else {
+        builder.pick(&KINDS)
+    };
+    let actor = actor(builder, variants);
+    let name = builder.unique_name(object);
+    let parent = parent(builder, kind, variants);
+    let details = details(builder, action_type, &name, variants);
+    let occurrences = occurrences(builder, variants);
+    let extra = if builder.unknown { r#","traceId":12345678901234567890"# } else { "" };
     format!(
         r#"{{"timestamp":"{time}","action":"{action}"{actor},"object":{{"type":"{object}","id":{{"name":{name},"kind":"{kind}","group":"{group}"}}{parent}}}{details}{occurrences}{extra}}}"#,
-        time = written(draft.time, switches.time_format),
+        time = written(builder.time, variants.time_format),
         name = quoted(&name),
     )
 }
 
-/// A time in the form that the switch names. Go's form drops the zeros at the end of the fraction.
+/// A time in the format of the variant. Go's format drops trailing zeros of the fraction.
 pub(super) fn written(time: EventTime, format: TimeFormat) -> String {
     if format == TimeFormat::Rfc3339 {
         return time.to_string();
@@ -53,17 +56,17 @@ pub(super) fn written(time: EventTime, format: TimeFormat) -> String {
     format!("{}{point}{fraction} +0000 UTC", seconds.replacen('T', " ", 1))
 }
 
-/// A key with an unset message: `null`, or left out.
-fn unset(name: &str, switches: &AkuitySwitches) -> String {
-    if switches.drop_nulls { String::new() } else { format!(r#","{name}":null"#) }
+/// A key with an unset message: `null` or absent.
+fn unset(name: &str, variants: &AkuityVariants) -> String {
+    if variants.drop_nulls { String::new() } else { format!(r#","{name}":null"#) }
 }
 
-fn actor(draft: &mut Draft, switches: &AkuitySwitches) -> String {
-    if draft.chance(0.02) {
-        return unset("actor", switches);
+fn actor(builder: &mut RecordBuilder, variants: &AkuityVariants) -> String {
+    if builder.chance(0.02) {
+        return unset("actor", variants);
     }
-    let person = draft.person();
-    let (kind, id) = match draft.below(9) {
+    let person = builder.person();
+    let (kind, id) = match builder.below(9) {
         0 => ("system", String::new()),
         1 => ("argocd_user", "kargo-controller".to_owned()),
         2 => ("kargo_user", format!("email:{}", person.email)),
@@ -71,16 +74,16 @@ fn actor(draft: &mut Draft, switches: &AkuitySwitches) -> String {
         4 => ("user", format!("{}@akuity.example", person.name)),
         _ => ("user", person.email),
     };
-    let ip = draft.ip();
-    // An address that is not known is left out, not null.
-    let has_ip = matches!(kind, "user" | "api_key") && draft.chance(0.9) && !switches.omit_new_fields;
+    let ip = builder.ip();
+    // An unknown address is absent, not null.
+    let has_ip = matches!(kind, "user" | "api_key") && builder.chance(0.9) && !variants.omit_new_fields;
     let ip = if has_ip { format!(r#","ip":"{ip}""#) } else { String::new() };
     format!(r#","actor":{{"type":"{kind}","id":{}{ip}}}"#, quoted(&id))
 }
 
-fn parent(draft: &mut Draft, kind: &str, switches: &AkuitySwitches) -> String {
-    if draft.chance(0.15) {
-        return unset("parentId", switches);
+fn parent(builder: &mut RecordBuilder, kind: &str, variants: &AkuityVariants) -> String {
+    if builder.chance(0.15) {
+        return unset("parentId", variants);
     }
     let (name, above, application) = match kind {
         "Deployment" | "Pod" => ("in-cluster", "prod-argocd", "web-app"),
@@ -90,11 +93,11 @@ fn parent(draft: &mut Draft, kind: &str, switches: &AkuitySwitches) -> String {
     format!(r#","parentId":{{"name":"{name}","parentName":"{above}","applicationName":"{application}"}}"#)
 }
 
-fn details(draft: &mut Draft, action_type: &str, name: &str, switches: &AkuitySwitches) -> String {
-    if draft.chance(0.03) {
-        return unset("details", switches);
+fn details(builder: &mut RecordBuilder, action_type: &str, name: &str, variants: &AkuityVariants) -> String {
+    if builder.chance(0.03) {
+        return unset("details", variants);
     }
-    let replicas = draft.below(40);
+    let replicas = builder.below(40);
     let patch = if action_type == "PATCH" {
         quoted(&format!(r#"{{"spec":{{"replicas":{replicas},"note":"line one\nline two – ☃"}}}}"#))
     } else {
@@ -104,34 +107,36 @@ fn details(draft: &mut Draft, action_type: &str, name: &str, switches: &AkuitySw
     format!(r#","details":{{"message":{message},"patch":{patch},"actionType":"{action_type}"}}"#)
 }
 
-/// How often it happened and when last. It grows with each revision.
-fn occurrences(draft: &mut Draft, switches: &AkuitySwitches) -> String {
-    if switches.omit_new_fields {
+/// The count and the last occurrence. They grow with each revision.
+fn occurrences(builder: &mut RecordBuilder, variants: &AkuityVariants) -> String {
+    if variants.omit_new_fields {
         return String::new();
     }
-    let folded = draft.chance(FOLDED) && !switches.collapse_interval.is_zero();
-    let more = 1 + draft.below(8);
-    let share = draft.pick(&[50_u32, 200, 500, 800, 999]);
+    let folded = builder.chance(FOLDED) && !variants.collapse_interval.is_zero();
+    let more = 1 + builder.below(8);
+    let share = builder.pick(&[50_u32, 200, 500, 800, 999]);
     // The latest occurrence must not lie in the future when the record appears.
-    let longest = switches.collapse_interval.min(draft.room).min(Duration::from_secs(600));
+    let longest = variants.collapse_interval.min(builder.time_to_start).min(Duration::from_secs(600));
     let later = longest * share / 1_000;
-    let (mut count, mut last) = (1, draft.time);
-    if folded && draft.revision == 0 {
-        last =
-            EventTime { at: (draft.time.at + later).floor_to(Duration::from_secs(1)).max(draft.time.at), ..draft.time };
+    let (mut count, mut last) = (1, builder.time);
+    if folded && builder.revision == 0 {
+        last = EventTime {
+            at: (builder.time.at + later).floor_to(Duration::from_secs(1)).max(builder.time.at),
+            ..builder.time
+        };
     }
     if folded {
         count += more;
     }
-    if draft.revision > 0 {
-        count += u64::from(draft.revision);
-        last = draft.changed;
+    if builder.revision > 0 {
+        count += u64::from(builder.revision);
+        last = builder.changed;
     }
-    draft.last_at = last.at;
-    if count == 1 && draft.chance(0.05) {
+    builder.last_at = last.at;
+    if count == 1 && builder.chance(0.05) {
         return r#","count":1,"lastOccurredTimestamp":"""#.into();
     }
-    format!(r#","count":{count},"lastOccurredTimestamp":"{}""#, written(last, switches.time_format))
+    format!(r#","count":{count},"lastOccurredTimestamp":"{}""#, written(last, variants.time_format))
 }
 
 #[cfg(test)]

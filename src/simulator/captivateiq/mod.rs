@@ -1,4 +1,4 @@
-//! CaptivateIQ's audit logs: limit and offset with links, filters of whole days, the manners of Django REST framework.
+//! CaptivateIQ's audit logs: limit and offset with links, filters of whole days, in the style of Django REST Framework.
 
 mod records;
 
@@ -8,64 +8,66 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::api::{Refusal, Turn, VendorApi, Walk};
-use super::draft::{Draft, quoted, quoted_or_null};
-use super::page::{Selection, paste};
-use super::reply::Reply;
-use super::request::ApiRequest;
+use super::http::ApiRequest;
+use super::http::Reply;
+use super::record_builder::{RecordBuilder, quoted_or_null};
 use super::store::{Record, Window};
-use super::switches::{CaptivateIqSwitches, EmailMatch, EndDate, HrefForm, RedirectForm, Switches};
+use super::store::{Selection, join_records};
+use super::variants::{CaptivateIqVariants, EmailMatch, EndDate, HrefForm, RedirectForm, Variants};
+use super::vendor_api::{
+    RequestContext, RequestError, ScanPosition, VendorApi, drf_error, drf_method_not_allowed, drf_request_error,
+};
 use crate::time::Timestamp;
 
 const PATH: &str = "/ciq/v1/audit-logs/";
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// CaptivateIQ's part.
+/// CaptivateIQ's API.
 pub(super) struct CaptivateIq;
 
-/// What a request asks for.
+/// The parsed query parameters of a request.
 #[derive(Debug)]
-struct Ask {
+struct QueryParams {
     limit: usize,
     offset: usize,
     window: Window,
     email: Option<String>,
 }
 
-impl Ask {
-    fn read(turn: &Turn<'_>) -> Result<Self, Reply> {
-        let switches = &turn.switches.captivateiq;
-        let query = &turn.request.query;
+impl QueryParams {
+    fn read(context: &RequestContext<'_>) -> Result<Self, Reply> {
+        let variants = &context.variants.captivateiq;
+        let query = &context.request.query;
         let email = query.non_empty("email").map(str::to_owned);
         if email.as_ref().is_some_and(|email| !email.contains('@')) {
             return Err(Reply::json(400, r#"{"email":["Enter a valid email address."]}"#));
         }
         let limit = query.get("limit").and_then(|text| text.parse::<usize>().ok()).filter(|limit| *limit > 0);
         Ok(Self {
-            limit: limit.unwrap_or(switches.default_limit).min(switches.max_limit),
+            limit: limit.unwrap_or(variants.default_limit).min(variants.max_limit),
             offset: query.get("offset").and_then(|text| text.parse().ok()).unwrap_or(0),
-            window: read_window(turn)?,
+            window: read_window(context)?,
             email,
         })
     }
 
-    fn select(&self, turn: &Turn<'_>) -> Selection {
-        let switches = &turn.switches.captivateiq;
-        let oldest = switches.common.retention.0.map(|kept| turn.now - kept);
+    fn select(&self, context: &RequestContext<'_>) -> Selection {
+        let variants = &context.variants.captivateiq;
+        let oldest = variants.common.retention.0.map(|kept| context.now - kept);
         let window = self.window.not_before(oldest);
-        let Some(email) = &self.email else { return Selection::of(turn.store, window, switches.order, None) };
-        let matches = |record: &Record| has_email(&record.raw, email, switches.email);
-        Selection::of(turn.store, window, switches.order, Some(&matches))
+        let Some(email) = &self.email else { return Selection::of(context.store, window, variants.order, None) };
+        let matches = |record: &Record| has_email(&record.raw, email, variants.email);
+        Selection::of(context.store, window, variants.order, Some(&matches))
     }
 }
 
-fn read_window(turn: &Turn<'_>) -> Result<Window, Reply> {
-    let switches = &turn.switches.captivateiq;
-    let from = match read_day(turn.request, "start_date", switches)? {
+fn read_window(context: &RequestContext<'_>) -> Result<Window, Reply> {
+    let variants = &context.variants.captivateiq;
+    let from = match read_day(context.request, "start_date", variants)? {
         Some(day) => day,
-        None => switches.default_lookback_days.0.map_or(Window::ALL.from, |days| turn.now - days_of(days)),
+        None => variants.default_lookback_days.0.map_or(Window::ALL.from, |days| context.now - days_of(days)),
     };
-    let to = read_day(turn.request, "end_date", switches)?.map_or(Window::ALL.to, |day| match switches.end_date {
+    let to = read_day(context.request, "end_date", variants)?.map_or(Window::ALL.to, |day| match variants.end_date {
         EndDate::InclusiveDay => day + DAY,
         EndDate::ExclusiveMidnight => day,
     });
@@ -76,18 +78,18 @@ fn days_of(days: usize) -> Duration {
     DAY.saturating_mul(u32::try_from(days).unwrap_or(u32::MAX))
 }
 
-/// The moment at which the day of a parameter begins.
-fn read_day(request: &ApiRequest, name: &str, switches: &CaptivateIqSwitches) -> Result<Option<Timestamp>, Reply> {
+/// The start of a parameter's day.
+fn read_day(request: &ApiRequest, name: &str, variants: &CaptivateIqVariants) -> Result<Option<Timestamp>, Reply> {
     let Some(text) = request.query.non_empty(name) else { return Ok(None) };
     let midnight = if text.len() == 10 { Timestamp::parse_rfc3339(&format!("{text}T00:00:00Z")) } else { None };
     let Some(midnight) = midnight else {
         return Err(Reply::json(400, format!(r#"{{"{name}":["Enter a valid date."]}}"#)));
     };
-    let offset = switches.day_tz.0.saturating_mul(1_000_000_000);
+    let offset = variants.day_tz.0.saturating_mul(1_000_000_000);
     Ok(Some(Timestamp::from_nanos(midnight.as_nanos().saturating_sub(offset))))
 }
 
-/// The parts of a record that the e-mail filter looks at.
+/// The fields that the email filter matches.
 #[derive(Deserialize)]
 struct Emails<'a> {
     #[serde(borrow)]
@@ -107,9 +109,12 @@ fn has_email(raw: &str, email: &str, which: EmailMatch) -> bool {
     }
 }
 
-fn refuse(status: u16, detail: &str) -> Reply {
-    let reply = Reply::json(status, format!(r#"{{"detail":{}}}"#, quoted(detail)));
-    if status == 401 { reply.with_header("www-authenticate", "Token") } else { reply }
+fn error_reply(status: u16, detail: &str) -> Reply {
+    with_token_scheme(drf_error(status, detail))
+}
+
+fn with_token_scheme(reply: Reply) -> Reply {
+    if reply.status == 401 { reply.with_header("www-authenticate", "Token") } else { reply }
 }
 
 impl VendorApi for CaptivateIq {
@@ -121,73 +126,69 @@ impl VendorApi for CaptivateIq {
         true
     }
 
-    fn record(&self, draft: &mut Draft, _switches: &Switches) -> String {
-        records::write(draft)
+    fn record(&self, builder: &mut RecordBuilder, _variants: &Variants) -> String {
+        records::write(builder)
     }
 
-    fn authenticate(&self, turn: &Turn<'_>) -> Result<(), Reply> {
-        let header = turn.request.header("authorization").unwrap_or_default();
+    fn authenticate(&self, context: &RequestContext<'_>) -> Result<(), Reply> {
+        let header = context.request.header("authorization").unwrap_or_default();
         let mut words = header.split_whitespace();
         if !words.next().is_some_and(|keyword| keyword.eq_ignore_ascii_case("Token")) {
-            return Err(refuse(401, "Authentication credentials were not provided."));
+            return Err(error_reply(401, "Authentication credentials were not provided."));
         }
         let Some(token) = words.next() else {
-            return Err(refuse(401, "Invalid token header. No credentials provided."));
+            return Err(error_reply(401, "Invalid token header. No credentials provided."));
         };
         if words.next().is_some() {
-            return Err(refuse(401, "Invalid token header. Token string should not contain spaces."));
+            return Err(error_reply(401, "Invalid token header. Token string should not contain spaces."));
         }
-        if token == turn.credentials.captivateiq_api_token { Ok(()) } else { Err(refuse(401, "Invalid token.")) }
+        if token == context.credentials.captivateiq_api_token {
+            Ok(())
+        } else {
+            Err(error_reply(401, "Invalid token."))
+        }
     }
 
-    fn walk(&self, turn: &Turn<'_>) -> Option<Walk> {
+    fn scan_position(&self, context: &RequestContext<'_>) -> Option<ScanPosition> {
         // Rows in a window of whole days may lie outside what the client keeps of it, so none is added among them.
-        let ask = Ask::read(turn).ok()?;
-        Some(Walk { window: ask.window, later_page: ask.offset > 0, unread: None })
+        let params = QueryParams::read(context).ok()?;
+        Some(ScanPosition { window: params.window, later_page: params.offset > 0, unread: None })
     }
 
-    fn answer(&self, turn: &mut Turn<'_>) -> Reply {
-        let request = turn.request;
+    fn answer(&self, context: &mut RequestContext<'_>) -> Reply {
+        let request = context.request;
         if request.path == PATH.trim_end_matches('/')
-            && turn.switches.captivateiq.append_slash == RedirectForm::Redirect
+            && context.variants.captivateiq.append_slash == RedirectForm::Redirect
         {
             let query = if request.query.text.is_empty() { String::new() } else { format!("?{}", request.query.text) };
             return Reply::html(301, "Moved Permanently").with_header("location", format!("{PATH}{query}"));
         }
         if request.path != PATH {
-            return refuse(404, "Not found.");
+            return error_reply(404, "Not found.");
         }
         if request.method != "GET" {
-            return refuse(405, &format!("Method \"{}\" not allowed.", request.method));
+            return drf_method_not_allowed(&request.method);
         }
-        match Ask::read(turn) {
-            Ok(ask) => answer_page(turn, &ask),
+        match QueryParams::read(context) {
+            Ok(params) => answer_page(context, &params),
             Err(reply) => reply,
         }
     }
 
-    fn refuse(&self, refusal: Refusal, _request: &ApiRequest) -> Reply {
-        match refusal {
-            Refusal::Unauthorized => refuse(401, "Invalid token."),
-            Refusal::Forbidden => refuse(403, "You do not have permission to perform this action."),
-            Refusal::InvalidCursor => refuse(404, "Not found."),
-            Refusal::RateLimited { seconds, .. } => {
-                refuse(429, &format!("Request was throttled. Expected available in {seconds} seconds."))
-            }
-            Refusal::Server(status) => refuse(status, "A server error occurred."),
-        }
+    fn error_reply(&self, error: RequestError, _request: &ApiRequest) -> Reply {
+        with_token_scheme(drf_request_error(error))
     }
 }
 
-fn answer_page(turn: &mut Turn<'_>, ask: &Ask) -> Reply {
-    let selection = ask.select(turn);
+fn answer_page(context: &mut RequestContext<'_>, params: &QueryParams) -> Reply {
+    let selection = params.select(context);
     let total = selection.len();
-    let page = selection.page(ask.offset, ask.limit);
-    let has_next = ask.offset + ask.limit < total;
-    let after = if turn.repeat_token { ask.offset } else { ask.offset + ask.limit };
-    let next = has_next.then(|| link(turn, ask.limit, after));
-    let previous = (ask.offset > 0).then(|| link(turn, ask.limit, ask.offset.saturating_sub(ask.limit)));
-    let data = paste(turn.store, &page);
+    let page = selection.page(params.offset, params.limit);
+    let has_next = params.offset + params.limit < total;
+    let after = if context.repeat_token { params.offset } else { params.offset + params.limit };
+    let next = has_next.then(|| link(context, params.limit, after));
+    let previous = (params.offset > 0).then(|| link(context, params.limit, params.offset.saturating_sub(params.limit)));
+    let data = join_records(context.store, &page);
     Reply::json(
         200,
         format!(
@@ -198,17 +199,17 @@ fn answer_page(turn: &mut Turn<'_>, ask: &Ask) -> Reply {
     )
 }
 
-/// The address of another page: the other parameters stay, sorted by name; an offset of zero is left out.
-fn link(turn: &Turn<'_>, limit: usize, offset: usize) -> String {
+/// The URL of another page: the other parameters stay, sorted by name; a zero offset is omitted.
+fn link(context: &RequestContext<'_>, limit: usize, offset: usize) -> String {
     let mut parameters: BTreeMap<&str, String> =
-        turn.request.query.pairs().iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+        context.request.query.pairs().iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
     parameters.insert("limit", limit.to_string());
     parameters.insert("offset", offset.to_string());
     if offset == 0 {
         parameters.remove("offset");
     }
-    let origin = match turn.switches.captivateiq.links {
-        HrefForm::Absolute => turn.request.origin(),
+    let origin = match context.variants.captivateiq.links {
+        HrefForm::Absolute => context.request.origin(),
         HrefForm::Path => String::new(),
     };
     let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();

@@ -7,13 +7,13 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::simulator::store::Window;
-use crate::simulator::switches::FieldHandling;
+use crate::simulator::variants::FieldHandling;
 use crate::time::Timestamp;
 
-/// A filter, read.
+/// A parsed filter.
 #[derive(Debug)]
 pub(super) struct Filter {
-    /// The span of time.
+    /// The time range.
     pub(super) window: Window,
     conditions: Vec<Condition>,
 }
@@ -30,7 +30,7 @@ struct Condition {
     values: Vec<String>,
 }
 
-/// What a condition looks at.
+/// The field of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Field {
     Category,
@@ -40,7 +40,7 @@ enum Field {
     IpAddress,
     PrimaryId,
     PrimaryType,
-    /// Compared as a part of the text.
+    /// Matched as a substring.
     PrimaryValue,
     ParentId,
     ParentType,
@@ -65,15 +65,15 @@ const DOCUMENTED: [(&str, Field, &[&str]); 12] = [
     ("organizational_unit_id", Field::OrganizationalUnit, &["$eq"]),
 ];
 
-/// Fields of another endpoint that integrations send here too, and what they are assumed to mean.
-const BORROWED: [(&str, Field); 3] = [
+/// Fields of another endpoint that integrations send here too, with their assumed meaning.
+const UNDOCUMENTED: [(&str, Field); 3] = [
     ("protection_group_s3_asset_id", Field::PrimaryId),
     ("parent_protection_group_backup_id", Field::ParentId),
     ("bucket_region", Field::BucketRegion),
 ];
 
 impl Filter {
-    /// Reads the text of the parameter.
+    /// Parses the parameter.
     pub(super) fn read(text: &str, unknown: FieldHandling, now: Timestamp) -> Result<Self, String> {
         let fields: Map<String, Value> = serde_json::from_str(text).map_err(|_| "Invalid filter.".to_owned())?;
         let mut filter = Self::default();
@@ -97,7 +97,7 @@ impl Filter {
         self.conditions.is_empty()
     }
 
-    /// Whether a record passes; one that is no trail passes no condition.
+    /// Whether a record matches; a malformed record matches no condition.
     pub(super) fn matches(&self, raw: &str) -> bool {
         let Ok(trail) = serde_json::from_str::<Trail<'_>>(raw) else { return self.is_time_only() };
         self.conditions.iter().all(|condition| condition.matches(&trail))
@@ -132,7 +132,7 @@ fn read_condition(
         None if unknown == FieldHandling::Ignore => return Ok(None),
         None if unknown == FieldHandling::Reject => return Err(invalid()),
         None => {
-            let (_, field) = BORROWED.iter().find(|(known, _)| *known == name).ok_or_else(invalid)?;
+            let (_, field) = UNDOCUMENTED.iter().find(|(known, _)| *known == name).ok_or_else(invalid)?;
             (*field, &["$eq"])
         }
     };
@@ -153,7 +153,7 @@ fn read_values(operator: &str, value: &Value) -> Option<Vec<String>> {
     value.as_array()?.iter().map(|one| one.as_str().map(str::to_owned)).collect()
 }
 
-/// The parts of a record that can be filtered by.
+/// The fields that can be filtered by.
 #[derive(Deserialize)]
 struct Trail<'a> {
     #[serde(borrow)]
@@ -254,13 +254,13 @@ mod tests {
     }
 
     #[test]
-    fn the_look_back_overrides_the_window() {
+    fn the_lookback_overrides_the_window() {
         let filter = filter(r#"{"start_timestamp":{"$gte":"2026-01-01T00:00:00Z","$eq":400}}"#).expect("a filter");
         assert_eq!(filter.window.from, Timestamp::from_secs(600));
     }
 
     #[test]
-    fn what_is_not_documented_is_refused() {
+    fn undocumented_filters_are_rejected() {
         for text in [
             "",
             "[]",

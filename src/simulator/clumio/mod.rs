@@ -3,44 +3,43 @@
 mod filter;
 mod records;
 
-use super::api::{Refusal, Turn, VendorApi, Walk};
-use super::draft::{Draft, quoted};
-use super::page::{Selection, paste};
-use super::reply::Reply;
-use super::request::ApiRequest;
+use super::http::ApiRequest;
+use super::http::Reply;
+use super::record_builder::{RecordBuilder, quoted};
 use super::store::Record;
-use super::switches::{ClumioSwitches, HrefForm, Strictness, Switches, UnauthorizedStatus};
+use super::store::{Selection, join_records};
+use super::variants::{ClumioVariants, HrefForm, Strictness, UnauthorizedStatus, Variants};
+use super::vendor_api::{RequestContext, RequestError, ScanPosition, VendorApi};
 use filter::Filter;
 
 const PATH: &str = "/audit-trails";
 const ACCEPTED: [&str; 3] = ["application/api.clumio.audit-trails=v1+json", "application/api.clumio.*=v1+json", "*/*"];
 const GLOBAL_UNIT: &str = "00000000-0000-0000-0000-000000000000";
 
-/// Clumio's part.
+/// Clumio's API.
 pub(super) struct Clumio;
 
-/// What a request asks for.
+/// The parsed query parameters of a request.
 #[derive(Debug)]
-struct Ask {
+struct QueryParams {
     limit: usize,
     page: usize,
     filter: Filter,
 }
 
-impl Ask {
-    fn read(turn: &Turn<'_>) -> Result<Self, Reply> {
-        let switches = &turn.switches.clumio;
-        let limit = read_limit(turn.request, switches)?;
-        let page = read_page(turn.request, switches)?;
-        let text = turn.request.query.get("filter");
-        let text = if switches.lenient_empty { text.filter(|text| !text.is_empty()) } else { text };
+impl QueryParams {
+    fn read(context: &RequestContext<'_>) -> Result<Self, Reply> {
+        let variants = &context.variants.clumio;
+        let limit = read_limit(context.request, variants)?;
+        let page = read_page(context.request, variants)?;
+        let text = context.request.query.get("filter");
+        let text = if variants.lenient_empty { text.filter(|text| !text.is_empty()) } else { text };
         let mut filter = match text {
-            Some(text) => {
-                Filter::read(text, switches.unknown_filter_field, turn.now).map_err(|reason| refuse(400, &reason))?
-            }
+            Some(text) => Filter::read(text, variants.unknown_filter_field, context.now)
+                .map_err(|reason| error_reply(400, &reason))?,
             None => Filter::default(),
         };
-        if let Some(unit) = organizational_unit(turn.request) {
+        if let Some(unit) = organizational_unit(context.request) {
             filter.restrict_to_unit(unit);
         }
         Ok(Self { limit, page, filter })
@@ -50,14 +49,14 @@ impl Ask {
         (self.page - 1).saturating_mul(self.limit)
     }
 
-    fn select(&self, turn: &Turn<'_>) -> Selection {
-        let order = turn.switches.clumio.order;
-        let oldest = turn.switches.clumio.common.retention.0.map(|kept| turn.now - kept);
+    fn select(&self, context: &RequestContext<'_>) -> Selection {
+        let order = context.variants.clumio.order;
+        let oldest = context.variants.clumio.common.retention.0.map(|kept| context.now - kept);
         let window = self.filter.window.not_before(oldest);
         if self.filter.is_time_only() {
-            return Selection::of(turn.store, window, order, None);
+            return Selection::of(context.store, window, order, None);
         }
-        Selection::of(turn.store, window, order, Some(&|record: &Record| self.filter.matches(&record.raw)))
+        Selection::of(context.store, window, order, Some(&|record: &Record| self.filter.matches(&record.raw)))
     }
 }
 
@@ -65,32 +64,32 @@ fn organizational_unit(request: &ApiRequest) -> Option<&str> {
     request.header("x-clumio-organizationalunit-context").filter(|unit| !unit.is_empty() && *unit != GLOBAL_UNIT)
 }
 
-fn read_limit(request: &ApiRequest, switches: &ClumioSwitches) -> Result<usize, Reply> {
-    let Some(text) = request.query.get("limit") else { return Ok(switches.default_limit) };
-    if switches.lenient_empty && matches!(text, "" | "0") {
-        return Ok(switches.default_limit);
+fn read_limit(request: &ApiRequest, variants: &ClumioVariants) -> Result<usize, Reply> {
+    let Some(text) = request.query.get("limit") else { return Ok(variants.default_limit) };
+    if variants.lenient_empty && matches!(text, "" | "0") {
+        return Ok(variants.default_limit);
     }
     match text.parse::<usize>() {
-        Ok(limit) if limit > 0 => Ok(limit.min(switches.max_limit)),
-        _ if switches.on_bad_limit == Strictness::Tolerate => Ok(switches.default_limit),
-        _ => Err(refuse(400, "Invalid limit.")),
+        Ok(limit) if limit > 0 => Ok(limit.min(variants.max_limit)),
+        _ if variants.on_bad_limit == Strictness::Tolerate => Ok(variants.default_limit),
+        _ => Err(error_reply(400, "Invalid limit.")),
     }
 }
 
-fn read_page(request: &ApiRequest, switches: &ClumioSwitches) -> Result<usize, Reply> {
+fn read_page(request: &ApiRequest, variants: &ClumioVariants) -> Result<usize, Reply> {
     match request.query.get("start") {
         None => Ok(1),
-        Some("") if switches.lenient_empty => Ok(1),
-        Some(text) => text.parse().ok().filter(|page| *page > 0).ok_or_else(|| refuse(400, "Invalid start.")),
+        Some("") if variants.lenient_empty => Ok(1),
+        Some(text) => text.parse().ok().filter(|page| *page > 0).ok_or_else(|| error_reply(400, "Invalid start.")),
     }
 }
 
-fn refuse(status: u16, message: &str) -> Reply {
+fn error_reply(status: u16, message: &str) -> Reply {
     let code = if status == 401 { 402 } else { status };
-    refuse_with(status, code, message)
+    error_reply_with_code(status, code, message)
 }
 
-fn refuse_with(status: u16, code: u16, message: &str) -> Reply {
+fn error_reply_with_code(status: u16, code: u16, message: &str) -> Reply {
     Reply::json(status, format!(r#"{{"errors":[{{"error_code":{code},"error_message":{}}}]}}"#, quoted(message)))
 }
 
@@ -108,109 +107,110 @@ impl VendorApi for Clumio {
         true
     }
 
-    fn record(&self, draft: &mut Draft, switches: &Switches) -> String {
-        records::write(draft, &switches.clumio)
+    fn record(&self, builder: &mut RecordBuilder, variants: &Variants) -> String {
+        records::write(builder, &variants.clumio)
     }
 
-    fn authenticate(&self, turn: &Turn<'_>) -> Result<(), Reply> {
-        let Some(header) = turn.request.header("authorization").filter(|header| !header.is_empty()) else {
-            return Err(match turn.switches.clumio.missing_token {
-                UnauthorizedStatus::Forbidden => refuse_with(403, 359, "The authentication token is missing"),
-                UnauthorizedStatus::Unauthorized => refuse(401, "Unauthorized access"),
+    fn authenticate(&self, context: &RequestContext<'_>) -> Result<(), Reply> {
+        let Some(header) = context.request.header("authorization").filter(|header| !header.is_empty()) else {
+            return Err(match context.variants.clumio.missing_token {
+                UnauthorizedStatus::Forbidden => error_reply_with_code(403, 359, "The authentication token is missing"),
+                UnauthorizedStatus::Unauthorized => error_reply(401, "Unauthorized access"),
             });
         };
         let token = header.strip_prefix("Bearer ");
-        if token == Some(turn.credentials.clumio_access_token.as_str()) {
+        if token == Some(context.credentials.clumio_access_token.as_str()) {
             return Ok(());
         }
-        Err(refuse(401, "Unauthorized access"))
+        Err(error_reply(401, "Unauthorized access"))
     }
 
-    fn walk(&self, turn: &Turn<'_>) -> Option<Walk> {
-        let ask = Ask::read(turn).ok()?;
-        let unread = ask.filter.is_time_only().then(|| (turn.switches.clumio.order, ask.offset() + ask.limit));
-        Some(Walk { window: ask.filter.window, later_page: ask.page > 1, unread })
+    fn scan_position(&self, context: &RequestContext<'_>) -> Option<ScanPosition> {
+        let params = QueryParams::read(context).ok()?;
+        let unread =
+            params.filter.is_time_only().then(|| (context.variants.clumio.order, params.offset() + params.limit));
+        Some(ScanPosition { window: params.filter.window, later_page: params.page > 1, unread })
     }
 
-    fn answer(&self, turn: &mut Turn<'_>) -> Reply {
-        if turn.request.path != PATH {
-            return refuse(404, "Not found.");
+    fn answer(&self, context: &mut RequestContext<'_>) -> Reply {
+        if context.request.path != PATH {
+            return error_reply(404, "Not found.");
         }
-        if turn.request.method != "GET" {
-            return refuse(405, "Method not allowed.");
+        if context.request.method != "GET" {
+            return error_reply(405, "Method not allowed.");
         }
-        let switches = &turn.switches.clumio;
-        if switches.strict_accept && !is_accepted(turn.request) {
-            return refuse(406, "Not acceptable.");
+        let variants = &context.variants.clumio;
+        if variants.strict_accept && !is_accepted(context.request) {
+            return error_reply(406, "Not acceptable.");
         }
-        match Ask::read(turn) {
-            Ok(ask) => answer_page(turn, &ask),
+        match QueryParams::read(context) {
+            Ok(params) => answer_page(context, &params),
             Err(reply) => reply,
         }
     }
 
-    fn refuse(&self, refusal: Refusal, _request: &ApiRequest) -> Reply {
-        match refusal {
-            Refusal::Unauthorized => refuse(401, "Unauthorized access"),
-            Refusal::Forbidden => refuse(403, "Not authorized."),
-            Refusal::InvalidCursor => refuse(400, "Invalid start."),
-            Refusal::RateLimited { .. } => refuse(429, "Too many requests."),
-            Refusal::Server(status) => refuse(status, "Internal error."),
+    fn error_reply(&self, error: RequestError, _request: &ApiRequest) -> Reply {
+        match error {
+            RequestError::Unauthorized => error_reply(401, "Unauthorized access"),
+            RequestError::Forbidden => error_reply(403, "Not authorized."),
+            RequestError::InvalidCursor => error_reply(400, "Invalid start."),
+            RequestError::RateLimited { .. } => error_reply(429, "Too many requests."),
+            RequestError::Server(status) => error_reply(status, "Internal error."),
         }
     }
 }
 
-fn answer_page(turn: &mut Turn<'_>, ask: &Ask) -> Reply {
-    let switches = &turn.switches.clumio;
-    let selection = ask.select(turn);
+fn answer_page(context: &mut RequestContext<'_>, params: &QueryParams) -> Reply {
+    let variants = &context.variants.clumio;
+    let selection = params.select(context);
     let total = selection.len();
-    let pages = total.div_ceil(ask.limit);
-    if ask.page > pages.max(1) && switches.past_end == Strictness::Reject {
-        return refuse(400, "Invalid start.");
+    let pages = total.div_ceil(params.limit);
+    if params.page > pages.max(1) && variants.past_end == Strictness::Reject {
+        return error_reply(400, "Invalid start.");
     }
-    let page = selection.page(ask.offset(), ask.limit);
-    let items = paste(turn.store, &page);
+    let page = selection.page(params.offset(), params.limit);
+    let items = join_records(context.store, &page);
     let embedded =
-        if page.is_empty() && switches.null_embedded { "null".to_owned() } else { format!(r#"{{"items":[{items}]}}"#) };
+        if page.is_empty() && variants.null_embedded { "null".to_owned() } else { format!(r#"{{"items":[{items}]}}"#) };
     let body = format!(
         r#"{{"_embedded":{embedded},"_links":{{{links}}},"current_count":{count},"filter_applied":{filter},"limit":{limit},"start":"{start}","total_count":{total},"total_pages_count":{pages}}}"#,
-        links = links(turn, ask, pages),
+        links = links(context, params, pages),
         count = page.len(),
-        filter = quoted(turn.request.query.get("filter").unwrap_or_default()),
-        limit = ask.limit,
-        start = ask.page,
+        filter = quoted(context.request.query.get("filter").unwrap_or_default()),
+        limit = params.limit,
+        start = params.page,
     );
-    Reply::new(200, &switches.content_type, body)
+    Reply::new(200, &variants.content_type, body)
 }
 
-fn links(turn: &Turn<'_>, ask: &Ask, pages: usize) -> String {
-    let switches = &turn.switches.clumio;
-    let next = if turn.repeat_token { ask.page } else { ask.page + 1 };
+fn links(context: &RequestContext<'_>, params: &QueryParams, pages: usize) -> String {
+    let variants = &context.variants.clumio;
+    let next = if context.repeat_token { params.page } else { params.page + 1 };
     let mut links = Vec::new();
     for (name, page, exists) in [
         ("_first", 1, true),
         ("_last", pages.max(1), true),
-        ("_next", next, ask.page < pages),
-        ("_prev", ask.page.saturating_sub(1), ask.page > 1),
-        ("_self", ask.page, true),
+        ("_next", next, params.page < pages),
+        ("_prev", params.page.saturating_sub(1), params.page > 1),
+        ("_self", params.page, true),
     ] {
         if exists {
-            let href = quoted(&href(turn, ask, page));
+            let href = quoted(&href(context, params, page));
             links.push(format!(r#""{name}":{{"href":{href},"templated":false,"type":"get"}}"#));
-        } else if switches.null_links {
+        } else if variants.null_links {
             links.push(format!(r#""{name}":null"#));
         }
     }
     links.join(",")
 }
 
-fn href(turn: &Turn<'_>, ask: &Ask, page: usize) -> String {
-    let origin = match turn.switches.clumio.href {
+fn href(context: &RequestContext<'_>, params: &QueryParams, page: usize) -> String {
+    let origin = match context.variants.clumio.href {
         HrefForm::Path => String::new(),
-        HrefForm::Absolute => turn.request.origin(),
+        HrefForm::Absolute => context.request.origin(),
     };
-    let filter = turn.request.query.non_empty("filter").map_or_else(String::new, |filter| {
+    let filter = context.request.query.non_empty("filter").map_or_else(String::new, |filter| {
         format!("filter={}&", percent_encoding::utf8_percent_encode(filter, percent_encoding::NON_ALPHANUMERIC))
     });
-    format!("{origin}{PATH}?{filter}limit={}&start={page}", ask.limit)
+    format!("{origin}{PATH}?{filter}limit={}&start={page}", params.limit)
 }

@@ -1,7 +1,7 @@
 //! Clumio's records: catalog values and others, system events without a user, details as text and as an object.
 
-use crate::simulator::draft::{Draft, quoted};
-use crate::simulator::switches::{ClumioSwitches, NullForm};
+use crate::simulator::record_builder::{RecordBuilder, quoted};
+use crate::simulator::variants::{ClumioVariants, NullForm};
 
 const KINDS: [(&str, &str, &str); 14] = [
     ("authentication", "login", "auth"),
@@ -29,51 +29,51 @@ const UNITS: [(&str, &str); 3] = [
 ];
 
 /// Writes one record.
-pub(super) fn write(draft: &mut Draft, switches: &ClumioSwitches) -> String {
-    let (category, action, entity) = kind(draft);
-    let details = details(draft);
-    let id = draft.uuid();
-    let who = who(draft, switches);
-    let parent = parent(draft, entity);
-    let primary = primary(draft, entity);
-    let status = draft.pick(&STATUSES);
-    let extra = if draft.unknown { r#","severity":{"level":3,"score":0.1250}"# } else { "" };
+pub(super) fn write(builder: &mut RecordBuilder, variants: &ClumioVariants) -> String {
+    let (category, action, entity) = kind(builder);
+    let details = details(builder);
+    let id = builder.uuid();
+    let who = who(builder, variants);
+    let parent = parent(builder, entity);
+    let primary = primary(builder, entity);
+    let status = builder.pick(&STATUSES);
+    let extra = if builder.unknown { r#","severity":{"level":3,"score":0.1250}"# } else { "" };
     format!(
         r#"{{"action":"{action}","category":"{category}"{details},"id":"{id}"{who},"parent_entity":{parent},"primary_entity":{primary},"status":"{status}","timestamp":"{time}"{extra}}}"#,
-        time = draft.time,
+        time = builder.time,
     )
 }
 
-fn kind(draft: &mut Draft) -> (&'static str, &'static str, &'static str) {
-    if draft.unknown { ("quantum_vault", "user_deleted", "hologram") } else { draft.pick(&KINDS) }
+fn kind(builder: &mut RecordBuilder) -> (&'static str, &'static str, &'static str) {
+    if builder.unknown { ("quantum_vault", "user_deleted", "hologram") } else { builder.pick(&KINDS) }
 }
 
 /// `details` (a text that holds JSON, deprecated) and `details_json`; either may be missing.
-fn details(draft: &mut Draft) -> String {
-    let body = match draft.below(3) {
+fn details(builder: &mut RecordBuilder) -> String {
+    let body = match builder.below(3) {
         0 => "null".to_owned(),
-        1 => format!(r#"{{"org_id":{},"dry_run":false}}"#, 123_456_789_012_345_678 + draft.below(1_000)),
+        1 => format!(r#"{{"org_id":{},"dry_run":false}}"#, 123_456_789_012_345_678 + builder.below(1_000)),
         _ => {
-            let person = draft.person();
+            let person = builder.person();
             format!(r#"{{"email":"{}","name":{},"ratio":1.50}}"#, person.email, quoted(&person.name))
         }
     };
-    let details = format!(r#"{{"request_body":{body},"tags":[{}]}}"#, tags(draft));
-    match draft.below(20) {
+    let details = format!(r#"{{"request_body":{body},"tags":[{}]}}"#, tags(builder));
+    match builder.below(20) {
         0 => format!(r#","details":{}"#, quoted(&details)),
         1 => format!(r#","details":null,"details_json":{details}"#),
         _ => format!(r#","details":{},"details_json":{details}"#, quoted(&details)),
     }
 }
 
-fn tags(draft: &mut Draft) -> String {
+fn tags(builder: &mut RecordBuilder) -> String {
     let mut tags = Vec::new();
-    if draft.chance(0.7) {
-        let (id, name) = draft.pick(&UNITS);
+    if builder.chance(0.7) {
+        let (id, name) = builder.pick(&UNITS);
         tags.push(entity(id, "organizational_unit", name));
     }
-    if draft.chance(0.3) {
-        let region = draft.pick(&REGIONS);
+    if builder.chance(0.3) {
+        let region = builder.pick(&REGIONS);
         tags.push(entity(region, "bucket_region", region));
     }
     tags.join(",")
@@ -83,46 +83,46 @@ fn entity(id: &str, kind: &str, value: &str) -> String {
     format!(r#"{{"id":"{id}","type":"{kind}","value":{}}}"#, quoted(value))
 }
 
-fn primary(draft: &mut Draft, kind: &str) -> String {
-    if draft.chance(0.05) {
+fn primary(builder: &mut RecordBuilder, kind: &str) -> String {
+    if builder.chance(0.05) {
         return "null".into();
     }
-    let id = draft.uuid();
-    let name = draft.unique_name("vol");
-    let value = if draft.chance(0.2) { format!("C:\\data\\{name}\t\"x\"") } else { name };
+    let id = builder.uuid();
+    let name = builder.unique_name("vol");
+    let value = if builder.chance(0.2) { format!("C:\\data\\{name}\t\"x\"") } else { name };
     entity(&id, kind, &value)
 }
 
-fn parent(draft: &mut Draft, kind: &str) -> String {
+fn parent(builder: &mut RecordBuilder, kind: &str) -> String {
     if !kind.starts_with("aws") && !kind.starts_with("protection") {
         return "null".into();
     }
-    let account = 111_222_333_444 + draft.below(9);
-    let region = draft.pick(&REGIONS);
-    let id = Draft::uuid_of(account);
+    let account = 111_222_333_444 + builder.below(9);
+    let region = builder.pick(&REGIONS);
+    let id = RecordBuilder::uuid_of(account);
     entity(&id, "aws_environment", &format!("{account}/{region}"))
 }
 
 /// Who did it, from where and through what; system events have no user.
-fn who(draft: &mut Draft, switches: &ClumioSwitches) -> String {
-    if draft.chance(0.15) {
-        return system(draft, switches.system_user).into();
+fn who(builder: &mut RecordBuilder, variants: &ClumioVariants) -> String {
+    if builder.chance(0.15) {
+        return system(builder, variants.system_user).into();
     }
-    let interface = if draft.unknown { "webhook" } else { draft.pick(&["UI", "UI", "API"]) };
-    let ip = draft.ip();
-    let person = draft.person();
-    let email = if draft.unknown { quoted(&format!("{}@example.com", person.name)) } else { quoted(&person.email) };
+    let interface = if builder.unknown { "webhook" } else { builder.pick(&["UI", "UI", "API"]) };
+    let ip = builder.ip();
+    let person = builder.person();
+    let email = if builder.unknown { quoted(&format!("{}@example.com", person.name)) } else { quoted(&person.email) };
     format!(r#","interface":"{interface}","ip_address":"{ip}","user_email":{email}"#)
 }
 
-fn system(draft: &mut Draft, form: NullForm) -> &'static str {
+fn system(builder: &mut RecordBuilder, form: NullForm) -> &'static str {
     match form {
         NullForm::Null => r#","interface":null,"ip_address":null,"user_email":null"#,
         NullForm::Empty => r#","interface":"","ip_address":"","user_email":"""#,
         NullForm::Absent => "",
         NullForm::Mixed => {
-            let form = draft.pick(&[NullForm::Null, NullForm::Empty, NullForm::Absent]);
-            system(draft, form)
+            let form = builder.pick(&[NullForm::Null, NullForm::Empty, NullForm::Absent]);
+            system(builder, form)
         }
     }
 }

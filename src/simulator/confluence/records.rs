@@ -1,6 +1,6 @@
 //! Confluence's records: no id, the System author without an account, groups named `name:uuid`, empty affected objects.
 
-use crate::simulator::draft::{Draft, quoted};
+use crate::simulator::record_builder::{RecordBuilder, quoted};
 
 /// Summary, category, type of the affected object.
 const KINDS: [(&str, &str, &str); 14] = [
@@ -22,22 +22,22 @@ const KINDS: [(&str, &str, &str); 14] = [
 const PERMISSIONS: [&str; 4] = ["EXPORTSPACE", "VIEWSPACE", "SETSPACEPERMISSIONS", "REMOVEPAGE"];
 
 /// Writes one record.
-pub(super) fn write(draft: &mut Draft) -> String {
-    let time = draft.time.at.as_millis();
-    if draft.chance(0.03) && !draft.tied {
+pub(super) fn write(builder: &mut RecordBuilder) -> String {
+    let time = builder.time.at.as_millis();
+    if builder.chance(0.03) && !builder.tied {
         return deactivated(time);
     }
     let (summary, category, kind) =
-        if draft.unknown { ("Page levitated above the Büro", "Wizardry", "Broom") } else { draft.pick(&KINDS) };
-    let by_system = draft.chance(0.12);
-    let author = if by_system { SYSTEM.to_owned() } else { author(draft) };
-    let address = if by_system || draft.chance(0.1) { String::new() } else { draft.ip() };
-    let name = affected(draft, kind);
-    let changes = changes(draft, category);
-    let associated = associated(draft, kind);
-    let admin = draft.chance(0.1);
-    let super_admin = if draft.chance(0.9) { r#","superAdmin":false"# } else { "" };
-    let extra = if draft.unknown { r#","riskScore":0.70,"labels":["a","ü"]"# } else { "" };
+        if builder.unknown { ("Page levitated above the Büro", "Wizardry", "Broom") } else { builder.pick(&KINDS) };
+    let by_system = builder.chance(0.12);
+    let author = if by_system { SYSTEM.to_owned() } else { author(builder) };
+    let address = if by_system || builder.chance(0.1) { String::new() } else { builder.ip() };
+    let name = affected(builder, kind);
+    let changes = changes(builder, category);
+    let associated = associated(builder, kind);
+    let admin = builder.chance(0.1);
+    let super_admin = if builder.chance(0.9) { r#","superAdmin":false"# } else { "" };
+    let extra = if builder.unknown { r#","riskScore":0.70,"labels":["a","ü"]"# } else { "" };
     format!(
         r#"{{"author":{author},"remoteAddress":"{address}","creationDate":{time},"summary":"{summary}","description":"","category":"{category}","sysAdmin":{admin}{super_admin},"affectedObject":{{"name":{name},"objectType":"{kind}"}},"changedValues":[{changes}],"associatedObjects":[{associated}]{extra}}}"#,
         name = quoted(&name),
@@ -54,12 +54,12 @@ fn deactivated(time: i64) -> String {
 }
 
 /// The author. Its public name is filled in late: it changes with the record's revision.
-fn author(draft: &mut Draft) -> String {
-    let person = draft.person();
+fn author(builder: &mut RecordBuilder) -> String {
+    let person = builder.person();
     let name = quoted(&person.name);
-    let account = format!("712020:{}", Draft::uuid_of(3_000 + person.number));
-    let public = if draft.revision > 0 { name.clone() } else { r#""Unknown user""#.into() };
-    let retired = if draft.chance(0.8) {
+    let account = format!("712020:{}", RecordBuilder::uuid_of(3_000 + person.number));
+    let public = if builder.revision > 0 { name.clone() } else { r#""Unknown user""#.into() };
+    let retired = if builder.chance(0.8) {
         format!(r#""username":"{account}","userKey":"{account}","#)
     } else {
         r#""username":null,"isGuest":false,"#.to_owned()
@@ -69,23 +69,23 @@ fn author(draft: &mut Draft) -> String {
     )
 }
 
-fn affected(draft: &mut Draft, kind: &str) -> String {
-    let name = draft.unique_name(&kind.to_lowercase());
+fn affected(builder: &mut RecordBuilder, kind: &str) -> String {
+    let name = builder.unique_name(&kind.to_lowercase());
     match kind {
-        "Group" => format!("{name}:{}", draft.uuid()),
-        "User" => format!("{} {name}", draft.person().name),
+        "Group" => format!("{name}:{}", builder.uuid()),
+        "User" => format!("{} {name}", builder.person().name),
         _ => name,
     }
 }
 
-fn changes(draft: &mut Draft, category: &str) -> String {
+fn changes(builder: &mut RecordBuilder, category: &str) -> String {
     match category {
         "Permissions" => {
-            let permission = draft.pick(&PERMISSIONS);
+            let permission = builder.pick(&PERMISSIONS);
             format!("{},{}", change("Type", "", permission), change("Space", "", "FIN"))
         }
         "Spaces" => {
-            let (page, version) = (draft.below(9_000_000), draft.below(9));
+            let (page, version) = (builder.below(9_000_000), builder.below(9));
             change("Home page", &format!("page: {page} v.{version}"), &format!("page: {page} v.{}", version + 1))
         }
         _ => String::new(),
@@ -96,9 +96,9 @@ fn change(name: &str, old: &str, new: &str) -> String {
     format!(r#"{{"name":"{name}","oldValue":"{old}","newValue":"{new}","hiddenOldValue":"","hiddenNewValue":""}}"#)
 }
 
-fn associated(draft: &mut Draft, kind: &str) -> String {
+fn associated(builder: &mut RecordBuilder, kind: &str) -> String {
     match kind {
-        "Group" => format!(r#"{{"name":{},"objectType":"User"}}"#, quoted(&draft.person().name)),
+        "Group" => format!(r#"{{"name":{},"objectType":"User"}}"#, quoted(&builder.person().name)),
         "User" | "Page" => r#"{"name":"Finance \u0026 Söhne","objectType":"Space"}"#.into(),
         _ => String::new(),
     }

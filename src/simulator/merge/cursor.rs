@@ -1,16 +1,16 @@
 //! Cursors that hold a position in time: base64 of `o=<skip>&r=1&p=<datetime>`.
 //!
-//! Rows inserted during a walk shift nothing: a page begins strictly beyond a position, and rows that share a position
-//! are told apart by how many of them to skip.
+//! Rows inserted during a scan shift nothing: a page begins strictly beyond a position, and rows that share a position
+//! are distinguished by the number of rows to skip.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::simulator::page::Selection;
 use crate::simulator::store::Record;
+use crate::simulator::store::Selection;
 use crate::time::{EventTime, Timestamp};
 
-/// A place in the list.
+/// A position in the list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Cursor {
     /// Rows to skip beyond the position.
@@ -19,7 +19,7 @@ pub(super) struct Cursor {
     pub(super) reverse: bool,
     /// Only rows strictly beyond this moment; `None` from the beginning.
     pub(super) position: Option<Timestamp>,
-    /// When the cursor was given out, if cursors expire.
+    /// When the cursor was issued, if cursors expire.
     pub(super) issued: Option<Timestamp>,
 }
 
@@ -57,7 +57,7 @@ impl Cursor {
     }
 }
 
-/// A moment as a database prints it: `2021-01-06 03:24:53.434326+00:00`.
+/// A time as a database prints it: `2021-01-06 03:24:53.434326+00:00`.
 fn datetime(at: Timestamp) -> String {
     let digits = if at.as_nanos() % 1_000_000_000 == 0 { 0 } else { 6 };
     let text = EventTime { at, digits }.to_string();
@@ -72,7 +72,7 @@ pub(super) struct Rows<'a> {
     pub(super) newest_first: bool,
 }
 
-/// A page and the cursors to both sides.
+/// A page with its next and previous cursors.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Paged {
     pub(super) page: Vec<usize>,
@@ -110,7 +110,7 @@ impl Rows<'_> {
     }
 }
 
-/// Cuts the page of a cursor.
+/// The page of a cursor.
 pub(super) fn paginate(rows: &Rows<'_>, cursor: Option<&Cursor>, size: usize) -> Paged {
     let cursor = cursor.copied().unwrap_or_default();
     let places = if cursor.reverse { backward(rows, &cursor, size) } else { forward(rows, &cursor, size) };
@@ -132,7 +132,7 @@ fn backward(rows: &Rows<'_>, cursor: &Cursor, size: usize) -> std::ops::Range<us
 }
 
 /// The cursor to the rows after (or before) a page: the position of the page's last row whose position differs from that
-/// of its neighbor outside, and how many rows of the page lie between. If all rows share one position, the old position
+/// of its neighbor outside the page, and the number of rows between them. If all rows share one position, the old position
 /// stays and the skip grows.
 fn beyond(rows: &Rows<'_>, page: &std::ops::Range<usize>, cursor: &Cursor, size: usize, reverse: bool) -> Cursor {
     let neighbor = rows.at(if reverse { page.start - 1 } else { page.end });
@@ -147,7 +147,7 @@ fn beyond(rows: &Rows<'_>, page: &std::ops::Range<usize>, cursor: &Cursor, size:
     if cursor.reverse == reverse {
         return Cursor { skip: cursor.skip + size, reverse, position: cursor.position, issued: None };
     }
-    // The direction turns inside one position: count from the last different row.
+    // The direction changes inside one position: count from the last different row.
     let (position, skip) = if reverse {
         let last = rows.up_to(neighbor);
         ((last < rows.selection.len()).then(|| rows.at(last)), last - page.start)
@@ -164,7 +164,7 @@ mod tests {
 
     use super::*;
     use crate::simulator::store::{Pending, Store, Window};
-    use crate::simulator::switches::Order;
+    use crate::simulator::variants::Order;
 
     #[test]
     fn published_cursors_decode_and_encode_back() {
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_cursor_is_refused() {
+    fn invalid_cursors_are_rejected() {
         for text in ["", "x", "%%%", "cD1ub3doZXJl", "https://api.merge.dev/?cursor=1"] {
             assert_eq!(Cursor::decode(text), None, "{text}");
         }
@@ -193,7 +193,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_row_is_met_once_in_order_forwards_and_backwards(
+        fn every_row_is_returned_once_in_order_forwards_and_backwards(
             times in prop::collection::vec(0_u8..6, 0..40), size in 1_usize..7, newest_first: bool
         ) {
             let store = store_of(&times);

@@ -1,4 +1,4 @@
-//! Merge's audit trail: bare cursors that hold a position in time, in the manner of Django REST framework.
+//! Merge's audit trail: bare cursors that hold a position in time, in the style of Django REST Framework.
 
 mod cursor;
 mod records;
@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::api::{Refusal, Turn, VendorApi, Walk};
-use super::draft::{Draft, quoted, quoted_or_null};
-use super::page::{Selection, paste};
-use super::reply::Reply;
-use super::request::ApiRequest;
+use super::http::ApiRequest;
+use super::http::Reply;
+use super::record_builder::{RecordBuilder, quoted_or_null};
 use super::store::{Record, Window};
-use super::switches::{BoundKind, Order, Switches};
+use super::store::{Selection, join_records};
+use super::variants::{BoundKind, Order, Variants};
+use super::vendor_api::{
+    RequestContext, RequestError, ScanPosition, VendorApi, drf_error, drf_method_not_allowed, drf_request_error,
+};
 use crate::time::Timestamp;
 use cursor::{Cursor, Paged, Rows};
 
@@ -33,12 +35,12 @@ const CATEGORIES: [&str; 11] = [
 ];
 const NANOSECOND: Duration = Duration::from_nanos(1);
 
-/// Merge's part.
+/// Merge's API.
 pub(super) struct Merge;
 
-/// What a request asks for.
+/// The parsed query parameters of a request.
 #[derive(Debug)]
-struct Ask<'a> {
+struct QueryParams<'a> {
     page_size: usize,
     window: Window,
     event_type: Option<&'a str>,
@@ -46,33 +48,33 @@ struct Ask<'a> {
     cursor: Option<Cursor>,
 }
 
-impl<'a> Ask<'a> {
-    fn read(turn: &Turn<'a>) -> Result<Self, Reply> {
-        let switches = &turn.switches.merge;
-        let query = &turn.request.query;
+impl<'a> QueryParams<'a> {
+    fn read(context: &RequestContext<'a>) -> Result<Self, Reply> {
+        let variants = &context.variants.merge;
+        let query = &context.request.query;
         let size = query.get("page_size").and_then(|text| text.parse::<usize>().ok()).filter(|size| *size > 0);
         let cursor = match query.non_empty("cursor") {
-            Some(text) => Some(read_cursor(turn, text)?),
+            Some(text) => Some(read_cursor(context, text)?),
             None => None,
         };
         Ok(Self {
-            page_size: size.unwrap_or(switches.default_page_size).min(switches.max_page_size),
-            window: read_window(turn)?,
+            page_size: size.unwrap_or(variants.default_page_size).min(variants.max_page_size),
+            window: read_window(context)?,
             event_type: query.non_empty("event_type"),
             user_email: query.non_empty("user_email"),
             cursor,
         })
     }
 
-    fn select(&self, turn: &Turn<'_>) -> Selection {
-        let switches = &turn.switches.merge;
-        let oldest = switches.common.retention.0.map(|kept| turn.now - kept);
+    fn select(&self, context: &RequestContext<'_>) -> Selection {
+        let variants = &context.variants.merge;
+        let oldest = variants.common.retention.0.map(|kept| context.now - kept);
         let window = self.window.not_before(oldest);
-        let order = if switches.order == Order::NewestFirst { Order::NewestFirst } else { Order::OldestFirst };
+        let order = if variants.order == Order::NewestFirst { Order::NewestFirst } else { Order::OldestFirst };
         if self.event_type.is_none() && self.user_email.is_none() {
-            return Selection::of(turn.store, window, order, None);
+            return Selection::of(context.store, window, order, None);
         }
-        Selection::of(turn.store, window, order, Some(&|record: &Record| self.matches(&record.raw)))
+        Selection::of(context.store, window, order, Some(&|record: &Record| self.matches(&record.raw)))
     }
 
     fn matches(&self, raw: &str) -> bool {
@@ -82,7 +84,7 @@ impl<'a> Ask<'a> {
     }
 }
 
-/// The parts of a record that can be filtered by.
+/// The fields that can be filtered by.
 #[derive(Deserialize)]
 struct Filtered<'a> {
     #[serde(borrow)]
@@ -91,22 +93,22 @@ struct Filtered<'a> {
     user_email: Option<Cow<'a, str>>,
 }
 
-fn read_cursor(turn: &Turn<'_>, text: &str) -> Result<Cursor, Reply> {
-    let cursor = Cursor::decode(text).ok_or_else(|| refuse(404, "Invalid cursor"))?;
-    let expired = |(life, issued): (Duration, Timestamp)| issued + life < turn.now;
-    if turn.switches.merge.cursor_expiry.0.zip(cursor.issued).is_some_and(expired) {
-        return Err(refuse(404, "Invalid cursor"));
+fn read_cursor(context: &RequestContext<'_>, text: &str) -> Result<Cursor, Reply> {
+    let cursor = Cursor::decode(text).ok_or_else(|| drf_error(404, "Invalid cursor"))?;
+    let expired = |(life, issued): (Duration, Timestamp)| issued + life < context.now;
+    if context.variants.merge.cursor_expiry.0.zip(cursor.issued).is_some_and(expired) {
+        return Err(drf_error(404, "Invalid cursor"));
     }
     Ok(cursor)
 }
 
-fn read_window(turn: &Turn<'_>) -> Result<Window, Reply> {
-    let switches = &turn.switches.merge;
-    let from = read_date(turn.request, "start_date")?.map_or(Window::ALL.from, |date| match switches.start_bound {
+fn read_window(context: &RequestContext<'_>) -> Result<Window, Reply> {
+    let variants = &context.variants.merge;
+    let from = read_date(context.request, "start_date")?.map_or(Window::ALL.from, |date| match variants.start_bound {
         BoundKind::Strict => date + NANOSECOND,
         BoundKind::Inclusive => date,
     });
-    let to = read_date(turn.request, "end_date")?.map_or(Window::ALL.to, |date| match switches.end_bound {
+    let to = read_date(context.request, "end_date")?.map_or(Window::ALL.to, |date| match variants.end_bound {
         BoundKind::Strict => date,
         BoundKind::Inclusive => date + NANOSECOND,
     });
@@ -119,10 +121,6 @@ fn read_date(request: &ApiRequest, name: &str) -> Result<Option<Timestamp>, Repl
     Timestamp::parse_rfc3339(&whole)
         .map(Some)
         .ok_or_else(|| Reply::json(400, format!(r#"{{"{name}":["Enter a valid date/time."]}}"#)))
-}
-
-fn refuse(status: u16, detail: &str) -> Reply {
-    Reply::json(status, format!(r#"{{"detail":{}}}"#, quoted(detail)))
 }
 
 fn is_audit_trail(path: &str) -> bool {
@@ -139,68 +137,61 @@ impl VendorApi for Merge {
         true
     }
 
-    fn record(&self, draft: &mut Draft, _switches: &Switches) -> String {
-        records::write(draft)
+    fn record(&self, builder: &mut RecordBuilder, _variants: &Variants) -> String {
+        records::write(builder)
     }
 
-    fn authenticate(&self, turn: &Turn<'_>) -> Result<(), Reply> {
-        let Some(key) = turn.request.header("authorization").and_then(|header| header.strip_prefix("Bearer ")) else {
-            return Err(refuse(401, "Authentication credentials were not provided."));
+    fn authenticate(&self, context: &RequestContext<'_>) -> Result<(), Reply> {
+        let Some(key) = context.request.header("authorization").and_then(|header| header.strip_prefix("Bearer "))
+        else {
+            return Err(drf_error(401, "Authentication credentials were not provided."));
         };
-        if key == turn.credentials.merge_api_key { Ok(()) } else { Err(refuse(401, "Invalid token.")) }
+        if key == context.credentials.merge_api_key { Ok(()) } else { Err(drf_error(401, "Invalid token.")) }
     }
 
-    fn walk(&self, turn: &Turn<'_>) -> Option<Walk> {
-        let ask = Ask::read(turn).ok()?;
-        Some(Walk { window: ask.window, later_page: ask.cursor.is_some(), unread: None })
+    fn scan_position(&self, context: &RequestContext<'_>) -> Option<ScanPosition> {
+        let params = QueryParams::read(context).ok()?;
+        Some(ScanPosition { window: params.window, later_page: params.cursor.is_some(), unread: None })
     }
 
-    fn answer(&self, turn: &mut Turn<'_>) -> Reply {
-        if !is_audit_trail(&turn.request.path) {
-            return refuse(404, "Not found.");
+    fn answer(&self, context: &mut RequestContext<'_>) -> Reply {
+        if !is_audit_trail(&context.request.path) {
+            return drf_error(404, "Not found.");
         }
-        if turn.request.method != "GET" {
-            return refuse(405, &format!("Method \"{}\" not allowed.", turn.request.method));
+        if context.request.method != "GET" {
+            return drf_method_not_allowed(&context.request.method);
         }
-        if !turn.switches.merge.enterprise_plan {
-            return refuse(403, "You do not have permission to perform this action.");
+        if !context.variants.merge.enterprise_plan {
+            return drf_error(403, "You do not have permission to perform this action.");
         }
-        match Ask::read(turn) {
-            Ok(ask) => answer_page(turn, &ask),
+        match QueryParams::read(context) {
+            Ok(params) => answer_page(context, &params),
             Err(reply) => reply,
         }
     }
 
-    fn refuse(&self, refusal: Refusal, _request: &ApiRequest) -> Reply {
-        match refusal {
-            Refusal::Unauthorized => refuse(401, "Invalid token."),
-            Refusal::Forbidden => refuse(403, "You do not have permission to perform this action."),
-            Refusal::InvalidCursor => refuse(404, "Invalid cursor"),
-            Refusal::RateLimited { seconds, .. } => {
-                refuse(429, &format!("Request was throttled. Expected available in {seconds} seconds."))
-            }
-            Refusal::Server(status) => refuse(status, "A server error occurred."),
-        }
+    fn error_reply(&self, error: RequestError, _request: &ApiRequest) -> Reply {
+        drf_request_error(error)
     }
 }
 
-fn answer_page(turn: &mut Turn<'_>, ask: &Ask<'_>) -> Reply {
-    let selection = ask.select(turn);
+fn answer_page(context: &mut RequestContext<'_>, params: &QueryParams<'_>) -> Reply {
+    let selection = params.select(context);
     let rows = Rows {
         selection: &selection,
-        records: turn.store.visible(),
-        newest_first: turn.switches.merge.order == Order::NewestFirst,
+        records: context.store.visible(),
+        newest_first: context.variants.merge.order == Order::NewestFirst,
     };
-    let issued = turn.switches.merge.cursor_expiry.0.map(|_| turn.now);
-    let Paged { page, next, previous } = cursor::paginate(&rows, ask.cursor.as_ref(), ask.page_size);
+    let issued = context.variants.merge.cursor_expiry.0.map(|_| context.now);
+    let Paged { page, next, previous } = cursor::paginate(&rows, params.cursor.as_ref(), params.page_size);
     let encode = |cursor: Cursor| Cursor { issued, ..cursor }.encode();
     let mut next = next.map(encode);
-    if let Some(sent) = turn.request.query.non_empty("cursor").filter(|_| turn.repeat_token && next.is_some()) {
+    if let Some(sent) = context.request.query.non_empty("cursor").filter(|_| context.repeat_token && next.is_some()) {
         next = Some(sent.to_owned());
     }
     let previous = previous.map(encode);
-    let absent = turn.switches.merge.next_absent;
-    let results = paste(turn.store, &page);
+    let absent = context.variants.merge.next_absent;
+    let results = join_records(context.store, &page);
     let next = link("next", next.as_deref(), absent);
     let previous = link("previous", previous.as_deref(), absent);
     Reply::json(200, format!(r#"{{{next}{previous}"results":[{results}]}}"#))

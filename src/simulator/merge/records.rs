@@ -1,6 +1,6 @@
 //! Merge's records: the closed list of event types and roles, and a few outside it.
 
-use crate::simulator::draft::{Draft, quoted};
+use crate::simulator::record_builder::{RecordBuilder, quoted};
 
 const EVENTS: [(&str, &str); 43] = [
     ("CREATED_REMOTE_PRODUCTION_API_KEY", "Remote production API key {} created"),
@@ -51,33 +51,33 @@ const ROLES: [&str; 10] =
     ["ADMIN", "ADMIN", "DEVELOPER", "DEVELOPER", "MEMBER", "API", "API", "SYSTEM", "MERGE_TEAM", "SUPPORT"];
 
 /// Writes one record.
-pub(super) fn write(draft: &mut Draft) -> String {
+pub(super) fn write(builder: &mut RecordBuilder) -> String {
     let (event, description) =
-        if draft.unknown { ("TELEPORTED_DATA", "Data {} teleported ✨") } else { draft.pick(&EVENTS) };
-    let role = if draft.unknown { "CHIEF_WIZARD" } else { draft.pick(&ROLES) };
-    let id = draft.uuid();
-    let user = user(draft, role);
-    let ip = if role == "SYSTEM" { String::new() } else { draft.ip() };
-    let subject = draft.unique_name("ci-runner");
+        if builder.unknown { ("TELEPORTED_DATA", "Data {} teleported ✨") } else { builder.pick(&EVENTS) };
+    let role = if builder.unknown { "CHIEF_WIZARD" } else { builder.pick(&ROLES) };
+    let id = builder.uuid();
+    let user = user(builder, role);
+    let ip = if role == "SYSTEM" { String::new() } else { builder.ip() };
+    let subject = builder.unique_name("ci-runner");
     let description = description.replace("{}", &format!("\"{subject}\""));
     let extra =
-        if draft.unknown { r#","metadata":{"attempt":1e3,"ratio":0.30,"big":18446744073709551615}"# } else { "" };
+        if builder.unknown { r#","metadata":{"attempt":1e3,"ratio":0.30,"big":18446744073709551615}"# } else { "" };
     format!(
         r#"{{"id":"{id}",{user},"role":"{role}","ip_address":"{ip}","event_type":"{event}","event_description":{description},"created_at":"{time}"{extra}}}"#,
         description = quoted(&description),
-        time = draft.time,
+        time = builder.time,
     )
 }
 
 /// The user at the time of the event; keys and the system have none.
-fn user(draft: &mut Draft, role: &str) -> String {
+fn user(builder: &mut RecordBuilder, role: &str) -> String {
     if matches!(role, "API" | "SYSTEM") {
         return r#""user_name":null,"user_email":null"#.into();
     }
     if matches!(role, "MERGE_TEAM" | "SUPPORT") {
         return r#""user_name":"Merge Support","user_email":"support@merge.example""#.into();
     }
-    let person = draft.person();
-    let name = if draft.chance(0.05) { "null".into() } else { quoted(&person.name) };
+    let person = builder.person();
+    let name = if builder.chance(0.05) { "null".into() } else { quoted(&person.name) };
     format!(r#""user_name":{name},"user_email":"{}""#, person.email)
 }

@@ -1,18 +1,18 @@
-//! Every documented refusal, word for word.
+//! Every documented error, word for word.
 
-use super::{ORGANIZATION, Stage, first_path};
+use super::{Harness, ORGANIZATION, first_path};
 use crate::simulator::VendorName;
 
 /// A path, the header that authenticates, and the status and body expected.
 type Case<'a> = (VendorName, &'a str, &'a str, u16, &'a str);
 
-async fn check(stage: &Stage, cases: &[Case<'_>]) {
+async fn check(harness: &Harness, cases: &[Case<'_>]) {
     for (vendor, path, authorization, status, body) in cases {
-        let mut request = stage.client.get(stage.url(path));
+        let mut request = harness.client.get(harness.url(path));
         if !authorization.is_empty() {
             request = request.header("authorization", *authorization);
         }
-        let answer = Stage::send(request).await.expect("an answer");
+        let answer = Harness::send(request).await.expect("an answer");
         assert_eq!((answer.status, answer.body.as_str()), (*status, *body), "{vendor} {path} {authorization}");
     }
 }
@@ -20,13 +20,13 @@ async fn check(stage: &Stage, cases: &[Case<'_>]) {
 #[tokio::test]
 async fn credentials_that_are_missing_or_wrong() {
     use VendorName::{Akuity, CaptivateIq, Clumio, Confluence, Merge};
-    let stage = Stage::start(|_| {}).await;
+    let harness = Harness::start(|_| {}).await;
     let akuity = r#"{"code":16,"message":"unauthenticated","details":[]}"#;
     let confluence = r#"{"code":401,"message":"Unauthorized; scope does not match"}"#;
     let ciq = "/ciq/v1/audit-logs/";
     let merge = "/api/hris/v1/audit-trail";
     check(
-        &stage,
+        &harness,
         &[
             (
                 Clumio,
@@ -63,14 +63,14 @@ async fn credentials_that_are_missing_or_wrong() {
         ],
     )
     .await;
-    let answer = Stage::send(stage.client.get(stage.url(ciq))).await.expect("an answer");
+    let answer = Harness::send(harness.client.get(harness.url(ciq))).await.expect("an answer");
     assert_eq!(answer.header("www-authenticate"), Some("Token"));
 }
 
 #[tokio::test]
 async fn requests_that_are_wrong() {
     use VendorName::{Akuity, CaptivateIq, Clumio, Confluence, Merge};
-    let stage = Stage::start(|_| {}).await;
+    let harness = Harness::start(|_| {}).await;
     let clumio = |text: &str| format!(r#"{{"errors":[{{"error_code":400,"error_message":"{text}"}}]}}"#);
     let akuity = |text: &str| format!(r#"{{"code":3,"message":"{text}","details":[]}}"#);
     let general = |text: &str| {
@@ -118,16 +118,16 @@ async fn requests_that_are_wrong() {
         (Confluence, "/wiki/rest/api/audit?limit=-1", 400, general("limit must be a number from 0 on")),
         (Confluence, "/ex/confluence/other/wiki/rest/api/audit", 404, r#"{"code":404,"message":"Not Found"}"#.into()),
     ] {
-        let answer = stage.get(vendor, path).await;
+        let answer = harness.get(vendor, path).await;
         assert_eq!((answer.status, answer.body.as_str()), (status, body.as_str()), "{vendor} {path}");
     }
-    let answer = Stage::send(stage.client.get(stage.url("/elsewhere"))).await.expect("an answer");
+    let answer = Harness::send(harness.client.get(harness.url("/elsewhere"))).await.expect("an answer");
     assert_eq!(answer.status, 404);
 }
 
 #[tokio::test]
 async fn methods_other_than_get() {
-    let stage = Stage::start(|_| {}).await;
+    let harness = Harness::start(|_| {}).await;
     for (vendor, status) in [
         (VendorName::Akuity, 501),
         (VendorName::CaptivateIq, 405),
@@ -135,16 +135,16 @@ async fn methods_other_than_get() {
         (VendorName::Confluence, 405),
         (VendorName::Merge, 405),
     ] {
-        let mut request = stage.request(vendor, &first_path(vendor, 1, "")).build().expect("a request");
+        let mut request = harness.request(vendor, &first_path(vendor, 1, "")).build().expect("a request");
         *request.method_mut() = reqwest::Method::POST;
-        assert_eq!(stage.client.execute(request).await.expect("an answer").status().as_u16(), status, "{vendor}");
+        assert_eq!(harness.client.execute(request).await.expect("an answer").status().as_u16(), status, "{vendor}");
     }
 }
 
 #[tokio::test]
-async fn switches_that_refuse() {
-    let stage = Stage::start(|_| {}).await;
-    for (switch, value, vendor, path, status, says) in [
+async fn variants_that_reject_requests() {
+    let harness = Harness::start(|_| {}).await;
+    for (variant, value, vendor, path, status, says) in [
         ("clumio.missing_token", "401", VendorName::Clumio, "/audit-trails", 200, ""),
         ("clumio.past_end", "reject", VendorName::Clumio, "/audit-trails?start=99", 400, "Invalid start."),
         (
@@ -194,62 +194,62 @@ async fn switches_that_refuse() {
         ),
         ("confluence.html_401", "true", VendorName::Confluence, "/wiki/rest/api/audit", 401, "<html>"),
     ] {
-        stage.control().set_switch(switch, value).expect(switch);
-        let answer = stage.get(vendor, path).await;
-        assert_eq!(answer.status, status, "{switch} {}", answer.body);
-        assert!(answer.body.contains(says), "{switch} {}", answer.body);
+        harness.control().set_variant(variant, value).expect(variant);
+        let answer = harness.get(vendor, path).await;
+        assert_eq!(answer.status, status, "{variant} {}", answer.body);
+        assert!(answer.body.contains(says), "{variant} {}", answer.body);
     }
 }
 
 #[tokio::test]
 async fn paths_beside_the_audit_logs() {
-    let stage = Stage::start(|_| {}).await;
-    let answer = stage.get(VendorName::CaptivateIq, "/ciq/v1/audit-logs?limit=3").await;
+    let harness = Harness::start(|_| {}).await;
+    let answer = harness.get(VendorName::CaptivateIq, "/ciq/v1/audit-logs?limit=3").await;
     assert_eq!((answer.status, answer.header("location")), (301, Some("/ciq/v1/audit-logs/?limit=3")));
-    let answer = Stage::send(stage.client.get(stage.url("/_edge/tenant_info"))).await.expect("an answer");
+    let answer = Harness::send(harness.client.get(harness.url("/_edge/tenant_info"))).await.expect("an answer");
     assert_eq!(answer.body, r#"{"cloudId":"7f8f6a52-58a6-4a3a-9d0e-5a1e2b3c4d5e"}"#);
     let organization = r#"{"id":"yx8wvj7xsimulator","name":"acme"}"#;
-    let answer = stage.get(VendorName::Akuity, "/api/v1/organizations").await;
+    let answer = harness.get(VendorName::Akuity, "/api/v1/organizations").await;
     assert_eq!(answer.body, format!(r#"{{"organizations":[{organization}]}}"#));
-    let answer = stage.get(VendorName::Akuity, "/api/v1/organizations/acme?idType=NAME").await;
+    let answer = harness.get(VendorName::Akuity, "/api/v1/organizations/acme?idType=NAME").await;
     assert_eq!(answer.body, format!(r#"{{"organization":{organization}}}"#));
     for path in ["wiki/rest/api/audit", "rest/api/audit"] {
         let path = format!("/ex/confluence/7f8f6a52-58a6-4a3a-9d0e-5a1e2b3c4d5e/{path}");
-        assert_eq!(stage.get(VendorName::Confluence, &path).await.status, 200, "{path}");
+        assert_eq!(harness.get(VendorName::Confluence, &path).await.status, 200, "{path}");
     }
 }
 
 #[tokio::test]
-async fn budgets_that_are_used_up() {
-    let stage = Stage::start(|options| options.switches = crate::simulator::Switches::default()).await;
+async fn exceeded_rate_limits() {
+    let harness = Harness::start(|options| options.variants = crate::simulator::Variants::default()).await;
     let path = first_path(VendorName::CaptivateIq, 1, "");
     for _ in 0..5 {
-        assert_eq!(stage.get(VendorName::CaptivateIq, &path).await.status, 200);
+        assert_eq!(harness.get(VendorName::CaptivateIq, &path).await.status, 200);
     }
-    let answer = stage.get(VendorName::CaptivateIq, &path).await;
+    let answer = harness.get(VendorName::CaptivateIq, &path).await;
     assert_eq!((answer.status, answer.header("retry-after")), (429, Some("1")));
     assert_eq!(answer.body, r#"{"detail":"Request was throttled. Expected available in 1 seconds."}"#);
-    stage.clock.advance(std::time::Duration::from_secs(1));
-    assert_eq!(stage.get(VendorName::CaptivateIq, &path).await.status, 200);
+    harness.clock.advance(std::time::Duration::from_secs(1));
+    assert_eq!(harness.get(VendorName::CaptivateIq, &path).await.status, 200);
 }
 
 #[tokio::test]
-async fn too_many_refused_requests_block_merge_for_a_while() {
-    let stage = Stage::start(|options| options.switches = crate::simulator::Switches::default()).await;
-    let wrong = || stage.client.get(stage.url("/api/hris/v1/audit-trail")).bearer_auth("wrong");
+async fn too_many_failed_requests_block_merge_temporarily() {
+    let harness = Harness::start(|options| options.variants = crate::simulator::Variants::default()).await;
+    let wrong = || harness.client.get(harness.url("/api/hris/v1/audit-trail")).bearer_auth("wrong");
     for _ in 0..20 {
-        assert_eq!(Stage::send(wrong()).await.expect("an answer").status, 401);
+        assert_eq!(Harness::send(wrong()).await.expect("an answer").status, 401);
     }
     let path = first_path(VendorName::Merge, 1, "");
-    assert_eq!(Stage::send(wrong()).await.expect("an answer").status, 429);
-    assert_eq!(stage.get(VendorName::Merge, &path).await.status, 429);
-    stage.clock.advance(std::time::Duration::from_secs(10));
-    assert_eq!(stage.get(VendorName::Merge, &path).await.status, 200);
+    assert_eq!(Harness::send(wrong()).await.expect("an answer").status, 429);
+    assert_eq!(harness.get(VendorName::Merge, &path).await.status, 429);
+    harness.clock.advance(std::time::Duration::from_secs(10));
+    assert_eq!(harness.get(VendorName::Merge, &path).await.status, 200);
 }
 
 #[tokio::test]
 async fn page_sizes_have_defaults_and_limits() {
-    let stage = Stage::start(|options| options.events_per_vendor = 1_200).await;
+    let harness = Harness::start(|options| options.events_per_vendor = 1_200).await;
     for (vendor, path, expected) in [
         (VendorName::Akuity, ORGANIZATION.to_owned(), 20),
         (VendorName::CaptivateIq, "/ciq/v1/audit-logs/?limit=many".to_owned(), 50),
@@ -262,7 +262,7 @@ async fn page_sizes_have_defaults_and_limits() {
         (VendorName::Confluence, first_path(VendorName::Confluence, 9_999, ""), 1_000),
         (VendorName::Merge, first_path(VendorName::Merge, 9_999, ""), 100),
     ] {
-        let answer = stage.get(vendor, &path).await;
+        let answer = harness.get(vendor, &path).await;
         assert_eq!(super::records(vendor, &answer.body).len(), expected, "{vendor} {path}");
     }
 }

@@ -1,13 +1,13 @@
-//! Each fault as it is announced, and none of them touches the truth.
+//! Each fault as documented; none of them changes the truth.
 
 use std::time::Duration;
 
-use super::{Answer, Stage, first_path, sorted};
+use super::{Answer, Harness, first_path, sorted};
 use crate::simulator::{FaultName, FaultOrder, FaultSetting, VendorName};
 
-/// A simulator on which one fault strikes always.
-async fn with(fault: FaultName) -> Stage {
-    Stage::start(|options| options.faults.push(always(fault))).await
+/// A simulator on which one fault always occurs.
+async fn with(fault: FaultName) -> Harness {
+    Harness::start(|options| options.faults.push(always(fault))).await
 }
 
 fn always(fault: FaultName) -> FaultOrder {
@@ -15,36 +15,36 @@ fn always(fault: FaultName) -> FaultOrder {
     FaultOrder { vendor: None, fault, setting }
 }
 
-async fn first(stage: &Stage, vendor: VendorName) -> Answer {
-    stage.first_page(vendor, 50, "").await
+async fn first(harness: &Harness, vendor: VendorName) -> Answer {
+    harness.first_page(vendor, 50, "").await
 }
 
 #[tokio::test]
 async fn rate_limits_say_how_long_to_wait_or_do_not() {
     for vendor in VendorName::ALL {
-        let stage = with(FaultName::RateLimit).await;
-        let answer = first(&stage, vendor).await;
+        let harness = with(FaultName::RateLimit).await;
+        let answer = first(&harness, vendor).await;
         assert_eq!((answer.status, answer.header("retry-after")), (429, Some("1")), "{vendor}");
-        let stage = with(FaultName::RateLimitDate).await;
-        let answer = first(&stage, vendor).await;
+        let harness = with(FaultName::RateLimitDate).await;
+        let answer = first(&harness, vendor).await;
         assert_eq!(
             (answer.status, answer.header("retry-after")),
             (429, Some("Mon, 02 Mar 2026 12:00:01 GMT")),
             "{vendor}"
         );
-        let stage = with(FaultName::RateLimitBare).await;
-        let answer = first(&stage, vendor).await;
+        let harness = with(FaultName::RateLimitBare).await;
+        let answer = first(&harness, vendor).await;
         assert_eq!((answer.status, answer.header("retry-after")), (429, None), "{vendor}");
     }
 }
 
 #[tokio::test]
 async fn server_errors_come_in_all_forms() {
-    let stage = with(FaultName::ServerError).await;
+    let harness = with(FaultName::ServerError).await;
     for vendor in VendorName::ALL {
         let (mut statuses, mut html, mut json) = (std::collections::BTreeSet::new(), 0, 0);
         for _ in 0..60 {
-            let answer = first(&stage, vendor).await;
+            let answer = first(&harness, vendor).await;
             statuses.insert(answer.status);
             if answer.body.starts_with('<') { html += 1 } else { json += 1 }
         }
@@ -55,9 +55,9 @@ async fn server_errors_come_in_all_forms() {
 
 #[tokio::test]
 async fn a_web_page_with_status_200() {
-    let stage = with(FaultName::Html200).await;
+    let harness = with(FaultName::Html200).await;
     for vendor in VendorName::ALL {
-        let answer = first(&stage, vendor).await;
+        let answer = first(&harness, vendor).await;
         assert_eq!(answer.status, 200);
         assert!(
             answer.body.starts_with("<!DOCTYPE html>")
@@ -67,12 +67,12 @@ async fn a_web_page_with_status_200() {
 }
 
 #[tokio::test]
-async fn bodies_are_cut_in_both_ways() {
-    let stage = with(FaultName::CutBody).await;
+async fn bodies_are_truncated_in_both_ways() {
+    let harness = with(FaultName::CutBody).await;
     for vendor in VendorName::ALL {
         let (mut broken, mut truncated) = (0, 0);
         for _ in 0..40 {
-            match Stage::send(stage.request(vendor, &first_path(vendor, 50, ""))).await {
+            match Harness::send(harness.request(vendor, &first_path(vendor, 50, ""))).await {
                 Err(_) => broken += 1,
                 Ok(answer) => {
                     assert!(serde_json::from_str::<serde_json::Value>(&answer.body).is_err(), "{vendor}");
@@ -85,76 +85,76 @@ async fn bodies_are_cut_in_both_ways() {
 }
 
 #[tokio::test]
-async fn credentials_are_refused_until_the_fault_is_cleared() {
-    let stage = Stage::start(|_| {}).await;
+async fn credentials_are_rejected_until_the_fault_is_cleared() {
+    let harness = Harness::start(|_| {}).await;
     for (fault, status) in [(FaultName::Unauthorized, 401), (FaultName::Forbidden, 403)] {
-        stage.control().set_fault(FaultOrder { vendor: Some(VendorName::Merge), ..fault.into() });
+        harness.control().set_fault(FaultOrder { vendor: Some(VendorName::Merge), ..fault.into() });
         for vendor in VendorName::ALL {
             let expected = if vendor == VendorName::Merge { status } else { 200 };
-            assert_eq!(first(&stage, vendor).await.status, expected, "{vendor} {fault}");
+            assert_eq!(first(&harness, vendor).await.status, expected, "{vendor} {fault}");
         }
-        stage.control().clear_fault(None, fault);
-        assert_eq!(first(&stage, VendorName::Merge).await.status, 200);
+        harness.control().clear_fault(None, fault);
+        assert_eq!(first(&harness, VendorName::Merge).await.status, 200);
     }
 }
 
 #[tokio::test]
-async fn the_next_page_is_the_one_just_asked() {
-    let stage = with(FaultName::RepeatedToken).await;
-    let page = first(&stage, VendorName::Clumio).await.json();
+async fn the_next_page_is_the_current_page() {
+    let harness = with(FaultName::RepeatedToken).await;
+    let page = first(&harness, VendorName::Clumio).await.json();
     assert_eq!(page["_links"]["_next"]["href"], "/audit-trails?limit=50&start=1");
-    let page = first(&stage, VendorName::CaptivateIq).await.json();
+    let page = first(&harness, VendorName::CaptivateIq).await.json();
     assert_eq!(
         page["next"].as_str().and_then(|next| next.split_once("/ciq")).map(|(_, path)| path),
         Some("/v1/audit-logs/?limit=50")
     );
-    let cursor = first(&stage, VendorName::Merge).await.json()["next"].as_str().expect("a cursor").to_owned();
-    let page = stage.first_page(VendorName::Merge, 50, &format!("&cursor={cursor}")).await.json();
+    let cursor = first(&harness, VendorName::Merge).await.json()["next"].as_str().expect("a cursor").to_owned();
+    let page = harness.first_page(VendorName::Merge, 50, &format!("&cursor={cursor}")).await.json();
     assert_eq!(page["next"], cursor);
 }
 
 #[tokio::test]
 async fn a_cursor_expires() {
-    let stage = with(FaultName::ExpiredCursor).await;
-    let cursor = first(&stage, VendorName::Merge).await.json()["next"].as_str().expect("a cursor").to_owned();
-    let answer = stage.first_page(VendorName::Merge, 50, &format!("&cursor={cursor}")).await;
+    let harness = with(FaultName::ExpiredCursor).await;
+    let cursor = first(&harness, VendorName::Merge).await.json()["next"].as_str().expect("a cursor").to_owned();
+    let answer = harness.first_page(VendorName::Merge, 50, &format!("&cursor={cursor}")).await;
     assert_eq!((answer.status, answer.body.as_str()), (404, r#"{"detail":"Invalid cursor"}"#));
 }
 
 #[tokio::test]
 async fn late_events_become_visible_after_their_time() {
-    let stage = Stage::start(|options| {
+    let harness = Harness::start(|options| {
         options.rate = 5.0;
         options.faults.push(always(FaultName::LateEvents));
     })
     .await;
-    stage.clock.advance(Duration::from_secs(60));
+    harness.clock.advance(Duration::from_secs(60));
     for vendor in VendorName::ALL {
-        let truth = stage.control().truth(vendor).expect("a vendor");
+        let truth = harness.control().truth(vendor).expect("a vendor");
         for record in &truth {
             let lateness = record.visible_at.since(record.timestamp);
             assert!((Duration::from_secs(1)..=Duration::from_secs(20)).contains(&lateness), "{vendor} {lateness:?}");
-            assert!(record.visible_at <= stage.control().now());
+            assert!(record.visible_at <= harness.control().now());
         }
         let at_once = truth.len();
-        stage.clock.advance(Duration::from_millis(1));
-        let served = stage.walk(vendor, 100, "").await.concat();
+        harness.clock.advance(Duration::from_millis(1));
+        let served = harness.scan(vendor, 100, "").await.concat();
         assert!(served.len() >= at_once, "{vendor}");
-        assert_eq!(sorted(served), sorted(stage.truth(vendor)), "{vendor}");
+        assert_eq!(sorted(served), sorted(harness.truth(vendor)), "{vendor}");
     }
 }
 
 #[tokio::test]
 async fn akuity_records_grow_and_the_latest_version_is_the_truth() {
-    let stage = Stage::start(|options| {
+    let harness = Harness::start(|options| {
         options.rate = 5.0;
         options.faults.push("changing_records=0.5:60".parse().expect("a fault"));
     })
     .await;
-    stage.clock.advance(Duration::from_secs(30));
-    let before = stage.walk(VendorName::Akuity, 100, "").await.concat();
-    stage.clock.advance(Duration::from_secs(120));
-    let truth = stage.control().truth(VendorName::Akuity).expect("a vendor");
+    harness.clock.advance(Duration::from_secs(30));
+    let before = harness.scan(VendorName::Akuity, 100, "").await.concat();
+    harness.clock.advance(Duration::from_secs(120));
+    let truth = harness.control().truth(VendorName::Akuity).expect("a vendor");
     let changed: Vec<_> = truth.iter().filter(|record| record.version > 1 && record.versions_served > 0).collect();
     assert!(
         changed.iter().any(|record| record.earlier.iter().any(|raw| before.contains(raw))),
@@ -165,59 +165,63 @@ async fn akuity_records_grow_and_the_latest_version_is_the_truth() {
         let counts: Vec<_> = record.earlier.iter().chain([&record.raw]).map(|raw| count(raw)).collect();
         assert!(counts.is_sorted_by(|one, next| one < next), "{counts:?}");
     }
-    assert_eq!(sorted(stage.walk(VendorName::Akuity, 100, "").await.concat()), sorted(stage.truth(VendorName::Akuity)));
-    assert!(stage.control().truth(VendorName::Clumio).expect("a vendor").iter().all(|record| record.version == 1));
+    assert_eq!(
+        sorted(harness.scan(VendorName::Akuity, 100, "").await.concat()),
+        sorted(harness.truth(VendorName::Akuity))
+    );
+    assert!(harness.control().truth(VendorName::Clumio).expect("a vendor").iter().all(|record| record.version == 1));
 }
 
 #[tokio::test]
 async fn a_page_shifts_and_the_new_event_is_in_the_truth() {
-    let stage = with(FaultName::PageShift).await;
+    let harness = with(FaultName::PageShift).await;
     for vendor in [VendorName::Akuity, VendorName::CaptivateIq, VendorName::Clumio, VendorName::Confluence] {
-        let before = stage.truth(vendor).len();
-        stage.first_page(vendor, 100, "").await;
-        assert_eq!(stage.truth(vendor).len(), before, "{vendor}: the first page shifts nothing");
+        let before = harness.truth(vendor).len();
+        harness.first_page(vendor, 100, "").await;
+        assert_eq!(harness.truth(vendor).len(), before, "{vendor}: the first page shifts nothing");
         let second = match vendor {
             VendorName::Akuity => "&filters.offset=100",
             VendorName::CaptivateIq => "&offset=100",
             VendorName::Clumio => "&start=2",
             _ => "&start=100",
         };
-        stage.first_page(vendor, 100, second).await;
-        let truth = stage.control().truth(vendor).expect("a vendor");
+        harness.first_page(vendor, 100, second).await;
+        let truth = harness.control().truth(vendor).expect("a vendor");
         assert_eq!(truth.len(), before + 1, "{vendor}");
-        let new = truth.iter().find(|record| record.visible_at == stage.control().now()).expect("the new event");
-        assert!(stage.control().now().since(new.timestamp) <= Duration::from_secs(80), "{vendor}");
+        let new = truth.iter().find(|record| record.visible_at == harness.control().now()).expect("the new event");
+        assert!(harness.control().now().since(new.timestamp) <= Duration::from_secs(80), "{vendor}");
     }
 }
 
 #[tokio::test]
-async fn in_a_window_of_the_past_the_new_event_lies_among_the_rows_not_yet_read() {
-    let stage = with(FaultName::PageShift).await;
-    let truth = stage.control().truth(VendorName::Confluence).expect("a vendor");
+async fn in_a_past_window_the_new_event_is_among_the_unread_rows() {
+    let harness = with(FaultName::PageShift).await;
+    let truth = harness.control().truth(VendorName::Confluence).expect("a vendor");
     let window = format!("&startDate={}&endDate={}", truth[50].timestamp.as_millis(), truth[250].timestamp.as_millis());
-    let records_read = stage.walk(VendorName::Confluence, 30, &window).await.concat();
-    let mut new = stage.control().truth(VendorName::Confluence).expect("a vendor");
-    new.retain(|record| record.visible_at == stage.control().now());
+    let records_read = harness.scan(VendorName::Confluence, 30, &window).await.concat();
+    let mut new = harness.control().truth(VendorName::Confluence).expect("a vendor");
+    new.retain(|record| record.visible_at == harness.control().now());
     assert!(!new.is_empty());
     for record in new {
-        assert!(records_read.contains(&record.raw), "an event was put where the walk had been");
+        assert!(records_read.contains(&record.raw), "an event was inserted before the scan's position");
     }
 }
 
 #[tokio::test]
 async fn bodies_are_compressed_if_the_client_accepts_it() {
-    let stage = with(FaultName::Gzip).await;
-    let request = stage.request(VendorName::Merge, &first_path(VendorName::Merge, 50, ""));
-    let plain = Stage::send(request).await.expect("an answer");
+    let harness = with(FaultName::Gzip).await;
+    let request = harness.request(VendorName::Merge, &first_path(VendorName::Merge, 50, ""));
+    let plain = Harness::send(request).await.expect("an answer");
     assert!(plain.body.contains("results"), "the client unpacks what it asked for");
-    let refused =
-        stage.request(VendorName::Merge, &first_path(VendorName::Merge, 50, "")).header("accept-encoding", "identity");
-    let refused = Stage::send(refused).await.expect("an answer");
+    let refused = harness
+        .request(VendorName::Merge, &first_path(VendorName::Merge, 50, ""))
+        .header("accept-encoding", "identity");
+    let refused = Harness::send(refused).await.expect("an answer");
     assert_eq!((refused.header("content-encoding"), &refused.body), (None, &plain.body));
     let packed = reqwest::Client::builder().no_proxy().no_gzip().build().expect("a client");
     let bytes = packed
-        .get(stage.url(&first_path(VendorName::Merge, 50, "")))
-        .bearer_auth(&stage.simulator.credentials().merge_api_key)
+        .get(harness.url(&first_path(VendorName::Merge, 50, "")))
+        .bearer_auth(&harness.simulator.credentials().merge_api_key)
         .header("accept-encoding", "gzip");
     let response = bytes.send().await.expect("an answer");
     assert_eq!(response.headers().get("content-encoding").map(|value| value.as_bytes()), Some(&b"gzip"[..]));
@@ -225,30 +229,30 @@ async fn bodies_are_compressed_if_the_client_accepts_it() {
 
 #[tokio::test]
 async fn a_slow_answer_is_whole() {
-    let stage = Stage::start(|options| options.faults.push("slow=1:0.05".parse().expect("a fault"))).await;
+    let harness = Harness::start(|options| options.faults.push("slow=1:0.05".parse().expect("a fault"))).await;
     for _ in 0..4 {
-        assert_eq!(first(&stage, VendorName::Akuity).await.json()["totalCount"], 300);
+        assert_eq!(first(&harness, VendorName::Akuity).await.json()["totalCount"], 300);
     }
 }
 
 #[tokio::test]
 async fn no_fault_touches_the_truth() {
-    let stage = Stage::start(|_| {}).await;
-    let before = VendorName::ALL.map(|vendor| stage.truth(vendor));
+    let harness = Harness::start(|_| {}).await;
+    let before = VendorName::ALL.map(|vendor| harness.truth(vendor));
     for fault in FaultName::ALL.iter().filter(|fault| !matches!(fault, FaultName::PageShift | FaultName::Slow)) {
-        stage
+        harness
             .control()
             .set_fault(FaultOrder { setting: FaultSetting { probability: 0.5, seconds: 1.0 }, ..(*fault).into() });
     }
     for vendor in VendorName::ALL {
         for _ in 0..10 {
             // Whatever comes back, even a broken connection.
-            let _ = Stage::send(stage.request(vendor, &first_path(vendor, 50, ""))).await;
+            let _ = Harness::send(harness.request(vendor, &first_path(vendor, 50, ""))).await;
         }
     }
-    stage.control().clear_faults();
-    assert_eq!(VendorName::ALL.map(|vendor| stage.truth(vendor)), before);
+    harness.control().clear_faults();
+    assert_eq!(VendorName::ALL.map(|vendor| harness.truth(vendor)), before);
     for vendor in VendorName::ALL {
-        assert_eq!(sorted(stage.walk(vendor, 100, "").await.concat()), sorted(stage.truth(vendor)), "{vendor}");
+        assert_eq!(sorted(harness.scan(vendor, 100, "").await.concat()), sorted(harness.truth(vendor)), "{vendor}");
     }
 }

@@ -1,9 +1,9 @@
-//! The simulator over HTTP, as a plain client meets it.
+//! The simulator over HTTP, as a plain client sees it.
 
 mod controls;
 mod errors;
 mod faults;
-mod walks;
+mod scans;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::time::Timestamp;
 const START: &str = "2026-03-02T12:00:00Z";
 
 /// A running simulator with a client and a clock.
-struct Stage {
+struct Harness {
     simulator: RunningSimulator,
     clock: Arc<ManualClock>,
     client: reqwest::Client,
@@ -67,12 +67,12 @@ fn records(vendor: VendorName, body: &str) -> Vec<String> {
     }
 }
 
-impl Stage {
+impl Harness {
     async fn start(change: impl FnOnce(&mut SimulatorOptions)) -> Self {
         let clock = Arc::new(ManualClock::fixed_at(start()));
         let mut options =
             SimulatorOptions { events_per_vendor: 300, clock: Arc::clone(&clock) as _, ..SimulatorOptions::default() };
-        options.switches.lift_rate_limits();
+        options.variants.lift_rate_limits();
         change(&mut options);
         let simulator = Simulator::start(options).await.expect("it listens");
         let client = reqwest::Client::builder()
@@ -126,8 +126,8 @@ impl Stage {
         self.get(vendor, &first_path(vendor, size, more)).await
     }
 
-    /// Walks all pages of a vendor and returns the records, page by page.
-    async fn walk(&self, vendor: VendorName, size: usize, more: &str) -> Vec<Vec<String>> {
+    /// Scans all pages of a vendor and returns the records, page by page.
+    async fn scan(&self, vendor: VendorName, size: usize, more: &str) -> Vec<Vec<String>> {
         let mut pages: Vec<Vec<String>> = Vec::new();
         let mut path = Some(first_path(vendor, size, more));
         while let Some(this) = path {
@@ -137,7 +137,7 @@ impl Stage {
             let records_read = pages.iter().map(Vec::len).sum::<usize>() + page.len();
             path = next_path(vendor, &answer.json(), size, more, records_read, page.is_empty());
             pages.push(page);
-            assert!(pages.len() < 2_000, "the walk does not end");
+            assert!(pages.len() < 2_000, "the scan does not end");
         }
         pages
     }

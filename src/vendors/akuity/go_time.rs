@@ -1,15 +1,15 @@
-//! The times of Akuity's records: text in the form of Go's `Time.String()`, or RFC 3339.
+//! The timestamps of Akuity's records: the format of Go's `Time.String()`, or RFC 3339.
 //!
 //! ```text
 //! 2025-11-21 16:26:40.13921 +0000 UTC m=+0.5
 //! YYYY-MM-DD hh:mm:ss [.1 to 9 digits, zeros at the end left out] +hhmm [ zone name] [ m=monotonic clock]
 //! ```
 //!
-//! The zone's name is ignored, the offset counts. Go's zero time (year 1) and empty text are no times.
+//! The zone name is ignored, the offset counts. Go's zero time (year 1) and empty strings are not timestamps.
 
 use crate::time::{EventTime, Timestamp};
 
-/// Reads either form; `None` for anything else, and for moments outside the years 1677 to 2262 (Go's zero time too).
+/// Parses either format; `None` for anything else, and for times outside the years 1677 to 2262 (such as Go's zero time).
 pub(super) fn parse(text: &str) -> Option<EventTime> {
     if text.as_bytes().get(10) == Some(&b'T') { EventTime::parse_rfc3339(text) } else { parse_go(text) }
 }
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_both_forms_and_keeps_the_digits() {
+    fn both_formats_parse_and_keep_the_digits() {
         for (text, read) in [
             ("2025-11-21 16:26:40.13921 +0000 UTC", "2025-11-21T16:26:40.13921Z"),
             ("2026-03-02 09:02:11 +0000 UTC", "2026-03-02T09:02:11Z"),
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_time() {
+    fn other_strings_are_rejected() {
         for text in [
             "",
             "0001-01-01 00:00:00 +0000 UTC",
@@ -130,7 +130,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn reads_back_whatever_go_writes(nanos in any::<i64>(), zeros in 0_u32..=9, offset_minutes in -14 * 60..=14 * 60) {
+        fn every_time_that_go_writes_parses(nanos in any::<i64>(), zeros in 0_u32..=9, offset_minutes in -14 * 60..=14 * 60) {
             let at = Timestamp::from_nanos(nanos - nanos.rem_euclid(10_i64.pow(zeros)).min(nanos.saturating_sub(i64::MIN)));
             let text = go_string(at, offset_minutes);
             let read = parse(&text).expect("a time");

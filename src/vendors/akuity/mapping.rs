@@ -1,10 +1,10 @@
-//! Akuity's words in those of the schema. None of its lists is published, so all are open.
+//! Akuity's values mapped to the schema. None of its lists is published, so all are open.
 
 use crate::event::{Action, ActorType, Category};
 
 use Category::{Configuration, Credential, Data, Iam};
 
-/// Words for what was done: first looked for in `action`, then, in lower case, in `details.actionType`.
+/// Actions: by `action`, or else by `details.actionType`, ignoring case.
 #[rustfmt::skip]
 const ACTIONS: &[(&str, Action)] = &[
     ("created",       Action::Create),
@@ -25,7 +25,7 @@ const ACTIONS: &[(&str, Action)] = &[
     ("logout",        Action::Logout),
 ];
 
-/// The area that each kind of object belongs to.
+/// The category of each object type.
 #[rustfmt::skip]
 const OBJECTS: &[(&str, Category)] = &[
     ("k8s_resource",              Data),
@@ -52,7 +52,7 @@ const OBJECTS: &[(&str, Category)] = &[
     ("organization",              Configuration),
 ];
 
-/// What a word means for one kind of object alone.
+/// Actions with another meaning for one object type.
 #[rustfmt::skip]
 const SPECIAL: &[(&str, Action, Action)] = &[
     ("member",              Action::Create, Action::AddMember),
@@ -75,7 +75,7 @@ const ACTORS: &[(&str, ActorType)] = &[
     ("system",      ActorType::System),
 ];
 
-/// What was done, and in which area.
+/// The action and the category.
 pub(super) fn meaning(action: Option<&str>, action_type: Option<&str>, object: Option<&str>) -> (Action, Category) {
     let done = action.and_then(known_action).or_else(|| action_type.and_then(known_action)).unwrap_or_default();
     let done = SPECIAL.iter().find(|row| Some(row.0) == object && row.1 == done).map_or(done, |row| row.2);

@@ -1,17 +1,25 @@
-//! Akuity's records: known by what they say besides `count` and `lastOccurredTimestamp`, brought into the schema.
+//! Akuity's JSON: the page envelope and the records, which are identified by all fields except `count`,
+//! `lastOccurredTimestamp` and the address.
 
 use std::borrow::Cow;
 
-use super::super::lenient::{self, Text, json_object};
-use super::super::settings::{choice, chosen};
-use super::super::{Normalizer, NormalizerConfig, NormalizerOption, ReadContext, RecordKey, page, record};
-use super::{Envelope, NAME, go_time, mapping};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{go_time, mapping};
 use crate::event::id::IdHasher;
 use crate::event::{Actor, Event, EventId, Outcome, Target};
 use crate::time::EventTime;
+use crate::vendors::contract::{NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
+use crate::vendors::lenient::{Text, json_object};
+use crate::vendors::page;
+use crate::vendors::record::{self, RecordFormat};
+use crate::vendors::settings::{choice, chosen};
+
+pub(super) const NAME: &str = "akuity";
 
 choice! {
-    /// What becomes of a delivered record that grows.
+    /// What happens when a delivered record grows.
     CollapsedUpdates {
         /// It is delivered again with the same id and a higher version.
         Emit = "emit",
@@ -24,7 +32,26 @@ impl CollapsedUpdates {
     pub(super) const OPTION: NormalizerOption = NormalizerOption { name: "collapsed_updates", words: Self::WORDS };
 }
 
-/// Knows and normalizes Akuity's records.
+/// `GetAuditLogsResponse`. The API writes empty fields, so at least one of the keys is present.
+#[derive(Deserialize)]
+pub(super) struct Envelope<'a> {
+    #[serde(borrow, default, deserialize_with = "page::present")]
+    items: Option<Option<Vec<&'a RawValue>>>,
+    #[serde(default, rename = "totalCount")]
+    pub(super) total_count: Option<u64>,
+}
+
+impl<'a> Envelope<'a> {
+    /// The page's records; `None` if this is not a page.
+    pub(super) fn records(&self) -> Option<Vec<&'a str>> {
+        if self.items.is_none() && self.total_count.is_none() {
+            return None;
+        }
+        Some(self.items.iter().flatten().flat_map(|list| page::records(list)).collect())
+    }
+}
+
+/// Identifies and normalizes Akuity's records.
 #[derive(Clone, Debug)]
 pub struct AkuityNormalizer {
     tenant: Option<String>,
@@ -32,8 +59,8 @@ pub struct AkuityNormalizer {
 }
 
 json_object! {
-    /// Akuity's `AuditLog`. Any part may be null or absent.
-    struct AuditLog<'a> {
+    /// Akuity's `AuditLog`. Any field may be null or absent.
+    pub(in crate::vendors) struct AuditLog<'a> {
         timestamp: Text<'a> = "timestamp",
         action: Text<'a> = "action",
         actor: AuditActor<'a> = "actor",
@@ -89,8 +116,8 @@ impl AuditLog<'_> {
         go_time::parse(self.timestamp.as_deref()?)
     }
 
-    /// Grows when the count or the last occurrence does: their sum in microseconds. A missing count is one occurrence,
-    /// a missing last occurrence is the first.
+    /// The last occurrence in microseconds plus the count, so that it grows with either. A missing count means one
+    /// occurrence; a missing last occurrence means the first.
     fn version(&self, time: Option<EventTime>) -> u64 {
         let first = time.map_or(0, |time| time.at.as_micros());
         let last = self.last_occurred.as_deref().and_then(go_time::parse).map_or(0, |time| time.at.as_micros());
@@ -100,21 +127,17 @@ impl AuditLog<'_> {
     }
 }
 
+impl From<&NormalizerConfig> for AkuityNormalizer {
+    fn from(config: &NormalizerConfig) -> Self {
+        let updates: CollapsedUpdates = chosen(config, CollapsedUpdates::OPTION.name);
+        Self { tenant: config.tenant.clone(), ignores_updates: updates == CollapsedUpdates::Ignore }
+    }
+}
+
 impl AkuityNormalizer {
-    /// From the stored profile.
-    #[must_use]
-    pub fn new(normalizer_config: &NormalizerConfig) -> Self {
-        let updates: CollapsedUpdates = chosen(normalizer_config, CollapsedUpdates::OPTION.name);
-        Self { tenant: normalizer_config.tenant.clone(), ignores_updates: updates == CollapsedUpdates::Ignore }
-    }
-
-    fn tenant(&self) -> Option<Cow<'static, str>> {
-        self.tenant.clone().map(Cow::Owned)
-    }
-
-    /// The hash of the moment (not its text, whose form differs between platform versions) and of what happened. Left
-    /// out are the fields that change: `count`, `lastOccurredTimestamp`, and `actor.ip`, which may be the latest one's.
-    /// A record without a usable time is known by its bytes: what is left of it may be the same in records that are not.
+    /// The hash of the time (not of its text, whose form differs between platform versions) and of the other fields,
+    /// without those that change: `count`, `lastOccurredTimestamp` and `actor.ip`. A record without a usable time is
+    /// identified by its bytes, since its other fields may equal those of a different record.
     fn id_of(&self, log: &AuditLog<'_>, time: Option<EventTime>, raw: &str) -> EventId {
         let Some(time) = time else { return record::key_of_bytes(NAME, self.tenant.as_deref(), raw).id };
         let mut hasher = IdHasher::new(NAME, self.tenant.as_deref());
@@ -139,6 +162,29 @@ impl AkuityNormalizer {
         }
         hasher.finish()
     }
+}
+
+impl RecordFormat for AkuityNormalizer {
+    type Key<'a> = AuditLog<'a>;
+    type Record<'a> = AuditLog<'a>;
+    const VENDOR: &'static str = NAME;
+    const EXAMPLE: &'static str = r#"{"timestamp":"2026-03-02 08:59:30.004211 +0000 UTC","action":"updated",
+ "actor":{"type":"user","id":"ada@example.com","ip":"2001:db8::17"},
+ "object":{"type":"custom_role","id":{"name":"dev-team","kind":"","group":""}},
+ "details":{"message":"Custom role updated","patch":"","actionType":"PATCH"},"count":1,
+ "lastOccurredTimestamp":"2026-03-02 08:59:30.004211 +0000 UTC"}"#;
+    const HAS_IDS: bool = false;
+    const OPTIONS: &'static [NormalizerOption] = &[CollapsedUpdates::OPTION];
+
+    fn tenant(&self) -> Option<&str> {
+        self.tenant.as_deref()
+    }
+
+    fn key(&self, log: &AuditLog<'_>, raw: &str) -> RecordKey {
+        let time = log.time();
+        let version = if self.ignores_updates { 0 } else { log.version(time) };
+        RecordKey { id: self.id_of(log, time, raw), timestamp: time.map(|time| time.at), version }
+    }
 
     fn event<'a>(&self, log: AuditLog<'a>, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
         let time = log.time();
@@ -149,7 +195,7 @@ impl AkuityNormalizer {
             version: (!self.ignores_updates).then(|| log.version(time)),
             vendor: NAME,
             source: context.source,
-            tenant: self.tenant(),
+            tenant: self.tenant.clone().map(Cow::Owned),
             vendor_event_id: None,
             event_type: log.action.unwrap_or_default(),
             action,
@@ -165,56 +211,15 @@ impl AkuityNormalizer {
             normalize_error: None,
             raw,
         };
-        match time {
-            Some(_) => event,
-            None => record::without_time(event, record::no_usable_time("timestamp", log.timestamp.as_deref())),
-        }
+        record::checked_time(event, time.is_some(), "timestamp", log.timestamp.as_deref())
+    }
+
+    fn split_page(json: &str) -> Option<Vec<&str>> {
+        page::envelope::<Envelope<'_>>(NAME, json).ok()?.records()
     }
 }
 
-/// In the form that the documentation shows.
-const EXAMPLE: &str = r#"{"timestamp":"2026-03-02 08:59:30.004211 +0000 UTC","action":"updated",
- "actor":{"type":"user","id":"ada@example.com","ip":"2001:db8::17"},
- "object":{"type":"custom_role","id":{"name":"dev-team","kind":"","group":""}},
- "details":{"message":"Custom role updated","patch":"","actionType":"PATCH"},"count":1,
- "lastOccurredTimestamp":"2026-03-02 08:59:30.004211 +0000 UTC"}"#;
-
-impl Normalizer for AkuityNormalizer {
-    fn key_of(&self, raw: &str) -> RecordKey {
-        let Ok(log) = lenient::object::<AuditLog<'_>>(raw) else {
-            return record::key_of_bytes(NAME, self.tenant.as_deref(), raw);
-        };
-        let time = log.time();
-        let version = if self.ignores_updates { 0 } else { log.version(time) };
-        RecordKey { id: self.id_of(&log, time, raw), timestamp: time.map(|time| time.at), version }
-    }
-
-    fn example(&self) -> &'static str {
-        EXAMPLE
-    }
-
-    fn normalize<'a>(&self, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
-        match lenient::object(raw) {
-            Ok(log) => self.event(log, raw, context),
-            Err(reason) => record::unreadable(NAME, self.tenant.as_deref(), raw, context, reason),
-        }
-    }
-
-    fn options(&self) -> &'static [NormalizerOption] {
-        &[CollapsedUpdates::OPTION]
-    }
-
-    fn has_ids(&self) -> bool {
-        false
-    }
-
-    fn page_records<'a>(&self, json: &'a str) -> Option<Vec<&'a str>> {
-        let envelope: Envelope<'a> = page::envelope(NAME, json).ok()?;
-        envelope.records()
-    }
-}
-
-/// An id is an e-mail address, an account's name, or an id with a prefix that says whose it is.
+/// An id is an email address, an account name, or an id with a prefix that names its kind.
 fn actor(actor: AuditActor<'_>) -> Actor<'_> {
     const PREFIXES_OF_IDS: [&str; 3] = ["controller:", "kubernetes:", "subject:"];
     let kind = mapping::actor_type(actor.kind.as_deref());
@@ -232,7 +237,7 @@ fn email(id: Cow<'_, str>) -> Option<Cow<'_, str>> {
     record::looks_like_email(&address).then_some(address)
 }
 
-/// Objects have no opaque id: the path of names from the outermost parent stands for it.
+/// Objects have no opaque id: the path of names from the outermost parent is used instead.
 fn target(object: AuditObject<'_>) -> Option<Target<'_>> {
     let (id, parent) = (&object.id, &object.parent);
     let parts = [&parent.parent_name, &parent.name, &parent.application_name, &id.group, &id.kind, &id.name];

@@ -1,9 +1,13 @@
-use crate::time::TimeRange;
+use std::sync::Arc;
+use std::time::Duration;
+
 use proptest::prelude::*;
 
-use super::*;
+use super::Config;
+use super::normalizer::AkuityNormalizer;
 use crate::event::{Action, ActorType, Category, Outcome};
-use crate::vendors::{Normalizer, ReadContext, testing};
+use crate::time::{TimeRange, Timestamp};
+use crate::vendors::{ApiErrorKind, Auth, Normalizer, PageRequest, ReadContext, Vendor, VendorSettings, testing};
 
 const PAGE: &str = r#"{
   "items": [
@@ -75,7 +79,11 @@ fn plain() -> Arc<dyn Vendor> {
     config("").build().expect("a vendor")
 }
 
-fn ask(cursor: Option<&str>) -> PageRequest<'_> {
+fn normalizer() -> AkuityNormalizer {
+    AkuityNormalizer::from(&plain().normalizer_config())
+}
+
+fn page_request(cursor: Option<&str>) -> PageRequest<'_> {
     let at = |text| Timestamp::parse_rfc3339(text).expect("a time");
     let range = TimeRange { from: at("2026-03-02T08:00:00.0000005Z"), to: at("2026-03-02T09:15:00.2500005Z") };
     PageRequest { range, cursor, page_size: 100 }
@@ -86,12 +94,12 @@ fn context() -> ReadContext<'static> {
 }
 
 fn records() -> Vec<&'static str> {
-    plain().read(PAGE, &ask(None)).expect("a page").records
+    plain().parse_page(PAGE, &page_request(None)).expect("a page").records
 }
 
 #[test]
 fn the_request_is_as_documented() {
-    let request = plain().request(&ask(None));
+    let request = plain().request(&page_request(None));
     assert_eq!(plain().base_url(), "https://akuity.cloud");
     assert_eq!(request.path, "/api/v1/organizations/yx8wvj7xexample/audit-logs");
     let query: Vec<(&str, &str)> = request.query.iter().map(|(name, value)| (&**name, &**value)).collect();
@@ -117,7 +125,7 @@ fn options_change_the_request() {
     )
     .build()
     .expect("a vendor");
-    let request = vendor.request(&ask(Some("200")));
+    let request = vendor.request(&page_request(Some("200")));
     assert_eq!(vendor.base_url(), "https://eu.akuity.cloud");
     let query: Vec<String> = request.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
     assert_eq!(
@@ -133,16 +141,16 @@ fn options_change_the_request() {
         ]
     );
     let seconds = config(r#", "time_filter_format": "rfc3339_seconds""#).build().expect("a vendor");
-    assert_eq!(seconds.request(&ask(None)).query[1].1, "2026-03-02T09:15:01Z");
+    assert_eq!(seconds.request(&page_request(None)).query[1].1, "2026-03-02T09:15:01Z");
     assert_eq!(seconds.spec().time_granularity, Duration::from_secs(1));
 }
 
 #[test]
-fn settings_that_cannot_be_right_are_all_told() {
+fn every_invalid_setting_is_reported() {
     let bad = r#"{"organization_id": " ", "api_key_id": "", "api_key_secret": "s", "max_page_size": 0,
         "extra_query": {"filters.start_time": "x", "filters[limit]": 3}, "base_url": "nowhere"}"#;
-    let problems = serde_json::from_str::<Config>(bad).expect("readable").build().expect_err("problems");
-    let keys: Vec<&str> = problems.iter().map(|problem| &*problem.key).collect();
+    let diagnostics = serde_json::from_str::<Config>(bad).expect("readable").build().expect_err("diagnostics");
+    let keys: Vec<&str> = diagnostics.iter().map(|diagnostic| &*diagnostic.key).collect();
     assert_eq!(
         keys,
         [
@@ -159,25 +167,28 @@ fn settings_that_cannot_be_right_are_all_told() {
 #[test]
 fn an_organization_id_cannot_change_the_path() {
     let config = Config { organization_id: "../other?x=".to_owned(), ..config("") };
-    let request = config.build().expect("a vendor").request(&ask(None));
+    let request = config.build().expect("a vendor").request(&page_request(None));
     assert_eq!(request.path, "/api/v1/organizations/..%2Fother%3Fx%3D/audit-logs");
 }
 
 #[test]
-fn a_page_gives_the_exact_bytes_and_goes_on_by_what_was_received() {
-    let page = plain().read(PAGE, &ask(None)).expect("a page");
+fn a_page_keeps_exact_bytes_and_the_next_offset_counts_received_records() {
+    let page = plain().parse_page(PAGE, &page_request(None)).expect("a page");
     assert_eq!(page.records.len(), 4);
     assert!(page.records.iter().all(|record| PAGE.contains(record) && record.starts_with('{')));
     assert_eq!((page.next.as_deref(), page.total), (Some("4"), Some(57)));
-    let last = plain().read(PAGE, &ask(Some("53"))).expect("a page");
+    let last = plain().parse_page(PAGE, &page_request(Some("53"))).expect("a page");
     assert_eq!(last.next, None);
-    let empty = plain().read(r#"{"items":[],"totalCount":57}"#, &ask(Some("20"))).expect("a page");
+    let empty = plain().parse_page(r#"{"items":[],"totalCount":57}"#, &page_request(Some("20"))).expect("a page");
     assert_eq!((empty.records.len(), empty.next), (0, None));
-    assert_eq!(plain().read(r#"{"items":[],"totalCount":0}"#, &ask(None)).expect("a page").total, Some(0));
+    assert_eq!(
+        plain().parse_page(r#"{"items":[],"totalCount":0}"#, &page_request(None)).expect("a page").total,
+        Some(0)
+    );
 }
 
 #[test]
-fn what_is_no_page_is_refused() {
+fn other_bodies_are_errors() {
     for body in [
         "<html>",
         "{}",
@@ -187,13 +198,13 @@ fn what_is_no_page_is_refused() {
         r#"{"items":[],"totalCount":-1}"#,
         &PAGE[..PAGE.len() - 9],
     ] {
-        assert!(plain().read(body, &ask(None)).is_err(), "{body}");
+        assert!(plain().parse_page(body, &page_request(None)).is_err(), "{body}");
     }
-    assert!(plain().read(PAGE, &ask(Some("not a number"))).is_err());
+    assert!(plain().parse_page(PAGE, &page_request(Some("not a number"))).is_err());
 }
 
 #[test]
-fn faults_say_what_to_mend() {
+fn errors_have_a_kind_and_a_hint() {
     let error = |status, body| plain().classify_error(status, body);
     for (status, body, hint) in [
         (400, r#"{"code":3,"message":"parsing field \"limit\"","details":[]}"#, "extra_query"),
@@ -215,15 +226,15 @@ fn faults_say_what_to_mend() {
 #[test]
 fn a_record_becomes_an_event() {
     let raw = records()[2];
-    let event = plain().normalize(raw, &context());
-    let identity = plain().key_of(raw);
-    assert_eq!((event.id, event.version), (identity.id, Some(identity.version)));
+    let event = normalizer().normalize(raw, &context());
+    let key = normalizer().key_of(raw);
+    assert_eq!((event.id, event.version), (key.id, Some(key.version)));
     assert_eq!(event.vendor_event_id, None);
     assert_eq!(event.tenant.as_deref(), Some("yx8wvj7xexample"));
     assert_eq!((&*event.event_type, event.action, event.category), ("updated", Action::Update, Category::Data));
     assert_eq!(event.outcome, Outcome::Unknown);
     assert_eq!(event.timestamp.to_string(), "2026-03-02T08:59:30.004211Z");
-    assert_eq!(identity.timestamp, Some(event.timestamp.at));
+    assert_eq!(key.timestamp, Some(event.timestamp.at));
     assert_eq!((event.actor.kind, event.actor.name), (ActorType::User, None));
     assert_eq!(event.actor.id.as_deref(), Some("ada@example.com"));
     assert_eq!(event.actor.email.as_deref(), Some("ada@example.com"));
@@ -240,7 +251,7 @@ fn a_record_becomes_an_event() {
 fn actors_in_every_form() {
     let actor = |json: &str| {
         let raw: &'static str = Box::leak(format!(r#"{{"actor": {json}}}"#).into_boxed_str());
-        plain().normalize(raw, &context()).actor
+        normalizer().normalize(raw, &context()).actor
     };
     let key = actor(r#"{"type": "api_key", "id": "ci-bot@example.io"}"#);
     assert_eq!((key.kind, key.email.as_deref(), key.ip), (ActorType::ApiKey, Some("ci-bot@example.io"), None));
@@ -259,27 +270,27 @@ fn actors_in_every_form() {
 }
 
 #[test]
-fn the_id_leaves_out_what_changes_and_the_version_grows() {
+fn changing_fields_change_the_version_and_not_the_id() {
     let raw = records()[1];
-    let before = plain().key_of(raw);
+    let before = normalizer().key_of(raw);
     let grown = raw.replace("\"count\": 9", "\"count\": 10");
     let later = raw.replace("09:11:40.5", "09:12:40.5");
     let other_ip = raw.replace("\"kargo-controller\" }", "\"kargo-controller\", \"ip\": \"192.0.2.9\" }");
     let rfc3339 = raw.replace("2026-03-02 09:02:11 +0000 UTC", "2026-03-02T09:02:11Z");
     for changed in [&grown, &later, &other_ip, &rfc3339] {
         assert_ne!(changed.as_str(), raw);
-        assert_eq!(plain().key_of(changed).id, before.id, "{changed}");
+        assert_eq!(normalizer().key_of(changed).id, before.id, "{changed}");
     }
-    assert!(plain().key_of(&grown).version > before.version);
-    assert!(plain().key_of(&later).version > before.version);
-    assert_eq!(plain().key_of(&other_ip).version, before.version);
+    assert!(normalizer().key_of(&grown).version > before.version);
+    assert!(normalizer().key_of(&later).version > before.version);
+    assert_eq!(normalizer().key_of(&other_ip).version, before.version);
     assert!(before.version < 1 << 53, "a JSON reader must be able to hold it exactly");
 }
 
 #[test]
-fn the_id_tells_events_apart() {
+fn every_other_field_changes_the_id() {
     let raw = records()[2];
-    let before = plain().key_of(raw).id;
+    let before = normalizer().key_of(raw).id;
     for (from, to) in [
         ("08:59:30.004211 +0000 UTC\",\n      \"action", "08:59:30.004212 +0000 UTC\",\n      \"action"),
         ("\"action\": \"updated\"", "\"action\": \"upserted\""),
@@ -298,91 +309,95 @@ fn the_id_tells_events_apart() {
     ] {
         let changed = raw.replacen(from, to, 1);
         assert_ne!(changed, raw, "{from}");
-        assert_ne!(plain().key_of(&changed).id, before, "{from}");
+        assert_ne!(normalizer().key_of(&changed).id, before, "{from}");
     }
     let elsewhere = Config { organization_id: "other".to_owned(), ..config("") }.build().expect("a vendor");
-    assert_ne!(elsewhere.key_of(raw).id, before);
+    assert_ne!(elsewhere.normalizer().key_of(raw).id, before);
 }
 
 #[test]
-fn missing_parts_and_empty_ones_are_the_same_record() {
+fn missing_and_empty_fields_have_the_same_key() {
     let short = r#"{"timestamp": "2026-03-02 09:02:11 +0000 UTC", "action": "created"}"#;
     let long = r#"{"action": "created", "timestamp": "2026-03-02 09:02:11 +0000 UTC", "actor": null,
         "object": {"type": "", "id": null, "parentId": {"name": ""}}, "details": {"patch": ""}, "count": 0,
         "lastOccurredTimestamp": "0001-01-01 00:00:00 +0000 UTC"}"#;
-    assert_eq!(plain().key_of(short), plain().key_of(long));
-    assert_eq!(plain().normalize(long, &context()).target, None);
+    assert_eq!(normalizer().key_of(short), normalizer().key_of(long));
+    assert_eq!(normalizer().normalize(long, &context()).target, None);
 }
 
 #[test]
 fn updates_can_be_ignored() {
     let ignoring = config(r#", "collapsed_updates": "ignore""#).build().expect("a vendor");
-    let stored = AkuityNormalizer::new(&ignoring.normalizer_config());
+    let stored = AkuityNormalizer::from(&ignoring.normalizer_config());
     let raw = records()[1];
-    assert_eq!(ignoring.key_of(raw).version, 0);
-    let options = ignoring.options();
+    assert_eq!(ignoring.normalizer().key_of(raw).version, 0);
+    let options = ignoring.normalizer().options();
     assert!(ignoring.normalizer_config().options.iter().all(|(name, word)| {
         options.iter().any(|option| option.name == name.as_str() && option.words.contains(&word.as_str()))
     }));
-    assert_eq!(stored.key_of(raw), ignoring.key_of(raw));
+    assert_eq!(stored.key_of(raw), ignoring.normalizer().key_of(raw));
     assert_eq!(stored.normalize(raw, &context()).version, None);
-    assert_eq!(stored.key_of(raw).id, plain().key_of(raw).id);
+    assert_eq!(stored.key_of(raw).id, normalizer().key_of(raw).id);
 }
 
 /// The id of a record is for ever: if this fails, the rule of the ids was changed. Computed without this program, as SHA-256
 /// over `akuity`, the organization, the nanoseconds and the thirteen texts in the rule's order, each closed by a NUL byte.
 #[test]
 fn the_id_is_stable() {
-    assert_eq!(plain().key_of(records()[2]).id.to_string(), "465491112f8354846a1501b03416c132");
+    assert_eq!(normalizer().key_of(records()[2]).id.to_string(), "465491112f8354846a1501b03416c132");
 }
 
 #[test]
 fn records_that_cannot_be_normalized_are_delivered_with_the_reason() {
     for raw in ["null", "[]", "{", r#"{"action": "deleted"}"#, r#"{"action": "deleted", "timestamp": "now"}"#] {
-        let event = plain().normalize(raw, &context());
+        let event = normalizer().normalize(raw, &context());
         assert!(event.normalize_error.is_some(), "{raw}");
         assert_eq!((event.action, event.category), (Action::Other, Category::Other), "{raw}");
         assert_eq!(event.timestamp.to_string(), "2026-03-02T10:00:00.004Z", "{raw}");
-        assert_eq!((event.raw, event.id), (raw, plain().key_of(raw).id));
+        assert_eq!((event.raw, event.id), (raw, normalizer().key_of(raw).id));
     }
-    let event = plain().normalize(r#"{"action": "deleted", "timestamp": "now"}"#, &context());
+    let event = normalizer().normalize(r#"{"action": "deleted", "timestamp": "now"}"#, &context());
     assert_eq!(event.event_type, "deleted");
     let (one, other) = (r#"{"timestamp": "now"}"#, r#"{"timestamp": "then"}"#);
-    assert_ne!(plain().key_of(one).id, plain().key_of(other).id, "times that cannot be read still tell apart");
+    assert_ne!(
+        normalizer().key_of(one).id,
+        normalizer().key_of(other).id,
+        "times that cannot be read still tell apart"
+    );
 }
 
 #[test]
-fn twins_get_ids_of_their_own() {
+fn identical_records_get_separate_ids() {
     let second = ReadContext { occurrence: 1, ..context() };
     let raw = records()[0];
-    assert_eq!(plain().normalize(raw, &second).id, plain().key_of(raw).id.nth(1));
+    assert_eq!(normalizer().normalize(raw, &second).id, normalizer().key_of(raw).id.nth(1));
 }
 
 #[test]
-fn archives_of_whole_pages_give_their_records() {
-    assert_eq!(plain().page_records(PAGE), Some(records()));
-    assert_eq!(plain().page_records(records()[0]), None, "a record is no page");
-    assert_eq!(plain().page_records("[]"), None);
-    assert_eq!((plain().has_ids(), plain().spec().has_ids), (false, false));
+fn whole_pages_are_split_into_records() {
+    assert_eq!(normalizer().page_records(PAGE), Some(records()));
+    assert_eq!(normalizer().page_records(records()[0]), None, "a record is no page");
+    assert_eq!(normalizer().page_records("[]"), None);
+    assert_eq!((normalizer().has_ids(), plain().spec().has_ids), (false, false));
 }
 
 #[test]
-fn an_empty_page_is_a_page_however_it_is_written() {
+fn every_form_of_an_empty_page_is_a_page() {
     for body in [r#"{"items":null}"#, r#"{"items":null,"totalCount":0}"#, r#"{"totalCount":0}"#] {
-        assert_eq!(plain().page_records(body), Some(Vec::new()), "{body}");
+        assert_eq!(normalizer().page_records(body), Some(Vec::new()), "{body}");
     }
 }
 
 #[test]
-fn records_without_a_usable_time_are_told_apart_by_their_bytes() {
+fn records_without_a_usable_time_are_identified_by_their_bytes() {
     let (one, other) = (r#"{"note":"no time","number":1}"#, r#"{"note":"no time","number":2}"#);
-    assert_ne!(plain().key_of(one).id, plain().key_of(other).id);
-    assert_eq!(plain().normalize(one, &context()).id, plain().key_of(one).id);
+    assert_ne!(normalizer().key_of(one).id, normalizer().key_of(other).id);
+    assert_eq!(normalizer().normalize(one, &context()).id, normalizer().key_of(one).id);
 }
 
 proptest! {
     #[test]
     fn nothing_that_is_read_can_panic(body in testing::any_or_damaged(PAGE)) {
-        testing::read_in_every_way(&*plain(), &body);
+        testing::parse_in_every_way(&*plain(), &body);
     }
 }

@@ -1,21 +1,23 @@
-//! CaptivateIQ's records: how they are known again, and the tables that bring them into the schema.
+//! CaptivateIQ's JSON: the page envelope and the records, and the tables that map them to the schema.
 
 use std::borrow::Cow;
 
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::event::{
     Action, Actor, ActorType, Category, Change, Event, EventId, OnBehalfOf, Outcome, Related, Role, Target,
 };
 use crate::time::{EventTime, Timestamp};
+use crate::vendors::contract::{BadPage, NormalizerConfig, NormalizerOption, PageRequest, ReadContext, RecordKey};
 use crate::vendors::lenient::{self, FieldName, Text, json_object};
+use crate::vendors::record::{self, RecordFormat};
 use crate::vendors::settings::{choice, chosen};
-use crate::vendors::{Normalizer, NormalizerConfig, NormalizerOption, ReadContext, RecordKey, mapping, page, record};
+use crate::vendors::{mapping, page};
 
-use super::{Envelope, NAME};
+pub(super) const NAME: &str = "captivateiq";
 
-/// The event types that are known from the vendor's schema and samples. There is no public catalog; `words` reads
-/// what is not here.
+/// The event types in the vendor's schema and samples. There is no public catalog; `mapping` maps others word by word.
 const ACTIONS: &[(&str, Action)] = &[
     ("create", Action::Create),
     ("delete", Action::Delete),
@@ -24,8 +26,8 @@ const ACTIONS: &[(&str, Action)] = &[
     ("user.logout", Action::Logout),
 ];
 
-/// The object types that are known from the vendor's schema and samples. The list is open; an object type that `words`
-/// does not know either is one of the vendor's business objects.
+/// The object types in the vendor's schema and samples. The list is open; an object type that `mapping` does not know
+/// either is a business object of the vendor.
 const OBJECT_TYPES: &[(&str, Category)] = &[
     ("column", Category::Data),
     ("record", Category::Data),
@@ -35,21 +37,21 @@ const OBJECT_TYPES: &[(&str, Category)] = &[
 ];
 
 choice! {
-    /// Who is the actor when somebody acts as somebody else.
+    /// The actor when one user impersonates another.
     ActorChoice {
-        /// The person who is logged in; the address is theirs too.
+        /// The user who acts; the address is theirs too.
         LoggedIn = "logged_in",
-        /// The user acted as.
+        /// The impersonated user.
         Effective = "effective",
     }
 }
 
 choice! {
-    /// What becomes `event_type`.
+    /// The value of `event_type`.
     EventType {
-        /// The record's own word.
+        /// The record's own value.
         AsGiven = "as_given",
-        /// A word without a dot gets the object's type before it.
+        /// A value without a dot is prefixed with the object type.
         WithObjectType = "with_object_type",
     }
 }
@@ -69,8 +71,8 @@ const OPTIONS: &[NormalizerOption] = &[
 ];
 
 json_object! {
-    /// What a record is known by.
-    struct Key<'a> {
+    /// The fields that identify a record.
+    pub(in crate::vendors) struct Key<'a> {
         id: Text<'a> = "id",
         organization_id: Text<'a> = "organization_id",
         created_at: Text<'a> = "created_at",
@@ -79,7 +81,7 @@ json_object! {
 
 json_object! {
     /// The fields of an audit log record that the schema knows.
-    struct Item<'a> {
+    pub(in crate::vendors) struct Item<'a> {
         id: Text<'a> = "id",
         organization_id: Text<'a> = "organization_id",
         user_id: Text<'a> = "user_id",
@@ -109,7 +111,7 @@ json_object! {
 }
 
 json_object! {
-    /// A value before and after, as `data` shows it (assumed).
+    /// A value before and after, as in `data` (assumed).
     struct OldAndNew<'a> {
         old: Option<&'a RawValue> = "old",
         new: Option<&'a RawValue> = "new",
@@ -124,7 +126,51 @@ struct User<'a> {
     email: Text<'a>,
 }
 
-/// Knows and normalizes CaptivateIQ's records.
+#[derive(Deserialize)]
+pub(super) struct Envelope<'a> {
+    #[serde(borrow)]
+    object: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) total_count: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "page::present")]
+    next: Option<Option<&'a RawValue>>,
+    #[serde(borrow)]
+    data: Option<Vec<&'a RawValue>>,
+}
+
+impl<'a> Envelope<'a> {
+    pub(super) fn parse(body: &'a str) -> Result<Self, BadPage> {
+        page::envelope(NAME, body)
+    }
+
+    pub(super) fn records(&self) -> Option<Vec<&'a str>> {
+        self.data.as_deref().map(page::records)
+    }
+
+    /// The offset of the next page: that of the link; if the link has none, the number of records received so far,
+    /// whatever page size the vendor applied. Without the field, the total decides.
+    pub(super) fn next_offset(&self, request: &PageRequest<'_>) -> Option<String> {
+        let offset: u64 = request.cursor.and_then(|cursor| cursor.parse().ok()).unwrap_or(0);
+        let received = self.data.as_ref().map_or(0, Vec::len) as u64;
+        let after_received = offset.saturating_add(received);
+        let more = match self.next {
+            Some(None) => return None,
+            Some(Some(link)) if link.get() == "\"\"" => return None,
+            Some(Some(link)) => return Some(offset_in(link).unwrap_or(after_received).to_string()),
+            None => match page::count(self.total_count) {
+                Some(total) => after_received < total,
+                None => received >= u64::from(request.page_size),
+            },
+        };
+        (more && received > 0).then(|| after_received.to_string())
+    }
+}
+
+fn offset_in(link: &RawValue) -> Option<u64> {
+    page::query_value(&page::text(Some(link))?, "offset")?.parse().ok()
+}
+
+/// Identifies and normalizes CaptivateIQ's records.
 #[derive(Clone, Debug)]
 pub struct CaptivateIqNormalizer {
     tenant: Option<String>,
@@ -133,18 +179,18 @@ pub struct CaptivateIqNormalizer {
     event_type: EventType,
 }
 
-impl CaptivateIqNormalizer {
-    /// From the stored profile.
-    #[must_use]
-    pub fn new(normalizer_config: &NormalizerConfig) -> Self {
+impl From<&NormalizerConfig> for CaptivateIqNormalizer {
+    fn from(config: &NormalizerConfig) -> Self {
         Self {
-            tenant: normalizer_config.tenant.clone(),
-            actor: chosen(normalizer_config, ActorChoice::OPTION),
-            outcome: record::assumed_outcome(normalizer_config),
-            event_type: chosen(normalizer_config, EventType::OPTION),
+            tenant: config.tenant.clone(),
+            actor: chosen(config, ActorChoice::OPTION),
+            outcome: record::assumed_outcome(config),
+            event_type: chosen(config, EventType::OPTION),
         }
     }
+}
 
+impl CaptivateIqNormalizer {
     /// The record's organization, else the one given for records without.
     fn tenant<'a>(&self, organization_id: Option<Cow<'a, str>>) -> Option<Cow<'a, str>> {
         organization_id.or_else(|| self.tenant.clone().map(Cow::Owned))
@@ -157,7 +203,7 @@ impl CaptivateIqNormalizer {
         }
     }
 
-    /// The feed has no field for it: nothing is taken for a success unless the user says so.
+    /// Records have no result field: an event counts as a success only if the option says so.
     fn outcome(&self, event_type: &str) -> Outcome {
         let lower = event_type.to_lowercase();
         if lower.contains("fail") || lower.contains("denied") {
@@ -178,6 +224,33 @@ impl CaptivateIqNormalizer {
         let known = user.id.is_some() || user.email.is_some();
         let kind = if known { ActorType::User } else { ActorType::System };
         Actor { kind, id: user.id, name: user.name, email: user.email, ip, on_behalf_of }
+    }
+}
+
+fn id_of(id: Option<&str>, tenant: Option<&str>, raw: &str) -> EventId {
+    EventId::of_key(NAME, tenant, id.unwrap_or(raw))
+}
+
+impl RecordFormat for CaptivateIqNormalizer {
+    type Key<'a> = Key<'a>;
+    type Record<'a> = Item<'a>;
+    const VENDOR: &'static str = NAME;
+    const EXAMPLE: &'static str = r#"{"id":"550e8400-e29b-41d4-a716-446655440000","object":"audit_log","organization_id":"org_123456",
+ "user_id":"user_001","user_name":"John Smith","user_email":"john.smith@example.com",
+ "ip_address":"203.0.113.45","created_at":"2026-03-02T08:59:30Z","event_type":"user.login","version":0,
+ "data":null,"object_id":"obj_789012","object_name":"Sales Dashboard","object_type":"report",
+ "parent_objects":[]}"#;
+    const HAS_IDS: bool = true;
+    const OPTIONS: &'static [NormalizerOption] = OPTIONS;
+
+    fn tenant(&self) -> Option<&str> {
+        self.tenant.as_deref()
+    }
+
+    fn key(&self, key: &Key<'_>, raw: &str) -> RecordKey {
+        let timestamp = key.created_at.as_deref().and_then(Timestamp::parse_rfc3339);
+        let tenant = key.organization_id.as_deref().or(self.tenant.as_deref());
+        RecordKey { id: id_of(key.id.as_deref(), tenant, raw), timestamp, version: 0 }
     }
 
     fn event<'a>(&self, item: Item<'a>, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
@@ -209,52 +282,12 @@ impl CaptivateIqNormalizer {
             vendor_event_id: item.id,
             raw,
         };
-        match time {
-            Some(_) => event,
-            None => record::without_time(event, record::no_usable_time("created_at", item.created_at.as_deref())),
-        }
-    }
-}
-
-fn id_of(id: Option<&str>, tenant: Option<&str>, raw: &str) -> EventId {
-    EventId::of_key(NAME, tenant, id.unwrap_or(raw))
-}
-
-/// In the form that the documentation shows.
-const EXAMPLE: &str = r#"{"id":"550e8400-e29b-41d4-a716-446655440000","object":"audit_log","organization_id":"org_123456",
- "user_id":"user_001","user_name":"John Smith","user_email":"john.smith@example.com",
- "ip_address":"203.0.113.45","created_at":"2026-03-02T08:59:30Z","event_type":"user.login","version":0,
- "data":null,"object_id":"obj_789012","object_name":"Sales Dashboard","object_type":"report",
- "parent_objects":[]}"#;
-
-impl Normalizer for CaptivateIqNormalizer {
-    fn key_of(&self, raw: &str) -> RecordKey {
-        let Ok(key) = lenient::object::<Key<'_>>(raw) else {
-            return record::key_of_bytes(NAME, self.tenant.as_deref(), raw);
-        };
-        let timestamp = key.created_at.as_deref().and_then(Timestamp::parse_rfc3339);
-        let tenant = key.organization_id.as_deref().or(self.tenant.as_deref());
-        RecordKey { id: id_of(key.id.as_deref(), tenant, raw), timestamp, version: 0 }
+        record::checked_time(event, time.is_some(), "created_at", item.created_at.as_deref())
     }
 
-    fn example(&self) -> &'static str {
-        EXAMPLE
-    }
-
-    fn normalize<'a>(&self, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
-        match lenient::object(raw) {
-            Ok(item) => self.event(item, raw, context),
-            Err(reason) => record::unreadable(NAME, self.tenant.as_deref(), raw, context, reason),
-        }
-    }
-
-    fn options(&self) -> &'static [NormalizerOption] {
-        OPTIONS
-    }
-
-    /// Only an object of type `list` is a page: records have a field `data` too, of any shape.
-    fn page_records<'a>(&self, json: &'a str) -> Option<Vec<&'a str>> {
-        let envelope = Envelope::read(json).ok()?;
+    /// Only an object of type `list` is a page: records have a field `data` too, of any type.
+    fn split_page(json: &str) -> Option<Vec<&str>> {
+        let envelope = Envelope::parse(json).ok()?;
         if page::text(envelope.object).as_deref() != Some("list") {
             return None;
         }
@@ -320,7 +353,7 @@ fn change<'a>(field: Cow<'a, str>, values: &OldAndNew<'a>) -> Option<Change<'a>>
     is_change.then(|| Change { field, old: values.old.and_then(shown), new: values.new.and_then(shown) })
 }
 
-/// Any value as text: a string as it reads, anything else as its JSON.
+/// Any value as text: a string unquoted, anything else as JSON.
 fn shown(value: &RawValue) -> Option<Cow<'_, str>> {
     let json = value.get();
     if json.starts_with('"') { lenient::value(json) } else { Some(Cow::Borrowed(json)) }

@@ -1,10 +1,16 @@
-use crate::time::TimeRange;
+use std::sync::Arc;
+use std::time::Duration;
+
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::*;
+use super::Config;
+use super::normalizer::CaptivateIqNormalizer;
 use crate::event::{Action, ActorType, Category, EventId, Outcome, Role};
-use crate::vendors::{Normalizer, ReadContext, testing};
+use crate::time::{TimeRange, Timestamp};
+use crate::vendors::{
+    ApiErrorKind, Auth, Normalizer, NormalizerConfig, PageRequest, ReadContext, Vendor, VendorSettings, testing,
+};
 
 const PAGE: &str = include_str!("../../../tests/fixtures/captivateiq_page.json");
 
@@ -22,13 +28,13 @@ fn at(text: &str) -> Timestamp {
     Timestamp::parse_rfc3339(text).expect("a time")
 }
 
-fn ask(cursor: Option<&str>) -> PageRequest<'_> {
+fn page_request(cursor: Option<&str>) -> PageRequest<'_> {
     let range = TimeRange { from: at("2025-02-23T00:00:00Z"), to: at("2025-02-26T00:00:00Z") };
     PageRequest { range, cursor, page_size: 2 }
 }
 
 fn query(settings: serde_json::Value, cursor: Option<&str>) -> Vec<(String, String)> {
-    vendor(settings).request(&ask(cursor)).query
+    vendor(settings).request(&page_request(cursor)).query
 }
 
 fn value<'a>(query: &'a [(String, String)], name: &str) -> Option<&'a str> {
@@ -36,29 +42,29 @@ fn value<'a>(query: &'a [(String, String)], name: &str) -> Option<&'a str> {
 }
 
 fn next(body: &str, cursor: Option<&str>) -> Option<String> {
-    vendor(json!({})).read(body, &ask(cursor)).expect(body).next
+    vendor(json!({})).parse_page(body, &page_request(cursor)).expect(body).next
 }
 
 fn context() -> ReadContext<'static> {
     ReadContext { source: "acme", observed_at: Timestamp::from_secs(1_755_000_000), occurrence: 0 }
 }
 
-fn reader(options: &[(&str, &str)]) -> CaptivateIqNormalizer {
+fn normalizer(options: &[(&str, &str)]) -> CaptivateIqNormalizer {
     let options = options.iter().map(|(name, word)| ((*name).to_owned(), (*word).to_owned())).collect();
-    CaptivateIqNormalizer::new(&NormalizerConfig { tenant: None, options })
+    CaptivateIqNormalizer::from(&NormalizerConfig { tenant: None, options })
 }
 
 #[test]
 fn a_page_gives_its_records_next_offset_and_total() {
     let vendor = vendor(json!({}));
-    let page = vendor.read(PAGE, &ask(None)).expect("a page");
+    let page = vendor.parse_page(PAGE, &page_request(None)).expect("a page");
     assert_eq!(page.records.len(), 2);
     assert!(page.records.iter().all(|raw| PAGE.contains(raw)));
     assert_eq!((page.next.as_deref(), page.total), (Some("2"), Some(5)));
 }
 
 #[test]
-fn the_next_offset_is_found_whatever_the_link_looks_like() {
+fn the_next_offset_is_found_in_every_form_of_link() {
     for (body, cursor, wanted) in [
         (r#"{"data":[1,2],"next":"/ciq/v1/audit-logs/?limit=2&offset=4"}"#, Some("2"), Some("4")),
         (r#"{"data":[1,2],"next":"http://elsewhere.example/?offset=9&limit=2"}"#, None, Some("9")),
@@ -77,7 +83,7 @@ fn the_next_offset_is_found_whatever_the_link_looks_like() {
 }
 
 #[test]
-fn what_is_no_page_is_refused() {
+fn other_bodies_are_errors() {
     let vendor = vendor(json!({}));
     for body in [
         "",
@@ -89,14 +95,14 @@ fn what_is_no_page_is_refused() {
         r#"{"data":{}}"#,
         &PAGE[..PAGE.len() / 2],
     ] {
-        assert!(vendor.read(body, &ask(None)).is_err(), "{body}");
+        assert!(vendor.parse_page(body, &page_request(None)).is_err(), "{body}");
     }
 }
 
 #[test]
 fn the_request_is_the_documented_one() {
     let vendor = vendor(json!({"email": "a+b@example.com", "ordering": "created_at"}));
-    let request = vendor.request(&ask(Some("2000")));
+    let request = vendor.request(&page_request(Some("2000")));
     assert_eq!(request.path, "/audit-logs/");
     assert!(matches!(request.auth, Auth::Scheme("Token", _)));
     for (name, wanted) in [
@@ -113,14 +119,14 @@ fn the_request_is_the_documented_one() {
 }
 
 #[test]
-fn the_end_date_is_safe_under_either_reading() {
+fn the_end_date_is_complete_under_either_reading() {
     for (setting, wanted) in [("day_after", Some("2025-02-26")), ("last_day", Some("2025-02-25")), ("omit", None)] {
         assert_eq!(value(&query(json!({"end_date": setting}), None), "end_date"), wanted, "{setting}");
     }
 }
 
 #[test]
-fn wrong_settings_are_named() {
+fn every_invalid_setting_is_reported() {
     for (settings, key) in [
         (json!({"email": "nobody"}), "email"),
         (json!({"ordering": "a\nb"}), "ordering"),
@@ -131,7 +137,7 @@ fn wrong_settings_are_named() {
 }
 
 #[test]
-fn faults_say_what_to_mend() {
+fn errors_have_a_kind_and_a_hint() {
     let vendor = vendor(json!({}));
     let error = vendor.classify_error(401, r#"{"detail":"Invalid token."}"#);
     assert_eq!(error.kind, ApiErrorKind::Permanent);
@@ -141,24 +147,24 @@ fn faults_say_what_to_mend() {
 }
 
 #[test]
-fn an_outage_is_waited_out() {
+fn an_outage_is_transient() {
     for status in [500, 502, 503, 504] {
         assert_eq!(vendor(json!({})).classify_error(status, "<html>").kind, ApiErrorKind::Transient, "{status}");
     }
 }
 
 #[test]
-fn without_an_end_date_no_walk_is_shortened_in_vain() {
+fn without_an_end_date_windows_are_not_split() {
     let whole = vendor(json!({"end_date": "omit"}));
-    assert_eq!((whole.spec().slice, whole.spec().max_window_records), (3_650 * DAY, u64::MAX));
+    assert_eq!((whole.spec().slice, whole.spec().max_window_records), (Duration::from_secs(3_650 * 86_400), u64::MAX));
     let sliced = vendor(json!({}));
-    assert_eq!((sliced.spec().slice, sliced.spec().max_window_records), (7 * DAY, 100_000));
+    assert_eq!((sliced.spec().slice, sliced.spec().max_window_records), (Duration::from_secs(7 * 86_400), 100_000));
 }
 
 #[test]
 fn impersonation_in_the_documented_sample() {
-    let records = reader(&[]).page_records(PAGE).expect("a page");
-    let event = reader(&[]).normalize(records[0], &context());
+    let records = normalizer(&[]).page_records(PAGE).expect("a page");
+    let event = normalizer(&[]).normalize(records[0], &context());
     assert_eq!(event.tenant.as_deref(), Some("org_123456"));
     assert_eq!(event.id, EventId::of_key("captivateiq", Some("org_123456"), "550e8400-e29b-41d4-a716-446655440000"));
     assert_eq!((event.action, event.category), (Action::Login, Category::Authentication));
@@ -173,8 +179,8 @@ fn impersonation_in_the_documented_sample() {
 
 #[test]
 fn changes_and_parents_in_the_documented_sample() {
-    let records = reader(&[]).page_records(PAGE).expect("a page");
-    let event = reader(&[]).normalize(records[1], &context());
+    let records = normalizer(&[]).page_records(PAGE).expect("a page");
+    let event = normalizer(&[]).normalize(records[1], &context());
     assert_eq!((event.action, event.category), (Action::Update, Category::Data));
     assert_eq!(event.actor.on_behalf_of, None);
     assert_eq!(event.changes.len(), 1);
@@ -187,9 +193,9 @@ fn changes_and_parents_in_the_documented_sample() {
 }
 
 #[test]
-fn options_of_the_profile() {
+fn options_come_from_the_stored_config() {
     let vendor = vendor(json!({"actor": "effective", "assume_success": true, "event_type": "with_object_type"}));
-    let stored = CaptivateIqNormalizer::new(&vendor.normalizer_config());
+    let stored = CaptivateIqNormalizer::from(&vendor.normalizer_config());
     let records = stored.page_records(PAGE).expect("a page");
     let login = stored.normalize(records[0], &context());
     assert_eq!((login.actor.id.as_deref(), login.actor.on_behalf_of), (Some("user_001"), None));
@@ -200,7 +206,7 @@ fn options_of_the_profile() {
 }
 
 #[test]
-fn data_of_any_shape_costs_nothing() {
+fn data_of_any_type_is_accepted() {
     for (data, wanted) in [
         (r#"{"a":{"old":1.50,"new":null},"b":7,"c":{"x":1},"d":{"new":[1, 2]}}"#, 2),
         ("[1]", 0),
@@ -208,16 +214,16 @@ fn data_of_any_shape_costs_nothing() {
         ("{}", 0),
     ] {
         let raw = format!(r#"{{"id":"a","created_at":"2025-02-23T14:30:00Z","data":{data}}}"#);
-        let event = reader(&[]).normalize(&raw, &context());
+        let event = normalizer(&[]).normalize(&raw, &context());
         assert_eq!((event.changes.len(), &event.normalize_error), (wanted, &None), "{data}");
     }
     let raw = r#"{"data":{"a":{"old":1.50},"d":{"new":[1, 2]}}}"#;
-    let changes = reader(&[]).normalize(raw, &context()).changes;
+    let changes = normalizer(&[]).normalize(raw, &context()).changes;
     assert_eq!((changes[0].old.as_deref(), changes[1].new.as_deref()), (Some("1.50"), Some("[1, 2]")));
 }
 
 #[test]
-fn object_types_tell_the_category() {
+fn object_types_determine_the_category() {
     for (event_type, object_type, wanted) in [
         ("update", "worksheet", Category::Data),
         ("update", "user_role", Category::Iam),
@@ -230,48 +236,48 @@ fn object_types_tell_the_category() {
         let mut raw = json!({"id": "a", "created_at": "2025-02-23T14:30:00Z", "event_type": event_type});
         raw["object_type"] = json!(object_type);
         let raw = raw.to_string();
-        assert_eq!(reader(&[]).normalize(&raw, &context()).category, wanted, "{event_type} {object_type}");
+        assert_eq!(normalizer(&[]).normalize(&raw, &context()).category, wanted, "{event_type} {object_type}");
     }
 }
 
 #[test]
-fn records_of_nobody_are_the_systems() {
+fn records_without_a_user_have_the_system_as_actor() {
     let raw =
         r#"{"id":"a","created_at":"2025-02-23T14:30:00Z","user_id":null,"logged_in_user_email":"","ip_address":""}"#;
-    let actor = reader(&[]).normalize(raw, &context()).actor;
+    let actor = normalizer(&[]).normalize(raw, &context()).actor;
     assert_eq!((actor.kind, actor.id, actor.ip, actor.on_behalf_of), (ActorType::System, None, None, None));
 }
 
 #[test]
-fn missing_values_of_the_same_person_are_filled_in() {
+fn missing_values_of_the_same_user_are_filled_in() {
     let raw =
         r#"{"id":"a","created_at":"2025-02-23T14:30:00Z","user_id":"u","user_name":"Ada","logged_in_user_id":"u"}"#;
-    let actor = reader(&[]).normalize(raw, &context()).actor;
+    let actor = normalizer(&[]).normalize(raw, &context()).actor;
     assert_eq!((actor.id.as_deref(), actor.name.as_deref(), actor.on_behalf_of), (Some("u"), Some("Ada"), None));
 }
 
 #[test]
-fn what_cannot_be_normalized_is_delivered_all_the_same() {
+fn records_that_cannot_be_normalized_are_delivered_with_the_reason() {
     for (raw, reason) in [
         (r#"{"id":"a","created_at":12,"event_type":"create"}"#, "created_at"),
         (r#"{"created_at":"2025-02-23T14:30:00Z"}"#, "`id`"),
         ("7", "a number"),
         ("{", "not valid JSON"),
     ] {
-        let event = reader(&[]).normalize(raw, &context());
+        let event = normalizer(&[]).normalize(raw, &context());
         assert!(event.normalize_error.expect(raw).contains(reason), "{raw}");
         assert_eq!((event.raw, event.action), (raw, Action::Other));
     }
 }
 
 #[test]
-fn a_record_with_data_is_no_page() {
-    assert_eq!(reader(&[]).page_records(r#"{"object":"audit_log","id":"a","data":[{"x":1}]}"#), None);
+fn a_record_with_data_is_not_a_page() {
+    assert_eq!(normalizer(&[]).page_records(r#"{"object":"audit_log","id":"a","data":[{"x":1}]}"#), None);
 }
 
 proptest! {
     #[test]
     fn nothing_that_is_read_can_panic(body in testing::any_or_damaged(PAGE)) {
-        testing::read_in_every_way(&*vendor(json!({})), &body);
+        testing::parse_in_every_way(&*vendor(json!({})), &body);
     }
 }

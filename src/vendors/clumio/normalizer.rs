@@ -1,16 +1,21 @@
-//! Clumio's records: how they are known again, and the tables that bring them into the schema.
+//! Clumio's JSON: the page envelope and the records, and the tables that map them to the schema.
 
 use std::borrow::Cow;
 
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
 use crate::event::{Action, Actor, ActorType, Category, Event, EventId, Outcome, Related, Role, Target};
 use crate::time::{EventTime, Timestamp};
+use crate::vendors::contract::{BadPage, NormalizerConfig, NormalizerOption, Page, ReadContext, RecordKey};
 use crate::vendors::lenient::{self, Text, json_object};
+use crate::vendors::record::{self, RecordFormat};
 use crate::vendors::settings::{choice, chosen};
-use crate::vendors::{Normalizer, NormalizerConfig, NormalizerOption, ReadContext, RecordKey, mapping, record};
+use crate::vendors::{mapping, page};
 
-use super::NAME;
+pub(super) const NAME: &str = "clumio";
 
-/// The documented actions. The list is open; `words` reads what is not here.
+/// The documented actions. The list is open; `mapping` maps others word by word.
 const ACTIONS: &[(&str, Action)] = &[
     ("apply", Action::Update),
     ("batch_activate", Action::Enable),
@@ -43,7 +48,7 @@ const ACTIONS: &[(&str, Action)] = &[
     ("validate_tda_passcode", Action::Other),
 ];
 
-/// Actions that mean something else inside one category; looked at first.
+/// Actions with another meaning in one category; they take precedence.
 const ACTIONS_IN_CATEGORY: &[(&str, &str, Action)] = &[
     ("api_tokens", "refresh", Action::Rotate),
     ("mfa", "disable", Action::MfaDisable),
@@ -78,9 +83,9 @@ const OUTCOMES: &[(&str, Outcome)] =
     &[("success", Outcome::Success), ("failure", Outcome::Failure), ("partial_success", Outcome::Partial)];
 
 choice! {
-    /// What becomes `event_type`.
+    /// The value of `event_type`.
     EventType {
-        /// The record's `action`, untouched.
+        /// The record's `action`.
         Action = "action",
         /// The record's `category` and `action` with a dot between.
         CategoryAction = "category_action",
@@ -88,11 +93,11 @@ choice! {
 }
 
 choice! {
-    /// By what a record is known again.
+    /// What records are deduplicated by.
     DedupeKey {
         /// Its id.
         Id = "id",
-        /// Its id and its status: a record that comes again with another status is another event.
+        /// Its id and its status: a record with another status is another event.
         IdAndStatus = "id+status",
     }
 }
@@ -111,8 +116,8 @@ const OPTIONS: &[NormalizerOption] = &[
 ];
 
 json_object! {
-    /// What a record is known by.
-    struct Key<'a> {
+    /// The fields that identify a record.
+    pub(in crate::vendors) struct Key<'a> {
         id: Text<'a> = "id",
         timestamp: Text<'a> = "timestamp",
         status: Text<'a> = "status",
@@ -121,7 +126,7 @@ json_object! {
 
 json_object! {
     /// The fields of an audit trail record that the schema knows.
-    struct Item<'a> {
+    pub(in crate::vendors) struct Item<'a> {
         id: Text<'a> = "id",
         timestamp: Text<'a> = "timestamp",
         action: Text<'a> = "action",
@@ -144,7 +149,7 @@ json_object! {
 }
 
 json_object! {
-    /// What local filters look at.
+    /// The fields that local filters match.
     struct Filterable<'a> {
         primary: Entity<'a> = "primary_entity",
         parent: Entity<'a> = "parent_entity",
@@ -158,7 +163,59 @@ json_object! {
     }
 }
 
-/// Knows and normalizes Clumio's records.
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow, rename = "_embedded", default, deserialize_with = "page::present")]
+    embedded: Option<Option<Embedded<'a>>>,
+    #[serde(borrow, rename = "_links")]
+    links: Option<Links<'a>>,
+    #[serde(borrow)]
+    total_count: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Embedded<'a> {
+    #[serde(borrow, default, deserialize_with = "page::present")]
+    items: Option<Option<Vec<&'a RawValue>>>,
+}
+
+#[derive(Deserialize)]
+struct Links<'a> {
+    #[serde(borrow, rename = "_next")]
+    next: Option<Link<'a>>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+struct Link<'a> {
+    #[serde(borrow)]
+    href: Option<&'a RawValue>,
+}
+
+/// Parses a page. `_embedded: null` and `items: null` are empty pages, as in the official SDKs.
+pub(super) fn parse_page(body: &str) -> Result<Page<'_>, BadPage> {
+    let envelope: Envelope<'_> = page::envelope(NAME, body)?;
+    let embedded = envelope.embedded.ok_or_else(|| missing_field("_embedded"))?;
+    let items = match embedded {
+        Some(embedded) => embedded.items.ok_or_else(|| missing_field("_embedded.items"))?.unwrap_or_default(),
+        None => Vec::new(),
+    };
+    let next = envelope.links.and_then(|links| links.next).map(next_page).transpose()?;
+    Ok(Page { records: page::records(&items), next, total: page::count(envelope.total_count) })
+}
+
+fn missing_field(missing: &str) -> BadPage {
+    BadPage(format!("clumio sent an answer without `{missing}`, which is not a page of audit trails; check base_url"))
+}
+
+/// The page number in the link to the next page. A link without one is an error, as in the official SDK: treating it as
+/// the end would lose the remaining records.
+fn next_page(link: Link<'_>) -> Result<String, BadPage> {
+    page::text(link.href).and_then(|href| page::query_value(&href, "start")).ok_or_else(|| {
+        BadPage("clumio sent a link to the next page without a page number (`start`), which cannot be followed".into())
+    })
+}
+
+/// Identifies and normalizes Clumio's records.
 #[derive(Clone, Debug)]
 pub struct ClumioNormalizer {
     tenant: Option<String>,
@@ -166,17 +223,17 @@ pub struct ClumioNormalizer {
     dedupe_key: DedupeKey,
 }
 
-impl ClumioNormalizer {
-    /// From the stored profile.
-    #[must_use]
-    pub fn new(normalizer_config: &NormalizerConfig) -> Self {
+impl From<&NormalizerConfig> for ClumioNormalizer {
+    fn from(config: &NormalizerConfig) -> Self {
         Self {
-            tenant: normalizer_config.tenant.clone(),
-            event_type: chosen(normalizer_config, EventType::OPTION),
-            dedupe_key: chosen(normalizer_config, DedupeKey::OPTION),
+            tenant: config.tenant.clone(),
+            event_type: chosen(config, EventType::OPTION),
+            dedupe_key: chosen(config, DedupeKey::OPTION),
         }
     }
+}
 
+impl ClumioNormalizer {
     fn id_of(&self, id: Option<&str>, status: Option<&str>, raw: &str) -> EventId {
         let tenant = self.tenant.as_deref();
         match (id, self.dedupe_key) {
@@ -193,6 +250,27 @@ impl ClumioNormalizer {
             (EventType::CategoryAction, Some(category)) => Cow::Owned(format!("{category}.{action}")),
             _ => action,
         }
+    }
+}
+
+impl RecordFormat for ClumioNormalizer {
+    type Key<'a> = Key<'a>;
+    type Record<'a> = Item<'a>;
+    const VENDOR: &'static str = NAME;
+    const EXAMPLE: &'static str = r#"{"action":"user_deleted","category":"backup","details_json":{},"id":"d38fcaa9-200d-538e-a661-fbed769b1fc5",
+ "interface":"ui","ip_address":"198.51.100.32","parent_entity":null,
+ "primary_entity":{"id":"42","type":"user","value":"robin@example.com"},"status":"success",
+ "timestamp":"2026-03-02T08:59:30.285759Z","user_email":"ada@example.com"}"#;
+    const HAS_IDS: bool = true;
+    const OPTIONS: &'static [NormalizerOption] = OPTIONS;
+
+    fn tenant(&self) -> Option<&str> {
+        self.tenant.as_deref()
+    }
+
+    fn key(&self, key: &Key<'_>, raw: &str) -> RecordKey {
+        let timestamp = key.timestamp.as_deref().and_then(Timestamp::parse_rfc3339);
+        RecordKey { id: self.id_of(key.id.as_deref(), key.status.as_deref(), raw), timestamp, version: 0 }
     }
 
     fn event<'a>(&self, item: Item<'a>, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
@@ -221,45 +299,11 @@ impl ClumioNormalizer {
             vendor_event_id: item.id,
             raw,
         };
-        match time {
-            Some(_) => event,
-            None => record::without_time(event, record::no_usable_time("timestamp", item.timestamp.as_deref())),
-        }
-    }
-}
-
-/// In the form that the documentation shows.
-const EXAMPLE: &str = r#"{"action":"user_deleted","category":"backup","details_json":{},"id":"d38fcaa9-200d-538e-a661-fbed769b1fc5",
- "interface":"ui","ip_address":"198.51.100.32","parent_entity":null,
- "primary_entity":{"id":"42","type":"user","value":"robin@example.com"},"status":"success",
- "timestamp":"2026-03-02T08:59:30.285759Z","user_email":"ada@example.com"}"#;
-
-impl Normalizer for ClumioNormalizer {
-    fn key_of(&self, raw: &str) -> RecordKey {
-        let Ok(key) = lenient::object::<Key<'_>>(raw) else {
-            return record::key_of_bytes(NAME, self.tenant.as_deref(), raw);
-        };
-        let timestamp = key.timestamp.as_deref().and_then(Timestamp::parse_rfc3339);
-        RecordKey { id: self.id_of(key.id.as_deref(), key.status.as_deref(), raw), timestamp, version: 0 }
+        record::checked_time(event, time.is_some(), "timestamp", item.timestamp.as_deref())
     }
 
-    fn example(&self) -> &'static str {
-        EXAMPLE
-    }
-
-    fn normalize<'a>(&self, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
-        match lenient::object(raw) {
-            Ok(item) => self.event(item, raw, context),
-            Err(reason) => record::unreadable(NAME, self.tenant.as_deref(), raw, context, reason),
-        }
-    }
-
-    fn options(&self) -> &'static [NormalizerOption] {
-        OPTIONS
-    }
-
-    fn page_records<'a>(&self, json: &'a str) -> Option<Vec<&'a str>> {
-        super::read_page(json).ok().map(|page| page.records)
+    fn split_page(json: &str) -> Option<Vec<&str>> {
+        parse_page(json).ok().map(|page| page.records)
     }
 }
 
@@ -279,15 +323,15 @@ fn category_of(category: &str, action: &str) -> Category {
         .unwrap_or_default()
 }
 
-/// The record names no user id: the e-mail address stands for it. Events of the system itself have no e-mail address; the interface (`API`, `webhook`)
-/// does not prove a service account, so it stays in `raw`.
+/// Records have no user id: the email address is used instead. Events of the system have no email address. The interface
+/// (`API`, `webhook`) does not prove a service account, so it stays in `raw`.
 fn actor<'a>(email: Text<'a>, ip: Text<'a>) -> Actor<'a> {
     let kind = if email.is_some() { ActorType::User } else { ActorType::System };
     Actor { kind, id: email.clone(), email, ip: ip.filter(|ip| ip != "-"), ..Actor::default() }
 }
 
 /// The primary entity is the target and its parent is related to it. Without a primary entity the parent is the target;
-/// without both (global settings) the category says at least what kind of thing it is.
+/// without both (global settings) the category is the kind of the target.
 fn objects<'a>(
     primary: Entity<'a>,
     parent: Entity<'a>,
@@ -308,7 +352,7 @@ fn target(entity: Entity<'_>) -> Option<Target<'_>> {
     (target != Target::default()).then_some(target)
 }
 
-/// Whether the record has every wanted value where it can only stand (assumed): the S3 asset is the primary entity, the
+/// Whether the record has every requested value in its assumed field: the S3 asset is the primary entity, the
 /// backup its parent, the bucket's region a tag of the details.
 pub(super) fn matches_all(raw: &str, wanted: &[(&str, &str)]) -> bool {
     if wanted.is_empty() {

@@ -1,10 +1,19 @@
-use crate::time::TimeRange;
+use std::sync::Arc;
+use std::time::Duration;
+
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::*;
+use super::Config;
+use super::api::REGIONS;
+use super::normalizer::{ClumioNormalizer, parse_page};
+use crate::diagnostic::SettingDiagnostic;
 use crate::event::{Action, ActorType, Category, EventId, Outcome, Role};
-use crate::vendors::{Normalizer, ReadContext, testing};
+use crate::time::{TimeRange, Timestamp};
+use crate::vendors::{
+    ApiErrorKind, Auth, Normalizer, NormalizerConfig, Page, PageRequest, ReadContext, RecordOrder, Vendor,
+    VendorSettings, testing,
+};
 
 const PAGE: &str = include_str!("../../../tests/fixtures/clumio_page.json");
 
@@ -18,11 +27,11 @@ fn vendor(settings: serde_json::Value) -> Arc<dyn Vendor> {
     config(settings).build().expect("a vendor")
 }
 
-fn problems(settings: serde_json::Value) -> Vec<SettingDiagnostic> {
-    config(settings).build().expect_err("problems")
+fn diagnostics(settings: serde_json::Value) -> Vec<SettingDiagnostic> {
+    config(settings).build().expect_err("diagnostics")
 }
 
-fn ask(cursor: Option<&str>) -> PageRequest<'_> {
+fn page_request(cursor: Option<&str>) -> PageRequest<'_> {
     let from = Timestamp::parse_rfc3339("2025-08-11T23:00:00Z").expect("a time");
     PageRequest {
         range: TimeRange { from, to: from + Duration::from_nanos(3_600_000_000_001) },
@@ -32,7 +41,7 @@ fn ask(cursor: Option<&str>) -> PageRequest<'_> {
 }
 
 fn query(settings: serde_json::Value, cursor: Option<&str>, name: &str) -> String {
-    let request = vendor(settings).request(&ask(cursor));
+    let request = vendor(settings).request(&page_request(cursor));
     request.query.into_iter().find(|(key, _)| key == name).expect("the parameter").1
 }
 
@@ -40,14 +49,14 @@ fn context() -> ReadContext<'static> {
     ReadContext { source: "acme", observed_at: Timestamp::from_secs(1_755_000_000), occurrence: 0 }
 }
 
-fn reader() -> ClumioNormalizer {
-    ClumioNormalizer::new(&NormalizerConfig::default())
+fn normalizer() -> ClumioNormalizer {
+    ClumioNormalizer::from(&NormalizerConfig::default())
 }
 
 #[test]
 fn a_page_gives_its_records_next_page_and_total() {
     let vendor = vendor(json!({}));
-    let page = vendor.read(PAGE, &ask(None)).expect("a page");
+    let page = vendor.parse_page(PAGE, &page_request(None)).expect("a page");
     assert_eq!(page.records.len(), 2);
     assert!(page.records.iter().all(|raw| PAGE.contains(raw)));
     assert_eq!((page.next.as_deref(), page.total), (Some("2"), Some(5)));
@@ -62,7 +71,7 @@ fn the_last_page_has_no_next_or_a_null_one() {
         r#"{"_embedded":{"items":[{"id":"a"}]},"_links":null}"#,
         r#"{"_embedded":{"items":[{"id":"a"}]}}"#,
     ] {
-        let page = vendor.read(body, &ask(None)).expect(body);
+        let page = vendor.parse_page(body, &page_request(None)).expect(body);
         assert_eq!((page.records.len(), page.next), (1, None), "{body}");
     }
 }
@@ -71,12 +80,12 @@ fn the_last_page_has_no_next_or_a_null_one() {
 fn empty_pages_in_every_form() {
     let vendor = vendor(json!({}));
     for body in [r#"{"_embedded":{"items":[]}}"#, r#"{"_embedded":null}"#, r#"{"_embedded":{"items":null}}"#] {
-        assert_eq!(vendor.read(body, &ask(None)).expect(body), Page::default());
+        assert_eq!(vendor.parse_page(body, &page_request(None)).expect(body), Page::default());
     }
 }
 
 #[test]
-fn what_is_no_page_is_refused() {
+fn other_bodies_are_errors() {
     let vendor = vendor(json!({}));
     for body in [
         "",
@@ -91,13 +100,13 @@ fn what_is_no_page_is_refused() {
         r#"{"_embedded":{"items":[]},"_links":{"_next":{"href":null}}}"#,
         &PAGE[..PAGE.len() / 2],
     ] {
-        assert!(vendor.read(body, &ask(None)).is_err(), "{body}");
+        assert!(vendor.parse_page(body, &page_request(None)).is_err(), "{body}");
     }
 }
 
 #[test]
 fn the_request_is_the_documented_one() {
-    let request = vendor(json!({"organizational_unit": "ou-1"})).request(&ask(Some("3")));
+    let request = vendor(json!({"organizational_unit": "ou-1"})).request(&page_request(Some("3")));
     assert_eq!(request.path, "/audit-trails");
     let query: Vec<(&str, &str)> = request.query.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     assert_eq!(
@@ -135,7 +144,7 @@ fn filters_are_joined_as_json() {
 }
 
 #[test]
-fn filters_match_locally_when_asked() {
+fn filters_match_locally_if_configured() {
     let body = r#"{"_embedded":{"items":[
         {"id":"1","primary_entity":{"id":"asset"},"details_json":{"tags":[{"type":"bucket_region","value":"us-west-2"}]}},
         {"id":"2","primary_entity":{"id":"asset"},"details_json":{"tags":[{"type":"bucket_region","value":"eu-west-1"}]}},
@@ -146,7 +155,7 @@ fn filters_match_locally_when_asked() {
         "undocumented_filters": "match_locally", "protection_group_s3_asset_id": "asset", "bucket_region": "us-west-2",
     });
     let vendor = vendor(settings);
-    let page = vendor.read(body, &ask(None)).expect("a page");
+    let page = vendor.parse_page(body, &page_request(None)).expect("a page");
     assert_eq!(page.records.len(), 2, "the matching record, and the one that cannot be looked into");
     assert!(page.records[0].contains(r#""id":"1""#));
     assert_eq!(page.total, None, "the vendor's total counts what was left out");
@@ -173,19 +182,19 @@ fn regions_have_their_documented_addresses() {
 }
 
 #[test]
-fn every_wrong_setting_is_named_at_once() {
-    let found = problems(json!({
+fn every_invalid_setting_is_reported() {
+    let found = diagnostics(json!({
         "region": "us-west-3", "organizational_unit": "a\nb",
         "extra_filter": {"start_timestamp": {"$eq": 1}, "category": ["users"]},
     }));
-    let keys: Vec<&str> = found.iter().map(|problem| problem.key.as_str()).collect();
+    let keys: Vec<&str> = found.iter().map(|diagnostic| diagnostic.key.as_str()).collect();
     assert_eq!(keys, ["organizational_unit", "extra_filter.category", "extra_filter.start_timestamp", "region"]);
     assert!(found[3].hint.contains("us-west-2"));
     assert!(serde_json::from_value::<Config>(json!({"access_token": "x", "regoin": "us-west-2"})).is_err());
 }
 
 #[test]
-fn the_settings_as_they_are_written_in_yaml() {
+fn settings_parse_as_written_in_yaml() {
     let written = "
 access_token: {file: /run/secrets/clumio}
 region: eu-central-1
@@ -201,11 +210,11 @@ max_page_size: 250
     let spec = vendor.spec();
     assert_eq!(spec.retention, Some(Duration::from_secs(30 * 86_400)));
     assert_eq!((spec.order, spec.max_page_size), (RecordOrder::NewestFirst, 250));
-    assert!(vendor.request(&ask(None)).query[2].1.ends_with(r#","category":{"$in":["users","mfa"]}}"#));
+    assert!(vendor.request(&page_request(None)).query[2].1.ends_with(r#","category":{"$in":["users","mfa"]}}"#));
 }
 
 #[test]
-fn faults_say_what_to_mend() {
+fn errors_have_a_kind_and_a_hint() {
     let vendor = vendor(json!({"bucket_region": "us-west-2"}));
     let body = r#"{"errors":[{"error_code":402,"error_message":"Unauthorized access"}]}"#;
     let error = vendor.classify_error(401, body);
@@ -220,8 +229,8 @@ fn faults_say_what_to_mend() {
 
 #[test]
 fn the_documented_sample_in_the_schema() {
-    let page = read_page(PAGE).expect("a page");
-    let event = reader().normalize(page.records[0], &context());
+    let page = parse_page(PAGE).expect("a page");
+    let event = normalizer().normalize(page.records[0], &context());
     assert_eq!(event.id, EventId::of_key("clumio", None, "d38fcaa9-200d-538e-a661-fbed769b1fc5"));
     assert_eq!(event.vendor_event_id.as_deref(), Some("d38fcaa9-200d-538e-a661-fbed769b1fc5"));
     assert_eq!(event.event_type, "user_deleted");
@@ -239,8 +248,8 @@ fn the_documented_sample_in_the_schema() {
 
 #[test]
 fn a_system_event_with_a_parent() {
-    let page = read_page(PAGE).expect("a page");
-    let event = reader().normalize(page.records[1], &context());
+    let page = parse_page(PAGE).expect("a page");
+    let event = normalizer().normalize(page.records[1], &context());
     assert_eq!(event.timestamp.to_string(), "2025-08-11T23:41:02Z");
     assert_eq!((event.actor.kind, &event.actor.email, &event.actor.ip), (ActorType::System, &None, &None));
     assert_eq!(event.actor.id, None);
@@ -253,7 +262,7 @@ fn a_system_event_with_a_parent() {
 fn without_a_primary_entity_the_parent_or_the_category_is_the_target() {
     let of = |entities: &str| {
         let raw = format!(r#"{{"id":"a","timestamp":"2025-08-11T23:41:02Z","category":"SSO",{entities}}}"#);
-        let event = reader().normalize(&raw, &context());
+        let event = normalizer().normalize(&raw, &context());
         (event.target.and_then(|target| target.kind).map(String::from), event.related.len())
     };
     assert_eq!(of(r#""primary_entity":null,"parent_entity":{"type":"Org"}"#), (Some("org".into()), 0));
@@ -261,7 +270,7 @@ fn without_a_primary_entity_the_parent_or_the_category_is_the_target() {
 }
 
 #[test]
-fn words_of_the_catalog_and_beyond() {
+fn known_and_unknown_values_are_mapped() {
     for (category, action, wanted) in [
         ("mfa", "enable", (Action::MfaEnable, Category::Iam)),
         ("protection", "apply", (Action::Update, Category::Configuration)),
@@ -273,28 +282,28 @@ fn words_of_the_catalog_and_beyond() {
     ] {
         let raw = json!({"id": "a", "timestamp": "2025-08-11T23:41:02Z", "category": category, "action": action});
         let raw = raw.to_string();
-        let event = reader().normalize(&raw, &context());
+        let event = normalizer().normalize(&raw, &context());
         assert_eq!((event.action, event.category), wanted, "{category} {action}");
         assert_eq!(event.event_type, action);
     }
 }
 
 #[test]
-fn options_of_the_profile() {
+fn options_come_from_the_stored_config() {
     let vendor = vendor(json!({
         "organizational_unit": "ou-1", "event_type": "category_action", "dedupe_key": "id+status",
     }));
-    let stored = ClumioNormalizer::new(&vendor.normalizer_config());
+    let stored = ClumioNormalizer::from(&vendor.normalizer_config());
     let raw = r#"{"id":"a","timestamp":"2025-08-11T23:41:02Z","category":"mfa","action":"enable","status":"success"}"#;
     let event = stored.normalize(raw, &context());
     assert_eq!(event.event_type, "mfa.enable");
     assert_eq!(event.tenant.as_deref(), Some("ou-1"));
     assert_eq!(event.id, EventId::of_key("clumio", Some("ou-1"), "a\0success"));
-    assert_eq!(event.id, vendor.key_of(raw).id);
+    assert_eq!(event.id, vendor.normalizer().key_of(raw).id);
 }
 
 #[test]
-fn what_cannot_be_normalized_is_delivered_all_the_same() {
+fn records_that_cannot_be_normalized_are_delivered_with_the_reason() {
     for (raw, reason) in [
         (r#"{"id":"a","timestamp":"yesterday","action":"login"}"#, "timestamp"),
         (r#"{"id":"a"}"#, "timestamp"),
@@ -305,27 +314,27 @@ fn what_cannot_be_normalized_is_delivered_all_the_same() {
         ("{\"id\":", "not valid JSON"),
         ("", "not valid JSON"),
     ] {
-        let event = reader().normalize(raw, &context());
-        let said = event.normalize_error.expect(raw);
-        assert!(said.contains(reason), "{raw}: {said}");
+        let event = normalizer().normalize(raw, &context());
+        let message = event.normalize_error.expect(raw);
+        assert!(message.contains(reason), "{raw}: {message}");
         assert_eq!(event.raw, raw);
         assert_eq!(event.action, Action::Other);
-        assert_eq!(event.id, reader().key_of(raw).id);
+        assert_eq!(event.id, normalizer().key_of(raw).id);
     }
-    let event = reader().normalize(r#"{"id":"a","action":"login"}"#, &context());
+    let event = normalizer().normalize(r#"{"id":"a","action":"login"}"#, &context());
     assert_eq!(event.timestamp, context().observed_at.with_digits(3));
     assert_eq!(event.event_type, "login", "the vendor's word is kept");
 }
 
 #[test]
-fn a_whole_page_is_told_from_a_record() {
-    assert_eq!(reader().page_records(PAGE).map(|records| records.len()), Some(2));
-    assert_eq!(reader().page_records(r#"{"id":"a"}"#), None);
+fn a_page_is_distinguished_from_a_record() {
+    assert_eq!(normalizer().page_records(PAGE).map(|records| records.len()), Some(2));
+    assert_eq!(normalizer().page_records(r#"{"id":"a"}"#), None);
 }
 
 proptest! {
     #[test]
     fn nothing_that_is_read_can_panic(body in testing::any_or_damaged(PAGE)) {
-        testing::read_in_every_way(&*vendor(json!({})), &body);
+        testing::parse_in_every_way(&*vendor(json!({})), &body);
     }
 }

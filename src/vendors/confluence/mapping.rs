@@ -1,4 +1,4 @@
-//! Confluence's summaries and categories in the words of the schema. Neither list is closed.
+//! Confluence's summaries and categories mapped to the schema. Both lists are open.
 
 use crate::event::{Action, Category};
 
@@ -8,7 +8,7 @@ use Action::{
 };
 use Category::{Configuration, Data, Iam};
 
-/// How summaries begin, without regard to case. No row begins with an earlier one, so their order does not matter.
+/// Prefixes of summaries, ignoring case. No row is a prefix of another, so their order does not matter.
 #[rustfmt::skip]
 const SUMMARIES: &[(&str, Action, Category)] = &[
     ("Space created",               Create,       Data),
@@ -36,7 +36,7 @@ const SUMMARIES: &[(&str, Action, Category)] = &[
     ("Global permission removed",   Revoke,       Iam),
     ("Space permission added",      Grant,        Iam),
     ("Space permission removed",    Revoke,       Iam),
-    // A restriction takes a right away, and its removal gives it back.
+    // A restriction revokes a permission, and its removal grants it again.
     ("Content restriction added",   Revoke,       Iam),
     ("Content restriction removed", Grant,        Iam),
     ("Public links enabled",        Enable,       Configuration),
@@ -48,7 +48,7 @@ const SUMMARIES: &[(&str, Action, Category)] = &[
     ("Page template updated",       Update,       Configuration),
 ];
 
-/// The areas of Confluence's own categories, for summaries that are not in the table.
+/// The categories of Confluence's own categories, for summaries that are not in the table.
 #[rustfmt::skip]
 const CATEGORIES: &[(&str, Category)] = &[
     ("Users and groups", Iam),
@@ -58,7 +58,7 @@ const CATEGORIES: &[(&str, Category)] = &[
     ("Pages",            Data),
 ];
 
-/// What was done, and in which area.
+/// The action and the category.
 pub(super) fn meaning(summary: Option<&str>, category: Option<&str>) -> (Action, Category) {
     let known = SUMMARIES.iter().find(|row| summary.is_some_and(|summary| begins_with(summary, row.0)));
     if let Some((_, action, category)) = known {

@@ -1,23 +1,40 @@
-//! Confluence's records: known by what they say, brought into the schema.
+//! Confluence's JSON: the page envelope and the records, which are identified by a hash of their fields.
 
 use std::borrow::Cow;
 
-use super::super::lenient::{self, Text, json_object};
-use super::super::{Normalizer, NormalizerConfig, ReadContext, RecordKey, page, record};
-use super::{Envelope, NAME, mapping};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::mapping;
 use crate::event::id::IdHasher;
 use crate::event::{Actor, ActorType, Change, Event, EventId, Outcome, Related, Role, Target};
 use crate::time::Timestamp;
+use crate::vendors::contract::{NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
+use crate::vendors::lenient::{Text, json_object};
+use crate::vendors::page;
+use crate::vendors::record::{self, RecordFormat};
 
-/// Knows and normalizes Confluence's records.
+pub(super) const NAME: &str = "confluence";
+
+/// `AuditRecordArray`. Both `results` and `size` are required by the documentation; without `size` the scan ends
+/// at the first empty page.
+#[derive(Deserialize)]
+pub(super) struct Envelope<'a> {
+    #[serde(borrow)]
+    pub(super) results: Vec<&'a RawValue>,
+    pub(super) start: Option<u64>,
+    pub(super) size: Option<u64>,
+}
+
+/// Identifies and normalizes Confluence's records.
 #[derive(Clone, Debug)]
 pub struct ConfluenceNormalizer {
     tenant: Option<String>,
 }
 
 json_object! {
-    /// Confluence's `AuditRecord`. Any text may be empty or null, any part may be absent.
-    struct AuditRecord<'a> {
+    /// Confluence's `AuditRecord`. Any string may be empty or null, any field may be absent.
+    pub(in crate::vendors) struct AuditRecord<'a> {
         author: Author<'a> = "author",
         remote_address: Text<'a> = "remoteAddress",
         creation_millis: Option<i64> = "creationDate",
@@ -33,7 +50,7 @@ json_object! {
 }
 
 json_object! {
-    /// Who acted. `publicName` is of no use: it reads "Unknown user" nearly everywhere.
+    /// Who acted. `publicName` is not used: it is nearly always "Unknown user".
     struct Author<'a> {
         account_id: Text<'a> = "accountId",
         display_name: Text<'a> = "displayName",
@@ -58,7 +75,7 @@ json_object! {
 }
 
 impl AuditRecord<'_> {
-    /// The record's time, unless it lies outside of what can be written.
+    /// The record's time, unless it is out of range.
     fn time(&self) -> Option<Timestamp> {
         let millis = self.creation_millis?;
         let time = Timestamp::from_millis(millis);
@@ -70,20 +87,16 @@ impl AuditRecord<'_> {
     }
 }
 
+impl From<&NormalizerConfig> for ConfluenceNormalizer {
+    fn from(config: &NormalizerConfig) -> Self {
+        Self { tenant: config.tenant.clone() }
+    }
+}
+
 impl ConfluenceNormalizer {
-    /// From the stored profile.
-    #[must_use]
-    pub fn new(normalizer_config: &NormalizerConfig) -> Self {
-        Self { tenant: normalizer_config.tenant.clone() }
-    }
-
-    fn tenant(&self) -> Option<Cow<'static, str>> {
-        self.tenant.clone().map(Cow::Owned)
-    }
-
-    /// The hash of what happened. Of the author only the account id counts (the display name where there is none): the
-    /// other fields describe the account at the time of reading and would turn one event into two. A record without a
-    /// usable time is known by its bytes: what is left of it may be the same in records that are not.
+    /// The hash of the event's fields. Of the author it includes only the account id (or the display name if there is
+    /// none): the other fields describe the account at the time of reading and would turn one event into two. A record
+    /// without a usable time is identified by its bytes, since its other fields may equal those of a different record.
     fn id_of(&self, record: &AuditRecord<'_>, raw: &str) -> EventId {
         if record.time().is_none() {
             return record::key_of_bytes(NAME, self.tenant.as_deref(), raw).id;
@@ -112,6 +125,28 @@ impl ConfluenceNormalizer {
         record.changed.iter().for_each(|change| hash_change(&mut hasher, change));
         hasher.finish()
     }
+}
+
+impl RecordFormat for ConfluenceNormalizer {
+    type Key<'a> = AuditRecord<'a>;
+    type Record<'a> = AuditRecord<'a>;
+    const VENDOR: &'static str = NAME;
+    const EXAMPLE: &'static str = r#"{
+ "author":{"type":"user","displayName":"Avery Example","accountId":"712020:5f0c1d7e-0000-4000-8000-000000000001"},
+ "remoteAddress":"203.0.113.24","creationDate":1772441970123,"summary":"Space permission added",
+ "description":"","category":"Permissions","sysAdmin":false,
+ "affectedObject":{"name":"Blake Sample","objectType":"User"},"changedValues":[],
+ "associatedObjects":[{"name":"Finance","objectType":"Space"}]}"#;
+    const HAS_IDS: bool = false;
+    const OPTIONS: &'static [NormalizerOption] = &[];
+
+    fn tenant(&self) -> Option<&str> {
+        self.tenant.as_deref()
+    }
+
+    fn key(&self, record: &AuditRecord<'_>, raw: &str) -> RecordKey {
+        RecordKey { id: self.id_of(record, raw), timestamp: record.time(), version: 0 }
+    }
 
     fn event<'a>(&self, record: AuditRecord<'a>, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
         let time = record.time();
@@ -122,7 +157,7 @@ impl ConfluenceNormalizer {
             version: None,
             vendor: NAME,
             source: context.source,
-            tenant: self.tenant(),
+            tenant: self.tenant.clone().map(Cow::Owned),
             vendor_event_id: None,
             event_type: record.summary.unwrap_or_default(),
             action,
@@ -138,46 +173,11 @@ impl ConfluenceNormalizer {
             normalize_error: None,
             raw,
         };
-        match time {
-            Some(_) => event,
-            None => record::without_time(event, record::no_usable_time("creationDate", None)),
-        }
-    }
-}
-
-/// In the form that the documentation shows.
-const EXAMPLE: &str = r#"{
- "author":{"type":"user","displayName":"Avery Example","accountId":"712020:5f0c1d7e-0000-4000-8000-000000000001"},
- "remoteAddress":"203.0.113.24","creationDate":1772441970123,"summary":"Space permission added",
- "description":"","category":"Permissions","sysAdmin":false,
- "affectedObject":{"name":"Blake Sample","objectType":"User"},"changedValues":[],
- "associatedObjects":[{"name":"Finance","objectType":"Space"}]}"#;
-
-impl Normalizer for ConfluenceNormalizer {
-    fn key_of(&self, raw: &str) -> RecordKey {
-        let Ok(record) = lenient::object::<AuditRecord<'_>>(raw) else {
-            return record::key_of_bytes(NAME, self.tenant.as_deref(), raw);
-        };
-        RecordKey { id: self.id_of(&record, raw), timestamp: record.time(), version: 0 }
+        record::checked_time(event, time.is_some(), "creationDate", None)
     }
 
-    fn example(&self) -> &'static str {
-        EXAMPLE
-    }
-
-    fn normalize<'a>(&self, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
-        match lenient::object(raw) {
-            Ok(record) => self.event(record, raw, context),
-            Err(reason) => record::unreadable(NAME, self.tenant.as_deref(), raw, context, reason),
-        }
-    }
-
-    fn has_ids(&self) -> bool {
-        false
-    }
-
-    fn page_records<'a>(&self, json: &'a str) -> Option<Vec<&'a str>> {
-        let envelope: Envelope<'a> = page::envelope(NAME, json).ok()?;
+    fn split_page(json: &str) -> Option<Vec<&str>> {
+        let envelope: Envelope<'_> = page::envelope(NAME, json).ok()?;
         Some(page::records(&envelope.results))
     }
 }
@@ -215,7 +215,7 @@ fn actor<'a>(author: Author<'a>, address: Text<'a>, is_administrator: bool) -> A
     }
 }
 
-/// An object without a name is none: both of its fields are empty in practice.
+/// An object without a name is absent: both of its fields are empty in practice.
 fn target(object: NamedObject<'_>) -> Option<Target<'_>> {
     let name = object.name?;
     let kind = object.kind.map(record::lower_case);

@@ -1,9 +1,12 @@
-use crate::time::TimeRange;
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
-use super::*;
+use super::Config;
+use super::normalizer::ConfluenceNormalizer;
 use crate::event::{Action, ActorType, Category, Outcome, Role};
-use crate::vendors::{Normalizer, ReadContext, testing};
+use crate::time::{TimeRange, Timestamp};
+use crate::vendors::{ApiErrorKind, Auth, Normalizer, PageRequest, ReadContext, Vendor, VendorSettings, testing};
 
 const PAGE: &str = r#"{
   "results": [
@@ -86,7 +89,11 @@ fn plain() -> Arc<dyn Vendor> {
     vendor(&format!(r#", "cloud_id": "{CLOUD_ID}""#))
 }
 
-fn ask(cursor: Option<&str>) -> PageRequest<'_> {
+fn normalizer() -> ConfluenceNormalizer {
+    ConfluenceNormalizer::from(&plain().normalizer_config())
+}
+
+fn page_request(cursor: Option<&str>) -> PageRequest<'_> {
     let range = TimeRange {
         from: Timestamp::from_nanos(1_763_996_400_000_000_001),
         to: Timestamp::from_nanos(1_764_003_600_000_000_001),
@@ -99,12 +106,13 @@ fn context() -> ReadContext<'static> {
 }
 
 fn records() -> Vec<&'static str> {
-    plain().read(PAGE, &ask(None)).expect("a page").records
+    plain().parse_page(PAGE, &page_request(None)).expect("a page").records
 }
 
 #[test]
 fn the_request_is_as_documented() {
-    let request = vendor(&format!(r#", "cloud_id": "{CLOUD_ID}", "search_string": "a b""#)).request(&ask(Some("1000")));
+    let request =
+        vendor(&format!(r#", "cloud_id": "{CLOUD_ID}", "search_string": "a b""#)).request(&page_request(Some("1000")));
     assert_eq!(request.path, "/wiki/rest/api/audit");
     let query: Vec<(&str, &str)> = request.query.iter().map(|(name, value)| (&**name, &**value)).collect();
     assert_eq!(
@@ -119,12 +127,12 @@ fn the_request_is_as_documented() {
     );
     let Auth::Basic { user, password } = &request.auth else { panic!("basic authentication") };
     assert_eq!((user.as_str(), password.reveal().expect("a secret").as_str()), ("audit@acme.example", "t0ken"));
-    assert_eq!(plain().request(&ask(None)).query[2].1, "0");
+    assert_eq!(plain().request(&page_request(None)).query[2].1, "0");
     assert!(!format!("{:?}{request:?}", plain()).contains("t0ken"));
 }
 
 #[test]
-fn the_kind_of_token_decides_the_address() {
+fn the_kind_of_token_determines_the_base_url() {
     assert_eq!(plain().base_url(), format!("https://api.atlassian.com/ex/confluence/{CLOUD_ID}"));
     for site in ["acme", "acme.atlassian.net", "https://acme.atlassian.net/"] {
         let vendor = vendor(&format!(r#", "site": "{site}""#));
@@ -136,9 +144,9 @@ fn the_kind_of_token_decides_the_address() {
 }
 
 #[test]
-fn settings_that_cannot_be_right_are_all_told() {
+fn every_invalid_setting_is_reported() {
     let keys = |more: &str| -> Vec<String> {
-        config(more).build().expect_err(more).into_iter().map(|problem| problem.key).collect()
+        config(more).build().expect_err(more).into_iter().map(|diagnostic| diagnostic.key).collect()
     };
     assert_eq!(keys(""), ["cloud_id"]);
     assert_eq!(keys(r#", "cloud_id": "a", "site": "b""#), ["site"]);
@@ -152,15 +160,15 @@ fn settings_that_cannot_be_right_are_all_told() {
 
 #[test]
 fn a_page_gives_the_exact_bytes_and_its_size_is_the_total() {
-    let page = plain().read(PAGE, &ask(None)).expect("a page");
+    let page = plain().parse_page(PAGE, &page_request(None)).expect("a page");
     assert_eq!(page.records.len(), 3);
     assert!(page.records.iter().all(|record| PAGE.contains(record) && record.starts_with('{')));
     assert_eq!((page.next.as_deref(), page.total), (Some("3"), Some(37)));
 }
 
 #[test]
-fn the_walk_ends_at_the_total_or_at_an_empty_page() {
-    let read = |body: &str, cursor| plain().read(body, &ask(Some(cursor))).expect("a page").next;
+fn a_scan_ends_at_the_total_or_at_an_empty_page() {
+    let read = |body: &str, cursor| plain().parse_page(body, &page_request(Some(cursor))).expect("a page").next;
     let last = PAGE.replace("\"start\": 0", "\"start\": 34");
     assert_eq!(read(&last, "34"), None);
     assert_eq!(read(r#"{"results": [], "start": 10, "limit": 3, "size": 37}"#, "10"), None);
@@ -170,7 +178,7 @@ fn the_walk_ends_at_the_total_or_at_an_empty_page() {
 }
 
 #[test]
-fn what_is_no_page_is_refused() {
+fn other_bodies_are_errors() {
     for body in [
         "<html>log in</html>",
         "{}",
@@ -180,14 +188,14 @@ fn what_is_no_page_is_refused() {
         r#"{"results": [], "size": "many"}"#,
         &PAGE[..PAGE.len() - 3],
     ] {
-        assert!(plain().read(body, &ask(None)).is_err(), "{body}");
+        assert!(plain().parse_page(body, &page_request(None)).is_err(), "{body}");
     }
-    let said = plain().read(PAGE, &ask(Some("3"))).expect_err("the first page again");
-    assert!(said.0.contains("3 was asked for"), "{said}");
+    let message = plain().parse_page(PAGE, &page_request(Some("3"))).expect_err("the first page again");
+    assert!(message.0.contains("3 was requested"), "{message}");
 }
 
 #[test]
-fn faults_say_what_to_mend() {
+fn errors_have_a_kind_and_a_hint() {
     let by_site = vendor(r#", "site": "acme""#);
     for (vendor, status, body, hint) in [
         (plain(), 401, r#"{"code":401,"message":"Unauthorized; scope does not match"}"#, "set site instead"),
@@ -217,8 +225,8 @@ fn faults_say_what_to_mend() {
 #[test]
 fn a_record_becomes_an_event() {
     let raw = records()[0];
-    let event = plain().normalize(raw, &context());
-    assert_eq!(event.id, plain().key_of(raw).id);
+    let event = normalizer().normalize(raw, &context());
+    assert_eq!(event.id, normalizer().key_of(raw).id);
     assert_eq!((event.vendor_event_id, event.version, event.normalize_error), (None, None, None));
     assert_eq!(event.tenant.as_deref(), Some(CLOUD_ID));
     assert_eq!(
@@ -245,8 +253,8 @@ fn a_record_becomes_an_event() {
 }
 
 #[test]
-fn a_groups_name_holds_its_id() {
-    let event = plain().normalize(records()[1], &context());
+fn a_group_name_contains_its_id() {
+    let event = normalizer().normalize(records()[1], &context());
     let group = event.target.expect("a target");
     assert_eq!(group.kind.as_deref(), Some("group"));
     assert_eq!(group.name.as_deref(), Some("confluence-users"));
@@ -257,7 +265,7 @@ fn a_groups_name_holds_its_id() {
             format!(r#"{{"creationDate": 1, "affectedObject": {{"name": "{name}", "objectType": "Group"}}}}"#)
                 .into_boxed_str(),
         );
-        let target = plain().normalize(raw, &context()).target.expect("a target");
+        let target = normalizer().normalize(raw, &context()).target.expect("a target");
         (target.name.map(String::from), target.id.map(String::from))
     };
     let uuid = "4d0b7f52-1111-4222-8333-444455556666";
@@ -269,8 +277,8 @@ fn a_groups_name_holds_its_id() {
 }
 
 #[test]
-fn the_system_is_no_user_and_an_empty_object_is_none() {
-    let event = plain().normalize(records()[2], &context());
+fn the_system_is_not_a_user_and_an_empty_object_is_absent() {
+    let event = normalizer().normalize(records()[2], &context());
     assert_eq!(
         (event.actor.kind, event.actor.id, event.actor.name.as_deref()),
         (ActorType::System, None, Some("System"))
@@ -278,15 +286,15 @@ fn the_system_is_no_user_and_an_empty_object_is_none() {
     assert_eq!((event.actor.ip, event.target), (None, None));
     assert!(event.related.is_empty() && event.changes.is_empty());
     let admin = records()[0].replace("\"sysAdmin\": false", "\"sysAdmin\": true");
-    assert_eq!(plain().normalize(&admin, &context()).actor.kind, ActorType::Admin);
+    assert_eq!(normalizer().normalize(&admin, &context()).actor.kind, ActorType::Admin);
     let stranger = r#"{"creationDate": 1, "author": {"displayName": "Somebody"}}"#;
-    assert_eq!(plain().normalize(stranger, &context()).actor.kind, ActorType::Unknown);
+    assert_eq!(normalizer().normalize(stranger, &context()).actor.kind, ActorType::Unknown);
 }
 
 #[test]
-fn the_id_leaves_out_how_the_reader_sees_people() {
+fn the_id_ignores_display_fields_of_the_author() {
     let raw = records()[0];
-    let before = plain().key_of(raw).id;
+    let before = normalizer().key_of(raw).id;
     for (from, to) in [
         ("Avery Example", "Avery Married"),
         ("\"publicName\": \"Unknown user\"", "\"publicName\": \"Avery\""),
@@ -300,14 +308,14 @@ fn the_id_leaves_out_how_the_reader_sees_people() {
     ] {
         let changed = raw.replacen(from, to, 1);
         assert_ne!(changed, raw, "{from}");
-        assert_eq!(plain().key_of(&changed).id, before, "{from}");
+        assert_eq!(normalizer().key_of(&changed).id, before, "{from}");
     }
 }
 
 #[test]
-fn the_id_tells_events_apart() {
+fn every_other_field_changes_the_id() {
     let raw = records()[0];
-    let before = plain().key_of(raw).id;
+    let before = normalizer().key_of(raw).id;
     for (from, to) in [
         ("1764000000123", "1764000000124"),
         ("Space permission added", "Space permission removed"),
@@ -326,40 +334,40 @@ fn the_id_tells_events_apart() {
     ] {
         let changed = raw.replacen(from, to, 1);
         assert_ne!(changed, raw, "{from}");
-        assert_ne!(plain().key_of(&changed).id, before, "{from}");
+        assert_ne!(normalizer().key_of(&changed).id, before, "{from}");
     }
-    assert_ne!(vendor(r#", "site": "acme""#).key_of(raw).id, before);
+    assert_ne!(vendor(r#", "site": "acme""#).normalizer().key_of(raw).id, before);
     let kept = vendor(&format!(r#", "site": "acme", "tenant": "{CLOUD_ID}""#));
-    assert_eq!(kept.key_of(raw).id, before);
+    assert_eq!(kept.normalizer().key_of(raw).id, before);
 }
 
 #[test]
-fn without_an_account_id_the_display_name_tells_apart() {
+fn without_an_account_id_the_display_name_is_part_of_the_id() {
     let raw = records()[2];
     let other = raw.replace("\"System\"", "\"Somebody\"");
-    assert_ne!(plain().key_of(raw).id, plain().key_of(&other).id);
+    assert_ne!(normalizer().key_of(raw).id, normalizer().key_of(&other).id);
 }
 
 /// The id of a record is for ever: if this fails, the rule of the ids was changed. Computed without this program, as SHA-256
 /// over `confluence`, the cloud id, and the fields in the rule's order, each closed by a NUL byte.
 #[test]
 fn the_id_is_stable() {
-    assert_eq!(plain().key_of(records()[0]).id.to_string(), "afe73a194a83c2e5f91c9399d4c10ea6");
+    assert_eq!(normalizer().key_of(records()[0]).id.to_string(), "afe73a194a83c2e5f91c9399d4c10ea6");
 }
 
 #[test]
-fn twins_get_ids_of_their_own() {
+fn identical_records_get_separate_ids() {
     let second = ReadContext { occurrence: 1, ..context() };
     let raw = records()[0];
-    assert_eq!(plain().normalize(raw, &second).id, plain().key_of(raw).id.nth(1));
+    assert_eq!(normalizer().normalize(raw, &second).id, normalizer().key_of(raw).id.nth(1));
 }
 
 #[test]
-fn the_profile_is_enough_to_normalize() {
-    let stored = ConfluenceNormalizer::new(&plain().normalizer_config());
+fn the_stored_config_is_enough_to_normalize() {
+    let stored = ConfluenceNormalizer::from(&plain().normalizer_config());
     for raw in records() {
-        assert_eq!(stored.normalize(raw, &context()), plain().normalize(raw, &context()));
-        assert_eq!(stored.key_of(raw), plain().key_of(raw));
+        assert_eq!(stored.normalize(raw, &context()), normalizer().normalize(raw, &context()));
+        assert_eq!(stored.key_of(raw), normalizer().key_of(raw));
     }
 }
 
@@ -373,43 +381,43 @@ fn records_that_cannot_be_normalized_are_delivered_with_the_reason() {
         r#"{"summary": "User created", "creationDate": 1.5}"#,
         r#"{"summary": "User created", "creationDate": 9223372036854775807}"#,
     ] {
-        let event = plain().normalize(raw, &context());
+        let event = normalizer().normalize(raw, &context());
         assert!(event.normalize_error.is_some(), "{raw}");
         assert_eq!((event.action, event.category), (Action::Other, Category::Other), "{raw}");
         assert_eq!(event.timestamp.to_string(), "2025-11-24T16:01:02.004Z", "{raw}");
-        assert_eq!((event.raw, event.id), (raw, plain().key_of(raw).id));
+        assert_eq!((event.raw, event.id), (raw, normalizer().key_of(raw).id));
     }
-    let event = plain().normalize(r#"{"summary": "User created"}"#, &context());
+    let event = normalizer().normalize(r#"{"summary": "User created"}"#, &context());
     assert_eq!(event.event_type, "User created");
 }
 
 #[test]
-fn one_broken_text_costs_only_itself() {
+fn one_invalid_string_affects_only_itself() {
     let raw = r#"{"creationDate": 1764000000123, "summary": "User created", "description": "\ud83d",
                   "affectedObject": {"name": "Blake", "objectType": "User"}}"#;
-    let event = plain().normalize(raw, &context());
+    let event = normalizer().normalize(raw, &context());
     assert_eq!((event.action, event.normalize_error), (Action::Create, None));
     assert_eq!(event.target.expect("a target").name.as_deref(), Some("Blake"));
 }
 
 #[test]
-fn archives_of_whole_pages_give_their_records() {
-    assert_eq!(plain().page_records(PAGE), Some(records()));
-    assert_eq!(plain().page_records(records()[0]), None, "a record is no page");
-    assert_eq!(plain().page_records("[]"), None);
-    assert_eq!((plain().has_ids(), plain().spec().has_ids), (false, false));
+fn whole_pages_are_split_into_records() {
+    assert_eq!(normalizer().page_records(PAGE), Some(records()));
+    assert_eq!(normalizer().page_records(records()[0]), None, "a record is no page");
+    assert_eq!(normalizer().page_records("[]"), None);
+    assert_eq!((normalizer().has_ids(), plain().spec().has_ids), (false, false));
 }
 
 #[test]
-fn records_without_a_usable_time_are_told_apart_by_their_bytes() {
+fn records_without_a_usable_time_are_identified_by_their_bytes() {
     let (one, other) = (r#"{"note":"no time","number":1}"#, r#"{"note":"no time","number":2}"#);
-    assert_ne!(plain().key_of(one).id, plain().key_of(other).id);
-    assert_eq!(plain().normalize(one, &context()).id, plain().key_of(one).id);
+    assert_ne!(normalizer().key_of(one).id, normalizer().key_of(other).id);
+    assert_eq!(normalizer().normalize(one, &context()).id, normalizer().key_of(one).id);
 }
 
 proptest! {
     #[test]
     fn nothing_that_is_read_can_panic(body in testing::any_or_damaged(PAGE)) {
-        testing::read_in_every_way(&*plain(), &body);
+        testing::parse_in_every_way(&*plain(), &body);
     }
 }

@@ -1,4 +1,4 @@
-//! Merge's event types in the words of the schema.
+//! Merge's event types mapped to the schema.
 
 use crate::event::{Action, Category};
 
@@ -17,7 +17,7 @@ use Action::{
 };
 use Category::{Configuration, Credential, Data, Iam};
 
-/// The documented event types (43). The list is open: Merge adds some from time to time.
+/// The documented event types (43). The list is open: Merge adds to it.
 #[rustfmt::skip]
 const EVENT_TYPES: &[(&str, Action, Category, &str)] = &[
     ("CREATED_REMOTE_PRODUCTION_API_KEY",                Create,         Credential,    "api_key"),
@@ -65,7 +65,7 @@ const EVENT_TYPES: &[(&str, Action, Category, &str)] = &[
     ("END_USER_CREDENTIALS_ACCESSED",                    Read,           Credential,    "end_user_credentials"),
 ];
 
-/// What the first word of an event type that is not in the table says.
+/// Actions by the first word of event types that are not in the table.
 const PREFIXES: &[(&str, Action)] = &[
     ("CREATED_", Create),
     ("DELETED_", Delete),

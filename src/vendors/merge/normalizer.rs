@@ -1,15 +1,42 @@
-//! Merge's records: known again by their `id`, brought into the schema.
+//! Merge's JSON: the page envelope and the records, which are identified by their `id`.
 
 use std::borrow::Cow;
 
-use super::super::lenient::{self, Text, json_object};
-use super::super::{Normalizer, NormalizerConfig, NormalizerOption, ReadContext, RecordKey, page, record};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
 use super::mapping;
-use super::{Envelope, NAME};
 use crate::event::{Actor, ActorType, Event, EventId, Outcome, Target};
 use crate::time::{EventTime, Timestamp};
+use crate::vendors::contract::{NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
+use crate::vendors::lenient::{Text, json_object};
+use crate::vendors::page;
+use crate::vendors::record::{self, RecordFormat};
 
-/// Knows and normalizes Merge's records.
+pub(super) const NAME: &str = "merge";
+
+/// `PaginatedAuditLogEventList`. Each field may be null or absent, but at least one key is present.
+#[derive(Deserialize)]
+pub(super) struct Envelope<'a> {
+    #[serde(borrow, default, deserialize_with = "page::present")]
+    pub(super) next: Option<Option<Cow<'a, str>>>,
+    #[serde(borrow, default, deserialize_with = "page::present")]
+    previous: Option<Option<&'a RawValue>>,
+    #[serde(borrow, default, deserialize_with = "page::present")]
+    results: Option<Option<Vec<&'a RawValue>>>,
+}
+
+impl<'a> Envelope<'a> {
+    /// The page's records; `None` if this is not a page.
+    pub(super) fn records(&self) -> Option<Vec<&'a str>> {
+        if self.next.is_none() && self.previous.is_none() && self.results.is_none() {
+            return None;
+        }
+        Some(self.results.iter().flatten().flat_map(|list| page::records(list)).collect())
+    }
+}
+
+/// Identifies and normalizes Merge's records.
 #[derive(Clone, Debug)]
 pub struct MergeNormalizer {
     tenant: Option<String>,
@@ -17,8 +44,8 @@ pub struct MergeNormalizer {
 }
 
 json_object! {
-    /// What a record is known by.
-    struct Key<'a> {
+    /// The fields that identify a record.
+    pub(in crate::vendors) struct Key<'a> {
         id: Text<'a> = "id",
         created_at: Text<'a> = "created_at",
     }
@@ -26,7 +53,7 @@ json_object! {
 
 json_object! {
     /// Merge's `AuditLogEvent`.
-    struct AuditLogEvent<'a> {
+    pub(in crate::vendors) struct AuditLogEvent<'a> {
         id: Text<'a> = "id",
         user_name: Text<'a> = "user_name",
         user_email: Text<'a> = "user_email",
@@ -38,7 +65,7 @@ json_object! {
     }
 }
 
-/// Merge's roles. Staff of the vendor are no users of the customer's organization, so they stand as a service.
+/// Merge's roles. Staff of the vendor are not users of the customer's organization, so they are mapped to a service.
 const ROLES: &[(&str, ActorType)] = &[
     ("ADMIN", ActorType::Admin),
     ("DEVELOPER", ActorType::User),
@@ -49,19 +76,36 @@ const ROLES: &[(&str, ActorType)] = &[
     ("SUPPORT", ActorType::Service),
 ];
 
+impl From<&NormalizerConfig> for MergeNormalizer {
+    fn from(config: &NormalizerConfig) -> Self {
+        Self { tenant: config.tenant.clone(), outcome: record::assumed_outcome(config) }
+    }
+}
+
 impl MergeNormalizer {
-    /// From the stored profile.
-    #[must_use]
-    pub fn new(normalizer_config: &NormalizerConfig) -> Self {
-        Self { tenant: normalizer_config.tenant.clone(), outcome: record::assumed_outcome(normalizer_config) }
-    }
-
-    fn tenant(&self) -> Option<Cow<'static, str>> {
-        self.tenant.clone().map(Cow::Owned)
-    }
-
     fn id_of(&self, vendor_id: Option<&str>, raw: &str) -> EventId {
         EventId::of_key(NAME, self.tenant.as_deref(), vendor_id.unwrap_or(raw))
+    }
+}
+
+impl RecordFormat for MergeNormalizer {
+    type Key<'a> = Key<'a>;
+    type Record<'a> = AuditLogEvent<'a>;
+    const VENDOR: &'static str = NAME;
+    const EXAMPLE: &'static str = r#"{"id":"0f6d2c1e-5a0b-4c55-9d0e-2f7c1b8a9e01","user_name":"Ada Example","user_email":"ada@example.com",
+ "role":"ADMIN","ip_address":"192.0.2.123","event_type":"CHANGED_SCOPES",
+ "event_description":"Organization-wide Scopes for model hris.Employee updated from Read to Read+Write",
+ "created_at":"2026-03-02T08:59:30.004211Z"}"#;
+    const HAS_IDS: bool = true;
+    const OPTIONS: &'static [NormalizerOption] = &[record::ASSUME_SUCCESS];
+
+    fn tenant(&self) -> Option<&str> {
+        self.tenant.as_deref()
+    }
+
+    fn key(&self, key: &Key<'_>, raw: &str) -> RecordKey {
+        let timestamp = key.created_at.as_deref().and_then(Timestamp::parse_rfc3339);
+        RecordKey { id: self.id_of(key.id.as_deref(), raw), timestamp, version: 0 }
     }
 
     fn event<'a>(&self, record: AuditLogEvent<'a>, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
@@ -72,7 +116,7 @@ impl MergeNormalizer {
             version: None,
             vendor: NAME,
             source: context.source,
-            tenant: self.tenant(),
+            tenant: self.tenant.clone().map(Cow::Owned),
             vendor_event_id: record.id,
             event_type: record.event_type.unwrap_or_default(),
             action: meaning.action,
@@ -88,50 +132,15 @@ impl MergeNormalizer {
             normalize_error: None,
             raw,
         };
-        match time {
-            Some(_) => event,
-            None => record::without_time(event, record::no_usable_time("created_at", record.created_at.as_deref())),
-        }
+        record::checked_time(event, time.is_some(), "created_at", record.created_at.as_deref())
+    }
+
+    fn split_page(json: &str) -> Option<Vec<&str>> {
+        page::envelope::<Envelope<'_>>(NAME, json).ok()?.records()
     }
 }
 
-/// In the form that the documentation shows.
-const EXAMPLE: &str = r#"{"id":"0f6d2c1e-5a0b-4c55-9d0e-2f7c1b8a9e01","user_name":"Ada Example","user_email":"ada@example.com",
- "role":"ADMIN","ip_address":"192.0.2.123","event_type":"CHANGED_SCOPES",
- "event_description":"Organization-wide Scopes for model hris.Employee updated from Read to Read+Write",
- "created_at":"2026-03-02T08:59:30.004211Z"}"#;
-
-impl Normalizer for MergeNormalizer {
-    fn key_of(&self, raw: &str) -> RecordKey {
-        let Ok(key) = lenient::object::<Key<'_>>(raw) else {
-            return record::key_of_bytes(NAME, self.tenant.as_deref(), raw);
-        };
-        let timestamp = key.created_at.as_deref().and_then(Timestamp::parse_rfc3339);
-        RecordKey { id: self.id_of(key.id.as_deref(), raw), timestamp, version: 0 }
-    }
-
-    fn example(&self) -> &'static str {
-        EXAMPLE
-    }
-
-    fn normalize<'a>(&self, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
-        match lenient::object(raw) {
-            Ok(record) => self.event(record, raw, context),
-            Err(reason) => record::unreadable(NAME, self.tenant.as_deref(), raw, context, reason),
-        }
-    }
-
-    fn options(&self) -> &'static [NormalizerOption] {
-        &[record::ASSUME_SUCCESS]
-    }
-
-    fn page_records<'a>(&self, json: &'a str) -> Option<Vec<&'a str>> {
-        let envelope: Envelope<'a> = page::envelope(NAME, json).ok()?;
-        envelope.records()
-    }
-}
-
-/// Merge gives no user id: the e-mail address stands for it, else the role.
+/// Merge has no user ids: the email address is used instead, or else the role.
 fn actor<'a>(role: Text<'a>, name: Text<'a>, email: Text<'a>, ip: Text<'a>) -> Actor<'a> {
     let kind = ROLES.iter().find(|(known, _)| role.as_deref() == Some(known)).map_or(ActorType::Unknown, |row| row.1);
     Actor { kind, id: email.clone().or(role), name, email, ip: record::valid_ip(ip), on_behalf_of: None }

@@ -1,9 +1,13 @@
-use crate::time::TimeRange;
+use std::sync::Arc;
+use std::time::Duration;
+
 use proptest::prelude::*;
 
-use super::*;
+use super::Config;
+use super::normalizer::MergeNormalizer;
 use crate::event::{Action, ActorType, Category, Outcome};
-use crate::vendors::{Normalizer, ReadContext, testing};
+use crate::time::{TimeRange, Timestamp};
+use crate::vendors::{ApiErrorKind, Auth, Normalizer, Page, PageRequest, ReadContext, Vendor, VendorSettings, testing};
 
 const PAGE: &str = r#"{
   "next": "cD0yMDI2LTAzLTAyKzA5JTNBMTQlM0EwNy4xMjAwNDUlMkIwMCUzQTAw",
@@ -54,7 +58,11 @@ fn plain() -> Arc<dyn Vendor> {
     vendor(r#"{"api_key": "k3y"}"#)
 }
 
-fn ask(cursor: Option<&str>) -> PageRequest<'_> {
+fn normalizer() -> MergeNormalizer {
+    MergeNormalizer::from(&plain().normalizer_config())
+}
+
+fn page_request(cursor: Option<&str>) -> PageRequest<'_> {
     let at = |text| Timestamp::parse_rfc3339(text).expect("a time");
     let range = TimeRange { from: at("2026-03-02T08:00:00Z"), to: at("2026-03-02T09:15:00.25Z") };
     PageRequest { range, cursor, page_size: 100 }
@@ -65,12 +73,12 @@ fn context() -> ReadContext<'static> {
 }
 
 fn records() -> Vec<&'static str> {
-    plain().read(PAGE, &ask(None)).expect("a page").records
+    plain().parse_page(PAGE, &page_request(None)).expect("a page").records
 }
 
 #[test]
 fn the_request_is_as_documented() {
-    let request = plain().request(&ask(None));
+    let request = plain().request(&page_request(None));
     assert_eq!(plain().base_url(), "https://api.merge.dev/api");
     assert_eq!(request.path, "/hris/v1/audit-trail");
     let query: Vec<(&str, &str)> = request.query.iter().map(|(name, value)| (&**name, &**value)).collect();
@@ -88,7 +96,7 @@ fn options_change_the_request() {
         r#"{"api_key": "k3y", "region": "eu", "category": "crm", "event_type": "CHANGED_SCOPES",
             "user_email": "ada@example.com", "send_end_date": false, "account_token": "t0ken"}"#,
     );
-    let request = vendor.request(&ask(Some("cD0y+/=")));
+    let request = vendor.request(&page_request(Some("cD0y+/=")));
     assert_eq!(vendor.base_url(), "https://api-eu.merge.dev/api");
     assert_eq!(request.path, "/crm/v1/audit-trail");
     let names: Vec<&str> = request.query.iter().map(|(name, _)| &**name).collect();
@@ -99,13 +107,13 @@ fn options_change_the_request() {
 }
 
 #[test]
-fn settings_that_cannot_be_right_are_all_told() {
-    let problems = config(
+fn every_invalid_setting_is_reported() {
+    let diagnostics = config(
         r#"{"api_key": "k", "event_type": "A,B", "user_email": " ", "base_url": "http://api.merge.dev", "tenant": ""}"#,
     )
     .build()
-    .expect_err("problems");
-    let keys: Vec<&str> = problems.iter().map(|problem| &*problem.key).collect();
+    .expect_err("diagnostics");
+    let keys: Vec<&str> = diagnostics.iter().map(|diagnostic| &*diagnostic.key).collect();
     assert_eq!(keys, ["user_email", "tenant", "event_type", "base_url"]);
     assert!(serde_json::from_str::<Config>(r#"{"api_key": "k", "regoin": "us"}"#).is_err());
     assert!(serde_json::from_str::<Config>(r#"{"api_key": "k", "category": "payroll"}"#).is_err());
@@ -126,13 +134,13 @@ fn every_region_and_category_has_an_address() {
         "hris ats accounting crm ticketing filestorage knowledgebase chat calendar email mktg".split_whitespace()
     {
         let vendor = vendor(&format!(r#"{{"api_key": "k", "category": "{category}"}}"#));
-        assert_eq!(vendor.request(&ask(None)).path, format!("/{category}/v1/audit-trail"));
+        assert_eq!(vendor.request(&page_request(None)).path, format!("/{category}/v1/audit-trail"));
     }
 }
 
 #[test]
 fn a_page_gives_the_exact_bytes_of_its_records() {
-    let page = plain().read(PAGE, &ask(None)).expect("a page");
+    let page = plain().parse_page(PAGE, &page_request(None)).expect("a page");
     assert_eq!(page.records.len(), 3);
     assert!(page.records.iter().all(|record| PAGE.contains(record) && record.starts_with('{')));
     assert_eq!(page.next.as_deref(), Some("cD0yMDI2LTAzLTAyKzA5JTNBMTQlM0EwNy4xMjAwNDUlMkIwMCUzQTAw"));
@@ -140,8 +148,8 @@ fn a_page_gives_the_exact_bytes_of_its_records() {
 }
 
 #[test]
-fn the_walk_ends_without_a_next_and_goes_on_over_an_empty_page() {
-    let read = |body| plain().read(body, &ask(None)).expect(body);
+fn a_scan_ends_without_next_and_continues_after_an_empty_page() {
+    let read = |body| plain().parse_page(body, &page_request(None)).expect(body);
     for last in [
         r#"{"next": null, "previous": null, "results": []}"#,
         r#"{"previous": null, "results": null}"#,
@@ -154,23 +162,23 @@ fn the_walk_ends_without_a_next_and_goes_on_over_an_empty_page() {
 }
 
 #[test]
-fn what_is_no_page_is_refused() {
+fn other_bodies_are_errors() {
     for (body, reason) in [
         ("<html>sign in</html>", "web page"),
-        (r#"{"detail": "Not found."}"#, "no page"),
-        ("{}", "no page"),
-        ("[]", "no page"),
-        (r#"{"results": {}}"#, "no page"),
-        (r#"{"next": 3, "results": []}"#, "no page"),
-        (&PAGE[..PAGE.len() / 2], "cut off"),
+        (r#"{"detail": "Not found."}"#, "not a page"),
+        ("{}", "not a page"),
+        ("[]", "not a page"),
+        (r#"{"results": {}}"#, "not a page"),
+        (r#"{"next": 3, "results": []}"#, "not a page"),
+        (&PAGE[..PAGE.len() / 2], "truncated"),
     ] {
-        let said = plain().read(body, &ask(None)).expect_err(body);
-        assert!(said.0.contains(reason), "{body}: {said}");
+        let message = plain().parse_page(body, &page_request(None)).expect_err(body);
+        assert!(message.0.contains(reason), "{body}: {message}");
     }
 }
 
 #[test]
-fn faults_say_what_to_mend() {
+fn errors_have_a_kind_and_a_hint() {
     let error = |status, body| plain().classify_error(status, body);
     assert_eq!(error(404, r#"{"detail":"Invalid cursor"}"#).kind, ApiErrorKind::CursorExpired);
     for (status, body, hint) in [
@@ -193,8 +201,8 @@ fn faults_say_what_to_mend() {
 #[test]
 fn a_record_becomes_an_event() {
     let raw = records()[0];
-    let event = plain().normalize(raw, &context());
-    assert_eq!(event.id, plain().key_of(raw).id);
+    let event = normalizer().normalize(raw, &context());
+    assert_eq!(event.id, normalizer().key_of(raw).id);
     assert_eq!(event.vendor_event_id.as_deref(), Some("0f6d2c1e-5a0b-4c55-9d0e-2f7c1b8a9e01"));
     assert_eq!(event.event_type, "CHANGED_SCOPES");
     assert_eq!(
@@ -214,25 +222,25 @@ fn a_record_becomes_an_event() {
 }
 
 #[test]
-fn without_a_user_the_role_stands_in_and_an_empty_address_is_none() {
-    let api = plain().normalize(records()[1], &context());
+fn without_a_user_the_role_is_the_actor_and_an_empty_address_is_absent() {
+    let api = normalizer().normalize(records()[1], &context());
     assert_eq!((api.actor.kind, api.actor.id.as_deref(), api.actor.name), (ActorType::ApiKey, Some("API"), None));
     assert_eq!(api.timestamp.to_string(), "2026-03-02T09:02:11Z");
-    let staff = plain().normalize(records()[2], &context());
+    let staff = normalizer().normalize(records()[2], &context());
     assert_eq!((staff.actor.kind, staff.actor.ip), (ActorType::Service, None));
     assert_eq!((staff.action, staff.category), (Action::Read, Category::Credential));
     assert_eq!(staff.timestamp.to_string(), "2026-03-02T09:14:07.120045Z");
 }
 
 #[test]
-fn the_profile_carries_what_bears_on_events() {
+fn the_stored_config_holds_what_determines_events() {
     let configured = vendor(r#"{"api_key": "k", "tenant": "acme", "assume_success": true}"#);
-    let stored = MergeNormalizer::new(&configured.normalizer_config());
+    let stored = MergeNormalizer::from(&configured.normalizer_config());
     let event = stored.normalize(records()[0], &context());
-    assert_eq!(event, configured.normalize(records()[0], &context()));
+    assert_eq!(event, configured.normalizer().normalize(records()[0], &context()));
     assert_eq!((event.outcome, event.tenant.as_deref()), (Outcome::Success, Some("acme")));
-    assert_ne!(event.id, plain().key_of(records()[0]).id);
-    let options = configured.options();
+    assert_ne!(event.id, normalizer().key_of(records()[0]).id);
+    let options = configured.normalizer().options();
     assert!(configured.normalizer_config().options.iter().all(|(name, word)| {
         options.iter().any(|option| option.name == name.as_str() && option.words.contains(&word.as_str()))
     }));
@@ -242,64 +250,64 @@ fn the_profile_carries_what_bears_on_events() {
 /// `printf 'merge\0acme\0%s' 0f6d2c1e-5a0b-4c55-9d0e-2f7c1b8a9e01 | sha256sum | cut -c1-32`
 #[test]
 fn the_id_is_stable() {
-    let hex = |tenant: &str| vendor(tenant).key_of(records()[0]).id.to_string();
+    let hex = |tenant: &str| vendor(tenant).normalizer().key_of(records()[0]).id.to_string();
     assert_eq!(hex(r#"{"api_key": "k"}"#), "0906bd11916eabf1bda885584d333d98");
     assert_eq!(hex(r#"{"api_key": "k", "tenant": "acme"}"#), "c6a82e67ff0ca4a45da2b34ab20b4584");
 }
 
 #[test]
-fn records_without_id_are_known_by_their_bytes() {
+fn records_without_id_are_identified_by_their_bytes() {
     let (one, other) = (r#"{"created_at": "2026-03-02T09:02:11Z", "role": "API"}"#, r#"{"role": "API"}"#);
-    assert_ne!(plain().key_of(one).id, plain().key_of(other).id);
-    assert_eq!(plain().key_of(one), plain().key_of(one));
-    assert_eq!(plain().key_of(one).timestamp, Timestamp::parse_rfc3339("2026-03-02T09:02:11Z"));
-    assert_eq!(plain().normalize(one, &context()).vendor_event_id, None);
+    assert_ne!(normalizer().key_of(one).id, normalizer().key_of(other).id);
+    assert_eq!(normalizer().key_of(one), normalizer().key_of(one));
+    assert_eq!(normalizer().key_of(one).timestamp, Timestamp::parse_rfc3339("2026-03-02T09:02:11Z"));
+    assert_eq!(normalizer().normalize(one, &context()).vendor_event_id, None);
 }
 
 #[test]
 fn records_that_cannot_be_normalized_are_delivered_with_the_reason() {
     for raw in ["null", "[]", "{", r#"{"id": "a"}"#, r#"{"id": "a", "created_at": "yesterday"}"#] {
-        let event = plain().normalize(raw, &context());
+        let event = normalizer().normalize(raw, &context());
         assert!(event.normalize_error.is_some(), "{raw}");
         assert_eq!((event.action, event.category), (Action::Other, Category::Other), "{raw}");
         assert_eq!(event.timestamp.to_string(), "2026-03-02T10:00:00.004Z", "{raw}");
         assert_eq!(event.raw, raw);
-        assert_eq!(event.id, plain().key_of(raw).id, "{raw}");
+        assert_eq!(event.id, normalizer().key_of(raw).id, "{raw}");
     }
-    let event = plain().normalize(r#"{"id": "a", "created_at": "yesterday", "role": "API"}"#, &context());
+    let event = normalizer().normalize(r#"{"id": "a", "created_at": "yesterday", "role": "API"}"#, &context());
     assert_eq!(event.vendor_event_id.as_deref(), Some("a"));
     assert_eq!(event.actor.kind, ActorType::ApiKey);
     assert!(event.normalize_error.expect("a reason").contains("yesterday"));
 }
 
 #[test]
-fn unknown_words_and_wrong_types_cost_nothing() {
+fn unknown_values_and_wrong_types_are_tolerated() {
     let raw = r#"{"id": 7, "role": "WIZARD", "event_type": "CREATED_PORTAL", "user_name": {"x": 1}, "new": [1],
                   "created_at": "2026-03-02T09:02:11.1Z"}"#;
-    let event = plain().normalize(raw, &context());
+    let event = normalizer().normalize(raw, &context());
     assert_eq!((event.action, event.category, event.target), (Action::Create, Category::Other, None));
     assert_eq!((event.actor.kind, event.actor.id.as_deref()), (ActorType::Unknown, Some("WIZARD")));
     assert_eq!(event.normalize_error, None);
 }
 
 #[test]
-fn archives_of_whole_pages_give_their_records() {
-    assert_eq!(plain().page_records(PAGE), Some(records()));
-    assert_eq!(plain().page_records(records()[0]), None, "a record is no page");
-    assert_eq!(plain().page_records("[]"), None);
-    assert_eq!((plain().has_ids(), plain().spec().has_ids), (true, true));
+fn whole_pages_are_split_into_records() {
+    assert_eq!(normalizer().page_records(PAGE), Some(records()));
+    assert_eq!(normalizer().page_records(records()[0]), None, "a record is no page");
+    assert_eq!(normalizer().page_records("[]"), None);
+    assert_eq!((normalizer().has_ids(), plain().spec().has_ids), (true, true));
 }
 
 #[test]
-fn an_empty_page_is_a_page_however_it_is_written() {
+fn every_form_of_an_empty_page_is_a_page() {
     for body in [r#"{"results":null}"#, r#"{"next":null,"previous":null}"#, r#"{"next":null,"results":[]}"#] {
-        assert_eq!(plain().page_records(body), Some(Vec::new()), "{body}");
-        assert_eq!(plain().read(body, &ask(None)).expect(body).records, Vec::<&str>::new());
+        assert_eq!(normalizer().page_records(body), Some(Vec::new()), "{body}");
+        assert_eq!(plain().parse_page(body, &page_request(None)).expect(body).records, Vec::<&str>::new());
     }
 }
 
 #[test]
-fn without_an_end_no_walk_is_shortened_in_vain() {
+fn without_an_end_date_windows_are_not_split() {
     let day = Duration::from_secs(86_400);
     let whole = vendor(r#"{"api_key": "k3y", "send_end_date": false}"#);
     assert_eq!((whole.spec().slice, whole.spec().max_window_records), (3_650 * day, u64::MAX));
@@ -309,6 +317,6 @@ fn without_an_end_no_walk_is_shortened_in_vain() {
 proptest! {
     #[test]
     fn nothing_that_is_read_can_panic(body in testing::any_or_damaged(PAGE)) {
-        testing::read_in_every_way(&*plain(), &body);
+        testing::parse_in_every_way(&*plain(), &body);
     }
 }

@@ -1,32 +1,32 @@
-//! The kinds of value that a switch can have, in their written form.
+//! The types of values of variants, and their text form.
 
 use std::time::Duration;
 
 use crate::units::{Rate, Span};
 
-/// A value of a switch.
-pub trait SwitchValue: Sized {
-    /// Reads the written form.
+/// A value of a variant.
+pub trait VariantValue: Sized {
+    /// Parses the text form.
     ///
     /// # Errors
     /// A sentence that says what is allowed.
     fn read(text: &str) -> Result<Self, String>;
 
-    /// The written form.
+    /// The text form.
     fn write(&self) -> String;
 
-    /// What may be written, for people.
+    /// The allowed values, for people.
     fn allowed() -> String;
 }
 
-/// Defines a closed list of words.
+/// Defines enumerated values.
 macro_rules! words {
     ($( $(#[doc = $intro:literal])+ $name:ident { $( $(#[doc = $about:literal])+ $variant:ident = $word:literal, )+ } )+) => {$(
         $(#[doc = $intro])+
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum $name { $( $(#[doc = $about])+ $variant, )+ }
 
-        impl SwitchValue for $name {
+        impl VariantValue for $name {
             fn read(text: &str) -> Result<Self, String> {
                 match text {
                     $($word => Ok(Self::$variant),)+
@@ -44,43 +44,43 @@ macro_rules! words {
 }
 
 words! {
-    /// In which order records are listed.
+    /// The order of a list.
     Order {
         /// The newest record is on the first page.
         NewestFirst = "desc",
         /// The oldest record is on the first page.
         OldestFirst = "asc",
-        /// An order that has nothing to do with time, the same for every request.
+        /// An order independent of time, the same for every request.
         Unordered = "unstable",
     }
-    /// What is done with something questionable.
+    /// How to handle an invalid value.
     Strictness {
-        /// Refuse it.
+        /// Reject it.
         Reject = "reject",
-        /// Go on as if it were not there, or with the nearest allowed value.
+        /// Ignore it or use the nearest allowed value.
         Tolerate = "tolerate",
     }
-    /// What is done with a page size above the maximum.
+    /// How to handle a page size above the maximum.
     OnExcess {
-        /// The maximum is used.
+        /// Use the maximum.
         Clamp = "clamp",
-        /// The request is refused.
+        /// Reject the request.
         Reject = "reject",
     }
-    /// How a filter field that the documentation does not list is treated.
+    /// How to handle an undocumented filter field.
     FieldHandling {
-        /// The three settings of integrations are matched against their nearest fields; others are refused.
+        /// Match the three fields that integrations send against the closest fields; reject others.
         Match = "match",
-        /// Refused.
+        /// Reject it.
         Reject = "reject",
-        /// As if it were not there.
+        /// Ignore it.
         Ignore = "ignore",
     }
     /// The form of links.
     HrefForm {
         /// A path on the same host.
         Path = "path",
-        /// A whole address.
+        /// An absolute URL.
         Absolute = "absolute",
     }
     /// The status of an answer to a request without a token.
@@ -90,7 +90,7 @@ words! {
         /// 401.
         Unauthorized = "401",
     }
-    /// What an answer of status 429 says about the time to wait.
+    /// The form of `Retry-After` of a 429.
     RetryAfter {
         /// Whole seconds.
         Seconds = "seconds",
@@ -103,30 +103,30 @@ words! {
     JsonSpacing {
         /// None.
         Plain = "plain",
-        /// A blank after each colon and comma.
+        /// A space after each colon and comma.
         Spaced = "spaced",
-        /// Blanks, tabs and line ends, differing from record to record.
+        /// Random spaces, tabs and line breaks per record.
         Random = "random",
     }
-    /// How a value that is missing is written.
+    /// The representation of a missing value.
     NullForm {
         /// `null`.
         Null = "null",
         /// `""`.
         Empty = "empty",
-        /// The key is left out.
+        /// The key is absent.
         Absent = "absent",
-        /// Each of the three in turn.
+        /// Each of the three at random.
         Mixed = "mixed",
     }
-    /// Up to where an end date reaches.
+    /// Whether an end date includes its day.
     EndDate {
-        /// To the end of the day.
+        /// Up to the end of the day.
         InclusiveDay = "inclusive_day",
-        /// To its first moment.
+        /// Up to the start of the day.
         ExclusiveMidnight = "exclusive_midnight",
     }
-    /// Which e-mail address the filter by e-mail looks at.
+    /// Which email address the filter matches.
     EmailMatch {
         /// The effective user's.
         Effective = "effective",
@@ -135,28 +135,28 @@ words! {
         /// Either.
         Either = "either",
     }
-    /// How a path without its last slash is answered.
+    /// How to answer a path without the trailing slash.
     RedirectForm {
         /// 301 to the path with the slash.
         Redirect = "redirect",
         /// 404.
         NotFound = "not_found",
     }
-    /// Whether a record exactly at a bound belongs to the window.
+    /// Whether a window includes a record exactly at its bound.
     BoundKind {
-        /// It does not.
+        /// No.
         Strict = "strict",
-        /// It does.
+        /// Yes.
         Inclusive = "inclusive",
     }
-    /// How points in time are written in records.
+    /// The format of timestamps in records.
     TimeFormat {
         /// `2026-03-02 09:14:07.13921 +0000 UTC`.
         Go = "go",
         /// `2026-03-02T09:14:07.13921Z`.
         Rfc3339 = "rfc3339",
     }
-    /// Which time of a record the filter looks at.
+    /// Which time of a record the filter uses.
     TimeBasis {
         /// The first occurrence.
         Timestamp = "timestamp",
@@ -174,7 +174,7 @@ words! {
     }
 }
 
-impl SwitchValue for bool {
+impl VariantValue for bool {
     fn read(text: &str) -> Result<Self, String> {
         text.parse().map_err(|_| format!("`{text}` is not true or false"))
     }
@@ -186,19 +186,19 @@ impl SwitchValue for bool {
     }
 }
 
-impl SwitchValue for usize {
+impl VariantValue for usize {
     fn read(text: &str) -> Result<Self, String> {
-        text.parse().ok().filter(|number| *number > 0).ok_or_else(|| format!("`{text}` is not a number from 1 on"))
+        text.parse().ok().filter(|number| *number > 0).ok_or_else(|| format!("`{text}` is not a positive integer"))
     }
     fn write(&self) -> String {
         self.to_string()
     }
     fn allowed() -> String {
-        "a number from 1 on".into()
+        "a positive integer".into()
     }
 }
 
-impl SwitchValue for String {
+impl VariantValue for String {
     fn read(text: &str) -> Result<Self, String> {
         Ok(text.to_owned())
     }
@@ -206,11 +206,11 @@ impl SwitchValue for String {
         self.clone()
     }
     fn allowed() -> String {
-        "a text".into()
+        "a string".into()
     }
 }
 
-impl SwitchValue for Duration {
+impl VariantValue for Duration {
     fn read(text: &str) -> Result<Self, String> {
         Span::parse(text).map(|span| span.0)
     }
@@ -218,15 +218,15 @@ impl SwitchValue for Duration {
         Span(*self).to_string()
     }
     fn allowed() -> String {
-        "a length of time such as 90s".into()
+        "a duration such as 90s".into()
     }
 }
 
-/// A length of time, or `none`.
+/// A duration, or `none`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OptionalSpan(pub Option<Duration>);
 
-impl SwitchValue for OptionalSpan {
+impl VariantValue for OptionalSpan {
     fn read(text: &str) -> Result<Self, String> {
         if text == "none" {
             return Ok(Self(None));
@@ -237,7 +237,7 @@ impl SwitchValue for OptionalSpan {
         self.0.map_or_else(|| "none".to_owned(), |span| span.write())
     }
     fn allowed() -> String {
-        "none | a length of time such as 90d".into()
+        "none | a duration such as 90d".into()
     }
 }
 
@@ -245,7 +245,7 @@ impl SwitchValue for OptionalSpan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OptionalCount(pub Option<usize>);
 
-impl SwitchValue for OptionalCount {
+impl VariantValue for OptionalCount {
     fn read(text: &str) -> Result<Self, String> {
         if text == "none" {
             return Ok(Self(None));
@@ -256,16 +256,16 @@ impl SwitchValue for OptionalCount {
         self.0.map_or_else(|| "none".to_owned(), |count| count.to_string())
     }
     fn allowed() -> String {
-        "none | a number from 1 on".into()
+        "none | a positive integer".into()
     }
 }
 
-/// Request budgets that all hold; none at all is written `off`.
+/// Rate limits that all apply; an empty list is written `off`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits(pub Vec<Rate>);
+pub struct RateLimits(pub Vec<Rate>);
 
-impl Limits {
-    /// So many requests in so many seconds.
+impl RateLimits {
+    /// Pairs of requests and seconds.
     pub(super) fn of(rates: &[(u32, u64)]) -> Self {
         Self(rates.iter().map(|(requests, secs)| rate(*requests, *secs)).collect())
     }
@@ -275,7 +275,7 @@ fn rate(requests: u32, secs: u64) -> Rate {
     Rate { requests, per: Duration::from_secs(secs) }
 }
 
-impl SwitchValue for Limits {
+impl VariantValue for RateLimits {
     fn read(text: &str) -> Result<Self, String> {
         if text == "off" {
             return Ok(Self(Vec::new()));
@@ -293,7 +293,7 @@ impl SwitchValue for Limits {
     }
 }
 
-/// Reads `5/s`, and `20/10s` beyond what [`Rate::parse`] knows.
+/// Parses `5/s`, and `20/10s`, which [`Rate::parse`] does not support.
 fn read_rate(text: &str) -> Result<Rate, String> {
     if let Ok(rate) = Rate::parse(text) {
         return Ok(rate);
@@ -309,7 +309,7 @@ fn read_rate(text: &str) -> Result<Rate, String> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DayOffset(pub i64);
 
-impl SwitchValue for DayOffset {
+impl VariantValue for DayOffset {
     fn read(text: &str) -> Result<Self, String> {
         if text == "UTC" {
             return Ok(Self(0));

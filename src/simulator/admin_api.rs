@@ -1,4 +1,4 @@
-//! `/_sim/`: the truth, the request counts and the controls over HTTP. Not part of any vendor's API.
+//! The admin API below `/_sim/`: the truth, request counts and controls over HTTP. Not part of any vendor's API.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,73 +13,73 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::SimulatorError;
-use super::control::{NewRecord, OrderedAnswer, SimulatorControl};
+use super::control::{CannedReply, NewRecord, SimulatorControl};
 use super::faults::{FaultOrder, FaultSetting, parse_subject};
-use super::log::RequestStats;
-use super::name::VendorName;
-use super::truth::TruthQuery;
-use super::world::World;
+use super::http::RequestStats;
+use super::options::SimulatorError;
+use super::proof::TruthQuery;
+use super::server_state::ServerState;
+use super::vendor_name::VendorName;
 use crate::time::Timestamp;
 
 /// What the handlers share.
 #[derive(Clone)]
-struct SideDoor {
+struct AdminApi {
     control: SimulatorControl,
     pipeline_file: Arc<str>,
 }
 
-pub(super) fn router<S: Clone + Send + Sync + 'static>(world: Arc<World>, pipeline_file: String) -> Router<S> {
+pub(super) fn router<S: Clone + Send + Sync + 'static>(state: Arc<ServerState>, pipeline_file: String) -> Router<S> {
     Router::new()
         .route("/health", get(health))
         .route("/truth/{vendor}", get(truth))
         .route("/requests", get(requests))
         .route("/faults", get(faults).put(put_faults))
-        .route("/switches", get(switches).put(put_switches))
+        .route("/variants", get(variants).put(put_variants))
         .route("/fail_next/{vendor}", post(fail_next))
         .route("/records/{vendor}", post(insert))
         .route("/records/{vendor}/{key}", put(change))
         .route("/pipeline", get(pipeline))
-        .with_state(SideDoor { control: SimulatorControl::new(world), pipeline_file: pipeline_file.into() })
+        .with_state(AdminApi { control: SimulatorControl::new(state), pipeline_file: pipeline_file.into() })
 }
 
-/// A refusal with the reason as JSON.
-struct Refused(StatusCode, String);
+/// An error reply with the reason as JSON.
+struct AdminError(StatusCode, String);
 
-impl IntoResponse for Refused {
+impl IntoResponse for AdminError {
     fn into_response(self) -> Response {
         (self.0, Json(json!({ "error": self.1 }))).into_response()
     }
 }
 
-impl From<SimulatorError> for Refused {
+impl From<SimulatorError> for AdminError {
     fn from(error: SimulatorError) -> Self {
         let status = match error {
-            SimulatorError::NotPlayed(_) | SimulatorError::NoRecord(_) => StatusCode::NOT_FOUND,
-            SimulatorError::BadSwitch(_) | SimulatorError::Listen { .. } => StatusCode::BAD_REQUEST,
+            SimulatorError::NotServed(_) | SimulatorError::NoRecord(_) => StatusCode::NOT_FOUND,
+            SimulatorError::BadVariant(_) | SimulatorError::Listen { .. } => StatusCode::BAD_REQUEST,
         };
         Self(status, error.to_string())
     }
 }
 
-fn bad_request(reason: impl std::fmt::Display) -> Refused {
-    Refused(StatusCode::BAD_REQUEST, format!("{reason}"))
+fn bad_request(reason: impl std::fmt::Display) -> AdminError {
+    AdminError(StatusCode::BAD_REQUEST, format!("{reason}"))
 }
 
-fn vendor(name: &str) -> Result<VendorName, Refused> {
-    name.parse().map_err(|reason| Refused(StatusCode::NOT_FOUND, reason))
+fn vendor(name: &str) -> Result<VendorName, AdminError> {
+    name.parse().map_err(|reason| AdminError(StatusCode::NOT_FOUND, reason))
 }
 
-fn read<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T, Refused> {
+fn read<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T, AdminError> {
     serde_json::from_slice(body).map_err(bad_request)
 }
 
-async fn health(State(door): State<SideDoor>) -> Result<Response, Refused> {
+async fn health(State(api): State<AdminApi>) -> Result<Response, AdminError> {
     let mut records = BTreeMap::new();
-    for vendor in door.control.vendors() {
-        records.insert(vendor.as_str(), door.control.count(vendor)?);
+    for vendor in api.control.vendors() {
+        records.insert(vendor.as_str(), api.control.count(vendor)?);
     }
-    Ok(Json(json!({ "status": "ok", "now": door.control.now(), "records": records })).into_response())
+    Ok(Json(json!({ "status": "ok", "now": api.control.now(), "records": records })).into_response())
 }
 
 #[derive(Deserialize)]
@@ -91,12 +91,12 @@ struct TruthParameters {
 }
 
 async fn truth(
-    State(door): State<SideDoor>,
+    State(api): State<AdminApi>,
     Path(name): Path<String>,
     Query(parameters): Query<TruthParameters>,
-) -> Result<Response, Refused> {
+) -> Result<Response, AdminError> {
     let TruthParameters { from, to, visible_by } = parameters;
-    let records = door.control.truth_of(vendor(&name)?, TruthQuery { from, to, visible_by })?;
+    let records = api.control.truth_of(vendor(&name)?, TruthQuery { from, to, visible_by })?;
     let mut lines = Vec::new();
     for record in records {
         serde_json::to_writer(&mut lines, &record).map_err(bad_request)?;
@@ -105,16 +105,16 @@ async fn truth(
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], lines).into_response())
 }
 
-async fn requests(State(door): State<SideDoor>) -> Result<Response, Refused> {
+async fn requests(State(api): State<AdminApi>) -> Result<Response, AdminError> {
     let mut all: BTreeMap<&str, RequestStats> = BTreeMap::new();
-    for vendor in door.control.vendors() {
-        all.insert(vendor.as_str(), door.control.requests(vendor)?);
+    for vendor in api.control.vendors() {
+        all.insert(vendor.as_str(), api.control.requests(vendor)?);
     }
     Ok(Json(all).into_response())
 }
 
-async fn faults(State(door): State<SideDoor>) -> Response {
-    let all: BTreeMap<String, FaultSetting> = door
+async fn faults(State(api): State<AdminApi>) -> Response {
+    let all: BTreeMap<String, FaultSetting> = api
         .control
         .faults()
         .into_iter()
@@ -123,7 +123,7 @@ async fn faults(State(door): State<SideDoor>) -> Response {
     Json(all).into_response()
 }
 
-/// A fault's strength: `true`, a probability, or both numbers.
+/// A fault's setting: `true`, a probability, or both numbers.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Strength {
@@ -132,22 +132,22 @@ enum Strength {
     Whole(FaultSetting),
 }
 
-async fn put_faults(State(door): State<SideDoor>, body: Bytes) -> Result<Response, Refused> {
+async fn put_faults(State(api): State<AdminApi>, body: Bytes) -> Result<Response, AdminError> {
     let wanted: BTreeMap<String, Strength> = read(&body)?;
     let mut orders = Vec::new();
     for (subject, strength) in wanted {
         orders.extend(order(&subject, &strength)?);
     }
-    door.control.clear_faults();
-    // Those for all vendors come first, so that those for one vendor win.
+    api.control.clear_faults();
+    // Orders for all vendors come first, so that those for one vendor override them.
     orders.sort_by_key(|order| order.vendor.is_some());
     for order in orders {
-        door.control.set_fault(order);
+        api.control.set_fault(order);
     }
-    Ok(faults(State(door)).await)
+    Ok(faults(State(api)).await)
 }
 
-fn order(subject: &str, strength: &Strength) -> Result<Option<FaultOrder>, Refused> {
+fn order(subject: &str, strength: &Strength) -> Result<Option<FaultOrder>, AdminError> {
     let (vendor, fault) = parse_subject(subject).map_err(bad_request)?;
     let default = fault.default_setting();
     let setting = match strength {
@@ -156,22 +156,22 @@ fn order(subject: &str, strength: &Strength) -> Result<Option<FaultOrder>, Refus
         Strength::Probability(probability) => FaultSetting { probability: *probability, ..default },
         Strength::Whole(setting) => *setting,
     };
-    if !setting.is_sane() {
-        return Err(bad_request(format!("{subject}: a probability lies between 0 and 1")));
+    if !setting.is_valid() {
+        return Err(bad_request(format!("{subject}: the probability must be between 0 and 1")));
     }
     Ok(Some(FaultOrder { vendor, fault, setting }))
 }
 
-async fn switches(State(door): State<SideDoor>) -> Response {
-    Json(door.control.switches()).into_response()
+async fn variants(State(api): State<AdminApi>) -> Response {
+    Json(api.control.variants()).into_response()
 }
 
-async fn put_switches(State(door): State<SideDoor>, body: Bytes) -> Result<Response, Refused> {
+async fn put_variants(State(api): State<AdminApi>, body: Bytes) -> Result<Response, AdminError> {
     let wanted: BTreeMap<String, String> = read(&body)?;
     for (name, value) in wanted {
-        door.control.set_switch(&name, &value)?;
+        api.control.set_variant(&name, &value)?;
     }
-    Ok(switches(State(door)).await)
+    Ok(variants(State(api)).await)
 }
 
 #[derive(Deserialize)]
@@ -190,10 +190,14 @@ fn one() -> usize {
     1
 }
 
-async fn fail_next(State(door): State<SideDoor>, Path(name): Path<String>, body: Bytes) -> Result<StatusCode, Refused> {
+async fn fail_next(
+    State(api): State<AdminApi>,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Result<StatusCode, AdminError> {
     let FailNext { count, status, headers, body } = read(&body)?;
-    let answer = OrderedAnswer { status, headers: headers.into_iter().collect(), body };
-    door.control.fail_next(vendor(&name)?, count, answer)?;
+    let answer = CannedReply { status, headers: headers.into_iter().collect(), body };
+    api.control.fail_next(vendor(&name)?, count, answer)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -204,15 +208,15 @@ struct Insert<'a> {
     visible_at: Option<Timestamp>,
     #[serde(borrow)]
     raw: Option<&'a RawValue>,
-    twin_of: Option<String>,
+    identical_to: Option<String>,
     after_requests: Option<u64>,
 }
 
-async fn insert(State(door): State<SideDoor>, Path(name): Path<String>, body: Bytes) -> Result<Response, Refused> {
+async fn insert(State(api): State<AdminApi>, Path(name): Path<String>, body: Bytes) -> Result<Response, AdminError> {
     let wanted: Insert<'_> = read(&body)?;
     let vendor = vendor(&name)?;
-    if let Some(twin) = wanted.twin_of {
-        let key = door.control.insert_twin(vendor, &twin)?;
+    if let Some(key) = wanted.identical_to {
+        let key = api.control.insert_identical(vendor, &key)?;
         return Ok(Json(json!({ "key": key })).into_response());
     }
     let record = NewRecord {
@@ -221,24 +225,24 @@ async fn insert(State(door): State<SideDoor>, Path(name): Path<String>, body: By
         raw: wanted.raw.map(|raw| raw.get().to_owned()),
     };
     if let Some(requests) = wanted.after_requests {
-        door.control.insert_after(vendor, requests, record)?;
+        api.control.insert_after(vendor, requests, record)?;
         return Ok(StatusCode::ACCEPTED.into_response());
     }
-    let key = door.control.insert(vendor, record)?;
+    let key = api.control.insert(vendor, record)?;
     Ok(Json(json!({ "key": key })).into_response())
 }
 
 /// The body is the record's new text.
 async fn change(
-    State(door): State<SideDoor>,
+    State(api): State<AdminApi>,
     Path((name, key)): Path<(String, String)>,
     body: Bytes,
-) -> Result<StatusCode, Refused> {
+) -> Result<StatusCode, AdminError> {
     let raw: &RawValue = read(&body)?;
-    door.control.change(vendor(&name)?, &key, raw.get().to_owned())?;
+    api.control.change(vendor(&name)?, &key, raw.get().to_owned())?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn pipeline(State(door): State<SideDoor>) -> Response {
-    ([(header::CONTENT_TYPE, "application/yaml")], door.pipeline_file.to_string()).into_response()
+async fn pipeline(State(api): State<AdminApi>) -> Response {
+    ([(header::CONTENT_TYPE, "application/yaml")], api.pipeline_file.to_string()).into_response()
 }

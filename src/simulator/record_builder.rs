@@ -1,15 +1,15 @@
-//! What the record generators share: a seeded source of choices, people, addresses and texts.
+//! What the vendors' record writers share: seeded choices, people, addresses and JSON strings.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::switches::JsonSpacing;
+use super::variants::JsonSpacing;
 use crate::time::{EventTime, Timestamp};
 
-/// Mixes numbers into one that looks random (the finaliser of SplitMix64), so that every event has a random stream of
-/// its own that depends on nothing but the seed and its number.
-pub(super) fn mix(seed: u64, lane: u64, index: u64) -> u64 {
-    let mut value = seed ^ lane.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ index.wrapping_mul(0xd1b5_4a32_d192_ed03);
+/// Hashes numbers (the finalizer of SplitMix64), so that every event has its own random stream that depends only on the
+/// seed and its number.
+pub(super) fn mix(seed: u64, stream: u64, index: u64) -> u64 {
+    let mut value = seed ^ stream.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ index.wrapping_mul(0xd1b5_4a32_d192_ed03);
     for _ in 0..2 {
         value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
         value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -26,29 +26,29 @@ pub(super) fn unit(bits: u64) -> f64 {
     numerator / 9_007_199_254_740_992.0
 }
 
-/// One record to be written: when it happened, and where its choices come from.
+/// The inputs of one record: its times and its random stream.
 #[derive(Debug)]
-pub(super) struct Draft {
+pub(super) struct RecordBuilder {
     /// The event's number; content derived from it is unique.
     pub(super) index: u64,
     /// When it happened.
     pub(super) time: EventTime,
-    /// How often the record has changed since.
+    /// How often the record has changed.
     pub(super) revision: u32,
     /// When the latest change happened.
     pub(super) changed: EventTime,
-    /// How long before the end of the history it happened; zero for what happens while running.
-    pub(super) room: Duration,
-    /// When it happened last, for records that stand for several occurrences. Set by the writer.
+    /// How long before the end of the history it happened; zero for events that happen while running.
+    pub(super) time_to_start: Duration,
+    /// The last occurrence, for records that represent several. Set by the writer.
     pub(super) last_at: Timestamp,
-    /// Whether another event has the same timestamp: then the content must tell them apart.
+    /// Whether another event has the same timestamp, so that the content must differ.
     pub(super) tied: bool,
     /// Whether to use values and fields that are in no catalog.
     pub(super) unknown: bool,
     rng: fastrand::Rng,
 }
 
-impl Draft {
+impl RecordBuilder {
     pub(super) fn new(seed: u64, index: u64, time: EventTime) -> Self {
         let rng = fastrand::Rng::with_seed(mix(seed, 7, index));
         Self {
@@ -56,7 +56,7 @@ impl Draft {
             time,
             revision: 0,
             changed: time,
-            room: Duration::ZERO,
+            time_to_start: Duration::ZERO,
             last_at: time.at,
             tied: false,
             unknown: false,
@@ -64,7 +64,7 @@ impl Draft {
         }
     }
 
-    /// True in this share of the cases.
+    /// True with this probability.
     pub(super) fn chance(&mut self, share: f64) -> bool {
         self.rng.f64() < share
     }
@@ -85,17 +85,17 @@ impl Draft {
         format_uuid(bits)
     }
 
-    /// A UUID that is the same for the same number, for accounts and groups that return.
+    /// A UUID that is the same for the same number, for recurring accounts and groups.
     pub(super) fn uuid_of(number: u64) -> String {
         format_uuid((u128::from(mix(3, 11, number)) << 64) | u128::from(mix(5, 13, number)))
     }
 
-    /// A name that no other event has, for what it acted on.
+    /// A unique name for the target of the event.
     pub(super) fn unique_name(&mut self, stem: &str) -> String {
         format!("{stem}-{:x}", self.index.wrapping_mul(0x9e37) ^ 0x5a5a)
     }
 
-    /// One of some forty people, a few with letters outside ASCII.
+    /// One of about forty people, some with non-ASCII names.
     pub(super) fn person(&mut self) -> Person {
         let number = self.below(u64::try_from(FIRST_NAMES.len() * 3).unwrap_or(1));
         Person::numbered(number)
@@ -137,40 +137,40 @@ const FIRST_NAMES: [&str; 14] = [
 const LAST_NAMES: [&str; 9] =
     ["Example", "Sample", "O'Brien", "Müller", "渡辺", "Kowalczyk", "García-López", "Nguyễn", "Smith 🦊"];
 
-/// A person that acts.
+/// A person who acts.
 #[derive(Clone, Debug)]
 pub(super) struct Person {
     /// The person's number, for ids.
     pub(super) number: u64,
     /// Full name, any letters.
     pub(super) name: String,
-    /// E-mail address, plain.
+    /// Email address.
     pub(super) email: String,
 }
 
 impl Person {
     fn numbered(number: u64) -> Self {
-        let first = FIRST_NAMES[place(number, FIRST_NAMES.len())];
-        let last = LAST_NAMES[place(mix(1, 17, number), LAST_NAMES.len())];
+        let first = FIRST_NAMES[index_in(number, FIRST_NAMES.len())];
+        let last = LAST_NAMES[index_in(mix(1, 17, number), LAST_NAMES.len())];
         Self { number, name: format!("{first} {last}"), email: format!("user{number}@example.com") }
     }
 }
 
-fn place(number: u64, length: usize) -> usize {
+fn index_in(number: u64, length: usize) -> usize {
     usize::try_from(number % length as u64).unwrap_or(0)
 }
 
-/// A text as JSON, with its quotes.
+/// A string as JSON, with its quotes.
 pub(super) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// A text as JSON, or `null`.
+/// A string as JSON, or `null`.
 pub(super) fn quoted_or_null(text: Option<&str>) -> String {
     text.map_or_else(|| "null".to_owned(), quoted)
 }
 
-/// Adds white space between the tokens of a compact JSON text; its meaning stays the same.
+/// Adds white space between the tokens of compact JSON without changing its meaning.
 pub(super) fn respace(compact: String, spacing: JsonSpacing, seed: u64) -> String {
     let blanks: &[&str] = match spacing {
         JsonSpacing::Plain => return compact,
@@ -202,8 +202,8 @@ mod tests {
     fn the_same_number_gives_the_same_choices() {
         let time = EventTime::parse_rfc3339("2026-03-02T09:00:00Z").expect("a time");
         let draw = |index| {
-            let mut draft = Draft::new(9, index, time);
-            (draft.uuid(), draft.person().name, draft.ip())
+            let mut builder = RecordBuilder::new(9, index, time);
+            (builder.uuid(), builder.person().name, builder.ip())
         };
         assert_eq!(draw(5), draw(5));
         assert_ne!(draw(5), draw(6));

@@ -1,9 +1,9 @@
-//! The vendors that the simulator plays, as a closed list.
+//! The vendors that the simulator serves.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A vendor that the simulator plays.
+/// A vendor that the simulator serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum VendorName {
     /// Akuity Platform, organization audit logs.
@@ -22,7 +22,7 @@ impl VendorName {
     /// All of them, in alphabetical order.
     pub const ALL: [Self; 5] = [Self::Akuity, Self::CaptivateIq, Self::Clumio, Self::Confluence, Self::Merge];
 
-    /// The name as it stands in a pipeline file (`type: clumio`).
+    /// The name as in a pipeline file (`type: clumio`).
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -34,7 +34,7 @@ impl VendorName {
         }
     }
 
-    /// The place in [`Self::ALL`].
+    /// The index in [`Self::ALL`].
     pub(super) const fn index(self) -> usize {
         self as usize
     }
@@ -52,7 +52,7 @@ impl FromStr for VendorName {
     fn from_str(text: &str) -> Result<Self, String> {
         Self::ALL.into_iter().find(|vendor| vendor.as_str() == text).ok_or_else(|| {
             let known: Vec<&str> = Self::ALL.iter().map(|vendor| vendor.as_str()).collect();
-            format!("`{text}` is no vendor of the simulator; write one of {}", known.join(", "))
+            format!("`{text}` is not a vendor of the simulator; use one of {}", known.join(", "))
         })
     }
 }
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_reads_back_and_the_table_of_vendors_has_it() {
+    fn every_name_parses_and_is_a_registered_vendor() {
         for vendor in VendorName::ALL {
             assert_eq!(vendor.as_str().parse::<VendorName>(), Ok(vendor));
             assert_eq!(VendorName::ALL[vendor.index()], vendor);

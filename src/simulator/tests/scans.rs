@@ -1,19 +1,19 @@
-//! A plain walk through every vendor meets the truth, whatever the page size, order and filter.
+//! A plain scan of every vendor returns the truth, whatever the page size, order and filter.
 
 use std::time::Duration;
 
-use super::{Stage, sorted, start};
+use super::{Harness, sorted, start};
 use crate::simulator::{FaultOrder, VendorName};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
 #[tokio::test]
-async fn every_page_size_meets_the_truth_byte_for_byte() {
-    let stage = Stage::start(|_| {}).await;
+async fn every_page_size_returns_the_truth_byte_for_byte() {
+    let harness = Harness::start(|_| {}).await;
     for vendor in VendorName::ALL {
         for size in [1, 7, 100, 1_000] {
-            let pages = stage.walk(vendor, size, "").await;
-            let mut truth = stage.truth(vendor);
+            let pages = harness.scan(vendor, size, "").await;
+            let mut truth = harness.truth(vendor);
             assert_eq!(truth.len(), 300, "{vendor}");
             if vendor != VendorName::Merge {
                 truth.reverse();
@@ -24,45 +24,45 @@ async fn every_page_size_meets_the_truth_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn the_other_orders_meet_the_truth_too() {
-    let stage = Stage::start(|options| {
+async fn the_other_orders_return_the_truth_too() {
+    let harness = Harness::start(|options| {
         for name in ["akuity.order", "captivateiq.order", "clumio.order", "confluence.order"] {
-            options.switches.set(name, "asc").expect("a switch");
+            options.variants.set(name, "asc").expect("a variant");
         }
-        options.switches.set("merge.order", "desc").expect("a switch");
+        options.variants.set("merge.order", "desc").expect("a variant");
     })
     .await;
     for vendor in VendorName::ALL {
-        let mut records_read = stage.walk(vendor, 40, "").await.concat();
+        let mut records_read = harness.scan(vendor, 40, "").await.concat();
         if vendor == VendorName::Merge {
             records_read.reverse();
         }
-        assert_eq!(records_read, stage.truth(vendor), "{vendor}");
+        assert_eq!(records_read, harness.truth(vendor), "{vendor}");
     }
-    stage.control().set_switch("captivateiq.order", "unstable").expect("a switch");
-    let records_read = stage.walk(VendorName::CaptivateIq, 40, "").await.concat();
-    assert_ne!(records_read, stage.truth(VendorName::CaptivateIq));
-    assert_eq!(sorted(records_read), sorted(stage.truth(VendorName::CaptivateIq)));
+    harness.control().set_variant("captivateiq.order", "unstable").expect("a variant");
+    let records_read = harness.scan(VendorName::CaptivateIq, 40, "").await.concat();
+    assert_ne!(records_read, harness.truth(VendorName::CaptivateIq));
+    assert_eq!(sorted(records_read), sorted(harness.truth(VendorName::CaptivateIq)));
 }
 
 #[tokio::test]
-async fn ties_twins_and_odd_white_space_are_all_served() {
-    let stage = Stage::start(|options| {
-        for fault in ["ties=0.7", "twins=0.2", "unknown_values=0.5", "malformed_records=0.1"] {
+async fn ties_identical_records_and_unusual_white_space_are_all_served() {
+    let harness = Harness::start(|options| {
+        for fault in ["ties=0.7", "identical_records=0.2", "unknown_values=0.5", "malformed_records=0.1"] {
             options.faults.push(fault.parse::<FaultOrder>().expect("a fault"));
         }
         for vendor in VendorName::ALL {
-            options.switches.set(&format!("{vendor}.json_spacing"), "random").expect("a switch");
+            options.variants.set(&format!("{vendor}.json_spacing"), "random").expect("a variant");
         }
     })
     .await;
     for vendor in VendorName::ALL {
-        let records_read = stage.walk(vendor, 7, "").await.concat();
-        assert_eq!(sorted(records_read), sorted(stage.truth(vendor)), "{vendor}");
-        let truth = stage.control().truth(vendor).expect("a vendor");
-        let twins = truth.iter().filter(|record| record.twin_number > 0).count();
+        let records_read = harness.scan(vendor, 7, "").await.concat();
+        assert_eq!(sorted(records_read), sorted(harness.truth(vendor)), "{vendor}");
+        let truth = harness.control().truth(vendor).expect("a vendor");
+        let identical = truth.iter().filter(|record| record.occurrence > 0).count();
         let has_ids = !matches!(vendor, VendorName::Akuity | VendorName::Confluence);
-        assert_eq!(twins == 0, has_ids, "{vendor} has {twins} twins");
+        assert_eq!(identical == 0, has_ids, "{vendor} has {identical} identical");
         assert!(truth.iter().any(|record| record.malformed), "{vendor}");
         let ties = truth.windows(2).filter(|pair| pair[0].timestamp == pair[1].timestamp).count();
         assert!(ties > 100, "{vendor} has {ties} ties");
@@ -72,8 +72,8 @@ async fn ties_twins_and_odd_white_space_are_all_served() {
 #[tokio::test]
 async fn the_same_seed_gives_the_same_bytes_and_another_gives_others() {
     let truth_of = async |seed| {
-        let stage = Stage::start(|options| options.seed = seed).await;
-        VendorName::ALL.map(|vendor| stage.truth(vendor))
+        let harness = Harness::start(|options| options.seed = seed).await;
+        VendorName::ALL.map(|vendor| harness.truth(vendor))
     };
     let first = truth_of(7).await;
     assert_eq!(first, truth_of(7).await);
@@ -81,9 +81,9 @@ async fn the_same_seed_gives_the_same_bytes_and_another_gives_others() {
 }
 
 #[tokio::test]
-async fn time_filters_hold_at_both_ends() {
-    let stage = Stage::start(|_| {}).await;
-    let truth = |vendor| stage.control().truth(vendor).expect("a vendor");
+async fn time_filters_apply_at_both_ends() {
+    let harness = Harness::start(|_| {}).await;
+    let truth = |vendor| harness.control().truth(vendor).expect("a vendor");
     for vendor in VendorName::ALL {
         let all = truth(vendor);
         let (from, to) = (all[100].timestamp, all[200].timestamp);
@@ -107,7 +107,7 @@ async fn time_filters_hold_at_both_ends() {
             VendorName::Merge => from < at && at < to,
         };
         let expected = all.into_iter().filter(|record| inside(record.timestamp)).map(|record| record.raw).collect();
-        assert_eq!(sorted(stage.walk(vendor, 30, &more).await.concat()), sorted(expected), "{vendor}");
+        assert_eq!(sorted(harness.scan(vendor, 30, &more).await.concat()), sorted(expected), "{vendor}");
     }
 }
 
@@ -117,7 +117,7 @@ fn day(at: crate::time::Timestamp) -> String {
 
 #[tokio::test]
 async fn other_filters_choose_among_the_records() {
-    let stage = Stage::start(|_| {}).await;
+    let harness = Harness::start(|_| {}).await;
     let clumio = url::form_urlencoded::Serializer::new(String::new())
         .append_pair("filter", r#"{"status":{"$in":["failure"]}}"#)
         .finish();
@@ -129,59 +129,59 @@ async fn other_filters_choose_among_the_records() {
         (VendorName::Merge, "&event_type=MUTED_ISSUE".to_owned(), r#""event_type":"MUTED_ISSUE""#),
         (VendorName::Merge, "&user_email=user3%40example.com".to_owned(), r#""user_email":"user3@example.com""#),
     ] {
-        let expected: Vec<String> = stage.truth(vendor).into_iter().filter(|raw| raw.contains(needle)).collect();
+        let expected: Vec<String> = harness.truth(vendor).into_iter().filter(|raw| raw.contains(needle)).collect();
         assert!(!expected.is_empty(), "{vendor}");
-        assert_eq!(sorted(stage.walk(vendor, 10, &more).await.concat()), sorted(expected), "{vendor} {more}");
+        assert_eq!(sorted(harness.scan(vendor, 10, &more).await.concat()), sorted(expected), "{vendor} {more}");
     }
 }
 
 #[tokio::test]
 async fn the_data_grow_with_the_clock() {
-    let stage = Stage::start(|options| options.rate = 2.0).await;
+    let harness = Harness::start(|options| options.rate = 2.0).await;
     for (seconds, at_least) in [(0, 300), (10, 318), (30, 378)] {
-        stage.clock.advance(Duration::from_secs(seconds));
+        harness.clock.advance(Duration::from_secs(seconds));
         for vendor in VendorName::ALL {
-            let truth = stage.control().truth(vendor).expect("a vendor");
-            let now = stage.control().now();
+            let truth = harness.control().truth(vendor).expect("a vendor");
+            let now = harness.control().now();
             assert!(truth.len() >= at_least && truth.len() < at_least + 30, "{vendor} has {}", truth.len());
             assert!(truth.iter().all(|record| record.timestamp <= now), "{vendor} knows the future");
-            assert_eq!(sorted(stage.walk(vendor, 100, "").await.concat()), sorted(stage.truth(vendor)), "{vendor}");
+            assert_eq!(sorted(harness.scan(vendor, 100, "").await.concat()), sorted(harness.truth(vendor)), "{vendor}");
         }
     }
 }
 
 #[tokio::test]
-async fn growth_does_not_depend_on_when_it_is_looked_at() {
+async fn growth_does_not_depend_on_when_it_is_read() {
     let grown = async |steps: u64| {
-        let stage = Stage::start(|options| options.rate = 3.0).await;
+        let harness = Harness::start(|options| options.rate = 3.0).await;
         for _ in 0..steps {
-            stage.clock.advance(Duration::from_secs(60 / steps));
-            stage.truth(VendorName::Akuity);
+            harness.clock.advance(Duration::from_secs(60 / steps));
+            harness.truth(VendorName::Akuity);
         }
-        stage.truth(VendorName::Akuity)
+        harness.truth(VendorName::Akuity)
     };
     assert_eq!(grown(1).await, grown(12).await);
 }
 
 #[tokio::test]
 async fn an_empty_vendor_serves_an_empty_page() {
-    let stage = Stage::start(|options| options.events_per_vendor = 0).await;
+    let harness = Harness::start(|options| options.events_per_vendor = 0).await;
     for vendor in VendorName::ALL {
-        assert_eq!(stage.walk(vendor, 10, "").await, [Vec::<String>::new()], "{vendor}");
+        assert_eq!(harness.scan(vendor, 10, "").await, [Vec::<String>::new()], "{vendor}");
     }
 }
 
 #[tokio::test]
 async fn records_older_than_the_retention_are_gone_and_not_expected() {
-    let stage = Stage::start(|options| {
+    let harness = Harness::start(|options| {
         for vendor in VendorName::ALL {
-            options.switches.set(&format!("{vendor}.retention"), "2d").expect("a switch");
+            options.variants.set(&format!("{vendor}.retention"), "2d").expect("a variant");
         }
     })
     .await;
     for vendor in VendorName::ALL {
-        let truth = stage.control().truth(vendor).expect("a vendor");
+        let truth = harness.control().truth(vendor).expect("a vendor");
         assert!(truth.len() < 150 && truth.iter().all(|record| record.timestamp >= start() - DAY * 2), "{vendor}");
-        assert_eq!(sorted(stage.walk(vendor, 50, "").await.concat()), sorted(stage.truth(vendor)), "{vendor}");
+        assert_eq!(sorted(harness.scan(vendor, 50, "").await.concat()), sorted(harness.truth(vendor)), "{vendor}");
     }
 }
