@@ -589,8 +589,8 @@ const VARIABLES: [(&str, &str); 11] = [
 ];
 
 fn pipelines() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines");
-    let files = std::fs::read_dir(folder).expect("the pipelines").map(|file| file.expect("a file").path());
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines");
+    let files = std::fs::read_dir(directory).expect("the pipelines").map(|file| file.expect("a file").path());
     let mut pipelines: Vec<_> = files.filter(|file| file.extension().is_some_and(|end| end == "yaml")).collect();
     if cfg!(not(feature = "kafka")) {
         pipelines.retain(|file| !file.ends_with("kafka.yaml"));
