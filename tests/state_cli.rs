@@ -321,7 +321,7 @@ fn removing_what_is_no_longer_in_the_file_deletes_its_state() {
 }
 
 #[test]
-fn a_running_pipeline_is_refused() {
+fn a_running_pipeline_is_rejected() {
     let harness = Harness::after_a_run();
     let arguments = ["run", harness.file.to_str().unwrap(), "--skip-check"];
     let mut child = harness.pipeline.program(&arguments).spawn().unwrap();

@@ -67,7 +67,7 @@ fn check(pipeline: &TestPipeline, file: &Path) -> (bool, String) {
     (output.status.success(), String::from_utf8(output.stdout).unwrap())
 }
 
-fn all_five_vendors_arrive(bucket: &Bucket, format: &str, extension: &str, content_type: &str) {
+fn all_vendors_are_delivered(bucket: &Bucket, format: &str, extension: &str, content_type: &str) {
     let pipeline = test_pipeline(common::seed(), 300, &[]);
     let prefix = "key_prefix: \"audit/vendor={{ vendor }}/date=%Y-%m-%d/\"";
     let file = pipeline.write_pipeline(&bucket.sink(&format!("{prefix}, format: {format}")));
@@ -138,18 +138,18 @@ const NDJSON: (&str, &str, &str) = ("ndjson", ".ndjson.gz", "application/x-ndjso
 const PARQUET: (&str, &str, &str) = ("parquet", ".parquet", "application/vnd.apache.parquet");
 
 #[test]
-fn in_process_all_five_vendors_arrive_and_manifests_prove_it() {
+fn in_process_all_vendors_are_delivered_and_manifests_prove_it() {
     let store = Store::start();
     let (format, extension, content_type) = NDJSON;
-    all_five_vendors_arrive(&in_process(&store), format, extension, content_type);
+    all_vendors_are_delivered(&in_process(&store), format, extension, content_type);
 }
 
 #[test]
 #[cfg(feature = "parquet")]
-fn in_process_all_five_vendors_arrive_as_parquet() {
+fn in_process_all_vendors_are_delivered_as_parquet() {
     let store = Store::start();
     let (format, extension, content_type) = PARQUET;
-    all_five_vendors_arrive(&in_process(&store), format, extension, content_type);
+    all_vendors_are_delivered(&in_process(&store), format, extension, content_type);
 }
 
 #[test]
@@ -184,19 +184,19 @@ fn duckdb_and_pyarrow_read_the_parquet_objects() {
 
 #[test]
 #[ignore = "needs a container engine: cargo test --features servers -- --ignored"]
-fn all_five_vendors_arrive_and_manifests_prove_it() {
+fn all_vendors_are_delivered_and_manifests_prove_it() {
     let (format, extension, content_type) = NDJSON;
     let minio = Minio::start();
-    all_five_vendors_arrive(&on_minio(&minio.endpoint), format, extension, content_type);
+    all_vendors_are_delivered(&on_minio(&minio.endpoint), format, extension, content_type);
 }
 
 #[test]
 #[cfg(feature = "parquet")]
 #[ignore = "needs a container engine: cargo test --features servers -- --ignored"]
-fn all_five_vendors_arrive_as_parquet() {
+fn all_vendors_are_delivered_as_parquet() {
     let (format, extension, content_type) = PARQUET;
     let minio = Minio::start();
-    all_five_vendors_arrive(&on_minio(&minio.endpoint), format, extension, content_type);
+    all_vendors_are_delivered(&on_minio(&minio.endpoint), format, extension, content_type);
 }
 
 #[test]
