@@ -15,7 +15,7 @@ use super::diagnostic::ConditionDiagnostic;
 use super::parser::{Call, Expr, ExprKind, Relation};
 use super::program::{Comparison, Number, Position, Test, Text, Time};
 use super::value::{TextValue, Value, comparison_hint, literal, mismatch, value_of};
-use crate::event::fields::{FIELDS, Field, List};
+use crate::event::fields::{FIELDS, Field, Kind, List};
 use crate::time::Timestamp;
 
 /// Checks and compiles a condition.
