@@ -32,7 +32,7 @@ pub trait CollectJournal: Send + Sync {
     /// once, its events when they become visible.
     fn commit_page(&self, page: PageCommit) -> JournalFuture<'_, ()>;
 
-    /// Deletes what an open window has staged; its scan starts over. `requests` is the number of requests made in vain.
+    /// Deletes what an open window has staged; its scan starts over. `requests` is the number of requests that it has cost.
     fn restart_window(&self, window: WindowId, requests: u64) -> JournalFuture<'_, ()>;
 
     /// Replaces an open window by two that meet, and deletes what it has staged. Both have its kind, and together they
