@@ -129,6 +129,15 @@ async fn one_401_does_not_end_a_run_but_two_in_a_row_do() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refused_cursor_restarts_the_scan() {
+    let mut source = source();
+    source.hook(|number, call, _| if number == 2 && call.offset > 0 { status(400) } else { None });
+    assert_eq!(source.collect_until(30).await, SourceEnd::Finished);
+    assert_eq!(source.calls()[2].offset, 0);
+    assert_exact(&mut source).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_damaged_record_is_kept_as_text_beside_the_others() {
     let mut source = source();
     let damaged = r#"{"id":"r3","at":1000003,"score":NaN}"#;
