@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! Request (path, query, headers) --+
-//! base URL of the source ----------+--> URL below the configured base --> TLS --> status, wait, body as text
+//! base URL of the source ----------+--> URL below the configured base --> TLS --> status, wait, date, body
 //! Secret, revealed only here ------+        (anything else is not sent)           (bounded while it is read)
 //! ```
 
+use std::io::Read as _;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -26,6 +27,8 @@ use crate::vendors::{Auth, Request};
 const MAX_ERROR_BODY: u64 = 8 << 10;
 /// At most this much memory is reserved for an announced body, in bytes.
 const MAX_RESERVED_BODY: u64 = 4 << 20;
+/// How a body that is packed with gzip begins. No text does.
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections per host that stay open while idle.
 const IDLE_CONNECTIONS: usize = 16;
@@ -93,14 +96,14 @@ impl HttpTransport {
         }
         call = authenticate(call, &request.auth)?;
         let mut response = call.send().await.map_err(|error| transport_error(error, limits))?;
-        let status = response.status().as_u16();
-        let retry_after = requested_wait(|name| text_header(response.headers(), name), self.clock.now());
-        let body = if response.status().is_success() {
-            read_whole(&mut response, limits).await?
+        let mut answer = about(response.status().as_u16(), response.headers(), self.clock.now());
+        answer.body = if response.status().is_success() {
+            let body = read_whole(&mut response, limits).await?;
+            if body.starts_with(&GZIP_MAGIC) { unpack(&body, limits)? } else { body }
         } else {
-            without_secrets(read_beginning(&mut response).await, request)?
+            without_secrets(read_beginning(&mut response).await, request)?.into_bytes()
         };
-        Ok(Response { status, retry_after, body })
+        Ok(answer)
     }
 }
 
@@ -168,8 +171,23 @@ impl Transport for HttpTransport {
     }
 }
 
+/// What a response says besides its body.
+fn about(status: u16, headers: &HeaderMap, now: Timestamp) -> Response {
+    let header = |name: &str| text_header(headers, name);
+    let is_exhausted = header("x-ratelimit-remaining").is_some_and(|remaining| remaining.trim() == "0");
+    let asks_to_wait = headers.contains_key("retry-after") || headers.contains_key("retry-after-ms");
+    Response {
+        status,
+        retry_after: requested_wait(header, now),
+        is_rate_limited: is_exhausted || asks_to_wait,
+        date: header("date").and_then(|text| http_date(text.trim())),
+        is_cached: headers.contains_key("age"),
+        body: Vec::new(),
+    }
+}
+
 /// How long the vendor asks the client to wait, from the headers of its response: `retry-after-ms`, `Retry-After` (seconds or an
-/// HTTP date) or `X-RateLimit-Reset` (a time such as `2026-03-02T09:14Z`, as Atlassian documents it).
+/// HTTP date) or `X-RateLimit-Reset` (a time such as `2026-03-02T09:14Z`, as Atlassian documents it, or a number).
 fn requested_wait<'h>(header: impl Fn(&str) -> Option<&'h str>, now: Timestamp) -> Option<Duration> {
     let millis = header("retry-after-ms").and_then(|text| text.trim().parse().ok()).map(Duration::from_millis);
     let after = || header("retry-after").and_then(|text| seconds_or_date(text.trim(), now));
@@ -181,12 +199,27 @@ fn seconds_or_date(text: &str, now: Timestamp) -> Option<Duration> {
     if let Ok(seconds) = text.parse::<f64>() {
         return Duration::try_from_secs_f64(seconds).ok();
     }
-    let date = httpdate::parse_http_date(text).ok()?;
-    let since_epoch = date.duration_since(std::time::UNIX_EPOCH).ok()?;
-    Some((Timestamp::EPOCH + since_epoch).since(now))
+    http_date(text).map(|at| at.since(now))
 }
 
+fn http_date(text: &str) -> Option<Timestamp> {
+    let date = httpdate::parse_http_date(text).ok()?;
+    let since_epoch = date.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some(Timestamp::EPOCH + since_epoch)
+}
+
+/// A time as text or in seconds since 1970, or the number of seconds until then.
 fn until_time(text: &str, now: Timestamp) -> Option<Duration> {
+    /// Nobody asks for a wait of more than ten years.
+    const LONGEST_SECS: i64 = 315_360_000;
+    if let Ok(secs) = text.parse::<i64>() {
+        let wait = if secs > LONGEST_SECS {
+            Timestamp::from_secs(secs).since(now)
+        } else {
+            Duration::from_secs(secs.try_into().ok()?)
+        };
+        return Some(wait);
+    }
     let with_seconds = || Timestamp::parse_rfc3339(&format!("{}:00Z", text.strip_suffix('Z')?));
     Timestamp::parse_rfc3339(text).or_else(with_seconds).map(|at| at.since(now))
 }
@@ -240,7 +273,7 @@ fn without_secrets(mut body: String, request: &Request) -> Result<String, Transp
     Ok(body)
 }
 
-async fn read_whole(response: &mut reqwest::Response, limits: ResponseLimits) -> Result<String, TransportError> {
+async fn read_whole(response: &mut reqwest::Response, limits: ResponseLimits) -> Result<Vec<u8>, TransportError> {
     let announced = response.content_length().unwrap_or(0).min(limits.max_body_bytes).min(MAX_RESERVED_BODY);
     let mut body = Vec::with_capacity(usize::try_from(announced).unwrap_or(0));
     while let Some(chunk) = response.chunk().await.map_err(|error| transport_error(error, limits))? {
@@ -249,7 +282,20 @@ async fn read_whole(response: &mut reqwest::Response, limits: ResponseLimits) ->
         }
         body.extend_from_slice(&chunk);
     }
-    String::from_utf8(body).map_err(|_| TransportError::NotText)
+    Ok(body)
+}
+
+/// Unpacks a body that is still packed. The client unpacks the coding `gzip` in lower case only; servers also write `GZIP`,
+/// `x-gzip` or nothing.
+fn unpack(packed: &[u8], limits: ResponseLimits) -> Result<Vec<u8>, TransportError> {
+    let mut body = Vec::new();
+    let decoder = flate2::read::MultiGzDecoder::new(packed);
+    let mut bounded = decoder.take(limits.max_body_bytes.saturating_add(1));
+    bounded.read_to_end(&mut body).map_err(|error| TransportError::Broken(chain(&error)))?;
+    if body.len() as u64 > limits.max_body_bytes {
+        return Err(TransportError::TooLarge(limits.max_body_bytes));
+    }
+    Ok(body)
 }
 
 /// The status says enough: a body that breaks off, or that is not text, is kept as far as it was read.
