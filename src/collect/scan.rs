@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use super::dedup::OccurrenceCounter;
 use super::fetch::{FetchError, FetchedPage, Fetcher, PrefetchedPages, ScanStart, request_fingerprint};
-use crate::journal::{AfterPage, LatenessCounts, NewWindow, ScanProgress};
+use crate::journal::{AfterPage, LatenessCounts, NewWindow, ScanProgress, WindowId};
 use crate::time::Timestamp;
 use crate::vendors::Vendor;
 
@@ -246,7 +246,7 @@ pub(super) struct ScanHistory {
     /// How often a scan was given up.
     pub(super) restarts: u32,
     /// Whether damaged records were reported.
-    pub(super) damaged_reported: bool,
+    damaged_reported: bool,
     suspect_scans: u32,
     digest: Option<u128>,
 }
@@ -263,6 +263,19 @@ pub(super) enum ScanVerdict {
 }
 
 impl ScanHistory {
+    /// Reports the first page of a window with records that are not valid JSON.
+    pub(super) fn report_damaged(&mut self, id: WindowId, records: u32) {
+        if records == 0 || std::mem::replace(&mut self.damaged_reported, true) {
+            return;
+        }
+        tracing::warn!(
+            event = "records_damaged",
+            window = id.0,
+            records,
+            "records of a page are not valid JSON; they are delivered with normalize_error and their bytes in raw"
+        );
+    }
+
     /// Judges a scan that has ended. Two scans in a row that read the same records are accepted.
     pub(super) fn judge(&mut self, scan: &PageScan) -> ScanVerdict {
         let Some(reason) = scan.suspicion() else { return ScanVerdict::Accept };

@@ -319,13 +319,30 @@ fn floored_inside(range: TimeRange, at: Timestamp, step: Duration) -> Timestamp 
 #[derive(Debug, Default)]
 pub(super) struct ClockMonitor {
     warned_at: Option<Instant>,
+    warned_of_skew_at: Option<Instant>,
 }
 
 impl ClockMonitor {
+    /// Warns if the vendor's clock is behind this machine's by more than the delay, at most once an hour.
+    pub(super) fn check_skew(&mut self, skew_millis: Option<i64>, delay: Duration, at: Instant) -> bool {
+        let behind = Duration::from_millis(skew_millis.map_or(0, |millis| millis.min(0).unsigned_abs()));
+        if behind <= delay + CLOCK_TOLERANCE || warned_lately(self.warned_of_skew_at, at) {
+            return false;
+        }
+        self.warned_of_skew_at = Some(at);
+        tracing::warn!(
+            event = "vendor_clock_behind",
+            behind_secs = behind.as_secs_f64(),
+            delay_secs = delay.as_secs_f64(),
+            hint = "set `delay` of this source to more than behind_secs, and check this machine's clock",
+            "the vendor's clock is behind this machine's: records may appear in time that is covered already"
+        );
+        true
+    }
+
     /// Warns if the clock is `behind` the coverage, at most once an hour. Returns whether it warned.
     pub(super) fn check(&mut self, behind: Duration, at: Instant) -> bool {
-        let warned_lately = self.warned_at.is_some_and(|warned| at.duration_since(warned) < CLOCK_WARNING_INTERVAL);
-        if behind <= CLOCK_TOLERANCE || warned_lately {
+        if behind <= CLOCK_TOLERANCE || warned_lately(self.warned_at, at) {
             return false;
         }
         self.warned_at = Some(at);
@@ -337,6 +354,10 @@ impl ClockMonitor {
         );
         true
     }
+}
+
+fn warned_lately(warned_at: Option<Instant>, at: Instant) -> bool {
+    warned_at.is_some_and(|warned| at.duration_since(warned) < CLOCK_WARNING_INTERVAL)
 }
 
 #[cfg(test)]

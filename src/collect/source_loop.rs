@@ -23,6 +23,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use super::clock_skew::ClockSkew;
 use super::errors::{ClearedBy, SourceErrors, is_reportable};
 use super::fetch::{FetchError, FetchedPage, Fetcher};
 use super::filter::{FilteredPage, PageFilter};
@@ -97,8 +98,8 @@ struct SourceLoop {
     next_poll: Instant,
     /// Scans that the last process left unfinished.
     interrupted: HashMap<WindowId, ScanProgress>,
-    polled_before: bool,
     clock_monitor: ClockMonitor,
+    skew: ClockSkew,
 }
 
 enum Step {
@@ -136,8 +137,8 @@ impl SourceLoop {
             lateness: LatenessMonitor::new(&settings.spec),
             next_poll: now,
             interrupted: state.open.into_iter().filter_map(|open| Some((open.id, open.progress?))).collect(),
-            polled_before: false,
             clock_monitor: ClockMonitor::default(),
+            skew: ClockSkew::default(),
             settings,
         }
     }
@@ -321,19 +322,8 @@ impl SourceLoop {
         self.page_size.window_completed();
         self.scheduler.completed(id, self.clock.now(), records);
         self.filter.prune(&self.scheduler.ranges_in_use());
-        self.log_completed(id, window, pages, records);
+        self.lateness.log_completed(id, window, pages, records);
         self.errors.record_success(&mut self.journal, Priority::of(window.kind), ClearedBy::Window).await
-    }
-
-    fn log_completed(&mut self, id: WindowId, window: &NewWindow, pages: u64, records: u64) {
-        let (window, kind, from, to) = (id.0, window.kind, window.fetch_range.from, window.fetch_range.to);
-        let first_poll = kind == WindowKind::Live && !std::mem::replace(&mut self.polled_before, true);
-        if first_poll || kind == WindowKind::Backfill {
-            tracing::info!(event = "window_completed", window, ?kind, %from, %to, pages, records, "window completed");
-        } else {
-            let max_lateness_secs = self.lateness.greatest().as_secs_f64();
-            tracing::debug!(event = "window_completed", window, ?kind, %from, %to, pages, records, max_lateness_secs, "window completed");
-        }
     }
 
     // --- one page ---
@@ -369,7 +359,11 @@ impl SourceLoop {
             let records = scan.records_read();
             tracing::debug!(event = "window_too_deep", window = id.0, records, "window cannot be split");
         }
-        self.report_damaged(id, page.damaged);
+        self.histories.entry(id).or_default().report_damaged(id, page.damaged);
+        if let Some(vendor_time) = page.vendor_time {
+            self.skew.record(vendor_time, page.observed_at);
+            self.clock_monitor.check_skew(self.skew.millis(), self.settings.spec.delay, Instant::now());
+        }
         let last = page.next.is_none();
         if !last {
             self.prefetch(id, priority);
@@ -390,19 +384,6 @@ impl SourceLoop {
         let records = page.records().len();
         tracing::debug!(event = "page_stored", window = id.0, records, stored, "page stored");
         if last { self.complete(id, &window).await } else { Ok(()) }
-    }
-
-    /// Reports the first page of a window with records that are not valid JSON.
-    fn report_damaged(&mut self, id: WindowId, records: u32) {
-        if records == 0 || std::mem::replace(&mut self.histories.entry(id).or_default().damaged_reported, true) {
-            return;
-        }
-        tracing::warn!(
-            event = "records_damaged",
-            window = id.0,
-            records,
-            "records of a page are not valid JSON; they are delivered with normalize_error and their bytes in raw"
-        );
     }
 
     /// Requests the next page while this one is stored, if that is what would come next and the budget allows it now.
