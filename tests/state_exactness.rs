@@ -217,7 +217,7 @@ fn redeliveries_deliver_what_they_announce_and_keep_the_chain_of_manifests() {
         }
         let (code, printed) = state(&pipeline, &file, &["redeliver", "files", "--from", &from]);
         if code != 0 {
-            assert!(printed.contains("begun and not finished"), "{printed}");
+            assert!(printed.contains("has an unfinished batch"), "{printed}");
             rejected += 1;
             pipeline.run_once(&file);
         }
