@@ -179,7 +179,7 @@ fn a_redelivery_prints_the_number_of_duplicates() {
     redeliver events since 2001-01-31T00:00:00Z to sink `files`
       DUPLICATES      60 events of its inputs, numbers 1 to 60 of the journal, with times from TIME to TIME. They are delivered again, with the same ids, at the next `auditflow run`
       range           the journal is in the order of collection: all events from the first page with an event of that time on, including older ones
-      target          they are appended once more, wherever `path` puts them now; what the files hold already stays
+      target          the events are appended again, where `path` puts them now; existing lines stay
       other sinks     receive nothing again; the journal keeps these events until this sink has delivered them
     done
     ");
@@ -234,7 +234,7 @@ fn a_rename_prints_what_it_keeps_and_follows_the_file() {
     insta::assert_snapshot!(printed, @r"
     rename sink `files` to `archive`
       kept            its position (event 60 of the journal) and 60 events delivered: nothing is delivered again
-      target          the files stay as they are
+      target          the files stay unchanged
       dead letter     goes to dead_letter/archive.ndjson from now on; dead_letter/files.ndjson stays
     done
     ");
@@ -270,7 +270,7 @@ fn a_reset_prints_duplicates_and_losses() {
     insta::assert_snapshot!(printed, @r"
     reset sink `files`
       cleared         its position (event 60 of the journal) and its statistics
-      DUPLICATES      the sink starts at the oldest event in the journal, 1: 60 events that it has already delivered are delivered again, with the same ids; they are appended once more, wherever `path` puts them now; what the files hold already stays
+      DUPLICATES      the sink starts at the oldest event in the journal, 1: 60 events that it has already delivered are delivered again, with the same ids; the events are appended again, where `path` puts them now; existing lines stay
     error: nothing was changed: there is no terminal for the confirmation; add --yes to make this change
     ");
     harness.write("audit", "files", ", start: now");

@@ -454,12 +454,12 @@ fn errors_in_conditions_are_shown_with_their_span() {
        |           ^^^^^^^^^^^^^^^^^^^^^^^^
       = help: write a time as timestamp("2026-01-31T00:00:00Z")
 
-    error: filter `raw` gets raw records of source `acme`, which have no fields to ask of
+    error: filter `raw` gets raw records of source `acme`, which have no fields to filter by
       --> a.yaml:21:14 (transforms.raw.inputs[0])
        |
     21 |     inputs: ... acme ...
        |                 ^^^^
-      = help: put a transform of `type: normalize` between them, and name it here
+      = help: add a transform of `type: normalize` between them, and name it here
 
     error: unexpected `and`
       --> a.yaml:23:25 (transforms.raw.condition)
@@ -511,7 +511,7 @@ fn a_warning_of_a_vendor_is_shown_once_with_its_line() {
       |
     5 |     bucket_region: us-west-2
       |                    ^^^^^^^^^
-      = help: if the API refuses it, or no events come, set undocumented_filters to match_locally or ignore
+      = help: if the API rejects it or returns no events, set undocumented_filters to match_locally or ignore
     ");
 }
 
