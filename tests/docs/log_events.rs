@@ -37,8 +37,9 @@ fn listed() -> BTreeSet<String> {
     let page = fs::read_to_string("docs/operating.md").unwrap();
     let section =
         page.split("\n## ").find(|section| section.starts_with("Log events")).expect("a section `Log events`");
-    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
-    rows.map(str::to_owned).collect()
+    let is_name = |name: &&str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let names = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    names.filter(is_name).map(str::to_owned).collect()
 }
 
 fn rust_files(directory: &Path) -> Vec<PathBuf> {
