@@ -73,7 +73,7 @@ impl Config {
                 format!("https://{site}.atlassian.net")
             }
             (None, None) => {
-                settings::invalid(diagnostics, "cloud_id", "is missing, and so is site", WHICH);
+                settings::invalid(diagnostics, "cloud_id", "and site are both missing", WHICH);
                 String::new()
             }
             (Some(_), Some(_)) => {
