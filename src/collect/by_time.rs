@@ -13,7 +13,8 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use super::evidence::{Check, PageFacts, Paging};
+use super::evidence::{Check, PageFacts};
+use crate::vendors::Paging;
 
 /// One second, in the unit of the times given.
 #[derive(Clone, Copy, Debug)]

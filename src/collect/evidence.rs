@@ -17,16 +17,7 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// How a vendor's API addresses the next page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Paging {
-    /// By the number of records to skip. Any offset can be asked for, so anchors apply.
-    Offset,
-    /// By page number, or by a link that holds one.
-    PageNumber,
-    /// By a cursor that names a position between records, so that records which appear or go do not move it.
-    Cursor,
-}
+use crate::vendors::Paging;
 
 /// Records that each request by offset reads again.
 const ANCHOR: usize = 2;
@@ -51,7 +42,7 @@ pub(super) enum Next {
 }
 
 /// What an answer shows, in the vendor's order.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PageFacts<K> {
     /// The records' keys. Without ids: content hashes, so equal keys are identical records.
     pub(super) keys: Vec<K>,
@@ -61,6 +52,12 @@ pub(super) struct PageFacts<K> {
     pub(super) total: Option<u64>,
     /// Whether every record lies outside the asked range by more than its margin.
     pub(super) outside: bool,
+}
+
+impl<K> Default for PageFacts<K> {
+    fn default() -> Self {
+        Self { keys: Vec::new(), next: None, total: None, outside: false }
+    }
 }
 
 /// A check that disagrees.

@@ -19,6 +19,7 @@
 //! is stored, the next one may already be requested.
 
 mod by_time;
+pub mod clock_skew;
 mod dedup;
 mod errors;
 mod evidence;

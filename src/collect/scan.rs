@@ -14,13 +14,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::by_time::{ByTimeEvidence, ByTimeRules, NextByTime};
-use super::evidence::{Next, PageFacts, Paging, ScanEvidence, ScanRules, Taken};
+use super::evidence::{Next, PageFacts, ScanEvidence, ScanRules, Taken};
 use super::fetch::{FetchError, FetchedPage, Fetcher, PageSpec, PrefetchedPages, request_fingerprint};
 use super::verdict::{ScanResult, WindowVerdict};
 use crate::event::EventId;
-use crate::journal::{LatenessCounts, NewWindow, ScanSpec};
+use crate::journal::{LatenessCounts, NewWindow, ScanProgress, ScanSpec};
 use crate::time::{TimeRange, Timestamp};
-use crate::vendors::{ApiSpec, RecordKey, RecordOrder, Vendor};
+use crate::vendors::{ApiSpec, Paging, RecordKey, RecordOrder, Vendor};
 
 /// The smallest page that is requested.
 const SMALLEST_PAGE: u32 = 10;
@@ -96,7 +96,7 @@ impl PageEvidence {
 }
 
 /// What a source has learned about its vendor's paging.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PagingTraits {
     /// Offsets are honored to the record.
     pub(super) offsets_are_exact: bool,
@@ -114,12 +114,14 @@ pub(super) struct WindowScans {
     pub(super) verdict: WindowVerdict<EventId>,
     /// Known records that each scan has to meet.
     pub(super) expected: HashSet<EventId>,
+    /// Whether damaged records were reported.
+    pub(super) damaged_reported: bool,
     /// Records of the window that were not known.
     pub(super) found: u64,
     /// For vendors without ids: a copy of each record that stood on several pages of the present scan.
     pub(super) held: HashMap<EventId, HeldRecord>,
     /// Keys of the present scan's earlier pages.
-    earlier: HashSet<EventId>,
+    pub(super) earlier: HashSet<EventId>,
     /// Pages of all scans.
     pub(super) pages: u64,
     /// Records of all scans.
@@ -158,44 +160,37 @@ impl WindowScans {
     }
 }
 
-/// A scan in progress.
-pub(super) struct PageScan {
-    pub(super) window: NewWindow,
-    pub(super) spec: ScanSpec,
+impl Default for PagingTraits {
+    fn default() -> Self {
+        Self { offsets_are_exact: true, total_counts: true }
+    }
+}
+
+/// Where a scan is, as far as its pages show: pure.
+#[derive(Clone, Debug)]
+struct ScanState {
+    window: NewWindow,
+    spec: ScanSpec,
     evidence: Evidence,
-    has_ids: bool,
-    pages: PrefetchedPages,
     api: ApiSpec,
     pages_read: u64,
     records_read: u64,
     latest_total: Option<u64>,
-    /// Requests since the last commit.
-    pub(super) requests: u64,
-    size_failures: u32,
-    /// How late its new events became visible.
-    pub(super) lateness: LatenessCounts,
 }
 
-impl PageScan {
-    /// A scan at its first page.
-    pub(super) fn begin(fetcher: Arc<Fetcher>, window: NewWindow, spec: ScanSpec, traits: PagingTraits) -> Self {
-        let api = fetcher.vendor.spec().clone();
+impl ScanState {
+    fn new(api: &ApiSpec, window: NewWindow, spec: ScanSpec, traits: PagingTraits) -> Self {
         let newest_first = api.order != RecordOrder::OldestFirst;
         let page_size = usize::try_from(spec.page_size).unwrap_or(usize::MAX);
         let evidence = if spec.by_time {
             let step = i64::try_from(api.time_granularity.as_nanos()).unwrap_or(i64::MAX).max(1_000_000_000);
-            let rules = ByTimeRules {
-                paging: api.paging.into(),
-                newest_first,
-                page_size,
-                total_counts: traits.total_counts,
-                step,
-            };
+            let (paging, total_counts) = (api.paging, traits.total_counts);
+            let rules = ByTimeRules { paging, newest_first, page_size, total_counts, step };
             let range = window.fetch_range;
             Evidence::ByTime(ByTimeEvidence::new(rules, range.from.as_nanos(), range.to.as_nanos()))
         } else {
             let rules = ScanRules {
-                paging: api.paging.into(),
+                paging: api.paging,
                 has_ids: api.has_ids,
                 newest_first,
                 page_size,
@@ -204,24 +199,11 @@ impl PageScan {
             };
             Evidence::Pages(ScanEvidence::new(rules))
         };
-        Self {
-            window,
-            spec,
-            evidence,
-            has_ids: api.has_ids,
-            pages: PrefetchedPages::new(fetcher),
-            api,
-            pages_read: 0,
-            records_read: 0,
-            latest_total: None,
-            requests: 0,
-            size_failures: 0,
-            lateness: LatenessCounts::default(),
-        }
+        Self { window, spec, evidence, api: api.clone(), pages_read: 0, records_read: 0, latest_total: None }
     }
 
     /// Replays the stored pages of an interrupted scan. `false` if one of them cannot be read.
-    pub(super) fn replay(&mut self, pages: &[Vec<u8>]) -> bool {
+    fn replay(&mut self, pages: &[Vec<u8>]) -> bool {
         for bytes in pages {
             let Some(page) = PageEvidence::decode(bytes) else { return false };
             let _ = self.next_page();
@@ -231,7 +213,7 @@ impl PageScan {
     }
 
     /// The page to request next; `None` if the scan is over.
-    pub(super) fn next_page(&mut self) -> Option<PageSpec> {
+    fn next_page(&mut self) -> Option<PageSpec> {
         let (range, page_size) = (self.window.fetch_range, self.spec.page_size);
         match &mut self.evidence {
             Evidence::Pages(evidence) => {
@@ -249,7 +231,7 @@ impl PageScan {
                     NextByTime::Done => return None,
                     NextByTime::First { from, to } => (from, to, None),
                     NextByTime::Second { from, to, skip } => {
-                        let number = if Paging::from(self.api.paging) == Paging::PageNumber { 2 } else { skip };
+                        let number = if self.api.paging == Paging::PageNumber { 2 } else { skip };
                         (from, to, Some(number.to_string()))
                     }
                 };
@@ -257,45 +239,6 @@ impl PageScan {
                 Some(PageSpec { range, cursor, page_size })
             }
         }
-    }
-
-    /// Whether its last page was read.
-    pub(super) fn is_over(&mut self) -> bool {
-        self.next_page().is_none()
-    }
-
-    /// Makes one attempt at the next page.
-    pub(super) async fn attempt(&mut self) -> Result<FetchedPage, FetchError> {
-        self.requests += 1;
-        let Some(page) = self.next_page() else {
-            return Err(FetchError::restart("the scan has ended already".to_owned(), ""));
-        };
-        let attempt = self.pages.fetch(page).await;
-        match &attempt {
-            Ok(_) => self.size_failures = 0,
-            Err(error) if error.may_be_size => self.size_failures += 1,
-            Err(_) => self.size_failures = 0,
-        }
-        attempt
-    }
-
-    /// Requests the next page before it is needed.
-    pub(super) fn prefetch(&mut self) {
-        if let Some(page) = self.next_page() {
-            self.pages.prefetch(page);
-        }
-    }
-
-    /// Whether the next page has been requested already.
-    pub(super) fn is_prefetched(&self) -> bool {
-        self.pages.is_prefetched()
-    }
-
-    /// Takes a page into the evidence. Returns what became of it, and the row to store.
-    pub(super) fn take(&mut self, page: &FetchedPage, keys: &[RecordKey]) -> (Taken, Vec<u8>) {
-        let evidence = PageEvidence::of(page, keys, self.window.fetch_range, &self.api);
-        let taken = self.record(&evidence);
-        (taken, evidence.encode())
     }
 
     fn record(&mut self, page: &PageEvidence) -> Taken {
@@ -310,10 +253,113 @@ impl PageScan {
             }
         }
     }
+}
+
+/// The scan of an open window as its stored evidence shows it.
+pub(crate) struct StoredScan {
+    /// The cursor of the next page; `None` for the first one.
+    pub(crate) cursor: Option<String>,
+    /// Records per page.
+    pub(crate) page_size: u32,
+    /// Records read so far, duplicates included.
+    pub(crate) records_read: u64,
+    /// Pages read so far.
+    pub(crate) pages: u64,
+    /// The last announced total.
+    pub(crate) total: Option<u64>,
+}
+
+/// Where an interrupted scan resumes; `None` if it starts over, because its request has changed or nothing was read.
+pub(crate) fn stored_scan(vendor: &dyn Vendor, window: &NewWindow, progress: &ScanProgress) -> Option<StoredScan> {
+    let (spec, pages) = progress.scans.last()?;
+    if !can_resume(vendor, window, spec) {
+        return None;
+    }
+    let mut scan = ScanState::new(vendor.spec(), *window, spec.clone(), PagingTraits::default());
+    if !scan.replay(pages) {
+        return None;
+    }
+    let cursor = scan.next_page()?.cursor;
+    let ScanState { records_read, pages_read, latest_total, .. } = scan;
+    Some(StoredScan { cursor, page_size: spec.page_size, records_read, pages: pages_read, total: latest_total })
+}
+
+/// A scan in progress.
+pub(super) struct PageScan {
+    state: ScanState,
+    pages: PrefetchedPages,
+    /// Requests since the last commit.
+    pub(super) requests: u64,
+    size_failures: u32,
+    /// How late its new events became visible.
+    pub(super) lateness: LatenessCounts,
+}
+
+impl PageScan {
+    /// A scan at its first page.
+    pub(super) fn begin(fetcher: Arc<Fetcher>, window: NewWindow, spec: ScanSpec, traits: PagingTraits) -> Self {
+        let state = ScanState::new(fetcher.vendor.spec(), window, spec, traits);
+        let lateness = LatenessCounts::default();
+        Self { state, pages: PrefetchedPages::new(fetcher), requests: 0, size_failures: 0, lateness }
+    }
+
+    /// Replays the stored pages of an interrupted scan. `false` if one of them cannot be read.
+    pub(super) fn replay(&mut self, pages: &[Vec<u8>]) -> bool {
+        self.state.replay(pages)
+    }
+
+    /// The window.
+    pub(super) fn window(&self) -> NewWindow {
+        self.state.window
+    }
+
+    /// How it reads.
+    pub(super) fn spec(&self) -> &ScanSpec {
+        &self.state.spec
+    }
+
+    /// Whether its last page was read.
+    pub(super) fn is_over(&mut self) -> bool {
+        self.state.next_page().is_none()
+    }
+
+    /// Makes one attempt at the next page.
+    pub(super) async fn attempt(&mut self) -> Result<FetchedPage, FetchError> {
+        self.requests += 1;
+        let Some(page) = self.state.next_page() else {
+            return Err(FetchError::restart("the scan has ended already".to_owned(), ""));
+        };
+        let attempt = self.pages.fetch(page).await;
+        match &attempt {
+            Ok(_) => self.size_failures = 0,
+            Err(error) if error.may_be_size => self.size_failures += 1,
+            Err(_) => self.size_failures = 0,
+        }
+        attempt
+    }
+
+    /// Requests the next page before it is needed.
+    pub(super) fn prefetch(&mut self) {
+        if let Some(page) = self.state.next_page() {
+            self.pages.prefetch(page);
+        }
+    }
+
+    /// Whether the next page has been requested already.
+    pub(super) fn is_prefetched(&self) -> bool {
+        self.pages.is_prefetched()
+    }
+
+    /// Takes a page into the evidence. Returns what became of it, and the row to store.
+    pub(super) fn take(&mut self, page: &FetchedPage, keys: &[RecordKey]) -> (Taken, Vec<u8>) {
+        let evidence = PageEvidence::of(page, keys, self.state.window.fetch_range, &self.state.api);
+        let taken = self.state.record(&evidence);
+        (taken, evidence.encode())
+    }
 
     /// What the scan proves, now that it is over.
     pub(super) fn result(&self) -> ScanResult<EventId> {
-        match &self.evidence {
+        match &self.state.evidence {
             Evidence::Pages(evidence) => {
                 let counts = evidence.counts();
                 ScanResult {
@@ -342,17 +388,17 @@ impl PageScan {
 
     /// Whether the scan says anything at all: a scan by time does not where pages are not sorted by time.
     pub(super) fn applies(&self) -> bool {
-        matches!(&self.evidence, Evidence::Pages(_)) || matches!(&self.evidence, Evidence::ByTime(e) if e.applies())
+        matches!(&self.state.evidence, Evidence::Pages(_)) || matches!(&self.state.evidence, Evidence::ByTime(e) if e.applies())
     }
 
     /// Whether the vendor was seen to round offsets to whole pages.
     pub(super) fn offsets_are_rounded(&self) -> bool {
-        matches!(&self.evidence, Evidence::Pages(evidence) if evidence.offsets_are_rounded())
+        matches!(&self.state.evidence, Evidence::Pages(evidence) if evidence.offsets_are_rounded())
     }
 
     /// Records by which the list grew during the scan.
     pub(super) fn shift(&self) -> u64 {
-        match &self.evidence {
+        match &self.state.evidence {
             Evidence::Pages(evidence) => evidence.shift() as u64,
             Evidence::ByTime(_) => 0,
         }
@@ -360,7 +406,7 @@ impl PageScan {
 
     /// The first and the last announced total.
     pub(super) fn totals(&self) -> (Option<u64>, Option<u64>) {
-        match &self.evidence {
+        match &self.state.evidence {
             Evidence::Pages(evidence) => (evidence.totals().first().copied(), evidence.totals().last().copied()),
             Evidence::ByTime(_) => (None, None),
         }
@@ -368,34 +414,34 @@ impl PageScan {
 
     /// Pages read so far.
     pub(super) fn pages_read(&self) -> u64 {
-        self.pages_read
+        self.state.pages_read
     }
 
     /// Records read so far, duplicates included.
     pub(super) fn records_read(&self) -> u64 {
-        self.records_read
+        self.state.records_read
     }
 
     /// Whether records of this vendor have ids.
     pub(super) fn has_ids(&self) -> bool {
-        self.has_ids
+        self.state.api.has_ids
     }
 
     /// Whether the window has more records than a window should have.
     pub(super) fn is_deeper_than(&self, max_records: u64) -> bool {
-        self.records_read.max(self.latest_total.unwrap_or(0)) > max_records
+        self.state.records_read.max(self.state.latest_total.unwrap_or(0)) > max_records
     }
 
     /// Half the page size, after the vendor said that pages are too large; `None` at the smallest.
     pub(super) fn smaller_page(&self) -> Option<u32> {
-        halved(self.spec.page_size, SMALLEST_PAGE)
+        halved(self.state.spec.page_size, SMALLEST_PAGE)
     }
 
     /// Half the page size, after repeated failures that may come from the size. Not below a tenth of the configured size:
     /// most such errors have other causes, and tiny pages cost requests.
     pub(super) fn smaller_page_after_failures(&self, configured: u32) -> Option<u32> {
         let due = self.size_failures > 0 && self.size_failures.is_multiple_of(SIZE_FAILURES);
-        if due { halved(self.spec.page_size, SMALLEST_PAGE.max(configured / 10)) } else { None }
+        if due { halved(self.state.spec.page_size, SMALLEST_PAGE.max(configured / 10)) } else { None }
     }
 }
 
@@ -406,7 +452,7 @@ fn ids_of(counts: &HashMap<EventId, usize>) -> HashSet<EventId> {
 }
 
 /// Whether an interrupted scan may resume: other filters, another order or another address number the pages differently.
-pub(crate) fn can_resume(vendor: &dyn Vendor, window: &NewWindow, scan: &ScanSpec) -> bool {
+pub(super) fn can_resume(vendor: &dyn Vendor, window: &NewWindow, scan: &ScanSpec) -> bool {
     request_fingerprint(vendor, window.fetch_range, scan.page_size) == scan.request_fingerprint
 }
 

@@ -142,7 +142,7 @@ impl SourceLoop {
             scans: HashMap::new(),
             windows: HashMap::new(),
             learned: Learned::default(),
-            traits: PagingTraits { offsets_are_exact: true, total_counts: true },
+            traits: PagingTraits::default(),
             reported: HashSet::new(),
             budget: RequestBudget::new(&settings.spec.rate_limit),
             page_size: PageSize::new(settings.spec.page_size),
@@ -438,7 +438,7 @@ impl SourceLoop {
 
     /// Stores a page, or splits or repeats its window.
     async fn handle_page(&mut self, id: WindowId, page: FetchedPage) -> Result<(), StopReason> {
-        let Some(window) = self.scans.get(&id).map(|scan| scan.window) else { return Ok(()) };
+        let Some(window) = self.scans.get(&id).map(PageScan::window) else { return Ok(()) };
         let priority = Priority::of(window.kind);
         self.errors.record_success(&mut self.journal, priority, ClearedBy::Page).await?;
         let Some(scan) = self.scans.get(&id) else { return Ok(()) };
@@ -449,6 +449,7 @@ impl SourceLoop {
             let records = scan.records_read();
             tracing::debug!(event = "window_too_deep", window = id.0, records, "window cannot be split");
         }
+        self.report_damaged(id, page.damaged);
         let normalizer = self.fetcher.vendor.normalizer();
         let keys: Vec<RecordKey> = page.records().map(|raw| normalizer.key_of(raw)).collect();
         if self.windows.get(&id).is_some_and(|state| state.pages == 0) {
@@ -558,12 +559,25 @@ impl SourceLoop {
             last_total,
             shift: scan.shift(),
             gone,
-            ended_by: if scan.spec.by_time { "time" } else { "pages" }.to_owned(),
+            ended_by: if scan.spec().by_time { "time" } else { "pages" }.to_owned(),
             checks: Vec::new(),
             kept: window.kept,
-            settings_hash: scan.spec.request_fingerprint.clone(),
+            settings_hash: scan.spec().request_fingerprint.clone(),
             skew_millis: 0,
         }
+    }
+
+    /// Reports the first page of a window with records that are not valid JSON.
+    fn report_damaged(&mut self, id: WindowId, records: u32) {
+        if records == 0 || std::mem::replace(&mut self.windows.entry(id).or_default().damaged_reported, true) {
+            return;
+        }
+        tracing::warn!(
+            event = "records_damaged",
+            window = id.0,
+            records,
+            "records of a page are not valid JSON; they are delivered with normalize_error and their bytes in raw"
+        );
     }
 
     /// Requests the next page while this one is stored, if that is what would come next and the budget allows it now.
@@ -601,7 +615,7 @@ impl SourceLoop {
     async fn handle_error(&mut self, id: WindowId, failed: FetchError) -> Result<Option<SourceEnd>, StopReason> {
         let FetchError { error, retry_after, must_restart, .. } = failed;
         let Some(scan) = self.scans.get(&id) else { return Ok(None) };
-        let priority = Priority::of(scan.window.kind);
+        let priority = Priority::of(scan.window().kind);
         if must_restart || error.kind == ApiErrorKind::CursorExpired {
             return self.handle_expired_cursor(id, &error).await.map(|()| None);
         }
@@ -611,7 +625,13 @@ impl SourceLoop {
                 None => return self.stop(priority, error).await,
             },
             ApiErrorKind::Permanent => return self.stop(priority, error).await,
-            ApiErrorKind::RateLimited | ApiErrorKind::Transient | ApiErrorKind::CursorExpired => {
+            ApiErrorKind::Unauthorized if self.errors.failures(priority) > 0 => {
+                return self.stop(priority, error).await;
+            }
+            ApiErrorKind::RateLimited
+            | ApiErrorKind::Transient
+            | ApiErrorKind::CursorExpired
+            | ApiErrorKind::Unauthorized => {
                 let smaller = scan.smaller_page_after_failures(self.page_size.configured());
                 let rate_limited = error.kind == ApiErrorKind::RateLimited;
                 self.back_off(priority, &error, retry_after).await?;

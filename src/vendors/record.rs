@@ -5,9 +5,9 @@ use std::fmt::Debug;
 use std::io::Write as _;
 use std::net::IpAddr;
 
-use super::api_error;
 use super::contract::{Normalizer, NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
 use super::lenient::{self, FromJson};
+use super::{api_error, damaged};
 use crate::event::id::IdHasher;
 use crate::event::{Action, Actor, Category, Event, EventId, Outcome};
 
@@ -41,14 +41,14 @@ pub(super) trait RecordFormat: Send + Sync + Debug {
 
 impl<F: RecordFormat> Normalizer for F {
     fn key_of(&self, raw: &str) -> RecordKey {
-        match lenient::object::<F::Key<'_>>(raw) {
+        match fields_in::<F::Key<'_>>(raw) {
             Ok(fields) => self.key(&fields, raw),
             Err(_) => key_of_bytes(F::VENDOR, self.tenant(), raw),
         }
     }
 
     fn normalize<'a>(&self, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
-        match lenient::object(raw) {
+        match fields_in(raw) {
             Ok(record) => self.event(record, raw, context),
             Err(reason) => unreadable(F::VENDOR, self.tenant(), raw, context, reason),
         }
@@ -69,6 +69,11 @@ impl<F: RecordFormat> Normalizer for F {
     fn page_records<'a>(&self, json: &'a str) -> Option<Vec<&'a str>> {
         F::split_page(json)
     }
+}
+
+/// The fields of a record, or why it has none.
+fn fields_in<'a, T: FromJson<'a>>(raw: &'a str) -> Result<T, String> {
+    damaged::reason_of(raw).map_or_else(|| lenient::object(raw), Err)
 }
 
 /// The option of vendors whose records hold no result: whether every event counts as a success.

@@ -43,7 +43,7 @@ async fn a_429_is_waited_out_as_long_as_the_vendor_says() {
     let mut source = source();
     source.hook(|number, _, _| {
         let requested = Some(Duration::from_secs(77));
-        (number == 1).then(|| Ok(Response { status: 429, retry_after: requested, body: String::new() }))
+        (number == 1).then(|| Ok(Response { status: 429, retry_after: requested, ..Response::default() }))
     });
     source.collect_until(30).await;
     assert!((77..=78).contains(&pause_before_second(&source).as_secs()));

@@ -3,16 +3,13 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
 use super::{go_time, mapping};
 use crate::event::id::IdHasher;
 use crate::event::{Actor, Event, EventId, Outcome, Target};
 use crate::time::EventTime;
-use crate::vendors::contract::{NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
+use crate::vendors::contract::{BadPage, NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
 use crate::vendors::lenient::{Text, json_object};
-use crate::vendors::page;
+use crate::vendors::page::{self, Fields};
 use crate::vendors::record::{self, RecordFormat};
 use crate::vendors::settings::{choice, chosen};
 
@@ -32,23 +29,16 @@ impl CollapsedUpdates {
     pub(super) const OPTION: NormalizerOption = NormalizerOption { name: "collapsed_updates", words: Self::WORDS };
 }
 
-/// `GetAuditLogsResponse`. The API writes empty fields, so at least one of the keys is present.
-#[derive(Deserialize)]
-pub(super) struct Envelope<'a> {
-    #[serde(borrow, default, deserialize_with = "page::present")]
-    items: Option<Option<Vec<&'a RawValue>>>,
-    #[serde(default, rename = "totalCount")]
-    pub(super) total_count: Option<u64>,
-}
+/// The number of records of the whole scan.
+pub(super) const TOTAL: &str = "totalCount";
 
-impl<'a> Envelope<'a> {
-    /// The page's records; `None` if this is not a page.
-    pub(super) fn records(&self) -> Option<Vec<&'a str>> {
-        if self.items.is_none() && self.total_count.is_none() {
-            return None;
-        }
-        Some(self.items.iter().flatten().flat_map(|list| page::records(list)).collect())
+/// The records of a `GetAuditLogsResponse` behind `offset` others. One of its fields is present unless both are empty.
+pub(super) fn records_of<'a>(envelope: &Fields<'a>, body: &str, offset: u64) -> Result<Vec<&'a str>, BadPage> {
+    if !envelope.has_any(&["items", TOTAL]) {
+        return Err(page::not_a_page(NAME, body));
     }
+    let left = envelope.count(TOTAL).map(|total| total.saturating_sub(offset));
+    envelope.list("items", left)
 }
 
 /// Identifies and normalizes Akuity's records.
@@ -215,7 +205,7 @@ impl RecordFormat for AkuityNormalizer {
     }
 
     fn split_page(json: &str) -> Option<Vec<&str>> {
-        page::envelope::<Envelope<'_>>(NAME, json).ok()?.records()
+        records_of(&page::envelope(NAME, json).ok()?, json, 0).ok()
     }
 }
 

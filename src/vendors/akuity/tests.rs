@@ -205,7 +205,7 @@ fn other_bodies_are_errors() {
 
 #[test]
 fn errors_have_a_kind_and_a_hint() {
-    let error = |status, body| plain().classify_error(status, body);
+    let error = |status, body| plain().classify_error(status, body, false);
     for (status, body, hint) in [
         (400, r#"{"code":3,"message":"parsing field \"limit\"","details":[]}"#, "extra_query"),
         (401, r#"{"code":16,"message":"unauthenticated","details":[]}"#, "api_key_secret"),

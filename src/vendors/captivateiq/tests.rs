@@ -139,17 +139,17 @@ fn every_invalid_setting_is_reported() {
 #[test]
 fn errors_have_a_kind_and_a_hint() {
     let vendor = vendor(json!({}));
-    let error = vendor.classify_error(401, r#"{"detail":"Invalid token."}"#);
+    let error = vendor.classify_error(401, r#"{"detail":"Invalid token."}"#, false);
     assert_eq!(error.kind, ApiErrorKind::Permanent);
     assert!(error.hint.contains("Token") && error.message.contains("Invalid token."));
-    assert_eq!(vendor.classify_error(403, "<html>").kind, ApiErrorKind::Transient);
-    assert!(vendor.classify_error(403, "{}").hint.contains("administrator"));
+    assert_eq!(vendor.classify_error(403, "<html>", false).kind, ApiErrorKind::Transient);
+    assert!(vendor.classify_error(403, "{}", false).hint.contains("administrator"));
 }
 
 #[test]
 fn an_outage_is_transient() {
     for status in [500, 502, 503, 504] {
-        assert_eq!(vendor(json!({})).classify_error(status, "<html>").kind, ApiErrorKind::Transient, "{status}");
+        assert_eq!(vendor(json!({})).classify_error(status, "<html>", false).kind, ApiErrorKind::Transient, "{status}");
     }
 }
 

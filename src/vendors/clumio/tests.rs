@@ -217,19 +217,19 @@ max_page_size: 250
 fn errors_have_a_kind_and_a_hint() {
     let vendor = vendor(json!({"bucket_region": "us-west-2"}));
     let body = r#"{"errors":[{"error_code":402,"error_message":"Unauthorized access"}]}"#;
-    let error = vendor.classify_error(401, body);
+    let error = vendor.classify_error(401, body, false);
     assert_eq!(error.kind, ApiErrorKind::Permanent);
     assert!(error.message.contains("Unauthorized access") && error.hint.contains("access_token"));
-    assert!(vendor.classify_error(400, body).hint.contains("undocumented_filters"));
-    assert!(vendor.classify_error(403, body).hint.contains("region"));
-    assert_eq!(vendor.classify_error(409, body).kind, ApiErrorKind::Permanent);
-    assert_eq!(vendor.classify_error(429, "").kind, ApiErrorKind::RateLimited);
-    assert_eq!(vendor.classify_error(503, "<html>").kind, ApiErrorKind::Transient);
+    assert!(vendor.classify_error(400, body, false).hint.contains("undocumented_filters"));
+    assert!(vendor.classify_error(403, body, false).hint.contains("region"));
+    assert_eq!(vendor.classify_error(409, body, false).kind, ApiErrorKind::Permanent);
+    assert_eq!(vendor.classify_error(429, "", false).kind, ApiErrorKind::RateLimited);
+    assert_eq!(vendor.classify_error(503, "<html>", false).kind, ApiErrorKind::Transient);
 }
 
 #[test]
 fn the_documented_sample_in_the_schema() {
-    let page = parse_page(PAGE).expect("a page");
+    let page = parse_page(PAGE, 0).expect("a page");
     let event = normalizer().normalize(page.records[0], &context());
     assert_eq!(event.id, EventId::of_key("clumio", None, "d38fcaa9-200d-538e-a661-fbed769b1fc5"));
     assert_eq!(event.vendor_event_id.as_deref(), Some("d38fcaa9-200d-538e-a661-fbed769b1fc5"));
@@ -248,7 +248,7 @@ fn the_documented_sample_in_the_schema() {
 
 #[test]
 fn a_system_event_with_a_parent() {
-    let page = parse_page(PAGE).expect("a page");
+    let page = parse_page(PAGE, 0).expect("a page");
     let event = normalizer().normalize(page.records[1], &context());
     assert_eq!(event.timestamp.to_string(), "2025-08-11T23:41:02Z");
     assert_eq!((event.actor.kind, &event.actor.email, &event.actor.ip), (ActorType::System, &None, &None));

@@ -2,28 +2,27 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
 use super::mapping;
 use crate::event::id::IdHasher;
 use crate::event::{Actor, ActorType, Change, Event, EventId, Outcome, Related, Role, Target};
 use crate::time::Timestamp;
-use crate::vendors::contract::{NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
+use crate::vendors::contract::{BadPage, NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
 use crate::vendors::lenient::{Text, json_object};
-use crate::vendors::page;
+use crate::vendors::page::{self, Fields};
 use crate::vendors::record::{self, RecordFormat};
 
 pub(super) const NAME: &str = "confluence";
 
-/// `AuditRecordArray`. Both `results` and `size` are required by the documentation; without `size` the scan ends
-/// at the first empty page.
-#[derive(Deserialize)]
-pub(super) struct Envelope<'a> {
-    #[serde(borrow)]
-    pub(super) results: Vec<&'a RawValue>,
-    pub(super) start: Option<u64>,
-    pub(super) size: Option<u64>,
+/// The number of records of the whole scan. Without it, the scan ends at the first empty page.
+pub(super) const SIZE: &str = "size";
+
+/// The records of an `AuditRecordArray` behind `offset` others.
+pub(super) fn records_of<'a>(envelope: &Fields<'a>, body: &str, offset: u64) -> Result<Vec<&'a str>, BadPage> {
+    if !envelope.has_any(&["results", "start", "limit", SIZE]) {
+        return Err(page::not_a_page(NAME, body));
+    }
+    let left = envelope.count(SIZE).map(|total| total.saturating_sub(offset));
+    envelope.list("results", left)
 }
 
 /// Identifies and normalizes Confluence's records.
@@ -177,8 +176,7 @@ impl RecordFormat for ConfluenceNormalizer {
     }
 
     fn split_page(json: &str) -> Option<Vec<&str>> {
-        let envelope: Envelope<'_> = page::envelope(NAME, json).ok()?;
-        Some(page::records(&envelope.results))
+        records_of(&page::envelope(NAME, json).ok()?, json, 0).ok()
     }
 }
 

@@ -191,7 +191,7 @@ fn other_bodies_are_errors() {
         assert!(plain().parse_page(body, &page_request(None)).is_err(), "{body}");
     }
     let message = plain().parse_page(PAGE, &page_request(Some("3"))).expect_err("the first page again");
-    assert!(message.0.contains("3 was requested"), "{message}");
+    assert!(message.message.contains("3 was requested"), "{message}");
 }
 
 #[test]
@@ -211,15 +211,15 @@ fn errors_have_a_kind_and_a_hint() {
         (plain(), 404, "", "tenant_info"),
         (by_site, 404, "", "check site"),
     ] {
-        let error = vendor.classify_error(status, body);
+        let error = vendor.classify_error(status, body, false);
         assert_eq!(error.kind, ApiErrorKind::Permanent, "{status} {body}");
         assert!(error.hint.contains(hint), "{status} {body}: {}", error.hint);
     }
-    let refused = plain().classify_error(400, "{}");
+    let refused = plain().classify_error(400, "{}", false);
     assert!(refused.hint.contains("search_string") && refused.hint.contains("page_size"));
     assert_eq!(refused.kind, ApiErrorKind::PageTooLarge);
-    assert_eq!(plain().classify_error(429, "").kind, ApiErrorKind::RateLimited);
-    assert_eq!(plain().classify_error(503, "<html>").kind, ApiErrorKind::Transient);
+    assert_eq!(plain().classify_error(429, "", false).kind, ApiErrorKind::RateLimited);
+    assert_eq!(plain().classify_error(503, "<html>", false).kind, ApiErrorKind::Transient);
 }
 
 #[test]

@@ -2,38 +2,22 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
 use super::mapping;
 use crate::event::{Actor, ActorType, Event, EventId, Outcome, Target};
 use crate::time::{EventTime, Timestamp};
-use crate::vendors::contract::{NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
+use crate::vendors::contract::{BadPage, NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
 use crate::vendors::lenient::{Text, json_object};
-use crate::vendors::page;
+use crate::vendors::page::{self, Fields};
 use crate::vendors::record::{self, RecordFormat};
 
 pub(super) const NAME: &str = "merge";
 
-/// `PaginatedAuditLogEventList`. Each field may be null or absent, but at least one key is present.
-#[derive(Deserialize)]
-pub(super) struct Envelope<'a> {
-    #[serde(borrow, default, deserialize_with = "page::present")]
-    pub(super) next: Option<Option<Cow<'a, str>>>,
-    #[serde(borrow, default, deserialize_with = "page::present")]
-    previous: Option<Option<&'a RawValue>>,
-    #[serde(borrow, default, deserialize_with = "page::present")]
-    results: Option<Option<Vec<&'a RawValue>>>,
-}
-
-impl<'a> Envelope<'a> {
-    /// The page's records; `None` if this is not a page.
-    pub(super) fn records(&self) -> Option<Vec<&'a str>> {
-        if self.next.is_none() && self.previous.is_none() && self.results.is_none() {
-            return None;
-        }
-        Some(self.results.iter().flatten().flat_map(|list| page::records(list)).collect())
+/// The records of a `PaginatedAuditLogEventList`.
+pub(super) fn records_of<'a>(envelope: &Fields<'a>, body: &str) -> Result<Vec<&'a str>, BadPage> {
+    if !envelope.has_any(&["results", "next", "previous"]) {
+        return Err(page::not_a_page(NAME, body));
     }
+    envelope.list("results", None)
 }
 
 /// Identifies and normalizes Merge's records.
@@ -136,7 +120,7 @@ impl RecordFormat for MergeNormalizer {
     }
 
     fn split_page(json: &str) -> Option<Vec<&str>> {
-        page::envelope::<Envelope<'_>>(NAME, json).ok()?.records()
+        records_of(&page::envelope(NAME, json).ok()?, json).ok()
     }
 }
 

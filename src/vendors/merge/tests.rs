@@ -173,13 +173,13 @@ fn other_bodies_are_errors() {
         (&PAGE[..PAGE.len() / 2], "truncated"),
     ] {
         let message = plain().parse_page(body, &page_request(None)).expect_err(body);
-        assert!(message.0.contains(reason), "{body}: {message}");
+        assert!(message.message.contains(reason), "{body}: {message}");
     }
 }
 
 #[test]
 fn errors_have_a_kind_and_a_hint() {
-    let error = |status, body| plain().classify_error(status, body);
+    let error = |status, body| plain().classify_error(status, body, false);
     assert_eq!(error(404, r#"{"detail":"Invalid cursor"}"#).kind, ApiErrorKind::CursorExpired);
     for (status, body, hint) in [
         (404, r#"{"detail":"Not found."}"#, "category"),
