@@ -32,18 +32,22 @@ use super::options::SourceSettings;
 use super::rate::{PageSize, Priority, RequestBudget};
 use super::retrying_journal::{RetryingJournal, StopReason};
 use super::scan::{PageScan, ScanHistory, ScanSetup, ScanVerdict, cursor_to_resume};
-use super::scheduler::{ClockMonitor, WindowScheduler, Work};
+use super::scheduler::{ClockMonitor, PollMonitor, WindowScheduler, Work, has_outdated};
 use super::source::{CollectError, CollectMode, Source, SourceContext, SourceEnd, log_start};
 use super::transport::ResponseLimits;
 use crate::backoff::Backoff;
 use crate::clock::SharedClock;
 use crate::journal::{
-    EncodedBlock, LatenessCounts, NewWindow, OpenWindow, PageCommit, SourceId, SourceRegistration, SourceState,
-    WindowId, WindowKind,
+    EncodedBlock, JournalError, LatenessCounts, NewWindow, OpenWindow, PageCommit, SourceId, SourceRegistration,
+    SourceState, WindowId, WindowKind,
 };
 use crate::time::Timestamp;
 use crate::vendors::{ApiError, ApiErrorKind};
 
+/// Time that is due to be read again is asked for this often, while none is known.
+const DUE_INTERVAL: Duration = Duration::from_secs(60);
+/// No more ranges of due time are asked for at once.
+const DUE_LIMIT: usize = 1_000;
 /// No wait of the backoff is longer.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(120);
 
@@ -73,10 +77,26 @@ async fn collect(source: Source, context: SourceContext) -> Result<SourceEnd, St
         normalizer_config: source.vendor.normalizer_config(),
         now: context.clock.now(),
     };
-    let state = journal.retry(|journal| journal.open_source(registration.clone())).await?;
+    let mut state = journal.retry(|journal| journal.open_source(registration.clone())).await?;
+    if has_outdated(&source.settings, &state) {
+        discard_windows(&mut journal, &mut state).await?;
+    }
     log_start(&state, &registration, &source.settings);
     journal.retry(|journal| journal.set_source_error(state.id, None)).await?;
     SourceLoop::new(source, context, journal, state).run().await
+}
+
+/// Discards the open windows, since the settings no longer say what they keep.
+async fn discard_windows(journal: &mut RetryingJournal, state: &mut SourceState) -> Result<(), StopReason> {
+    let id = state.id;
+    journal.retry(|journal| journal.discard_windows(id)).await?;
+    let windows = std::mem::take(&mut state.open).len();
+    tracing::info!(
+        event = "windows_discarded",
+        windows,
+        "`backfill_start_time` or `end_time` has changed: open windows are discarded, and their time is scheduled again"
+    );
+    Ok(())
 }
 
 struct SourceLoop {
@@ -100,6 +120,9 @@ struct SourceLoop {
     interrupted: HashMap<WindowId, InterruptedScan>,
     polled_before: bool,
     clock_monitor: ClockMonitor,
+    polls: PollMonitor,
+    /// When time that is due was asked for last.
+    due_at: Option<Instant>,
 }
 
 fn interrupted(open: OpenWindow) -> Option<(WindowId, InterruptedScan)> {
@@ -131,7 +154,7 @@ impl SourceLoop {
             fetcher: Arc::new(fetcher),
             journal,
             scheduler: WindowScheduler::new(&settings, &state, until),
-            filter: PageFilter::new(state.id, &settings, state.first_started_at),
+            filter: PageFilter::new(state.id, &settings.spec),
             scans: HashMap::new(),
             histories: HashMap::new(),
             budget: RequestBudget::new(&settings.spec.rate_limit),
@@ -143,6 +166,8 @@ impl SourceLoop {
             interrupted: state.open.into_iter().filter_map(interrupted).collect(),
             polled_before: false,
             clock_monitor: ClockMonitor::default(),
+            polls: PollMonitor::default(),
+            due_at: None,
             settings,
         }
     }
@@ -150,6 +175,8 @@ impl SourceLoop {
     async fn run(mut self) -> Result<SourceEnd, StopReason> {
         loop {
             self.journal.wait_for_room().await?;
+            self.cut_coverage().await?;
+            self.load_due().await?;
             match self.next_step() {
                 Step::Begin(window) => self.begin(window).await?,
                 Step::Continue(window) => {
@@ -163,12 +190,52 @@ impl SourceLoop {
         }
     }
 
+    /// Gives up coverage that lies ahead of the clock. Where dedup keys are gone, the journal refuses that.
+    async fn cut_coverage(&mut self) -> Result<(), StopReason> {
+        let (source, now, instant) = (self.id, self.clock.now(), Instant::now());
+        let behind = self.scheduler.clock_behind_by(now);
+        let from = self.scheduler.cut_for_clock(now).filter(|_| !self.clock_monitor.has_warned(instant));
+        let Some(from) = from else {
+            self.clock_monitor.check(behind, instant);
+            return Ok(());
+        };
+        match self.journal.retry(|journal| journal.cut_coverage(source, from)).await {
+            Err(StopReason::Journal(JournalError::InvalidState(_))) => {
+                self.clock_monitor.check(behind, instant);
+                return Ok(());
+            }
+            other => other?,
+        }
+        self.scheduler.cut(from);
+        let ahead_secs = behind.as_secs_f64();
+        tracing::warn!(
+            event = "coverage_cut",
+            %from,
+            ahead_secs,
+            hint = "synchronize the clock (NTP)",
+            "time ahead of the clock counted as covered: it is read again"
+        );
+        Ok(())
+    }
+
+    /// Asks for time that is due to be read again, if none is known.
+    async fn load_due(&mut self) -> Result<(), StopReason> {
+        let (source, now, instant) = (self.id, self.clock.now(), Instant::now());
+        let asked_lately = self.due_at.is_some_and(|at| instant.duration_since(at) < DUE_INTERVAL);
+        if asked_lately || self.scheduler.has_due() {
+            return Ok(());
+        }
+        self.due_at = Some(instant);
+        let due = self.journal.retry(|journal| journal.due_rechecks(source, now, DUE_LIMIT)).await?;
+        self.scheduler.recheck(&due);
+        Ok(())
+    }
+
     // --- the next step ---
 
     /// Live work first. If nothing can be done now, the moment at which something may be.
     fn next_step(&mut self) -> Step {
         let (now, instant) = (self.clock.now(), Instant::now());
-        self.clock_monitor.check(self.scheduler.clock_behind_by(now), instant);
         let poll_due = instant >= self.next_poll;
         let live = self.scheduler.next_live(now, poll_due);
         if live.is_none() && poll_due {
@@ -179,9 +246,9 @@ impl SourceLoop {
             wake.push(self.next_poll);
         }
         let backfill = self.scheduler.next_backfill(now);
-        for (priority, work) in [(Priority::Live, live), (Priority::Backfill, backfill)] {
+        for (priority, budget, work) in self.polls.order(live, backfill) {
             let Some(work) = work else { continue };
-            let ready = self.errors.ready_at(priority).max(self.budget.ready_at(priority, instant));
+            let ready = self.errors.ready_at(priority).max(self.budget.ready_at(budget, instant));
             if ready <= instant || self.is_prefetched(&work) {
                 return self.step_of(work, instant);
             }
@@ -199,6 +266,7 @@ impl SourceLoop {
             Work::Begin(window) => {
                 if window.kind == WindowKind::Live {
                     self.next_poll = instant + self.settings.spec.poll_interval;
+                    self.polls.live_began(instant);
                 }
                 Step::Begin(window)
             }
@@ -324,7 +392,10 @@ impl SourceLoop {
         let (pages, records) = self.scans.remove(&id).map_or((0, 0), |scan| (scan.pages_read(), scan.records_read()));
         self.histories.remove(&id);
         self.page_size.window_completed();
-        self.scheduler.completed(id, self.clock.now(), records);
+        self.scheduler.completed(id, window.covers, self.clock.now(), records);
+        if window.kind == WindowKind::Live {
+            self.polls.live_completed(window, &self.settings.spec, Instant::now());
+        }
         self.filter.prune(&self.scheduler.ranges_in_use());
         self.log_completed(id, window, pages, records);
         self.errors.record_success(&mut self.journal, Priority::of(window.kind), ClearedBy::Window).await
@@ -352,6 +423,7 @@ impl SourceLoop {
             }
         }
         let Some(scan) = self.scans.get_mut(&id) else { return Ok(None) };
+        self.polls.page_requested(scan.window.kind);
         if !scan.is_prefetched() {
             self.budget.take(Instant::now());
         }
