@@ -88,7 +88,7 @@ async fn polls_that_take_longer_than_their_interval_leave_pages_to_the_backfill(
 
 #[tokio::test(start_paused = true)]
 async fn unreadable_time_is_read_again_when_it_is_due() {
-    let mut source = FakeSource::new(example_spec(), true, vec![record("hidden", -950)]);
+    let mut source = FakeSource::new(example_spec(), true, vec![record("hidden", -990)]);
     source.collect_until(0).await;
     let state = source.snapshot().expect("exists").source("audit").expect("known").state.clone();
     let range = TimeRange::new(at_secs(-1_000), at_secs(-900));
