@@ -13,7 +13,7 @@ use crate::collect::interrupted::InterruptedScan;
 use crate::collect::ranges;
 use crate::collect::scan::stored_scan;
 use crate::collect::scheduler::{WindowScheduler, Work};
-use crate::journal::{NewWindow, OpenWindow, SourceId, SourceState, WindowId, WindowKind};
+use crate::journal::{DueRecheck, NewWindow, OpenWindow, SourceId, SourceState, WindowId, WindowKind};
 use crate::time::{TimeRange, Timestamp};
 use crate::units::Rate;
 use crate::vendors::Vendor;
@@ -53,7 +53,7 @@ pub(crate) struct CoverageProgress {
     pub(crate) wanted: TimeRange,
     /// All covered time, merged and in order, including time before what is wanted.
     pub(crate) covered: Vec<TimeRange>,
-    /// What is wanted and not covered, in order.
+    /// What is wanted and not read, in order. Not what is in doubt or unreadable.
     pub(crate) gaps: Vec<Gap>,
     /// What the source is doing.
     pub(crate) phase: Phase,
@@ -67,7 +67,7 @@ impl CoverageProgress {
         let wanted = scheduler.wanted(now);
         let covered = ranges::merged(state.coverage.clone());
         let head = scheduler.covered_head();
-        let missing = ranges::without(wanted, &covered);
+        let missing = ranges::without(wanted, &state.settled());
         let gaps: Vec<Gap> = missing.into_iter().flat_map(|gap| split_at_head(gap, head)).collect();
         let phase = phase(settings, &gaps, scheduler.is_done(now));
         Self { wanted, covered, gaps, phase }
@@ -77,10 +77,11 @@ impl CoverageProgress {
     #[must_use]
     pub(crate) fn share(&self) -> f64 {
         let wanted = ranges::length(self.wanted).as_secs_f64();
-        if wanted == 0.0 { 1.0 } else { 1.0 - self.missing().as_secs_f64() / wanted }
+        let covered = self.covered.iter().map(|range| ranges::length(ranges::intersection(*range, self.wanted)));
+        if wanted == 0.0 { 1.0 } else { covered.sum::<Duration>().as_secs_f64() / wanted }
     }
 
-    /// How much time is wanted and not covered.
+    /// How much time is wanted and not read.
     #[must_use]
     pub(crate) fn missing(&self) -> Duration {
         self.gaps.iter().map(|gap| ranges::length(gap.range)).sum()
@@ -193,6 +194,7 @@ pub(crate) fn forecast(
     show: usize,
 ) -> Forecast {
     let mut scheduler = WindowScheduler::new(settings, state, None);
+    scheduler.recheck(&due_rechecks(state, now));
     let mut forecast = Forecast::default();
     let records_read = u64::from(assumption == Assumption::Records);
     while let Some(work) = scheduler.next_live(now, true).or_else(|| scheduler.next_backfill(now)) {
@@ -205,9 +207,21 @@ pub(crate) fn forecast(
         if forecast.first.len() < show {
             forecast.first.push(forecast_window(vendor, settings, state, id, window));
         }
-        scheduler.completed(id, now, records_read);
+        scheduler.completed(id, window.covers, now, records_read);
     }
     forecast
+}
+
+/// Time in doubt that is due to be read again.
+fn due_rechecks(state: &SourceState, now: Timestamp) -> Vec<DueRecheck> {
+    let due = state.in_doubt.iter().filter(|doubtful| doubtful.next_recheck_at.is_some_and(|at| at <= now));
+    due.map(|doubtful| DueRecheck {
+        range: doubtful.range,
+        state: doubtful.state,
+        doubts: doubtful.doubts,
+        completed_at: doubtful.since,
+    })
+    .collect()
 }
 
 /// The ids of forecast windows are negative.

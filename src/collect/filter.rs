@@ -10,7 +10,6 @@ use std::time::Duration;
 use super::dedup::{RecordStatus, SeenSet, greatest_versions};
 use super::evidence::Taken;
 use super::fetch::FetchedPage;
-use super::options::{SourceSettings, StartTime};
 use super::ranges;
 use super::retrying_journal::{RetryingJournal, StopReason};
 use super::scheduler::key_range;
@@ -48,22 +47,14 @@ pub(super) struct ExtraRecord {
 #[derive(Debug)]
 pub(super) struct PageFilter {
     source: SourceId,
-    /// Records from before this moment are not collected: nothing from before the first start, unless configured.
-    from: Option<Timestamp>,
-    to: Option<Timestamp>,
     spec: ApiSpec,
     seen: SeenSet,
 }
 
 impl PageFilter {
-    /// For a source that was started first at `first_started_at`.
-    pub(super) fn new(source: SourceId, settings: &SourceSettings, first_started_at: Timestamp) -> Self {
-        let from = match settings.backfill_start_time {
-            None => Some(first_started_at),
-            Some(StartTime::At(at)) => Some(at),
-            Some(StartTime::Earliest) => None,
-        };
-        Self { source, from, to: settings.end_time, spec: settings.spec.clone(), seen: SeenSet::default() }
+    /// For a source with this spec.
+    pub(super) fn new(source: SourceId, spec: &ApiSpec) -> Self {
+        Self { source, spec: spec.clone(), seen: SeenSet::default() }
     }
 
     /// What is known of the time that a window requests: a scan has to meet it. Records close to the ends of the range, or
@@ -95,7 +86,7 @@ impl PageFilter {
         taken: Taken,
         extra: &[ExtraRecord],
     ) -> Result<FilteredPage, StopReason> {
-        let scope = WindowScope::new(self.from, self.to, window, &self.spec);
+        let scope = WindowScope::new(window, &self.spec);
         let mut records = records_in_scope(page, keys, &scope, taken, self.spec.has_ids);
         let out_of_range = page.records().len() - records.len();
         records.extend(extra.iter().map(|record| InScopeRecord {
@@ -145,26 +136,23 @@ impl PageFilter {
 /// Which records a window takes, by their own time. Records without a usable time are always taken.
 #[derive(Clone, Copy, Debug)]
 struct WindowScope {
-    from: Option<Timestamp>,
-    to: Option<Timestamp>,
+    kept: TimeRange,
     own: Option<TimeRange>,
 }
 
 impl WindowScope {
-    /// No records from before `from`, nor from `to` on. With a time filter of whole days, records after the window's end
+    /// What the settings said when the window opened. With a time filter of whole days, records after the window's end
     /// are left to later windows; all that was requested before it is taken, however late it became visible. With finer
     /// filters even a record that was not requested is taken: its key tells whether it is new.
-    fn new(from: Option<Timestamp>, to: Option<Timestamp>, window: &NewWindow, spec: &ApiSpec) -> Self {
+    fn new(window: &NewWindow, spec: &ApiSpec) -> Self {
         let whole_days = spec.time_granularity >= DAY && window.kind != WindowKind::Recheck;
         let own = TimeRange::new(window.fetch_range.from, window.covers.to);
-        Self { from, to, own: whole_days.then_some(own) }
+        Self { kept: window.kept, own: whole_days.then_some(own) }
     }
 
     fn contains(&self, timestamp: Option<Timestamp>) -> bool {
         let Some(at) = timestamp else { return true };
-        self.from.is_none_or(|from| at >= from)
-            && self.to.is_none_or(|to| at < to)
-            && self.own.is_none_or(|own| ranges::contains(own, at))
+        ranges::contains(self.kept, at) && self.own.is_none_or(|own| ranges::contains(own, at))
     }
 }
 

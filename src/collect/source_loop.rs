@@ -32,16 +32,16 @@ use super::rate::{PageSize, Priority, RequestBudget};
 use super::retrying_journal::{RetryingJournal, StopReason};
 use super::evidence::Taken;
 use super::scan::{PageScan, PagingTraits, WindowScans, can_resume};
+use super::scheduler::{ClockMonitor, PollMonitor, WindowScheduler, Work, has_outdated};
 use super::verdict::{Expected, Learned, Reason, Verdict};
-use super::scheduler::{ClockMonitor, WindowScheduler, Work};
 use super::source::{CollectError, CollectMode, Source, SourceContext, SourceEnd, log_start};
 use super::transport::ResponseLimits;
 use crate::backoff::Backoff;
 use crate::clock::SharedClock;
 use crate::event::EventId;
 use crate::journal::{
-    AfterPage, Completion, CoverageState, EncodedBlock, LatenessCounts, NewWindow, PageCommit, ScanProgress, ScanSpec,
-    SourceId, SourceRegistration, SourceState, WindowEvidence, WindowId, WindowKind,
+    AfterPage, Completion, CoverageState, EncodedBlock, JournalError, LatenessCounts, NewWindow, PageCommit,
+    ScanProgress, ScanSpec, SourceId, SourceRegistration, SourceState, WindowEvidence, WindowId, WindowKind,
 };
 use crate::time::Timestamp;
 use crate::vendors::{ApiError, ApiErrorKind, RecordKey, RecordOrder};
@@ -50,6 +50,10 @@ use crate::vendors::{ApiError, ApiErrorKind, RecordKey, RecordOrder};
 const DAY: Duration = Duration::from_secs(86_400);
 /// Time in doubt is read again after this.
 const FIRST_RECHECK_AFTER: Duration = Duration::from_secs(900);
+/// Time that is due to be read again is asked for this often, while none is known.
+const DUE_INTERVAL: Duration = Duration::from_secs(60);
+/// No more ranges of due time are asked for at once.
+const DUE_LIMIT: usize = 1_000;
 /// No wait of the backoff is longer.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(120);
 
@@ -79,10 +83,26 @@ async fn collect(source: Source, context: SourceContext) -> Result<SourceEnd, St
         normalizer_config: source.vendor.normalizer_config(),
         now: context.clock.now(),
     };
-    let state = journal.retry(|journal| journal.open_source(registration.clone())).await?;
+    let mut state = journal.retry(|journal| journal.open_source(registration.clone())).await?;
+    if has_outdated(&source.settings, &state) {
+        discard_windows(&mut journal, &mut state).await?;
+    }
     log_start(&state, &registration, &source.settings);
     journal.retry(|journal| journal.set_source_error(state.id, None)).await?;
     SourceLoop::new(source, context, journal, state).run().await
+}
+
+/// Discards the open windows, since the settings no longer say what they keep.
+async fn discard_windows(journal: &mut RetryingJournal, state: &mut SourceState) -> Result<(), StopReason> {
+    let id = state.id;
+    journal.retry(|journal| journal.discard_windows(id)).await?;
+    let windows = std::mem::take(&mut state.open).len();
+    tracing::info!(
+        event = "windows_discarded",
+        windows,
+        "`backfill_start_time` or `end_time` has changed: open windows are discarded, and their time is scheduled again"
+    );
+    Ok(())
 }
 
 struct SourceLoop {
@@ -111,6 +131,9 @@ struct SourceLoop {
     interrupted: HashMap<WindowId, ScanProgress>,
     polled_before: bool,
     clock_monitor: ClockMonitor,
+    polls: PollMonitor,
+    /// When time that is due was asked for last.
+    due_at: Option<Instant>,
 }
 
 enum Step {
@@ -138,7 +161,7 @@ impl SourceLoop {
             fetcher: Arc::new(fetcher),
             journal,
             scheduler: WindowScheduler::new(&settings, &state, until),
-            filter: PageFilter::new(state.id, &settings, state.first_started_at),
+            filter: PageFilter::new(state.id, &settings.spec),
             scans: HashMap::new(),
             windows: HashMap::new(),
             learned: Learned::default(),
@@ -153,6 +176,8 @@ impl SourceLoop {
             interrupted: state.open.into_iter().filter_map(|open| Some((open.id, open.progress?))).collect(),
             polled_before: false,
             clock_monitor: ClockMonitor::default(),
+            polls: PollMonitor::default(),
+            due_at: None,
             settings,
         }
     }
@@ -160,6 +185,8 @@ impl SourceLoop {
     async fn run(mut self) -> Result<SourceEnd, StopReason> {
         loop {
             self.journal.wait_for_room().await?;
+            self.cut_coverage().await?;
+            self.load_due().await?;
             match self.next_step() {
                 Step::Begin(window) => self.begin(window).await?,
                 Step::Continue(window) => {
@@ -173,12 +200,52 @@ impl SourceLoop {
         }
     }
 
+    /// Gives up coverage that lies ahead of the clock. Where dedup keys are gone, the journal refuses that.
+    async fn cut_coverage(&mut self) -> Result<(), StopReason> {
+        let (source, now, instant) = (self.id, self.clock.now(), Instant::now());
+        let behind = self.scheduler.clock_behind_by(now);
+        let from = self.scheduler.cut_for_clock(now).filter(|_| !self.clock_monitor.has_warned(instant));
+        let Some(from) = from else {
+            self.clock_monitor.check(behind, instant);
+            return Ok(());
+        };
+        match self.journal.retry(|journal| journal.cut_coverage(source, from)).await {
+            Err(StopReason::Journal(JournalError::InvalidState(_))) => {
+                self.clock_monitor.check(behind, instant);
+                return Ok(());
+            }
+            other => other?,
+        }
+        self.scheduler.cut(from);
+        let ahead_secs = behind.as_secs_f64();
+        tracing::warn!(
+            event = "coverage_cut",
+            %from,
+            ahead_secs,
+            hint = "synchronize the clock (NTP)",
+            "time ahead of the clock counted as covered: it is read again"
+        );
+        Ok(())
+    }
+
+    /// Asks for time that is due to be read again, if none is known.
+    async fn load_due(&mut self) -> Result<(), StopReason> {
+        let (source, now, instant) = (self.id, self.clock.now(), Instant::now());
+        let asked_lately = self.due_at.is_some_and(|at| instant.duration_since(at) < DUE_INTERVAL);
+        if asked_lately || self.scheduler.has_due() {
+            return Ok(());
+        }
+        self.due_at = Some(instant);
+        let due = self.journal.retry(|journal| journal.due_rechecks(source, now, DUE_LIMIT)).await?;
+        self.scheduler.recheck(&due);
+        Ok(())
+    }
+
     // --- the next step ---
 
     /// Live work first. If nothing can be done now, the moment at which something may be.
     fn next_step(&mut self) -> Step {
         let (now, instant) = (self.clock.now(), Instant::now());
-        self.clock_monitor.check(self.scheduler.clock_behind_by(now), instant);
         let poll_due = instant >= self.next_poll;
         let live = self.scheduler.next_live(now, poll_due);
         if live.is_none() && poll_due {
@@ -189,9 +256,9 @@ impl SourceLoop {
             wake.push(self.next_poll);
         }
         let backfill = self.scheduler.next_backfill(now);
-        for (priority, work) in [(Priority::Live, live), (Priority::Backfill, backfill)] {
+        for (priority, budget, work) in self.polls.order(live, backfill) {
             let Some(work) = work else { continue };
-            let ready = self.errors.ready_at(priority).max(self.budget.ready_at(priority, instant));
+            let ready = self.errors.ready_at(priority).max(self.budget.ready_at(budget, instant));
             if ready <= instant || self.is_prefetched(&work) {
                 return self.step_of(work, instant);
             }
@@ -209,6 +276,7 @@ impl SourceLoop {
             Work::Begin(window) => {
                 if window.kind == WindowKind::Live {
                     self.next_poll = instant + self.settings.spec.poll_interval;
+                    self.polls.live_began(instant);
                 }
                 Step::Begin(window)
             }
@@ -399,7 +467,10 @@ impl SourceLoop {
         self.scans.remove(&id);
         let (pages, records) = self.windows.remove(&id).map_or((0, 0), |state| (state.pages, state.records));
         self.page_size.window_completed();
-        self.scheduler.completed(id, self.clock.now(), records);
+        self.scheduler.completed(id, window.covers, self.clock.now(), records);
+        if window.kind == WindowKind::Live {
+            self.polls.live_completed(window, &self.settings.spec, Instant::now());
+        }
         self.filter.prune(&self.scheduler.ranges_in_use());
         self.log_completed(id, window, pages, records);
         self.errors.record_success(&mut self.journal, Priority::of(window.kind), ClearedBy::Window).await
@@ -427,6 +498,7 @@ impl SourceLoop {
             }
         }
         let Some(scan) = self.scans.get_mut(&id) else { return Ok(None) };
+        self.polls.page_requested(scan.window.kind);
         if !scan.is_prefetched() {
             self.budget.take(Instant::now());
         }

@@ -49,6 +49,10 @@ pub trait CollectJournal: Send + Sync {
     /// cover exactly what it covers; anything else is a [`JournalError::InvalidState`].
     fn split_window(&self, window: WindowId, parts: [NewWindow; 2]) -> JournalFuture<'_, [WindowId; 2]>;
 
+    /// Deletes all open windows of a source with what they have staged, so that their time is planned anew. All of them: a
+    /// window leaves out what another one has staged.
+    fn discard_windows(&self, source: SourceId) -> JournalFuture<'_, ()>;
+
     /// The keys of all records of the source, visible or staged, whose pages have times within `range`. Pages that hold a
     /// record without a time are always included.
     fn keys_within(&self, source: SourceId, range: TimeRange) -> JournalFuture<'_, Vec<SeenKey>>;

@@ -247,6 +247,7 @@ impl CollectJournal for FailingJournal {
         commit_page(page: PageCommit) -> ();
         restart_window(window: WindowId, requests: u64) -> ();
         split_window(window: WindowId, parts: [NewWindow; 2]) -> [WindowId; 2];
+        discard_windows(source: SourceId) -> ();
         keys_within(source: SourceId, range: TimeRange) -> Vec<SeenKey>;
         due_rechecks(source: SourceId, now: Timestamp, limit: usize) -> Vec<DueRecheck>;
         mark_unreadable(source: SourceId, range: TimeRange, error: String, at: Timestamp, next_recheck_at: Option<Timestamp>) -> ();

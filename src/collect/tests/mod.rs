@@ -6,5 +6,6 @@ mod fake_api;
 mod forecast;
 mod rewinds;
 mod scenarios;
+mod settings;
 
 pub(super) use fake_api::example_spec;

@@ -194,7 +194,7 @@ fn delete_scans(connection: &Connection, window: WindowId) -> Result<(), SqliteE
     Ok(())
 }
 
-/// Deletes all open windows of a source, including those before a rewind's moment: a window leaves out what another one
+/// Deletes all open windows of a source, of a rewind also those before its moment: a window leaves out what another one
 /// that overlaps it has staged, so a window can only continue if all windows that were open beside it continue.
 pub(super) fn delete_open_windows(connection: &Connection, source: SourceId) -> Result<(), SqliteError> {
     let mut open = connection.prepare("SELECT id FROM windows WHERE source = ?1")?;

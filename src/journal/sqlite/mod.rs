@@ -180,6 +180,10 @@ impl CollectJournal for SqliteJournal {
         self.write(move |file| collecting::split_window(file, window, parts))
     }
 
+    fn discard_windows(&self, source: SourceId) -> JournalFuture<'_, ()> {
+        self.write(move |file| collecting::delete_open_windows(file, source))
+    }
+
     fn keys_within(&self, source: SourceId, range: TimeRange) -> JournalFuture<'_, Vec<SeenKey>> {
         self.query(move |file| collecting::keys_within(file, source, range))
     }
