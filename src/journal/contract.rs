@@ -175,9 +175,8 @@ pub trait DeliverJournal: LogReader {
     /// `retention`): oldest first, whole blocks. Deletes none if no sink is active. Returns the number of events deleted.
     ///
     /// Also deletes the keys of visible records of windows whose fetch range ends before `keys_before` (now minus what
-    /// the longest recheck looks back). Keys that live and backfill windows may need again stay longer: those in the fetch
-    /// range of an open window, and those around each end of the coverage, as far as the source's longest overlap plus a
-    /// day.
+    /// the longest recheck looks back), but only in covered time that no recheck is to read again, farther from its ends
+    /// than the source's longest overlap plus a day. Keys in the fetch range of an open window stay.
     fn trim(&self, visible_before: Timestamp, keys_before: Timestamp) -> JournalFuture<'_, u64>;
 
     /// What an operator needs to know of a sink before changing it; `None` if the journal does not know the name.

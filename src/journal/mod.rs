@@ -37,6 +37,8 @@ mod codec;
 mod collecting;
 #[cfg(test)]
 pub(crate) mod conformance;
+#[cfg(test)]
+mod conformance_coverage;
 mod contract;
 mod coverage;
 mod delivering;
