@@ -91,6 +91,7 @@ pub struct PageCommit {
 
 /// What follows a page.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one value per page, next to a block of it")]
 pub enum AfterPage {
     /// Another page, or another scan.
     Continue,

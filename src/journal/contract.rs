@@ -69,7 +69,10 @@ pub trait CollectJournal: Send + Sync {
     ) -> JournalFuture<'_, ()>;
 
     /// Gives up the state of all time at and after `from`, because a clock was wrong: it becomes a gap again. Events and
-    /// dedup keys stay, so that it is read again without duplicates.
+    /// dedup keys stay, so that it is read again without duplicates; fails with [`JournalError::InvalidState`] if keys of
+    /// that time are gone. Open windows stay: complete them for less time ([`Completion::covers`]).
+    ///
+    /// [`Completion::covers`]: super::Completion::covers
     fn cut_coverage(&self, source: SourceId, from: Timestamp) -> JournalFuture<'_, ()>;
 
     /// Stores the last error of a source; `None` clears it.
