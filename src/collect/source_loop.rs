@@ -38,8 +38,8 @@ use super::transport::ResponseLimits;
 use crate::backoff::Backoff;
 use crate::clock::SharedClock;
 use crate::journal::{
-    EncodedBlock, LatenessCounts, NewWindow, OpenWindow, PageCommit, SourceId, SourceRegistration, SourceState,
-    WindowId, WindowKind,
+    EncodedBlock, LatenessCounts, NewWindow, PageCommit, SourceId, SourceRegistration, SourceState, WindowId,
+    WindowKind,
 };
 use crate::time::Timestamp;
 use crate::vendors::{ApiError, ApiErrorKind};
@@ -102,10 +102,6 @@ struct SourceLoop {
     clock_monitor: ClockMonitor,
 }
 
-fn interrupted(open: OpenWindow) -> Option<(WindowId, InterruptedScan)> {
-    Some((open.id, InterruptedScan::of(&open.progress?)?))
-}
-
 enum Step {
     Begin(NewWindow),
     Continue(WindowId),
@@ -140,7 +136,11 @@ impl SourceLoop {
             errors: SourceErrors::new(state.id, clock, now),
             lateness: LatenessMonitor::new(&settings.spec),
             next_poll: now,
-            interrupted: state.open.into_iter().filter_map(interrupted).collect(),
+            interrupted: state
+                .open
+                .into_iter()
+                .filter_map(|open| Some((open.id, InterruptedScan::of(&open.progress?)?)))
+                .collect(),
             polled_before: false,
             clock_monitor: ClockMonitor::default(),
             settings,
