@@ -1,9 +1,7 @@
 //! The values of [`CollectJournal`](super::CollectJournal): sources, windows, pages, coverage.
 
-use serde::Serialize;
-
 use super::block::{EncodedBlock, SourceId};
-use super::coverage::{Completion, DoubtfulTime};
+use super::coverage::{Completion, DoubtfulTime, WindowKind};
 use super::lateness::LatenessCounts;
 use crate::time::{TimeRange, Timestamp};
 use crate::vendors::NormalizerConfig;
@@ -11,18 +9,6 @@ use crate::vendors::NormalizerConfig;
 /// A window's id in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WindowId(pub i64);
-
-/// Why a window exists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum WindowKind {
-    /// The growing end of the coverage.
-    Live,
-    /// A slice of the past.
-    Backfill,
-    /// Time read again; covers nothing new.
-    Recheck,
-}
 
 /// A window to be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +77,7 @@ pub struct PageCommit {
 
 /// What follows a page.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one value per page, next to a block of it")]
 pub enum AfterPage {
     /// Another page, or another scan.
     Continue,

@@ -3,10 +3,11 @@
 //! `journal_conformance!(fresh)` makes a test of each rule; `fresh()` returns an empty journal, and whatever must not be
 //! dropped before it.
 
+pub(crate) use super::conformance_coverage::*;
 use super::{
-    AfterPage, BatchCommit, BlockBuilder, Completion, CoverageState, FileBefore, FileRecord, Journal, JournalError,
-    LastError, LatenessCounts, NewWindow, PageCommit, RollbackRecord, ScanProgress, ScanSpec, SeenKey, Seq, SinkId,
-    SinkStart, SourceId, SourceRegistration, WindowId, WindowKind,
+    AfterPage, BatchCommit, BlockBuilder, Completion, FileBefore, FileRecord, Journal, JournalError, LastError,
+    LatenessCounts, NewWindow, PageCommit, RollbackRecord, ScanProgress, ScanSpec, SeenKey, Seq, SinkId, SinkStart,
+    SourceId, SourceRegistration, WindowId, WindowKind,
 };
 use crate::event::EventId;
 use crate::time::{TimeRange, Timestamp};
@@ -28,6 +29,18 @@ macro_rules! journal_conformance {
             windows_never_cover_the_same_time_twice,
             touching_windows_are_one_coverage,
             rechecks_cover_nothing,
+            time_in_doubt_is_delivered_and_not_covered,
+            only_the_time_of_the_verdict_is_covered,
+            a_recheck_that_agrees_ends_a_doubt,
+            a_recheck_changes_only_the_time_that_it_covers,
+            a_recheck_that_cannot_read_changes_no_state,
+            unreadable_time_lets_newer_windows_go_on,
+            what_is_due_is_read_in_large_slices,
+            an_operator_settles_doubt,
+            coverage_is_cut_back,
+            coverage_without_keys_is_not_cut_back,
+            evidence_is_stored,
+            keys_are_kept_where_time_can_be_read_again,
             a_page_of_no_open_window_is_an_error,
             keys_are_found_by_time,
             a_batch_is_cut_by_events,

@@ -73,7 +73,10 @@ pub trait CollectJournal: Send + Sync {
     ) -> JournalFuture<'_, ()>;
 
     /// Gives up the state of all time at and after `from`, because a clock was wrong: it becomes a gap again. Events and
-    /// dedup keys stay, so that it is read again without duplicates.
+    /// dedup keys stay, so that it is read again without duplicates; fails with [`JournalError::InvalidState`] if keys of
+    /// that time are gone. Open windows stay: complete them for less time ([`Completion::covers`]).
+    ///
+    /// [`Completion::covers`]: super::Completion::covers
     fn cut_coverage(&self, source: SourceId, from: Timestamp) -> JournalFuture<'_, ()>;
 
     /// Stores the last error of a source; `None` clears it.
@@ -179,9 +182,8 @@ pub trait DeliverJournal: LogReader {
     /// `retention`): oldest first, whole blocks. Deletes none if no sink is active. Returns the number of events deleted.
     ///
     /// Also deletes the keys of visible records of windows whose fetch range ends before `keys_before` (now minus what
-    /// the longest recheck looks back). Keys that live and backfill windows may need again stay longer: those in the fetch
-    /// range of an open window, and those around each end of the coverage, as far as the source's longest overlap plus a
-    /// day.
+    /// the longest recheck looks back), but only in covered time that no recheck is to read again, farther from its ends
+    /// than the source's longest overlap plus a day. Keys in the fetch range of an open window stay.
     fn trim(&self, visible_before: Timestamp, keys_before: Timestamp) -> JournalFuture<'_, u64>;
 
     /// What an operator needs to know of a sink before changing it; `None` if the journal does not know the name.

@@ -9,8 +9,19 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::collecting::WindowKind;
 use crate::time::{TimeRange, Timestamp};
+
+/// Why a window exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WindowKind {
+    /// The growing end of the coverage.
+    Live,
+    /// A slice of the past.
+    Backfill,
+    /// Time read again; covers nothing new.
+    Recheck,
+}
 
 /// State of a completed window's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

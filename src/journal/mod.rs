@@ -37,6 +37,8 @@ mod codec;
 mod collecting;
 #[cfg(test)]
 pub(crate) mod conformance;
+#[cfg(test)]
+mod conformance_coverage;
 mod contract;
 mod coverage;
 mod delivering;
@@ -56,10 +58,10 @@ pub use block::{
 };
 pub use collecting::{
     AfterPage, NewWindow, OpenWindow, PageCommit, ScanProgress, ScanSpec, SourceInfo, SourceRegistration, SourceState,
-    WindowId, WindowKind,
+    WindowId,
 };
 pub use contract::{CollectJournal, DeliverJournal, Journal, JournalFuture, LogReader};
-pub use coverage::{Completion, CoverageState, DoubtfulTime, DueRecheck, EvidenceRow, WindowEvidence};
+pub use coverage::{Completion, CoverageState, DoubtfulTime, DueRecheck, EvidenceRow, WindowEvidence, WindowKind};
 pub use delivering::{BatchCommit, BatchIntent, PendingBatch, SinkId, SinkStart, SinkState};
 pub use error::JournalError;
 pub use lateness::LatenessCounts;

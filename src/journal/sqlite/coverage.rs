@@ -532,4 +532,59 @@ mod tests {
             prop_assert_eq!(is_taken(&file, SOURCE, range).expect("reads"), wanted);
         }
     }
+
+    /// Five windows of an hour each: row by row after all merging.
+    fn merged_rows(change: impl Fn(usize, &mut EvidenceRow)) -> Vec<EvidenceRow> {
+        let file = empty_file();
+        for index in 0..5 {
+            let from = i64::try_from(index).expect("fits") * HOUR;
+            let mut row = window(WindowKind::Live, from, from + HOUR, from);
+            change(index, &mut row);
+            add(&file, SOURCE, &row).expect("adds");
+        }
+        merge_old(&file, SOURCE, Timestamp::MAX).expect("merges");
+        evidence(&file, SOURCE, TimeRange::ALL).expect("reads")
+    }
+
+    #[test]
+    fn what_is_in_doubt_is_never_merged() {
+        let rows = merged_rows(|index, row| {
+            if index == 1 || index == 2 {
+                row.state = CoverageState::InDoubt;
+            }
+        });
+        let windows: Vec<_> = rows.iter().map(|row| (row.state, row.windows)).collect();
+        let (covered, in_doubt) = (CoverageState::Covered, CoverageState::InDoubt);
+        assert_eq!(windows, [(covered, 1), (in_doubt, 1), (in_doubt, 1), (covered, 2)]);
+    }
+
+    #[test]
+    fn rows_merge_if_their_rechecks_are_over_or_due_in_the_same_hour() {
+        let due = [Some(10 * HOUR + 120), Some(10 * HOUR + 60), Some(11 * HOUR), None, None];
+        let rows = merged_rows(|index, row| row.next_recheck_at = due[index].map(at));
+        let found: Vec<_> = rows.iter().map(|row| (row.windows, row.next_recheck_at)).collect();
+        assert_eq!(found, [(2, due[1].map(at)), (1, due[2].map(at)), (2, None)], "the earliest of two counts");
+        assert_eq!(rows[0].evidence.pages, 4);
+    }
+
+    #[test]
+    fn windows_that_were_accepted_stay_apart() {
+        let rows = merged_rows(|index, row| row.reasons.extend((index == 4).then(|| ACCEPTED.to_owned())));
+        assert_eq!(rows.iter().map(|row| row.windows).collect::<Vec<_>>(), [4, 1]);
+    }
+
+    #[test]
+    fn a_row_that_a_recheck_changed_is_merged_again() {
+        let file = empty_file();
+        for (from, due) in [(0, None), (HOUR, Some(at(5)))] {
+            let row = EvidenceRow { next_recheck_at: due, ..window(WindowKind::Live, from, from + HOUR, from) };
+            add(&file, SOURCE, &row).expect("adds");
+        }
+        merge_old(&file, SOURCE, Timestamp::MAX).expect("merges");
+        let recheck = Completion::covered(TimeRange::new(at(HOUR), at(2 * HOUR)), at(9));
+        apply_recheck(&file, SOURCE, &recheck, &[]).expect("applies");
+        merge_old(&file, SOURCE, Timestamp::MAX).expect("merges");
+        let rows = evidence(&file, SOURCE, TimeRange::ALL).expect("reads");
+        assert_eq!(rows.iter().map(|row| (row.windows, row.rechecked)).collect::<Vec<_>>(), [(2, 1)]);
+    }
 }

@@ -11,7 +11,8 @@
 //! |---|---|
 //! | `schema` | the data directory, the tables, opening |
 //! | `connections` | writer and readers |
-//! | `collecting`, `coverage` | sources, windows, pages; covered time |
+//! | `collecting`, `staging` | sources, windows, scans, pages; blocks of open windows |
+//! | `coverage` | states of time, with evidence |
 //! | `delivering` | sinks, positions, batch intents |
 //! | `log`, `snapshot` | reads; reading a journal that may be in use |
 //! | `trimming` | deletes events and keys while a pipeline runs |
@@ -32,6 +33,7 @@ mod log;
 mod schema;
 mod snapshot;
 mod sql;
+mod staging;
 #[cfg(test)]
 mod tests;
 mod totals;

@@ -7,8 +7,8 @@ use futures_util::future::join_all;
 use tempfile::TempDir;
 
 use super::*;
-use crate::journal::AfterPage;
 use crate::journal::conformance::{self, at, collect, complete, journal_conformance, live, page, range, visible};
+use crate::journal::{AfterPage, Completion, CoverageState};
 
 pub(super) fn options(directory: &Path, max_size: u64) -> JournalOptions {
     JournalOptions { data_dir: directory.to_owned(), max_size: ByteSize(max_size) }
@@ -309,6 +309,48 @@ async fn a_paused_clock_does_not_advance_while_the_journal_works() {
         () = tokio::time::sleep(std::time::Duration::from_secs(3_600)) => panic!("the clock ran ahead"),
     };
     assert!(took.is_zero());
+}
+
+/// Bytes that all commits of a window of this many pages append to the log, per page.
+async fn log_bytes_per_page(pages: u64) -> u64 {
+    const RECORDS: usize = 1_000;
+    let (journal, directory) = fresh();
+    let source = conformance::source(&journal, "a").await;
+    let window = conformance::window(&journal, source, live(0, 100)).await;
+    let no_checkpoints = |file: &Connection| Ok(file.query_row("PRAGMA wal_autocheckpoint = 0", [], |_| Ok(()))?);
+    journal.write(no_checkpoints).await.expect("sets");
+    for number in 0..pages {
+        let evidence = number.to_le_bytes().repeat(2 * RECORDS);
+        let page = PageCommit { evidence, ..page(window, &[], AfterPage::Continue) };
+        journal.commit_page(page).await.expect("commits");
+    }
+    journal.commit_page(page(window, &[], complete(0, 100))).await.expect("commits");
+    let left = "SELECT (SELECT count(*) FROM scan_pages) + (SELECT count(*) FROM scans)";
+    let left = journal.query(move |file| Ok(file.query_row(left, [], |row| row.get::<_, i64>(0))?));
+    assert_eq!(left.await.expect("counts"), 0, "a complete window leaves no evidence of pages");
+    std::fs::metadata(directory.path().join("journal.db-wal")).expect("is there").len() / pages
+}
+
+/// 180,000 records with 16 bytes of evidence each cost what they are, however many pages came before.
+#[tokio::test]
+async fn the_cost_of_a_page_does_not_grow_with_its_window() {
+    let (few, many) = (log_bytes_per_page(10).await, log_bytes_per_page(180).await);
+    assert!(many <= few && many < 16_000 + 40_000, "{few} bytes per page for 10 pages, {many} for 180");
+}
+
+#[tokio::test]
+async fn a_snapshot_shows_doubt_and_evidence_on_request() {
+    let (journal, directory) = fresh();
+    let source = conformance::source(&journal, "a").await;
+    let id = conformance::window(&journal, source, live(0, 10)).await;
+    let doubt = Completion { state: CoverageState::InDoubt, ..Completion::covered(range(0, 10), at(10)) };
+    journal.commit_page(page(id, &[], AfterPage::Complete(doubt))).await.expect("commits");
+    let query = |evidence| SnapshotQuery { now: at(200), sources: None, sinks: &[], evidence };
+    for (evidence, wanted) in [(None, 0), (Some(range(10, 20)), 0), (Some(range(0, 1)), 1)] {
+        let snapshot = SqliteJournal::snapshot(directory.path(), &query(evidence)).expect("reads").expect("is there");
+        let source = snapshot.source("a").expect("known");
+        assert_eq!((source.state.in_doubt.len(), source.evidence.len()), (1, wanted));
+    }
 }
 
 // --- snapshots ---
