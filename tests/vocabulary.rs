@@ -125,7 +125,9 @@ fn is_allowed(file: &Path, term: &str) -> bool {
 /// The lines on which a term begins.
 fn lines_with(term: &str, words: &[Word]) -> Vec<usize> {
     let parts: Vec<&str> = term.split(' ').collect();
-    let matching = words.windows(parts.len()).filter(|window| window.iter().zip(&parts).all(|(word, part)| fits(&word.text, part)));
+    let matching = words
+        .windows(parts.len())
+        .filter(|window| window.iter().zip(&parts).all(|(word, part)| fits(&word.text, part)));
     matching.map(|window| window[0].line).collect()
 }
 

@@ -4,6 +4,9 @@ mod changes;
 mod errors;
 mod fake_api;
 mod forecast;
+mod model;
+mod model_classes;
+mod model_vendor;
 mod rewinds;
 mod scenarios;
 
