@@ -11,7 +11,7 @@ use crate::vendors::RecordOrder;
 pub(super) enum Promise {
     /// Everything is covered, nothing is lost, nothing is in doubt.
     Healthy,
-    /// Nothing is lost in silence.
+    /// All time is covered or in doubt, and nothing is lost in silence.
     NoSilentLoss,
     /// The behavior leaves no trace in any answer: silent loss is measured, in at most this percentage of the seeds.
     Measured(f64),
@@ -219,11 +219,25 @@ static FAULTY: &[Class] = &[
         paged(b, Paging::Cursor, Total::None);
         b.loses_links = Some((10_900, 11_200));
     }),
+    faulty("links lead to the same page for 3 min", |b, _| {
+        paged(b, Paging::Link, Total::None);
+        b.repeats_links = Some((10_900, 11_080));
+    }),
+    faulty("one in twenty cursors refused", |b, _| {
+        paged(b, Paging::Cursor, Total::None);
+        b.refuses_cursors = 0.05;
+    }),
+    faulty("cursors expire after 6 s", |b, _| {
+        paged(b, Paging::Cursor, Total::None);
+        (b.cursor_secs, b.rate) = (Some(6), 0.4);
+    }),
     faulty("replica 100 s behind", |b, _| (b.replica, b.lag) = (0.3, 100)),
     faulty("replica 100 s behind, no total", |b, _| (b.replica, b.lag, b.total) = (0.3, 100, Total::None)),
     faulty("replica behind, no ids", |b, _| (b.replica, b.lag, b.has_ids) = (0.3, 100, false)),
     faulty("clock 400 s behind, Date says so", |b, _| b.skew = -400),
     faulty("clock 400 s behind, Date right", |b, _| (b.skew, b.date_skew) = (-400, Some(0))),
+    faulty("clock 60 s ahead, Date says so", |b, _| b.skew = 60),
+    faulty("clock drifts by 90 s, Date says so", |b, _| b.drift = -90),
     faulty("later than the overlap", |b, _| (b.late, b.late_max) = (0.2, 4_000)),
     faulty("restarts, ids", |b, _| (b.restarts, b.late) = (0.1, 0.2)),
     faulty("restarts, no ids, identical", |b, _| {
@@ -275,7 +289,8 @@ fn without_traceless(b: &mut Behavior) {
     if matches!(b.paging, Paging::Cursor | Paging::Link) && !has_total {
         b.bad_pages = 0.0;
     }
-    let listed_for_less = b.outage.is_some() || b.loses_links.is_some() || b.shuffles_ties || b.skew != 0;
+    let listed_for_less =
+        b.outage.is_some() || b.loses_links.is_some() || b.shuffles_ties || b.skew != 0 || b.drift != 0;
     if listed_for_less || [b.replica, b.hidden, b.bad_pages, b.deleted].iter().any(|share| *share > 0.0) {
         b.retention = None;
     }

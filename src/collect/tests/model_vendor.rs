@@ -1,4 +1,4 @@
-//! A model vendor that misbehaves as told by a [`Behavior`]: its records are drawn from a seed, it answers over a
+//! A model vendor that misbehaves as its [`Behavior`] says: its records are drawn from a seed, it answers over a
 //! [`Transport`], and its log of requests tells which record was listed when.
 //!
 //! ```text
@@ -49,7 +49,7 @@ const DELAY: i64 = 10;
 const CACHE_SECS: i64 = 300;
 const NEVER: i64 = i64::MAX / 4;
 /// A seed with more requests than this is given up.
-const MAX_REQUESTS: usize = 4_000;
+const MAX_REQUESTS: usize = 3_000;
 
 /// How a list is paged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,8 +114,9 @@ pub(super) struct Behavior {
     pub(super) late_max: i64,
     pub(super) deleted: f64,
     pub(super) retention: Option<i64>,
-    /// The clock that stamps records, compared with the true one.
+    /// The clock that stamps records, compared with the true one, and how much more it is off when the last one comes.
     pub(super) skew: i64,
+    pub(super) drift: i64,
     /// The clock of the `Date` header; `None`: that of the records.
     pub(super) date_skew: Option<i64>,
     /// From this moment on pages have at most, or before it had at most, half the size.
@@ -128,6 +129,11 @@ pub(super) struct Behavior {
     pub(super) outage_keeps_total: bool,
     pub(super) ignores_offsets: Period,
     pub(super) loses_links: Period,
+    /// Every link leads to the same page.
+    pub(super) repeats_links: Period,
+    /// Share of cursors that are refused, and how long after the first page each cursor is.
+    pub(super) refuses_cursors: f64,
+    pub(super) cursor_secs: Option<i64>,
     /// Share of pages that are cut in half; each page is cached.
     pub(super) bad_pages: f64,
     /// Share of requests that a replica answers, and how far it lags behind.
@@ -177,6 +183,7 @@ impl Behavior {
             deleted: 0.0,
             retention: None,
             skew: 0,
+            drift: 0,
             date_skew: None,
             clamp: None,
             shortened: 0.0,
@@ -185,6 +192,9 @@ impl Behavior {
             outage_keeps_total: false,
             ignores_offsets: None,
             loses_links: None,
+            repeats_links: None,
+            refuses_cursors: 0.0,
+            cursor_secs: None,
             bad_pages: 0.0,
             replica: 0.0,
             lag: 0,
@@ -207,6 +217,11 @@ impl Behavior {
     /// The model second of a real time, rounded down.
     pub(super) fn secs(&self, at: Timestamp) -> i64 {
         at.as_nanos().div_euclid(self.unit * 1_000_000_000)
+    }
+
+    /// How far the clock that stamps records is off at a moment.
+    fn skew_at(&self, secs: i64) -> i64 {
+        self.skew + self.drift * (secs.min(LAST_RECORD) - START) / (LAST_RECORD - START)
     }
 
     /// A real duration.
@@ -328,12 +343,12 @@ fn draw_record(behavior: &Behavior, number: usize, at: i64, rng: &mut Rng) -> Mo
         let from = if rng.u8(..3) == 0 { rng.i64(visible_from..=visible_from + 200) } else { 0 };
         hidden = (from, visible_from.max(from) + rng.i64(1..=behavior.hidden_for));
     }
-    let at = at + behavior.skew;
+    let at = at + behavior.skew_at(at);
     ModelRecord { number, key: number, at, visible_from, gone_at, changed_at, hidden, tie: rng.f64() }
 }
 
-/// A request that was answered.
-#[derive(Clone, Copy, Debug)]
+/// A request that was received.
+#[derive(Clone, Debug)]
 pub(super) struct Logged {
     /// When the list was read.
     pub(super) at: i64,
@@ -346,6 +361,7 @@ pub(super) struct Logged {
     pub(super) scan: usize,
     /// The records that such a range had.
     pub(super) listed: usize,
+    pub(super) cursor: Option<String>,
 }
 
 /// The model vendor's API.
@@ -394,7 +410,7 @@ impl ModelApi {
         Self { behavior, records, clock, state: Mutex::new(state) }
     }
 
-    /// What the next stops of the collector cancel.
+    /// What a stop of the collector cancels.
     pub(super) fn stop_with(&self, stop: CancellationToken) {
         self.state.lock().expect("no panic").stop = stop;
     }
@@ -413,8 +429,8 @@ impl ModelApi {
         self.behavior.secs(self.clock.now())
     }
 
-    /// The response's body, or `None` if the collector is stopped instead.
-    fn respond(&self, request: &Request) -> Option<String> {
+    /// The response's status and body, or `None` if the collector is stopped instead.
+    fn respond(&self, request: &Request) -> Option<(u16, String)> {
         let value = |name: &str| request.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
         let number = |name| value(name).and_then(|text| text.parse::<i64>().ok()).expect("sent by the vendor's code");
         let unit = self.behavior.unit * 1_000_000_000;
@@ -428,13 +444,24 @@ impl ModelApi {
             state.stop.cancel();
             return None;
         }
-        let open_end = !self.behavior.sends_end && to > FIRST_START - DELAY + self.behavior.skew.min(0);
+        let open_end = !self.behavior.sends_end && to > FIRST_START - DELAY + self.behavior.skew_at(FIRST_START).min(0);
         let query = Query { from, to: (!open_end || now >= LIVE_END).then_some(to), cursor, limit };
         self.record_request(&mut state, &query, (from, to), now);
+        if query.cursor.is_some() && self.refuses(&mut state, now) {
+            return Some((400, r#"{"error":"invalid cursor"}"#.to_owned()));
+        }
         let Answer { records, next, total } = self.answer_or_repeat(&mut state, query, now);
         let next = next.map_or("null".to_owned(), |next| format!("\"{next}\""));
         let total = total.map_or("null".to_owned(), |total| total.to_string());
-        Some(format!(r#"{{"records":[{}],"next":{next},"total":{total}}}"#, records.join(",")))
+        Some((200, format!(r#"{{"records":[{}],"next":{next},"total":{total}}}"#, records.join(","))))
+    }
+
+    /// Whether the cursor of the latest request is refused.
+    fn refuses(&self, state: &mut State, now: i64) -> bool {
+        let scan = state.log.last().map(|request| request.scan);
+        let started = state.log.iter().find(|request| Some(request.scan) == scan).map_or(now, |request| request.at);
+        let is_old = self.behavior.cursor_secs.is_some_and(|secs| now - started > secs);
+        is_old || self.behavior.refuses_cursors > 0.0 && state.rng.f64() < self.behavior.refuses_cursors
     }
 
     fn record_request(&self, state: &mut State, query: &Query, asked: (i64, i64), now: i64) {
@@ -445,8 +472,8 @@ impl ModelApi {
         };
         let (from, to) = self.understood(query.from, query.to);
         let listed = self.records.iter().filter(|record| record.is_visible(now) && from <= record.at && record.at < to);
-        let logged = Logged { at: now, from, to, asked, scan, listed: listed.count() };
-        state.log.push(logged);
+        let (listed, cursor) = (listed.count(), query.cursor.clone());
+        state.log.push(Logged { at: now, from, to, asked, scan, listed, cursor });
     }
 
     fn answer_or_repeat(&self, state: &mut State, query: Query, now: i64) -> Answer {
@@ -486,6 +513,9 @@ impl ModelApi {
         };
         if is_during(behavior.loses_links, now) {
             next = None;
+        }
+        if is_during(behavior.repeats_links, now) && next.is_some() {
+            next = query.cursor.clone().or(next);
         }
         if behavior.shortened > 0.0 || behavior.sparse {
             page.retain(|index| !self.records[*index].is_filtered(behavior));
@@ -597,9 +627,9 @@ impl Transport for ModelApi {
         _limits: ResponseLimits,
     ) -> BoxFuture<'a, Result<Response, TransportError>> {
         async move {
-            let Some(body) = self.respond(request) else { return std::future::pending().await };
+            let Some((status, body)) = self.respond(request) else { return std::future::pending().await };
             tokio::time::sleep(self.behavior.span(self.behavior.response_secs)).await;
-            Ok(Response { status: 200, retry_after: None, body })
+            Ok(Response { status, retry_after: None, body })
         }
         .boxed()
     }
