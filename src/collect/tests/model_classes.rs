@@ -54,7 +54,7 @@ const fn traceless(name: &'static str, max_percent: f64, set: fn(&mut Behavior, 
     Class { name, promise: Promise::Measured(max_percent), set }
 }
 
-static MIXED_HEALTHY: Class = healthy("mixed healthy", |b, rng| mix(b, rng));
+static MIXED_HEALTHY: Class = healthy("mixed healthy", mix);
 static MIXED_FAULTY: Class = traceless("mixed faulty", 1.0, mix_faults);
 
 fn busy(b: &mut Behavior) {
