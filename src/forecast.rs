@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use crate::collect::SourceSettings;
+use crate::collect::interrupted::InterruptedScan;
 use crate::collect::ranges;
 use crate::collect::scan::cursor_to_resume;
 use crate::collect::scheduler::{WindowScheduler, Work};
@@ -120,6 +121,7 @@ pub(crate) fn initial_state(now: Timestamp) -> SourceState {
         id: SourceId(0),
         first_started_at: now,
         coverage: Vec::new(),
+        in_doubt: Vec::new(),
         open: Vec::new(),
         last_recheck_at: None,
         rewound_to: None,
@@ -230,13 +232,13 @@ fn forecast_window(
     window: NewWindow,
 ) -> ForecastWindow {
     let open: Option<&OpenWindow> = state.open.iter().find(|open| open.id == id);
-    let progress = open.and_then(|open| open.progress.as_ref());
-    let resumed = progress.and_then(|progress| Some((progress, cursor_to_resume(vendor, &window, progress)?)));
+    let scan = open.and_then(|open| InterruptedScan::of(open.progress.as_ref()?));
+    let resumed = scan.as_ref().and_then(|scan| Some((scan, cursor_to_resume(vendor, &window, scan)?)));
     ForecastWindow {
         window,
         open: open.is_some(),
         cursor: resumed.map(|(_, cursor)| cursor.to_owned()),
-        page_size: resumed.map_or(settings.spec.page_size, |(progress, _)| progress.page_size),
+        page_size: resumed.map_or(settings.spec.page_size, |(scan, _)| scan.page_size),
     }
 }
 

@@ -76,7 +76,7 @@ fn life(random: &mut fastrand::Rng) -> Duration {
 /// Runs it until the journal knows every source and sink, and kills it.
 fn until_all_are_known(world: &World, file: &Path) {
     let mut child = world.program(&["run", file.to_str().unwrap(), "--skip-check"]).spawn().unwrap();
-    let look = SnapshotQuery { now: world.simulator.control().now(), sources: None, sinks: &[] };
+    let look = SnapshotQuery { now: world.simulator.control().now(), sources: None, sinks: &[], evidence: None };
     common::until("all sources and sinks are known", || {
         // While the journal is being made it cannot be read yet.
         let seen = SqliteJournal::snapshot(&world.path("data"), &look);

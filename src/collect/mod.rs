@@ -24,6 +24,7 @@ mod fetch;
 mod filter;
 mod healthcheck;
 mod http;
+pub(crate) mod interrupted;
 mod lateness;
 pub(crate) mod options;
 pub(crate) mod ranges;

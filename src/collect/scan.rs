@@ -19,7 +19,8 @@ use std::sync::Arc;
 
 use super::dedup::OccurrenceCounter;
 use super::fetch::{FetchError, FetchedPage, Fetcher, PrefetchedPages, ScanStart, request_fingerprint};
-use crate::journal::{AfterPage, LatenessCounts, NewWindow, ScanProgress};
+use super::interrupted::InterruptedScan;
+use crate::journal::{AfterPage, Completion, LatenessCounts, NewWindow, ScanSpec, SeenKey, WindowEvidence};
 use crate::time::Timestamp;
 use crate::vendors::Vendor;
 
@@ -48,6 +49,10 @@ pub(super) struct PageScan {
     fingerprint: String,
     /// For vendors without ids only.
     pub(super) occurrences: Option<OccurrenceCounter>,
+    /// How many of the keys the evidence of earlier pages holds.
+    stored_keys: usize,
+    /// Whether the journal knows this scan.
+    pub(super) begun: bool,
     /// Requests since the last commit.
     pub(super) requests: u64,
     size_failures: u32,
@@ -93,7 +98,7 @@ pub(super) struct ScanSetup {
 
 impl PageScan {
     /// Starts at the first page, or where an interrupted scan stopped.
-    pub(super) fn begin(fetcher: Arc<Fetcher>, setup: ScanSetup, progress: Option<ScanProgress>) -> Self {
+    pub(super) fn begin(fetcher: Arc<Fetcher>, setup: ScanSetup, progress: Option<InterruptedScan>) -> Self {
         let has_ids = fetcher.vendor.spec().has_ids;
         let page_size = progress.as_ref().map_or(setup.page_size, |progress| progress.page_size);
         let fingerprint = request_fingerprint(fetcher.vendor.as_ref(), setup.window.fetch_range, page_size);
@@ -106,6 +111,7 @@ impl PageScan {
         };
         let from_first_page = progress.is_none();
         let progress = progress.unwrap_or_default();
+        let stored_keys = progress.scan_keys.len();
         Self {
             window: setup.window,
             page_size,
@@ -117,6 +123,8 @@ impl PageScan {
                 .then(|| OccurrenceCounter::resumed(&progress.scan_keys, known_page_size(&progress))),
             from_first_page,
             fingerprint,
+            stored_keys,
+            begun: !from_first_page,
             requests: 0,
             size_failures: 0,
             lateness: LatenessCounts::default(),
@@ -183,23 +191,39 @@ impl PageScan {
         (self.total.changed && !only_grew).then_some("its total number of records changed during the scan")
     }
 
-    /// What follows the page that was read last.
-    pub(super) fn after_page(&self, next: Option<&str>, at: Timestamp) -> AfterPage {
-        match next {
-            Some(cursor) => AfterPage::Continue(self.progress(cursor)),
-            None => AfterPage::Complete { at, pages: self.pages_read, records_read: self.records_read },
-        }
+    /// How the journal knows this scan.
+    pub(super) fn spec(&self) -> ScanSpec {
+        let (page_size, request_fingerprint) = (self.page_size, self.fingerprint.clone());
+        ScanSpec { number: 1, by_time: false, page_size, request_fingerprint }
     }
 
-    fn progress(&self, cursor: &str) -> ScanProgress {
-        ScanProgress {
-            next_cursor: format!("{}:{cursor}", self.fingerprint),
-            page_size: self.page_size,
+    /// What follows the page that was read last, and its evidence.
+    pub(super) fn after_page(&mut self, next: Option<&str>, at: Timestamp) -> (AfterPage, Vec<u8>) {
+        let Some(cursor) = next else { return (AfterPage::Complete(self.completion(at)), Vec::new()) };
+        let scan = InterruptedScan {
+            next_cursor: cursor.to_owned(),
             pages: self.pages_read,
             records_read: self.records_read,
             total: self.total.first,
-            scan_keys: self.occurrences.as_ref().map_or_else(Vec::new, |occurrences| occurrences.keys().to_vec()),
-        }
+            ..InterruptedScan::default()
+        };
+        let keys: &[SeenKey] = self.occurrences.as_ref().map_or(&[], OccurrenceCounter::keys);
+        let evidence = scan.page(&keys[self.stored_keys.min(keys.len())..]);
+        self.stored_keys = keys.len();
+        (AfterPage::Continue, evidence)
+    }
+
+    fn completion(&self, at: Timestamp) -> Completion {
+        let evidence = WindowEvidence {
+            pages: self.pages_read,
+            records_read: self.records_read,
+            scans: 1,
+            first_total: self.total.first,
+            last_total: self.total.latest,
+            kept: self.window.kept,
+            ..WindowEvidence::default()
+        };
+        Completion { evidence, ..Completion::covered(self.window.covers, at) }
     }
 
     /// Half the page size, after the vendor said that pages are too large; `None` at the smallest.
@@ -220,18 +244,18 @@ impl PageScan {
 pub(crate) fn cursor_to_resume<'p>(
     vendor: &dyn Vendor,
     window: &NewWindow,
-    progress: &'p ScanProgress,
+    progress: &'p InterruptedScan,
 ) -> Option<&'p str> {
     cursor_of(progress, &request_fingerprint(vendor, window.fetch_range, progress.page_size))
 }
 
-/// The vendor's cursor, which is stored as `<fingerprint of the request>:<cursor>`.
-fn cursor_of<'p>(progress: &'p ScanProgress, fingerprint: &str) -> Option<&'p str> {
-    progress.next_cursor.strip_prefix(fingerprint)?.strip_prefix(':')
+fn cursor_of<'p>(progress: &'p InterruptedScan, fingerprint: &str) -> Option<&'p str> {
+    let same_request = progress.fingerprint == fingerprint && !progress.next_cursor.is_empty();
+    same_request.then_some(progress.next_cursor.as_str())
 }
 
 /// How many keys each page of an interrupted scan has, if all its pages were full and no record was left out.
-fn known_page_size(progress: &ScanProgress) -> Option<u32> {
+fn known_page_size(progress: &InterruptedScan) -> Option<u32> {
     let full = progress.pages.saturating_mul(u64::from(progress.page_size));
     (progress.records_read == full && progress.scan_keys.len() as u64 == full).then_some(progress.page_size)
 }

@@ -78,7 +78,7 @@ impl WindowScheduler {
             once: until.is_some(),
             spec: settings.spec.clone(),
             first_started_at: state.first_started_at,
-            coverage: ranges::merged(state.coverage.clone()),
+            coverage: state.settled(),
             open: state.open.iter().map(|open: &OpenWindow| (open.id, open.window)).collect(),
             last_recheck_at: state.last_recheck_at,
             rechecked: false,
@@ -270,12 +270,12 @@ impl WindowScheduler {
     }
 
     fn window(&self, kind: WindowKind, covers: TimeRange) -> NewWindow {
-        NewWindow { kind, covers, fetch_range: self.fetch_range(covers) }
+        NewWindow { kind, covers, fetch_range: self.fetch_range(covers), kept: TimeRange::ALL }
     }
 
     fn recheck_window(&self, range: TimeRange) -> NewWindow {
         let covers = TimeRange::new(range.from, range.from);
-        NewWindow { kind: WindowKind::Recheck, covers, fetch_range: self.aligned(range) }
+        NewWindow { kind: WindowKind::Recheck, covers, fetch_range: self.aligned(range), kept: TimeRange::ALL }
     }
 
     /// Where a window that begins like `range` ends: after `longest` at most, on a whole step of the time filter.

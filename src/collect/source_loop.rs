@@ -26,6 +26,7 @@ use tracing::Instrument;
 use super::errors::{ClearedBy, SourceErrors, is_reportable};
 use super::fetch::{FetchError, FetchedPage, Fetcher};
 use super::filter::{FilteredPage, PageFilter};
+use super::interrupted::InterruptedScan;
 use super::lateness::LatenessMonitor;
 use super::options::SourceSettings;
 use super::rate::{PageSize, Priority, RequestBudget};
@@ -37,7 +38,7 @@ use super::transport::ResponseLimits;
 use crate::backoff::Backoff;
 use crate::clock::SharedClock;
 use crate::journal::{
-    EncodedBlock, LatenessCounts, NewWindow, PageCommit, ScanProgress, SourceId, SourceRegistration, SourceState,
+    EncodedBlock, LatenessCounts, NewWindow, OpenWindow, PageCommit, SourceId, SourceRegistration, SourceState,
     WindowId, WindowKind,
 };
 use crate::time::Timestamp;
@@ -96,9 +97,13 @@ struct SourceLoop {
     lateness: LatenessMonitor,
     next_poll: Instant,
     /// Scans that the last process left unfinished.
-    interrupted: HashMap<WindowId, ScanProgress>,
+    interrupted: HashMap<WindowId, InterruptedScan>,
     polled_before: bool,
     clock_monitor: ClockMonitor,
+}
+
+fn interrupted(open: OpenWindow) -> Option<(WindowId, InterruptedScan)> {
+    Some((open.id, InterruptedScan::of(&open.progress?)?))
 }
 
 enum Step {
@@ -135,7 +140,7 @@ impl SourceLoop {
             errors: SourceErrors::new(state.id, clock, now),
             lateness: LatenessMonitor::new(&settings.spec),
             next_poll: now,
-            interrupted: state.open.into_iter().filter_map(|open| Some((open.id, open.progress?))).collect(),
+            interrupted: state.open.into_iter().filter_map(interrupted).collect(),
             polled_before: false,
             clock_monitor: ClockMonitor::default(),
             settings,
@@ -229,7 +234,7 @@ impl SourceLoop {
     }
 
     /// Starts a scan at the first page of its window, or where it was interrupted.
-    fn start_scan(&mut self, id: WindowId, progress: Option<ScanProgress>) {
+    fn start_scan(&mut self, id: WindowId, progress: Option<InterruptedScan>) {
         let Some(window) = self.scheduler.window_of(id) else { return };
         let setup = ScanSetup {
             window,
@@ -241,7 +246,7 @@ impl SourceLoop {
     }
 
     /// Continues a scan of the last process, or restarts it if the request has changed since.
-    async fn resume_scan(&mut self, id: WindowId, progress: ScanProgress) -> Result<(), StopReason> {
+    async fn resume_scan(&mut self, id: WindowId, progress: InterruptedScan) -> Result<(), StopReason> {
         let Some(window) = self.scheduler.window_of(id) else { return Ok(()) };
         if cursor_to_resume(self.fetcher.vendor.as_ref(), &window, &progress).is_some() {
             self.start_scan(id, Some(progress));
@@ -412,8 +417,12 @@ impl SourceLoop {
         let Some(scan) = self.scans.get_mut(&id) else { return Ok(()) };
         let requests = std::mem::take(&mut scan.requests);
         let lateness = if page.next.is_none() { std::mem::take(&mut scan.lateness) } else { LatenessCounts::default() };
-        let then = scan.after_page(page.next.as_deref(), at);
-        let commit = PageCommit { window: id, block, requests, lateness, then };
+        let (then, evidence) = scan.after_page(page.next.as_deref(), at);
+        if !std::mem::replace(&mut scan.begun, true) && page.next.is_some() {
+            let spec = scan.spec();
+            self.journal.retry(|journal| journal.begin_scan(id, spec.clone(), 0)).await?;
+        }
+        let commit = PageCommit { window: id, block, requests, lateness, evidence, then };
         self.journal.retry(|journal| journal.commit_page(commit.clone())).await
     }
 

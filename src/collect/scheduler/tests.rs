@@ -43,6 +43,7 @@ fn state(coverage: Vec<TimeRange>) -> SourceState {
         id: SourceId(1),
         first_started_at: at(FIRST_START),
         coverage,
+        in_doubt: Vec::new(),
         open: Vec::new(),
         last_recheck_at: None,
         rewound_to: None,
