@@ -27,8 +27,8 @@ use auditflow::secret::Secret;
 use auditflow::time::{EventTime, Timestamp};
 use auditflow::units::Rate;
 use auditflow::vendors::{
-    ApiSpec, Auth, BadPage, Normalizer, NormalizerConfig, Page, PageRequest, ReadContext, RecordKey, RecordOrder,
-    Request, Vendor, VendorSettings, VendorType, page, record, settings,
+    ApiSpec, Auth, BadPage, Normalizer, NormalizerConfig, Page, PageRequest, Paging, ReadContext, RecordKey,
+    RecordOrder, Request, Vendor, VendorSettings, VendorType, page, record, settings,
 };
 use axum::extract::Query;
 use axum::http::{HeaderMap, StatusCode};
@@ -77,6 +77,7 @@ fn spec() -> ApiSpec {
     ApiSpec {
         name: NAME,
         order: RecordOrder::OldestFirst,
+        paging: Paging::Cursor,
         time_granularity: Duration::from_secs(1),
         has_ids: true,
         overlap: 10 * MINUTE,
@@ -138,7 +139,7 @@ impl Vendor for Teahouse {
             next: Option<String>,
         }
         let envelope: Envelope<'a> = page::envelope(NAME, body)?;
-        Ok(Page { records: page::records(&envelope.events), next: envelope.next, total: None })
+        Ok(Page { records: page::records(&envelope.events), next: envelope.next, total: None, damaged: 0 })
     }
 }
 

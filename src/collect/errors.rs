@@ -62,6 +62,14 @@ impl SourceErrors {
         }
     }
 
+    /// How many requests of `priority` failed in a row.
+    pub(super) fn failures(&self, priority: Priority) -> u32 {
+        match priority {
+            Priority::Live => self.live.failures,
+            Priority::Backfill => self.backfill.failures,
+        }
+    }
+
     /// Counts a failed request. Returns how many failed in a row, and the wait that the caller chooses for that number.
     pub(super) fn record_failure(
         &mut self,

@@ -23,6 +23,7 @@ use super::transport::{ResponseLimits, Transport, TransportError};
 use crate::clock::SharedClock;
 use crate::event::EventId;
 use crate::time::{TimeRange, Timestamp};
+use crate::vendors::damaged::{ReadPage, read_page};
 use crate::vendors::{ApiError, ApiErrorKind, PageRequest, Request, Vendor};
 
 /// Fetches pages from one vendor.
@@ -42,6 +43,8 @@ pub(super) struct FetchedPage {
     pub(super) next: Option<String>,
     /// How many records the whole scan has, according to the vendor.
     pub(super) total: Option<u64>,
+    /// How many of the records are not valid JSON.
+    pub(super) damaged: u32,
     /// When it was read.
     pub(super) observed_at: Timestamp,
 }
@@ -88,11 +91,17 @@ impl Fetcher {
         let request = self.vendor.request(page);
         let response = self.transport.send(&request, self.limits).await.map_err(|error| self.no_response(&error))?;
         if !(200..300).contains(&response.status) {
-            let error = self.vendor.classify_error(response.status, &response.body);
+            let error = response.classify_error(self.vendor.as_ref(), page.cursor.is_some());
             let may_be_size = response.status >= 500;
             return Err(FetchError { retry_after: response.retry_after, may_be_size, ..FetchError::new(error) });
         }
-        self.read(response.body, page)
+        let read = match response.status {
+            // No content: an empty page.
+            204 => ReadPage::default(),
+            _ => read_page(self.vendor.as_ref(), response.body, page).map_err(|bad| self.unreadable(&bad.message))?,
+        };
+        let ReadPage { body, records, next, total, damaged } = read;
+        Ok(FetchedPage { body, records, next, total, damaged, observed_at: self.clock.now() })
     }
 
     fn no_response(&self, error: &TransportError) -> FetchError {
@@ -100,25 +109,10 @@ impl Fetcher {
         FetchError { may_be_size, ..FetchError::new(error.to_api_error(self.vendor.spec().name)) }
     }
 
-    fn read(&self, body: String, page: &PageRequest<'_>) -> Result<FetchedPage, FetchError> {
-        let read = self.vendor.parse_page(&body, page).map_err(|bad| self.unreadable(&bad.0))?;
-        let ranges = read.records.iter().map(|record| range_within(record, &body)).collect::<Option<Vec<_>>>();
-        let (next, total) = (read.next, read.total);
-        let records = ranges.ok_or_else(|| self.unreadable("a record is not a part of the response"))?;
-        Ok(FetchedPage { body, records, next, total, observed_at: self.clock.now() })
-    }
-
     fn unreadable(&self, reason: &str) -> FetchError {
         let message = format!("{} sent a page that cannot be read: {reason}", self.vendor.spec().name);
         FetchError::new(ApiError { kind: ApiErrorKind::Transient, message, hint: String::new() })
     }
-}
-
-/// The byte range of a part within the whole text.
-fn range_within(part: &str, whole: &str) -> Option<Range<usize>> {
-    let start = (part.as_ptr() as usize).checked_sub(whole.as_ptr() as usize)?;
-    let end = start.checked_add(part.len())?;
-    (end <= whole.len()).then_some(start..end)
 }
 
 /// Eight hex digits that change when the request changes in any way: address, filters, order, page size.

@@ -9,6 +9,7 @@ use super::http::url_below;
 use super::options::SourceSettings;
 use super::transport::{ResponseLimits, Transport};
 use crate::time::{TimeRange, Timestamp};
+use crate::vendors::damaged::read_page;
 use crate::vendors::{ApiError, ApiErrorKind, Auth, PageRequest, Vendor};
 
 /// How much of the recent past is requested.
@@ -33,10 +34,13 @@ pub async fn healthcheck(
     let response =
         transport.send(&vendor.request(&page), limits).await.map_err(|error| error.to_api_error(spec.name))?;
     if !(200..300).contains(&response.status) {
-        let error = vendor.classify_error(response.status, &response.body);
+        let error = response.classify_error(vendor, false);
         return if error.kind == ApiErrorKind::RateLimited { Ok(()) } else { Err(error) };
     }
-    vendor.parse_page(&response.body, &page).map(|_| ()).map_err(|bad| ApiError {
+    if response.status == 204 {
+        return Ok(());
+    }
+    read_page(vendor, response.body, &page).map(|_| ()).map_err(|bad| ApiError {
         kind: ApiErrorKind::Transient,
         message: format!("{} sent a page that cannot be read: {bad}", spec.name),
         hint: "check base_url: another service may respond there".to_owned(),

@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! Request (path, query, headers) --+
-//! base URL of the source ----------+--> URL below the configured base --> TLS --> status, wait, body as text
+//! base URL of the source ----------+--> URL below the configured base --> TLS --> status, wait, date, body
 //! Secret, revealed only here ------+        (anything else is not sent)           (bounded while it is read)
 //! ```
 
+use std::io::Read as _;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -92,14 +93,15 @@ impl HttpTransport {
         }
         call = authenticate(call, &request.auth)?;
         let mut response = call.send().await.map_err(|error| transport_error(error, limits))?;
-        let status = response.status().as_u16();
-        let retry_after = requested_wait(|name| text_header(response.headers(), name), self.clock.now());
-        let body = if response.status().is_success() {
-            read_whole(&mut response, limits).await?
+        let mut answer = about(response.status().as_u16(), response.headers(), self.clock.now());
+        answer.body = if response.status().is_success() {
+            let is_packed = is_packed(response.headers());
+            let body = read_whole(&mut response, limits).await?;
+            if is_packed { unpack(&body, limits)? } else { body }
         } else {
-            without_secrets(read_beginning(&mut response).await, request)?
+            without_secrets(read_beginning(&mut response).await, request)?.into_bytes()
         };
-        Ok(Response { status, retry_after, body })
+        Ok(answer)
     }
 }
 
@@ -167,6 +169,21 @@ impl Transport for HttpTransport {
     }
 }
 
+/// What a response says besides its body.
+fn about(status: u16, headers: &HeaderMap, now: Timestamp) -> Response {
+    let header = |name: &str| text_header(headers, name);
+    let is_exhausted = header("x-ratelimit-remaining").is_some_and(|remaining| remaining.trim() == "0");
+    let asks_to_wait = headers.contains_key("retry-after") || headers.contains_key("retry-after-ms");
+    Response {
+        status,
+        retry_after: requested_wait(header, now),
+        is_rate_limited: is_exhausted || asks_to_wait,
+        date: header("date").and_then(|text| http_date(text.trim())),
+        is_cached: headers.contains_key("age"),
+        body: Vec::new(),
+    }
+}
+
 /// How long the vendor asks the client to wait, from the headers of its response: `retry-after-ms`, `Retry-After` (seconds or an
 /// HTTP date) or `X-RateLimit-Reset` (a time such as `2026-03-02T09:14Z`, as Atlassian documents it).
 fn requested_wait<'h>(header: impl Fn(&str) -> Option<&'h str>, now: Timestamp) -> Option<Duration> {
@@ -180,9 +197,13 @@ fn seconds_or_date(text: &str, now: Timestamp) -> Option<Duration> {
     if let Ok(seconds) = text.parse::<f64>() {
         return Duration::try_from_secs_f64(seconds).ok();
     }
+    http_date(text).map(|at| at.since(now))
+}
+
+fn http_date(text: &str) -> Option<Timestamp> {
     let date = httpdate::parse_http_date(text).ok()?;
     let since_epoch = date.duration_since(std::time::UNIX_EPOCH).ok()?;
-    Some((Timestamp::EPOCH + since_epoch).since(now))
+    Some(Timestamp::EPOCH + since_epoch)
 }
 
 fn until_time(text: &str, now: Timestamp) -> Option<Duration> {
@@ -239,7 +260,7 @@ fn without_secrets(mut body: String, request: &Request) -> Result<String, Transp
     Ok(body)
 }
 
-async fn read_whole(response: &mut reqwest::Response, limits: ResponseLimits) -> Result<String, TransportError> {
+async fn read_whole(response: &mut reqwest::Response, limits: ResponseLimits) -> Result<Vec<u8>, TransportError> {
     let announced = response.content_length().unwrap_or(0).min(limits.max_body_bytes).min(MAX_RESERVED_BODY);
     let mut body = Vec::with_capacity(usize::try_from(announced).unwrap_or(0));
     while let Some(chunk) = response.chunk().await.map_err(|error| transport_error(error, limits))? {
@@ -248,7 +269,25 @@ async fn read_whole(response: &mut reqwest::Response, limits: ResponseLimits) ->
         }
         body.extend_from_slice(&chunk);
     }
-    String::from_utf8(body).map_err(|_| TransportError::NotText)
+    Ok(body)
+}
+
+/// Whether the body is still packed with gzip. The client unpacks `gzip` in lower case and then removes the header; other
+/// spellings of this coding mean the same.
+fn is_packed(headers: &HeaderMap) -> bool {
+    let coding = text_header(headers, "content-encoding").unwrap_or_default().trim();
+    coding.eq_ignore_ascii_case("gzip") || coding.eq_ignore_ascii_case("x-gzip")
+}
+
+fn unpack(packed: &[u8], limits: ResponseLimits) -> Result<Vec<u8>, TransportError> {
+    let mut body = Vec::new();
+    let decoder = flate2::read::MultiGzDecoder::new(packed);
+    let mut bounded = decoder.take(limits.max_body_bytes.saturating_add(1));
+    bounded.read_to_end(&mut body).map_err(|error| TransportError::Broken(chain(&error)))?;
+    if body.len() as u64 > limits.max_body_bytes {
+        return Err(TransportError::TooLarge(limits.max_body_bytes));
+    }
+    Ok(body)
 }
 
 /// The status says enough: a body that breaks off, or that is not text, is kept as far as it was read.

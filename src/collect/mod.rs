@@ -18,6 +18,7 @@
 //! two pages of a backfill, and a process that is killed anywhere resumes at the page that was not committed. While a page
 //! is stored, the next one may already be requested.
 
+pub mod clock_skew;
 mod dedup;
 mod errors;
 mod fetch;

@@ -269,6 +269,8 @@ fn halved(size: u32, smallest: u32) -> Option<u32> {
 pub(super) struct ScanHistory {
     /// How often a scan was given up.
     pub(super) restarts: u32,
+    /// Whether damaged records were reported.
+    pub(super) damaged_reported: bool,
     suspect_scans: u32,
     digest: Option<u128>,
 }

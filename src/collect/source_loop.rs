@@ -374,6 +374,7 @@ impl SourceLoop {
             let records = scan.records_read();
             tracing::debug!(event = "window_too_deep", window = id.0, records, "window cannot be split");
         }
+        self.report_damaged(id, page.damaged);
         let last = page.next.is_none();
         if !last {
             self.prefetch(id, priority);
@@ -394,6 +395,19 @@ impl SourceLoop {
         let records = page.records().len();
         tracing::debug!(event = "page_stored", window = id.0, records, stored, "page stored");
         if last { self.complete(id, &window).await } else { Ok(()) }
+    }
+
+    /// Reports the first page of a window with records that are not valid JSON.
+    fn report_damaged(&mut self, id: WindowId, records: u32) {
+        if records == 0 || std::mem::replace(&mut self.histories.entry(id).or_default().damaged_reported, true) {
+            return;
+        }
+        tracing::warn!(
+            event = "records_damaged",
+            window = id.0,
+            records,
+            "records of a page are not valid JSON; they are delivered with normalize_error and their bytes in raw"
+        );
     }
 
     /// Requests the next page while this one is stored, if that is what would come next and the budget allows it now.
@@ -442,7 +456,13 @@ impl SourceLoop {
                 None => return self.stop(priority, error).await,
             },
             ApiErrorKind::Permanent => return self.stop(priority, error).await,
-            ApiErrorKind::RateLimited | ApiErrorKind::Transient | ApiErrorKind::CursorExpired => {
+            ApiErrorKind::Unauthorized if self.errors.failures(priority) > 0 => {
+                return self.stop(priority, error).await;
+            }
+            ApiErrorKind::RateLimited
+            | ApiErrorKind::Transient
+            | ApiErrorKind::CursorExpired
+            | ApiErrorKind::Unauthorized => {
                 let smaller = scan.smaller_page_after_failures(self.page_size.configured());
                 let rate_limited = error.kind == ApiErrorKind::RateLimited;
                 self.back_off(priority, &error, retry_after).await?;

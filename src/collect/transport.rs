@@ -6,7 +6,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use crate::secret::SecretError;
-use crate::vendors::{ApiError, ApiErrorKind, Request};
+use crate::time::Timestamp;
+use crate::vendors::{ApiError, ApiErrorKind, Request, Vendor};
 
 /// What a response may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,14 +19,35 @@ pub struct ResponseLimits {
 }
 
 /// A response, successful or not.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Response {
     /// The HTTP status.
     pub status: u16,
     /// How long the vendor asks the client to wait, if it does.
     pub retry_after: Option<Duration>,
-    /// The body; of an unsuccessful response at most the first kilobytes.
-    pub body: String,
+    /// Whether its headers say that there were too many requests: `Retry-After`, or `X-RateLimit-Remaining: 0`.
+    pub is_rate_limited: bool,
+    /// The vendor's clock, from the header `Date`.
+    pub date: Option<Timestamp>,
+    /// Whether it was stored in between (header `Age`): then `date` may be long ago.
+    pub is_cached: bool,
+    /// The body, which may be any bytes; of an unsuccessful response at most the first kilobytes.
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// What an unsuccessful response to one of `vendor`'s requests means. Some vendors refuse with 403 or 420 when there
+    /// were too many requests.
+    #[must_use]
+    pub fn classify_error(&self, vendor: &dyn Vendor, has_cursor: bool) -> ApiError {
+        let body = String::from_utf8_lossy(&self.body);
+        let mut error = vendor.classify_error(self.status, &body, has_cursor);
+        if self.is_rate_limited && matches!(self.status, 403 | 420) {
+            error.kind = ApiErrorKind::RateLimited;
+            error.hint.clear();
+        }
+        error
+    }
 }
 
 /// Why there is no response.
@@ -43,9 +65,6 @@ pub enum TransportError {
     /// The body is longer than allowed.
     #[error("the response is longer than {0} bytes")]
     TooLarge(u64),
-    /// The body is not UTF-8 text.
-    #[error("the response is not text")]
-    NotText,
     /// The secret could not be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -63,10 +82,6 @@ impl TransportError {
             Self::Unreachable(_) => (
                 ApiErrorKind::Transient,
                 "check base_url, site or region of this source, and this machine's network, proxy and DNS",
-            ),
-            Self::NotText => (
-                ApiErrorKind::Transient,
-                "if it persists, check base_url, and whether a proxy or firewall changes the responses",
             ),
             Self::TooLarge(_) => {
                 (ApiErrorKind::PageTooLarge, "raise max_body_bytes of this source if smaller pages do not help")
@@ -102,7 +117,6 @@ mod tests {
     fn errors_that_waiting_may_not_fix_say_what_to_check() {
         for (error, says) in [
             (TransportError::Unreachable("dns error".to_owned()), "DNS"),
-            (TransportError::NotText, "base_url"),
             (TransportError::TooLarge(9), "max_body_bytes"),
             (TransportError::NotSent("plain text".to_owned()), "base_url"),
         ] {

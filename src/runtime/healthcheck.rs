@@ -11,7 +11,6 @@ use crate::clock::SharedClock;
 use crate::collect::{self, HttpClients};
 use crate::pipeline::{ValidatedPipeline, ValidatedSink, ValidatedSource};
 use crate::sinks::SinkError;
-use crate::vendors::ApiErrorKind;
 
 pub use crate::journal::ComponentKind;
 
@@ -67,7 +66,7 @@ async fn check_source(
         Err(_) => Some(timed_out()),
         Ok(Ok(())) => None,
         Ok(Err(error)) => {
-            let is_transient = error.kind != ApiErrorKind::Permanent;
+            let is_transient = !error.kind.needs_user();
             Some(HealthcheckFailure { message: error.message, hint: error.hint, is_transient })
         }
     };

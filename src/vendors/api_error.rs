@@ -15,9 +15,17 @@ impl ApiError {
     /// Replaces the hint of a permanent error with a more specific one, if there is one.
     pub(super) fn with_hint(self, hint: Option<&str>) -> Self {
         match hint {
-            Some(hint) if self.kind == ApiErrorKind::Permanent => Self { hint: hint.to_owned(), ..self },
+            Some(hint) if self.kind.needs_user() => Self { hint: hint.to_owned(), ..self },
             _ => self,
         }
+    }
+}
+
+impl ApiErrorKind {
+    /// Whether only the user can fix the error, if it persists.
+    #[must_use]
+    pub const fn needs_user(self) -> bool {
+        matches!(self, Self::Permanent | Self::Unauthorized)
     }
 }
 
@@ -28,17 +36,21 @@ pub enum ApiErrorKind {
     Transient,
     /// Too many requests: wait as long as the vendor says, then request the same page again.
     RateLimited,
-    /// The page cursor is no longer valid: rescan the window from its first page.
+    /// A request with a page cursor was refused: rescan the window from its first page.
     CursorExpired,
     /// A smaller page may succeed: rescan the window from its first page with a smaller page size.
     PageTooLarge,
+    /// The credentials were refused. Some APIs do so once by mistake: request the same page once more after a pause, and
+    /// treat a second refusal in a row like [`Self::Permanent`].
+    Unauthorized,
     /// The user must fix something: stop this source only and try again at a slow interval.
     Permanent,
 }
 
-/// The meaning of a status that holds for every vendor.
+/// The meaning of a status that holds for every vendor. A request that carried a cursor and is refused is made once more
+/// from the first page: its cursor is the only part that had not been accepted before.
 #[must_use]
-pub fn by_status(vendor: &str, status: u16, body: &str) -> ApiError {
+pub fn by_status(vendor: &str, status: u16, body: &str, has_cursor: bool) -> ApiError {
     let html = body.trim_start().starts_with('<');
     let (kind, hint) = match status {
         429 => (ApiErrorKind::RateLimited, ""),
@@ -48,13 +60,16 @@ pub fn by_status(vendor: &str, status: u16, body: &str) -> ApiError {
         ),
         408 | 409 | 425 | 499 => (ApiErrorKind::Transient, ""),
         500..=599 if status != 501 => (ApiErrorKind::Transient, ""),
+        400..=499 if has_cursor && !matches!(status, 401 | 403) => {
+            (ApiErrorKind::CursorExpired, "the window is rescanned from its first page")
+        }
         300..=399 => (
             ApiErrorKind::Permanent,
             "the API redirects, and auditflow does not send credentials to another address; set base_url or region to the final one",
         ),
         400 | 422 => (ApiErrorKind::Permanent, "the API rejected the request; check the source's filters and dates"),
         401 => (
-            ApiErrorKind::Permanent,
+            ApiErrorKind::Unauthorized,
             "the credentials are missing, wrong or expired; set valid ones in the pipeline file",
         ),
         403 => {
@@ -93,19 +108,32 @@ mod tests {
             (429, "", ApiErrorKind::RateLimited),
             (503, "<html>", ApiErrorKind::Transient),
             (501, "", ApiErrorKind::Permanent),
-            (401, "{}", ApiErrorKind::Permanent),
+            (401, "{}", ApiErrorKind::Unauthorized),
             (403, "{}", ApiErrorKind::Permanent),
             (403, "<html>challenge", ApiErrorKind::Transient),
             (302, "", ApiErrorKind::Permanent),
         ] {
-            assert_eq!(by_status("clumio", status, body).kind, kind, "{status} {body}");
+            assert_eq!(by_status("clumio", status, body, false).kind, kind, "{status} {body}");
         }
+    }
+
+    #[test]
+    fn a_refused_cursor_is_not_the_users_mistake() {
+        let kind = |status| by_status("clumio", status, "{}", true).kind;
+        for status in [400, 404, 410, 413, 422] {
+            assert_eq!(kind(status), ApiErrorKind::CursorExpired, "{status}");
+        }
+        assert_eq!(kind(401), ApiErrorKind::Unauthorized);
+        assert_eq!(kind(403), ApiErrorKind::Permanent);
+        assert_eq!(kind(408), ApiErrorKind::Transient);
+        assert_eq!(kind(429), ApiErrorKind::RateLimited);
+        assert_eq!(kind(501), ApiErrorKind::Permanent);
     }
 
     #[test]
     fn permanent_errors_have_a_hint() {
         for status in [400, 401, 403, 404, 302] {
-            assert!(!by_status("merge", status, "{}").hint.is_empty(), "{status}");
+            assert!(!by_status("merge", status, "{}", false).hint.is_empty(), "{status}");
         }
     }
 

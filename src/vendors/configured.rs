@@ -32,7 +32,7 @@ pub(super) trait ConfiguredApi: Clone + Debug + Send + Sync + 'static {
     fn parse_page<'a>(&self, body: &'a str, page: &PageRequest<'_>) -> Result<Page<'a>, BadPage>;
 
     /// See [`Vendor::classify_error`].
-    fn classify_error(&self, status: u16, body: &str) -> ApiError;
+    fn classify_error(&self, status: u16, body: &str, has_cursor: bool) -> ApiError;
 }
 
 /// Checks the settings and builds the vendor.
@@ -79,7 +79,7 @@ impl<A: ConfiguredApi> Vendor for ConfiguredVendor<A> {
         self.api.parse_page(body, page)
     }
 
-    fn classify_error(&self, status: u16, body: &str) -> ApiError {
-        self.api.classify_error(status, body)
+    fn classify_error(&self, status: u16, body: &str, has_cursor: bool) -> ApiError {
+        self.api.classify_error(status, body, has_cursor)
     }
 }

@@ -39,6 +39,19 @@ pub enum RecordOrder {
     Unknown,
 }
 
+/// How a vendor's pages follow one another, and which cursors the collector may make up itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Paging {
+    /// The cursor is the number of records before the page, as a decimal number from 0. The collector may request any
+    /// offset.
+    Offset,
+    /// The cursor is the number of the page, as a decimal number; the first page has the number 1. The collector may
+    /// request any page.
+    PageNumber,
+    /// The cursor is opaque: only one that an answer brought may be requested.
+    Cursor,
+}
+
 /// The facts of an API that the collector needs. The pipeline file can override each default.
 #[derive(Clone, Debug)]
 pub struct ApiSpec {
@@ -46,6 +59,8 @@ pub struct ApiSpec {
     pub name: &'static str,
     /// The order of the records in a scan.
     pub order: RecordOrder,
+    /// How pages follow one another.
+    pub paging: Paging,
     /// The smallest step that the time filter can express. If it is a day or more, the collector requests whole steps
     /// and keeps only the records whose own time lies inside the window.
     pub time_granularity: Duration,
@@ -156,14 +171,45 @@ pub struct Page<'a> {
     pub records: Vec<&'a str>,
     /// The cursor of the next page; `None` at the end.
     pub next: Option<String>,
-    /// The total number of records of the scan, if the vendor announces it.
+    /// The total number of records of the scan, if the vendor announces it. `None` too if the vendor's number turns out
+    /// to count the records of the page.
     pub total: Option<u64>,
+    /// How many of the records are not valid JSON. Their bytes are kept: see [`super::damaged`].
+    pub damaged: u32,
 }
 
 /// A body that is not a page of this API.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct BadPage(pub String);
+#[error("{message}")]
+pub struct BadPage {
+    /// Whether it is a page at all.
+    pub kind: BadPageKind,
+    /// What is wrong with it, in one line.
+    pub message: String,
+}
+
+/// What is wrong with a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadPageKind {
+    /// The body is not a page: truncated, HTML, other JSON, or a cursor that cannot be used.
+    Unreadable,
+    /// The body is a page, but its list of records is missing although there are records to list.
+    Shape,
+}
+
+impl BadPage {
+    /// A body that is not a page.
+    #[must_use]
+    pub fn unreadable(message: impl Into<String>) -> Self {
+        Self { kind: BadPageKind::Unreadable, message: message.into() }
+    }
+
+    /// A page without its list of records.
+    #[must_use]
+    pub fn shape(message: impl Into<String>) -> Self {
+        Self { kind: BadPageKind::Shape, message: message.into() }
+    }
+}
 
 /// What identifies a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -258,11 +304,13 @@ pub trait Vendor: Send + Sync + Debug {
     ///
     /// # Errors
     /// When the body is not what this API sends (truncated, HTML, another shape). The collector requests the page again.
+    /// A record that is not valid JSON is no reason: [`super::damaged::read_page`] replaces it before.
     fn parse_page<'a>(&self, body: &'a str, page: &PageRequest<'_>) -> Result<Page<'a>, BadPage>;
 
     /// Classifies an unsuccessful answer and says what the user must do. `body` is at most its first few kilobytes.
-    fn classify_error(&self, status: u16, body: &str) -> ApiError {
-        api_error::by_status(self.spec().name, status, body)
+    /// `has_cursor` tells whether the request carried a [`PageRequest::cursor`].
+    fn classify_error(&self, status: u16, body: &str, has_cursor: bool) -> ApiError {
+        api_error::by_status(self.spec().name, status, body, has_cursor)
     }
 }
 

@@ -39,6 +39,11 @@ pub(super) trait FromJson<'de>: Default {
         Self::default()
     }
 
+    /// From a number with a fraction or an exponent, or out of the range of integers.
+    fn from_float(_number: f64) -> Self {
+        Self::default()
+    }
+
     /// From an object.
     fn from_object<A: MapAccess<'de>>(mut fields: A) -> Result<Self, A::Error> {
         while fields.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
@@ -148,8 +153,8 @@ impl<'de, T: FromJson<'de>> Visitor<'de> for Seed<T> {
         Ok(i64::try_from(number).map_or_else(|_| T::default(), T::from_whole))
     }
 
-    fn visit_f64<E: de::Error>(self, _number: f64) -> Result<T, E> {
-        Ok(T::default())
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<T, E> {
+        Ok(T::from_float(number))
     }
 
     fn visit_unit<E: de::Error>(self) -> Result<T, E> {
@@ -168,6 +173,11 @@ impl<'de, T: FromJson<'de>> Visitor<'de> for Seed<T> {
 impl<'de> FromJson<'de> for Text<'de> {
     fn from_text(text: Cow<'de, str>) -> Self {
         (!text.is_empty()).then_some(text)
+    }
+
+    /// Ids that an API sends as numbers. Fractions are not text: not each has one form only.
+    fn from_whole(number: i64) -> Self {
+        Some(Cow::Owned(number.to_string()))
     }
 
     fn salvage(json: &'de str) -> Self {
@@ -189,9 +199,16 @@ impl<'de> FromJson<'de> for Option<i64> {
         Some(number)
     }
 
-    /// Tools that store records sometimes turn numbers into text.
+    /// Some encoders write integers with a fraction or an exponent: `57.0`, `1.7E+12`.
+    fn from_float(number: f64) -> Self {
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        #[expect(clippy::cast_possible_truncation, reason = "it is an integer of at most 53 bits")]
+        (number.fract() == 0.0 && number.abs() <= EXACT).then_some(number as i64)
+    }
+
+    /// Some tools and encoders turn numbers into text.
     fn from_text(text: Cow<'de, str>) -> Self {
-        text.parse().ok()
+        text.trim().parse().ok()
     }
 }
 
@@ -215,6 +232,23 @@ impl<'de> FromJson<'de> for Option<&'de RawValue> {
     fn from_json<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let json = <&'de RawValue as de::Deserialize>::deserialize(deserializer)?;
         Ok(Some(json).filter(|json| json.get() != "null"))
+    }
+}
+
+/// Any value as text: a string unquoted, anything else as JSON.
+pub(super) fn shown(value: &RawValue) -> Text<'_> {
+    let json = value.get();
+    if json.starts_with('"') { self::value(json) } else { Some(Cow::Borrowed(json)) }
+}
+
+/// A field with a value of any type as text; `null` and an empty string are absent.
+#[derive(Debug, Default)]
+pub(super) struct Shown<'a>(pub(super) Text<'a>);
+
+impl<'de> FromJson<'de> for Shown<'de> {
+    fn from_json<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json: Option<&'de RawValue> = FromJson::from_json(deserializer)?;
+        Ok(Self(json.and_then(shown)))
     }
 }
 
@@ -256,27 +290,30 @@ impl<'de> de::Deserialize<'de> for FieldName<'de> {
 
 /// The fields of an object as JSON text; empty if it is not an object.
 pub(super) fn fields_of(json: &str) -> Vec<(FieldName<'_>, &RawValue)> {
-    struct Fields<'de>(Vec<(FieldName<'de>, &'de RawValue)>);
-    impl<'de> de::Deserialize<'de> for Fields<'de> {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            struct FieldsVisitor;
-            impl<'de> Visitor<'de> for FieldsVisitor {
-                type Value = Fields<'de>;
-                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                    f.write_str("an object")
-                }
-                fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
-                    let mut fields = Vec::new();
-                    while let Some(field) = map.next_entry()? {
-                        fields.push(field);
-                    }
-                    Ok(Fields(fields))
-                }
+    serde_json::from_str::<FieldList<'_>>(json).map(|fields| fields.0).unwrap_or_default()
+}
+
+/// The fields of an object in their order, repeated ones too.
+pub(super) struct FieldList<'de>(pub(super) Vec<(FieldName<'de>, &'de RawValue)>);
+
+impl<'de> de::Deserialize<'de> for FieldList<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct FieldsVisitor;
+        impl<'de> Visitor<'de> for FieldsVisitor {
+            type Value = FieldList<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
             }
-            deserializer.deserialize_map(FieldsVisitor)
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<FieldList<'de>, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(FieldList(fields))
+            }
         }
+        deserializer.deserialize_map(FieldsVisitor)
     }
-    serde_json::from_str::<Fields<'_>>(json).map(|fields| fields.0).unwrap_or_default()
 }
 
 /// Declares an object of a vendor's record: each field with its JSON name. Every field type is a [`FromJson`].
@@ -356,7 +393,7 @@ mod tests {
     fn wrong_types_are_absent_and_affect_nothing_else() {
         let outer = read(r#"{"name": [1], "count": {"a": 1}, "inner": "x", "list": {"b": 2}}"#);
         assert!(outer.name.is_none() && outer.count.is_none() && outer.inner.text.is_none() && outer.list.is_empty());
-        let outer = read(r#"{"name": 7, "count": 1.5, "inner": null, "list": [null, {"text": "t"}, 3]}"#);
+        let outer = read(r#"{"name": 7.5, "count": 1.5, "inner": null, "list": [null, {"text": "t"}, 3]}"#);
         assert!(outer.name.is_none() && outer.count.is_none());
         assert_eq!(outer.list.len(), 3);
         assert_eq!(outer.list[1].text.as_deref(), Some("t"));
@@ -369,6 +406,17 @@ mod tests {
         assert_eq!(read(r#"{"\u006eame": "escaped key"}"#).name.as_deref(), Some("escaped key"));
         assert_eq!(read(r#"{"count": "12"}"#).count, Some(12));
         assert_eq!(read(r#"{"count": 18446744073709551615}"#).count, None);
+    }
+
+    #[test]
+    fn numbers_as_text_and_text_as_numbers() {
+        assert_eq!(read(r#"{"name": 12345}"#).name.as_deref(), Some("12345"));
+        assert_eq!(read(r#"{"name": true}"#).name, None);
+        for (written, count) in
+            [("57.0", Some(57)), ("\" 57 \"", Some(57)), ("1.79E+3", Some(1790)), ("-1", Some(-1)), ("1e300", None)]
+        {
+            assert_eq!(read(&format!(r#"{{"count": {written}}}"#)).count, count, "{written}");
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod clumio;
 mod configured;
 pub mod confluence;
 pub mod contract;
+pub mod damaged;
 mod lenient;
 pub mod mapping;
 pub mod merge;
@@ -29,6 +30,6 @@ mod testing;
 
 pub use api_error::{ApiError, ApiErrorKind};
 pub use contract::{
-    ApiSpec, Auth, BadPage, Normalizer, NormalizerConfig, NormalizerOption, Page, PageRequest, ReadContext, Recheck,
-    RecordKey, RecordOrder, Request, Vendor, VendorSettings, VendorType,
+    ApiSpec, Auth, BadPage, BadPageKind, Normalizer, NormalizerConfig, NormalizerOption, Page, PageRequest, Paging,
+    ReadContext, Recheck, RecordKey, RecordOrder, Request, Vendor, VendorSettings, VendorType,
 };

@@ -1,12 +1,13 @@
-//! Parsing the envelope of a page: errors for other bodies, query values of links, offsets.
+//! Parsing the envelope of a page: errors for other bodies, fields that are read as meant, links, offsets.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::contract::BadPage;
-use super::{api_error, lenient};
+use super::api_error;
+use super::contract::{BadPage, Page};
+use super::lenient::{self, FieldList, FieldName};
 
 /// Parses a page's envelope.
 ///
@@ -15,17 +16,17 @@ use super::{api_error, lenient};
 pub fn envelope<'a, T: Deserialize<'a>>(vendor: &str, body: &'a str) -> Result<T, BadPage> {
     let start = body.trim_start();
     if start.is_empty() {
-        return Err(BadPage(format!("{vendor} sent an empty answer")));
+        return Err(BadPage::unreadable(format!("{vendor} sent an empty answer")));
     }
     if start.starts_with('<') {
-        return Err(BadPage(format!(
+        return Err(BadPage::unreadable(format!(
             "{vendor} sent a web page instead of JSON; \
              check base_url, and whether a proxy, firewall or login page is in front of the API"
         )));
     }
     let envelope = serde_json::from_str(body).map_err(|error| match error.is_eof() {
-        true => BadPage(format!("the answer of {vendor} is truncated after {} bytes", body.len())),
-        false => BadPage(format!(
+        true => BadPage::unreadable(format!("the answer of {vendor} is truncated after {} bytes", body.len())),
+        false => BadPage::unreadable(format!(
             "{vendor} sent a body that is not a page of its audit trail: {}",
             api_error::excerpt(&error.to_string())
         )),
@@ -37,27 +38,96 @@ pub fn envelope<'a, T: Deserialize<'a>>(vendor: &str, body: &'a str) -> Result<T
 /// The error for valid JSON that is not this vendor's envelope.
 #[must_use]
 pub fn not_a_page(vendor: &str, body: &str) -> BadPage {
-    BadPage(format!("{vendor} sent a body that is not a page of its audit trail: {}", api_error::excerpt(body)))
+    BadPage::unreadable(format!(
+        "{vendor} sent a body that is not a page of its audit trail: {}",
+        api_error::excerpt(body)
+    ))
 }
 
-/// For `#[serde(default, deserialize_with = "present")]`: distinguishes a field that is null from one that is absent.
-///
-/// # Errors
-/// Those of the field's own type.
-pub fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
+/// The fields of an envelope, or of an object in it. The last of repeated fields wins, and a value of another type than
+/// the documented one is read as meant where its meaning is clear.
+#[derive(Default)]
+pub struct Fields<'a>(Vec<(FieldName<'a>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        FieldList::deserialize(deserializer).map(|fields| Self(fields.0))
+    }
 }
 
-/// A field of the envelope as a string; `None` for any other type, which does not make the page invalid.
-#[must_use]
-pub fn text(part: Option<&RawValue>) -> Option<Cow<'_, str>> {
-    lenient::value(part?.get())
-}
+impl<'a> Fields<'a> {
+    /// The JSON of a field, `null` too; `None` if it is absent.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.0.iter().rev().find(|(FieldName(known), _)| known == name).map(|(_, json)| *json)
+    }
 
-/// A field of the envelope as a number; `None` for any other type, which does not make the page invalid.
-#[must_use]
-pub fn count(part: Option<&RawValue>) -> Option<u64> {
-    lenient::value::<Option<i64>>(part?.get())?.try_into().ok()
+    /// Whether one of the fields is present.
+    #[must_use]
+    pub fn has_any(&self, names: &[&str]) -> bool {
+        names.iter().any(|name| self.get(name).is_some())
+    }
+
+    /// Whether there is no field at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The fields of a nested object; none if it is absent, null or of another type.
+    #[must_use]
+    pub fn nested(&self, name: &str) -> Self {
+        Self(self.get(name).map(|json| lenient::fields_of(json.get())).unwrap_or_default())
+    }
+
+    /// A field as a string; `None` for any other type.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<Cow<'a, str>> {
+        lenient::value(self.get(name)?.get())
+    }
+
+    /// A count: also as text or with a fraction of zero. Negative numbers stand for unknown ones.
+    #[must_use]
+    pub fn count(&self, name: &str) -> Option<u64> {
+        lenient::value::<Option<i64>>(self.get(name)?.get())?.try_into().ok()
+    }
+
+    /// What leads to the next page, as text. Absent, `null`, `false`, `0` and `""` mean that there is no next page.
+    ///
+    /// # Errors
+    /// For any other type: to treat it as the end would lose the remaining records.
+    pub fn next(&self, name: &str) -> Result<Option<Cow<'a, str>>, BadPage> {
+        let Some(json) = self.get(name).map(RawValue::get) else { return Ok(None) };
+        if matches!(json, "null" | "false" | "0" | "\"\"") {
+            return Ok(None);
+        }
+        let text: Option<Cow<'a, str>> = lenient::value(json);
+        text.map(Some).ok_or_else(|| {
+            BadPage::unreadable(format!("its `{name}` does not lead to a next page: {}", api_error::excerpt(json)))
+        })
+    }
+
+    /// The records of a list, each as the exact bytes that were sent. `left` is how many records there are from this page
+    /// on, if the vendor says so: with none left, the list may be absent; unless there are some, it may be null.
+    ///
+    /// # Errors
+    /// When the list is missing, or of another type.
+    pub fn list(&self, name: &str, left: Option<u64>) -> Result<Vec<&'a str>, BadPage> {
+        let missing = |what: &str| {
+            let records = left.map_or_else(String::new, |left| format!(", although {left} records are announced"));
+            BadPage::shape(format!("its list of records `{name}` is {what}{records}; if this persists, check base_url"))
+        };
+        match self.get(name).map(RawValue::get) {
+            None if left == Some(0) => Ok(Vec::new()),
+            None => Err(missing("missing")),
+            Some("null") if left.is_none_or(|left| left == 0) => Ok(Vec::new()),
+            Some("null") => Err(missing("null")),
+            Some(list) => {
+                let list: Vec<&'a RawValue> = serde_json::from_str(list).map_err(|_| missing("of another type"))?;
+                Ok(records(&list))
+            }
+        }
+    }
 }
 
 /// The value of a query parameter of a link, absolute or relative. Only the value is used, never the link's host.
@@ -81,23 +151,28 @@ pub fn records<'a>(list: &[&'a RawValue]) -> Vec<&'a str> {
 /// When the cursor is not a number.
 pub fn offset(cursor: Option<&str>) -> Result<u64, BadPage> {
     let Some(cursor) = cursor else { return Ok(0) };
-    cursor.parse().map_err(|_| BadPage(format!("the page cursor `{cursor}` is not an offset")))
+    cursor.parse().map_err(|_| BadPage::unreadable(format!("the page cursor `{cursor}` is not an offset")))
 }
 
-/// The cursor after a page with `received` records (a vendor may return fewer than requested). `None` when the page is
-/// empty or the vendor's total is reached.
+/// A page of a scan by offsets. The next page begins behind its records (a vendor may return fewer than requested).
+/// It is the last one when it is empty, or ends where the total says. A total below that was not one: the scan goes on. A
+/// page behind an offset that is as long as the total shows that the vendor counts the page.
 ///
 /// # Errors
 /// When the cursor is not a number.
-pub fn next_offset(cursor: Option<&str>, received: usize, total: Option<u64>) -> Result<Option<String>, BadPage> {
-    let reached = offset(cursor)?.saturating_add(u64::try_from(received).unwrap_or(u64::MAX));
-    let is_last = received == 0 || total.is_some_and(|total| reached >= total);
-    Ok((!is_last).then(|| reached.to_string()))
+pub fn offset_page<'a>(cursor: Option<&str>, records: Vec<&'a str>, total: Option<u64>) -> Result<Page<'a>, BadPage> {
+    let offset = offset(cursor)?;
+    let received = u64::try_from(records.len()).unwrap_or(u64::MAX);
+    let reached = offset.saturating_add(received);
+    let total = total.filter(|total| offset == 0 || received == 0 || *total != received);
+    let is_last = received == 0 || total == Some(reached);
+    Ok(Page { records, next: (!is_last).then(|| reached.to_string()), total, damaged: 0 })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vendors::BadPageKind;
 
     #[test]
     fn other_bodies_are_described() {
@@ -110,7 +185,7 @@ mod tests {
             ("[1]", "not a page"),
         ] {
             let error = envelope::<std::collections::BTreeMap<String, u8>>("clumio", body).expect_err(body);
-            assert!(error.0.contains(says), "{}", error.0);
+            assert!(error.message.contains(says), "{error}");
         }
     }
 
@@ -134,10 +209,66 @@ mod tests {
 
     #[test]
     fn offset_paging_ends_at_the_total_or_at_an_empty_page() {
-        assert_eq!(next_offset(None, 3, Some(57)), Ok(Some("3".to_owned())));
-        assert_eq!(next_offset(Some("55"), 2, Some(57)), Ok(None));
-        assert_eq!(next_offset(Some("60"), 2, Some(57)), Ok(None));
-        assert_eq!(next_offset(Some("30"), 0, Some(57)), Ok(None));
-        assert_eq!(next_offset(Some("30"), 5, None), Ok(Some("35".to_owned())));
+        let page = |cursor: Option<&str>, received, total| {
+            let page = offset_page(cursor, vec!["{}"; received], total).expect("an offset");
+            (page.next, page.total)
+        };
+        let next = |offset: &str| Some(offset.to_owned());
+        assert_eq!(page(None, 3, Some(57)), (next("3"), Some(57)));
+        assert_eq!(page(None, 3, Some(3)), (None, Some(3)));
+        assert_eq!(page(Some("55"), 2, Some(57)), (None, Some(57)));
+        assert_eq!(page(Some("30"), 0, Some(57)), (None, Some(57)));
+        assert_eq!(page(Some("30"), 5, None), (next("35"), None));
+        // Not a total: more records were met.
+        assert_eq!(page(Some("60"), 3, Some(57)), (next("63"), Some(57)));
+        // The count of the page.
+        assert_eq!(page(Some("25"), 25, Some(25)), (next("50"), None));
+    }
+
+    fn fields(json: &str) -> Fields<'_> {
+        envelope("clumio", json).expect("an object")
+    }
+
+    #[test]
+    fn counts_are_read_as_meant() {
+        for (json, count) in [
+            (r#"{"size": 57}"#, Some(57)),
+            (r#"{"size": "57"}"#, Some(57)),
+            (r#"{"size": 57.0}"#, Some(57)),
+            (r#"{"size": 1, "size": 57}"#, Some(57)),
+            (r#"{"size": -1}"#, None),
+            (r#"{"size": null}"#, None),
+            (r#"{"size": "many"}"#, None),
+            (r#"{"size": {}}"#, None),
+            ("{}", None),
+        ] {
+            assert_eq!(fields(json).count("size"), count, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_list_may_be_missing_only_if_nothing_is_left() {
+        let list = |json, left| fields(json).list("items", left).map_err(|bad| bad.kind);
+        let missing = Err(BadPageKind::Shape);
+        assert_eq!(list(r#"{"items": [{"a": 1}, 2]}"#, Some(2)), Ok(vec![r#"{"a": 1}"#, "2"]));
+        assert_eq!(list(r#"{"items": [], "items": [2]}"#, None), Ok(vec!["2"]));
+        assert_eq!(list(r#"{"items": null}"#, Some(0)), Ok(vec![]));
+        assert_eq!(list(r#"{"items": null}"#, None), Ok(vec![]));
+        assert_eq!(list(r#"{"items": null}"#, Some(57)), missing);
+        assert_eq!(list("{}", Some(0)), Ok(vec![]));
+        assert_eq!(list("{}", Some(57)), missing);
+        assert_eq!(list("{}", None), missing);
+        assert_eq!(list(r#"{"items": {}}"#, Some(0)), missing);
+    }
+
+    #[test]
+    fn what_leads_to_no_next_page() {
+        for json in ["{}", r#"{"next": null}"#, r#"{"next": false}"#, r#"{"next": 0}"#, r#"{"next": ""}"#] {
+            assert_eq!(fields(json).next("next"), Ok(None), "{json}");
+        }
+        assert_eq!(fields(r#"{"next": "cD0y"}"#).next("next").expect("a cursor").as_deref(), Some("cD0y"));
+        assert_eq!(fields(r#"{"next": 7}"#).next("next").expect("a cursor").as_deref(), Some("7"));
+        assert!(fields(r#"{"next": {"page": 2}}"#).next("next").is_err());
+        assert!(fields(r#"{"next": true}"#).next("next").is_err());
     }
 }

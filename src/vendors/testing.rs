@@ -33,7 +33,7 @@ pub(super) fn parse_in_every_way(vendor: &dyn Vendor, body: &str) {
     normalize(vendor, body);
     vendor.normalizer().page_records(body).into_iter().flatten().for_each(|record| normalize(vendor, record));
     for status in [400, 403, 404] {
-        vendor.classify_error(status, body);
+        vendor.classify_error(status, body, true);
     }
 }
 

@@ -14,6 +14,7 @@ use super::*;
 use crate::clock::ManualClock;
 use crate::secret::Secret;
 use crate::time::Timestamp;
+use crate::vendors::{ApiErrorKind, VendorSettings};
 
 /// What the server received: paths with queries, and headers.
 type Seen = Arc<Mutex<Vec<(String, HeaderMap)>>>;
@@ -52,10 +53,10 @@ fn bearer() -> Auth {
 
 const LIMITS: ResponseLimits = ResponseLimits { timeout: Duration::from_secs(20), max_body_bytes: 1_000 };
 
-fn gzipped(text: &str) -> HttpResponse {
+fn gzipped(coding: &'static str, text: &str) -> HttpResponse {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(text.as_bytes()).expect("memory");
-    ([("content-encoding", "gzip")], encoder.finish().expect("memory")).into_response()
+    ([("content-encoding", coding)], encoder.finish().expect("memory")).into_response()
 }
 
 #[tokio::test]
@@ -68,7 +69,7 @@ async fn sends_below_the_base_path_and_authenticates() {
         Auth::Basic { user: "me@example.com".into(), password: Secret::from_value("s3cret".into()) },
     ] {
         let response = transport.send(&request("/logs", auth), LIMITS).await.expect("a response");
-        assert_eq!((response.status, response.body.as_str()), (200, "{}"));
+        assert_eq!((response.status, response.body.as_slice()), (200, &b"{}"[..]));
     }
     let seen = seen.lock().expect("no panic");
     let credentials: Vec<_> =
@@ -85,7 +86,7 @@ async fn an_error_response_that_repeats_the_secret_does_not_show_it() {
         serve(|_| (StatusCode::UNAUTHORIZED, "bad: s3cret or bWVAZXhhbXBsZS5jb206czNjcmV0").into_response()).await;
     let auth = Auth::Basic { user: "me@example.com".into(), password: Secret::from_value("s3cret".into()) };
     let response = transport(&origin).send(&request("/logs", auth), LIMITS).await.expect("a response");
-    assert_eq!(response.body, "bad: *** or ***");
+    assert_eq!(response.body, b"bad: *** or ***");
 }
 
 #[tokio::test]
@@ -117,8 +118,11 @@ async fn a_redirect_is_a_response_and_is_not_followed() {
 #[tokio::test]
 async fn bodies_are_unpacked_and_bounded() {
     let (origin, _) = serve(|path| match path {
-        "/small" => gzipped("{\"ok\":true}"),
-        "/bomb" => gzipped(&"x".repeat(1 << 20)),
+        "/small" => gzipped("gzip", "{\"ok\":true}"),
+        "/upper" => gzipped("GZIP", "{\"ok\":true}"),
+        "/x-gzip" => gzipped("x-gzip", "{\"ok\":true}"),
+        "/bomb" => gzipped("gzip", &"x".repeat(1 << 20)),
+        "/bomb-upper" => gzipped("GZIP", &"x".repeat(1 << 20)),
         "/damaged" => ([("content-encoding", "gzip")], "not gzip").into_response(),
         "/binary" => Bytes::from_static(&[0xff, 0xfe]).into_response(),
         _ => "y".repeat(1_001).into_response(),
@@ -126,11 +130,14 @@ async fn bodies_are_unpacked_and_bounded() {
     .await;
     let transport = transport(&origin);
     let send = async |path: &str| transport.send(&request(path, bearer()), LIMITS).await;
-    assert_eq!(send("/small").await.expect("a response").body, "{\"ok\":true}");
+    for path in ["/small", "/upper", "/x-gzip"] {
+        assert_eq!(send(path).await.expect(path).body, b"{\"ok\":true}", "{path}");
+    }
     assert!(matches!(send("/bomb").await, Err(TransportError::TooLarge(1_000))));
     assert!(matches!(send("/long").await, Err(TransportError::TooLarge(1_000))));
     assert!(matches!(send("/damaged").await, Err(TransportError::Broken(_))));
-    assert!(matches!(send("/binary").await, Err(TransportError::NotText)));
+    assert!(matches!(send("/bomb-upper").await, Err(TransportError::TooLarge(1_000))));
+    assert_eq!(send("/binary").await.expect("any bytes").body, [0xff, 0xfe]);
 }
 
 #[tokio::test]
@@ -167,6 +174,39 @@ async fn error_responses_keep_their_beginning_and_the_requested_wait() {
     let gateway = send("/gateway").await;
     assert_eq!((gateway.status, gateway.retry_after), (502, None));
     assert!(!gateway.body.is_empty() && gateway.body.len() < 100_000);
+}
+
+fn about_headers(status: u16, headers: &[(&'static str, &'static str)]) -> Response {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.insert(*name, HeaderValue::from_static(value));
+    }
+    about(status, &map, Timestamp::EPOCH)
+}
+
+#[test]
+fn the_vendors_clock_and_whether_the_answer_was_stored_in_between() {
+    let fresh = about_headers(200, &[("date", "Mon, 02 Mar 2026 09:00:00 GMT")]);
+    assert_eq!(fresh.date, Timestamp::parse_rfc3339("2026-03-02T09:00:00Z"));
+    assert!(!fresh.is_cached);
+    assert!(about_headers(200, &[("age", "17")]).is_cached);
+    assert_eq!(about_headers(200, &[("date", "today")]).date, None);
+}
+
+#[test]
+fn too_many_requests_may_be_answered_with_403_or_420() {
+    let settings = serde_json::json!({ "api_key": "k" });
+    let settings: crate::vendors::merge::Config = serde_json::from_value(settings).expect("settings");
+    let vendor = settings.build().expect("valid");
+    let kind = |status, headers: &[(&'static str, &'static str)]| {
+        about_headers(status, headers).classify_error(vendor.as_ref(), false).kind
+    };
+    for status in [403, 420] {
+        assert_eq!(kind(status, &[("retry-after", "5")]), ApiErrorKind::RateLimited, "{status}");
+        assert_eq!(kind(status, &[("x-ratelimit-remaining", "0")]), ApiErrorKind::RateLimited, "{status}");
+        assert_eq!(kind(status, &[("x-ratelimit-remaining", "7")]), ApiErrorKind::Permanent, "{status}");
+    }
+    assert_eq!(kind(400, &[("retry-after", "5")]), ApiErrorKind::Permanent);
 }
 
 #[tokio::test]

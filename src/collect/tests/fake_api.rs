@@ -21,8 +21,8 @@ use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::units::{ByteSize, Rate};
 use crate::vendors::{
-    ApiSpec, Auth, BadPage, Normalizer, NormalizerConfig, Page, PageRequest, ReadContext, RecordKey, RecordOrder,
-    Request, Vendor, api_error, record,
+    ApiSpec, Auth, BadPage, Normalizer, NormalizerConfig, Page, PageRequest, Paging, ReadContext, RecordKey,
+    RecordOrder, Request, Vendor, api_error, record,
 };
 
 /// The time at which every test starts.
@@ -33,6 +33,7 @@ pub(in crate::collect) fn example_spec() -> ApiSpec {
     ApiSpec {
         name: "example",
         order: RecordOrder::NewestFirst,
+        paging: Paging::Offset,
         time_granularity: Duration::from_millis(1),
         has_ids: true,
         overlap: Duration::from_secs(60),
@@ -93,11 +94,11 @@ pub(super) type Reply = Option<Result<Response, TransportError>>;
 type Hook = Box<dyn FnMut(usize, &Call, &mut Vec<FakeRecord>) -> Reply + Send>;
 
 pub(super) fn status(status: u16) -> Reply {
-    Some(Ok(Response { status, retry_after: None, body: String::new() }))
+    Some(Ok(Response { status, ..Response::default() }))
 }
 
 pub(super) fn body(text: &str) -> Reply {
-    Some(Ok(Response { status: 200, retry_after: None, body: text.to_owned() }))
+    Some(Ok(Response { status: 200, body: text.into(), ..Response::default() }))
 }
 
 /// The vendor's API.
@@ -157,7 +158,7 @@ impl FakeApi {
         let next = if end < found.len() { format!("\"{end}\"") } else { "null".into() };
         let total = if self.has_total { found.len().to_string() } else { "null".into() };
         let body = format!(r#"{{"records":[{}],"next":{next},"total":{total}}}"#, page.join(","));
-        Response { status: 200, retry_after: None, body }
+        Response { status: 200, body: body.into_bytes(), ..Response::default() }
     }
 }
 
@@ -249,12 +250,18 @@ impl Vendor for ExampleVendor {
     }
 
     fn parse_page<'a>(&self, body: &'a str, _page: &PageRequest<'_>) -> Result<Page<'a>, BadPage> {
-        let page: ExamplePage<'a> = serde_json::from_str(body).map_err(|error| BadPage(error.to_string()))?;
-        Ok(Page { records: page.records.iter().map(|raw| raw.get()).collect(), next: page.next, total: page.total })
+        let page: ExamplePage<'a> =
+            serde_json::from_str(body).map_err(|error| BadPage::unreadable(error.to_string()))?;
+        Ok(Page {
+            records: page.records.iter().map(|raw| raw.get()).collect(),
+            next: page.next,
+            total: page.total,
+            damaged: 0,
+        })
     }
 
-    fn classify_error(&self, status: u16, body: &str) -> api_error::ApiError {
-        let mut error = api_error::by_status("example", status, body);
+    fn classify_error(&self, status: u16, body: &str, has_cursor: bool) -> api_error::ApiError {
+        let mut error = api_error::by_status("example", status, body, has_cursor);
         match status {
             410 => error.kind = api_error::ApiErrorKind::CursorExpired,
             413 => error.kind = api_error::ApiErrorKind::PageTooLarge,

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess};
 
-use super::normalizer::{AkuityNormalizer, CollapsedUpdates, Envelope, NAME};
+use super::normalizer::{AkuityNormalizer, CollapsedUpdates, NAME, TOTAL, records_of};
 use crate::diagnostic::SettingDiagnostic;
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -20,9 +20,11 @@ use crate::units::{Rate, Span};
 use crate::vendors::api_error::{self, ApiError};
 use crate::vendors::configured::{self, ConfiguredApi};
 use crate::vendors::contract::{
-    ApiSpec, Auth, BadPage, NormalizerConfig, Page, PageRequest, Recheck, RecordOrder, Request, Vendor, VendorSettings,
+    ApiSpec, Auth, BadPage, NormalizerConfig, Page, PageRequest, Paging, Recheck, RecordOrder, Request, Vendor,
+    VendorSettings,
 };
-use crate::vendors::{page, settings};
+use crate::vendors::page::{self, Fields};
+use crate::vendors::settings;
 
 /// The settings of an `akuity` source.
 #[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
@@ -145,6 +147,7 @@ impl ConfiguredApi for Config {
             name: NAME,
             // Not documented, and there is no sort parameter.
             order: RecordOrder::Unknown,
+            paging: Paging::Offset,
             time_granularity: self.time_filter_format.step(),
             has_ids: false,
             // Records come from agents and clusters too, and may lag by minutes.
@@ -186,14 +189,17 @@ impl ConfiguredApi for Config {
     }
 
     fn parse_page<'a>(&self, body: &'a str, page: &PageRequest<'_>) -> Result<Page<'a>, BadPage> {
-        let envelope: Envelope<'a> = page::envelope(NAME, body)?;
-        let records = envelope.records().ok_or_else(|| page::not_a_page(NAME, body))?;
-        let next = page::next_offset(page.cursor, records.len(), envelope.total_count)?;
-        Ok(Page { records, next, total: envelope.total_count })
+        let envelope: Fields<'a> = page::envelope(NAME, body)?;
+        if envelope.is_empty() {
+            // Encoders of its protocol leave out empty fields: nothing, and a total of zero.
+            return Ok(Page { total: Some(0), ..Page::default() });
+        }
+        let records = records_of(&envelope, body, page::offset(page.cursor)?)?;
+        page::offset_page(page.cursor, records, envelope.count(TOTAL))
     }
 
-    fn classify_error(&self, status: u16, body: &str) -> ApiError {
-        api_error::by_status(NAME, status, body).with_hint(hint(status))
+    fn classify_error(&self, status: u16, body: &str, has_cursor: bool) -> ApiError {
+        api_error::by_status(NAME, status, body, has_cursor).with_hint(hint(status))
     }
 }
 

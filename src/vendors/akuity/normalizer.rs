@@ -3,17 +3,14 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
 use super::{go_time, mapping};
 use crate::event::id::IdHasher;
 use crate::event::{Actor, Event, EventId, Outcome, Target};
 use crate::time::EventTime;
-use crate::vendors::contract::{NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
+use crate::vendors::contract::{BadPage, NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
 use crate::vendors::lenient::{Text, json_object};
-use crate::vendors::page;
-use crate::vendors::record::{self, RecordFormat};
+use crate::vendors::page::{self, Fields};
+use crate::vendors::record::{self, RecordFormat, TimeText};
 use crate::vendors::settings::{choice, chosen};
 
 pub(super) const NAME: &str = "akuity";
@@ -32,23 +29,16 @@ impl CollapsedUpdates {
     pub(super) const OPTION: NormalizerOption = NormalizerOption { name: "collapsed_updates", words: Self::WORDS };
 }
 
-/// `GetAuditLogsResponse`. The API writes empty fields, so at least one of the keys is present.
-#[derive(Deserialize)]
-pub(super) struct Envelope<'a> {
-    #[serde(borrow, default, deserialize_with = "page::present")]
-    items: Option<Option<Vec<&'a RawValue>>>,
-    #[serde(default, rename = "totalCount")]
-    pub(super) total_count: Option<u64>,
-}
+/// The number of records of the whole scan.
+pub(super) const TOTAL: &str = "totalCount";
 
-impl<'a> Envelope<'a> {
-    /// The page's records; `None` if this is not a page.
-    pub(super) fn records(&self) -> Option<Vec<&'a str>> {
-        if self.items.is_none() && self.total_count.is_none() {
-            return None;
-        }
-        Some(self.items.iter().flatten().flat_map(|list| page::records(list)).collect())
+/// The records of a `GetAuditLogsResponse` behind `offset` others. One of its fields is present unless both are empty.
+pub(super) fn records_of<'a>(envelope: &Fields<'a>, body: &str, offset: u64) -> Result<Vec<&'a str>, BadPage> {
+    if !envelope.has_any(&["items", TOTAL]) {
+        return Err(page::not_a_page(NAME, body));
     }
+    let left = envelope.count(TOTAL).map(|total| total.saturating_sub(offset));
+    envelope.list("items", left)
 }
 
 /// Identifies and normalizes Akuity's records.
@@ -61,13 +51,13 @@ pub struct AkuityNormalizer {
 json_object! {
     /// Akuity's `AuditLog`. Any field may be null or absent.
     pub(in crate::vendors) struct AuditLog<'a> {
-        timestamp: Text<'a> = "timestamp",
+        timestamp: TimeText<'a> = "timestamp",
         action: Text<'a> = "action",
         actor: AuditActor<'a> = "actor",
         object: AuditObject<'a> = "object",
         details: AuditDetails<'a> = "details",
         count: Option<i64> = "count",
-        last_occurred: Text<'a> = "lastOccurredTimestamp",
+        last_occurred: TimeText<'a> = "lastOccurredTimestamp",
     }
 }
 
@@ -113,18 +103,23 @@ json_object! {
 
 impl AuditLog<'_> {
     fn time(&self) -> Option<EventTime> {
-        go_time::parse(self.timestamp.as_deref()?)
+        time_of(&self.timestamp)
     }
 
     /// The last occurrence in microseconds plus the count, so that it grows with either. A missing count means one
     /// occurrence; a missing last occurrence means the first.
     fn version(&self, time: Option<EventTime>) -> u64 {
         let first = time.map_or(0, |time| time.at.as_micros());
-        let last = self.last_occurred.as_deref().and_then(go_time::parse).map_or(0, |time| time.at.as_micros());
+        let last = time_of(&self.last_occurred).map_or(0, |time| time.at.as_micros());
         let micros = u64::try_from(first.max(last)).unwrap_or(0);
         let count = self.count.unwrap_or(1).clamp(1, i64::from(u32::MAX));
         micros + u64::try_from(count).unwrap_or(1)
     }
+}
+
+/// In the format of this API, or in any other.
+fn time_of(field: &TimeText<'_>) -> Option<EventTime> {
+    field.given().and_then(go_time::parse).or_else(|| field.time())
 }
 
 impl From<&NormalizerConfig> for AkuityNormalizer {
@@ -211,11 +206,11 @@ impl RecordFormat for AkuityNormalizer {
             normalize_error: None,
             raw,
         };
-        record::checked_time(event, time.is_some(), "timestamp", log.timestamp.as_deref())
+        record::checked_time(event, time.is_some(), "timestamp", log.timestamp.given())
     }
 
     fn split_page(json: &str) -> Option<Vec<&str>> {
-        page::envelope::<Envelope<'_>>(NAME, json).ok()?.records()
+        records_of(&page::envelope(NAME, json).ok()?, json, 0).ok()
     }
 }
 

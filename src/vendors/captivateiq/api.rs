@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::normalizer::{ActorChoice, CaptivateIqNormalizer, Envelope, EventType, NAME};
+use super::normalizer::{ActorChoice, CaptivateIqNormalizer, EventType, NAME, parse_page};
 use crate::diagnostic::SettingDiagnostic;
 use crate::secret::Secret;
 use crate::time::{TimeRange, Timestamp};
@@ -21,10 +21,10 @@ use crate::units::{Rate, Span};
 use crate::vendors::api_error::{self, ApiError};
 use crate::vendors::configured::{self, ConfiguredApi};
 use crate::vendors::contract::{
-    ApiSpec, Auth, BadPage, NormalizerConfig, Page, PageRequest, RecordOrder, Request, Vendor, VendorSettings,
+    ApiSpec, Auth, BadPage, NormalizerConfig, Page, PageRequest, Paging, RecordOrder, Request, Vendor, VendorSettings,
 };
+use crate::vendors::record;
 use crate::vendors::settings::{self, choice};
-use crate::vendors::{page, record};
 
 /// The only documented address; there are no regions.
 const BASE_URL: &str = "https://api.captivateiq.com/ciq/v1";
@@ -122,6 +122,7 @@ impl ConfiguredApi for Config {
         let spec = ApiSpec {
             name: NAME,
             order: self.order,
+            paging: Paging::Offset,
             time_granularity: DAY,
             has_ids: true,
             overlap: DAY,
@@ -158,20 +159,13 @@ impl ConfiguredApi for Config {
     }
 
     fn parse_page<'a>(&self, body: &'a str, page: &PageRequest<'_>) -> Result<Page<'a>, BadPage> {
-        let envelope = Envelope::parse(body)?;
-        let (next, total) = (envelope.next_offset(page), page::count(envelope.total_count));
-        let records = envelope.records().ok_or_else(|| {
-            BadPage(
-                "captivateiq sent an answer without `data`, which is not a page of audit logs; check base_url".into(),
-            )
-        })?;
-        Ok(Page { records, next, total })
+        parse_page(body, page)
     }
 
     /// Documented: 502 also when a request took 30 seconds. It may be an outage as well, so it stays transient; after
     /// several in a row the collector requests smaller pages anyway.
-    fn classify_error(&self, status: u16, body: &str) -> ApiError {
-        api_error::by_status(NAME, status, body).with_hint(hint(status))
+    fn classify_error(&self, status: u16, body: &str, has_cursor: bool) -> ApiError {
+        api_error::by_status(NAME, status, body, has_cursor).with_hint(hint(status))
     }
 }
 

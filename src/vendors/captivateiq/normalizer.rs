@@ -2,18 +2,19 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::event::{
     Action, Actor, ActorType, Category, Change, Event, EventId, OnBehalfOf, Outcome, Related, Role, Target,
 };
-use crate::time::{EventTime, Timestamp};
-use crate::vendors::contract::{BadPage, NormalizerConfig, NormalizerOption, PageRequest, ReadContext, RecordKey};
+use crate::vendors::contract::{
+    BadPage, NormalizerConfig, NormalizerOption, Page, PageRequest, ReadContext, RecordKey,
+};
 use crate::vendors::lenient::{self, FieldName, Text, json_object};
-use crate::vendors::record::{self, RecordFormat};
+use crate::vendors::mapping;
+use crate::vendors::page::{self, Fields};
+use crate::vendors::record::{self, RecordFormat, TimeText};
 use crate::vendors::settings::{choice, chosen};
-use crate::vendors::{mapping, page};
 
 pub(super) const NAME: &str = "captivateiq";
 
@@ -75,7 +76,7 @@ json_object! {
     pub(in crate::vendors) struct Key<'a> {
         id: Text<'a> = "id",
         organization_id: Text<'a> = "organization_id",
-        created_at: Text<'a> = "created_at",
+        created_at: TimeText<'a> = "created_at",
     }
 }
 
@@ -91,7 +92,7 @@ json_object! {
         logged_in_user_name: Text<'a> = "logged_in_user_name",
         logged_in_user_email: Text<'a> = "logged_in_user_email",
         ip_address: Text<'a> = "ip_address",
-        created_at: Text<'a> = "created_at",
+        created_at: TimeText<'a> = "created_at",
         event_type: Text<'a> = "event_type",
         data: Option<&'a RawValue> = "data",
         object_id: Text<'a> = "object_id",
@@ -126,48 +127,35 @@ struct User<'a> {
     email: Text<'a>,
 }
 
-#[derive(Deserialize)]
-pub(super) struct Envelope<'a> {
-    #[serde(borrow)]
-    object: Option<&'a RawValue>,
-    #[serde(borrow)]
-    pub(super) total_count: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "page::present")]
-    next: Option<Option<&'a RawValue>>,
-    #[serde(borrow)]
-    data: Option<Vec<&'a RawValue>>,
+/// Parses a page.
+pub(super) fn parse_page<'a>(body: &'a str, request: &PageRequest<'_>) -> Result<Page<'a>, BadPage> {
+    let envelope: Fields<'a> = page::envelope(NAME, body)?;
+    let offset = page::offset(request.cursor)?;
+    let total = envelope.count("total_count");
+    let records = records_of(&envelope, body, total.map(|total| total.saturating_sub(offset)))?;
+    let page = page::offset_page(request.cursor, records, total)?;
+    Ok(Page { next: next_offset(&envelope, &page, request)?, ..page })
 }
 
-impl<'a> Envelope<'a> {
-    pub(super) fn parse(body: &'a str) -> Result<Self, BadPage> {
-        page::envelope(NAME, body)
+fn records_of<'a>(envelope: &Fields<'a>, body: &str, left: Option<u64>) -> Result<Vec<&'a str>, BadPage> {
+    if !envelope.has_any(&["data", "total_count", "next", "previous"]) {
+        return Err(page::not_a_page(NAME, body));
     }
-
-    pub(super) fn records(&self) -> Option<Vec<&'a str>> {
-        self.data.as_deref().map(page::records)
-    }
-
-    /// The offset of the next page: that of the link; if the link has none, the number of records received so far,
-    /// whatever page size the vendor applied. Without the field, the total decides.
-    pub(super) fn next_offset(&self, request: &PageRequest<'_>) -> Option<String> {
-        let offset: u64 = request.cursor.and_then(|cursor| cursor.parse().ok()).unwrap_or(0);
-        let received = self.data.as_ref().map_or(0, Vec::len) as u64;
-        let after_received = offset.saturating_add(received);
-        let more = match self.next {
-            Some(None) => return None,
-            Some(Some(link)) if link.get() == "\"\"" => return None,
-            Some(Some(link)) => return Some(offset_in(link).unwrap_or(after_received).to_string()),
-            None => match page::count(self.total_count) {
-                Some(total) => after_received < total,
-                None => received >= u64::from(request.page_size),
-            },
-        };
-        (more && received > 0).then(|| after_received.to_string())
-    }
+    envelope.list("data", left)
 }
 
-fn offset_in(link: &RawValue) -> Option<u64> {
-    page::query_value(&page::text(Some(link))?, "offset")?.parse().ok()
+/// The offset of the next page: that of the link; if the link has none, the number of records received so far, whatever
+/// page size the vendor applied. Without the field, the total decides, and without a total the length of the page.
+fn next_offset(envelope: &Fields<'_>, page: &Page<'_>, request: &PageRequest<'_>) -> Result<Option<String>, BadPage> {
+    let received = u64::try_from(page.records.len()).unwrap_or(u64::MAX);
+    if envelope.has_any(&["next"]) {
+        let Some(link) = envelope.next("next")? else { return Ok(None) };
+        let in_link: Option<u64> = page::query_value(&link, "offset").and_then(|offset| offset.parse().ok());
+        let after_received = page::offset(request.cursor)?.saturating_add(received);
+        return Ok(Some(in_link.unwrap_or(after_received).to_string()));
+    }
+    let is_last = page.total.is_none() && received < u64::from(request.page_size);
+    Ok(page.next.clone().filter(|_| !is_last))
 }
 
 /// Identifies and normalizes CaptivateIQ's records.
@@ -223,7 +211,7 @@ impl CaptivateIqNormalizer {
         };
         let known = user.id.is_some() || user.email.is_some();
         let kind = if known { ActorType::User } else { ActorType::System };
-        Actor { kind, id: user.id, name: user.name, email: user.email, ip, on_behalf_of }
+        Actor { kind, id: user.id, name: user.name, email: user.email, ip: record::valid_ip(ip), on_behalf_of }
     }
 }
 
@@ -248,7 +236,7 @@ impl RecordFormat for CaptivateIqNormalizer {
     }
 
     fn key(&self, key: &Key<'_>, raw: &str) -> RecordKey {
-        let timestamp = key.created_at.as_deref().and_then(Timestamp::parse_rfc3339);
+        let timestamp = key.created_at.time().map(|time| time.at);
         let tenant = key.organization_id.as_deref().or(self.tenant.as_deref());
         RecordKey { id: id_of(key.id.as_deref(), tenant, raw), timestamp, version: 0 }
     }
@@ -256,7 +244,7 @@ impl RecordFormat for CaptivateIqNormalizer {
     fn event<'a>(&self, item: Item<'a>, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
         let word = item.event_type.unwrap_or_default();
         let action = mapping::entry(ACTIONS, &word).or_else(|| mapping::action_of(&word)).unwrap_or_default();
-        let time = item.created_at.as_deref().and_then(EventTime::parse_rfc3339);
+        let time = item.created_at.time();
         let tenant = self.tenant(item.organization_id);
         let logged_in =
             User { id: item.logged_in_user_id, name: item.logged_in_user_name, email: item.logged_in_user_email };
@@ -282,16 +270,16 @@ impl RecordFormat for CaptivateIqNormalizer {
             vendor_event_id: item.id,
             raw,
         };
-        record::checked_time(event, time.is_some(), "created_at", item.created_at.as_deref())
+        record::checked_time(event, time.is_some(), "created_at", item.created_at.given())
     }
 
     /// Only an object of type `list` is a page: records have a field `data` too, of any type.
     fn split_page(json: &str) -> Option<Vec<&str>> {
-        let envelope = Envelope::parse(json).ok()?;
-        if page::text(envelope.object).as_deref() != Some("list") {
+        let envelope: Fields<'_> = page::envelope(NAME, json).ok()?;
+        if envelope.text("object").as_deref() != Some("list") {
             return None;
         }
-        envelope.records()
+        records_of(&envelope, json, None).ok()
     }
 }
 
@@ -350,11 +338,9 @@ fn changes(data: Option<&RawValue>) -> Vec<Change<'_>> {
 
 fn change<'a>(field: Cow<'a, str>, values: &OldAndNew<'a>) -> Option<Change<'a>> {
     let is_change = values.old.is_some() || values.new.is_some();
-    is_change.then(|| Change { field, old: values.old.and_then(shown), new: values.new.and_then(shown) })
-}
-
-/// Any value as text: a string unquoted, anything else as JSON.
-fn shown(value: &RawValue) -> Option<Cow<'_, str>> {
-    let json = value.get();
-    if json.starts_with('"') { lenient::value(json) } else { Some(Cow::Borrowed(json)) }
+    is_change.then(|| Change {
+        field,
+        old: values.old.and_then(lenient::shown),
+        new: values.new.and_then(lenient::shown),
+    })
 }

@@ -21,8 +21,9 @@ use crate::units::{Rate, Span};
 use crate::vendors::api_error::{self, ApiError, ApiErrorKind};
 use crate::vendors::configured::{self, ConfiguredApi};
 use crate::vendors::contract::{
-    ApiSpec, Auth, BadPage, NormalizerConfig, Page, PageRequest, RecordOrder, Request, Vendor, VendorSettings,
+    ApiSpec, Auth, BadPage, NormalizerConfig, Page, PageRequest, Paging, RecordOrder, Request, Vendor, VendorSettings,
 };
+use crate::vendors::page;
 use crate::vendors::settings::{self, choice};
 
 /// The control planes and their addresses. The hosts outside the United States carry a country label, so the address
@@ -153,6 +154,12 @@ impl Config {
     }
 }
 
+/// How many records the pages before this one hold, if they are full.
+fn records_before(request: &PageRequest<'_>) -> Result<u64, BadPage> {
+    let number = page::offset(request.cursor)?;
+    Ok(number.saturating_sub(1).saturating_mul(request.page_size.into()))
+}
+
 impl VendorSettings for Config {
     fn build(&self) -> Result<Arc<dyn Vendor>, Vec<SettingDiagnostic>> {
         configured::build(self)
@@ -207,6 +214,7 @@ impl ConfiguredApi for Config {
         ApiSpec {
             name: NAME,
             order: self.order,
+            paging: Paging::PageNumber,
             time_granularity: Duration::from_micros(1),
             has_ids: true,
             overlap: Duration::from_secs(15 * 60),
@@ -248,8 +256,8 @@ impl ConfiguredApi for Config {
         }
     }
 
-    fn parse_page<'a>(&self, body: &'a str, _page: &PageRequest<'_>) -> Result<Page<'a>, BadPage> {
-        let mut page = parse_page(body)?;
+    fn parse_page<'a>(&self, body: &'a str, request: &PageRequest<'_>) -> Result<Page<'a>, BadPage> {
+        let mut page = parse_page(body, records_before(request)?)?;
         if self.undocumented_filters == UndocumentedFilters::MatchLocally {
             let wanted: Vec<_> = self.undocumented().collect();
             page.records.retain(|raw| matches_all(raw, &wanted));
@@ -259,8 +267,8 @@ impl ConfiguredApi for Config {
     }
 
     /// Decides by the HTTP status alone: the body's `error_code` is an application code (402 inside an HTTP 401).
-    fn classify_error(&self, status: u16, body: &str) -> ApiError {
-        let mut error = api_error::by_status(NAME, status, body);
+    fn classify_error(&self, status: u16, body: &str, has_cursor: bool) -> ApiError {
+        let mut error = api_error::by_status(NAME, status, body, has_cursor);
         if status == 409 {
             error.kind = ApiErrorKind::Permanent;
         }

@@ -2,16 +2,13 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
 use crate::event::{Action, Actor, ActorType, Category, Event, EventId, Outcome, Related, Role, Target};
-use crate::time::{EventTime, Timestamp};
 use crate::vendors::contract::{BadPage, NormalizerConfig, NormalizerOption, Page, ReadContext, RecordKey};
 use crate::vendors::lenient::{self, Text, json_object};
-use crate::vendors::record::{self, RecordFormat};
+use crate::vendors::mapping;
+use crate::vendors::page::{self, Fields};
+use crate::vendors::record::{self, RecordFormat, TimeText};
 use crate::vendors::settings::{choice, chosen};
-use crate::vendors::{mapping, page};
 
 pub(super) const NAME: &str = "clumio";
 
@@ -119,7 +116,7 @@ json_object! {
     /// The fields that identify a record.
     pub(in crate::vendors) struct Key<'a> {
         id: Text<'a> = "id",
-        timestamp: Text<'a> = "timestamp",
+        timestamp: TimeText<'a> = "timestamp",
         status: Text<'a> = "status",
     }
 }
@@ -128,7 +125,7 @@ json_object! {
     /// The fields of an audit trail record that the schema knows.
     pub(in crate::vendors) struct Item<'a> {
         id: Text<'a> = "id",
-        timestamp: Text<'a> = "timestamp",
+        timestamp: TimeText<'a> = "timestamp",
         action: Text<'a> = "action",
         category: Text<'a> = "category",
         status: Text<'a> = "status",
@@ -163,55 +160,37 @@ json_object! {
     }
 }
 
-#[derive(Deserialize)]
-struct Envelope<'a> {
-    #[serde(borrow, rename = "_embedded", default, deserialize_with = "page::present")]
-    embedded: Option<Option<Embedded<'a>>>,
-    #[serde(borrow, rename = "_links")]
-    links: Option<Links<'a>>,
-    #[serde(borrow)]
-    total_count: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Embedded<'a> {
-    #[serde(borrow, default, deserialize_with = "page::present")]
-    items: Option<Option<Vec<&'a RawValue>>>,
-}
-
-#[derive(Deserialize)]
-struct Links<'a> {
-    #[serde(borrow, rename = "_next")]
-    next: Option<Link<'a>>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-struct Link<'a> {
-    #[serde(borrow)]
-    href: Option<&'a RawValue>,
-}
-
-/// Parses a page. `_embedded: null` and `items: null` are empty pages, as in the official SDKs.
-pub(super) fn parse_page(body: &str) -> Result<Page<'_>, BadPage> {
-    let envelope: Envelope<'_> = page::envelope(NAME, body)?;
-    let embedded = envelope.embedded.ok_or_else(|| missing_field("_embedded"))?;
-    let items = match embedded {
-        Some(embedded) => embedded.items.ok_or_else(|| missing_field("_embedded.items"))?.unwrap_or_default(),
-        None => Vec::new(),
-    };
-    let next = envelope.links.and_then(|links| links.next).map(next_page).transpose()?;
-    Ok(Page { records: page::records(&items), next, total: page::count(envelope.total_count) })
-}
-
-fn missing_field(missing: &str) -> BadPage {
-    BadPage(format!("clumio sent an answer without `{missing}`, which is not a page of audit trails; check base_url"))
+/// Parses a page with `before` records before it. `_embedded: null` and `items: null` are empty pages, as in the official
+/// SDKs, unless the total says otherwise.
+pub(super) fn parse_page(body: &str, before: u64) -> Result<Page<'_>, BadPage> {
+    let envelope: Fields<'_> = page::envelope(NAME, body)?;
+    if !envelope.has_any(&["_embedded", "_links", "total_count"]) {
+        return Err(page::not_a_page(NAME, body));
+    }
+    let total = envelope.count("total_count");
+    let left = total.map(|total| total.saturating_sub(before));
+    let embedded = envelope.nested("_embedded");
+    let is_null = envelope.get("_embedded").is_some_and(|json| json.get() == "null");
+    let records = if is_null { envelope.list("_embedded", left) } else { embedded.list("items", left) }?;
+    let next = next_page(&envelope.nested("_links"))?;
+    Ok(Page { records, next, total, damaged: 0 })
 }
 
 /// The page number in the link to the next page. A link without one is an error, as in the official SDK: treating it as
 /// the end would lose the remaining records.
-fn next_page(link: Link<'_>) -> Result<String, BadPage> {
-    page::text(link.href).and_then(|href| page::query_value(&href, "start")).ok_or_else(|| {
-        BadPage("clumio sent a link to the next page without a page number (`start`), which cannot be followed".into())
+fn next_page(links: &Fields<'_>) -> Result<Option<String>, BadPage> {
+    let link = links.nested("_next");
+    if link.is_empty() && links.next("_next")?.is_none() {
+        return Ok(None);
+    }
+    let href = link.next("href")?;
+    if href.is_none() && link.has_any(&["href"]) {
+        return Ok(None);
+    }
+    let number = href.and_then(|href| page::query_value(&href, "start"));
+    number.map(Some).ok_or_else(|| {
+        let message = "its link to the next page has no page number (`start`), so it cannot be followed";
+        BadPage::unreadable(message)
     })
 }
 
@@ -269,12 +248,12 @@ impl RecordFormat for ClumioNormalizer {
     }
 
     fn key(&self, key: &Key<'_>, raw: &str) -> RecordKey {
-        let timestamp = key.timestamp.as_deref().and_then(Timestamp::parse_rfc3339);
+        let timestamp = key.timestamp.time().map(|time| time.at);
         RecordKey { id: self.id_of(key.id.as_deref(), key.status.as_deref(), raw), timestamp, version: 0 }
     }
 
     fn event<'a>(&self, item: Item<'a>, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
-        let time = item.timestamp.as_deref().and_then(EventTime::parse_rfc3339);
+        let time = item.timestamp.time();
         let (category, action) =
             (item.category.as_deref().unwrap_or_default(), item.action.as_deref().unwrap_or_default());
         let (target, related) = objects(item.primary, item.parent, item.category.as_ref());
@@ -299,11 +278,11 @@ impl RecordFormat for ClumioNormalizer {
             vendor_event_id: item.id,
             raw,
         };
-        record::checked_time(event, time.is_some(), "timestamp", item.timestamp.as_deref())
+        record::checked_time(event, time.is_some(), "timestamp", item.timestamp.given())
     }
 
     fn split_page(json: &str) -> Option<Vec<&str>> {
-        parse_page(json).ok().map(|page| page.records)
+        parse_page(json, 0).ok().map(|page| page.records)
     }
 }
 
@@ -327,7 +306,7 @@ fn category_of(category: &str, action: &str) -> Category {
 /// (`API`, `webhook`) does not prove a service account, so it stays in `raw`.
 fn actor<'a>(email: Text<'a>, ip: Text<'a>) -> Actor<'a> {
     let kind = if email.is_some() { ActorType::User } else { ActorType::System };
-    Actor { kind, id: email.clone(), email, ip: ip.filter(|ip| ip != "-"), ..Actor::default() }
+    Actor { kind, id: email.clone(), email, ip: record::valid_ip(ip), ..Actor::default() }
 }
 
 /// The primary entity is the target and its parent is related to it. Without a primary entity the parent is the target;

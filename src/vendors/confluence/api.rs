@@ -5,14 +5,14 @@
 //! ```
 //!
 //! `size` is the number of records of the whole scan, not of the page. `_links` is never followed: it names a host other
-//! than the one that accepts the credentials, and has no `next`.
+//! than the one that accepts the credentials, and has no `next`. A `size` that counts the page after all is not used.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::normalizer::{ConfluenceNormalizer, Envelope, NAME};
+use super::normalizer::{ConfluenceNormalizer, NAME, SIZE, records_of};
 use crate::diagnostic::SettingDiagnostic;
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -20,9 +20,10 @@ use crate::units::Rate;
 use crate::vendors::api_error::{self, ApiError, ApiErrorKind};
 use crate::vendors::configured::{self, ConfiguredApi};
 use crate::vendors::contract::{
-    ApiSpec, Auth, BadPage, NormalizerConfig, Page, PageRequest, RecordOrder, Request, Vendor, VendorSettings,
+    ApiSpec, Auth, BadPage, NormalizerConfig, Page, PageRequest, Paging, RecordOrder, Request, Vendor, VendorSettings,
 };
-use crate::vendors::{page, settings};
+use crate::vendors::page::{self, Fields};
+use crate::vendors::settings;
 
 /// The finest step of the time filter.
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -145,6 +146,7 @@ impl ConfiguredApi for Config {
             name: NAME,
             // Not documented, but true of every published answer.
             order: RecordOrder::NewestFirst,
+            paging: Paging::Offset,
             time_granularity: MILLISECOND,
             has_ids: false,
             // No number is published. Other collectors stay five to ten minutes behind; this is more.
@@ -184,23 +186,20 @@ impl ConfiguredApi for Config {
     }
 
     fn parse_page<'a>(&self, body: &'a str, page: &PageRequest<'_>) -> Result<Page<'a>, BadPage> {
-        let envelope: Envelope<'a> = page::envelope(NAME, body)?;
+        let envelope: Fields<'a> = page::envelope(NAME, body)?;
         let offset = page::offset(page.cursor)?;
         // Records have no ids, so a page that is returned twice would look like identical events.
-        if let Some(start) = envelope.start.filter(|start| *start != offset) {
-            return Err(BadPage(format!(
-                "confluence returned the records from {start} on, but {offset} was requested"
-            )));
+        if let Some(start) = envelope.count("start").filter(|start| *start != offset) {
+            return Err(BadPage::unreadable(format!("it begins at record {start}, but {offset} was requested")));
         }
-        let records = page::records(&envelope.results);
-        let next = page::next_offset(page.cursor, records.len(), envelope.size)?;
-        Ok(Page { records, next, total: envelope.size })
+        let records = records_of(&envelope, body, offset)?;
+        page::offset_page(page.cursor, records, envelope.count(SIZE))
     }
 
-    fn classify_error(&self, status: u16, body: &str) -> ApiError {
-        let mut error = api_error::by_status(NAME, status, body).with_hint(self.hint(status, body));
+    fn classify_error(&self, status: u16, body: &str, has_cursor: bool) -> ApiError {
+        let mut error = api_error::by_status(NAME, status, body, has_cursor).with_hint(self.hint(status, body));
         // Dates and numbers are always well formed here, so the likely cause is the page size: its limit is unpublished.
-        if status == 400 {
+        if status == 400 && !has_cursor {
             error.kind = ApiErrorKind::PageTooLarge;
         }
         error

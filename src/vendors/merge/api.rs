@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::normalizer::{Envelope, MergeNormalizer, NAME};
+use super::normalizer::{MergeNormalizer, NAME, records_of};
 use crate::diagnostic::SettingDiagnostic;
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -22,9 +22,10 @@ use crate::units::Rate;
 use crate::vendors::api_error::{self, ApiError, ApiErrorKind};
 use crate::vendors::configured::{self, ConfiguredApi};
 use crate::vendors::contract::{
-    ApiSpec, Auth, BadPage, NormalizerConfig, Page, PageRequest, RecordOrder, Request, Vendor, VendorSettings,
+    ApiSpec, Auth, BadPage, NormalizerConfig, Page, PageRequest, Paging, RecordOrder, Request, Vendor, VendorSettings,
 };
-use crate::vendors::{page, record, settings};
+use crate::vendors::page::{self, Fields};
+use crate::vendors::{record, settings};
 
 /// The settings of a `merge` source.
 #[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
@@ -191,14 +192,14 @@ impl ConfiguredApi for Config {
     }
 
     fn parse_page<'a>(&self, body: &'a str, _page: &PageRequest<'_>) -> Result<Page<'a>, BadPage> {
-        let envelope: Envelope<'a> = page::envelope(NAME, body)?;
-        let records = envelope.records().ok_or_else(|| page::not_a_page(NAME, body))?;
-        let next = envelope.next.flatten().filter(|cursor| !cursor.is_empty()).map(Cow::into_owned);
-        Ok(Page { records, next, total: None })
+        let envelope: Fields<'a> = page::envelope(NAME, body)?;
+        let records = records_of(&envelope, body)?;
+        let next = envelope.next("next")?.map(Cow::into_owned);
+        Ok(Page { records, next, total: None, damaged: 0 })
     }
 
-    fn classify_error(&self, status: u16, body: &str) -> ApiError {
-        let error = api_error::by_status(NAME, status, body);
+    fn classify_error(&self, status: u16, body: &str, has_cursor: bool) -> ApiError {
+        let error = api_error::by_status(NAME, status, body, has_cursor);
         let detail = detail(body);
         if status == 404 && detail.trim_end_matches('.').eq_ignore_ascii_case("invalid cursor") {
             let hint = "the window is rescanned from its first page".to_owned();
@@ -212,6 +213,7 @@ fn spec() -> ApiSpec {
     ApiSpec {
         name: NAME,
         order: RecordOrder::Unknown,
+        paging: Paging::Cursor,
         // `created_at` has microseconds; the filters are assumed to accept them.
         time_granularity: Duration::from_micros(1),
         has_ids: true,
