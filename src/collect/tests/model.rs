@@ -194,8 +194,8 @@ impl Model {
 }
 
 /// Time that was read and cannot be proved complete.
-fn in_doubt(_state: &SourceState) -> Vec<TimeRange> {
-    Vec::new()
+fn in_doubt(state: &SourceState) -> Vec<TimeRange> {
+    ranges::merged(state.in_doubt.iter().map(|doubtful| doubtful.range).collect())
 }
 
 /// What became of one seed, or the sum of many.

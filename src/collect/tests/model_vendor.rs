@@ -29,7 +29,7 @@ use crate::event::{Event, EventId};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::vendors::{
-    ApiSpec, Auth, BadPage, Normalizer, NormalizerConfig, Page, PageRequest, ReadContext, RecordKey, RecordOrder,
+    self, ApiSpec, Auth, BadPage, Normalizer, NormalizerConfig, Page, PageRequest, ReadContext, RecordKey, RecordOrder,
     Request, Vendor, record,
 };
 
@@ -233,6 +233,11 @@ impl Behavior {
     pub(super) fn spec(&self) -> ApiSpec {
         ApiSpec {
             order: self.order,
+            paging: match self.paging {
+                Paging::Offset => vendors::Paging::Offset,
+                Paging::PageNumber => vendors::Paging::PageNumber,
+                Paging::Cursor | Paging::Link => vendors::Paging::Cursor,
+            },
             time_granularity: self.span(self.granularity),
             has_ids: self.has_ids,
             overlap: self.span(120),
@@ -456,6 +461,14 @@ impl ModelApi {
         Some((200, format!(r#"{{"records":[{}],"next":{next},"total":{total}}}"#, records.join(","))))
     }
 
+    /// What the header `Date` says.
+    fn date(&self) -> Timestamp {
+        let now = self.clock.now();
+        let skew = self.behavior.date_skew.unwrap_or_else(|| self.behavior.skew_at(self.behavior.secs(now)));
+        let real_secs = now.as_nanos().div_euclid(1_000_000_000);
+        Timestamp::from_secs(real_secs + skew * self.behavior.unit)
+    }
+
     /// Whether the cursor of the latest request is refused.
     fn refuses(&self, state: &mut State, now: i64) -> bool {
         let scan = state.log.last().map(|request| request.scan);
@@ -629,7 +642,7 @@ impl Transport for ModelApi {
         async move {
             let Some((status, body)) = self.respond(request) else { return std::future::pending().await };
             tokio::time::sleep(self.behavior.span(self.behavior.response_secs)).await;
-            Ok(Response { status, retry_after: None, body })
+            Ok(Response { status, body: body.into_bytes(), date: Some(self.date()), ..Response::default() })
         }
         .boxed()
     }
@@ -703,14 +716,21 @@ impl Vendor for ModelVendor {
     }
 
     fn parse_page<'a>(&self, body: &'a str, page: &PageRequest<'_>) -> Result<Page<'a>, BadPage> {
-        let envelope: Envelope<'a> = serde_json::from_str(body).map_err(|error| BadPage(error.to_string()))?;
+        let envelope: Envelope<'a> =
+            serde_json::from_str(body).map_err(|error| BadPage::unreadable(error.to_string()))?;
         let records: Vec<&str> = envelope.records.iter().map(|raw| raw.get()).collect();
         let next = self.next(page, records.len() as u64, &envelope);
-        Ok(Page { records, next, total: envelope.total })
+        Ok(Page { records, next, total: Self::real_total(page, &envelope), damaged: 0 })
     }
 }
 
 impl ModelVendor {
+    /// A page behind the first one that is as long as the total shows that the vendor counts the page.
+    fn real_total(page: &PageRequest<'_>, envelope: &Envelope<'_>) -> Option<u64> {
+        let received = envelope.records.len() as u64;
+        envelope.total.filter(|total| page.cursor.is_none() || received == 0 || *total != received)
+    }
+
     /// A list without links ends at an empty page, or at a short one that reaches the total.
     fn next(&self, page: &PageRequest<'_>, received: u64, envelope: &Envelope<'_>) -> Option<String> {
         let at = page.cursor.and_then(|cursor| cursor.parse::<u64>().ok());
