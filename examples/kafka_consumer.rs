@@ -119,7 +119,7 @@ async fn consume(consumer: &StreamConsumer<CommitBeforeHandover>) -> anyhow::Res
                     handle(&message, &mut seen)?;
                     consumer.store_offset_from_message(&message)?;
                 }
-                // Brokers that are away, and the like: the client goes on by itself.
+                // Brokers that are down, and the like: the client retries.
                 Err(error) => eprintln!("{error}"),
             },
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::collect::SourceSettings;
 use crate::collect::interrupted::InterruptedScan;
 use crate::collect::ranges;
-use crate::collect::scan::cursor_to_resume;
+use crate::collect::scan::stored_scan;
 use crate::collect::scheduler::{WindowScheduler, Work};
 use crate::journal::{NewWindow, OpenWindow, SourceId, SourceState, WindowId, WindowKind};
 use crate::time::{TimeRange, Timestamp};
@@ -232,13 +232,12 @@ fn forecast_window(
     window: NewWindow,
 ) -> ForecastWindow {
     let open: Option<&OpenWindow> = state.open.iter().find(|open| open.id == id);
-    let scan = open.and_then(|open| InterruptedScan::of(open.progress.as_ref()?));
-    let resumed = scan.as_ref().and_then(|scan| Some((scan, cursor_to_resume(vendor, &window, scan)?)));
+    let resumed = open.and_then(|open| stored_scan(vendor, &window, open.progress.as_ref()?));
     ForecastWindow {
         window,
         open: open.is_some(),
-        cursor: resumed.map(|(_, cursor)| cursor.to_owned()),
-        page_size: resumed.map_or(settings.spec.page_size, |(scan, _)| scan.page_size),
+        page_size: resumed.as_ref().map_or(settings.spec.page_size, |scan| scan.page_size),
+        cursor: resumed.and_then(|scan| scan.cursor),
     }
 }
 

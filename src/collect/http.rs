@@ -64,6 +64,7 @@ impl HttpTransport {
     ///
     /// # Errors
     /// The text is not a URL or not encrypted, or TLS cannot be set up.
+    #[cfg(any(test, feature = "internals"))]
     pub fn new(base_url: &str, clock: SharedClock) -> Result<Self, BadAddress> {
         Self::sharing(&HttpClients::default(), base_url, clock)
     }

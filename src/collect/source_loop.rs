@@ -12,11 +12,11 @@
 //! |---|---|
 //! | transient | backoff, the same page again; a smaller page after three errors that may come from its size |
 //! | rate limited | the whole budget waits as long as the vendor asks, or at least the spec's default and longer each time |
-//! | cursor expired, paging loop | backoff, the window from its first page |
+//! | cursor expired | the window from its first page, once; then the window is split |
 //! | page too large | half the page size, the window from its first page |
 //! | permanent | reported once, retried every `error_retry_interval` |
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,26 +24,32 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::errors::{ClearedBy, SourceErrors, is_reportable};
-use super::fetch::{FetchError, FetchedPage, Fetcher};
-use super::filter::{FilteredPage, PageFilter};
-use super::interrupted::InterruptedScan;
+use super::fetch::{FetchError, FetchedPage, Fetcher, request_fingerprint};
+use super::filter::{ExtraRecord, FilteredPage, PageFilter};
 use super::lateness::LatenessMonitor;
 use super::options::SourceSettings;
 use super::rate::{PageSize, Priority, RequestBudget};
 use super::retrying_journal::{RetryingJournal, StopReason};
-use super::scan::{PageScan, ScanHistory, ScanSetup, ScanVerdict, cursor_to_resume};
+use super::evidence::Taken;
+use super::scan::{PageScan, PagingTraits, WindowScans, can_resume};
+use super::verdict::{Expected, Learned, Reason, Verdict};
 use super::scheduler::{ClockMonitor, WindowScheduler, Work};
 use super::source::{CollectError, CollectMode, Source, SourceContext, SourceEnd, log_start};
 use super::transport::ResponseLimits;
 use crate::backoff::Backoff;
 use crate::clock::SharedClock;
+use crate::event::EventId;
 use crate::journal::{
-    EncodedBlock, LatenessCounts, NewWindow, OpenWindow, PageCommit, SourceId, SourceRegistration, SourceState,
-    WindowId, WindowKind,
+    AfterPage, Completion, CoverageState, EncodedBlock, LatenessCounts, NewWindow, PageCommit, ScanProgress, ScanSpec,
+    SourceId, SourceRegistration, SourceState, WindowEvidence, WindowId, WindowKind,
 };
 use crate::time::Timestamp;
-use crate::vendors::{ApiError, ApiErrorKind};
+use crate::vendors::{ApiError, ApiErrorKind, RecordKey, RecordOrder};
 
+/// A time filter of this granularity or coarser cannot be split by time.
+const DAY: Duration = Duration::from_secs(86_400);
+/// Time in doubt is read again after this.
+const FIRST_RECHECK_AFTER: Duration = Duration::from_secs(900);
 /// No wait of the backoff is longer.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(120);
 
@@ -89,7 +95,12 @@ struct SourceLoop {
     scheduler: WindowScheduler,
     filter: PageFilter,
     scans: HashMap<WindowId, PageScan>,
-    histories: HashMap<WindowId, ScanHistory>,
+    /// The scans of each open window so far.
+    windows: HashMap<WindowId, WindowScans>,
+    learned: Learned<EventId>,
+    traits: PagingTraits,
+    /// Causes of doubt that were reported since a window was last covered.
+    reported: HashSet<Reason>,
     budget: RequestBudget,
     page_size: PageSize,
     backoff: Backoff,
@@ -97,13 +108,9 @@ struct SourceLoop {
     lateness: LatenessMonitor,
     next_poll: Instant,
     /// Scans that the last process left unfinished.
-    interrupted: HashMap<WindowId, InterruptedScan>,
+    interrupted: HashMap<WindowId, ScanProgress>,
     polled_before: bool,
     clock_monitor: ClockMonitor,
-}
-
-fn interrupted(open: OpenWindow) -> Option<(WindowId, InterruptedScan)> {
-    Some((open.id, InterruptedScan::of(&open.progress?)?))
 }
 
 enum Step {
@@ -133,14 +140,17 @@ impl SourceLoop {
             scheduler: WindowScheduler::new(&settings, &state, until),
             filter: PageFilter::new(state.id, &settings, state.first_started_at),
             scans: HashMap::new(),
-            histories: HashMap::new(),
+            windows: HashMap::new(),
+            learned: Learned::default(),
+            traits: PagingTraits::default(),
+            reported: HashSet::new(),
             budget: RequestBudget::new(&settings.spec.rate_limit),
             page_size: PageSize::new(settings.spec.page_size),
             backoff: Backoff::new(context.rng_seed, LONGEST_BACKOFF),
             errors: SourceErrors::new(state.id, clock, now),
             lateness: LatenessMonitor::new(&settings.spec),
             next_poll: now,
-            interrupted: state.open.into_iter().filter_map(interrupted).collect(),
+            interrupted: state.open.into_iter().filter_map(|open| Some((open.id, open.progress?))).collect(),
             polled_before: false,
             clock_monitor: ClockMonitor::default(),
             settings,
@@ -233,42 +243,69 @@ impl SourceLoop {
         Ok(())
     }
 
-    /// Starts a scan at the first page of its window, or where it was interrupted.
-    fn start_scan(&mut self, id: WindowId, progress: Option<InterruptedScan>) {
-        let Some(window) = self.scheduler.window_of(id) else { return };
-        let setup = ScanSetup {
-            window,
-            page_size: self.page_size.current(),
-            can_be_split: self.scheduler.bisect(window).is_some(),
-            max_records: self.settings.spec.max_window_records,
-        };
-        self.scans.insert(id, PageScan::begin(self.fetcher.clone(), setup, progress));
-    }
-
-    /// Continues a scan of the last process, or restarts it if the request has changed since.
-    async fn resume_scan(&mut self, id: WindowId, progress: InterruptedScan) -> Result<(), StopReason> {
+    /// Starts a scan at the first page of its window. What earlier scans have staged stays.
+    async fn start_scan(&mut self, id: WindowId, by_time: bool, page_size: u32) -> Result<(), StopReason> {
         let Some(window) = self.scheduler.window_of(id) else { return Ok(()) };
-        if cursor_to_resume(self.fetcher.vendor.as_ref(), &window, &progress).is_some() {
-            self.start_scan(id, Some(progress));
-            return Ok(());
-        }
-        let reason = "the source's settings have changed its requests";
-        tracing::info!(event = "window_restarted", window = id.0, reason, "window restarts");
-        self.restart_scan(id).await
-    }
-
-    /// Discards what a scan has stored and starts it at the first page.
-    async fn restart_scan(&mut self, id: WindowId) -> Result<(), StopReason> {
-        let requests = self.scans.get(&id).map_or(0, |scan| scan.requests);
-        self.journal.retry(|journal| journal.restart_window(id, requests)).await?;
-        self.discard_scan(id);
-        self.start_scan(id, None);
+        let requests = self.scans.remove(&id).map_or(0, |scan| scan.requests);
+        let state = self.windows.entry(id).or_default();
+        state.begin_scan();
+        let request_fingerprint = request_fingerprint(self.fetcher.vendor.as_ref(), window.fetch_range, page_size);
+        let spec = ScanSpec { number: state.number, by_time, page_size, request_fingerprint };
+        self.journal.retry(|journal| journal.begin_scan(id, spec.clone(), requests)).await?;
+        self.scans.insert(id, PageScan::begin(self.fetcher.clone(), window, spec, self.traits));
         Ok(())
     }
 
-    /// Removes a scan, and the seen records that only its staged pages held.
-    fn discard_scan(&mut self, id: WindowId) {
+    /// Continues the scans of the last process by replaying their evidence, or restarts the window if the request has
+    /// changed since.
+    async fn resume_scan(&mut self, id: WindowId, progress: ScanProgress) -> Result<(), StopReason> {
+        let Some(window) = self.scheduler.window_of(id) else { return Ok(()) };
+        let Some((last, earlier)) = progress.scans.split_last() else {
+            return self.start_scan(id, false, self.page_size.current()).await;
+        };
+        let replayed = |(spec, pages): &(ScanSpec, Vec<Vec<u8>>)| {
+            let mut scan = PageScan::begin(self.fetcher.clone(), window, spec.clone(), self.traits);
+            scan.replay(pages).then_some(scan)
+        };
+        let same_request = can_resume(self.fetcher.vendor.as_ref(), &window, &last.0);
+        let (Some(mut scan), true) = (replayed(last), same_request) else {
+            let reason = "the source's settings have changed its requests";
+            tracing::info!(event = "window_restarted", window = id.0, reason, "window restarts");
+            return self.restart_window(id).await;
+        };
+        let mut state = WindowScans { number: last.0.number, ..WindowScans::default() };
+        for scan in earlier.iter().filter_map(replayed) {
+            state.verdict.resume(&scan.result());
+        }
+        // Identical records that waited for the verdict were in memory only: they are read again.
+        let incomplete = !scan.has_ids() && scan.result().counts != scan.result().on_one_page;
+        let over = scan.is_over();
+        if over {
+            state.verdict.resume(&scan.result());
+        }
+        let page_size = last.0.page_size;
+        self.windows.insert(id, state);
+        if over || incomplete {
+            return self.start_scan(id, false, page_size).await;
+        }
+        self.scans.insert(id, scan);
+        Ok(())
+    }
+
+    /// Discards what a window has stored and starts it at the first page.
+    async fn restart_window(&mut self, id: WindowId) -> Result<(), StopReason> {
+        let requests = self.scans.get(&id).map_or(0, |scan| scan.requests);
+        self.journal.retry(|journal| journal.restart_window(id, requests)).await?;
+        let restarts = self.windows.get(&id).map_or(0, |state| state.restarts);
+        self.discard_scans(id);
+        self.windows.insert(id, WindowScans { restarts, ..WindowScans::default() });
+        self.start_scan(id, false, self.page_size.current()).await
+    }
+
+    /// Removes the scans of a window, and the seen records that only its staged pages held.
+    fn discard_scans(&mut self, id: WindowId) {
         self.scans.remove(&id);
+        self.windows.remove(&id);
         self.filter.clear();
     }
 
@@ -278,51 +315,89 @@ impl SourceLoop {
         let ids = self.journal.retry(|journal| journal.split_window(id, parts)).await?;
         let at = parts[1].covers.from;
         tracing::info!(event = "window_split", window = id.0, %at, "window holds too many records and is split");
-        self.discard_scan(id);
+        self.discard_scans(id);
         self.scheduler.split(id, [(ids[0], parts[0]), (ids[1], parts[1])]);
         Ok(())
     }
 
-    /// Whether a scan that has ended counts; if not, it is repeated.
-    async fn accept_scan(&mut self, id: WindowId) -> Result<bool, StopReason> {
-        let Some(scan) = self.scans.get(&id) else { return Ok(false) };
-        match self.histories.entry(id).or_default().judge(scan) {
-            ScanVerdict::Accept => Ok(true),
-            ScanVerdict::AcceptInDoubt(reason) => {
-                tracing::warn!(event = "window_in_doubt", window = id.0, reason, "window may lack records");
-                Ok(true)
-            }
-            ScanVerdict::Rescan(reason) => {
-                tracing::debug!(event = "window_rescanned", window = id.0, reason, "window is scanned again");
-                self.repeat_scan(id, &format!("a window is scanned again: {reason}")).await?;
-                Ok(false)
-            }
-        }
-    }
-
-    /// Scans a window again from its first page, after a wait that grows each time.
-    async fn repeat_scan(&mut self, id: WindowId, reason: &str) -> Result<(), StopReason> {
+    /// A request that carried a cursor was rejected: the window is scanned from its first page, and split if that happens
+    /// again.
+    async fn handle_expired_cursor(&mut self, id: WindowId, error: &ApiError) -> Result<(), StopReason> {
         let Some(window) = self.scheduler.window_of(id) else { return Ok(()) };
-        let history = self.histories.entry(id).or_default();
-        history.restarts = history.restarts.saturating_add(1);
-        let restarts = history.restarts;
-        let wait = self.backoff.after_failure(restarts);
+        let state = self.windows.entry(id).or_default();
+        state.restarts = state.restarts.saturating_add(1);
+        let restarts = state.restarts;
+        if restarts > 1 && let Some(parts) = self.scheduler.bisect(window) {
+            return self.split(id, parts).await;
+        }
+        let (wait, priority, reason) = (self.backoff.after_failure(restarts), Priority::of(window.kind), &error.message);
         let retry_in_secs = wait.as_secs_f64();
         tracing::debug!(event = "window_restarted", window = id.0, restarts, retry_in_secs, reason, "window restarts");
-        let priority = Priority::of(window.kind);
         self.errors.pause(priority, wait);
-        self.restart_scan(id).await?;
+        self.start_scan(id, false, self.page_size.current()).await?;
         if !is_reportable(restarts) {
             return Ok(());
         }
-        let hint = "set a shorter `backfill_slice` or a longer `delay` for this source".to_owned();
-        let error = ApiError { kind: ApiErrorKind::Transient, message: reason.to_owned(), hint };
+        let hint = "set a shorter `backfill_slice` for this source".to_owned();
+        let error = ApiError { kind: ApiErrorKind::Transient, message: reason.clone(), hint };
         self.errors.report(&mut self.journal, priority, &error, ClearedBy::Window, Some(wait)).await
     }
 
+    /// Judges a scan whose last page was read.
+    fn judge(&mut self, id: WindowId, window: &NewWindow) -> Verdict<EventId> {
+        let (Some(scan), Some(state)) = (self.scans.get(&id), self.windows.get_mut(&id)) else {
+            return Verdict::Covered { gone: Vec::new() };
+        };
+        if scan.offsets_are_rounded() && std::mem::replace(&mut self.traits.offsets_are_exact, false) {
+            tracing::info!(event = "offsets_rounded", "the vendor rounds offsets to whole pages; whole pages are read");
+        }
+        if !scan.applies() {
+            return Verdict::Rescan { by_time: false, smaller_by: state.number, pause_secs: 0 };
+        }
+        let spec = &self.settings.spec;
+        let covers = window.covers.to.since(window.covers.from);
+        let expected = Expected {
+            known: state.expected.clone(),
+            is_read_again: window.kind == WindowKind::Live && covers + spec.poll_interval <= spec.overlap,
+            is_recheck: window.kind == WindowKind::Recheck,
+            found: state.found,
+            doubts: 0,
+            by_time: spec.time_granularity < DAY && spec.order != RecordOrder::Unknown,
+        };
+        state.verdict.judge(scan.result(), &expected, &mut self.learned)
+    }
+
+    /// Scans a window again, after a pause.
+    async fn rescan(
+        &mut self,
+        id: WindowId,
+        window: &NewWindow,
+        (by_time, smaller_by, pause_secs): (bool, u32, u64),
+    ) -> Result<(), StopReason> {
+        // Sources that poll more often than once a minute have less time.
+        let factor = self.settings.spec.poll_interval.as_secs_f64().min(60.0) / 60.0;
+        let pause = Duration::from_secs(pause_secs).mul_f64(factor);
+        tracing::debug!(event = "window_rescanned", window = id.0, by_time, "checks disagree, window is scanned again");
+        self.errors.pause(Priority::of(window.kind), pause);
+        let page_size = self.page_size.current();
+        self.start_scan(id, by_time, page_size.saturating_sub(smaller_by).max(1)).await
+    }
+
+    /// Reports doubt once per cause.
+    fn report_doubt(&mut self, id: WindowId, window: &NewWindow, reasons: &[Reason]) {
+        let (from, to) = (window.covers.from, window.covers.to);
+        let names = reasons.iter().map(Reason::as_str).collect::<Vec<_>>().join(", ");
+        let is_new = reasons.iter().filter(|reason| self.reported.insert(**reason)).count() > 0;
+        if is_new {
+            tracing::warn!(event = "window_in_doubt", window = id.0, %from, %to, reasons = names, "the vendor's answers contradict themselves; what came is delivered, and the time is in doubt");
+        } else {
+            tracing::debug!(event = "window_in_doubt", window = id.0, %from, %to, reasons = names, "window is in doubt");
+        }
+    }
+
     async fn complete(&mut self, id: WindowId, window: &NewWindow) -> Result<(), StopReason> {
-        let (pages, records) = self.scans.remove(&id).map_or((0, 0), |scan| (scan.pages_read(), scan.records_read()));
-        self.histories.remove(&id);
+        self.scans.remove(&id);
+        let (pages, records) = self.windows.remove(&id).map_or((0, 0), |state| (state.pages, state.records));
         self.page_size.window_completed();
         self.scheduler.completed(id, self.clock.now(), records);
         self.filter.prune(&self.scheduler.ranges_in_use());
@@ -348,7 +423,7 @@ impl SourceLoop {
         if !self.scans.contains_key(&id) {
             match self.interrupted.remove(&id) {
                 Some(progress) => self.resume_scan(id, progress).await?,
-                None => self.start_scan(id, None),
+                None => self.start_scan(id, false, self.page_size.current()).await?,
             }
         }
         let Some(scan) = self.scans.get_mut(&id) else { return Ok(None) };
@@ -363,7 +438,7 @@ impl SourceLoop {
 
     /// Stores a page, or splits or repeats its window.
     async fn handle_page(&mut self, id: WindowId, page: FetchedPage) -> Result<(), StopReason> {
-        let Some(window) = self.scans.get(&id).map(|scan| scan.window) else { return Ok(()) };
+        let Some(window) = self.scans.get(&id).map(PageScan::window) else { return Ok(()) };
         let priority = Priority::of(window.kind);
         self.errors.record_success(&mut self.journal, priority, ClearedBy::Page).await?;
         let Some(scan) = self.scans.get(&id) else { return Ok(()) };
@@ -375,31 +450,126 @@ impl SourceLoop {
             tracing::debug!(event = "window_too_deep", window = id.0, records, "window cannot be split");
         }
         self.report_damaged(id, page.damaged);
-        let last = page.next.is_none();
-        if !last {
+        let normalizer = self.fetcher.vendor.normalizer();
+        let keys: Vec<RecordKey> = page.records().map(|raw| normalizer.key_of(raw)).collect();
+        if self.windows.get(&id).is_some_and(|state| state.pages == 0) {
+            let expected = self.filter.expected(&mut self.journal, &window, self.clock.now()).await?;
+            self.windows.entry(id).or_default().expected = expected;
+        }
+        let (Some(scan), Some(state)) = (self.scans.get_mut(&id), self.windows.get_mut(&id)) else { return Ok(()) };
+        let (taken, evidence) = scan.take(&page, &keys);
+        state.note_page(&page, &keys, taken, scan.has_ids());
+        let over = scan.is_over();
+        if !over {
             self.prefetch(id, priority);
         }
-        let occurrences = self.scans.get_mut(&id).and_then(|scan| scan.occurrences.as_mut());
-        let vendor = self.fetcher.vendor.as_ref();
-        let filtered =
-            self.filter.filter(&mut self.journal, &page, (id, &window), vendor.normalizer(), occurrences).await?;
+        let verdict = over.then(|| self.judge(id, &window));
+        let extra = self.extra_records(id, verdict.as_ref());
+        let filtered = self.filter.filter(&mut self.journal, (&page, &keys), (id, &window), taken, &extra).await?;
         let FilteredPage { block, stored, new_times } = filtered;
-        if last && !self.accept_scan(id).await? {
-            return Ok(());
-        }
-        if let Some(scan) = self.scans.get_mut(&id) {
+        if let (Some(scan), Some(state)) = (self.scans.get_mut(&id), self.windows.get_mut(&id)) {
+            state.found += stored as u64;
             let covered = |at| self.scheduler.is_covered(at);
             self.lateness.record_page(&window, page.observed_at, &new_times, covered, &mut scan.lateness);
         }
-        self.commit_page(id, &page, block).await?;
+        let verdict = self.found_by_recheck(id, &window, verdict);
+        let then = self.after_page(id, &window, verdict.as_ref());
+        self.commit_page(id, evidence, block, then).await?;
         let records = page.records().len();
         tracing::debug!(event = "page_stored", window = id.0, records, stored, "page stored");
-        if last { self.complete(id, &window).await } else { Ok(()) }
+        match verdict {
+            None => Ok(()),
+            Some(Verdict::Rescan { by_time, smaller_by, pause_secs }) => {
+                self.rescan(id, &window, (by_time, smaller_by, pause_secs)).await
+            }
+            Some(Verdict::Covered { .. }) => {
+                self.reported.clear();
+                self.complete(id, &window).await
+            }
+            Some(Verdict::InDoubt { reasons }) => {
+                self.report_doubt(id, &window, &reasons);
+                self.complete(id, &window).await
+            }
+        }
+    }
+
+    /// Identical records on several pages, once the scan has proved that they exist.
+    fn extra_records(&self, id: WindowId, verdict: Option<&Verdict<EventId>>) -> Vec<ExtraRecord> {
+        let (Some(scan), Some(state)) = (self.scans.get(&id), self.windows.get(&id)) else { return Vec::new() };
+        if verdict.is_none() || scan.has_ids() {
+            return Vec::new();
+        }
+        let mut extra = Vec::new();
+        for (id, held) in &state.held {
+            let on_one_page = scan.result().on_one_page.get(id).copied().unwrap_or(0);
+            let count = state.verdict.union().get(id).copied().unwrap_or(0);
+            for number in on_one_page..count {
+                let occurrence = u32::try_from(number).unwrap_or(u32::MAX);
+                extra.push(ExtraRecord { raw: held.raw.clone(), key: held.key, occurrence });
+            }
+        }
+        extra
+    }
+
+    /// A recheck that finds new records puts its time in doubt, although its scan agrees.
+    fn found_by_recheck(
+        &self,
+        id: WindowId,
+        window: &NewWindow,
+        verdict: Option<Verdict<EventId>>,
+    ) -> Option<Verdict<EventId>> {
+        let found = self.windows.get(&id).is_some_and(|state| state.found > 0);
+        match verdict {
+            Some(Verdict::Covered { .. }) if found && window.kind == WindowKind::Recheck && !window.covers.is_empty() => {
+                Some(Verdict::InDoubt { reasons: vec![Reason::Found] })
+            }
+            other => other,
+        }
+    }
+
+    /// What follows a page: another one, or the end of its window.
+    fn after_page(&self, id: WindowId, window: &NewWindow, verdict: Option<&Verdict<EventId>>) -> AfterPage {
+        let (state, reasons, gone) = match verdict {
+            None | Some(Verdict::Rescan { .. }) => return AfterPage::Continue,
+            Some(Verdict::Covered { gone }) => (CoverageState::Covered, Vec::new(), gone.len() as u64),
+            Some(Verdict::InDoubt { reasons }) => {
+                let names = reasons.iter().map(|reason| reason.as_str().to_owned()).collect();
+                (CoverageState::InDoubt, names, 0)
+            }
+        };
+        let at = self.clock.now();
+        let next_recheck_at = (state == CoverageState::InDoubt).then(|| at + FIRST_RECHECK_AFTER);
+        let mut evidence = self.evidence_of(id, window, gone);
+        evidence.checks.clone_from(&reasons);
+        AfterPage::Complete(Completion { at, state, reasons, covers: window.covers, next_recheck_at, evidence })
+    }
+
+    fn evidence_of(&self, id: WindowId, window: &NewWindow, gone: u64) -> WindowEvidence {
+        let (Some(scan), Some(state)) = (self.scans.get(&id), self.windows.get(&id)) else {
+            return WindowEvidence::default();
+        };
+        let (first_total, last_total) = scan.totals();
+        WindowEvidence {
+            pages: state.pages,
+            requests: state.requests + scan.requests,
+            records_read: state.records,
+            keys: state.verdict.union().len() as u64,
+            scans: state.number,
+            first_total,
+            last_total,
+            shift: scan.shift(),
+            gone,
+            ended_by: if scan.spec().by_time { "time" } else { "pages" }.to_owned(),
+            checks: Vec::new(),
+            kept: window.kept,
+            settings_hash: scan.spec().request_fingerprint.clone(),
+            skew_millis: 0,
+        }
     }
 
     /// Reports the first page of a window with records that are not valid JSON.
     fn report_damaged(&mut self, id: WindowId, records: u32) {
-        if records == 0 || std::mem::replace(&mut self.histories.entry(id).or_default().damaged_reported, true) {
+        if records == 0 || std::mem::replace(&mut self.windows.entry(id).or_default().damaged_reported, true) {
             return;
         }
         tracing::warn!(
@@ -424,17 +594,16 @@ impl SourceLoop {
     async fn commit_page(
         &mut self,
         id: WindowId,
-        page: &FetchedPage,
+        evidence: Vec<u8>,
         block: Option<EncodedBlock>,
+        then: AfterPage,
     ) -> Result<(), StopReason> {
-        let at = self.clock.now();
         let Some(scan) = self.scans.get_mut(&id) else { return Ok(()) };
         let requests = std::mem::take(&mut scan.requests);
-        let lateness = if page.next.is_none() { std::mem::take(&mut scan.lateness) } else { LatenessCounts::default() };
-        let (then, evidence) = scan.after_page(page.next.as_deref(), at);
-        if !std::mem::replace(&mut scan.begun, true) && page.next.is_some() {
-            let spec = scan.spec();
-            self.journal.retry(|journal| journal.begin_scan(id, spec.clone(), 0)).await?;
+        let ends = matches!(then, AfterPage::Complete(_));
+        let lateness = if ends { std::mem::take(&mut scan.lateness) } else { LatenessCounts::default() };
+        if let Some(state) = self.windows.get_mut(&id) {
+            state.requests += requests;
         }
         let commit = PageCommit { window: id, block, requests, lateness, evidence, then };
         self.journal.retry(|journal| journal.commit_page(commit.clone())).await
@@ -446,9 +615,9 @@ impl SourceLoop {
     async fn handle_error(&mut self, id: WindowId, failed: FetchError) -> Result<Option<SourceEnd>, StopReason> {
         let FetchError { error, retry_after, must_restart, .. } = failed;
         let Some(scan) = self.scans.get(&id) else { return Ok(None) };
-        let priority = Priority::of(scan.window.kind);
+        let priority = Priority::of(scan.window().kind);
         if must_restart || error.kind == ApiErrorKind::CursorExpired {
-            return self.repeat_scan(id, &error.message).await.map(|()| None);
+            return self.handle_expired_cursor(id, &error).await.map(|()| None);
         }
         match error.kind {
             ApiErrorKind::PageTooLarge => match scan.smaller_page() {
@@ -484,7 +653,7 @@ impl SourceLoop {
             "window restarts in smaller pages"
         );
         self.page_size.reduce_to(page_size);
-        self.restart_scan(id).await
+        self.start_scan(id, false, page_size).await
     }
 
     /// Pauses after a transient error, or the whole budget after a rate limit error.

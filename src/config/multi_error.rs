@@ -39,7 +39,7 @@ pub(crate) fn read_type<T: DeserializeOwned>(
     read_all(node, path, diagnostics, |reader| T::deserialize(reader))
 }
 
-/// Reads with `read` until it succeeds or fails for good.
+/// Reads with `read` until it succeeds or no further error can be dropped.
 pub(crate) fn read_all<T>(
     node: &Node,
     path: &KeyPath,

@@ -157,10 +157,7 @@ fn values_of_variables_are_shown_by_the_variable_name() {
         assert_eq!(diagnostics.len(), 1, "{more}: {diagnostics:#?}");
         assert!(!shown.contains("s3cret-token"), "{shown}");
     }
-    assert_eq!(
-        messages_of("overlap: x${TOKEN}")[0].split(';').next(),
-        Some("overlap: `x${TOKEN}` is not a length of time")
-    );
+    assert_eq!(messages_of("overlap: x${TOKEN}")[0].split(';').next(), Some("overlap: `x${TOKEN}` is not a duration"));
 }
 
 #[test]

@@ -109,7 +109,7 @@ pub struct Rewind {
     pub reach_back: Duration,
     /// Whether known events of that time count as new and are delivered again to every sink.
     pub redeliver: bool,
-    /// The present time: coverage after it, from a clock that was wrong, is removed for good.
+    /// The present time: coverage after it, from a clock that was wrong, is removed and not planned again.
     pub now: Timestamp,
 }
 

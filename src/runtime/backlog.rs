@@ -24,8 +24,8 @@ pub(super) fn backlog_reader(pipeline: &ValidatedPipeline, clock: &SharedClock) 
         let Ok(Some(snapshot)) = SqliteJournal::snapshot(&data_dir, &look) else { return Vec::new() };
         let settings_of = |name: &str| sources.iter().find(|(known, _)| known == name).map(|(_, settings)| settings);
         let backlogs = snapshot.sources.iter().filter_map(|source| {
-            let outlook = CoverageProgress::new(settings_of(&source.name)?, &source.state, look.now);
-            Some((source.name.clone(), backlog(source, &outlook)?))
+            let progress = CoverageProgress::new(settings_of(&source.name)?, &source.state, look.now);
+            Some((source.name.clone(), backlog(source, &progress)?))
         });
         backlogs.collect()
     })
@@ -39,10 +39,10 @@ pub(super) async fn remaining_times(pipeline: &ValidatedPipeline, clock: &Shared
     backlogs.into_iter().map(|(name, backlog)| (name, backlog.remaining())).collect()
 }
 
-fn backlog(source: &SourceSnapshot, outlook: &CoverageProgress) -> Option<Backlog> {
-    let remaining = outlook.missing().saturating_sub(source.state.open.iter().map(time_read).sum());
-    match outlook.phase {
-        Phase::Backfill => Some(Backlog::backfill(remaining, outlook.wanted.to.since(outlook.wanted.from))),
+fn backlog(source: &SourceSnapshot, progress: &CoverageProgress) -> Option<Backlog> {
+    let remaining = progress.missing().saturating_sub(source.state.open.iter().map(time_read).sum());
+    match progress.phase {
+        Phase::Backfill => Some(Backlog::backfill(remaining, progress.wanted.to.since(progress.wanted.from))),
         Phase::Behind => Some(Backlog::catch_up(remaining)),
         Phase::Live | Phase::Done => None,
     }

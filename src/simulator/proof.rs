@@ -202,14 +202,14 @@ mod tests {
     }
 
     #[test]
-    fn everything_once_is_perfect_twins_included() {
+    fn everything_once_is_perfect_identical_records_included() {
         let verdict = compare(["a", "b", "b"], &[event("1", 0, "a"), event("2", 0, "b"), event("3", 0, "b")]);
         assert!(verdict.is_perfect());
         assert_eq!((verdict.expected, verdict.delivered), (3, 3));
     }
 
     #[test]
-    fn finds_the_lost_the_doubled_and_the_foreign() {
+    fn finds_lost_duplicated_and_unexpected_records() {
         let verdict = compare(["a", "b"], &[event("1", 0, "a"), event("1", 0, "a"), event("9", 0, "z")]);
         assert_eq!(
             (verdict.lost, verdict.duplicated, verdict.unexpected),
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_twin_needs_an_id_of_its_own() {
+    fn an_identical_record_needs_an_id_of_its_own() {
         let verdict = compare(["b", "b"], &[event("2", 0, "b"), event("2", 0, "b")]);
         assert_eq!(verdict.duplicated, ["b"]);
     }

@@ -19,7 +19,7 @@ const IMPERSONATION: f64 = 0.05;
 
 /// Writes one record.
 pub(super) fn write(builder: &mut RecordBuilder) -> String {
-    let (event, object) = if builder.unknown { ("payout.frozen", "ledger") } else { builder.pick(&EVENTS) };
+    let (event, object) = if builder.unknown { ("payout.frozen", "payout_run") } else { builder.pick(&EVENTS) };
     let id = builder.uuid();
     let organization = if builder.chance(0.1) { "org_123456".to_owned() } else { RecordBuilder::uuid_of(1) };
     let users = users(builder);

@@ -53,7 +53,7 @@ async fn an_identical_record_is_a_second_event() {
     harness.control().insert_identical(VendorName::Confluence, &record.key).expect("put in");
     let mut truth = harness.control().truth(VendorName::Confluence).expect("a vendor");
     truth.retain(|other| other.raw == record.raw);
-    assert_eq!(truth.iter().map(|twin| twin.occurrence).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(truth.iter().map(|identical| identical.occurrence).collect::<Vec<_>>(), [0, 1]);
     assert!(harness.control().insert_identical(VendorName::Confluence, "confluence-999999").is_err());
     assert!(harness.control().insert_identical(VendorName::Confluence, "clumio-1").is_err());
 }
@@ -145,8 +145,8 @@ async fn records_are_inserted_and_changed_over_http() {
     let body = r#"{"timestamp":"2026-03-02T11:00:00Z","raw":{ "n":1.50 }}"#;
     let key = post(&harness, "/_sim/records/merge", body).await.json()["key"].as_str().expect("a key").to_owned();
     assert!(harness.truth(VendorName::Merge).contains(&"{ \"n\":1.50 }".to_owned()));
-    let twin = post(&harness, "/_sim/records/merge", &json!({ "identical_to": key }).to_string()).await;
-    assert_eq!(twin.status, 200);
+    let identical = post(&harness, "/_sim/records/merge", &json!({ "identical_to": key }).to_string()).await;
+    assert_eq!(identical.status, 200);
     assert_eq!(put(&harness, &format!("/_sim/records/merge/{key}"), &json!({ "n": 2 })).await.status, 204);
     assert!(harness.truth(VendorName::Merge).contains(&r#"{"n":2}"#.to_owned()));
     assert_eq!(post(&harness, "/_sim/records/merge", r#"{"after_requests":0}"#).await.status, 202);

@@ -46,7 +46,7 @@ pub struct RotateOptions {
     /// A file does not grow beyond this, unless one batch alone is larger.
     pub max_bytes: Option<ByteSize>,
     /// No batch is appended to a file that is older than this: seconds, or a duration such as `1h`.
-    pub max_age_secs: Option<Span>,
+    pub max_age: Option<Span>,
 }
 
 impl FileConfig {
@@ -89,9 +89,9 @@ impl FileConfig {
                 "set a size such as 256MiB",
             ));
         }
-        if self.rotate.max_age_secs.is_some_and(|age| age.0.is_zero()) {
+        if self.rotate.max_age.is_some_and(|age| age.0.is_zero()) {
             problems.push(problem(
-                "rotate.max_age_secs",
+                "rotate.max_age",
                 "an age of 0 would start a file per batch",
                 "set a duration such as 1h",
             ));
@@ -163,10 +163,7 @@ impl FileConfig {
     }
 
     pub(super) fn rotation(&self) -> Rotation {
-        Rotation {
-            max_bytes: self.rotate.max_bytes.map(|size| size.0),
-            max_age: self.rotate.max_age_secs.map(|age| age.0),
-        }
+        Rotation { max_bytes: self.rotate.max_bytes.map(|size| size.0), max_age: self.rotate.max_age.map(|age| age.0) }
     }
 }
 
@@ -203,9 +200,9 @@ mod tests {
 
     #[test]
     fn every_mistake_is_found_in_one_run() {
-        let text = r#"{"path": "%Q", "rotate": {"max_bytes": 0, "max_age_secs": 0}}"#;
+        let text = r#"{"path": "%Q", "rotate": {"max_bytes": 0, "max_age": 0}}"#;
         let keys: Vec<_> = config(text).check().into_iter().map(|problem| problem.key).collect();
-        assert_eq!(keys, ["path", "rotate.max_bytes", "rotate.max_age_secs"]);
+        assert_eq!(keys, ["path", "rotate.max_bytes", "rotate.max_age"]);
     }
 
     #[test]
@@ -237,7 +234,7 @@ mod tests {
             r#"{"path": "a", "encoding": {"raw": "drop"}}"#,
             r#"{"path": "a", "encoding": {"schema": "ecs"}}"#,
             r#"{"path": "a", "rotate": {"max_bytes": 5}}"#,
-            r#"{"path": "a", "rotate": {"max_age_secs": 5}}"#,
+            r#"{"path": "a", "rotate": {"max_age": 5}}"#,
             r#"{"path": "a", "manifest": true}"#,
         ];
         let prints: std::collections::BTreeSet<_> = texts.iter().map(|text| config(text).fingerprint()).collect();

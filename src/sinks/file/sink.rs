@@ -66,7 +66,7 @@ pub struct FileSink {
 }
 
 impl FileConfig {
-    /// Builds the sink. The clock gives the age of a file for `rotate.max_age_secs`; the name is part of manifests.
+    /// Builds the sink. The clock gives the age of a file for `rotate.max_age`; the name is part of manifests.
     ///
     /// # Errors
     /// Every invalid setting.

@@ -538,7 +538,7 @@ async fn files_rotate_by_age_and_a_second_attempt_uses_the_same_file() {
     let start = Timestamp::from_secs(1_800_000_000);
     let clock = ManualClock::starting_at(start);
     let disk = || FailingDisk { created: Some(start), ..FailingDisk::after(i64::MAX) };
-    let settings = config(&directory.path().join("x.ndjson"), r#", "rotate": {"max_age_secs": "1h"}"#);
+    let settings = config(&directory.path().join("x.ndjson"), r#", "rotate": {"max_age": "1h"}"#);
     let mut sink = settings.build_on(Arc::new(clock), NAME, Arc::new(disk())).expect("a sink");
     write(&mut sink, &["1"]).await.expect("written");
     let log = write(&mut sink, &["2"]).await.expect("written");

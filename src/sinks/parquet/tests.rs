@@ -287,7 +287,7 @@ fn large_records_are_spread_over_slices_and_row_groups() {
 }
 
 #[test]
-fn what_is_buffered_is_told() {
+fn buffered_bytes_are_reported() {
     let mut writer = ParquetWriter::new(ParquetOptions::default());
     let raw = "x".repeat(2_000);
     let event = event(&raw, "2026-01-02T03:04:05Z");

@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn no_answer_and_no_credentials_are_told_apart() {
+    fn no_answer_and_no_credentials_are_distinguished() {
         let of = |kind| S3Error { kind, ..S3Error::default() }.hint();
         assert!(of(ErrorKind::NoAnswer).contains("endpoint"));
         assert!(of(ErrorKind::NoCredentials).contains("AWS_ACCESS_KEY_ID"));

@@ -14,10 +14,9 @@ use regex::RegexBuilder;
 use super::diagnostic::ConditionDiagnostic;
 use super::parser::{Call, Expr, ExprKind, Relation};
 use super::program::{Comparison, Number, Position, Test, Text, Time};
-use crate::event::Event;
+use super::value::{TextValue, Value, comparison_hint, literal, mismatch, value_of};
 use crate::event::fields::{FIELDS, Field, Kind, List};
 use crate::time::Timestamp;
-use crate::vendors;
 
 /// Checks and compiles a condition.
 ///
@@ -30,42 +29,6 @@ pub(super) fn check(condition: &Expr) -> Result<Test, Vec<ConditionDiagnostic>> 
         _ => {
             checker.diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
             Err(checker.diagnostics)
-        }
-    }
-}
-
-/// An expression with its type.
-enum Value {
-    Null,
-    Test(Test),
-    Text(TextValue),
-    /// The number, and whether it may be null.
-    Number(Number, bool),
-    Time(Time),
-    /// If it may be null: whether it is present.
-    Object(Option<fn(&Event<'_>) -> bool>),
-    List(List),
-    /// A list in the condition itself.
-    ListLiteral,
-}
-
-struct TextValue {
-    text: Text,
-    nullable: bool,
-    /// All its values, if it is an enumeration.
-    values: Option<Vec<&'static str>>,
-}
-
-impl Value {
-    fn noun(&self) -> &'static str {
-        match self {
-            Self::Null => "null",
-            Self::Test(_) => "a boolean",
-            Self::Text(_) => "a string",
-            Self::Number(..) => "a number",
-            Self::Time(_) => "a time",
-            Self::Object(_) => "an object",
-            Self::List(_) | Self::ListLiteral => "a list",
         }
     }
 }
@@ -215,41 +178,6 @@ fn among(value: Value, comparisons: Vec<Test>) -> Test {
         _ => {}
     }
     Test::Any(tests)
-}
-
-fn literal(text: &str) -> TextValue {
-    TextValue { text: Text::Literal(text.into()), nullable: false, values: None }
-}
-
-/// How to make a boolean of a value.
-fn comparison_hint(value: &Value) -> &'static str {
-    match value {
-        Value::Text(_) => "compare it, for example with `== \"...\"`, or test whether it is present: has(field)",
-        Value::Number(..) => "compare it with a number",
-        Value::Time(_) => "compare it: `>= timestamp(\"2026-01-31T00:00:00Z\")`",
-        Value::Object(_) => "compare one of its fields, or test whether it is present: has(field)",
-        Value::List(_) => "write related.exists(r, r.name == \"...\"), or has(related)",
-        Value::Null | Value::ListLiteral | Value::Test(_) => "write a comparison such as `actor.type == \"user\"`",
-    }
-}
-
-fn mismatch(span: Range<usize>, one: &Value, other: &Value) -> ConditionDiagnostic {
-    let has = |matches: fn(&Value) -> bool| matches(one) || matches(other);
-    let hint = if has(|value| matches!(value, Value::Time(_))) {
-        "write a time as timestamp(\"2026-01-31T00:00:00Z\")"
-    } else if has(|value| matches!(value, Value::List(_) | Value::ListLiteral)) {
-        "write `field in [\"a\", \"b\"]`, or related.exists(r, r.name == \"...\")"
-    } else if has(|value| matches!(value, Value::Object(_))) {
-        "compare one of its fields"
-    } else if has(|value| matches!(value, Value::Null)) {
-        "null has no order; write `== null`, `!= null` or has(field)"
-    } else if has(|value| matches!(value, Value::Test(_))) {
-        "put the sides of the comparison in parentheses, or join them with `&&`"
-    } else {
-        "compare strings with strings and numbers with numbers"
-    };
-    let message = format!("cannot compare {} with {} in this way", one.noun(), other.noun());
-    ConditionDiagnostic::new(span, message, hint)
 }
 
 const FUNCTIONS: &[&str] = &["has", "size", "timestamp"];
@@ -522,22 +450,6 @@ impl<'e> Checker<'e> {
         }
         let values = field.values.map(|values| values());
         Some(Value::Text(TextValue { text: Text::Item(up, field.read), nullable: field.nullable, values }))
-    }
-}
-
-fn value_of(field: &Field) -> Value {
-    let text = |text, nullable, values| Value::Text(TextValue { text, nullable, values });
-    match field.kind {
-        Kind::Text(read) | Kind::Raw(read) => text(Text::Field(read), false, None),
-        Kind::OptionalText(read) | Kind::OmittedText(read) => text(Text::Field(read), true, None),
-        Kind::Vendor(read) => text(Text::Field(read), false, Some(vendors::registry::names())),
-        Kind::Enum(read, values) => text(Text::Field(read), false, Some(values())),
-        Kind::Id(_) => text(Text::Id, false, None),
-        Kind::OptionalNumber(read) => Value::Number(Number::Field(read), true),
-        Kind::Time(read) => Value::Time(Time::Field(read)),
-        Kind::Object(_) => Value::Object(None),
-        Kind::OptionalObject(is_present, _) => Value::Object(Some(is_present)),
-        Kind::List(list) => Value::List(list),
     }
 }
 

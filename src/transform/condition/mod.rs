@@ -20,6 +20,7 @@ mod parser;
 mod program;
 #[cfg(test)]
 mod tests;
+mod value;
 
 use std::fmt;
 use std::ops::Range;
