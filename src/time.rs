@@ -180,10 +180,10 @@ impl EventTime {
     }
 }
 
-/// The number of digits after the decimal point of a time text, at most nine.
+/// The number of digits after the decimal point or comma of a time text, at most nine.
 #[must_use]
 pub fn sub_second_digits(text: &str) -> u8 {
-    let Some(point) = text.find('.') else { return 0 };
+    let Some(point) = text.find(['.', ',']) else { return 0 };
     let digits = text[point + 1..].bytes().take_while(u8::is_ascii_digit).take(9).count();
     u8::try_from(digits).unwrap_or(9)
 }

@@ -235,6 +235,23 @@ impl<'de> FromJson<'de> for Option<&'de RawValue> {
     }
 }
 
+/// Any value as text: a string unquoted, anything else as JSON.
+pub(super) fn shown(value: &RawValue) -> Text<'_> {
+    let json = value.get();
+    if json.starts_with('"') { self::value(json) } else { Some(Cow::Borrowed(json)) }
+}
+
+/// A field with a value of any type as text; `null` and an empty string are absent.
+#[derive(Debug, Default)]
+pub(super) struct Shown<'a>(pub(super) Text<'a>);
+
+impl<'de> FromJson<'de> for Shown<'de> {
+    fn from_json<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json: Option<&'de RawValue> = FromJson::from_json(deserializer)?;
+        Ok(Self(json.and_then(shown)))
+    }
+}
+
 struct LossyText;
 
 impl Visitor<'_> for LossyText {

@@ -89,14 +89,14 @@ async fn a_permanent_error_is_retried_slowly_and_recovers_without_a_restart() {
     let seen = observed.clone();
     source.hook(move |number, call, _| {
         seen.lock().expect("no panic").push(call.at);
-        if number <= 3 { status(401) } else { None }
+        if number <= 3 { status(403) } else { None }
     });
     source.poll(3).await;
     last_errors.push(journal.stats().await.expect("read").sources[0].last_error.clone());
     source.poll(3).await;
     last_errors.push(journal.stats().await.expect("read").sources[0].last_error.clone());
     let last_error = last_errors[0].clone().expect("shown");
-    assert!(last_error.message.contains("401") && !last_error.hint.is_empty(), "{last_error:?}");
+    assert!(last_error.message.contains("403") && !last_error.hint.is_empty(), "{last_error:?}");
     assert_eq!(last_errors[1], None);
     let times = observed.lock().expect("no panic").clone();
     assert!(times[1].since(times[0]) >= Duration::from_secs(200), "{times:?}");
@@ -111,6 +111,57 @@ async fn a_run_that_is_to_end_ends_at_a_permanent_error() {
     assert_eq!(error.kind, ApiErrorKind::Permanent);
     assert_eq!(source.calls().len(), 1);
     assert!(source.last_error().await.expect("shown").contains("403"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_401_does_not_end_a_run_but_two_in_a_row_do() {
+    let mut source = source();
+    source.hook(|number, _, _| if number == 2 { status(401) } else { None });
+    assert_eq!(source.collect_until(30).await, SourceEnd::Finished);
+    assert_exact(&mut source).await;
+
+    let mut source = self::source();
+    source.hook(|number, _, _| if number >= 2 { status(401) } else { None });
+    let SourceEnd::Stopped(error) = source.collect_until(30).await else { panic!("it should have stopped") };
+    assert_eq!(error.kind, ApiErrorKind::Permanent);
+    assert_eq!(source.calls().len(), 3);
+    assert!(source.last_error().await.expect("shown").contains("401"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_record_is_kept_as_text_beside_the_others() {
+    let mut source = source();
+    let damaged = r#"{"id":"r3","at":1000003,"score":NaN}"#;
+    source.hook(move |_, _, records| {
+        records[3].raw = damaged.to_owned();
+        None
+    });
+    assert_eq!(source.collect_until(30).await, SourceEnd::Finished);
+    let collected = source.collected().await;
+    assert_eq!(collected.len(), 25);
+    assert_eq!(collected.get(&serde_json::Value::from(damaged).to_string()), Some(&1), "{collected:?}");
+    assert_eq!(source.last_error().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_content_is_an_empty_page() {
+    let mut source = source();
+    source.hook(|_, _, _| status(204));
+    assert_eq!(source.collect_until(30).await, SourceEnd::Finished);
+    assert!(source.events().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cursor_that_no_request_line_can_hold_is_a_bad_page() {
+    let mut source = source();
+    source.hook(|number, _, _| {
+        let cursor = "1".repeat(9_000);
+        if number <= 6 { body(&format!(r#"{{"records":[],"next":"{cursor}","total":null}}"#)) } else { None }
+    });
+    source.poll(6).await;
+    assert!(source.last_error().await.expect("shown").contains("9000 bytes"));
+    source.collect_until(30).await;
+    assert_exact(&mut source).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -199,10 +250,10 @@ async fn shutting_down_ends_a_long_wait_at_once() {
 async fn an_error_of_live_polls_pauses_the_backfill_too() {
     let mut source = source();
     source.options.backfill_start_time = Some(crate::collect::options::StartTime::Earliest);
-    source.hook(|_, call, _| if is_backfill(call) { status(503) } else { status(401) });
+    source.hook(|_, call, _| if is_backfill(call) { status(503) } else { status(403) });
     source.poll(12).await;
-    let first_401 = source.calls().iter().position(|call| !is_backfill(call)).expect("polled");
-    let calls = &source.calls()[first_401..];
+    let first_403 = source.calls().iter().position(|call| !is_backfill(call)).expect("polled");
+    let calls = &source.calls()[first_403..];
     assert!(calls[1].at.since(calls[0].at) >= Duration::from_secs(300), "{calls:?}");
 }
 

@@ -10,7 +10,7 @@ use crate::time::EventTime;
 use crate::vendors::contract::{BadPage, NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
 use crate::vendors::lenient::{Text, json_object};
 use crate::vendors::page::{self, Fields};
-use crate::vendors::record::{self, RecordFormat};
+use crate::vendors::record::{self, RecordFormat, TimeText};
 use crate::vendors::settings::{choice, chosen};
 
 pub(super) const NAME: &str = "akuity";
@@ -51,13 +51,13 @@ pub struct AkuityNormalizer {
 json_object! {
     /// Akuity's `AuditLog`. Any field may be null or absent.
     pub(in crate::vendors) struct AuditLog<'a> {
-        timestamp: Text<'a> = "timestamp",
+        timestamp: TimeText<'a> = "timestamp",
         action: Text<'a> = "action",
         actor: AuditActor<'a> = "actor",
         object: AuditObject<'a> = "object",
         details: AuditDetails<'a> = "details",
         count: Option<i64> = "count",
-        last_occurred: Text<'a> = "lastOccurredTimestamp",
+        last_occurred: TimeText<'a> = "lastOccurredTimestamp",
     }
 }
 
@@ -103,18 +103,23 @@ json_object! {
 
 impl AuditLog<'_> {
     fn time(&self) -> Option<EventTime> {
-        go_time::parse(self.timestamp.as_deref()?)
+        time_of(&self.timestamp)
     }
 
     /// The last occurrence in microseconds plus the count, so that it grows with either. A missing count means one
     /// occurrence; a missing last occurrence means the first.
     fn version(&self, time: Option<EventTime>) -> u64 {
         let first = time.map_or(0, |time| time.at.as_micros());
-        let last = self.last_occurred.as_deref().and_then(go_time::parse).map_or(0, |time| time.at.as_micros());
+        let last = time_of(&self.last_occurred).map_or(0, |time| time.at.as_micros());
         let micros = u64::try_from(first.max(last)).unwrap_or(0);
         let count = self.count.unwrap_or(1).clamp(1, i64::from(u32::MAX));
         micros + u64::try_from(count).unwrap_or(1)
     }
+}
+
+/// In the format of this API, or in any other.
+fn time_of(field: &TimeText<'_>) -> Option<EventTime> {
+    field.given().and_then(go_time::parse).or_else(|| field.time())
 }
 
 impl From<&NormalizerConfig> for AkuityNormalizer {
@@ -201,7 +206,7 @@ impl RecordFormat for AkuityNormalizer {
             normalize_error: None,
             raw,
         };
-        record::checked_time(event, time.is_some(), "timestamp", log.timestamp.as_deref())
+        record::checked_time(event, time.is_some(), "timestamp", log.timestamp.given())
     }
 
     fn split_page(json: &str) -> Option<Vec<&str>> {

@@ -7,14 +7,13 @@ use serde_json::value::RawValue;
 use crate::event::{
     Action, Actor, ActorType, Category, Change, Event, EventId, OnBehalfOf, Outcome, Related, Role, Target,
 };
-use crate::time::{EventTime, Timestamp};
 use crate::vendors::contract::{
     BadPage, NormalizerConfig, NormalizerOption, Page, PageRequest, ReadContext, RecordKey,
 };
 use crate::vendors::lenient::{self, FieldName, Text, json_object};
 use crate::vendors::mapping;
 use crate::vendors::page::{self, Fields};
-use crate::vendors::record::{self, RecordFormat};
+use crate::vendors::record::{self, RecordFormat, TimeText};
 use crate::vendors::settings::{choice, chosen};
 
 pub(super) const NAME: &str = "captivateiq";
@@ -77,7 +76,7 @@ json_object! {
     pub(in crate::vendors) struct Key<'a> {
         id: Text<'a> = "id",
         organization_id: Text<'a> = "organization_id",
-        created_at: Text<'a> = "created_at",
+        created_at: TimeText<'a> = "created_at",
     }
 }
 
@@ -93,7 +92,7 @@ json_object! {
         logged_in_user_name: Text<'a> = "logged_in_user_name",
         logged_in_user_email: Text<'a> = "logged_in_user_email",
         ip_address: Text<'a> = "ip_address",
-        created_at: Text<'a> = "created_at",
+        created_at: TimeText<'a> = "created_at",
         event_type: Text<'a> = "event_type",
         data: Option<&'a RawValue> = "data",
         object_id: Text<'a> = "object_id",
@@ -212,7 +211,7 @@ impl CaptivateIqNormalizer {
         };
         let known = user.id.is_some() || user.email.is_some();
         let kind = if known { ActorType::User } else { ActorType::System };
-        Actor { kind, id: user.id, name: user.name, email: user.email, ip, on_behalf_of }
+        Actor { kind, id: user.id, name: user.name, email: user.email, ip: record::valid_ip(ip), on_behalf_of }
     }
 }
 
@@ -237,7 +236,7 @@ impl RecordFormat for CaptivateIqNormalizer {
     }
 
     fn key(&self, key: &Key<'_>, raw: &str) -> RecordKey {
-        let timestamp = key.created_at.as_deref().and_then(Timestamp::parse_rfc3339);
+        let timestamp = key.created_at.time().map(|time| time.at);
         let tenant = key.organization_id.as_deref().or(self.tenant.as_deref());
         RecordKey { id: id_of(key.id.as_deref(), tenant, raw), timestamp, version: 0 }
     }
@@ -245,7 +244,7 @@ impl RecordFormat for CaptivateIqNormalizer {
     fn event<'a>(&self, item: Item<'a>, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
         let word = item.event_type.unwrap_or_default();
         let action = mapping::entry(ACTIONS, &word).or_else(|| mapping::action_of(&word)).unwrap_or_default();
-        let time = item.created_at.as_deref().and_then(EventTime::parse_rfc3339);
+        let time = item.created_at.time();
         let tenant = self.tenant(item.organization_id);
         let logged_in =
             User { id: item.logged_in_user_id, name: item.logged_in_user_name, email: item.logged_in_user_email };
@@ -271,7 +270,7 @@ impl RecordFormat for CaptivateIqNormalizer {
             vendor_event_id: item.id,
             raw,
         };
-        record::checked_time(event, time.is_some(), "created_at", item.created_at.as_deref())
+        record::checked_time(event, time.is_some(), "created_at", item.created_at.given())
     }
 
     /// Only an object of type `list` is a page: records have a field `data` too, of any type.
@@ -339,11 +338,9 @@ fn changes(data: Option<&RawValue>) -> Vec<Change<'_>> {
 
 fn change<'a>(field: Cow<'a, str>, values: &OldAndNew<'a>) -> Option<Change<'a>> {
     let is_change = values.old.is_some() || values.new.is_some();
-    is_change.then(|| Change { field, old: values.old.and_then(shown), new: values.new.and_then(shown) })
-}
-
-/// Any value as text: a string unquoted, anything else as JSON.
-fn shown(value: &RawValue) -> Option<Cow<'_, str>> {
-    let json = value.get();
-    if json.starts_with('"') { lenient::value(json) } else { Some(Cow::Borrowed(json)) }
+    is_change.then(|| Change {
+        field,
+        old: values.old.and_then(lenient::shown),
+        new: values.new.and_then(lenient::shown),
+    })
 }

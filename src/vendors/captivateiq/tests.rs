@@ -9,7 +9,7 @@ use super::normalizer::CaptivateIqNormalizer;
 use crate::event::{Action, ActorType, Category, EventId, Outcome, Role};
 use crate::time::{TimeRange, Timestamp};
 use crate::vendors::{
-    ApiErrorKind, Auth, Normalizer, NormalizerConfig, PageRequest, ReadContext, Vendor, VendorSettings, testing,
+    ApiErrorKind, Auth, Normalizer, NormalizerConfig, Page, PageRequest, ReadContext, Vendor, VendorSettings, testing,
 };
 
 const PAGE: &str = include_str!("../../../tests/fixtures/captivateiq_page.json");
@@ -91,12 +91,21 @@ fn other_bodies_are_errors() {
         "{}",
         "[]",
         r#"{"detail":"Invalid token."}"#,
-        r#"{"data":null}"#,
+        r#"{"data":null,"total_count":57}"#,
+        r#"{"total_count":57,"next":null}"#,
+        r#"{"data":[],"next":{}}"#,
         r#"{"data":{}}"#,
         &PAGE[..PAGE.len() / 2],
     ] {
         assert!(vendor.parse_page(body, &page_request(None)).is_err(), "{body}");
     }
+}
+
+#[test]
+fn a_list_without_records_may_be_null() {
+    let body = r#"{"object":"list","total_count":0,"next":null,"previous":null,"data":null}"#;
+    let page = vendor(json!({})).parse_page(body, &page_request(None)).expect("a page");
+    assert_eq!(page, Page { total: Some(0), ..Page::default() });
 }
 
 #[test]
@@ -140,7 +149,7 @@ fn every_invalid_setting_is_reported() {
 fn errors_have_a_kind_and_a_hint() {
     let vendor = vendor(json!({}));
     let error = vendor.classify_error(401, r#"{"detail":"Invalid token."}"#, false);
-    assert_eq!(error.kind, ApiErrorKind::Permanent);
+    assert_eq!(error.kind, ApiErrorKind::Unauthorized);
     assert!(error.hint.contains("Token") && error.message.contains("Invalid token."));
     assert_eq!(vendor.classify_error(403, "<html>", false).kind, ApiErrorKind::Transient);
     assert!(vendor.classify_error(403, "{}", false).hint.contains("administrator"));
@@ -266,7 +275,8 @@ fn records_that_cannot_be_normalized_are_delivered_with_the_reason() {
     ] {
         let event = normalizer(&[]).normalize(raw, &context());
         assert!(event.normalize_error.expect(raw).contains(reason), "{raw}");
-        assert_eq!((event.raw, event.action), (raw, Action::Other));
+        let action = if raw.contains("create\"") { Action::Create } else { Action::Other };
+        assert_eq!((event.raw, event.action), (raw, action));
     }
 }
 

@@ -3,12 +3,11 @@
 use std::borrow::Cow;
 
 use crate::event::{Action, Actor, ActorType, Category, Event, EventId, Outcome, Related, Role, Target};
-use crate::time::{EventTime, Timestamp};
 use crate::vendors::contract::{BadPage, NormalizerConfig, NormalizerOption, Page, ReadContext, RecordKey};
 use crate::vendors::lenient::{self, Text, json_object};
 use crate::vendors::mapping;
 use crate::vendors::page::{self, Fields};
-use crate::vendors::record::{self, RecordFormat};
+use crate::vendors::record::{self, RecordFormat, TimeText};
 use crate::vendors::settings::{choice, chosen};
 
 pub(super) const NAME: &str = "clumio";
@@ -117,7 +116,7 @@ json_object! {
     /// The fields that identify a record.
     pub(in crate::vendors) struct Key<'a> {
         id: Text<'a> = "id",
-        timestamp: Text<'a> = "timestamp",
+        timestamp: TimeText<'a> = "timestamp",
         status: Text<'a> = "status",
     }
 }
@@ -126,7 +125,7 @@ json_object! {
     /// The fields of an audit trail record that the schema knows.
     pub(in crate::vendors) struct Item<'a> {
         id: Text<'a> = "id",
-        timestamp: Text<'a> = "timestamp",
+        timestamp: TimeText<'a> = "timestamp",
         action: Text<'a> = "action",
         category: Text<'a> = "category",
         status: Text<'a> = "status",
@@ -249,12 +248,12 @@ impl RecordFormat for ClumioNormalizer {
     }
 
     fn key(&self, key: &Key<'_>, raw: &str) -> RecordKey {
-        let timestamp = key.timestamp.as_deref().and_then(Timestamp::parse_rfc3339);
+        let timestamp = key.timestamp.time().map(|time| time.at);
         RecordKey { id: self.id_of(key.id.as_deref(), key.status.as_deref(), raw), timestamp, version: 0 }
     }
 
     fn event<'a>(&self, item: Item<'a>, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
-        let time = item.timestamp.as_deref().and_then(EventTime::parse_rfc3339);
+        let time = item.timestamp.time();
         let (category, action) =
             (item.category.as_deref().unwrap_or_default(), item.action.as_deref().unwrap_or_default());
         let (target, related) = objects(item.primary, item.parent, item.category.as_ref());
@@ -279,7 +278,7 @@ impl RecordFormat for ClumioNormalizer {
             vendor_event_id: item.id,
             raw,
         };
-        record::checked_time(event, time.is_some(), "timestamp", item.timestamp.as_deref())
+        record::checked_time(event, time.is_some(), "timestamp", item.timestamp.given())
     }
 
     fn split_page(json: &str) -> Option<Vec<&str>> {
@@ -307,7 +306,7 @@ fn category_of(category: &str, action: &str) -> Category {
 /// (`API`, `webhook`) does not prove a service account, so it stays in `raw`.
 fn actor<'a>(email: Text<'a>, ip: Text<'a>) -> Actor<'a> {
     let kind = if email.is_some() { ActorType::User } else { ActorType::System };
-    Actor { kind, id: email.clone(), email, ip: ip.filter(|ip| ip != "-"), ..Actor::default() }
+    Actor { kind, id: email.clone(), email, ip: record::valid_ip(ip), ..Actor::default() }
 }
 
 /// The primary entity is the target and its parent is related to it. Without a primary entity the parent is the target;

@@ -97,11 +97,25 @@ fn other_bodies_are_errors() {
         r#"{"_embedded":{"items":{}}}"#,
         r#"{"_embedded":{"items":[]},"_links":{"_next":{"href":"/audit-trails?limit=2"}}}"#,
         r#"{"_embedded":{"items":[]},"_links":{"_next":{"href":"/audit-trails?filter={start_timestamp=3}"}}}"#,
-        r#"{"_embedded":{"items":[]},"_links":{"_next":{"href":null}}}"#,
+        r#"{"_embedded":{"items":[]},"_links":{"_next":{"templated":false}}}"#,
+        r#"{"_embedded":{"items":null},"total_count":57}"#,
+        r#"{"_embedded":null,"total_count":57}"#,
         &PAGE[..PAGE.len() / 2],
     ] {
         assert!(vendor.parse_page(body, &page_request(None)).is_err(), "{body}");
     }
+}
+
+#[test]
+fn a_link_that_leads_nowhere_ends_the_scan() {
+    for next in [r#"{"href":""}"#, r#"{"href":null}"#, "null", "false", r#""""#] {
+        let body = format!(r#"{{"_embedded":{{"items":[{{}}]}},"_links":{{"_next":{next}}},"total_count":"1"}}"#);
+        let page = vendor(json!({})).parse_page(&body, &page_request(None)).expect("a page");
+        assert_eq!((page.next, page.total), (None, Some(1)), "{next}");
+    }
+    let behind_the_end =
+        vendor(json!({})).parse_page(r#"{"_embedded":null,"total_count":2}"#, &page_request(Some("3")));
+    assert_eq!(behind_the_end.expect("a page").records, Vec::<&str>::new());
 }
 
 #[test]
@@ -218,7 +232,7 @@ fn errors_have_a_kind_and_a_hint() {
     let vendor = vendor(json!({"bucket_region": "us-west-2"}));
     let body = r#"{"errors":[{"error_code":402,"error_message":"Unauthorized access"}]}"#;
     let error = vendor.classify_error(401, body, false);
-    assert_eq!(error.kind, ApiErrorKind::Permanent);
+    assert_eq!(error.kind, ApiErrorKind::Unauthorized);
     assert!(error.message.contains("Unauthorized access") && error.hint.contains("access_token"));
     assert!(vendor.classify_error(400, body, false).hint.contains("undocumented_filters"));
     assert!(vendor.classify_error(403, body, false).hint.contains("region"));
@@ -308,7 +322,7 @@ fn records_that_cannot_be_normalized_are_delivered_with_the_reason() {
         (r#"{"id":"a","timestamp":"yesterday","action":"login"}"#, "timestamp"),
         (r#"{"id":"a"}"#, "timestamp"),
         (r#"{"timestamp":"0001-01-01T00:00:00Z","id":"a"}"#, "timestamp"),
-        (r#"{"id":7,"timestamp":"2025-08-11T23:41:02Z"}"#, "`id`"),
+        (r#"{"id":7.5,"timestamp":"2025-08-11T23:41:02Z"}"#, "`id`"),
         ("[1,2]", "an array"),
         ("null", "null"),
         ("{\"id\":", "not valid JSON"),
@@ -318,12 +332,12 @@ fn records_that_cannot_be_normalized_are_delivered_with_the_reason() {
         let message = event.normalize_error.expect(raw);
         assert!(message.contains(reason), "{raw}: {message}");
         assert_eq!(event.raw, raw);
-        assert_eq!(event.action, Action::Other);
         assert_eq!(event.id, normalizer().key_of(raw).id);
     }
     let event = normalizer().normalize(r#"{"id":"a","action":"login"}"#, &context());
     assert_eq!(event.timestamp, context().observed_at.with_digits(3));
-    assert_eq!(event.event_type, "login", "the vendor's word is kept");
+    assert_eq!((event.action, event.category), (Action::Login, Category::Authentication), "what was read is kept");
+    assert_eq!(event.event_type, "login");
 }
 
 #[test]

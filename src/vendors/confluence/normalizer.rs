@@ -7,9 +7,9 @@ use crate::event::id::IdHasher;
 use crate::event::{Actor, ActorType, Change, Event, EventId, Outcome, Related, Role, Target};
 use crate::time::Timestamp;
 use crate::vendors::contract::{BadPage, NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
-use crate::vendors::lenient::{Text, json_object};
+use crate::vendors::lenient::{Shown, Text, json_object};
 use crate::vendors::page::{self, Fields};
-use crate::vendors::record::{self, RecordFormat};
+use crate::vendors::record::{self, RecordFormat, TimeText};
 
 pub(super) const NAME: &str = "confluence";
 
@@ -36,7 +36,7 @@ json_object! {
     pub(in crate::vendors) struct AuditRecord<'a> {
         author: Author<'a> = "author",
         remote_address: Text<'a> = "remoteAddress",
-        creation_millis: Option<i64> = "creationDate",
+        creation_date: TimeText<'a> = "creationDate",
         summary: Text<'a> = "summary",
         description: Text<'a> = "description",
         category: Text<'a> = "category",
@@ -66,19 +66,17 @@ json_object! {
 json_object! {
     struct ChangedValue<'a> {
         name: Text<'a> = "name",
-        old: Text<'a> = "oldValue",
-        new: Text<'a> = "newValue",
-        hidden_old: Text<'a> = "hiddenOldValue",
-        hidden_new: Text<'a> = "hiddenNewValue",
+        old: Shown<'a> = "oldValue",
+        new: Shown<'a> = "newValue",
+        hidden_old: Shown<'a> = "hiddenOldValue",
+        hidden_new: Shown<'a> = "hiddenNewValue",
     }
 }
 
 impl AuditRecord<'_> {
-    /// The record's time, unless it is out of range.
+    /// The record's time. Documented are milliseconds.
     fn time(&self) -> Option<Timestamp> {
-        let millis = self.creation_millis?;
-        let time = Timestamp::from_millis(millis);
-        (time.as_millis() == millis).then_some(time)
+        self.creation_date.time().map(|time| time.at)
     }
 
     fn is_by_administrator(&self) -> bool {
@@ -97,11 +95,11 @@ impl ConfluenceNormalizer {
     /// none): the other fields describe the account at the time of reading and would turn one event into two. A record
     /// without a usable time is identified by its bytes, since its other fields may equal those of a different record.
     fn id_of(&self, record: &AuditRecord<'_>, raw: &str) -> EventId {
-        if record.time().is_none() {
+        let Some(time) = record.time() else {
             return record::key_of_bytes(NAME, self.tenant.as_deref(), raw).id;
-        }
+        };
         let mut hasher = IdHasher::new(NAME, self.tenant.as_deref());
-        record::number_field(&mut hasher, record.creation_millis);
+        record::number_field(&mut hasher, Some(time.as_millis()));
         let flag = |set: Option<bool>| Some(if set == Some(true) { "true" } else { "false" });
         let author = &record.author;
         let name_without_id = author.display_name.as_deref().filter(|_| author.account_id.is_none());
@@ -172,7 +170,7 @@ impl RecordFormat for ConfluenceNormalizer {
             normalize_error: None,
             raw,
         };
-        record::checked_time(event, time.is_some(), "creationDate", None)
+        record::checked_time(event, time.is_some(), "creationDate", record.creation_date.given())
     }
 
     fn split_page(json: &str) -> Option<Vec<&str>> {
@@ -191,8 +189,9 @@ fn hash_object(hasher: &mut IdHasher, object: &NamedObject<'_>) {
 }
 
 fn hash_change(hasher: &mut IdHasher, change: &ChangedValue<'_>) {
-    for field in [&change.name, &change.old, &change.new, &change.hidden_old, &change.hidden_new] {
-        hasher.field(field.as_deref());
+    hasher.field(change.name.as_deref());
+    for value in [&change.old, &change.new, &change.hidden_old, &change.hidden_new] {
+        hasher.field(value.0.as_deref());
     }
 }
 
@@ -226,7 +225,7 @@ fn associated(object: NamedObject<'_>) -> Option<Related<'_>> {
 }
 
 fn change(value: ChangedValue<'_>) -> Change<'_> {
-    Change { field: value.name.unwrap_or_default(), old: value.old, new: value.new }
+    Change { field: value.name.unwrap_or_default(), old: value.old.0, new: value.new.0 }
 }
 
 /// A group's name ends in its id: `confluence-users:4d0b7f52-1111-4222-8333-444455556666`.

@@ -6,7 +6,7 @@ use super::Config;
 use super::normalizer::ConfluenceNormalizer;
 use crate::event::{Action, ActorType, Category, Outcome, Role};
 use crate::time::{TimeRange, Timestamp};
-use crate::vendors::{ApiErrorKind, Auth, Normalizer, PageRequest, ReadContext, Vendor, VendorSettings, testing};
+use crate::vendors::{ApiErrorKind, Auth, Normalizer, Page, PageRequest, ReadContext, Vendor, VendorSettings, testing};
 
 const PAGE: &str = r#"{
   "results": [
@@ -184,11 +184,21 @@ fn other_bodies_are_errors() {
         "{}",
         "[]",
         r#"{"statusCode": 200, "message": "x"}"#,
-        r#"{"results": null, "size": 0}"#,
-        r#"{"results": [], "size": "many"}"#,
+        r#"{"results": null, "size": 57}"#,
+        r#"{"start": 0, "size": 57}"#,
+        r#"{"start": 0}"#,
+        r#"{"results": {}, "size": 0}"#,
         &PAGE[..PAGE.len() - 3],
     ] {
         assert!(plain().parse_page(body, &page_request(None)).is_err(), "{body}");
+    }
+    for body in [r#"{"results": null, "size": 0}"#, r#"{"start": 0, "limit": 25, "size": 0}"#] {
+        let page = plain().parse_page(body, &page_request(None)).expect(body);
+        assert_eq!(page, Page { total: Some(0), ..Page::default() }, "{body}");
+    }
+    for (size, total) in [(r#""57""#, Some(57)), ("57.0", Some(57)), ("-1", None), (r#""many""#, None)] {
+        let body = format!(r#"{{"results": [{{}}], "start": "3", "size": {size}}}"#);
+        assert_eq!(plain().parse_page(&body, &page_request(Some("3"))).expect("a page").total, total, "{size}");
     }
     let message = plain().parse_page(PAGE, &page_request(Some("3"))).expect_err("the first page again");
     assert!(message.message.contains("3 was requested"), "{message}");
@@ -212,12 +222,14 @@ fn errors_have_a_kind_and_a_hint() {
         (by_site, 404, "", "check site"),
     ] {
         let error = vendor.classify_error(status, body, false);
-        assert_eq!(error.kind, ApiErrorKind::Permanent, "{status} {body}");
+        let kind = if status == 401 { ApiErrorKind::Unauthorized } else { ApiErrorKind::Permanent };
+        assert_eq!(error.kind, kind, "{status} {body}");
         assert!(error.hint.contains(hint), "{status} {body}: {}", error.hint);
     }
     let refused = plain().classify_error(400, "{}", false);
     assert!(refused.hint.contains("search_string") && refused.hint.contains("page_size"));
     assert_eq!(refused.kind, ApiErrorKind::PageTooLarge);
+    assert_eq!(plain().classify_error(400, "{}", true).kind, ApiErrorKind::CursorExpired);
     assert_eq!(plain().classify_error(429, "", false).kind, ApiErrorKind::RateLimited);
     assert_eq!(plain().classify_error(503, "<html>", false).kind, ApiErrorKind::Transient);
 }
@@ -383,7 +395,9 @@ fn records_that_cannot_be_normalized_are_delivered_with_the_reason() {
     ] {
         let event = normalizer().normalize(raw, &context());
         assert!(event.normalize_error.is_some(), "{raw}");
-        assert_eq!((event.action, event.category), (Action::Other, Category::Other), "{raw}");
+        let is_known = raw.contains("User created");
+        let meaning = if is_known { (Action::Create, Category::Iam) } else { (Action::Other, Category::Other) };
+        assert_eq!((event.action, event.category), meaning, "{raw}");
         assert_eq!(event.timestamp.to_string(), "2025-11-24T16:01:02.004Z", "{raw}");
         assert_eq!((event.raw, event.id), (raw, normalizer().key_of(raw).id));
     }

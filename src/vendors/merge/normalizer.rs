@@ -4,11 +4,10 @@ use std::borrow::Cow;
 
 use super::mapping;
 use crate::event::{Actor, ActorType, Event, EventId, Outcome, Target};
-use crate::time::{EventTime, Timestamp};
 use crate::vendors::contract::{BadPage, NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
 use crate::vendors::lenient::{Text, json_object};
 use crate::vendors::page::{self, Fields};
-use crate::vendors::record::{self, RecordFormat};
+use crate::vendors::record::{self, RecordFormat, TimeText};
 
 pub(super) const NAME: &str = "merge";
 
@@ -31,7 +30,7 @@ json_object! {
     /// The fields that identify a record.
     pub(in crate::vendors) struct Key<'a> {
         id: Text<'a> = "id",
-        created_at: Text<'a> = "created_at",
+        created_at: TimeText<'a> = "created_at",
     }
 }
 
@@ -45,7 +44,7 @@ json_object! {
         ip_address: Text<'a> = "ip_address",
         event_type: Text<'a> = "event_type",
         event_description: Text<'a> = "event_description",
-        created_at: Text<'a> = "created_at",
+        created_at: TimeText<'a> = "created_at",
     }
 }
 
@@ -88,12 +87,12 @@ impl RecordFormat for MergeNormalizer {
     }
 
     fn key(&self, key: &Key<'_>, raw: &str) -> RecordKey {
-        let timestamp = key.created_at.as_deref().and_then(Timestamp::parse_rfc3339);
+        let timestamp = key.created_at.time().map(|time| time.at);
         RecordKey { id: self.id_of(key.id.as_deref(), raw), timestamp, version: 0 }
     }
 
     fn event<'a>(&self, record: AuditLogEvent<'a>, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
-        let time = record.created_at.as_deref().and_then(EventTime::parse_rfc3339);
+        let time = record.created_at.time();
         let meaning = mapping::meaning(record.event_type.as_deref().unwrap_or_default());
         let event = Event {
             id: self.id_of(record.id.as_deref(), raw).nth(context.occurrence),
@@ -116,7 +115,7 @@ impl RecordFormat for MergeNormalizer {
             normalize_error: None,
             raw,
         };
-        record::checked_time(event, time.is_some(), "created_at", record.created_at.as_deref())
+        record::checked_time(event, time.is_some(), "created_at", record.created_at.given())
     }
 
     fn split_page(json: &str) -> Option<Vec<&str>> {

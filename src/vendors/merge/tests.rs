@@ -153,8 +153,9 @@ fn a_scan_ends_without_next_and_continues_after_an_empty_page() {
     for last in [
         r#"{"next": null, "previous": null, "results": []}"#,
         r#"{"previous": null, "results": null}"#,
-        r#"{"next": null}"#,
         r#"{"next": "", "results": []}"#,
+        r#"{"next": false, "results": []}"#,
+        r#"{"next": 0, "results": []}"#,
     ] {
         assert_eq!(read(last), Page::default(), "{last}");
     }
@@ -168,8 +169,9 @@ fn other_bodies_are_errors() {
         (r#"{"detail": "Not found."}"#, "not a page"),
         ("{}", "not a page"),
         ("[]", "not a page"),
-        (r#"{"results": {}}"#, "not a page"),
-        (r#"{"next": 3, "results": []}"#, "not a page"),
+        (r#"{"results": {}}"#, "of another type"),
+        (r#"{"next": null, "previous": null, "data": [{}]}"#, "`results` is missing"),
+        (r#"{"next": {"page": 3}, "results": []}"#, "does not lead"),
         (&PAGE[..PAGE.len() / 2], "truncated"),
     ] {
         let message = plain().parse_page(body, &page_request(None)).expect_err(body);
@@ -190,12 +192,14 @@ fn errors_have_a_kind_and_a_hint() {
         (405, "", "base_url"),
     ] {
         let error = error(status, body);
-        assert_eq!(error.kind, ApiErrorKind::Permanent, "{status} {body}");
+        let kind = if status == 401 { ApiErrorKind::Unauthorized } else { ApiErrorKind::Permanent };
+        assert_eq!(error.kind, kind, "{status} {body}");
         assert!(error.hint.contains(hint), "{status} {body}: {}", error.hint);
     }
     assert_eq!(error(429, r#"{"detail":"Request was throttled."}"#).kind, ApiErrorKind::RateLimited);
     assert_eq!(error(502, "<html>").kind, ApiErrorKind::Transient);
     assert_eq!(error(408, "").kind, ApiErrorKind::Transient);
+    assert_eq!(plain().classify_error(400, r#"{"detail":"?"}"#, true).kind, ApiErrorKind::CursorExpired);
 }
 
 #[test]
@@ -300,7 +304,7 @@ fn whole_pages_are_split_into_records() {
 
 #[test]
 fn every_form_of_an_empty_page_is_a_page() {
-    for body in [r#"{"results":null}"#, r#"{"next":null,"previous":null}"#, r#"{"next":null,"results":[]}"#] {
+    for body in [r#"{"results":null}"#, r#"{"next":null,"results":[]}"#] {
         assert_eq!(normalizer().page_records(body), Some(Vec::new()), "{body}");
         assert_eq!(plain().parse_page(body, &page_request(None)).expect(body).records, Vec::<&str>::new());
     }
