@@ -224,7 +224,7 @@ impl Drop for Server {
 
 /// Requests one page after the other and appends each body to a file.
 fn plain_client(server: &Server, events: usize) -> anyhow::Result<()> {
-    let directory = common::folder()?;
+    let directory = common::directory()?;
     let mut file = fs::File::create(directory.path().join("bodies"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let begin = Instant::now();
@@ -247,7 +247,7 @@ fn plain_client(server: &Server, events: usize) -> anyhow::Result<()> {
 }
 
 fn auditflow(server: &Server, events: usize, sources: usize) -> anyhow::Result<()> {
-    let directory = common::folder()?;
+    let directory = common::directory()?;
     let file = directory.path().join("pipeline.yaml");
     fs::write(&file, pipeline(server, directory.path(), events, sources))?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_auditflow"));

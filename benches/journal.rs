@@ -63,7 +63,7 @@ async fn measure(vendor: VendorName) -> anyhow::Result<()> {
     let packed = best_of(ROUNDS, || {
         (0..REPEATS).for_each(|_| pages.iter().for_each(|page| drop(black_box(block(page.0, page.1)))));
     }) / REPEATS;
-    let directory = common::folder()?;
+    let directory = common::directory()?;
     let journal = Bench::open(directory.path(), vendor).await?;
     let begin = Instant::now();
     for page in pages.iter().cycle().take(PAGES) {

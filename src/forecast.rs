@@ -9,7 +9,6 @@
 use std::time::Duration;
 
 use crate::collect::SourceSettings;
-use crate::collect::interrupted::InterruptedScan;
 use crate::collect::ranges;
 use crate::collect::scan::stored_scan;
 use crate::collect::scheduler::{WindowScheduler, Work};

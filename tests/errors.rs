@@ -1,4 +1,4 @@
-//! What a user meets when something outside is broken: the run says so, ends if it should, and loses nothing.
+//! Errors of the target and the environment: the run reports them, ends if it should, and loses nothing.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -7,12 +7,12 @@ use std::fs;
 use std::time::Duration;
 
 use auditflow::simulator::{SimulatorOptions, Variants};
-use common::World;
+use common::TestPipeline;
 
-fn world(events: u64) -> World {
+fn test_pipeline(events: u64) -> TestPipeline {
     let mut variants = Variants::default();
     variants.lift_rate_limits();
-    World::new(SimulatorOptions {
+    TestPipeline::new(SimulatorOptions {
         events_per_vendor: events,
         variants,
         clock: common::system_clock(),
@@ -20,77 +20,77 @@ fn world(events: u64) -> World {
     })
 }
 
-fn sink(world: &World, name: &str) -> String {
-    let path = world.path("out/{{ vendor }}.ndjson");
+fn sink(pipeline: &TestPipeline, name: &str) -> String {
+    let path = pipeline.path("out/{{ vendor }}.ndjson");
     format!("sinks:\n  {name}: {{type: file, inputs: [events], path: \"{}\"}}\n", path.display())
 }
 
 #[test]
-fn a_bounded_run_gives_up_on_a_broken_disk_says_why_and_the_next_one_goes_on() {
-    let world = world(50);
-    let file = world.write_pipeline(&sink(&world, "files"));
-    fs::write(world.path("out"), "no folder").unwrap();
+fn a_run_once_gives_up_on_a_broken_disk_and_the_next_one_resumes() {
+    let pipeline = test_pipeline(50);
+    let file = pipeline.write_pipeline(&sink(&pipeline, "files"));
+    fs::write(pipeline.path("out"), "a file where the directory should be").unwrap();
     let arguments = ["run", file.to_str().unwrap(), "--once", "--give-up-after", "1s"];
-    let child = world.program(&arguments).spawn().unwrap();
-    let status = common::wait(child, Duration::from_secs(60), || world.log_tail());
-    assert_eq!(status.code(), Some(3), "{}", world.log_tail());
-    assert!(world.log_count("unfinished: files: ") == 1, "{}", world.log_tail());
-    fs::remove_file(world.path("out")).unwrap();
-    world.wait_until_quiet();
-    world.run_once(&file);
-    world.assert_exact(&world.path("out"));
-    world.assert_no_secret_anywhere();
+    let child = pipeline.program(&arguments).spawn().unwrap();
+    let status = common::wait(child, Duration::from_secs(60), || pipeline.log_tail());
+    assert_eq!(status.code(), Some(3), "{}", pipeline.log_tail());
+    assert!(pipeline.text_count("unfinished: files: ") == 1, "{}", pipeline.log_tail());
+    fs::remove_file(pipeline.path("out")).unwrap();
+    pipeline.wait_until_quiet();
+    pipeline.run_once(&file);
+    pipeline.assert_exact(&pipeline.path("out"));
+    pipeline.assert_no_secret_anywhere();
 }
 
 #[test]
-fn a_sink_that_is_renamed_in_the_middle_of_a_batch_leaves_nothing_torn() {
-    let world = world(300);
-    let mut unfinished = 0;
-    for life in 0..60 {
-        // Small batches, one after the other: most of the time one is in the middle.
-        let sink = sink(&world, if life % 2 == 0 { "one" } else { "other" });
+fn a_sink_that_is_renamed_with_an_unfinished_batch_leaves_no_partial_lines() {
+    let pipeline = test_pipeline(300);
+    let mut orphaned = 0;
+    for round in 0..60 {
+        // Small batches in quick succession: a kill mostly interrupts one.
+        let sink = sink(&pipeline, if round % 2 == 0 { "one" } else { "other" });
         let small = sink.replace("type: file", "type: file, batch: {max_events: 7, timeout_secs: 1ms}");
-        world.run_and_kill(&world.write_pipeline(&small), Duration::from_millis(120 + life * 7));
-        unfinished = world.log_count("left the pipeline file in the middle of a batch");
-        if unfinished > 2 {
+        pipeline.run_and_kill(&pipeline.write_pipeline(&small), Duration::from_millis(120 + round * 7));
+        orphaned = pipeline.event_count("batch_orphaned");
+        if orphaned > 2 {
             break;
         }
     }
-    assert!(unfinished > 0, "no kill hit a batch of a sink that was renamed afterwards");
-    world.wait_until_quiet();
-    let file = world.write_pipeline(&sink(&world, "one"));
-    world.run_once(&file);
-    // Each of the two names delivers all events to the same files: every line is whole, and each event is there.
-    let delivered = common::delivered_below(&world.path("out"));
+    assert!(orphaned > 0, "no kill interrupted a batch of a sink that was renamed afterwards");
+    pipeline.wait_until_quiet();
+    let file = pipeline.write_pipeline(&sink(&pipeline, "one"));
+    pipeline.run_once(&file);
+    // Both names deliver all events to the same files: every line is complete, and every event is present.
+    let delivered = common::delivered_below(&pipeline.path("out"));
     for (vendor, events) in delivered {
         let distinct: std::collections::BTreeSet<_> = events.iter().map(|event| &event.id).collect();
         assert_eq!(distinct.len(), 300, "{vendor}");
     }
-    world.assert_no_secret_anywhere();
+    pipeline.assert_no_secret_anywhere();
 }
 
 #[test]
-fn a_full_journal_makes_room_before_its_retention_and_the_run_goes_on() {
-    let world = world(2_000);
+fn a_full_journal_is_trimmed_before_its_retention_and_the_run_continues() {
+    let pipeline = test_pipeline(2_000);
     let small = "journal: {max_size: 400KiB, retention: 30d}\n".to_owned();
-    let file = world.write_pipeline(&(small + &sink(&world, "files")));
-    world.wait_until_quiet();
-    world.run_once(&file);
-    assert!(world.log_count("journal_full") > 0, "the journal was never full: {}", world.log_tail());
-    world.assert_exact(&world.path("out"));
+    let file = pipeline.write_pipeline(&(small + &sink(&pipeline, "files")));
+    pipeline.wait_until_quiet();
+    pipeline.run_once(&file);
+    assert!(pipeline.event_count("journal_full") > 0, "the journal was never full: {}", pipeline.log_tail());
+    pipeline.assert_exact(&pipeline.path("out"));
 }
 
 #[test]
-fn nobody_reading_the_log_stops_nothing() {
-    let world = world(50);
-    let file = world.write_pipeline(&sink(&world, "files"));
-    let mut command = world.program(&["run", file.to_str().unwrap(), "--log-level", "debug"]);
+fn a_closed_log_pipe_does_not_stop_the_pipeline() {
+    let pipeline = test_pipeline(50);
+    let file = pipeline.write_pipeline(&sink(&pipeline, "files"));
+    let mut command = pipeline.program(&["run", file.to_str().unwrap(), "--log-level", "debug"]);
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let mut child = command.stderr(writer).spawn().unwrap();
     drop(command);
     common::until("all five vendors' events are in files", || {
-        world.path("out").exists() && fs::read_dir(world.path("out")).unwrap().count() == 5
+        pipeline.path("out").exists() && fs::read_dir(pipeline.path("out")).unwrap().count() == 5
     });
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
     let mut ended = None;

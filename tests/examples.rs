@@ -1,4 +1,4 @@
-//! The examples do what they say, on this machine and without an account.
+//! The examples work as documented, on this machine and without a vendor account.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use assert_cmd::Command;
 use assert_cmd::assert::Assert;
 
-/// An example's program. `cargo test` builds all of them, beside the folder of the tests' own programs.
+/// An example's program. `cargo test` builds it, in the directory beside that of the test programs.
 fn example(name: &str) -> Command {
     let this_test = std::env::current_exe().unwrap();
     let path = this_test.ancestors().nth(2).unwrap().join("examples").join(name);
-    assert!(path.exists(), "{} is not built; `cargo build --examples` does so", path.display());
+    assert!(path.exists(), "{} does not exist; run `cargo build --examples`", path.display());
     Command::new(path)
 }
 
@@ -24,9 +24,9 @@ fn stderr(assert: &Assert) -> String {
     String::from_utf8(assert.get_output().stderr.clone()).unwrap()
 }
 
-/// How many lines the files below a folder have.
-fn lines_below(folder: &Path) -> usize {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+/// The number of lines of all files below a directory.
+fn lines_below(directory: &Path) -> usize {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     entries.map(|path| if path.is_dir() { lines_below(&path) } else { lines_of(&path) }).sum()
 }
 
@@ -36,30 +36,33 @@ fn lines_of(file: &Path) -> usize {
 
 #[test]
 fn the_embedding_program_collects_delivers_and_counts() {
-    let folder = tempfile::tempdir().unwrap();
-    let assert = example("embed").current_dir(&folder).assert().success();
-    let said = stdout(&assert);
-    let landed = folder.path().join("auditflow-embedded");
-    let deleted = lines_of(&landed.join("deleted.ndjson"));
-    assert_eq!(lines_below(&landed.join("all")), 1_000);
-    assert!(deleted > 0, "{said}");
-    assert!(said.contains("all: 1000 events delivered, 0 filtered"), "{said}");
-    assert!(said.contains(&format!("deleted: {deleted} events delivered, {} filtered", 1_000 - deleted)), "{said}");
+    let directory = tempfile::tempdir().unwrap();
+    let assert = example("embed").current_dir(&directory).assert().success();
+    let printed = stdout(&assert);
+    let output = directory.path().join("auditflow-embedded");
+    let deleted = lines_of(&output.join("deleted.ndjson"));
+    assert_eq!(lines_below(&output.join("all")), 1_000);
+    assert!(deleted > 0, "{printed}");
+    assert!(printed.contains("all: 1000 events delivered, 0 filtered"), "{printed}");
+    assert!(
+        printed.contains(&format!("deleted: {deleted} events delivered, {} filtered", 1_000 - deleted)),
+        "{printed}"
+    );
 }
 
 #[test]
-fn the_embedding_program_says_what_is_wrong_with_a_pipeline_of_ones_own() {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("acme.yaml"), "sources: {a: {type: clumoi}}\n").unwrap();
-    let assert = example("embed").arg("acme.yaml").current_dir(&folder).assert().failure();
+fn the_embedding_program_reports_errors_in_the_given_pipeline() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("acme.yaml"), "sources: {a: {type: clumoi}}\n").unwrap();
+    let assert = example("embed").arg("acme.yaml").current_dir(&directory).assert().failure();
     assert!(stderr(&assert).contains("did you mean `clumio`?"), "{}", stderr(&assert));
 }
 
 #[test]
-fn a_vendor_of_ones_own_is_collected_filtered_and_delivered() {
-    let folder = tempfile::tempdir().unwrap();
-    let assert = example("own_vendor").current_dir(&folder).assert().success();
-    let files = folder.path().join("auditflow-teahouse/teahouse");
+fn a_custom_vendor_is_collected_filtered_and_delivered() {
+    let directory = tempfile::tempdir().unwrap();
+    let assert = example("own_vendor").current_dir(&directory).assert().success();
+    let files = directory.path().join("auditflow-teahouse/teahouse");
     assert_eq!(stdout(&assert), "files: 180 events delivered, 180 filtered\n");
     let text = fs::read_to_string(files.join("2026-03.ndjson")).unwrap();
     let first: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
@@ -67,7 +70,7 @@ fn a_vendor_of_ones_own_is_collected_filtered_and_delivered() {
     assert_eq!(lines_below(&files), 180);
 }
 
-const WITH_MISTAKES: &str = "\
+const WITH_ERRORS: &str = "\
 sources:
   one: {type: teahosue, api_token: x}
   two: {type: teahouse, api_tokn: x}
@@ -80,11 +83,11 @@ sinks:
 ";
 
 #[test]
-fn a_vendor_of_ones_own_is_checked_like_any_other() {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("acme.yaml"), WITH_MISTAKES).unwrap();
-    let assert = example("own_vendor").args(["validate", "acme.yaml"]).current_dir(&folder).assert().code(2);
-    let said = stderr(&assert);
+fn a_custom_vendor_is_validated_like_any_other() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("acme.yaml"), WITH_ERRORS).unwrap();
+    let assert = example("own_vendor").args(["validate", "acme.yaml"]).current_dir(&directory).assert().code(2);
+    let printed = stderr(&assert);
     for expected in [
         "--> acme.yaml:2:15 (sources.one.type)",
         "did you mean `teahouse`? allowed here: `akuity`, `captivateiq`, `clumio`, `confluence`, `merge`, `teahouse`",
@@ -93,56 +96,56 @@ fn a_vendor_of_ones_own_is_checked_like_any_other() {
         "--> acme.yaml:4:51 (sources.three.base_url)",
         "unknown value `teahose`",
     ] {
-        assert!(said.contains(expected), "{expected} is not in:\n{said}");
+        assert!(printed.contains(expected), "{expected} is not in:\n{printed}");
     }
     let assert = example("own_vendor").arg("schema").assert().success();
     assert!(stdout(&assert).contains("The API token, made on the Teahouse's page"), "the schema does not describe it");
 }
 
-/// The walk-through, with a temporary folder of its own and `auditflow` as the program.
-fn crash_and_proof(auditflow: &Path, folder: &Path) -> Assert {
+/// Runs the script with its own temporary directory and `auditflow` as the program.
+fn crash_and_proof(auditflow: &Path, directory: &Path) -> Assert {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/crash_and_proof.sh");
-    Command::new("sh").arg(script).env("AUDITFLOW", auditflow).env("TMPDIR", folder).assert()
+    Command::new("sh").arg(script).env("AUDITFLOW", auditflow).env("TMPDIR", directory).assert()
 }
 
 #[test]
-fn the_walk_through_proves_what_it_promises_and_leaves_nothing_behind() {
-    let folder = tempfile::tempdir().unwrap();
-    let assert = crash_and_proof(Path::new(env!("CARGO_BIN_EXE_auditflow")), folder.path()).success();
-    let said = stdout(&assert);
-    assert_eq!(said.matches("lines in the files").count(), 3, "{said}");
-    assert!(said.contains("clumio: 3000 at the vendor, 3000 delivered"), "{said}");
-    assert!(said.contains("PROVED"), "{said}");
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+fn the_script_proves_exactly_once_delivery_and_leaves_no_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let assert = crash_and_proof(Path::new(env!("CARGO_BIN_EXE_auditflow")), directory.path()).success();
+    let printed = stdout(&assert);
+    assert_eq!(printed.matches("lines in the files").count(), 3, "{printed}");
+    assert!(printed.contains("clumio: 3000 at the vendor, 3000 delivered"), "{printed}");
+    assert!(printed.contains("PROVED"), "{printed}");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
 }
 
 #[test]
-fn the_walk_through_fails_when_an_event_is_lost() {
-    assert_found_out("sed -i.before 1d");
+fn the_script_fails_if_an_event_is_lost() {
+    assert_detected("sed -i.before 1d");
 }
 
 #[test]
-fn the_walk_through_fails_when_an_event_is_there_twice() {
-    assert_found_out("sed -i.before 1p");
+fn the_script_fails_if_an_event_is_duplicated() {
+    assert_detected("sed -i.before 1p");
 }
 
-fn assert_found_out(damage: &str) {
-    let folder = tempfile::tempdir().unwrap();
-    let assert = crash_and_proof(&damaging(damage, folder.path()), folder.path()).failure();
-    let said = stdout(&assert) + &stderr(&assert);
-    assert!(said.contains("differ") || said.contains("EOF"), "{said}");
-    assert!(said.contains("FAILED: clumio"), "{said}");
-    assert!(!said.contains("PROVED"), "{said}");
+fn assert_detected(damage: &str) {
+    let directory = tempfile::tempdir().unwrap();
+    let assert = crash_and_proof(&damaging(damage, directory.path()), directory.path()).failure();
+    let printed = stdout(&assert) + &stderr(&assert);
+    assert!(printed.contains("differ") || printed.contains("EOF"), "{printed}");
+    assert!(printed.contains("FAILED: clumio"), "{printed}");
+    assert!(!printed.contains("PROVED"), "{printed}");
 }
 
-/// An auditflow that damages one of its files when all is delivered.
-fn damaging(damage: &str, folder: &Path) -> PathBuf {
-    let program = folder.join("damaging-auditflow");
+/// An auditflow that damages one of its files after it has delivered everything.
+fn damaging(damage: &str, directory: &Path) -> PathBuf {
+    let program = directory.join("damaging-auditflow");
     let text = format!(
-        "#!/bin/sh\ncase $3 in --once) {auditflow} \"$@\" && {damage} \"$(find {folder} -path '*/clumio/*' | sort | head -n 1)\" ;;\n\
+        "#!/bin/sh\ncase $3 in --once) {auditflow} \"$@\" && {damage} \"$(find {directory} -path '*/clumio/*' | sort | head -n 1)\" ;;\n\
          *) exec {auditflow} \"$@\" ;; esac\n",
         auditflow = env!("CARGO_BIN_EXE_auditflow"),
-        folder = folder.display(),
+        directory = directory.display(),
     );
     fs::write(&program, text).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();

@@ -10,13 +10,13 @@ use std::path::Path;
 
 use auditflow::format::count;
 use auditflow::simulator::{SimulatorOptions, Variants};
-use common::World;
+use common::TestPipeline;
 use serde_json::Value;
 
-fn world() -> World {
+fn test_pipeline() -> TestPipeline {
     let mut variants = Variants::default();
     variants.lift_rate_limits();
-    World::new(SimulatorOptions {
+    TestPipeline::new(SimulatorOptions {
         events_per_vendor: 200,
         variants,
         clock: common::system_clock(),
@@ -26,9 +26,9 @@ fn world() -> World {
 
 /// A sink behind two filters in sequence, one behind two filters in parallel, one behind a filter that passes nothing, and one
 /// that gets all events, some of them by a second route.
-fn pipeline(world: &World) -> std::path::PathBuf {
+fn write_filters(pipeline: &TestPipeline) -> std::path::PathBuf {
     let sink = |name: &str, inputs: &str| {
-        let path = world.path(name).join("{{ vendor }}.ndjson");
+        let path = pipeline.path(name).join("{{ vendor }}.ndjson");
         format!(
             "  {name}: {{type: file, inputs: [{inputs}], path: \"{}\", batch: {{max_events: 90}}}}\n",
             path.display()
@@ -40,7 +40,7 @@ fn pipeline(world: &World) -> std::path::PathBuf {
         sink("none", "nothing"),
         sink("all", "events, people"),
     ];
-    world.write_pipeline(&format!("{FILTERS}sinks:\n{}", sinks.concat()))
+    pipeline.write_pipeline(&format!("{FILTERS}sinks:\n{}", sinks.concat()))
 }
 
 const FILTERS: &str = "
@@ -77,13 +77,13 @@ fn ids<'e>(events: impl IntoIterator<Item = &'e Value>) -> BTreeSet<(String, u64
 
 #[test]
 fn filters_pass_matching_events_and_count_the_others() {
-    let world = world();
-    let file = pipeline(&world);
-    world.wait_until_quiet();
-    world.run_once(&file);
+    let pipeline = test_pipeline();
+    let file = write_filters(&pipeline);
+    pipeline.wait_until_quiet();
+    pipeline.run_once(&file);
 
-    world.assert_exact(&world.path("all"));
-    let all = events(&world.path("all"));
+    pipeline.assert_exact(&pipeline.path("all"));
+    let all = events(&pipeline.path("all"));
     let deleted = |event: &&Value| event["action"] == "delete";
     let by_people = |event: &&Value| event["actor"]["type"] == "user" || event["actor"]["type"] == "admin";
     let few = ids(all.iter().filter(deleted).filter(by_people).filter(|event| event["vendor"] != "merge"));
@@ -93,14 +93,14 @@ fn filters_pass_matching_events_and_count_the_others() {
         "the generated events are too uniform"
     );
     for (sink, expected) in [("few", few), ("either", either), ("none", BTreeSet::new())] {
-        let delivered = events(&world.path(sink));
+        let delivered = events(&pipeline.path(sink));
         assert_eq!(ids(&delivered), expected, "{sink}");
         assert_eq!(delivered.len(), expected.len(), "{sink} has duplicates");
     }
 
-    world.assert_counters_add_up(&["few", "either", "none", "all"]);
+    pipeline.assert_counters_add_up(&["few", "either", "none", "all"]);
     let dropped = format!("{} filtered", count(all.len() as u64));
-    let log = fs::read_to_string(world.path("log")).unwrap();
+    let log = fs::read_to_string(pipeline.path("log")).unwrap();
     let summary = log.lines().find(|line| line.starts_with("sink   none ")).unwrap();
     assert!(summary.contains(" 0 events delivered") && summary.ends_with(&dropped), "{dropped} in {summary}");
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use auditflow::simulator::{SimulatorOptions, Variants};
 use auditflow::sinks::manifest::sha256_hex;
-use common::World;
+use common::TestPipeline;
 use serde_json::Value;
 
 fn busy(seed: u64) -> SimulatorOptions {
@@ -33,25 +33,25 @@ fn busy(seed: u64) -> SimulatorOptions {
 fn after_kills_the_chain_is_complete_and_lists_every_byte_once() {
     let seed = common::seed();
     let mut random = fastrand::Rng::with_seed(seed);
-    let world = World::new(busy(seed));
-    let out = world.path("out");
-    let file = world.write_pipeline(&format!(
+    let pipeline = TestPipeline::new(busy(seed));
+    let out = pipeline.path("out");
+    let file = pipeline.write_pipeline(&format!(
         "sinks:
   files: {{type: file, inputs: [events], manifest: true, compression: gzip, rotate: {{max_bytes: 64KiB}}, path: \"{}/{{{{ vendor }}}}/%Y-%m-%d.ndjson.gz\", batch: {{max_events: 20, timeout_secs: 0.01}}}}
 ",
         out.display()
     ));
     for _ in 0..30 {
-        world.run_and_kill(&file, Duration::from_millis(random.u64(50..700)));
+        pipeline.run_and_kill(&file, Duration::from_millis(random.u64(50..700)));
     }
-    assert!(world.log_count("batch_recovered") > 0, "no kill interrupted a batch: the test is inconclusive");
-    world.wait_until_quiet();
-    world.run_once(&file);
+    assert!(pipeline.event_count("batch_recovered") > 0, "no kill interrupted a batch: the test is inconclusive");
+    pipeline.wait_until_quiet();
+    pipeline.run_once(&file);
     let manifests = manifests_below(&out.join("_manifests"));
     assert_chain(&manifests);
     assert_every_byte_is_listed_once(&out, &manifests);
-    fs::rename(out.join("_manifests"), world.path("manifests")).unwrap();
-    world.assert_exact(&out);
+    fs::rename(out.join("_manifests"), pipeline.path("manifests")).unwrap();
+    pipeline.assert_exact(&out);
     let rows: u64 = manifests.iter().map(|bytes| parsed(bytes)["rows"].as_u64().unwrap()).sum();
     assert_eq!(rows, common::delivered_below(&out).values().map(|events| events.len() as u64).sum::<u64>());
 }

@@ -37,9 +37,9 @@ fn start(arguments: &[&str]) -> Running {
 fn get(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("it listens");
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("sent");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer");
-    answer.split_once("\r\n\r\n").expect("a body").1.to_owned()
+    let mut response = String::new();
+    stream.read_to_string(&mut response).expect("a response");
+    response.split_once("\r\n\r\n").expect("a body").1.to_owned()
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn an_interrupt_ends_it_at_once() {
     // A client that keeps its connection open must not delay the exit.
     let mut client = TcpStream::connect(&running.address).expect("it listens");
     write!(client, "GET /_sim/health HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
-    client.read_exact(&mut [0; 12]).expect("an answer");
+    client.read_exact(&mut [0; 12]).expect("a response");
     let pid = rustix::process::Pid::from_child(&running.child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("sent");
     assert_eq!(running.child.wait().expect("it ends").code(), Some(0));

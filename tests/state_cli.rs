@@ -1,4 +1,4 @@
-//! `auditflow state` with the real program: what each command prints, when it refuses, and that it changes nothing without
+//! `auditflow state` with the real program: what each command prints, which changes it rejects, and that it changes nothing without
 //! confirmation.
 #![allow(clippy::unwrap_used)]
 
@@ -10,13 +10,13 @@ use std::process::{Command, Output, Stdio};
 
 use auditflow::journal::lock;
 use auditflow::simulator::{SimulatorOptions, Variants};
-use common::World;
+use common::TestPipeline;
 
 const EVENTS: usize = 60;
 
 /// A pipeline with one vendor that generates no new events. Its output is `out/clumio.ndjson`.
 struct Harness {
-    world: World,
+    pipeline: TestPipeline,
     file: PathBuf,
 }
 
@@ -24,29 +24,29 @@ impl Harness {
     fn new() -> Self {
         let mut variants = Variants::default();
         variants.lift_rate_limits();
-        let world = World::new(SimulatorOptions {
+        let pipeline = TestPipeline::new(SimulatorOptions {
             events_per_vendor: EVENTS as u64,
             variants,
             clock: common::system_clock(),
             ..SimulatorOptions::default()
         });
-        world.simulator.control().stop_growth();
-        let file = world.path("acme.yaml");
-        let harness = Self { world, file };
+        pipeline.simulator.control().stop_growth();
+        let file = pipeline.path("acme.yaml");
+        let harness = Self { pipeline, file };
         harness.write("audit", "files", "");
         harness
     }
 
     fn after_a_run() -> Self {
         let harness = Self::new();
-        harness.world.wait_until_quiet();
-        harness.world.run_once(&harness.file);
+        harness.pipeline.wait_until_quiet();
+        harness.pipeline.run_once(&harness.file);
         assert_eq!(harness.lines(), EVENTS);
         harness
     }
 
     fn write(&self, source: &str, sink: &str, of_sink: &str) {
-        let directory = self.world.folder.path().display();
+        let directory = self.pipeline.directory.path().display();
         let text = format!(
             "data_dir: {directory}/data
 journal: {{retention: 1h}}
@@ -64,7 +64,7 @@ sinks:
     /// Runs a `state` command without the secrets that the file names, and without a terminal.
     fn output(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_auditflow"));
-        let address = format!("http://{}", self.world.simulator.address());
+        let address = format!("http://{}", self.pipeline.simulator.address());
         command.arg("state").args([arguments[0], self.file.to_str().unwrap()]).args(&arguments[1..]);
         command.env_clear().env("SIMULATOR", address).stdin(Stdio::null()).output().unwrap()
     }
@@ -73,7 +73,7 @@ sinks:
     fn state(&self, arguments: &[&str]) -> (i32, String) {
         let output = self.output(arguments);
         let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        for secret in self.world.simulator.credentials().secrets() {
+        for secret in self.pipeline.simulator.credentials().secrets() {
             assert!(!printed.contains(secret), "a secret is shown: {printed}");
         }
         assert!(
@@ -85,30 +85,47 @@ sinks:
 
     fn stable(&self, printed: &str) -> String {
         let joined = printed.replace(&format!("\n{}", " ".repeat(18)), " ");
-        let directory = self.world.folder.path().to_str().unwrap();
+        let directory = self.pipeline.directory.path().to_str().unwrap();
         let words: Vec<String> = joined.replace(directory, "DIRECTORY").split(' ').map(without_times).collect();
         words.join(" ")
     }
 
-    fn refused(&self, arguments: &[&str]) -> String {
-        let before = contents(&self.world.path("data/journal.db"));
+    fn rejected(&self, arguments: &[&str]) -> String {
+        let before = contents(&self.pipeline.path("data/journal.db"));
         let (code, printed) = self.state(arguments);
         assert_eq!(code, 1, "{printed}");
         assert_eq!(
-            contents(&self.world.path("data/journal.db")),
+            contents(&self.pipeline.path("data/journal.db")),
             before,
-            "a refused change must not change the journal"
+            "a rejected change must not change the journal"
         );
         printed
     }
 
     fn lines(&self) -> usize {
-        fs::read_to_string(self.world.path("out/clumio.ndjson")).unwrap().lines().count()
+        fs::read_to_string(self.pipeline.path("out/clumio.ndjson")).unwrap().lines().count()
     }
 }
 
-fn contents(path: &Path) -> Vec<u8> {
-    fs::read(path).unwrap_or_default()
+/// Every row of every table. The file's bytes say less: closing it moves pages, whoever opened it.
+fn contents(path: &Path) -> Vec<String> {
+    let journal = rusqlite::Connection::open(path).unwrap();
+    let names = |sql: &str| -> Vec<String> {
+        let mut statement = journal.prepare(sql).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    let mut rows = Vec::new();
+    for table in names("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name") {
+        let mut statement = journal.prepare(&format!("SELECT * FROM {table}")).unwrap();
+        let columns = statement.column_count();
+        let mut found = statement.query([]).unwrap();
+        while let Some(row) = found.next().unwrap() {
+            let values: Vec<_> =
+                (0..columns).map(|column| row.get::<_, rusqlite::types::Value>(column).unwrap()).collect();
+            rows.push(format!("{table} {values:?}"));
+        }
+    }
+    rows
 }
 
 /// Replaces times of this run, and durations in parentheses. Years before 2020 are the test's own.
@@ -143,7 +160,7 @@ fn a_rewind_prints_what_it_changes_and_needs_confirmation() {
     assert!(dry.ends_with("dry run: nothing was changed\n"), "{dry}");
     let (code, printed) = harness.state(&["rewind", "audit", "--to", "2001-01-31", "--yes"]);
     assert_eq!((code, printed.ends_with("\ndone\n")), (0, true), "{printed}");
-    harness.world.run_once(&harness.file);
+    harness.pipeline.run_once(&harness.file);
     assert_eq!(harness.lines(), EVENTS);
     let (code, printed) = harness.state(&["rewind", "audit", "--to", "2101-01-31"]);
     assert_eq!(code, 0);
@@ -166,7 +183,7 @@ fn a_rewind_with_redelivery_warns_of_duplicates() {
       kept            60 events collected so far, the position of every sink, and the coverage before TIME
     done
     ");
-    harness.world.run_once(&harness.file);
+    harness.pipeline.run_once(&harness.file);
     assert_eq!(harness.lines(), 2 * EVENTS);
 }
 
@@ -179,7 +196,7 @@ fn a_redelivery_prints_the_number_of_duplicates() {
     redeliver events since 2001-01-31T00:00:00Z to sink `files`
       DUPLICATES      60 events of its inputs, numbers 1 to 60 of the journal, with times from TIME to TIME. They are delivered again, with the same ids, at the next `auditflow run`
       range           the journal is in the order of collection: all events from the first page with an event of that time on, including older ones
-      target          they are appended once more, wherever `path` puts them now; what the files hold already stays
+      target          the events are appended again, where `path` puts them now; existing lines stay
       other sinks     receive nothing again; the journal keeps these events until this sink has delivered them
     done
     ");
@@ -188,7 +205,7 @@ fn a_redelivery_prints_the_number_of_duplicates() {
     insta::assert_snapshot!(printed, @r"
     nothing to do: the journal holds no event of that time that `files` has delivered
     ");
-    harness.world.run_once(&harness.file);
+    harness.pipeline.run_once(&harness.file);
     assert_eq!(harness.lines(), 2 * EVENTS);
 }
 
@@ -197,11 +214,11 @@ fn trimmed_events_cannot_be_redelivered() {
     let harness = Harness::new();
     let text = fs::read_to_string(&harness.file).unwrap().replace("retention: 1h", "retention: 0s");
     fs::write(&harness.file, text).unwrap();
-    harness.world.wait_until_quiet();
-    harness.world.run_once(&harness.file);
+    harness.pipeline.wait_until_quiet();
+    harness.pipeline.run_once(&harness.file);
     // The next run trims the journal first.
-    harness.world.run_once(&harness.file);
-    insta::assert_snapshot!(harness.refused(&["redeliver", "files", "--from", "2001-01-31", "--yes"]), @r"
+    harness.pipeline.run_once(&harness.file);
+    insta::assert_snapshot!(harness.rejected(&["redeliver", "files", "--from", "2001-01-31", "--yes"]), @r"
     error: the journal does not hold all events since 2001-01-31T00:00:00Z, only those since TIME (see journal.retention); use --from TIME or later, or --from oldest for all that it holds; to deliver older events again to all sinks, collect them again: auditflow state rewind DIRECTORY/acme.yaml SOURCE --to 2001-01-31T00:00:00Z --redeliver (sources of `files`: audit)
     ");
 }
@@ -209,14 +226,14 @@ fn trimmed_events_cannot_be_redelivered() {
 #[test]
 fn a_rename_prints_what_it_keeps_and_follows_the_file() {
     let harness = Harness::after_a_run();
-    insta::assert_snapshot!(harness.refused(&["rename", "audit", "clumio_eu", "--yes"]), @r"
+    insta::assert_snapshot!(harness.rejected(&["rename", "audit", "clumio_eu", "--yes"]), @r"
     error: `audit` is still in DIRECTORY/acme.yaml: the next run would start it without recorded state; change the name to `clumio_eu` there, then repeat this command
     ");
     harness.write("clumio_eu", "archive", "");
-    insta::assert_snapshot!(harness.refused(&["rename", "audt", "clumio_eu", "--yes"]), @r"
+    insta::assert_snapshot!(harness.rejected(&["rename", "audt", "clumio_eu", "--yes"]), @r"
     error: source `audt` has never run in DIRECTORY/data; `auditflow status DIRECTORY/acme.yaml` lists the names that are recorded there
     ");
-    insta::assert_snapshot!(harness.refused(&["rename", "audit", "clumio_us", "--yes"]), @r"
+    insta::assert_snapshot!(harness.rejected(&["rename", "audit", "clumio_us", "--yes"]), @r"
     error: DIRECTORY/acme.yaml has no source or sink `clumio_us`; change `audit` to it there, in inputs too, then repeat this command
     ");
     let (code, printed) = harness.state(&["rename", "audit", "clumio_eu", "--yes"]);
@@ -234,21 +251,21 @@ fn a_rename_prints_what_it_keeps_and_follows_the_file() {
     insta::assert_snapshot!(printed, @r"
     rename sink `files` to `archive`
       kept            its position (event 60 of the journal) and 60 events delivered: nothing is delivered again
-      target          the files stay as they are
+      target          the files stay unchanged
       dead letter     goes to dead_letter/archive.ndjson from now on; dead_letter/files.ndjson stays
     done
     ");
-    harness.world.run_once(&harness.file);
+    harness.pipeline.run_once(&harness.file);
     assert_eq!(harness.lines(), EVENTS);
     // Repeating it is not an error: a script may run again after it was killed.
     let (code, printed) = harness.state(&["rename", "files", "archive", "--yes"]);
     assert_eq!(code, 0);
     assert!(printed.starts_with("nothing to do: no sink `files` is recorded"), "{printed}");
-    // A name with recorded state is refused.
+    // A name with recorded state is rejected.
     harness.write("audit", "files", "");
-    harness.world.run_once(&harness.file);
+    harness.pipeline.run_once(&harness.file);
     harness.write("clumio_eu", "archive", "");
-    insta::assert_snapshot!(harness.refused(&["rename", "files", "archive", "--yes"]), @r"
+    insta::assert_snapshot!(harness.rejected(&["rename", "files", "archive", "--yes"]), @r"
     error: the sink `archive` has recorded state of its own; use another name, or remove `archive` from the file and its state from the journal first: auditflow state remove DIRECTORY/acme.yaml archive
     ");
 }
@@ -270,7 +287,7 @@ fn a_reset_prints_duplicates_and_losses() {
     insta::assert_snapshot!(printed, @r"
     reset sink `files`
       cleared         its position (event 60 of the journal) and its statistics
-      DUPLICATES      the sink starts at the oldest event in the journal, 1: 60 events that it has already delivered are delivered again, with the same ids; they are appended once more, wherever `path` puts them now; what the files hold already stays
+      DUPLICATES      the sink starts at the oldest event in the journal, 1: 60 events that it has already delivered are delivered again, with the same ids; the events are appended again, where `path` puts them now; existing lines stay
     error: nothing was changed: there is no terminal for the confirmation; add --yes to make this change
     ");
     harness.write("audit", "files", ", start: now");
@@ -281,12 +298,12 @@ fn a_reset_prints_duplicates_and_losses() {
       LOST            the sink starts after event 60 (`start: now`): 0 events that it has not delivered yet are never delivered to it
     error: nothing was changed: there is no terminal for the confirmation; add --yes to make this change
     ");
-    insta::assert_snapshot!(harness.refused(&["remove", "files", "--yes"]), @r"
+    insta::assert_snapshot!(harness.rejected(&["remove", "files", "--yes"]), @r"
     error: `files` is still in DIRECTORY/acme.yaml; remove it from the file first, or let it start over: auditflow state reset DIRECTORY/acme.yaml files
     ");
     assert_eq!(harness.state(&["reset", "files", "--yes"]).0, 0);
     assert_eq!(harness.state(&["reset", "audit", "--yes"]).0, 0);
-    harness.world.run_once(&harness.file);
+    harness.pipeline.run_once(&harness.file);
     assert_eq!(harness.lines(), 2 * EVENTS);
 }
 
@@ -294,7 +311,7 @@ fn a_reset_prints_duplicates_and_losses() {
 fn removing_what_is_no_longer_in_the_file_deletes_its_state() {
     let harness = Harness::after_a_run();
     harness.write("other", "others", "");
-    insta::assert_snapshot!(harness.refused(&["reset", "audit", "--yes"]), @r"
+    insta::assert_snapshot!(harness.rejected(&["reset", "audit", "--yes"]), @r"
     error: DIRECTORY/acme.yaml has no source or sink `audit`; to remove the recorded state of one that is no longer in the file: auditflow state remove DIRECTORY/acme.yaml audit
     ");
     let (code, printed) = harness.state(&["remove", "audit", "--yes"]);
@@ -315,17 +332,17 @@ fn removing_what_is_no_longer_in_the_file_deletes_its_state() {
       target          what the sink has written stays; a sink that gets this name starts without recorded state
     done
     ");
-    insta::assert_snapshot!(harness.refused(&["remove", "files", "--yes"]), @r"
+    insta::assert_snapshot!(harness.rejected(&["remove", "files", "--yes"]), @r"
     error: `files` has never run in DIRECTORY/data; `auditflow status DIRECTORY/acme.yaml` lists the names that are recorded there
     ");
 }
 
 #[test]
-fn a_running_pipeline_is_refused() {
+fn a_running_pipeline_is_rejected() {
     let harness = Harness::after_a_run();
     let arguments = ["run", harness.file.to_str().unwrap(), "--skip-check"];
-    let mut child = harness.world.program(&arguments).spawn().unwrap();
-    common::until("it runs", || lock::owner(&harness.world.path("data")).is_some());
+    let mut child = harness.pipeline.program(&arguments).spawn().unwrap();
+    common::until("it runs", || lock::owner(&harness.pipeline.path("data")).is_some());
     for arguments in [
         ["rewind", "audit", "--to", "2001-01-31", "--yes"].as_slice(),
         &["redeliver", "files", "--from", "oldest", "--yes"],
@@ -350,12 +367,12 @@ fn unknown_names_and_empty_data_directories_are_reported() {
     insta::assert_snapshot!(harness.state(&["rewind", "audit", "--to", "2001-01-31"]).1, @r"
     error: nothing has run yet in DIRECTORY/data: there is no state to change
     ");
-    assert!(!harness.world.path("data").exists());
+    assert!(!harness.pipeline.path("data").exists());
     let harness = Harness::after_a_run();
-    insta::assert_snapshot!(harness.refused(&["rewind", "audt", "--to", "2001-01-31"]), @r"
+    insta::assert_snapshot!(harness.rejected(&["rewind", "audt", "--to", "2001-01-31"]), @r"
     error: DIRECTORY/acme.yaml has no source `audt`; it has: audit
     ");
-    insta::assert_snapshot!(harness.refused(&["redeliver", "audit", "--from", "2001-01-31"]), @r"
+    insta::assert_snapshot!(harness.rejected(&["redeliver", "audit", "--from", "2001-01-31"]), @r"
     error: DIRECTORY/acme.yaml has no sink `audit`; it has: files
     ");
     let (code, printed) = harness.state(&["rewind", "audit", "--to", "yesterday"]);

@@ -11,54 +11,55 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use auditflow::simulator::{SimulatorOptions, Variants};
-use common::World;
+use common::TestPipeline;
 use serde_json::Value;
 
 const EVENTS: u64 = 60;
 
-fn world() -> World {
+fn test_pipeline() -> TestPipeline {
     let mut variants = Variants::default();
     variants.lift_rate_limits();
-    let world = World::new(SimulatorOptions {
+    let pipeline = TestPipeline::new(SimulatorOptions {
         events_per_vendor: EVENTS,
         variants,
         clock: common::system_clock(),
         ..SimulatorOptions::default()
     });
-    world.simulator.control().stop_growth();
-    world
+    pipeline.simulator.control().stop_growth();
+    pipeline
 }
 
-fn with_files(world: &World) -> std::path::PathBuf {
-    let path = world.path("out").join("{{ vendor }}.ndjson");
-    world.write_pipeline(&format!("sinks:\n  files: {{type: file, inputs: [events], path: \"{}\"}}\n", path.display()))
+fn with_files(pipeline: &TestPipeline) -> std::path::PathBuf {
+    let path = pipeline.path("out").join("{{ vendor }}.ndjson");
+    pipeline
+        .write_pipeline(&format!("sinks:\n  files: {{type: file, inputs: [events], path: \"{}\"}}\n", path.display()))
 }
 
 /// A command without the secrets that the file names.
-fn command(world: &World, arguments: &[&str]) -> Command {
+fn command(pipeline: &TestPipeline, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_auditflow"));
-    let address = format!("http://{}", world.simulator.address());
+    let address = format!("http://{}", pipeline.simulator.address());
     command.args(arguments).env_clear().env("SIMULATOR", address).stdin(Stdio::null());
     command
 }
 
-fn output(world: &World, arguments: &[&str]) -> Output {
-    let output = command(world, arguments).output().unwrap();
+fn output(pipeline: &TestPipeline, arguments: &[&str]) -> Output {
+    let output = command(pipeline, arguments).output().unwrap();
     let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    for secret in world.simulator.credentials().secrets() {
+    for secret in pipeline.simulator.credentials().secrets() {
         assert!(!printed.contains(secret), "a secret is shown: {printed}");
     }
     output
 }
 
-fn json(world: &World, report: &str, file: &Path) -> Value {
-    let output = output(world, &[report, file.to_str().unwrap(), "--json"]);
+fn json(pipeline: &TestPipeline, report: &str, file: &Path) -> Value {
+    let output = output(pipeline, &[report, file.to_str().unwrap(), "--json"]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-fn requests(world: &World) -> u64 {
-    let control = world.simulator.control();
+fn requests(pipeline: &TestPipeline) -> u64 {
+    let control = pipeline.simulator.control();
     control.vendors().into_iter().map(|vendor| control.requests(vendor).unwrap().requests).sum()
 }
 
@@ -68,46 +69,46 @@ fn sum(report: &Value, parts: &str, field: &str) -> u64 {
 
 #[test]
 fn status_and_coverage_while_it_runs_and_after_it_was_killed() {
-    let world = world();
-    let file = with_files(&world);
-    let mut child = world.program(&["run", file.to_str().unwrap(), "--skip-check"]).spawn().unwrap();
+    let pipeline = test_pipeline();
+    let file = with_files(&pipeline);
+    let mut child = pipeline.program(&["run", file.to_str().unwrap(), "--skip-check"]).spawn().unwrap();
     common::until("all events are delivered", || {
-        sum(&json(&world, "status", &file), "sinks", "delivered") == 5 * EVENTS
+        sum(&json(&pipeline, "status", &file), "sinks", "delivered") == 5 * EVENTS
     });
-    let status = json(&world, "status", &file);
+    let status = json(&pipeline, "status", &file);
     assert_eq!(status["process"]["running"], true);
     assert_eq!(status["process"]["pid"], child.id());
     assert_eq!(sum(&status, "sources", "events"), 5 * EVENTS);
     child.kill().unwrap();
     child.wait().unwrap();
 
-    let after = json(&world, "status", &file);
+    let after = json(&pipeline, "status", &file);
     assert_eq!(after["process"]["running"], false);
     assert_eq!(sum(&after, "sources", "events"), 5 * EVENTS);
     assert_eq!(sum(&after, "sinks", "pending_events"), 0);
-    let coverage = json(&world, "coverage", &file);
+    let coverage = json(&pipeline, "coverage", &file);
     for source in coverage["sources"].as_array().unwrap() {
         assert_eq!(source["events"], EVENTS, "{source}");
         assert!(!source["covered"].as_array().unwrap().is_empty(), "{source}");
     }
-    let text = String::from_utf8(output(&world, &["status", file.to_str().unwrap()]).stdout).unwrap();
+    let text = String::from_utf8(output(&pipeline, &["status", file.to_str().unwrap()]).stdout).unwrap();
     assert!(text.contains("not running") && text.contains("SOURCE"), "{text}");
 
     // Reports neither block a start nor change anything.
-    world.wait_until_quiet();
-    world.run_once(&file);
-    world.assert_exact(&world.path("out"));
+    pipeline.wait_until_quiet();
+    pipeline.run_once(&file);
+    pipeline.assert_exact(&pipeline.path("out"));
 }
 
 #[test]
 fn an_error_is_reported_with_exit_code_1() {
-    let world = world();
-    let file = with_files(&world);
-    fs::write(world.path("out"), "a file where the directory should be").unwrap();
+    let pipeline = test_pipeline();
+    let file = with_files(&pipeline);
+    fs::write(pipeline.path("out"), "a file where the directory should be").unwrap();
     let arguments = ["run", file.to_str().unwrap(), "--once", "--give-up-after", "1s", "--skip-check"];
-    let child = world.program(&arguments).spawn().unwrap();
-    common::wait(child, Duration::from_secs(60), || world.log_tail());
-    let output = output(&world, &["status", file.to_str().unwrap()]);
+    let child = pipeline.program(&arguments).spawn().unwrap();
+    common::wait(child, Duration::from_secs(60), || pipeline.log_tail());
+    let output = output(&pipeline, &["status", file.to_str().unwrap()]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("! files, since ") && text.contains("hint: "), "{text}");
@@ -116,30 +117,30 @@ fn an_error_is_reported_with_exit_code_1() {
 
 #[test]
 fn before_the_first_start_reports_send_no_request_and_create_no_file() {
-    let world = world();
-    let file = with_files(&world);
-    let before = requests(&world);
-    let plan = json(&world, "plan", &file);
+    let pipeline = test_pipeline();
+    let file = with_files(&pipeline);
+    let before = requests(&pipeline);
+    let plan = json(&pipeline, "plan", &file);
     assert_eq!(plan["has_run"], false);
     let first = &plan["sources"][2]["first_request"];
     assert!(first["url"].as_str().unwrap().ends_with("/audit-trails"), "{first}");
     assert_eq!(first["headers"][2], serde_json::json!(["Authorization", "Bearer ***"]), "{first}");
     let destination = &plan["sinks"][0]["examples"][2]["destination"];
     assert!(destination[0][1].as_str().unwrap().ends_with("out/clumio.ndjson"), "{destination}");
-    let status = json(&world, "status", &file);
+    let status = json(&pipeline, "status", &file);
     assert_eq!((&status["journal"], &status["sources"][0]["state"]), (&Value::Null, &"not_started".into()));
-    let text = String::from_utf8(output(&world, &["coverage", file.to_str().unwrap()]).stdout).unwrap();
+    let text = String::from_utf8(output(&pipeline, &["coverage", file.to_str().unwrap()]).stdout).unwrap();
     assert!(text.contains("nothing has run yet in "), "{text}");
-    assert!(!world.path("data").exists() && !world.path("out").exists());
-    assert_eq!(requests(&world), before, "a report must not send requests");
+    assert!(!pipeline.path("data").exists() && !pipeline.path("out").exists());
+    assert_eq!(requests(&pipeline), before, "a report must not send requests");
 }
 
 #[test]
 fn watching_ends_when_the_reader_closes_the_pipe() {
-    let world = world();
-    let file = with_files(&world);
+    let pipeline = test_pipeline();
+    let file = with_files(&pipeline);
     let arguments = ["status", file.to_str().unwrap(), "--watch", "--json", "--interval", "10ms"];
-    let mut child = command(&world, &arguments).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = command(&pipeline, &arguments).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     for _ in 0..3 {
         let report: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
@@ -156,12 +157,12 @@ fn watching_ends_when_the_reader_closes_the_pipe() {
 
 #[test]
 fn a_required_variable_is_reported() {
-    let world = world();
-    let file = with_files(&world);
+    let pipeline = test_pipeline();
+    let file = with_files(&pipeline);
     let text = fs::read_to_string(&file).unwrap();
     let other = text.lines().skip(1).collect::<Vec<_>>().join("\n");
     fs::write(&file, format!("data_dir: ${{DATA_OF_THE_PIPELINE}}\n{other}\n")).unwrap();
-    let output = output(&world, &["status", file.to_str().unwrap()]);
+    let output = output(&pipeline, &["status", file.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(2));
     let printed = String::from_utf8(output.stderr).unwrap();
     assert!(printed.contains("DATA_OF_THE_PIPELINE is not set"), "{printed}");

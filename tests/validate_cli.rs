@@ -454,12 +454,12 @@ fn errors_in_conditions_are_shown_with_their_span() {
        |           ^^^^^^^^^^^^^^^^^^^^^^^^
       = help: write a time as timestamp("2026-01-31T00:00:00Z")
 
-    error: filter `raw` gets raw records of source `acme`, which have no fields to ask of
+    error: filter `raw` gets raw records of source `acme`, which have no fields to filter by
       --> a.yaml:21:14 (transforms.raw.inputs[0])
        |
     21 |     inputs: ... acme ...
        |                 ^^^^
-      = help: put a transform of `type: normalize` between them, and name it here
+      = help: add a transform of `type: normalize` between them, and name it here
 
     error: unexpected `and`
       --> a.yaml:23:25 (transforms.raw.condition)
@@ -511,7 +511,7 @@ fn a_warning_of_a_vendor_is_shown_once_with_its_line() {
       |
     5 |     bucket_region: us-west-2
       |                    ^^^^^^^^^
-      = help: if the API refuses it, or no events come, set undocumented_filters to match_locally or ignore
+      = help: if the API rejects it or returns no events, set undocumented_filters to match_locally or ignore
     ");
 }
 
@@ -589,8 +589,8 @@ const VARIABLES: [(&str, &str); 11] = [
 ];
 
 fn pipelines() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines");
-    let files = std::fs::read_dir(folder).expect("the pipelines").map(|file| file.expect("a file").path());
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines");
+    let files = std::fs::read_dir(directory).expect("the pipelines").map(|file| file.expect("a file").path());
     let mut pipelines: Vec<_> = files.filter(|file| file.extension().is_some_and(|end| end == "yaml")).collect();
     if cfg!(not(feature = "kafka")) {
         pipelines.retain(|file| !file.ends_with("kafka.yaml"));

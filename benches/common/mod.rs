@@ -48,10 +48,10 @@ pub(crate) fn megabytes(bytes: usize, time: Duration) -> f64 {
     rate(bytes, time) / 1e6
 }
 
-/// A folder that is removed when dropped: below the system's for temporary files, or where `AUDITFLOW_BENCH_DIR` says.
-pub(crate) fn folder() -> std::io::Result<tempfile::TempDir> {
+/// A directory that is removed when dropped: below the system's for temporary files, or where `AUDITFLOW_BENCH_DIR` says.
+pub(crate) fn directory() -> std::io::Result<tempfile::TempDir> {
     match std::env::var_os("AUDITFLOW_BENCH_DIR") {
-        Some(folder) => tempfile::tempdir_in(folder),
+        Some(directory) => tempfile::tempdir_in(directory),
         None => tempfile::tempdir(),
     }
 }

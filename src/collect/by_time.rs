@@ -119,11 +119,7 @@ impl<K: Copy + Eq + Hash> ByTimeEvidence<K> {
             *most = count.max(*most);
         }
         let in_order = |pair: &[i64]| {
-            if self.rules.newest_first {
-                pair[0] >= pair[1]
-            } else {
-                pair[0] <= pair[1]
-            }
+            if self.rules.newest_first { pair[0] >= pair[1] } else { pair[0] <= pair[1] }
         };
         if !times.windows(2).all(in_order) {
             return self.stop(Check::Repeats);
@@ -135,11 +131,7 @@ impl<K: Copy + Eq + Hash> ByTimeEvidence<K> {
         let may_be_end = is_short && !has_link;
         if may_be_end && total.is_none() && len > 0 && self.rules.paging != Paging::Cursor {
             self.probe = Probe::End;
-            self.next = NextByTime::Second {
-                from: self.from,
-                to: self.to,
-                skip: len,
-            };
+            self.next = NextByTime::Second { from: self.from, to: self.to, skip: len };
             return;
         }
         self.go_on(may_be_end);
@@ -164,31 +156,16 @@ impl<K: Copy + Eq + Hash> ByTimeEvidence<K> {
         }
         let Some(last) = last else { return self.not_applicable() };
         let second = last.div_euclid(self.rules.step) * self.rules.step;
-        let narrowed = if self.rules.newest_first {
-            second + self.rules.step
-        } else {
-            second
-        };
-        let is_stuck = if self.rules.newest_first {
-            narrowed >= self.to
-        } else {
-            narrowed <= self.from
-        };
+        let narrowed = if self.rules.newest_first { second + self.rules.step } else { second };
+        let is_stuck = if self.rules.newest_first { narrowed >= self.to } else { narrowed <= self.from };
         if is_stuck && has_link {
             return self.not_applicable();
         }
         if is_stuck {
             let is_full = len >= self.rules.page_size.min(self.longest_page) && len > 1;
             self.probe = Probe::FullSecond;
-            self.next = if is_full {
-                NextByTime::Second {
-                    from: self.from,
-                    to: self.to,
-                    skip: len,
-                }
-            } else {
-                NextByTime::Done
-            };
+            self.next =
+                if is_full { NextByTime::Second { from: self.from, to: self.to, skip: len } } else { NextByTime::Done };
             return;
         }
         if self.rules.newest_first {
@@ -196,10 +173,7 @@ impl<K: Copy + Eq + Hash> ByTimeEvidence<K> {
         } else {
             self.from = narrowed
         }
-        self.next = NextByTime::First {
-            from: self.from,
-            to: self.to,
-        };
+        self.next = NextByTime::First { from: self.from, to: self.to };
     }
 
     fn not_applicable(&mut self) {

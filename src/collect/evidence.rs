@@ -245,11 +245,7 @@ impl<K: Copy + Eq + Hash> ScanEvidence<K> {
             return 0;
         }
         let size = self.rules.page_size;
-        let mut back = if size > 3 * ANCHOR {
-            ANCHOR
-        } else {
-            size.saturating_sub(2).max(1)
-        };
+        let mut back = if size > 3 * ANCHOR { ANCHOR } else { size.saturating_sub(2).max(1) };
         if let Some(last) = self.tail.last().copied().filter(|_| !self.rules.has_ids) {
             let is_last = |back: usize| self.tail[self.tail.len() - back] == last;
             back = back.clamp(1, self.tail.len());
@@ -271,11 +267,7 @@ impl<K: Copy + Eq + Hash> ScanEvidence<K> {
             return self.take_head(page);
         }
         self.note_total(page);
-        let place = if self.has_anchors() {
-            self.place_by_anchor(page)
-        } else {
-            self.place_by_known_head(page)
-        };
+        let place = if self.has_anchors() { self.place_by_anchor(page) } else { self.place_by_known_head(page) };
         let Some(known) = place else { return Taken::Nothing };
         self.add(page, known);
         if self.is_over(page, page.keys.len() - known) {
@@ -387,11 +379,7 @@ impl<K: Copy + Eq + Hash> ScanEvidence<K> {
             self.disagree(Check::Range);
         }
         // Without ids a known key may be another record, but not where the page is the one before.
-        let adds_nothing = if self.rules.has_ids || *keys == self.last_page {
-            fresh == 0
-        } else {
-            new.is_empty()
-        };
+        let adds_nothing = if self.rules.has_ids || *keys == self.last_page { fresh == 0 } else { new.is_empty() };
         self.pages_without_new = if adds_nothing { self.pages_without_new + 1 } else { 0 };
         self.empty_pages = if keys.is_empty() { self.empty_pages + 1 } else { 0 };
         self.note_page_len(keys.len());
@@ -410,10 +398,7 @@ impl<K: Copy + Eq + Hash> ScanEvidence<K> {
         self.raw_records += keys.len();
         self.first.extend(new.iter().take(3 - self.first.len().min(3)));
         self.tail.extend_from_slice(new);
-        let spare = self
-            .tail
-            .len()
-            .saturating_sub(self.longest_page.max(self.rules.page_size));
+        let spare = self.tail.len().saturating_sub(self.longest_page.max(self.rules.page_size));
         self.tail.drain(..spare);
         self.last_page.clone_from(keys);
     }
@@ -481,11 +466,7 @@ impl<K: Copy + Eq + Hash> ScanEvidence<K> {
         if new == 0 && !full_page_of_known {
             return true;
         }
-        let reached = if self.rules.paging == Paging::Offset {
-            self.position
-        } else {
-            self.raw_records
-        };
+        let reached = if self.rules.paging == Paging::Offset { self.position } else { self.raw_records };
         let is_short = len < self.rules.page_size && (self.pages == 1 || len < self.longest_page);
         let all_announced = page.total.is_some_and(|total| reached as u64 >= total) && self.total_is_usable();
         let is_rounded = self.rules.paging == Paging::Offset && !self.rules.offsets_are_exact;
@@ -501,17 +482,9 @@ impl<K: Copy + Eq + Hash> ScanEvidence<K> {
 
     /// Reading is over. A shift is growth only if the head of the list shows it.
     fn end(&mut self) {
-        let shift = if self.rules.newest_first {
-            self.shift
-        } else {
-            self.unexplained
-        };
+        let shift = if self.rules.newest_first { self.shift } else { self.unexplained };
         let in_place = !self.disagrees.contains(&Check::Place) && !self.disagrees.contains(&Check::Repeats);
-        self.stage = if shift > 0 && in_place {
-            Stage::Head
-        } else {
-            Stage::Done
-        };
+        self.stage = if shift > 0 && in_place { Stage::Head } else { Stage::Done };
     }
 
     fn take_head(&mut self, page: &PageFacts<K>) -> Taken {
@@ -623,16 +596,7 @@ impl<K: Copy + Eq + Hash> ScanEvidence<K> {
     pub(super) fn counts_on_one_page(&self) -> HashMap<K, usize> {
         self.met
             .iter()
-            .map(|(key, met)| {
-                (
-                    *key,
-                    if self.rules.has_ids {
-                        1
-                    } else {
-                        met.on_one_page as usize
-                    },
-                )
-            })
+            .map(|(key, met)| (*key, if self.rules.has_ids { 1 } else { met.on_one_page as usize }))
             .collect()
     }
 
@@ -691,24 +655,13 @@ mod tests {
             let rows: Vec<_> = keys.iter().copied().enumerate().collect();
             let keys = rows.iter().copied().collect();
             let always_listed = (0..rows.len()).collect();
-            Self {
-                rows,
-                keys,
-                always_listed,
-                inserted: 100,
-                requests: 0,
-                has_ids,
-                has_total,
-            }
+            Self { rows, keys, always_listed, inserted: 100, requests: 0, has_ids, has_total }
         }
 
         fn edit(&mut self, edit: Edit) {
             match edit {
                 Edit::Insert(at) if at <= self.rows.len() => {
-                    let same_as = self
-                        .rows
-                        .get(at.min(self.rows.len().saturating_sub(1)))
-                        .filter(|_| !self.has_ids);
+                    let same_as = self.rows.get(at.min(self.rows.len().saturating_sub(1))).filter(|_| !self.has_ids);
                     let key = same_as.map_or(self.inserted, |(_, key)| *key);
                     self.rows.insert(at, (self.inserted, key));
                     self.keys.insert(self.inserted, key);
@@ -732,27 +685,19 @@ mod tests {
             self.requests += 1;
             let keys: Vec<usize> = self.rows.iter().skip(offset).take(size).map(|(_, key)| *key).collect();
             let total = self.has_total.then_some(self.rows.len() as u64);
-            PageFacts {
-                keys,
-                next: None,
-                total,
-                outside: false,
-            }
+            PageFacts { keys, next: None, total, outside: false }
         }
 
         /// Whether a record that was listed at every request was not met.
         fn lacks(&self, met: &HashMap<usize, usize>) -> bool {
             let listed = counted(self.always_listed.iter().map(|row| self.keys[row]));
-            listed
-                .iter()
-                .any(|(key, count)| met.get(key).is_none_or(|met| met < count))
+            listed.iter().any(|(key, count)| met.get(key).is_none_or(|met| met < count))
         }
 
         /// Whether a record was met more often than it ever existed.
         fn is_exceeded_by(&self, met: &HashMap<usize, usize>) -> bool {
             let existed = counted(self.keys.values().copied());
-            met.iter()
-                .any(|(key, count)| existed.get(key).is_none_or(|existed| existed < count))
+            met.iter().any(|(key, count)| existed.get(key).is_none_or(|existed| existed < count))
         }
     }
 
@@ -790,9 +735,8 @@ mod tests {
     /// Every choice of up to `most` edits, before the second to fourth request, at every place.
     fn all_edits(most: usize, places: usize) -> Vec<Edits> {
         let kinds = |place| [Edit::Insert(place), Edit::Delete(place), Edit::Swap(place)];
-        let single: Edits = (1..4)
-            .flat_map(|before| (0..places).flat_map(kinds).map(move |edit| (before, edit)))
-            .collect();
+        let single: Edits =
+            (1..4).flat_map(|before| (0..places).flat_map(kinds).map(move |edit| (before, edit))).collect();
         let mut all = vec![Vec::new()];
         let mut last: Vec<(usize, Edits)> = vec![(0, Vec::new())];
         for _ in 0..most {
@@ -810,9 +754,7 @@ mod tests {
 
     fn lists(has_ids: bool, size: usize) -> Vec<Vec<usize>> {
         if has_ids {
-            return (size + 1 + usize::from(size > 3)..=2 * size)
-                .map(|length| (0..length).collect())
-                .collect();
+            return (size + 1 + usize::from(size > 3)..=2 * size).map(|length| (0..length).collect()).collect();
         }
         vec![
             (0..4).collect(),
@@ -828,12 +770,7 @@ mod tests {
     /// Edits that leave no trace in any answer: something goes and something comes between the same two requests, and
     /// no total or long anchor shows it. `docs/guarantees.md` names them.
     fn is_traceless(edits: &Edits, paging: Paging, has_total: bool) -> bool {
-        let at = |before: usize| {
-            edits
-                .iter()
-                .filter(move |(other, _)| *other == before)
-                .map(|(_, edit)| *edit)
-        };
+        let at = |before: usize| edits.iter().filter(move |(other, _)| *other == before).map(|(_, edit)| *edit);
         let has = |before, kind: fn(&Edit) -> bool| at(before).any(|edit| kind(&edit));
         (1..4).any(|before| {
             let deleted = has(before, |edit| matches!(edit, Edit::Delete(_)));
@@ -858,11 +795,7 @@ mod tests {
                 scans += 1;
                 let head_grew = !edits.is_empty() && edits.iter().all(|(_, edit)| *edit == Edit::Insert(0));
                 if head_grew && has_ids && paging == Paging::Offset {
-                    assert_eq!(
-                        evidence.checks(),
-                        [],
-                        "a list that grows at its head is healthy: {keys:?} {edits:?}"
-                    );
+                    assert_eq!(evidence.checks(), [], "a list that grows at its head is healthy: {keys:?} {edits:?}");
                 }
                 if !evidence.checks().is_empty() {
                     continue;
@@ -874,10 +807,7 @@ mod tests {
                     "twice: {paging:?} ids {has_ids} total {has_total} {keys:?} {edits:?}"
                 );
                 if !is_traceless(&edits, paging, has_total) {
-                    assert!(
-                        !list.lacks(&met),
-                        "lost: {paging:?} ids {has_ids} total {has_total} {keys:?} {edits:?}"
-                    );
+                    assert!(!list.lacks(&met), "lost: {paging:?} ids {has_ids} total {has_total} {keys:?} {edits:?}");
                 }
             }
         }

@@ -43,6 +43,8 @@ pub(super) struct FetchedPage {
     pub(super) damaged: u32,
     /// When it was read.
     pub(super) observed_at: Timestamp,
+    /// The vendor's clock, if the answer tells it.
+    pub(super) vendor_time: Option<Timestamp>,
 }
 
 impl FetchedPage {
@@ -87,13 +89,14 @@ impl Fetcher {
             let may_be_size = response.status >= 500;
             return Err(FetchError { retry_after: response.retry_after, may_be_size, ..FetchError::new(error) });
         }
+        let vendor_time = response.date.filter(|_| !response.is_cached);
         let read = match response.status {
             // No content: an empty page.
             204 => ReadPage::default(),
             _ => read_page(self.vendor.as_ref(), response.body, page).map_err(|bad| self.unreadable(&bad.message))?,
         };
         let ReadPage { body, records, next, total, damaged } = read;
-        Ok(FetchedPage { body, records, next, total, damaged, observed_at: self.clock.now() })
+        Ok(FetchedPage { body, records, next, total, damaged, observed_at: self.clock.now(), vendor_time })
     }
 
     fn no_response(&self, error: &TransportError) -> FetchError {

@@ -13,10 +13,10 @@ use super::fetch::FetchedPage;
 use super::ranges;
 use super::retrying_journal::{RetryingJournal, StopReason};
 use super::scheduler::key_range;
+use crate::event::EventId;
 use crate::journal::{BlockBuilder, EncodedBlock, JournalError, NewWindow, SeenKey, SourceId, WindowId, WindowKind};
 use crate::time::{TimeRange, Timestamp};
 use crate::vendors::{ApiSpec, RecordKey, RecordOrder};
-use crate::event::EventId;
 
 /// A time filter of this granularity or coarser returns records of later windows too.
 const DAY: Duration = Duration::from_secs(86_400);
@@ -181,9 +181,7 @@ fn records_in_scope<'p>(
     let occurrences = if has_ids { vec![0; keys.len()] } else { occurrences_on_page(keys) };
     let records = page.records().zip(keys).zip(occurrences).take(take).skip(skip);
     let in_scope = records.filter(|((_, key), _)| scope.contains(key.timestamp));
-    in_scope
-        .map(|((raw, key), occurrence)| InScopeRecord { raw, key: seen_key(key, occurrence), occurrence })
-        .collect()
+    in_scope.map(|((raw, key), occurrence)| InScopeRecord { raw, key: seen_key(key, occurrence), occurrence }).collect()
 }
 
 /// The number of each record among those with the same id. The greatest version comes first, so that a number stays with

@@ -27,6 +27,8 @@ use crate::vendors::{Auth, Request};
 const MAX_ERROR_BODY: u64 = 8 << 10;
 /// At most this much memory is reserved for an announced body, in bytes.
 const MAX_RESERVED_BODY: u64 = 4 << 20;
+/// How a body that is packed with gzip begins. No text does.
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections per host that stay open while idle.
 const IDLE_CONNECTIONS: usize = 16;
@@ -96,9 +98,8 @@ impl HttpTransport {
         let mut response = call.send().await.map_err(|error| transport_error(error, limits))?;
         let mut answer = about(response.status().as_u16(), response.headers(), self.clock.now());
         answer.body = if response.status().is_success() {
-            let is_packed = is_packed(response.headers());
             let body = read_whole(&mut response, limits).await?;
-            if is_packed { unpack(&body, limits)? } else { body }
+            if body.starts_with(&GZIP_MAGIC) { unpack(&body, limits)? } else { body }
         } else {
             without_secrets(read_beginning(&mut response).await, request)?.into_bytes()
         };
@@ -186,7 +187,7 @@ fn about(status: u16, headers: &HeaderMap, now: Timestamp) -> Response {
 }
 
 /// How long the vendor asks the client to wait, from the headers of its response: `retry-after-ms`, `Retry-After` (seconds or an
-/// HTTP date) or `X-RateLimit-Reset` (a time such as `2026-03-02T09:14Z`, as Atlassian documents it).
+/// HTTP date) or `X-RateLimit-Reset` (a time such as `2026-03-02T09:14Z`, as Atlassian documents it, or a number).
 fn requested_wait<'h>(header: impl Fn(&str) -> Option<&'h str>, now: Timestamp) -> Option<Duration> {
     let millis = header("retry-after-ms").and_then(|text| text.trim().parse().ok()).map(Duration::from_millis);
     let after = || header("retry-after").and_then(|text| seconds_or_date(text.trim(), now));
@@ -207,7 +208,18 @@ fn http_date(text: &str) -> Option<Timestamp> {
     Some(Timestamp::EPOCH + since_epoch)
 }
 
+/// A time as text or in seconds since 1970, or the number of seconds until then.
 fn until_time(text: &str, now: Timestamp) -> Option<Duration> {
+    /// Nobody asks for a wait of more than ten years.
+    const LONGEST_SECS: i64 = 315_360_000;
+    if let Ok(secs) = text.parse::<i64>() {
+        let wait = if secs > LONGEST_SECS {
+            Timestamp::from_secs(secs).since(now)
+        } else {
+            Duration::from_secs(secs.try_into().ok()?)
+        };
+        return Some(wait);
+    }
     let with_seconds = || Timestamp::parse_rfc3339(&format!("{}:00Z", text.strip_suffix('Z')?));
     Timestamp::parse_rfc3339(text).or_else(with_seconds).map(|at| at.since(now))
 }
@@ -273,13 +285,8 @@ async fn read_whole(response: &mut reqwest::Response, limits: ResponseLimits) ->
     Ok(body)
 }
 
-/// Whether the body is still packed with gzip. The client unpacks `gzip` in lower case and then removes the header; other
-/// spellings of this coding mean the same.
-fn is_packed(headers: &HeaderMap) -> bool {
-    let coding = text_header(headers, "content-encoding").unwrap_or_default().trim();
-    coding.eq_ignore_ascii_case("gzip") || coding.eq_ignore_ascii_case("x-gzip")
-}
-
+/// Unpacks a body that is still packed. The client unpacks the coding `gzip` in lower case only; servers also write `GZIP`,
+/// `x-gzip` or nothing.
 fn unpack(packed: &[u8], limits: ResponseLimits) -> Result<Vec<u8>, TransportError> {
     let mut body = Vec::new();
     let decoder = flate2::read::MultiGzDecoder::new(packed);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::journal::{LatenessCounts, NewWindow, WindowKind};
+use crate::journal::{LatenessCounts, NewWindow, WindowId, WindowKind};
 use crate::time::Timestamp;
 use crate::vendors::ApiSpec;
 
@@ -19,13 +19,26 @@ pub(super) struct LatenessMonitor {
     timely: Duration,
     greatest: Duration,
     warned_at: Option<Instant>,
+    polled_before: bool,
 }
 
 impl LatenessMonitor {
     /// For a source with this spec.
     pub(super) fn new(spec: &ApiSpec) -> Self {
         let timely = (spec.poll_interval + spec.delay) * 2;
-        Self { overlap: spec.overlap, timely, greatest: Duration::ZERO, warned_at: None }
+        Self { overlap: spec.overlap, timely, greatest: Duration::ZERO, warned_at: None, polled_before: false }
+    }
+
+    /// Logs a completed window: backfill and the first poll for everybody, further polls with the lateness seen so far.
+    pub(super) fn log_completed(&mut self, id: WindowId, window: &NewWindow, pages: u64, records: u64) {
+        let (window, kind, from, to) = (id.0, window.kind, window.fetch_range.from, window.fetch_range.to);
+        let first_poll = kind == WindowKind::Live && !std::mem::replace(&mut self.polled_before, true);
+        if first_poll || kind == WindowKind::Backfill {
+            tracing::info!(event = "window_completed", window, ?kind, %from, %to, pages, records, "window completed");
+        } else {
+            let max_lateness_secs = self.greatest.as_secs_f64();
+            tracing::debug!(event = "window_completed", window, ?kind, %from, %to, pages, records, max_lateness_secs, "window completed");
+        }
     }
 
     /// Adds to `counts` how late the new events of a page became visible, and warns about events that the overlap can
@@ -72,11 +85,6 @@ impl LatenessMonitor {
         self.warned_at = Some(now);
         Some(late)
     }
-
-    /// The greatest lateness since the start.
-    pub(super) fn greatest(&self) -> Duration {
-        self.greatest
-    }
 }
 
 #[cfg(test)]
@@ -86,7 +94,13 @@ mod tests {
     #[test]
     fn warns_once_an_hour_about_events_that_the_overlap_hardly_catches() {
         let overlap = Duration::from_secs(60);
-        let mut lateness = LatenessMonitor { overlap, timely: overlap, greatest: Duration::ZERO, warned_at: None };
+        let mut lateness = LatenessMonitor {
+            overlap,
+            timely: overlap,
+            greatest: Duration::ZERO,
+            warned_at: None,
+            polled_before: false,
+        };
         let start = Instant::now();
         let observed = Timestamp::from_secs(10_000);
         let mut record = |late, after| {
@@ -96,6 +110,6 @@ mod tests {
         assert_eq!(record(90, 1), Some(Duration::from_secs(90)));
         assert_eq!(record(95, 2), None);
         assert_eq!(record(70, 3_602), Some(Duration::from_secs(70)));
-        assert_eq!(lateness.greatest(), Duration::from_secs(95));
+        assert_eq!(lateness.greatest, Duration::from_secs(95));
     }
 }

@@ -19,7 +19,7 @@
 //! is stored, the next one may already be requested.
 
 mod by_time;
-pub mod clock_skew;
+mod clock_skew;
 mod dedup;
 mod errors;
 mod evidence;
@@ -27,7 +27,6 @@ mod fetch;
 mod filter;
 mod healthcheck;
 mod http;
-pub(crate) mod interrupted;
 mod lateness;
 pub(crate) mod options;
 pub(crate) mod ranges;

@@ -62,7 +62,8 @@ impl PageEvidence {
     fn encode(&self) -> Vec<u8> {
         let facts = &self.facts;
         let mut bytes = Vec::with_capacity(16 + 24 * facts.keys.len());
-        let flags = u8::from(facts.total.is_some()) | u8::from(facts.next.is_some()) << 1 | u8::from(facts.outside) << 2;
+        let flags =
+            u8::from(facts.total.is_some()) | u8::from(facts.next.is_some()) << 1 | u8::from(facts.outside) << 2;
         bytes.push(flags);
         bytes.extend(facts.total.unwrap_or(0).to_le_bytes());
         bytes.extend((facts.keys.len() as u64).to_le_bytes());
@@ -255,22 +256,50 @@ impl ScanState {
     }
 }
 
-/// The scan of an open window as its stored evidence shows it.
-pub(crate) struct StoredScan {
-    /// The cursor of the next page; `None` for the first one.
-    pub(crate) cursor: Option<String>,
-    /// Records per page.
-    pub(crate) page_size: u32,
-    /// Records read so far, duplicates included.
-    pub(crate) records_read: u64,
+/// How far the last scan of an open window has come, as its stored evidence shows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ScanCounts {
     /// Pages read so far.
     pub(crate) pages: u64,
+    /// Records read so far, duplicates included.
+    pub(crate) records_read: u64,
     /// The last announced total.
     pub(crate) total: Option<u64>,
 }
 
+impl ScanCounts {
+    /// `None` if no scan has begun. Evidence that cannot be read counts as none.
+    pub(crate) fn of(progress: &ScanProgress) -> Option<Self> {
+        let (_, pages) = progress.scans.last()?;
+        let mut counts = Self::default();
+        for page in pages.iter().filter_map(|bytes| PageEvidence::decode(bytes)) {
+            counts.pages += 1;
+            counts.records_read += page.facts.keys.len() as u64;
+            counts.total = page.facts.total.or(counts.total);
+        }
+        Some(counts)
+    }
+}
+
+/// The stored evidence of a page with so many records, for tests of reports.
+#[cfg(test)]
+pub(crate) fn stored_page(records: u8, total: u64) -> Vec<u8> {
+    let keys = (0..records).map(|number| EventId([number; 16])).collect();
+    let facts = PageFacts { keys, total: Some(total), ..PageFacts::default() };
+    let times = facts.keys.iter().map(|_| NO_TIME).collect();
+    PageEvidence { facts, times }.encode()
+}
+
+/// Where an interrupted scan resumes.
+pub(crate) struct ResumedScan {
+    /// The cursor of the next page; `None` for the first one.
+    pub(crate) cursor: Option<String>,
+    /// Records per page.
+    pub(crate) page_size: u32,
+}
+
 /// Where an interrupted scan resumes; `None` if it starts over, because its request has changed or nothing was read.
-pub(crate) fn stored_scan(vendor: &dyn Vendor, window: &NewWindow, progress: &ScanProgress) -> Option<StoredScan> {
+pub(crate) fn stored_scan(vendor: &dyn Vendor, window: &NewWindow, progress: &ScanProgress) -> Option<ResumedScan> {
     let (spec, pages) = progress.scans.last()?;
     if !can_resume(vendor, window, spec) {
         return None;
@@ -280,8 +309,7 @@ pub(crate) fn stored_scan(vendor: &dyn Vendor, window: &NewWindow, progress: &Sc
         return None;
     }
     let cursor = scan.next_page()?.cursor;
-    let ScanState { records_read, pages_read, latest_total, .. } = scan;
-    Some(StoredScan { cursor, page_size: spec.page_size, records_read, pages: pages_read, total: latest_total })
+    Some(ResumedScan { cursor, page_size: spec.page_size })
 }
 
 /// A scan in progress.
@@ -388,7 +416,8 @@ impl PageScan {
 
     /// Whether the scan says anything at all: a scan by time does not where pages are not sorted by time.
     pub(super) fn applies(&self) -> bool {
-        matches!(&self.state.evidence, Evidence::Pages(_)) || matches!(&self.state.evidence, Evidence::ByTime(e) if e.applies())
+        matches!(&self.state.evidence, Evidence::Pages(_))
+            || matches!(&self.state.evidence, Evidence::ByTime(e) if e.applies())
     }
 
     /// Whether the vendor was seen to round offsets to whole pages.
@@ -447,7 +476,9 @@ impl PageScan {
 
 /// The event ids of identical records: of n records, n ids.
 fn ids_of(counts: &HashMap<EventId, usize>) -> HashSet<EventId> {
-    let all = counts.iter().flat_map(|(id, count)| (0..*count).map(|number| id.nth(u32::try_from(number).unwrap_or(u32::MAX))));
+    let all = counts
+        .iter()
+        .flat_map(|(id, count)| (0..*count).map(|number| id.nth(u32::try_from(number).unwrap_or(u32::MAX))));
     all.collect()
 }
 

@@ -449,9 +449,26 @@ fn floored_inside(range: TimeRange, at: Timestamp, step: Duration) -> Timestamp 
 #[derive(Debug, Default)]
 pub(super) struct ClockMonitor {
     warned: HourlyWarning,
+    warned_of_skew: HourlyWarning,
 }
 
 impl ClockMonitor {
+    /// Warns if the vendor's clock is behind this machine's by more than the delay, at most once an hour.
+    pub(super) fn check_skew(&mut self, skew_millis: Option<i64>, delay: Duration, at: Instant) -> bool {
+        let behind = Duration::from_millis(skew_millis.map_or(0, |millis| millis.min(0).unsigned_abs()));
+        if behind <= delay + CLOCK_TOLERANCE || !self.warned_of_skew.is_due(at) {
+            return false;
+        }
+        tracing::warn!(
+            event = "vendor_clock_behind",
+            behind_secs = behind.as_secs_f64(),
+            delay_secs = delay.as_secs_f64(),
+            hint = "set `delay` of this source to more than behind_secs, and check this machine's clock",
+            "the vendor's clock is behind this machine's: records may appear in time that is covered already"
+        );
+        true
+    }
+
     /// Whether it has warned within the last hour.
     pub(super) fn has_warned(&self, at: Instant) -> bool {
         self.warned.was_given(at)

@@ -23,19 +23,20 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use super::clock_skew::ClockSkew;
 use super::errors::{ClearedBy, SourceErrors, is_reportable};
+use super::evidence::Taken;
 use super::fetch::{FetchError, FetchedPage, Fetcher, request_fingerprint};
 use super::filter::{ExtraRecord, FilteredPage, PageFilter};
 use super::lateness::LatenessMonitor;
 use super::options::SourceSettings;
 use super::rate::{PageSize, Priority, RequestBudget};
 use super::retrying_journal::{RetryingJournal, StopReason};
-use super::evidence::Taken;
 use super::scan::{PageScan, PagingTraits, WindowScans, can_resume};
 use super::scheduler::{ClockMonitor, PollMonitor, WindowScheduler, Work, has_outdated};
-use super::verdict::{Expected, Learned, Reason, Verdict};
 use super::source::{CollectError, CollectMode, Source, SourceContext, SourceEnd, log_start};
 use super::transport::ResponseLimits;
+use super::verdict::{Expected, Learned, Reason, Verdict};
 use crate::backoff::Backoff;
 use crate::clock::SharedClock;
 use crate::event::EventId;
@@ -129,11 +130,11 @@ struct SourceLoop {
     next_poll: Instant,
     /// Scans that the last process left unfinished.
     interrupted: HashMap<WindowId, ScanProgress>,
-    polled_before: bool,
     clock_monitor: ClockMonitor,
     polls: PollMonitor,
     /// When time that is due was asked for last.
     due_at: Option<Instant>,
+    skew: ClockSkew,
 }
 
 enum Step {
@@ -174,10 +175,10 @@ impl SourceLoop {
             lateness: LatenessMonitor::new(&settings.spec),
             next_poll: now,
             interrupted: state.open.into_iter().filter_map(|open| Some((open.id, open.progress?))).collect(),
-            polled_before: false,
             clock_monitor: ClockMonitor::default(),
             polls: PollMonitor::default(),
             due_at: None,
+            skew: ClockSkew::default(),
             settings,
         }
     }
@@ -395,10 +396,13 @@ impl SourceLoop {
         let state = self.windows.entry(id).or_default();
         state.restarts = state.restarts.saturating_add(1);
         let restarts = state.restarts;
-        if restarts > 1 && let Some(parts) = self.scheduler.bisect(window) {
+        if restarts > 1
+            && let Some(parts) = self.scheduler.bisect(window)
+        {
             return self.split(id, parts).await;
         }
-        let (wait, priority, reason) = (self.backoff.after_failure(restarts), Priority::of(window.kind), &error.message);
+        let (wait, priority, reason) =
+            (self.backoff.after_failure(restarts), Priority::of(window.kind), &error.message);
         let retry_in_secs = wait.as_secs_f64();
         tracing::debug!(event = "window_restarted", window = id.0, restarts, retry_in_secs, reason, "window restarts");
         self.errors.pause(priority, wait);
@@ -472,19 +476,8 @@ impl SourceLoop {
             self.polls.live_completed(window, &self.settings.spec, Instant::now());
         }
         self.filter.prune(&self.scheduler.ranges_in_use());
-        self.log_completed(id, window, pages, records);
+        self.lateness.log_completed(id, window, pages, records);
         self.errors.record_success(&mut self.journal, Priority::of(window.kind), ClearedBy::Window).await
-    }
-
-    fn log_completed(&mut self, id: WindowId, window: &NewWindow, pages: u64, records: u64) {
-        let (window, kind, from, to) = (id.0, window.kind, window.fetch_range.from, window.fetch_range.to);
-        let first_poll = kind == WindowKind::Live && !std::mem::replace(&mut self.polled_before, true);
-        if first_poll || kind == WindowKind::Backfill {
-            tracing::info!(event = "window_completed", window, ?kind, %from, %to, pages, records, "window completed");
-        } else {
-            let max_lateness_secs = self.lateness.greatest().as_secs_f64();
-            tracing::debug!(event = "window_completed", window, ?kind, %from, %to, pages, records, max_lateness_secs, "window completed");
-        }
     }
 
     // --- one page ---
@@ -498,7 +491,7 @@ impl SourceLoop {
             }
         }
         let Some(scan) = self.scans.get_mut(&id) else { return Ok(None) };
-        self.polls.page_requested(scan.window.kind);
+        self.polls.page_requested(scan.window().kind);
         if !scan.is_prefetched() {
             self.budget.take(Instant::now());
         }
@@ -522,6 +515,10 @@ impl SourceLoop {
             tracing::debug!(event = "window_too_deep", window = id.0, records, "window cannot be split");
         }
         self.report_damaged(id, page.damaged);
+        if let Some(vendor_time) = page.vendor_time {
+            self.skew.record(vendor_time, page.observed_at);
+            self.clock_monitor.check_skew(self.skew.millis(), self.settings.spec.delay, Instant::now());
+        }
         let normalizer = self.fetcher.vendor.normalizer();
         let keys: Vec<RecordKey> = page.records().map(|raw| normalizer.key_of(raw)).collect();
         if self.windows.get(&id).is_some_and(|state| state.pages == 0) {
@@ -592,7 +589,9 @@ impl SourceLoop {
     ) -> Option<Verdict<EventId>> {
         let found = self.windows.get(&id).is_some_and(|state| state.found > 0);
         match verdict {
-            Some(Verdict::Covered { .. }) if found && window.kind == WindowKind::Recheck && !window.covers.is_empty() => {
+            Some(Verdict::Covered { .. })
+                if found && window.kind == WindowKind::Recheck && !window.covers.is_empty() =>
+            {
                 Some(Verdict::InDoubt { reasons: vec![Reason::Found] })
             }
             other => other,

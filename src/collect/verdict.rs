@@ -99,11 +99,7 @@ pub(super) enum Verdict<K> {
     /// Every check agrees. `gone` are known records that the vendor no longer lists.
     Covered { gone: Vec<K> },
     /// Another scan, after a pause.
-    Rescan {
-        by_time: bool,
-        smaller_by: u32,
-        pause_secs: u64,
-    },
+    Rescan { by_time: bool, smaller_by: u32, pause_secs: u64 },
     /// The checks disagree after every scan.
     InDoubt { reasons: Vec<Reason> },
 }
@@ -120,11 +116,7 @@ pub(super) struct Learned<K> {
 
 impl<K> Default for Learned<K> {
     fn default() -> Self {
-        Self {
-            wrong_totals: 0,
-            missing: HashMap::new(),
-            gone: 0,
-        }
+        Self { wrong_totals: 0, missing: HashMap::new(), gone: 0 }
     }
 }
 
@@ -210,9 +202,9 @@ impl<K: Copy + Eq + Hash> WindowVerdict<K> {
         self.last_reasons.clone_from(&reasons);
         if reasons.is_empty() {
             if unconfirmed && (!expected.is_read_again) && !self.adds_nothing() {
-                return self.rescan(expected, learned).unwrap_or(Verdict::InDoubt {
-                    reasons: vec![Reason::Check(Check::Unconfirmed)],
-                });
+                return self
+                    .rescan(expected, learned)
+                    .unwrap_or(Verdict::InDoubt { reasons: vec![Reason::Check(Check::Unconfirmed)] });
             }
             return self.covered(&scan, expected, learned);
         }
@@ -250,7 +242,8 @@ impl<K: Copy + Eq + Hash> WindowVerdict<K> {
     /// Known records that this scan has not met, and records of earlier scans of this window.
     fn missing(&self, scan: &ScanResult<K>, expected: &Expected<K>) -> Vec<K> {
         let known = expected.known.difference(&scan.ids).copied();
-        let of_earlier = self.union.keys().filter(|key| !scan.counts.contains_key(key) && !expected.known.contains(key));
+        let of_earlier =
+            self.union.keys().filter(|key| !scan.counts.contains_key(key) && !expected.known.contains(key));
         known.chain(of_earlier.copied()).collect()
     }
 
@@ -293,11 +286,7 @@ impl<K: Copy + Eq + Hash> WindowVerdict<K> {
         let only_overlap = self.last_reasons.iter().eq([&Reason::Overlap]);
         let by_time = expected.by_time && self.scans % 2 == 1 && !only_overlap;
         let pause_secs = [5, 20, 60][(self.scans as usize - 1).min(2)];
-        Some(Verdict::Rescan {
-            by_time,
-            smaller_by: self.scans + u32::from(expected.is_recheck),
-            pause_secs,
-        })
+        Some(Verdict::Rescan { by_time, smaller_by: self.scans + u32::from(expected.is_recheck), pause_secs })
     }
 
     fn covered(&self, scan: &ScanResult<K>, expected: &Expected<K>, learned: &mut Learned<K>) -> Verdict<K> {
@@ -308,9 +297,7 @@ impl<K: Copy + Eq + Hash> WindowVerdict<K> {
             learned.missing.remove(key);
         }
         if expected.is_recheck && expected.found > 0 {
-            return Verdict::InDoubt {
-                reasons: vec![Reason::Found],
-            };
+            return Verdict::InDoubt { reasons: vec![Reason::Found] };
         }
         Verdict::Covered { gone: Vec::new() }
     }
@@ -328,9 +315,7 @@ impl<K: Copy + Eq + Hash> WindowVerdict<K> {
         }
         let lacks_only_known = self.lacked_only_known || reasons.iter().eq([&Reason::Overlap]);
         if !lacks_only_known {
-            return Verdict::InDoubt {
-                reasons: reasons.into_iter().collect(),
-            };
+            return Verdict::InDoubt { reasons: reasons.into_iter().collect() };
         }
         let known = expected.known.len();
         let is_last = expected.doubts >= 4;
@@ -345,8 +330,6 @@ impl<K: Copy + Eq + Hash> WindowVerdict<K> {
         for key in missing {
             learned.missing.entry(*key).or_insert(false);
         }
-        Verdict::InDoubt {
-            reasons: vec![Reason::Overlap],
-        }
+        Verdict::InDoubt { reasons: vec![Reason::Overlap] }
     }
 }

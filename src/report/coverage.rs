@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::observation::{LastErrorReport, Observation, ReportHead, SourceView, TimeSpan, seconds, window_kind};
 use super::text::{counted, last_error, name, of_seconds};
-use crate::collect::interrupted::InterruptedScan;
+use crate::collect::scan::ScanCounts;
 use crate::forecast::{Assumption, Gap, forecast};
 use crate::format::count;
 use crate::journal::{LatenessCounts, OpenWindow, SourceStats};
@@ -172,7 +172,7 @@ fn lateness(view: &SourceView<'_>) -> LatenessReport {
 
 impl From<&OpenWindow> for WindowReport {
     fn from(open: &OpenWindow) -> Self {
-        let scan = open.progress.as_ref().and_then(InterruptedScan::of);
+        let scan = open.progress.as_ref().and_then(ScanCounts::of);
         Self {
             kind: window_kind(open.window.kind),
             covers: open.window.covers.into(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::text::WIDTH;
 use super::*;
-use crate::collect::interrupted::InterruptedScan;
+use crate::collect::scan::stored_page;
 use crate::event::EventId;
 use crate::journal::lock::LockOwner;
 use crate::journal::{
@@ -118,16 +118,11 @@ impl JournalBuilder {
         let window = self.window(source, kind, span.0, span.1).await;
         let spec = ScanSpec { number: 1, by_time: false, page_size: 100, request_fingerprint: "12345678".to_owned() };
         self.journal.begin_scan(window, spec, 0).await.expect("begins");
-        let evidence = InterruptedScan {
-            next_cursor: "4".to_owned(),
-            pages: 3,
-            records_read: 300,
-            total: Some(1_200),
-            ..InterruptedScan::default()
-        };
-        let (lateness, evidence) = (LatenessCounts::default(), evidence.page(&[]));
-        let page = PageCommit { window, block: None, requests: 5, lateness, evidence, then: AfterPage::Continue };
-        self.journal.commit_page(page).await.expect("commits");
+        for requests in [2, 2, 1] {
+            let (lateness, evidence) = (LatenessCounts::default(), stored_page(100, 1_200));
+            let page = PageCommit { window, block: None, requests, lateness, evidence, then: AfterPage::Continue };
+            self.journal.commit_page(page).await.expect("commits");
+        }
     }
 
     async fn sink(&self, name: &str, position: u64, dead_lettered: u64) -> crate::journal::SinkId {

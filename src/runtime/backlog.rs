@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::clock::SharedClock;
 use crate::collect::SourceSettings;
-use crate::collect::interrupted::InterruptedScan;
+use crate::collect::scan::ScanCounts;
 use crate::forecast::{CoverageProgress, Phase};
 use crate::journal::{OpenWindow, SnapshotQuery, SourceSnapshot, SqliteJournal};
 use crate::pipeline::{ValidatedPipeline, ValidatedSource};
@@ -50,7 +50,7 @@ fn backlog(source: &SourceSnapshot, progress: &CoverageProgress) -> Option<Backl
 
 /// The part of an open window that is read, if the vendor reports the number of records.
 fn time_read(open: &OpenWindow) -> Duration {
-    let Some(scan) = open.progress.as_ref().and_then(InterruptedScan::of) else { return Duration::ZERO };
+    let Some(scan) = open.progress.as_ref().and_then(ScanCounts::of) else { return Duration::ZERO };
     let Some(total) = scan.total.filter(|total| *total > 0) else { return Duration::ZERO };
     let covers = open.window.covers;
     covers.to.since(covers.from).mul_f64((scan.records_read as f64 / total as f64).min(1.0))

@@ -13,6 +13,8 @@ const VERBS: &[(&str, Action)] = &[
     ("added", Action::Create),
     ("register", Action::Create),
     ("registered", Action::Create),
+    ("install", Action::Create),
+    ("installed", Action::Create),
     ("duplicate", Action::Create),
     ("duplicated", Action::Create),
     ("read", Action::Read),
@@ -42,6 +44,8 @@ const VERBS: &[(&str, Action)] = &[
     ("deleted", Action::Delete),
     ("remove", Action::Delete),
     ("removed", Action::Delete),
+    ("uninstall", Action::Delete),
+    ("uninstalled", Action::Delete),
     ("unregister", Action::Delete),
     ("export", Action::Export),
     ("exported", Action::Export),
@@ -121,12 +125,29 @@ const NOUNS: &[(&str, Category)] = &[
     ("sso", Category::Configuration),
 ];
 
-/// The action of the verb at the end, or else at the beginning, of a value.
+/// What became of an action; it does not say which one it was.
+const RESULTS: &[&str] = &["attempt", "attempted", "denied", "failed", "failure", "succeeded", "success", "successful"];
+
+/// The action of the verb at the end, or else at the beginning, of a value. A result at the end is left out.
 #[must_use]
 pub fn action_of(word: &str) -> Option<Action> {
-    let parts = split(word);
+    let mut parts = split(word);
+    while parts.last().is_some_and(|part| RESULTS.contains(&part.as_str())) {
+        parts.pop();
+    }
+    if parts.iter().any(|part| part == "password") {
+        return password_action(&parts);
+    }
     let verb = |part: &String| VERBS.iter().find(|(verb, _)| verb == part).map(|(_, action)| *action);
     parts.last().and_then(verb).or_else(|| parts.first().and_then(verb))
+}
+
+fn password_action(parts: &[String]) -> Option<Action> {
+    let has = |words: &[&str]| parts.iter().any(|part| words.contains(&part.as_str()));
+    if has(&["reset", "forgot", "forgotten", "recover", "recovered"]) {
+        return Some(Action::PasswordReset);
+    }
+    has(&["change", "changed", "update", "updated", "set"]).then_some(Action::PasswordChange)
 }
 
 /// The category of the nouns in a value.
@@ -172,6 +193,15 @@ mod tests {
             ("user.login", Some(Action::Login)),
             ("deleteUser", Some(Action::Delete)),
             ("Report exported", Some(Action::Export)),
+            ("user.login.failed", Some(Action::Login)),
+            ("Login failed", Some(Action::Login)),
+            ("failed", None),
+            ("App installed", Some(Action::Create)),
+            ("reset_password", Some(Action::PasswordReset)),
+            ("user.password_reset", Some(Action::PasswordReset)),
+            ("change_password", Some(Action::PasswordChange)),
+            ("passwordUpdated", Some(Action::PasswordChange)),
+            ("password", None),
             ("teleport", None),
             ("", None),
         ] {

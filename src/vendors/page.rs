@@ -156,16 +156,23 @@ pub fn offset(cursor: Option<&str>) -> Result<u64, BadPage> {
 
 /// A page of a scan by offsets. The next page begins behind its records (a vendor may return fewer than requested).
 /// It is the last one when it is empty, or ends where the total says. A total below that was not one: the scan goes on. A
-/// page behind an offset that is as long as the total shows that the vendor counts the page.
+/// page behind an offset that is as long as the total shows that the vendor counts the page; so may a first page of
+/// `limit` records, which is never the last one by its total alone.
 ///
 /// # Errors
 /// When the cursor is not a number.
-pub fn offset_page<'a>(cursor: Option<&str>, records: Vec<&'a str>, total: Option<u64>) -> Result<Page<'a>, BadPage> {
+pub fn offset_page<'a>(
+    cursor: Option<&str>,
+    limit: u64,
+    records: Vec<&'a str>,
+    total: Option<u64>,
+) -> Result<Page<'a>, BadPage> {
     let offset = offset(cursor)?;
     let received = u64::try_from(records.len()).unwrap_or(u64::MAX);
     let reached = offset.saturating_add(received);
     let total = total.filter(|total| offset == 0 || received == 0 || *total != received);
-    let is_last = received == 0 || total == Some(reached);
+    let is_full_first = offset == 0 && received >= limit;
+    let is_last = received == 0 || (total == Some(reached) && !is_full_first);
     Ok(Page { records, next: (!is_last).then(|| reached.to_string()), total, damaged: 0 })
 }
 
@@ -210,7 +217,7 @@ mod tests {
     #[test]
     fn offset_paging_ends_at_the_total_or_at_an_empty_page() {
         let page = |cursor: Option<&str>, received, total| {
-            let page = offset_page(cursor, vec!["{}"; received], total).expect("an offset");
+            let page = offset_page(cursor, 25, vec!["{}"; received], total).expect("an offset");
             (page.next, page.total)
         };
         let next = |offset: &str| Some(offset.to_owned());
@@ -219,6 +226,8 @@ mod tests {
         assert_eq!(page(Some("55"), 2, Some(57)), (None, Some(57)));
         assert_eq!(page(Some("30"), 0, Some(57)), (None, Some(57)));
         assert_eq!(page(Some("30"), 5, None), (next("35"), None));
+        // Full: the count may be that of the page.
+        assert_eq!(page(None, 25, Some(25)), (next("25"), Some(25)));
         // Not a total: more records were met.
         assert_eq!(page(Some("60"), 3, Some(57)), (next("63"), Some(57)));
         // The count of the page.

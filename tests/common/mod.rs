@@ -1,5 +1,5 @@
-//! A small world for end-to-end tests: the simulator in this process, the real program in another, files in a folder of
-//! their own, and the comparison of what landed with what the simulator knows to be true.
+//! A pipeline for end-to-end tests: the simulator in this process, the real program in another, files in a temporary
+//! directory, and the comparison of the delivered events with the simulator's records.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub, missing_docs)]
 
 use std::collections::BTreeMap;
@@ -18,39 +18,39 @@ use auditflow::simulator::{RunningSimulator, Simulator, SimulatorOptions, Vendor
 use auditflow::units::ByteSize;
 use tokio::time::Instant;
 
-/// The seed of a test's random moments: from `AUDITFLOW_TEST_SEED`, else drawn and printed, so that a failure can be repeated.
+/// The seed of a test's random times: from `AUDITFLOW_TEST_SEED`, else random. It is printed, so that a failure can be repeated.
 pub fn seed() -> u64 {
     let seed = std::env::var("AUDITFLOW_TEST_SEED")
         .ok()
         .and_then(|text| text.parse().ok())
         .unwrap_or_else(|| fastrand::u64(..));
-    eprintln!("seed of the random moments: AUDITFLOW_TEST_SEED={seed}");
+    eprintln!("seed of the random times: AUDITFLOW_TEST_SEED={seed}");
     seed
 }
 
-/// The simulator, a folder, and the program under test.
-pub struct World {
-    pub folder: tempfile::TempDir,
+/// The simulator, a temporary directory, and the program under test.
+pub struct TestPipeline {
+    pub directory: tempfile::TempDir,
     pub simulator: RunningSimulator,
     runtime: tokio::runtime::Runtime,
 }
 
-impl World {
+impl TestPipeline {
     pub fn new(options: SimulatorOptions) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let simulator = runtime.block_on(Simulator::start(options)).unwrap();
-        Self { folder: tempfile::tempdir().unwrap(), simulator, runtime }
+        Self { directory: tempfile::tempdir().unwrap(), simulator, runtime }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
-    /// Five sources with short intervals; `rest` is the rest of the file (transforms, sinks).
+    /// Writes a pipeline file with five sources that poll at short intervals, and `rest`: more transforms, and the sinks.
     pub fn write_pipeline(&self, rest: &str) -> PathBuf {
-        let common = "backfill_start_time: earliest, poll_interval: 500ms, settle: 1s, overlap: 120s, rate_limit: 1000/s, recheck_interval: 2s";
+        let common = "backfill_start_time: earliest, poll_interval: 500ms, delay: 1s, overlap: 120s, rate_limit: 1000/s, recheck_interval: 2s";
         let text = format!(
-            "data_dir: {folder}/data
+            "data_dir: {directory}/data
 sources:
   akuity: {{type: akuity, base_url: \"${{SIMULATOR}}\", organization_id: \"${{AKUITY_ORGANIZATION_ID}}\", api_key_id: \"${{AKUITY_API_KEY_ID}}\", api_key_secret: \"${{AKUITY_API_KEY_SECRET}}\", {common}}}
   captivateiq: {{type: captivateiq, base_url: \"${{SIMULATOR}}/ciq/v1\", api_token: \"${{CAPTIVATEIQ_API_TOKEN}}\", {common}}}
@@ -60,14 +60,14 @@ sources:
 transforms:
   events: {{type: normalize, inputs: [akuity, captivateiq, clumio, confluence, merge]}}
 {rest}",
-            folder = self.folder.path().display()
+            directory = self.directory.path().display()
         );
         let file = self.path("pipeline.yaml");
         fs::write(&file, text).unwrap();
         file
     }
 
-    /// The program, with the secrets in its environment and its log appended to `log`.
+    /// The program, with the secrets in its environment. Its output is appended to `log`.
     pub fn program(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_auditflow"));
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).unwrap();
@@ -96,31 +96,39 @@ transforms:
         ]
     }
 
-    /// Starts `run FILE`, lets it work for `life`, and kills it with SIGKILL. Fails if it had ended by itself.
-    pub fn run_and_kill(&self, file: &Path, life: Duration) {
-        self.kill_after(self.start(file), life);
+    /// Starts `run FILE` and kills it with SIGKILL after `run_duration`. Fails if the program ends before.
+    pub fn run_and_kill(&self, file: &Path, run_duration: Duration) {
+        self.kill_after(self.start(file), run_duration);
     }
 
-    /// Runs the program until a text stands in its log once more, a little longer, and then kills it: this hits the
-    /// work itself, however long the program needs to come to it.
-    pub fn run_until_logged_and_kill(&self, file: &Path, text: &str, life: Duration) {
-        let before = self.log_count(text);
+    /// Starts `run FILE`, waits until it logs `event` once, and kills it with SIGKILL after a further `run_duration`. This
+    /// interrupts that work, however long the program needs to start it.
+    pub fn run_until_event_and_kill(&self, file: &Path, event: &str, run_duration: Duration) {
+        let before = self.event_count(event);
         let mut child = self.start(file);
-        until(text, || {
-            assert!(child.try_wait().unwrap().is_none(), "the program ended by itself:\n{}", self.log_tail());
-            self.log_count(text) > before
+        until(event, || {
+            assert!(
+                child.try_wait().unwrap().is_none(),
+                "the program ended before it was killed:\n{}",
+                self.log_tail()
+            );
+            self.event_count(event) > before
         });
-        self.kill_after(child, life);
+        self.kill_after(child, run_duration);
     }
 
     fn start(&self, file: &Path) -> Child {
         self.program(&["run", file.to_str().unwrap(), "--log-level", "debug", "--skip-check"]).spawn().unwrap()
     }
 
-    fn kill_after(&self, mut child: Child, life: Duration) {
+    fn kill_after(&self, mut child: Child, run_duration: Duration) {
         let begin = Instant::now();
-        while begin.elapsed() < life {
-            assert!(child.try_wait().unwrap().is_none(), "the program ended by itself:\n{}", self.log_tail());
+        while begin.elapsed() < run_duration {
+            assert!(
+                child.try_wait().unwrap().is_none(),
+                "the program ended before it was killed:\n{}",
+                self.log_tail()
+            );
             std::thread::yield_now();
             std::thread::park_timeout(Duration::from_millis(2));
         }
@@ -128,67 +136,106 @@ transforms:
         child.wait().unwrap();
     }
 
-    /// Runs `run FILE --once` to its end.
+    /// Runs `run FILE --once` and waits until it ends with exit code 0.
     pub fn run_once(&self, file: &Path) {
         let child = self.program(&["run", file.to_str().unwrap(), "--once", "--log-level", "debug"]).spawn().unwrap();
         let status = wait(child, Duration::from_secs(240), || self.log_tail());
         assert!(status.success(), "run --once ended with {status}:\n{}", self.log_tail());
     }
 
-    /// How often a text stands in the log of all runs so far.
-    pub fn log_count(&self, text: &str) -> usize {
-        let log = fs::read_to_string(self.path("log")).unwrap_or_default();
-        log.matches(text).count()
+    /// Number of log lines with this event name, over all runs so far.
+    pub fn event_count(&self, event: &str) -> usize {
+        self.event_lines(event).len()
     }
 
-    /// Collected = delivered + filtered + dead-lettered + still in the journal, for every sink that was there from the
-    /// beginning; and each collected event has a sequence number of its own.
+    /// The log lines with this event name, over all runs so far.
+    pub fn event_lines(&self, event: &str) -> Vec<String> {
+        let fields = [format!("event=\"{event}\""), format!("\"event\":\"{event}\"")];
+        let has_event = |line: &&str| fields.iter().any(|field| line.contains(field));
+        self.log().lines().filter(has_event).map(str::to_owned).collect()
+    }
+
+    /// Waits until a line with this event name has `text` in one of its fields, for example the option that its hint names.
+    /// Returns that line.
+    pub fn until_event(&self, event: &str, text: &str) -> String {
+        let begin = Instant::now();
+        loop {
+            let lines = self.event_lines(event);
+            if let Some(line) = lines.iter().find(|line| line.contains(text)) {
+                return line.clone();
+            }
+            assert!(
+                begin.elapsed() < DEADLINE,
+                "no `{event}` with `{text}` within {DEADLINE:?}:\n{}\nwarnings and errors:\n{}",
+                lines.join("\n"),
+                self.log_lines_with(&["WARN", "ERROR"])
+            );
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+
+    /// How many batches were unfinished after a kill and were rolled back at the next start.
+    pub fn interrupted_batches(&self) -> usize {
+        self.event_count("batch_recovered") + self.event_count("batch_reconfigured")
+    }
+
+    /// Number of occurrences of a text in the output of all runs so far: of a secret, or of printed output that has no event.
+    pub fn text_count(&self, text: &str) -> usize {
+        self.log().matches(text).count()
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    /// Collected = delivered + filtered + dead-lettered + pending, for every sink that was in the file from the start; and each
+    /// collected event has its own sequence number.
     pub fn assert_counters_add_up(&self, sinks: &[&str]) {
         let options = JournalOptions { data_dir: self.path("data"), max_size: ByteSize(1 << 30) };
         let journal = SqliteJournal::open(&options).unwrap();
-        let summary = self.runtime.block_on(journal.stats()).unwrap();
-        let collected: u64 = summary.sources.iter().map(|source| source.events).sum();
-        assert_eq!(collected, summary.head, "collected events and sequence numbers");
+        let stats = self.runtime.block_on(journal.stats()).unwrap();
+        let collected: u64 = stats.sources.iter().map(|source| source.events).sum();
+        assert_eq!(collected, stats.head, "collected events and sequence numbers");
         for name in sinks {
-            let sink = summary.sinks.iter().find(|sink| sink.name == *name).unwrap();
-            let behind = summary.head - sink.position;
+            let sink = stats.sinks.iter().find(|sink| sink.name == *name).unwrap();
+            let pending = stats.head - sink.position;
             assert_eq!(
                 collected,
-                sink.delivered + sink.filtered + sink.dead_lettered + behind,
+                sink.delivered + sink.filtered + sink.dead_lettered + pending,
                 "the counters of {name}"
             );
         }
     }
 
-    /// The last lines of the log that hold one of the words.
+    /// The last lines of the log that contain one of the words.
     pub fn log_lines_with(&self, words: &[&str]) -> String {
-        let text = fs::read_to_string(self.path("log")).unwrap_or_default();
+        let text = self.log();
         let lines: Vec<&str> = text.lines().filter(|line| words.iter().any(|word| line.contains(word))).collect();
         lines[lines.len().saturating_sub(40)..].join("\n")
     }
 
     pub fn log_tail(&self) -> String {
-        let text = fs::read_to_string(self.path("log")).unwrap_or_default();
+        let text = self.log();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(40)..].join("\n")
     }
 
-    /// Ends growth and faults, and waits until everything that has happened is visible and older than the settle time.
+    /// Stops new events and faults, and waits until every event is visible and older than the sources' `delay`.
     pub fn wait_until_quiet(&self) {
         let control = self.simulator.control();
         control.stop_growth();
         control.clear_faults();
         until("the simulator is quiet", || control.is_quiet());
-        let settled = control.now() + Duration::from_millis(1_500);
-        until("the settle time is over", || control.now() > settled);
+        let collectable = control.now() + Duration::from_millis(1_500);
+        until("every event is older than the delay", || control.now() > collectable);
     }
 
-    /// Compares every NDJSON file below `folder` with the truth of each vendor.
-    pub fn assert_exact(&self, folder: &Path) {
-        self.assert_all_delivered_once(delivered_below(folder));
+    /// Compares every NDJSON file below `directory` with each vendor's records.
+    pub fn assert_exact(&self, directory: &Path) {
+        self.assert_all_delivered_once(delivered_below(directory));
     }
 
-    /// Compares events, by vendor, with the truth of each vendor.
+    /// Compares events, by vendor, with each vendor's records.
     pub fn assert_all_delivered_once(&self, mut delivered: BTreeMap<String, Vec<Delivered>>) {
         for vendor in VendorName::ALL {
             let truth = self.simulator.control().truth(vendor).unwrap();
@@ -196,32 +243,28 @@ transforms:
                 truth.iter().map(|record| record.raw.as_str()),
                 &delivered.remove(vendor.as_str()).unwrap_or_default(),
             );
-            eprintln!("{}: {}", vendor.as_str(), figures(&verdict));
+            eprintln!("{}: {}", vendor.as_str(), stats(&verdict));
             assert!(verdict.expected > 0, "the test has no events of {}", vendor.as_str());
             assert!(verdict.is_perfect(), "{}: {}", vendor.as_str(), details(&verdict));
         }
         assert!(delivered.is_empty(), "events of vendors that do not exist: {:?}", delivered.keys());
     }
 
-    /// No secret stands in anything that the program wrote: logs, journal, files.
+    /// No file that the program wrote contains a secret: logs, journal, output.
     pub fn assert_no_secret_anywhere(&self) {
         let secrets = self.simulator.credentials().secrets().map(str::to_owned);
-        for file in files_below(self.folder.path()) {
+        for file in files_below(self.directory.path()) {
             let bytes = fs::read(&file).unwrap();
             for secret in &secrets {
-                assert!(
-                    memchr::memmem::find(&bytes, secret.as_bytes()).is_none(),
-                    "a secret stands in {}",
-                    file.display()
-                );
+                assert!(memchr::memmem::find(&bytes, secret.as_bytes()).is_none(), "a secret is in {}", file.display());
             }
         }
     }
 }
 
-fn figures(verdict: &Verdict) -> String {
+fn stats(verdict: &Verdict) -> String {
     format!(
-        "{} expected, {} delivered, {} earlier versions, {} lost, {} twice, {} foreign",
+        "{} expected, {} delivered, {} earlier versions, {} lost, {} duplicates, {} unexpected",
         verdict.expected,
         verdict.delivered,
         verdict.earlier_versions,
@@ -234,42 +277,45 @@ fn figures(verdict: &Verdict) -> String {
 fn details(verdict: &Verdict) -> String {
     let first = |records: &[String]| records.iter().take(3).cloned().collect::<Vec<_>>().join("\n  ");
     format!(
-        "{}\nlost:\n  {}\ntwice:\n  {}\nforeign:\n  {}",
-        figures(verdict),
+        "{}\nlost:\n  {}\nduplicates:\n  {}\nunexpected:\n  {}",
+        stats(verdict),
         first(&verdict.lost),
         first(&verdict.duplicated),
         first(&verdict.unexpected)
     )
 }
 
-/// Waits for `condition` with a deadline.
+/// The longest wait for a condition.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// Waits for `condition`; fails after [`DEADLINE`].
 pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !condition() {
-        assert!(begin.elapsed() < Duration::from_secs(120), "waited two minutes in vain until {what}");
+        assert!(begin.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}");
         std::thread::park_timeout(Duration::from_millis(20));
     }
 }
 
-/// Waits for a process to end by itself.
-pub fn wait(mut child: Child, longest: Duration, log: impl Fn() -> String) -> std::process::ExitStatus {
+/// Waits until a process ends; kills it and fails after `deadline`.
+pub fn wait(mut child: Child, deadline: Duration, log: impl Fn() -> String) -> std::process::ExitStatus {
     let begin = Instant::now();
     loop {
         if let Some(status) = child.try_wait().unwrap() {
             return status;
         }
-        if begin.elapsed() > longest {
+        if begin.elapsed() > deadline {
             child.kill().unwrap();
-            panic!("the program did not end within {longest:?}:\n{}", log());
+            panic!("the program did not end within {deadline:?}:\n{}", log());
         }
         std::thread::park_timeout(Duration::from_millis(10));
     }
 }
 
-/// The events of every `.ndjson`, `.ndjson.gz` and `.ndjson.zst` file below a folder, by vendor.
-pub fn delivered_below(folder: &Path) -> BTreeMap<String, Vec<Delivered>> {
+/// The events of every `.ndjson`, `.ndjson.gz` and `.ndjson.zst` file below a directory, by vendor.
+pub fn delivered_below(directory: &Path) -> BTreeMap<String, Vec<Delivered>> {
     let mut by_vendor: BTreeMap<String, Vec<Delivered>> = BTreeMap::new();
-    for file in files_below(folder) {
+    for file in files_below(directory) {
         for line in read_text(&file).lines() {
             let event =
                 Delivered::from_line(line).unwrap_or_else(|reason| panic!("{}: {reason}: {line}", file.display()));
@@ -290,9 +336,10 @@ fn read_text(file: &Path) -> String {
     text
 }
 
-pub fn files_below(folder: &Path) -> Vec<PathBuf> {
+pub fn files_below(directory: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
-    for entry in fs::read_dir(folder).unwrap_or_else(|reason| panic!("{}: {reason}", folder.display())).flatten() {
+    for entry in fs::read_dir(directory).unwrap_or_else(|reason| panic!("{}: {reason}", directory.display())).flatten()
+    {
         let path = entry.path();
         if path.is_dir() {
             files.extend(files_below(&path));

@@ -1,5 +1,5 @@
-//! An S3 store in this process: s3s-fs on a folder, with the listing of unfinished uploads that it lacks, and with faults
-//! on demand. Used by the s3 sink's own tests and by those of the whole program.
+//! An S3 store in this process: s3s-fs on a directory. Adds the list of unfinished uploads, which s3s-fs lacks, and fault
+//! injection. Used by the unit tests of the s3 sink and by the tests of the program.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,9 +20,9 @@ pub const SECRET_ACCESS_KEY: &str = "test-secret-access-key-0123456789";
 /// Answers a request with a status and an error code instead of serving it.
 pub type Fault = Box<dyn FnMut(&Method, &Uri) -> Option<(u16, &'static str)> + Send>;
 
-/// A running store. Ends with its test.
+/// A running store. It stops when dropped.
 pub struct Store {
-    pub folder: tempfile::TempDir,
+    pub directory: tempfile::TempDir,
     address: SocketAddr,
     shared: Arc<Shared>,
     runtime: Option<tokio::runtime::Runtime>,
@@ -35,21 +35,21 @@ struct Shared {
     /// Unfinished uploads: id and key.
     uploads: Mutex<BTreeMap<String, String>>,
     requests: Mutex<Vec<String>>,
-    heeds_conditions: Mutex<bool>,
+    honors_conditions: Mutex<bool>,
 }
 
 impl Store {
     pub fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut builder = S3ServiceBuilder::new(FileSystem::new(folder.path()).unwrap());
+        let directory = tempfile::tempdir().unwrap();
+        let mut builder = S3ServiceBuilder::new(FileSystem::new(directory.path()).unwrap());
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY_ID, SECRET_ACCESS_KEY));
         let shared = Arc::new(Shared {
             service: builder.build(),
-            root: folder.path().to_owned(),
+            root: directory.path().to_owned(),
             fault: Mutex::default(),
             uploads: Mutex::default(),
             requests: Mutex::default(),
-            heeds_conditions: Mutex::new(true),
+            honors_conditions: Mutex::new(true),
         });
         let router = axum::Router::new().fallback(serve).with_state(Arc::clone(&shared));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -60,10 +60,10 @@ impl Store {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
             axum::serve(listener, router).await.unwrap();
         });
-        Self { folder, address, shared, runtime: Some(runtime) }
+        Self { directory, address, shared, runtime: Some(runtime) }
     }
 
-    /// A store with a bucket in it.
+    /// A store with one bucket.
     pub fn with_bucket(name: &str) -> Self {
         let store = Self::start();
         store.create_bucket(name);
@@ -71,14 +71,14 @@ impl Store {
     }
 
     pub fn create_bucket(&self, name: &str) {
-        fs::create_dir(self.folder.path().join(name)).unwrap();
+        fs::create_dir(self.directory.path().join(name)).unwrap();
     }
 
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Every request from now on is first shown to `fault`.
+    /// Calls `fault` with each request from now on.
     pub fn set_fault(&self, fault: impl FnMut(&Method, &Uri) -> Option<(u16, &'static str)> + Send + 'static) {
         *self.shared.fault.lock().unwrap() = Some(Box::new(fault));
     }
@@ -87,20 +87,20 @@ impl Store {
         *self.shared.fault.lock().unwrap() = None;
     }
 
-    /// From now on the store writes over objects whatever the condition, as some do.
+    /// From now on the store ignores `If-None-Match` and overwrites objects, as some stores do.
     pub fn ignore_conditions(&self) {
-        *self.shared.heeds_conditions.lock().unwrap() = false;
+        *self.shared.honors_conditions.lock().unwrap() = false;
     }
 
     /// All objects of a bucket, by key.
     pub fn objects(&self, bucket: &str) -> BTreeMap<String, Vec<u8>> {
-        let root = self.folder.path().join(bucket);
+        let root = self.directory.path().join(bucket);
         let mut objects = BTreeMap::new();
         collect(&root, &root, &mut objects);
         objects
     }
 
-    /// The keys of uploads that were begun and neither completed nor aborted.
+    /// The keys of unfinished multipart uploads.
     pub fn unfinished_uploads(&self) -> Vec<String> {
         self.shared.uploads.lock().unwrap().values().cloned().collect()
     }
@@ -111,15 +111,15 @@ impl Store {
     }
 }
 
-/// Also inside a test that is asynchronous itself.
+/// Works in asynchronous tests too.
 impl Drop for Store {
     fn drop(&mut self) {
         self.runtime.take().unwrap().shutdown_background();
     }
 }
 
-fn collect(root: &Path, folder: &Path, objects: &mut BTreeMap<String, Vec<u8>>) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+fn collect(root: &Path, directory: &Path, objects: &mut BTreeMap<String, Vec<u8>>) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
         if path.is_dir() {
             collect(root, &path, objects);
@@ -141,12 +141,12 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response<
     if method == Method::GET && has(&query, "uploads") {
         return shared.list_uploads(&query);
     }
-    if request.headers().contains_key("if-none-match") && !*shared.heeds_conditions.lock().unwrap() {
+    if request.headers().contains_key("if-none-match") && !*shared.honors_conditions.lock().unwrap() {
         fs::remove_file(shared.root.join(decoded(uri.path().trim_start_matches('/')))).ok();
     }
-    let answered = shared.service.call(request.map(s3s::Body::http_body_unsync)).await;
-    let (mut parts, body) = answered.unwrap().map(Body::new).into_parts();
-    // Answers that are sent piece by piece are sent whole from here.
+    let reply = shared.service.call(request.map(s3s::Body::http_body_unsync)).await;
+    let (mut parts, body) = reply.unwrap().map(Body::new).into_parts();
+    // The body is sent with its length, not in chunks.
     parts.headers.remove("transfer-encoding");
     parts.headers.remove("trailer");
     let bytes = to_bytes(body, usize::MAX).await.unwrap();
@@ -157,10 +157,10 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response<
 }
 
 impl Shared {
-    fn note_upload(&self, method: &Method, key: String, query: &str, answer: &str) {
+    fn note_upload(&self, method: &Method, key: String, query: &str, response: &str) {
         let mut uploads = self.uploads.lock().unwrap();
         if *method == Method::POST && has(query, "uploads") {
-            let id = answer.split("<UploadId>").nth(1).unwrap().split('<').next().unwrap();
+            let id = response.split("<UploadId>").nth(1).unwrap().split('<').next().unwrap();
             uploads.insert(id.to_owned(), key);
         } else if let Some(id) = value(query, "uploadId").filter(|_| method != Method::PUT) {
             uploads.remove(&id);
@@ -180,13 +180,13 @@ impl Shared {
     }
 }
 
-/// What a store answers when it does not serve a request.
+/// A store's error response.
 pub fn error(status: u16, code: &str) -> Response<Body> {
-    let text = format!("<Error><Code>{code}</Code><Message>a fault of the test</Message></Error>");
+    let text = format!("<Error><Code>{code}</Code><Message>injected by the test</Message></Error>");
     Response::builder().status(StatusCode::from_u16(status).unwrap()).body(Body::from(text)).unwrap()
 }
 
-/// The key of a request in path style: what comes behind the bucket.
+/// The key of a path-style request: the part after the bucket.
 fn key_of(uri: &Uri) -> String {
     let path = uri.path().trim_start_matches('/');
     decoded(path.split_once('/').map_or("", |(_, key)| key))

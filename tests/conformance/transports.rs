@@ -1,4 +1,4 @@
-//! Transports laid around the real one: they look on, and end the process at a chosen step.
+//! Transports around the real one: one records each exchange, one stops the process at a chosen step.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,30 +10,30 @@ use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Where a process ends.
+/// When the process is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// The first page has come and is not stored.
+pub(crate) enum Interruption {
+    /// The first page is received and not stored.
     BeforeCommit,
-    /// The first page is stored, and the second is about to be asked for.
+    /// The first page is stored, and the second is about to be requested.
     AfterCommit,
 }
 
-/// Ends the process at a step.
-pub(crate) struct Ending {
+/// Stops the process at a chosen step.
+pub(crate) struct InterruptedTransport {
     pub(crate) inner: Arc<dyn Transport>,
-    pub(crate) end: End,
+    pub(crate) interruption: Interruption,
     pub(crate) shutdown: CancellationToken,
     sent: AtomicUsize,
 }
 
-impl Ending {
-    pub(crate) fn new(inner: Arc<dyn Transport>, end: End, shutdown: CancellationToken) -> Self {
-        Self { inner, end, shutdown, sent: AtomicUsize::new(0) }
+impl InterruptedTransport {
+    pub(crate) fn new(inner: Arc<dyn Transport>, interruption: Interruption, shutdown: CancellationToken) -> Self {
+        Self { inner, interruption, shutdown, sent: AtomicUsize::new(0) }
     }
 }
 
-impl Transport for Ending {
+impl Transport for InterruptedTransport {
     fn send<'a>(
         &'a self,
         request: &'a Request,
@@ -41,58 +41,58 @@ impl Transport for Ending {
     ) -> BoxFuture<'a, Result<Response, TransportError>> {
         async move {
             let before = self.sent.fetch_add(1, Ordering::SeqCst);
-            if self.end == End::AfterCommit && before == 1 {
+            if self.interruption == Interruption::AfterCommit && before == 1 {
                 self.shutdown.cancel();
                 return std::future::pending().await;
             }
-            let answer = self.inner.send(request, limits).await;
-            if self.end == End::BeforeCommit {
-                // Whoever waits for this answer never gets it.
+            let response = self.inner.send(request, limits).await;
+            if self.interruption == Interruption::BeforeCommit {
+                // The response is never delivered.
                 self.shutdown.cancel();
                 return std::future::pending().await;
             }
-            answer
+            response
         }
         .boxed()
     }
 }
 
-/// One request, as it was seen.
+/// One request and its response.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Seen {
-    pub(crate) asked: Instant,
-    pub(crate) answered: Instant,
+pub(crate) struct Exchange {
+    pub(crate) sent: Instant,
+    pub(crate) received: Instant,
     pub(crate) status: u16,
 }
 
-/// Looks on.
-pub(crate) struct Watched {
+/// Records every exchange.
+pub(crate) struct RecordingTransport {
     inner: Arc<dyn Transport>,
-    seen: Mutex<Vec<Seen>>,
+    exchanges: Mutex<Vec<Exchange>>,
 }
 
-impl Watched {
+impl RecordingTransport {
     pub(crate) fn new(inner: Arc<dyn Transport>) -> Self {
-        Self { inner, seen: Mutex::default() }
+        Self { inner, exchanges: Mutex::default() }
     }
 
-    pub(crate) fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().expect("no panic").clone()
+    pub(crate) fn exchanges(&self) -> Vec<Exchange> {
+        self.exchanges.lock().expect("no panic").clone()
     }
 }
 
-impl Transport for Watched {
+impl Transport for RecordingTransport {
     fn send<'a>(
         &'a self,
         request: &'a Request,
         limits: ResponseLimits,
     ) -> BoxFuture<'a, Result<Response, TransportError>> {
         async move {
-            let asked = Instant::now();
-            let answer = self.inner.send(request, limits).await;
-            let status = answer.as_ref().map_or(0, |response| response.status);
-            self.seen.lock().expect("no panic").push(Seen { asked, answered: Instant::now(), status });
-            answer
+            let sent = Instant::now();
+            let response = self.inner.send(request, limits).await;
+            let status = response.as_ref().map_or(0, |response| response.status);
+            self.exchanges.lock().expect("no panic").push(Exchange { sent, received: Instant::now(), status });
+            response
         }
         .boxed()
     }

@@ -1,9 +1,9 @@
-//! Every command of auditflow on every page is one that the program knows, with options that it has. Those that only look are
-//! run, in a folder that holds what the page shows.
+//! Every auditflow command on every page exists in the program, with options that it has. Read-only commands are run, in a
+//! directory with the files that the page shows.
 //!
 //! ```text
-//! a line of a block --> its commands --> auditflow ...?  must be understood by the real command line
-//!                                    --> all of them only look?  run in a shell; output that is shown must come
+//! a line of a block --> its commands --> auditflow ...?        the real command line must accept it
+//!                                    --> all are read-only?  run in a shell; it must print the output on the page
 //! ```
 
 use std::collections::BTreeMap;
@@ -19,13 +19,13 @@ use crate::pages::{Block, all_blocks, blocks, root};
 use crate::pipelines::{complete, variables_of};
 use crate::shell;
 
-/// The sub-commands that reach no vendor and no sink, change nothing, and end by themselves (but for `--watch`).
-const LOOKING: [&str; 7] = ["completions", "coverage", "normalize", "plan", "schema", "status", "validate"];
+/// The subcommands that reach no vendor and no sink, change nothing, and end (except with `--watch`).
+const READ_ONLY: [&str; 7] = ["completions", "coverage", "normalize", "plan", "schema", "status", "validate"];
 
-/// Other programs that only write to their output, and that every Unix has.
+/// Other programs that only write to standard output, and that every Unix has.
 const HARMLESS: [&str; 3] = ["cut", "printf", "sha256sum"];
 
-/// A line that a reader would type, and what the page shows below it.
+/// A line that the reader types, and the output that the page shows below it.
 struct Line {
     place: String,
     page: PathBuf,
@@ -33,7 +33,7 @@ struct Line {
     output: String,
 }
 
-/// The lines of a shell's block: all of a script, those behind `$` of a session.
+/// The command lines of a block: all lines of a script, those after `$` in a session.
 fn lines_of(block: &Block) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     for (number, text) in block.text.lines().enumerate() {
@@ -45,10 +45,10 @@ fn lines_of(block: &Block) -> Vec<Line> {
                 text: typed.to_owned(),
                 output: String::new(),
             }),
-            // A comment that goes on in a line of its own is no output.
+            // A comment on its own line is not output.
             (None, Some(_)) if text.trim_start().starts_with('#') => {}
             (None, Some(line)) => line.output.extend([text, "\n"]),
-            (None, None) => panic!("{}: the session begins without a command", block.place()),
+            (None, None) => panic!("{}: the session starts without a command", block.place()),
         }
     }
     lines
@@ -58,7 +58,7 @@ fn lines() -> Vec<Line> {
     all_blocks(&["sh", "console"]).iter().flat_map(lines_of).collect()
 }
 
-/// The arguments for auditflow, however it is called; `None` if it is another command.
+/// The arguments of auditflow; `None` if this is another command.
 fn arguments(words: &[String]) -> Option<&[String]> {
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["auditflow", ..] => Some(&words[1..]),
@@ -68,112 +68,120 @@ fn arguments(words: &[String]) -> Option<&[String]> {
 }
 
 #[test]
-fn every_command_is_one_that_the_program_knows() {
-    let mut known: BTreeMap<String, usize> = BTreeMap::new();
+fn every_command_exists_in_the_program() {
+    let mut shown: BTreeMap<String, usize> = BTreeMap::new();
     for line in lines() {
         for words in shell::commands(&line.text) {
             let Some(arguments) = arguments(&words) else { continue };
-            assert_understood(&line, arguments);
-            *known.entry(arguments[0].clone()).or_default() += 1;
+            assert_accepted(&line, arguments);
+            *shown.entry(arguments[0].clone()).or_default() += 1;
         }
     }
     for command in auditflow::cli::command().get_subcommands() {
-        assert!(known.contains_key(command.get_name()), "no page shows how to use `{}`", command.get_name());
+        assert!(shown.contains_key(command.get_name()), "no page shows how to use `{}`", command.get_name());
     }
 }
 
-fn assert_understood(line: &Line, arguments: &[String]) {
+fn assert_accepted(line: &Line, arguments: &[String]) {
     let words = ["auditflow"].into_iter().chain(arguments.iter().map(String::as_str));
     let Err(reason) = auditflow::cli::command().try_get_matches_from(words) else { return };
-    let asks_for_text = matches!(reason.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-    assert!(asks_for_text, "{}: {}\n{reason}", line.place, line.text);
+    let is_help = matches!(reason.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    assert!(is_help, "{}: {}\n{reason}", line.place, line.text);
 }
 
 #[test]
-fn what_a_command_names_of_the_project_is_there() {
+fn project_files_named_in_commands_exist() {
     let mut found = 0;
     for line in lines() {
         for path in shell::commands(&line.text).iter().flat_map(|words| named_by(words)) {
-            let is_there =
+            let exists =
                 [path.clone(), path.with_extension("rs"), path.join("main.rs")].iter().any(|path| path.is_file());
-            assert!(is_there, "{}: {} is not there", line.place, path.display());
+            assert!(exists, "{}: {} does not exist", line.place, path.display());
             found += 1;
         }
     }
     assert!(found > 3, "only {found} were found");
 }
 
-/// The files of the project that a command names: by their path, or as a target of cargo (then without an ending).
+/// The project files that a command names: by their path, or as a target of cargo (then without an extension).
 fn named_by(words: &[String]) -> Vec<PathBuf> {
     let target = |pair: &[String]| {
-        let folder = match pair[0].as_str() {
+        let directory = match pair[0].as_str() {
             "--example" => "examples",
             "--test" => "tests",
             "--bench" => "benches",
             _ => return None,
         };
-        Some(root().join(folder).join(&pair[1]))
+        Some(root().join(directory).join(&pair[1]))
     };
-    let is_ours = |word: &&String| ["examples/", "pipelines/", "tests/"].iter().any(|folder| word.starts_with(folder));
+    let is_ours =
+        |word: &&String| ["examples/", "pipelines/", "tests/"].iter().any(|directory| word.starts_with(directory));
     let targets = words.windows(2).filter(|_| words[0] == "cargo").filter_map(target);
     words.iter().filter(is_ours).map(|word| root().join(word)).chain(targets).collect()
 }
 
 #[test]
-fn every_command_that_only_looks_does_what_the_page_shows() {
-    let mut run_in_all = 0;
-    for line in lines().iter().filter(|line| only_looks(&line.text)) {
-        let folder = tempfile::tempdir().unwrap();
-        let variables = lay_out(folder.path(), line);
-        let output = run(line, folder.path(), &variables);
-        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "{}: {} ended with {}\n{said}", line.place, line.text, output.status);
-        assert!(said.contains(&line.output), "{}: {}\n{said}\ninstead of\n{}", line.place, line.text, line.output);
-        run_in_all += 1;
+fn every_read_only_command_prints_what_the_page_shows() {
+    let mut commands_run = 0;
+    for line in lines().iter().filter(|line| is_read_only(&line.text)) {
+        let directory = tempfile::tempdir().unwrap();
+        let variables = create_files(directory.path(), line);
+        let output = run(line, directory.path(), &variables);
+        let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{}: {} ended with {}\n{printed}", line.place, line.text, output.status);
+        assert!(
+            printed.contains(&line.output),
+            "{}: {}\n{printed}\ninstead of\n{}",
+            line.place,
+            line.text,
+            line.output
+        );
+        commands_run += 1;
     }
-    assert!(run_in_all >= 10, "only {run_in_all} commands were run");
+    assert!(commands_run >= 10, "only {commands_run} commands were run");
 }
 
-/// Whether nothing but the folder that it runs in can be reached or changed by it.
-fn only_looks(line: &str) -> bool {
+/// Whether the line can read and change nothing outside its directory.
+fn is_read_only(line: &str) -> bool {
     let commands = shell::commands(line);
-    let looks = |words: &Vec<String>| match arguments(words) {
+    let is_harmless = |words: &Vec<String>| match arguments(words) {
         Some([first, rest @ ..]) => {
-            first == "--version" || (LOOKING.contains(&first.as_str()) && !rest.iter().any(|word| word == "--watch"))
+            first == "--version" || (READ_ONLY.contains(&first.as_str()) && !rest.iter().any(|word| word == "--watch"))
         }
         Some([]) => false,
         None => HARMLESS.contains(&words[0].as_str()),
     };
-    !commands.is_empty() && commands.iter().all(looks)
+    !commands.is_empty() && commands.iter().all(is_harmless)
 }
 
-/// Puts into the folder what the page says is there: the pipelines that it names in their first line (`# acme.yaml`), else
-/// the README's; the project's own ones; an export of a vendor. Returns the variables that the pipelines name.
-fn lay_out(folder: &Path, line: &Line) -> BTreeMap<String, String> {
-    symlink(root().join("pipelines"), folder.join("pipelines")).unwrap();
+/// Creates the files that the page assumes: pipelines with a name in their first line (`# acme.yaml`), those of the README too,
+/// the project's `pipelines`, and an export of a vendor. Returns the variables that the pipelines name.
+fn create_files(directory: &Path, line: &Line) -> BTreeMap<String, String> {
+    symlink(root().join("pipelines"), directory.join("pipelines")).unwrap();
     for page in [&root().join("README.md"), &line.page] {
         for block in blocks(page, &["yaml"]) {
             let name = block.text.lines().next().and_then(|first| first.strip_prefix("# ")).unwrap_or_default();
             if name.ends_with(".yaml") && !name.contains([' ', '/']) {
-                fs::write(folder.join(name), complete(&block.text)).unwrap();
+                fs::write(directory.join(name), complete(&block.text)).unwrap();
             }
         }
     }
     for words in shell::commands(&line.text) {
         if let Some(at) = words.iter().position(|word| word == "--vendor") {
-            let records = registry::normalizer(&words[at + 1], &NormalizerConfig::default()).unwrap();
-            fs::write(folder.join(words.last().unwrap()), records.example()).unwrap();
+            let normalizer = registry::normalizer(&words[at + 1], &NormalizerConfig::default()).unwrap();
+            fs::write(directory.join(words.last().unwrap()), normalizer.example()).unwrap();
         }
     }
-    let pipelines = ["acme.yaml", "try.yaml", "pipelines/all.yaml"].map(|name| fs::read_to_string(folder.join(name)));
+    let pipelines =
+        ["acme.yaml", "try.yaml", "pipelines/all.yaml"].map(|name| fs::read_to_string(directory.join(name)));
     let names = pipelines.iter().flatten().flat_map(|text| variables_of(text));
     names.map(|name| (name, "value".to_owned())).collect()
 }
 
-fn run(line: &Line, folder: &Path, variables: &BTreeMap<String, String>) -> Output {
+fn run(line: &Line, directory: &Path, variables: &BTreeMap<String, String>) -> Output {
     let program = Path::new(env!("CARGO_BIN_EXE_auditflow"));
     let path = format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap());
     let mut command = Command::new("sh");
-    command.args(["-c", &line.text]).current_dir(folder).env_clear().envs(variables).env("PATH", path);
+    command.args(["-c", &line.text]).current_dir(directory).env_clear().envs(variables).env("PATH", path);
     command.output().unwrap()
 }

@@ -1,4 +1,4 @@
-//! Every event on every page is what the normalizer makes of the record that stands before it.
+//! Every event on every page is what the normalizer makes of the record before it.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -16,33 +16,33 @@ struct Shown {
     block: Block,
     /// Its fields.
     fields: Map<String, Value>,
-    /// The record that stands before it, if one does.
+    /// The record before it, if there is one.
     record: Option<String>,
 }
 
 impl Shown {
     fn text(&self, field: &str) -> &str {
-        self.fields[field].as_str().unwrap_or_else(|| panic!("{}: `{field}` is no text", self.block.place()))
+        self.fields[field].as_str().unwrap_or_else(|| panic!("{}: `{field}` is not a string", self.block.place()))
     }
 
-    fn records(&self) -> Arc<dyn Normalizer> {
+    fn normalizer(&self) -> Arc<dyn Normalizer> {
         let tenant = self.fields["tenant"].as_str().map(str::to_owned);
         let normalizer_config = NormalizerConfig { tenant, ..NormalizerConfig::default() };
         registry::normalizer(self.text("vendor"), &normalizer_config)
-            .unwrap_or_else(|| panic!("{}: which vendor?", self.block.place()))
+            .unwrap_or_else(|| panic!("{}: unknown vendor", self.block.place()))
     }
 
-    /// The event of a record, of the same source, tenant and moment as the one that is shown; without `raw`.
+    /// The event of a record, with the source, tenant and `observed_at` of the shown event; without `raw`.
     fn event_of(&self, record: &str) -> String {
         let observed_at = Timestamp::parse_rfc3339(self.text("observed_at")).unwrap();
         let context = ReadContext { source: self.text("source"), observed_at, occurrence: 0 };
         let mut encoded = Vec::new();
-        native::encode(&self.records().normalize(record, &context), RawForm::Drop, &mut encoded);
+        native::encode(&self.normalizer().normalize(record, &context), RawForm::Drop, &mut encoded);
         String::from_utf8(encoded).unwrap().trim_end().to_owned()
     }
 }
 
-/// The events of a page. A block of JSON that is no event, right before one, is its record.
+/// The events of a page. A block of JSON right before an event that is not itself an event is its record.
 fn events_of(page: &Path) -> Vec<Shown> {
     let mut events = Vec::new();
     let mut record = None;
@@ -63,7 +63,7 @@ fn in_one_line(json: &str) -> String {
 }
 
 #[test]
-fn every_event_beside_a_record_is_what_the_normalizer_makes_of_it() {
+fn every_event_after_a_record_is_what_the_normalizer_makes_of_it() {
     let mut vendors = BTreeSet::new();
     for shown in pages::pages().iter().flat_map(|page| events_of(page)) {
         let Some(record) = &shown.record else { continue };
@@ -75,20 +75,21 @@ fn every_event_beside_a_record_is_what_the_normalizer_makes_of_it() {
 }
 
 #[test]
-fn the_schemas_page_shows_the_record_that_the_vendors_reader_gives_as_its_example() {
+fn the_schema_page_shows_the_example_record_of_each_vendor() {
     for shown in events_of(&pages::root().join("docs/event-schema.md")) {
         let Some(record) = &shown.record else { continue };
-        assert_eq!(in_one_line(record), in_one_line(shown.records().example()), "{}", shown.block.place());
+        assert_eq!(in_one_line(record), in_one_line(shown.normalizer().example()), "{}", shown.block.place());
     }
 }
 
 #[test]
 fn every_event_has_the_fields_of_the_schema() {
     for shown in pages::pages().iter().flat_map(|page| events_of(page)) {
-        let made: Map<String, Value> = serde_json::from_str(&shown.event_of(shown.records().example())).unwrap();
+        let normalized: Map<String, Value> =
+            serde_json::from_str(&shown.event_of(shown.normalizer().example())).unwrap();
         let names = |fields: &Map<String, Value>| -> BTreeSet<String> {
             fields.keys().filter(|name| *name != "raw").cloned().collect()
         };
-        assert_eq!(names(&shown.fields), names(&made), "{}", shown.block.place());
+        assert_eq!(names(&shown.fields), names(&normalized), "{}", shown.block.place());
     }
 }

@@ -1,5 +1,5 @@
-//! The pages of the project: what they show must be so. Pipelines must be valid, events must be what the normalizer makes of
-//! the records beside them, commands must be ones that the program knows, and those that only look are really run.
+//! The documentation is correct: pipelines are valid, events are what the normalizer makes of the records before them, commands
+//! exist in the program, and read-only commands are run.
 #![cfg(feature = "kafka")]
 #![allow(clippy::unwrap_used)]
 

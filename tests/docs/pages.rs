@@ -8,19 +8,19 @@ pub(crate) struct Block {
     pub(crate) page: PathBuf,
     /// The line of the page on which its text begins, from 1.
     pub(crate) line: usize,
-    /// What stands behind the opening fence.
+    /// The word after the opening fence.
     pub(crate) language: String,
     pub(crate) text: String,
 }
 
 impl Block {
-    /// Where it stands, for messages.
+    /// Page and line, for messages.
     pub(crate) fn place(&self) -> String {
         format!("{}:{}", self.page.display(), self.line)
     }
 }
 
-/// Where the project lies.
+/// The root directory of the project.
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -32,8 +32,8 @@ pub(crate) fn pages() -> Vec<PathBuf> {
     pages
 }
 
-fn add_pages_below(folder: &Path, pages: &mut Vec<PathBuf>) {
-    let mut entries: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+fn add_pages_below(directory: &Path, pages: &mut Vec<PathBuf>) {
+    let mut entries: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     entries.sort();
     for path in entries {
         if path.is_dir() {

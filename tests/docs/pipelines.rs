@@ -1,4 +1,4 @@
-//! Every pipeline on every page is right, as `auditflow validate` sees it.
+//! Every pipeline on every page is valid according to `auditflow validate`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,21 +8,21 @@ use assert_cmd::Command;
 
 use crate::pages::all_blocks;
 
-/// What a page may leave out when it shows a sink alone.
+/// What a page may omit when it shows only a sink.
 const SOURCES: &str = "sources:\n  acme:\n    type: clumio\n    access_token: token\n";
 const TRANSFORMS: &str = "transforms:\n  events:\n    type: normalize\n    inputs: [acme]\n";
 
 #[test]
-fn every_pipeline_on_every_page_is_right() {
+fn every_pipeline_on_every_page_is_valid() {
     let blocks = all_blocks(&["yaml", "yml"]);
     assert!(blocks.len() >= 5, "only {} blocks of YAML were found", blocks.len());
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     for block in &blocks {
-        let file = folder.path().join("pipeline.yaml");
+        let file = directory.path().join("pipeline.yaml");
         fs::write(&file, complete(&block.text)).unwrap();
         let output = validate(&file, &variables_of(&block.text));
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && said.is_empty(), "{}\n{said}", block.place());
+        let printed = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && printed.is_empty(), "{}\n{printed}", block.place());
     }
 }
 
@@ -32,7 +32,7 @@ fn validate(file: &Path, variables: &BTreeSet<String>) -> std::process::Output {
     command.output().unwrap()
 }
 
-/// The block as a whole pipeline: with a source and a transform if it shows a sink alone.
+/// The block as a complete pipeline: with a source and a transform if it shows only a sink.
 pub(crate) fn complete(block: &str) -> String {
     let has = |section: &str| block.lines().any(|line| line.starts_with(section));
     let sources = if has("sources:") { "" } else { SOURCES };
@@ -40,7 +40,7 @@ pub(crate) fn complete(block: &str) -> String {
     format!("{sources}{transforms}{block}")
 }
 
-/// The environment variables that must be set for a pipeline: those without a value to fall back on.
+/// The environment variables that must be set for a pipeline: those without a default.
 pub(crate) fn variables_of(pipeline: &str) -> BTreeSet<String> {
     let references = pipeline.split("${").skip(1).filter_map(|rest| rest.split('}').next());
     references.filter(|reference| !reference.contains(':')).map(str::to_owned).collect()

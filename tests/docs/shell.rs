@@ -1,4 +1,4 @@
-//! As much of a shell's language as stands in the docs: words, quotes, comments, pipes and redirections.
+//! The part of the shell language that the docs use: words, quotes, comments, pipes and redirections.
 
 /// The commands of a line, each as its words. Redirections and assignments before a command are left out.
 pub(crate) fn commands(line: &str) -> Vec<Vec<String>> {
@@ -20,7 +20,7 @@ pub(crate) fn commands(line: &str) -> Vec<Vec<String>> {
 #[derive(Debug, PartialEq)]
 enum Token {
     Word(String),
-    /// What ends a command: `|`, `&&`, `;`.
+    /// The end of a command: `|`, `&&`, `;`.
     Operator,
 }
 

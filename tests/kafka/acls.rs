@@ -1,4 +1,4 @@
-//! What a user may do. The client library offers no call for it, so the request is written by hand: CreateAcls, version 1
+//! Creates ACLs for the tests' user. The client library has no call for it, so this writes the request itself: CreateAcls, version 1
 //! (<https://kafka.apache.org/protocol#The_Messages_CreateAcls>).
 
 use std::io::{Read, Write};
@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use crate::broker::{Broker, USER};
 
-/// What is allowed: a kind of resource, its name or the beginning of it, an operation.
+/// One permission: resource type, resource name, operation.
 #[derive(Clone, Copy, Debug)]
-pub struct Allowed<'a> {
+pub struct Permission<'a> {
     pub resource: Resource,
     pub name: &'a str,
     pub operation: Operation,
@@ -30,15 +30,15 @@ pub enum Operation {
     Describe = 8,
 }
 
-/// Allows the user of the tests something.
-pub fn allow(broker: &Broker, acls: &[Allowed<'_>]) {
+/// Grants permissions to the tests' user.
+pub fn grant(broker: &Broker, acls: &[Permission<'_>]) {
     const CREATE_ACLS: i16 = 30;
     const VERSION: i16 = 1;
     let mut request = Vec::new();
     request.extend(CREATE_ACLS.to_be_bytes());
     request.extend(VERSION.to_be_bytes());
     request.extend(1_i32.to_be_bytes());
-    push_text(&mut request, "tests");
+    push_string(&mut request, "tests");
     request.extend(i32::try_from(acls.len()).unwrap().to_be_bytes());
     acls.iter().for_each(|acl| push(&mut request, acl));
 
@@ -48,26 +48,26 @@ pub fn allow(broker: &Broker, acls: &[Allowed<'_>]) {
     connection.write_all(&request).unwrap();
     let mut length = [0; 4];
     connection.read_exact(&mut length).unwrap();
-    let mut answer = vec![0; u32::from_be_bytes(length) as usize];
-    connection.read_exact(&mut answer).unwrap();
-    // Correlation, throttle time, number of results; each an error code and a text that is null.
-    let results = answer[12..].chunks(4).map(|result| i16::from_be_bytes([result[0], result[1]]));
-    assert_eq!(results.collect::<Vec<_>>(), vec![0; acls.len()], "the broker did not take {acls:?}");
+    let mut response = vec![0; u32::from_be_bytes(length) as usize];
+    connection.read_exact(&mut response).unwrap();
+    // Correlation id, throttle time and number of results precede them; each is an error code and a null message.
+    let results = response[12..].chunks(4).map(|result| i16::from_be_bytes([result[0], result[1]]));
+    assert_eq!(results.collect::<Vec<_>>(), vec![0; acls.len()], "the broker rejects {acls:?}");
 }
 
-fn push(request: &mut Vec<u8>, acl: &Allowed<'_>) {
+fn push(request: &mut Vec<u8>, acl: &Permission<'_>) {
     const LITERAL: u8 = 3;
     const ALLOW: u8 = 3;
     request.push(acl.resource as u8);
-    push_text(request, acl.name);
+    push_string(request, acl.name);
     request.push(LITERAL);
-    push_text(request, &format!("User:{USER}"));
-    push_text(request, "*");
+    push_string(request, &format!("User:{USER}"));
+    push_string(request, "*");
     request.push(acl.operation as u8);
     request.push(ALLOW);
 }
 
-fn push_text(request: &mut Vec<u8>, text: &str) {
+fn push_string(request: &mut Vec<u8>, text: &str) {
     request.extend(i16::try_from(text.len()).unwrap().to_be_bytes());
     request.extend(text.as_bytes());
 }

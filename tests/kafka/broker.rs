@@ -1,10 +1,10 @@
 //! Apache Kafka in a container. Built with the feature `servers` only, so that `cargo test` shares its build with
-//! `cargo run`; without it the tests are named, and ignored.
+//! `cargo run`; without it the tests are listed, and ignored.
 //!
 //! ```text
-//! host port -> PLAIN     whoever comes is the super user: topics, rights, and the reader that judges
-//!           -> TLS       a certificate for `localhost`, signed by itself
-//!           -> SASL      PLAIN, SCRAM and OAUTHBEARER; each user may do what it was allowed
+//! host port -> PLAIN     no authentication, every client is the super user: for topics, ACLs and the verifying consumer
+//!           -> TLS       a self-signed certificate for `localhost`
+//!           -> SASL      PLAIN, SCRAM and OAUTHBEARER; users need ACLs
 //!           -> SASLTLS   the same over TLS
 //! ```
 
@@ -17,11 +17,11 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use crate::common;
 use crate::reader::client;
 
-/// The name and password that the broker knows, by PLAIN and by SCRAM.
+/// The user of the broker, for PLAIN and SCRAM.
 pub const USER: &str = "collector";
 pub const PASSWORD: &str = "KAFKA_SECRET_7c1f";
 
-/// A broker in a container, on ports that stay the same when it is started again. It goes when it is dropped.
+/// A broker in a container. A restart keeps its ports. It is removed when dropped.
 pub struct Broker {
     container: Container,
     ports: Ports,
@@ -44,7 +44,7 @@ impl Broker {
         broker
     }
 
-    /// The broker that tests share that leave it running: it lives as long as one of them does.
+    /// The broker that tests share if they do not stop it. It runs as long as one of them uses it.
     pub fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<Broker>> = Mutex::new(Weak::new());
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -55,58 +55,58 @@ impl Broker {
         })
     }
 
-    /// Where clients reach it without further ado: host and port.
+    /// Host and port of the listener without TLS and authentication.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.ports.plain)
     }
 
-    /// With TLS; the certificate is for this host name.
+    /// The TLS listener, by the host name in its certificate.
     pub fn tls_address(&self) -> String {
         format!("localhost:{}", self.ports.tls)
     }
 
-    /// With TLS, by a host name that the certificate is not for.
-    pub fn tls_address_of_another_name(&self) -> String {
+    /// The TLS listener, by a host name that is not in its certificate.
+    pub fn tls_address_with_wrong_host_name(&self) -> String {
         format!("127.0.0.1:{}", self.ports.tls)
     }
 
-    /// With a user.
+    /// The SASL listener.
     pub fn sasl_address(&self) -> String {
         format!("127.0.0.1:{}", self.ports.sasl)
     }
 
-    /// With a user, over TLS.
+    /// The SASL listener over TLS.
     pub fn sasl_tls_address(&self) -> String {
         format!("localhost:{}", self.ports.sasl_tls)
     }
 
-    /// The certificate that it shows, PEM.
+    /// The broker's certificate, PEM.
     pub fn certificate(&self) -> Vec<u8> {
         self.container.read("/tmp/broker.pem")
     }
 
-    /// Killed, as by a power cut.
+    /// Kills the broker, as a power failure does.
     pub fn kill(&self) {
         self.container.stop(0);
     }
 
-    /// Shut down in order.
+    /// Shuts the broker down.
     pub fn stop(&self) {
         self.container.stop(20);
     }
 
-    /// Returns at once; the broker needs some seconds.
-    pub fn start_again(&self) {
-        self.container.start_again();
+    /// Starts a stopped broker. Returns at once; the broker needs some seconds.
+    pub fn restart(&self) {
+        self.container.restart();
     }
 
     fn wait_until_ready(&self) {
         let consumer: BaseConsumer = client(&self.address()).create().unwrap();
-        common::until("the broker answers", || consumer.fetch_metadata(None, Duration::from_secs(2)).is_ok());
+        common::until("the broker responds", || consumer.fetch_metadata(None, Duration::from_secs(2)).is_ok());
     }
 }
 
-/// A port that was just free. Nobody else takes it: the system hands out others first.
+/// A free port. The operating system gives out other ports first, so it stays free.
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -124,7 +124,7 @@ mod in_a_container {
 
     const IMAGE: (&str, &str) = ("apache/kafka", "4.1.0");
 
-    /// Makes the certificate and the storage at the first start, and becomes the broker.
+    /// Creates the certificate and the storage at the first start, then runs the broker.
     const START: &str = r#"set -e
 cd /tmp
 [ -f broker.p12 ] || keytool -genkeypair -alias broker -keyalg EC -dname CN=localhost -ext san=dns:localhost \
@@ -145,19 +145,19 @@ exec java -Xmx400m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp '/opt/kafka/libs
                 .with_cmd(["-c", START])
                 .with_env_var("SCRAM", users.join(" "))
                 .with_copy_to("/tmp/server.properties", properties(ports).into_bytes());
-            for (outside, inside) in
+            for (host, container) in
                 [(ports.plain, 9092), (ports.tls, 9093), (ports.sasl, 9094), (ports.sasl_tls, 9095)]
             {
-                request = request.with_mapped_port(outside, ContainerPort::Tcp(inside));
+                request = request.with_mapped_port(host, ContainerPort::Tcp(container));
             }
             Self(request.start().expect("a container engine and the image apache/kafka"))
         }
 
-        pub(super) fn stop(&self, patience_secs: i32) {
-            self.0.stop_with_timeout(Some(patience_secs)).unwrap();
+        pub(super) fn stop(&self, timeout_secs: i32) {
+            self.0.stop_with_timeout(Some(timeout_secs)).unwrap();
         }
 
-        pub(super) fn start_again(&self) {
+        pub(super) fn restart(&self) {
             self.0.start().unwrap();
         }
 
@@ -207,19 +207,19 @@ listener.name.{listener}.oauthbearer.sasl.jaas.config={module}.oauthbearer.OAuth
     }
 }
 
-/// Stands in where the containers are not built in: the tests are ignored then.
+/// Placeholder for builds without containers. Their tests are ignored.
 #[cfg(not(feature = "servers"))]
 struct Container;
 
 #[cfg(not(feature = "servers"))]
 impl Container {
     fn start(_: Ports) -> Self {
-        panic!("the containers are not built in: cargo test --features servers --test kafka -- --ignored")
+        panic!("this build has no containers: cargo test --features servers --test kafka -- --ignored")
     }
 
     fn stop(&self, _: i32) {}
 
-    fn start_again(&self) {}
+    fn restart(&self) {}
 
     fn read(&self, _: &str) -> Vec<u8> {
         Vec::new()

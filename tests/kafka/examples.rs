@@ -1,4 +1,4 @@
-//! The consumers in `examples/`, on the real thing: what they print is each event once, whatever stands in the topic.
+//! The consumers in `examples/` with a real broker: they print each event once, also if the topic contains duplicates.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
@@ -13,15 +13,14 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use super::broker::Broker;
-use super::common::{self, World};
+use super::common::{self, TestPipeline};
+use super::harness::new_topic_name;
 use super::reader::client;
-use super::stage::new_topic_name;
 
-/// Why a test of the Python consumer is not run with the others.
-const PYTHON: &str =
-    "needs python3 with confluent-kafka (pip install confluent-kafka); another one is named by AUDITFLOW_TEST_PYTHON";
+/// Why the Python consumer's test fails without its package.
+const PYTHON: &str = "needs python3 with confluent-kafka (pip install confluent-kafka); AUDITFLOW_TEST_PYTHON selects another interpreter";
 
-/// How one of the examples is started, without its arguments.
+/// Returns the command that starts an example, without its arguments.
 type Start = fn() -> Command;
 
 fn rust() -> Command {
@@ -41,21 +40,21 @@ fn interpreter() -> String {
 /// The Rust consumer, built with the features of this test.
 fn built_example() -> PathBuf {
     let deps = std::env::current_exe().unwrap();
-    let normalizer_config = deps.parent().and_then(Path::parent).unwrap();
+    let profile_directory = deps.parent().and_then(Path::parent).unwrap();
     let mut build = Command::new(env!("CARGO"));
     build.args(["build", "--quiet", "--locked", "--example", "kafka_consumer", "--target-dir"]);
-    build.arg(normalizer_config.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR"));
+    build.arg(profile_directory.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR"));
     if cfg!(feature = "servers") {
         build.args(["--features", "servers"]);
     }
-    if normalizer_config.ends_with("release") {
+    if profile_directory.ends_with("release") {
         build.arg("--release");
     }
     assert!(build.status().unwrap().success(), "the example is not built");
-    normalizer_config.join("examples/kafka_consumer")
+    profile_directory.join("examples/kafka_consumer")
 }
 
-/// A topic with one partition, so that what is written last is read last.
+/// A topic with one partition, so that records are read in the order in which they were written.
 fn single_partition_topic(broker: &str) -> String {
     use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
     let name = new_topic_name();
@@ -66,11 +65,11 @@ fn single_partition_topic(broker: &str) -> String {
     name
 }
 
-/// Delivers everything to the topic and to files, as a pipeline of its own: with a data folder and a name that no other has.
-fn deliver(world: &World, broker: &str, topic: &str, delivery: &str) -> PathBuf {
+/// Delivers every event to the topic and to files, by a new pipeline with its own name and data directory.
+fn deliver(pipeline: &TestPipeline, broker: &str, topic: &str, delivery: &str) -> PathBuf {
     let name = format!("p{:x}", fastrand::u64(..));
-    let files = world.path(&format!("{name}-files"));
-    let written = world.write_pipeline(&format!(
+    let files = pipeline.path(&format!("{name}-files"));
+    let written = pipeline.write_pipeline(&format!(
         "sinks:
   stream: {{type: kafka, inputs: [events], bootstrap_servers: \"{broker}\", topic: {topic}, delivery: {delivery}}}
   files: {{type: file, inputs: [events], path: \"{}/{{{{ vendor }}}}.ndjson\"}}
@@ -78,10 +77,10 @@ fn deliver(world: &World, broker: &str, topic: &str, delivery: &str) -> PathBuf 
         files.display()
     ));
     let text = std::fs::read_to_string(&written).unwrap();
-    let (own, common) = (format!("data_dir: {}", world.path(&name).display()), text.split_once('\n').unwrap().1);
-    let pipeline = world.path(&format!("{name}.yaml"));
-    std::fs::write(&pipeline, format!("{own}\n{common}")).unwrap();
-    world.run_once(&pipeline);
+    let (data_dir, rest) = (format!("data_dir: {}", pipeline.path(&name).display()), text.split_once('\n').unwrap().1);
+    let file = pipeline.path(&format!("{name}.yaml"));
+    std::fs::write(&file, format!("{data_dir}\n{rest}")).unwrap();
+    pipeline.run_once(&file);
     files
 }
 
@@ -114,22 +113,22 @@ fn assert_each_once(printed: &[(String, u64)], expected: &BTreeSet<(String, u64)
     assert_eq!(&printed.iter().cloned().collect::<BTreeSet<_>>(), expected);
 }
 
-/// The offset that the group has come to in the topic's only partition.
+/// The group's committed offset in the topic's only partition.
 fn committed_offset(broker: &str, topic: &str, group: &str) -> Option<i64> {
     let consumer: BaseConsumer = client(broker).set("group.id", group).create().unwrap();
-    let mut asked = TopicPartitionList::new();
-    asked.add_partition(topic, 0);
-    let answered = consumer.committed_offsets(asked, Duration::from_secs(30)).unwrap();
-    answered.elements()[0].offset().to_raw()
+    let mut partition = TopicPartitionList::new();
+    partition.add_partition(topic, 0);
+    let offsets = consumer.committed_offsets(partition, Duration::from_secs(30)).unwrap();
+    offsets.elements()[0].offset().to_raw()
 }
 
-fn stops_in_good_order(child: &Child) {
+fn terminate(child: &Child) {
     let id = rustix::process::Pid::from_child(child);
     rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
 }
 
-fn world() -> World {
-    World::new(SimulatorOptions {
+fn test_pipeline() -> TestPipeline {
+    TestPipeline::new(SimulatorOptions {
         seed: common::seed(),
         events_per_vendor: 200,
         span: Duration::from_secs(2 * 86_400),
@@ -139,16 +138,16 @@ fn world() -> World {
     })
 }
 
-/// The whole story of a consumer: it reads all, is stopped, and meets repeats and a version that it does not know.
+/// The consumer reads every event and is stopped. A second one reads duplicates and a record of an unknown version.
 fn reads_each_event_once(example: Start) {
     let shared = Broker::shared();
     let broker = shared.address();
     let broker = broker.as_str();
-    let world = world();
-    world.wait_until_quiet();
+    let pipeline = test_pipeline();
+    pipeline.wait_until_quiet();
     let topic = single_partition_topic(broker);
-    let files = deliver(&world, broker, &topic, "at_least_once");
-    world.assert_exact(&files);
+    let files = deliver(&pipeline, broker, &topic, "at_least_once");
+    pipeline.assert_exact(&files);
     let expected = expected(&files);
 
     let group = format!("readers-{topic}");
@@ -156,21 +155,24 @@ fn reads_each_event_once(example: Start) {
     let stdout = BufReader::new(reader.stdout.take().unwrap());
     let lines: Vec<String> = stdout.lines().take(expected.len()).map(Result::unwrap).collect();
     assert_each_once(&ids(lines.iter().map(String::as_str)), &expected);
-    stops_in_good_order(&reader);
+    terminate(&reader);
     let status = common::wait(reader, Duration::from_secs(60), String::new);
-    assert!(status.success(), "SIGTERM ends it in good order, not with {status}");
+    assert!(status.success(), "the consumer ended with {status} after SIGTERM");
     assert_eq!(committed_offset(broker, &topic, &group), Some(i64::try_from(expected.len()).unwrap()));
 
-    // Another auditflow delivers the same events again, and a later one a version that is not known yet.
-    deliver(&world, broker, &topic, "exactly_once");
+    // Another auditflow delivers the same events again, and then one record of an unknown schema version follows.
+    deliver(&pipeline, broker, &topic, "exactly_once");
     write_record_of_version_2(broker, &topic);
     let mut reader = start(example, broker, &topic, &format!("new-{group}"));
-    let (mut printed, mut said) = (String::new(), String::new());
+    let (mut printed, mut errors) = (String::new(), String::new());
     reader.stdout.take().unwrap().read_to_string(&mut printed).unwrap();
-    reader.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    assert_eq!(reader.wait().unwrap().code(), Some(1), "{said}");
+    reader.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    assert_eq!(reader.wait().unwrap().code(), Some(1), "{errors}");
     assert_each_once(&ids(printed.lines()), &expected);
-    assert!(said.contains("schema version 2.0") && said.contains(&format!("topic {topic}, partition 0")), "{said}");
+    assert!(
+        errors.contains("schema version 2.0") && errors.contains(&format!("topic {topic}, partition 0")),
+        "{errors}"
+    );
 }
 
 #[test]
@@ -189,7 +191,7 @@ fn the_python_example_prints_each_event_once() {
 
 #[test]
 #[ignore = "needs python3"]
-fn the_python_example_can_be_read_by_python() {
+fn the_python_example_has_valid_syntax() {
     let text = "import ast, sys; ast.parse(open(sys.argv[1]).read())";
     let mut check = Command::new(interpreter());
     check.args(["-c", text]).arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/kafka_consumer.py"));

@@ -1,17 +1,17 @@
-//! The `kafka` sink on a real Apache Kafka: the real program, killed and restarted, while the broker goes away and comes
-//! back, refuses and allows. In the end a consumer that reads what is committed must find what the simulator knows to be
-//! true.
+//! The `kafka` sink with Apache Kafka: the real program is killed and restarted while the broker stops, starts, denies and
+//! grants access. Afterwards a consumer that reads committed records must find each record of the simulator.
 //!
 //! ```text
-//! records        what a record is made of; topics that are missing; records that are too large
-//! exactly_once   random kills, of the program and of the broker; two instances; offsets that expired
-//! state          redelivery and renaming, which the position on the broker must not contradict
-//! settings       a pipeline file that changes in mid-life
-//! trouble        a broker that is away, an address that is wrong
-//! security       TLS, users, rights
+//! records        keys, headers and values; missing topics; oversized records
+//! exactly_once   random kills of the program and of the broker; two instances; expired offsets
+//! state          redelivery and renaming with the position that the broker stores
+//! settings       a pipeline file that changes between runs
+//! errors         an unavailable broker, a wrong address
+//! security       TLS, users, ACLs
+//! examples       the consumers in `examples/`
 //! ```
 //!
-//! These tests need a container engine; `.ci/run` runs them. One broker serves most; those that stop it have their own.
+//! These tests need a container engine; `.ci/run` runs them. Most share one broker; tests that stop it start their own.
 #![cfg(feature = "kafka")]
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
@@ -22,9 +22,9 @@ mod common;
 mod errors;
 mod exactly_once;
 mod examples;
+mod harness;
 mod reader;
 mod records;
 mod security;
 mod settings;
-mod stage;
 mod state;

@@ -1,4 +1,4 @@
-//! The consumer that judges, and the making of topics.
+//! The verifying consumer, and topic administration.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -11,8 +11,8 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-/// How long the broker may be silent.
-const SILENCE: Duration = Duration::from_secs(60);
+/// The longest wait for a response of the broker.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub fn client(broker: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
@@ -20,7 +20,7 @@ pub fn client(broker: &str) -> ClientConfig {
     config
 }
 
-/// Runs a call of an administrator to its end.
+/// Runs a call of the admin client.
 pub fn administer<T>(broker: &str, call: impl AsyncFnOnce(AdminClient<DefaultClientContext>, AdminOptions) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(call(client(broker).create().unwrap(), AdminOptions::new()))
@@ -53,12 +53,12 @@ impl Received {
     }
 }
 
-/// Every committed record of the topics that there are.
+/// Every committed record of these topics.
 pub fn committed(broker: &str, topics: &[&str]) -> Vec<Received> {
     read(broker, topics, "read_committed")
 }
 
-/// Every record that was ever written, of transactions that were given up too.
+/// Every record of these topics, those of aborted transactions too.
 pub fn written(broker: &str, topics: &[&str]) -> Vec<Received> {
     read(broker, topics, "read_uncommitted")
 }
@@ -72,9 +72,9 @@ fn read(broker: &str, topics: &[&str], isolation: &str) -> Vec<Received> {
         .create()
         .unwrap();
     let mut records = Vec::new();
-    // A topic at a time, so that the number of a partition says which one has ended.
+    // One topic at a time: the end-of-partition message has only the partition number.
     for topic in topics {
-        let metadata = consumer.fetch_metadata(Some(topic), SILENCE).unwrap();
+        let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).unwrap();
         let mut open: HashSet<i32> = metadata.topics()[0].partitions().iter().map(|each| each.id()).collect();
         let mut all = TopicPartitionList::new();
         for partition in &open {
@@ -82,10 +82,10 @@ fn read(broker: &str, topics: &[&str], isolation: &str) -> Vec<Received> {
         }
         consumer.assign(&all).unwrap();
         while !open.is_empty() {
-            match consumer.poll(SILENCE).expect("an answer in time") {
+            match consumer.poll(TIMEOUT).expect("a record or the end of a partition within the timeout") {
                 Ok(message) => records.push(Received::of(&message)),
                 Err(KafkaError::PartitionEOF(partition)) => drop(open.remove(&partition)),
-                Err(error) => eprintln!("the reader goes on after: {error}"),
+                Err(error) => eprintln!("the reader continues after: {error}"),
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What arrives, and what cannot.
+//! Records in the topic, and records that cannot be delivered.
 
 use std::fs;
 
@@ -7,21 +7,21 @@ use auditflow::simulator::VendorName;
 use auditflow::simulator::proof::Delivered;
 
 use crate::broker::Broker;
+use crate::harness::Harness;
 use crate::reader::{self, committed};
-use crate::stage::Stage;
 
 #[test]
 #[ignore = "needs a container engine: cargo test --features servers -- --ignored"]
-fn all_five_vendors_arrive_with_key_headers_and_value() {
-    let stage = Stage::calm(Broker::shared(), 300);
-    let prefix = &stage.topic;
-    stage.configure(&format!(
+fn events_of_all_vendors_are_delivered_with_key_headers_and_value() {
+    let harness = Harness::without_faults(Broker::shared(), 300);
+    let prefix = &harness.topic;
+    harness.configure(&format!(
         "topic: \"{prefix}.{{{{ vendor }}}}\", create_topic: {{partitions: 2, replication_factor: 1}}, compression: zstd, headers: {{env: test}}"
     ));
-    stage.world.wait_until_quiet();
-    stage.run_once();
+    harness.pipeline.wait_until_quiet();
+    harness.run_once();
     let topics = VendorName::ALL.map(|vendor| format!("{prefix}.{}", vendor.as_str()));
-    let records = committed(&stage.broker.address(), &topics.each_ref().map(String::as_str));
+    let records = committed(&harness.broker.address(), &topics.each_ref().map(String::as_str));
     for record in &records {
         let event = Delivered::from_line(&record.value).unwrap();
         assert_eq!(record.key, event.id);
@@ -30,88 +30,93 @@ fn all_five_vendors_arrive_with_key_headers_and_value() {
         assert_eq!(record.headers["schema_version"], "1.0");
         assert_eq!(record.headers["env"], "test");
     }
-    stage.assert_exactly_once(&records);
-    stage.world.assert_counters_add_up(&["stream"]);
-    stage.world.assert_no_secret_anywhere();
+    harness.assert_exactly_once(&records);
+    harness.pipeline.assert_counters_add_up(&["stream"]);
+    harness.pipeline.assert_no_secret_anywhere();
 }
 
 #[test]
 #[ignore = "needs a container engine: cargo test --features servers -- --ignored"]
-fn an_oversized_record_goes_to_the_dead_letter_once_and_the_rest_arrives() {
+fn an_oversized_record_is_dead_lettered_once_and_the_others_are_delivered() {
     for delivery in ["at_least_once", "exactly_once"] {
-        let stage = Stage::calm(Broker::shared(), 100);
-        stage.configure(&format!("delivery: {delivery}"));
-        // Whole requests are larger than the topic allows, but only these two records are.
-        insert_large(&stage);
-        insert_large(&stage);
-        stage.world.wait_until_quiet();
-        reader::create_topic(&stage.broker.address(), &stage.topic, &[("max.message.bytes", "20000")]);
-        stage.run_once();
-        let ids = dead_letter_and_topic(&stage);
+        let harness = Harness::without_faults(Broker::shared(), 100);
+        harness.configure(&format!("delivery: {delivery}"));
+        // Requests also exceed the topic's limit, but only these two records do so alone.
+        insert_large(&harness);
+        insert_large(&harness);
+        harness.pipeline.wait_until_quiet();
+        reader::create_topic(&harness.broker.address(), &harness.topic, &[("max.message.bytes", "20000")]);
+        harness.run_once();
+        let ids = dead_letter_and_topic(&harness);
         let mut unique = ids.clone();
         unique.sort_unstable();
         unique.dedup();
-        assert_eq!(unique.len(), stage.truth(), "{delivery}: lost");
+        assert_eq!(unique.len(), harness.truth(), "{delivery}: lost");
         if delivery == "exactly_once" {
-            assert_eq!(ids.len(), stage.truth(), "an event is twice in the topic and the dead letter together");
+            assert_eq!(
+                ids.len(),
+                harness.truth(),
+                "an event is in both the topic and the dead letter, or twice in one"
+            );
         }
-        stage.world.assert_counters_add_up(&["stream"]);
+        harness.pipeline.assert_counters_add_up(&["stream"]);
     }
 }
 
-/// A record that came with a text of 40 kB.
-fn insert_large(stage: &Stage) {
-    let (control, vendor) = (stage.world.simulator.control(), VendorName::Merge);
+/// Adds a record of more than 40 kB.
+fn insert_large(harness: &Harness) {
+    let (control, vendor) = (harness.pipeline.simulator.control(), VendorName::Merge);
     let key = control.insert(vendor, NewRecord::default()).unwrap();
     let record = control.truth(vendor).unwrap().into_iter().find(|record| record.key == key).unwrap();
     let rest = record.raw.strip_suffix('}').unwrap();
     control.change(vendor, &key, format!(r#"{rest},"note":"{}"}}"#, "x".repeat(40_000))).unwrap();
 }
 
-/// The ids in both; none of the dead letter is there twice.
-fn dead_letter_and_topic(stage: &Stage) -> Vec<String> {
-    let records = stage.committed();
-    let dead = fs::read_to_string(stage.world.path("data/dead_letter/stream.ndjson")).unwrap();
+/// The ids in both. The dead letter must not contain duplicates.
+fn dead_letter_and_topic(harness: &Harness) -> Vec<String> {
+    let records = harness.committed();
+    let dead = fs::read_to_string(harness.pipeline.path("data/dead_letter/stream.ndjson")).unwrap();
     let dead: Vec<serde_json::Value> = dead.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    eprintln!("{} dead, {} delivered", dead.len(), records.len());
+    eprintln!("{} dead-lettered, {} delivered", dead.len(), records.len());
     assert_eq!(dead.len(), 2);
     assert!(dead.iter().all(|line| line["reason"].as_str().unwrap().contains("max.message.bytes")), "{}", dead[0]);
     let mut ids: Vec<_> = dead.iter().map(|line| line["event"]["id"].as_str().unwrap().to_owned()).collect();
     ids.sort_unstable();
     ids.dedup();
-    assert_eq!(ids.len(), dead.len(), "an event is twice in the dead letter");
+    assert_eq!(ids.len(), dead.len(), "the dead letter contains an event twice");
     ids.extend(records.iter().map(|record| record.key.clone()));
     ids
 }
 
 #[test]
 #[ignore = "needs a container engine: cargo test --features servers -- --ignored"]
-fn a_missing_topic_is_named_and_delivery_goes_on_once_it_is_there() {
-    let stage = Stage::calm(Broker::shared(), 100);
-    stage.configure("delivery: at_least_once");
-    let _running = stage.start();
-    stage.until_logged("the missing topic is named", &format!("`{}`", stage.topic));
-    stage.create_topic();
-    stage.until_all_is_there();
-    stage.assert_exactly_once(&stage.committed());
+fn a_missing_topic_is_reported_and_delivery_resumes_when_it_is_created() {
+    let harness = Harness::without_faults(Broker::shared(), 100);
+    harness.configure("delivery: at_least_once");
+    let _running = harness.start();
+    let line = harness.pipeline.until_event("sink_retrying", &format!("`{}`", harness.topic));
+    assert!(line.contains("create the topic"), "{line}");
+    harness.create_topic();
+    harness.until_all_is_delivered();
+    harness.assert_exactly_once(&harness.committed());
 }
 
 #[test]
 #[ignore = "needs a container engine: cargo test --features servers -- --ignored"]
-fn the_check_names_what_is_missing_and_leaves_nothing_behind() {
-    let stage = Stage::calm(Broker::shared(), 20);
-    stage.configure("delivery: exactly_once");
-    let (content, said) = stage.check();
+fn the_check_reports_a_missing_topic_and_writes_nothing() {
+    let harness = Harness::without_faults(Broker::shared(), 20);
+    harness.configure("delivery: exactly_once");
+    let (passed, printed) = harness.check();
     assert!(
-        !content
-            && said.contains(&format!("`{}`", stage.topic))
-            && said.lines().any(|line| line.starts_with("source clumio") && line.ends_with("ok")),
-        "{said}"
+        !passed
+            && printed.contains(&format!("`{}`", harness.topic))
+            && printed.lines().any(|line| line.starts_with("source clumio") && line.ends_with("ok")),
+        "{printed}"
     );
-    let status = stage.world.program(&["run", stage.file(), "--require-healthy"]).status().unwrap();
+    let status = harness.pipeline.program(&["run", harness.file(), "--require-healthy"]).status().unwrap();
     assert_eq!(status.code(), Some(1));
-    stage.create_topic();
-    let (content, said) = stage.check();
-    assert!(content, "{said}");
-    assert!(stage.committed().is_empty(), "a check writes nothing");
+    harness.create_topic();
+    let (passed, printed) = harness.check();
+    assert!(passed, "{printed}");
+    assert!(harness.committed().is_empty(), "a check must not write records");
 }

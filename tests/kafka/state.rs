@@ -1,4 +1,4 @@
-//! `auditflow state` and a broker that knows the position itself: what is asked for comes once more, all else once.
+//! `auditflow state` with a broker that stores the position: redelivered events come once more, all others once.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,18 +6,18 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use crate::broker::Broker;
+use crate::harness::Harness;
 use crate::reader::Received;
-use crate::stage::Stage;
 
 const BATCHES: &str = "delivery: exactly_once, batch: {max_events: 20, timeout_secs: 50ms}";
 
-/// Says it, with `--yes`; returns whether it was done, and all that was said.
-fn state(stage: &Stage, arguments: &[&str]) -> (bool, String) {
-    let mut command = stage.world.program(&["state", arguments[0], stage.file()]);
+/// Runs a `state` command with `--yes`. Returns whether it succeeded, and its output.
+fn state(harness: &Harness, arguments: &[&str]) -> (bool, String) {
+    let mut command = harness.pipeline.program(&["state", arguments[0], harness.file()]);
     let output =
         command.args(&arguments[1..]).arg("--yes").stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap();
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    (output.status.success(), said)
+    let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    (output.status.success(), printed)
 }
 
 fn copies(records: &[Received]) -> BTreeMap<String, usize> {
@@ -28,47 +28,47 @@ fn copies(records: &[Received]) -> BTreeMap<String, usize> {
 
 #[test]
 #[ignore = "needs a container engine: cargo test --features servers -- --ignored"]
-fn a_redelivery_comes_once_more_whatever_the_broker_holds_and_whenever_it_is_killed() {
-    let stage = Stage::calm(Broker::shared(), 60);
-    let mut random = fastrand::Rng::with_seed(stage.seed);
-    stage.create_topic();
-    stage.configure(BATCHES);
-    stage.world.wait_until_quiet();
-    stage.run_once();
-    stage.assert_exactly_once(&stage.committed());
+fn a_redelivery_delivers_each_event_once_more_under_kills() {
+    let harness = Harness::without_faults(Broker::shared(), 60);
+    let mut random = fastrand::Rng::with_seed(harness.seed);
+    harness.create_topic();
+    harness.configure(BATCHES);
+    harness.pipeline.wait_until_quiet();
+    harness.run_once();
+    harness.assert_exactly_once(&harness.committed());
     for round in 2..=4 {
-        let (done, said) = state(&stage, &["redeliver", "stream", "--from", "2000-01-01"]);
-        assert!(done, "{said}");
+        let (done, printed) = state(&harness, &["redeliver", "stream", "--from", "2000-01-01"]);
+        assert!(done, "{printed}");
         for _ in 0..3 {
-            stage.world.run_and_kill(&stage.file, Duration::from_millis(random.u64(100..900)));
+            harness.pipeline.run_and_kill(&harness.file, Duration::from_millis(random.u64(100..900)));
         }
-        stage.run_once();
-        let copies = copies(&stage.committed());
-        assert_eq!(copies.len(), stage.truth());
-        assert!(copies.values().all(|copies| *copies == round), "not all came {round} times: {copies:?}");
+        harness.run_once();
+        let copies = copies(&harness.committed());
+        assert_eq!(copies.len(), harness.truth());
+        assert!(copies.values().all(|copies| *copies == round), "not all were delivered {round} times: {copies:?}");
     }
 }
 
 #[test]
 #[ignore = "needs a container engine: cargo test --features servers -- --ignored"]
-fn a_renamed_sink_goes_on_under_its_new_name_and_back_under_the_old_one() {
-    let stage = Stage::lively(Broker::shared(), 200);
-    stage.create_topic();
-    stage.configure(BATCHES);
-    stage.world.run_and_kill(&stage.file, Duration::from_millis(1_500));
-    stage.run_once();
+fn a_renamed_sink_resumes_under_its_new_name_and_again_under_the_old_one() {
+    let harness = Harness::with_faults(Broker::shared(), 200);
+    harness.create_topic();
+    harness.configure(BATCHES);
+    harness.pipeline.run_and_kill(&harness.file, Duration::from_millis(1_500));
+    harness.run_once();
     let rename = |old: &str, new: &str| {
-        let text = fs::read_to_string(&stage.file).unwrap().replace(&format!("  {old}: "), &format!("  {new}: "));
-        fs::write(&stage.file, text).unwrap();
-        let (done, said) = state(&stage, &["rename", old, new]);
-        assert!(done && said.contains("position topic"), "{said}");
+        let text = fs::read_to_string(&harness.file).unwrap().replace(&format!("  {old}: "), &format!("  {new}: "));
+        fs::write(&harness.file, text).unwrap();
+        let (done, printed) = state(&harness, &["rename", old, new]);
+        assert!(done && printed.contains("position topic"), "{printed}");
     };
     rename("stream", "other");
-    stage.world.run_and_kill(&stage.file, Duration::from_millis(1_500));
-    stage.run_once();
-    // What the broker holds under the first name is older than what the journal knows now.
+    harness.pipeline.run_and_kill(&harness.file, Duration::from_millis(1_500));
+    harness.run_once();
+    // The broker's position under the first name is older than the one in the journal now.
     rename("other", "stream");
-    stage.world.wait_until_quiet();
-    stage.run_once();
-    stage.assert_exactly_once(&stage.committed());
+    harness.pipeline.wait_until_quiet();
+    harness.run_once();
+    harness.assert_exactly_once(&harness.committed());
 }

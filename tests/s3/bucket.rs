@@ -1,4 +1,4 @@
-//! A bucket as its readers see it, and what must be true of it.
+//! A bucket as its readers see it, and the checks of its contents.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
@@ -9,9 +9,9 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, RequestChecksumCalculation};
 use serde_json::Value;
 
-use crate::common::World;
+use crate::common::TestPipeline;
 
-/// A bucket on some store.
+/// A bucket in a store.
 pub struct Bucket {
     pub name: String,
     endpoint: String,
@@ -22,8 +22,8 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// A bucket of a new name; not there yet.
-    pub fn named_anew(endpoint: &str, access_key_id: &str, secret_access_key: &str) -> Self {
+    /// A bucket with a new name. It does not exist yet.
+    pub fn with_new_name(endpoint: &str, access_key_id: &str, secret_access_key: &str) -> Self {
         let config = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .endpoint_url(endpoint)
@@ -79,34 +79,33 @@ impl Bucket {
         })
     }
 
-    /// Whether anything is there.
+    /// Whether the bucket has no objects, or does not exist.
     pub fn is_empty(&self) -> bool {
         let listed = self.client.list_objects_v2().bucket(&self.name).max_keys(1).send();
         self.runtime.block_on(listed).map_or(true, |page| page.contents().is_empty())
     }
 
-    /// Keys of uploads that were begun and neither completed nor aborted, of those that begin with `key`. Some servers
-    /// list only those of one whole key.
+    /// Keys of unfinished multipart uploads that begin with `key`. Some servers list only the uploads of one complete key.
     pub fn unfinished_uploads(&self, key: &str) -> Vec<String> {
         let listed = self.client.list_multipart_uploads().bucket(&self.name).prefix(key).send();
         let listed = self.runtime.block_on(listed).unwrap();
         listed.uploads().iter().map(|upload| upload.key().unwrap().to_owned()).collect()
     }
 
-    /// The header fields that an object was put with: content type and encoding, and its ETag.
+    /// An object's content type, content encoding and ETag.
     pub fn head(&self, key: &str) -> (String, String, String) {
         let head = self.runtime.block_on(self.client.head_object().bucket(&self.name).key(key).send()).unwrap();
         let text = |field: Option<&str>| field.unwrap_or_default().to_owned();
         (text(head.content_type()), text(head.content_encoding()), text(head.e_tag()))
     }
 
-    /// Nothing lost, nothing twice, and the manifests prove it.
-    pub fn assert_exact(&self, world: &World) -> BTreeMap<String, Vec<u8>> {
+    /// Every record of the simulator is in the bucket once, and the manifests prove it.
+    pub fn assert_exact(&self, pipeline: &TestPipeline) -> BTreeMap<String, Vec<u8>> {
         let objects = self.objects();
         assert_manifests_complete(&objects);
-        world.assert_all_delivered_once(events(&objects));
-        world.assert_no_secret_anywhere();
-        assert_eq!(world.log_count(&self.secret_access_key), 0, "the store's key stands in the log");
+        pipeline.assert_all_delivered_once(events(&objects));
+        pipeline.assert_no_secret_anywhere();
+        assert_eq!(pipeline.text_count(&self.secret_access_key), 0, "the secret access key is in the log");
         objects
     }
 }
@@ -169,20 +168,20 @@ fn text(key: &str, bytes: &[u8]) -> String {
     text
 }
 
-/// The manifests are one chain from the first to the last, their ranges follow one another in each generation, and every object stands in
-/// exactly one of them with the size, hash and rows that it has.
+/// The manifests form one chain, their ranges are consecutive in each generation, and every object is listed in exactly one of
+/// them, with its size, hash and number of rows.
 pub fn assert_manifests_complete(objects: &BTreeMap<String, Vec<u8>>) {
     let mut by_previous: BTreeMap<String, (String, Value)> = BTreeMap::new();
     for (key, bytes) in objects.iter().filter(|(key, _)| is_manifest(key)) {
         let manifest: Value = serde_json::from_slice(bytes).unwrap();
         let previous = manifest["previous"].as_str().unwrap_or_default().to_owned();
-        let former = by_previous.insert(previous, (sha256_hex(bytes), manifest));
-        assert!(former.is_none(), "{key} and another manifest follow the same one");
+        let other = by_previous.insert(previous, (sha256_hex(bytes), manifest));
+        assert!(other.is_none(), "{key} and another manifest have the same previous one");
     }
-    let (mut hash, mut last, mut named) = (String::new(), 0, BTreeSet::new());
+    let (mut hash, mut last, mut listed) = (String::new(), 0, BTreeSet::new());
     let (all, mut rows, mut generation) = (by_previous.len(), 0, 0);
-    while let Some((own, manifest)) = by_previous.remove(&hash) {
-        hash = own;
+    while let Some((its_hash, manifest)) = by_previous.remove(&hash) {
+        hash = its_hash;
         let its_generation = manifest["generation"].as_u64().unwrap_or(0);
         if its_generation > generation {
             (generation, last) = (its_generation, 0);
@@ -192,16 +191,16 @@ pub fn assert_manifests_complete(objects: &BTreeMap<String, Vec<u8>>) {
         rows += manifest["rows"].as_u64().unwrap();
         for object in manifest["objects"].as_array().unwrap() {
             let key = object["key"].as_str().unwrap();
-            assert!(named.insert(key.to_owned()), "{key} is named twice");
-            let bytes = objects.get(key).unwrap_or_else(|| panic!("{key} is named and not there"));
+            assert!(listed.insert(key.to_owned()), "{key} is listed twice");
+            let bytes = objects.get(key).unwrap_or_else(|| panic!("{key} is listed but does not exist"));
             assert_eq!(object["sha256"], sha256_hex(bytes), "{key}");
             assert_eq!(object["size"], bytes.len(), "{key}");
         }
     }
-    assert!(by_previous.is_empty(), "the chain is broken: {} of {all} manifests hang loose", by_previous.len());
-    let there: BTreeSet<_> = objects.keys().filter(|key| !is_manifest(key)).cloned().collect();
-    assert_eq!(there, named, "objects that no manifest names");
+    assert!(by_previous.is_empty(), "the chain is broken: {} of {all} manifests are not connected", by_previous.len());
+    let existing: BTreeSet<_> = objects.keys().filter(|key| !is_manifest(key)).cloned().collect();
+    assert_eq!(existing, listed, "objects that no manifest lists");
     let delivered: usize = events(objects).values().map(Vec::len).sum();
     assert_eq!(delivered as u64, rows);
-    eprintln!("{all} manifests name {} objects with {rows} events", named.len());
+    eprintln!("{all} manifests list {} objects with {rows} events", listed.len());
 }

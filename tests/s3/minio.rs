@@ -1,5 +1,5 @@
 //! MinIO in a container. Built with the feature `servers` only, so that `cargo test` shares its build with `cargo run`;
-//! without it the tests are named, and ignored.
+//! without it the tests are listed, and ignored.
 
 #[cfg(feature = "servers")]
 use testcontainers::{Container, ImageExt, runners::SyncRunner};
@@ -12,7 +12,7 @@ const IMAGE_TAG: &str = "RELEASE.2025-09-07T16-13-09Z";
 pub const ACCESS_KEY_ID: &str = "minioadmin";
 pub const SECRET_ACCESS_KEY: &str = "minio-test-secret-0123456789";
 
-/// A server in a container, on a port that stays the same when it is started again.
+/// A server in a container. A restart keeps its port.
 pub struct Minio {
     #[cfg(feature = "servers")]
     container: Container<MinIO>,
@@ -37,7 +37,7 @@ impl Minio {
         self.container.stop_with_timeout(Some(1)).unwrap();
     }
 
-    pub fn start_again(&self) {
+    pub fn restart(&self) {
         self.container.start().unwrap();
     }
 }
@@ -45,10 +45,10 @@ impl Minio {
 #[cfg(not(feature = "servers"))]
 impl Minio {
     pub fn start() -> Self {
-        panic!("the containers are not built in: cargo test --features servers --test s3 -- --ignored")
+        panic!("this build has no containers: cargo test --features servers --test s3 -- --ignored")
     }
 
     pub fn stop(&self) {}
 
-    pub fn start_again(&self) {}
+    pub fn restart(&self) {}
 }

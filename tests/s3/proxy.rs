@@ -1,5 +1,5 @@
-//! A proxy in front of a store that answers or holds up requests on demand. It passes everything on as it came, the `Host`
-//! field too, so that signatures stay right.
+//! A proxy in front of a store that can answer requests itself or never answer them. It forwards all else unchanged, the `Host`
+//! header too, so that signatures stay valid.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,19 +9,20 @@ use axum::http::Response;
 
 use crate::store;
 
-/// What becomes of a request.
+/// What the proxy does with a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum Action {
+    /// Forwards it to the store.
     Pass,
-    /// Answered with this status and code.
-    JournalFuture(u16, &'static str),
-    /// Never answered.
+    /// Answers with this status and error code.
+    Reply(u16, &'static str),
+    /// Never answers.
     Hang,
 }
 
-type Judge = Box<dyn FnMut(&str) -> Fate + Send>;
+type Decide = Box<dyn FnMut(&str) -> Action + Send>;
 
-/// Ends with its test.
+/// A running proxy. It stops when dropped.
 pub struct Proxy {
     pub endpoint: String,
     shared: Arc<Shared>,
@@ -31,23 +32,23 @@ pub struct Proxy {
 struct Shared {
     target: String,
     client: reqwest::Client,
-    judge: Mutex<Judge>,
+    decide: Mutex<Decide>,
     faults: Mutex<Vec<String>>,
 }
 
 impl Proxy {
-    /// `judge` is shown the method, path and query of each request.
-    pub fn before(target: &str, judge: impl FnMut(&str) -> Fate + Send + 'static) -> Self {
+    /// `decide` gets the method, path and query of each request.
+    pub fn before(target: &str, decide: impl FnMut(&str) -> Action + Send + 'static) -> Self {
         let shared = Arc::new(Shared {
             target: target.to_owned(),
             client: reqwest::Client::builder().no_proxy().no_gzip().build().unwrap(),
-            judge: Mutex::new(Box::new(judge)),
+            decide: Mutex::new(Box::new(decide)),
             faults: Mutex::default(),
         });
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let router = axum::Router::new().fallback(pass_on).with_state(Arc::clone(&shared));
+        let router = axum::Router::new().fallback(forward).with_state(Arc::clone(&shared));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         runtime.spawn(async move {
             axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), router).await.unwrap();
@@ -55,35 +56,35 @@ impl Proxy {
         Self { endpoint, shared, _runtime: runtime }
     }
 
-    pub fn judge(&self, judge: impl FnMut(&str) -> Fate + Send + 'static) {
-        *self.shared.judge.lock().unwrap() = Box::new(judge);
+    pub fn decide_by(&self, decide: impl FnMut(&str) -> Action + Send + 'static) {
+        *self.shared.decide.lock().unwrap() = Box::new(decide);
     }
 
-    /// The requests that were not passed on.
+    /// The requests that were not forwarded.
     pub fn faults(&self) -> Vec<String> {
         self.shared.faults.lock().unwrap().clone()
     }
 }
 
-async fn pass_on(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
+async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let asked = format!("{} {}", parts.method, parts.uri);
+    let described = format!("{} {}", parts.method, parts.uri);
     let bytes = to_bytes(body, usize::MAX).await.unwrap_or_default();
-    let fate = (shared.judge.lock().unwrap())(&asked);
-    if fate != Fate::Pass {
-        shared.faults.lock().unwrap().push(asked);
+    let action = (shared.decide.lock().unwrap())(&described);
+    if action != Action::Pass {
+        shared.faults.lock().unwrap().push(described);
     }
-    match fate {
-        Fate::Pass => {}
-        Fate::JournalFuture(status, code) => return store::error(status, code),
-        Fate::Hang => std::future::pending().await,
+    match action {
+        Action::Pass => {}
+        Action::Reply(status, code) => return store::error(status, code),
+        Action::Hang => std::future::pending().await,
     }
     let url = format!("{}{}", shared.target, parts.uri);
     let sent = shared.client.request(parts.method, url).headers(parts.headers).body(bytes).send().await;
-    let Ok(answered) = sent else { return store::error(502, "BadGateway") };
-    let mut response = Response::builder().status(answered.status());
-    for (name, value) in answered.headers().iter().filter(|(name, _)| *name != "transfer-encoding") {
+    let Ok(reply) = sent else { return store::error(502, "BadGateway") };
+    let mut response = Response::builder().status(reply.status());
+    for (name, value) in reply.headers().iter().filter(|(name, _)| *name != "transfer-encoding") {
         response = response.header(name, value);
     }
-    response.body(Body::from(answered.bytes().await.unwrap_or_default())).unwrap()
+    response.body(Body::from(reply.bytes().await.unwrap_or_default())).unwrap()
 }

@@ -1,8 +1,8 @@
-"""Reads the Parquet objects of the s3 sink's tests with DuckDB and pyarrow, and prints what they see as JSON.
+"""Reads the Parquet objects of the s3 sink's tests with DuckDB and pyarrow, and prints the results as JSON.
 
-usage: readers.py ENDPOINT ACCESS_KEY_ID SECRET_ACCESS_KEY BUCKET FOLDER
+usage: readers.py ENDPOINT ACCESS_KEY_ID SECRET_ACCESS_KEY BUCKET DIRECTORY
 
-DuckDB reads the bucket itself where its extension httpfs can be had; else it reads FOLDER, a copy of the bucket.
+DuckDB reads the bucket if its extension httpfs can be installed; else it reads DIRECTORY, a copy of the bucket.
 """
 
 import json
@@ -12,7 +12,7 @@ import duckdb
 import pyarrow.compute as compute
 import pyarrow.dataset as dataset
 
-endpoint, key, secret, bucket, folder = sys.argv[1:]
+endpoint, key, secret, bucket, directory = sys.argv[1:]
 database = duckdb.connect()
 
 
@@ -20,8 +20,8 @@ def root_of_bucket():
     try:
         database.execute("INSTALL httpfs; LOAD httpfs")
     except duckdb.Error as reason:
-        print(f"DuckDB reads a copy of the bucket: there is no httpfs: {reason}", file=sys.stderr)
-        return folder
+        print(f"DuckDB reads a copy of the bucket: httpfs is not available: {reason}", file=sys.stderr)
+        return directory
     host = endpoint.removeprefix("http://")
     database.execute(
         f"CREATE SECRET (TYPE s3, KEY_ID '{key}', SECRET '{secret}', ENDPOINT '{host}', URL_STYLE 'path', USE_SSL false)"
@@ -37,7 +37,7 @@ root = root_of_bucket()
 pattern = f"{root}/audit/vendor=*/date=*/*.parquet"
 events = f"read_parquet('{pattern}', hive_partitioning = true)"
 
-pyarrow_events = dataset.dataset(f"{folder}/audit", partitioning="hive", format="parquet")
+pyarrow_events = dataset.dataset(f"{directory}/audit", partitioning="hive", format="parquet")
 middle = rows("SELECT epoch_us(quantile_disc(timestamp, 0.5)) FROM EVENTS WHERE vendor = 'clumio'")[0][0]
 by_action = pyarrow_events.to_table(columns=["vendor", "action"]).group_by(["vendor", "action"]).aggregate([([], "count_all")])
 

@@ -1,4 +1,4 @@
-//! Parquet objects as others read them: DuckDB and pyarrow, from the bucket or from a copy of it.
+//! Parquet objects read by DuckDB and pyarrow, from the bucket or from a copy of it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use auditflow::simulator::proof::Delivered;
 use serde::Deserialize;
 
 use crate::bucket::Bucket;
-use crate::{common, world};
+use crate::{common, test_pipeline};
 
 /// Names an interpreter that has the packages of `tests/python/requirements.txt`.
 const PYTHON_VARIABLE: &str = "AUDITFLOW_TEST_PYTHON";
@@ -18,9 +18,9 @@ const PYTHON_VARIABLE: &str = "AUDITFLOW_TEST_PYTHON";
 /// Vendor, action, events.
 type Counts = Vec<(String, String, usize)>;
 
-/// What the readers saw.
+/// The results of the readers.
 #[derive(Deserialize)]
-struct Seen {
+struct Results {
     from: String,
     counts: Counts,
     columns: Vec<(String, String)>,
@@ -37,39 +37,40 @@ struct Seen {
     pyarrow_actor_ids: usize,
 }
 
-/// DuckDB and pyarrow find every event with its exact record, by Hive partitions, and objects are told apart by time.
-pub(crate) fn read_by_others(bucket: &Bucket) {
-    let world = world(common::seed(), 400, &[]);
+/// DuckDB and pyarrow find every event with its exact record, by Hive partitions, and object statistics allow pruning by time.
+pub(crate) fn third_party_readers_find_every_event(bucket: &Bucket) {
+    let pipeline = test_pipeline(common::seed(), 400, &[]);
     let settings = "format: parquet, key_prefix: \"audit/vendor={{ vendor }}/date=%Y-%m-%d/\"";
-    let file = world.write_pipeline(&bucket.sink(settings));
-    world.wait_until_quiet();
-    world.run_once(&file);
-    let copy = world.path("copy");
-    copy_to(&copy, &bucket.assert_exact(&world));
-    let seen = ask_readers(bucket, &copy);
-    eprintln!("DuckDB read the {}", seen.from);
+    let file = pipeline.write_pipeline(&bucket.sink(settings));
+    pipeline.wait_until_quiet();
+    pipeline.run_once(&file);
+    let copy = pipeline.path("copy");
+    copy_to(&copy, &bucket.assert_exact(&pipeline));
+    let results = run_readers(bucket, &copy);
+    eprintln!("DuckDB read the {}", results.from);
 
-    world.assert_all_delivered_once(by_vendor(&seen.raws));
-    let total = seen.raws.len();
-    assert_eq!(seen.counts.iter().map(|(.., events)| events).sum::<usize>(), total);
+    pipeline.assert_all_delivered_once(by_vendor(&results.raws));
+    let total = results.raws.len();
+    assert_eq!(results.counts.iter().map(|(.., events)| events).sum::<usize>(), total);
     for vendor in VendorName::ALL {
-        let counted: usize = seen.counts.iter().filter(|(name, ..)| name == vendor.as_str()).map(|count| count.2).sum();
-        assert_eq!(counted, seen.raws.iter().filter(|(_, name, ..)| name == vendor.as_str()).count(), "{vendor}");
+        let counted: usize =
+            results.counts.iter().filter(|(name, ..)| name == vendor.as_str()).map(|count| count.2).sum();
+        assert_eq!(counted, results.raws.iter().filter(|(_, name, ..)| name == vendor.as_str()).count(), "{vendor}");
     }
-    assert_eq!((seen.wrong_dates, seen.unsorted), (0, 0), "events under another day's key, rows out of order");
-    assert_eq!(seen.actors, total, "an actor has a type at least");
-    assert!(seen.changes > 0);
-    let clumio = seen.raws.iter().filter(|(_, name, ..)| name == "clumio").count();
-    assert!(seen.before_middle > 0 && seen.before_middle < clumio, "{} of {clumio}", seen.before_middle);
+    assert_eq!((results.wrong_dates, results.unsorted), (0, 0), "events under another day's key, rows out of order");
+    assert_eq!(results.actors, total, "each actor has at least a type");
+    assert!(results.changes > 0);
+    let clumio = results.raws.iter().filter(|(_, name, ..)| name == "clumio").count();
+    assert!(results.before_middle > 0 && results.before_middle < clumio, "{} of {clumio}", results.before_middle);
     assert!(
-        seen.objects_with_time_before_middle < seen.objects_all,
-        "the statistics of {} objects rule none out",
-        seen.objects_all
+        results.objects_with_time_before_middle < results.objects_all,
+        "the statistics of {} objects exclude none",
+        results.objects_all
     );
-    assert_eq!(seen.pyarrow_counts, seen.counts);
-    assert_eq!(seen.pyarrow_clumio, clumio);
-    assert!(seen.pyarrow_actor_ids > 0 && seen.pyarrow_actor_ids <= total);
-    assert_columns(&seen.columns);
+    assert_eq!(results.pyarrow_counts, results.counts);
+    assert_eq!(results.pyarrow_clumio, clumio);
+    assert!(results.pyarrow_actor_ids > 0 && results.pyarrow_actor_ids <= total);
+    assert_columns(&results.columns);
 }
 
 fn assert_columns(columns: &[(String, String)]) {
@@ -95,17 +96,17 @@ fn by_vendor(raws: &[(String, String, Option<u64>, String)]) -> BTreeMap<String,
     events
 }
 
-fn copy_to(folder: &Path, objects: &BTreeMap<String, Vec<u8>>) {
+fn copy_to(directory: &Path, objects: &BTreeMap<String, Vec<u8>>) {
     for (key, bytes) in objects {
-        let file = folder.join(key);
+        let file = directory.join(key);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(file, bytes).unwrap();
     }
 }
 
-fn ask_readers(bucket: &Bucket, copy: &Path) -> Seen {
+fn run_readers(bucket: &Bucket, copy: &Path) -> Results {
     let python = std::env::var(PYTHON_VARIABLE)
-        .unwrap_or_else(|_| panic!("{PYTHON_VARIABLE} names no python3 with duckdb and pyarrow"));
+        .unwrap_or_else(|_| panic!("set {PYTHON_VARIABLE} to a python3 with duckdb and pyarrow"));
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/s3/readers.py");
     let output = Command::new(python).arg(script).args(bucket.address()).arg(copy).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -121,6 +121,7 @@ async fn bodies_are_unpacked_and_bounded() {
         "/small" => gzipped("gzip", "{\"ok\":true}"),
         "/upper" => gzipped("GZIP", "{\"ok\":true}"),
         "/x-gzip" => gzipped("x-gzip", "{\"ok\":true}"),
+        "/unnamed" => gzipped("identity", "{\"ok\":true}"),
         "/bomb" => gzipped("gzip", &"x".repeat(1 << 20)),
         "/bomb-upper" => gzipped("GZIP", &"x".repeat(1 << 20)),
         "/damaged" => ([("content-encoding", "gzip")], "not gzip").into_response(),
@@ -130,7 +131,7 @@ async fn bodies_are_unpacked_and_bounded() {
     .await;
     let transport = transport(&origin);
     let send = async |path: &str| transport.send(&request(path, bearer()), LIMITS).await;
-    for path in ["/small", "/upper", "/x-gzip"] {
+    for path in ["/small", "/upper", "/x-gzip", "/unnamed"] {
         assert_eq!(send(path).await.expect(path).body, b"{\"ok\":true}", "{path}");
     }
     assert!(matches!(send("/bomb").await, Err(TransportError::TooLarge(1_000))));
@@ -281,10 +282,12 @@ fn every_form_of_a_requested_wait() {
         ("retry-after-ms", "250", 0.25),
         ("x-ratelimit-reset", "2026-03-02T09:02Z", 120.0),
         ("x-ratelimit-reset", "2026-03-02T09:02:30Z", 150.0),
+        ("x-ratelimit-reset", "17", 17.0),
+        ("x-ratelimit-reset", "1772442060", 60.0),
     ] {
         assert_eq!(wait_in(name, value), Some(Duration::from_secs_f64(secs)), "{name}: {value}");
     }
-    for (name, value) in [("retry-after", "soon"), ("retry-after", "-5"), ("x-ratelimit-reset", "17"), ("age", "5")] {
+    for (name, value) in [("retry-after", "soon"), ("retry-after", "-5"), ("x-ratelimit-reset", "-17"), ("age", "5")] {
         assert_eq!(wait_in(name, value), None, "{name}: {value}");
     }
 }

@@ -567,3 +567,20 @@ proptest! {
         prop_assert!(harness.scheduler.open.is_empty() && !harness.scheduler.has_due());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn clocks_that_differ_are_reported_once_an_hour() {
+    let mut monitor = ClockMonitor::default();
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    assert!(!monitor.check(Duration::from_secs(3), Instant::now()));
+    assert!(!monitor.check_skew(Some(-20_000), minutes(1), Instant::now()));
+    assert!(!monitor.check_skew(None, minutes(1), Instant::now()));
+    assert!(monitor.check(minutes(2), Instant::now()));
+    assert!(monitor.check_skew(Some(-120_000), minutes(1), Instant::now()));
+    tokio::time::advance(minutes(59)).await;
+    assert!(!monitor.check(minutes(2), Instant::now()));
+    assert!(!monitor.check_skew(Some(-120_000), minutes(1), Instant::now()));
+    tokio::time::advance(minutes(2)).await;
+    assert!(monitor.check(minutes(2), Instant::now()));
+    assert!(monitor.check_skew(Some(-120_000), minutes(1), Instant::now()));
+}

@@ -129,6 +129,20 @@ async fn one_401_does_not_end_a_run_but_two_in_a_row_do() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refused_cursor_restarts_the_scan() {
+    let mut source = source();
+    let mut refused = false;
+    source.hook(move |_, call, _| {
+        let is_first_cursor = call.offset > 0 && !std::mem::replace(&mut refused, true);
+        if is_first_cursor { status(400) } else { None }
+    });
+    assert_eq!(source.collect_until(30).await, SourceEnd::Finished);
+    let offsets: Vec<usize> = source.calls().iter().map(|call| call.offset).collect();
+    assert!(offsets.windows(2).any(|pair| pair[0] > 0 && pair[1] == 0), "{offsets:?}");
+    assert_exact(&mut source).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_damaged_record_is_kept_as_text_beside_the_others() {
     let mut source = source();
     let damaged = r#"{"id":"r3","at":1000003,"score":NaN}"#;

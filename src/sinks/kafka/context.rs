@@ -172,8 +172,9 @@ impl ClientContext for SinkContext {
         tracing::debug!(target: "librdkafka", event = "librdkafka", sink = self.sink, %error, reason, "client error");
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
         let mut last = self.last_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        // "All brokers are down" follows on the error that says why.
-        if code != RDKafkaErrorCode::AllBrokersDown || last.is_none() {
+        // "All brokers are down" and the like follow on the error that says why.
+        let keeps_cause = is_unspecific(code) && last.as_ref().is_some_and(|(known, _)| !is_unspecific(*known));
+        if !keeps_cause {
             *last = Some((code, reason.to_owned()));
         }
     }
@@ -198,4 +199,16 @@ impl ProducerContext for SinkContext {
         }
         self.reports.reported();
     }
+}
+
+/// Whether a code says only that something failed.
+pub(super) const fn is_unspecific(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::BrokerTransportFailure
+            | RDKafkaErrorCode::OperationTimedOut
+            | RDKafkaErrorCode::AllBrokersDown
+            | RDKafkaErrorCode::MessageTimedOut
+            | RDKafkaErrorCode::RequestTimedOut
+    )
 }

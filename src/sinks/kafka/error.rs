@@ -2,7 +2,7 @@
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
-use super::context::SinkContext;
+use super::context::{SinkContext, is_unspecific};
 use super::names::Names;
 use crate::sinks::SinkError;
 
@@ -61,18 +61,6 @@ fn topic_hint(code: Option<Code>, topic: &str, names: &Names) -> &'static str {
 /// An error that a retry does not fix.
 pub(super) fn stopped(message: impl Into<String>, hint: impl Into<String>) -> SinkError {
     SinkError::Stopped { message: message.into(), hint: hint.into() }
-}
-
-/// Whether a code says only that something failed.
-const fn is_unspecific(code: Code) -> bool {
-    matches!(
-        code,
-        Code::BrokerTransportFailure
-            | Code::OperationTimedOut
-            | Code::AllBrokersDown
-            | Code::MessageTimedOut
-            | Code::RequestTimedOut
-    )
 }
 
 fn reason_of(error: &KafkaError, code: Code) -> String {

@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn manifests_go_beside_the_folder_that_keys_begin_with() {
+    fn manifests_go_beside_the_directory_that_keys_begin_with() {
         let manifests = |prefix: &str, more: Value| {
             let template = Template::parse(prefix).expect("a template");
             config(more).manifests(&template)

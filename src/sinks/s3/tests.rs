@@ -285,7 +285,7 @@ async fn the_buckets_of_an_earlier_config_are_rolled_back_even_if_one_is_missing
     let mut gone = MemoryLog::default();
     store.create_bucket("gone");
     deliver(&mut sink(&store, json!({"bucket": "gone"})), 1, 10, &mut gone).await.expect("delivered");
-    std::fs::remove_dir_all(store.folder.path().join("gone")).expect("removed");
+    std::fs::remove_dir_all(store.directory.path().join("gone")).expect("removed");
 
     let outputs = [log.records(), gone.records()].concat();
     sink(&store, json!({})).rollback(&outputs).await.expect("rolled back");
@@ -328,7 +328,7 @@ async fn errors_name_the_cause_and_the_fix() {
 #[tokio::test]
 async fn a_rotated_secret_takes_effect_after_a_failure() {
     let store = Store::with_bucket("audit");
-    let file = store.folder.path().join("secret");
+    let file = store.directory.path().join("secret");
     std::fs::write(&file, "an old one").expect("written");
     let auth = json!({"auth": {"access_key_id": ACCESS_KEY_ID, "secret_access_key": {"file": file}}});
     let mut sink = sink(&store, auth);

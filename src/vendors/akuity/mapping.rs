@@ -1,6 +1,7 @@
 //! Akuity's values mapped to the schema. None of its lists is published, so all are open.
 
 use crate::event::{Action, ActorType, Category};
+use crate::vendors::mapping;
 
 use Category::{Configuration, Credential, Data, Iam};
 
@@ -77,11 +78,13 @@ const ACTORS: &[(&str, ActorType)] = &[
 
 /// The action and the category.
 pub(super) fn meaning(action: Option<&str>, action_type: Option<&str>, object: Option<&str>) -> (Action, Category) {
-    let done = action.and_then(known_action).or_else(|| action_type.and_then(known_action)).unwrap_or_default();
-    let done = SPECIAL.iter().find(|row| Some(row.0) == object && row.1 == done).map_or(done, |row| row.2);
+    let done = action.and_then(action_of).or_else(|| action_type.and_then(action_of)).unwrap_or_default();
+    let is_object = |known: &str| object.is_some_and(|object| known.eq_ignore_ascii_case(object));
+    let done = SPECIAL.iter().find(|row| is_object(row.0) && row.1 == done).map_or(done, |row| row.2);
+    let known = || OBJECTS.iter().find(|row| is_object(row.0)).map(|row| row.1);
     let category = match done {
         Action::Login | Action::Logout => Category::Authentication,
-        _ => OBJECTS.iter().find(|row| Some(row.0) == object).map_or(Category::Other, |row| row.1),
+        _ => known().or_else(|| mapping::category_of(object?)).unwrap_or_default(),
     };
     (done, category)
 }
@@ -91,8 +94,9 @@ pub(super) fn actor_type(word: Option<&str>) -> ActorType {
     ACTORS.iter().find(|row| Some(row.0) == word).map_or(ActorType::Unknown, |row| row.1)
 }
 
-fn known_action(word: &str) -> Option<Action> {
-    ACTIONS.iter().find(|row| row.0.eq_ignore_ascii_case(word)).map(|row| row.1)
+fn action_of(word: &str) -> Option<Action> {
+    let known = ACTIONS.iter().find(|row| row.0.eq_ignore_ascii_case(word)).map(|row| row.1);
+    known.or_else(|| mapping::action_of(word))
 }
 
 #[cfg(test)]
@@ -133,6 +137,10 @@ mod tests {
         assert_eq!(of("created", None, "organization_invite"), (Action::Invite, Iam));
         assert_eq!(of("created", None, "api_key"), (Action::Create, Credential));
         assert_eq!(of("login", None, "organization"), (Action::Login, Category::Authentication));
+        assert_eq!(of("revoked", None, "API_KEY"), (Action::Revoke, Credential));
+        assert_eq!(of("added", None, "team_member"), (Action::AddMember, Iam));
+        assert_eq!(of("removed", None, "Team_Member"), (Action::RemoveMember, Iam));
+        assert_eq!(of("exported", None, "signing_key"), (Action::Export, Credential));
         assert_eq!(of("danced", Some("DANCE"), "spaceship"), (Action::Other, Category::Other));
         assert_eq!(meaning(None, None, None), (Action::Other, Category::Other));
     }

@@ -133,7 +133,7 @@ pub(super) fn parse_page<'a>(body: &'a str, request: &PageRequest<'_>) -> Result
     let offset = page::offset(request.cursor)?;
     let total = envelope.count("total_count");
     let records = records_of(&envelope, body, total.map(|total| total.saturating_sub(offset)))?;
-    let page = page::offset_page(request.cursor, records, total)?;
+    let page = page::offset_page(request.cursor, request.page_size.into(), records, total)?;
     Ok(Page { next: next_offset(&envelope, &page, request)?, ..page })
 }
 

@@ -193,7 +193,8 @@ impl ConfiguredApi for Config {
             return Err(BadPage::unreadable(format!("it begins at record {start}, but {offset} was requested")));
         }
         let records = records_of(&envelope, body, offset)?;
-        page::offset_page(page.cursor, records, envelope.count(SIZE))
+        let limit = envelope.count("limit").unwrap_or(u64::MAX).min(page.page_size.into());
+        page::offset_page(page.cursor, limit, records, envelope.count(SIZE))
     }
 
     fn classify_error(&self, status: u16, body: &str, has_cursor: bool) -> ApiError {

@@ -1,6 +1,7 @@
 //! Confluence's summaries and categories mapped to the schema. Both lists are open.
 
 use crate::event::{Action, Category};
+use crate::vendors::mapping;
 
 use Action::{
     AddMember, Archive, Create, Delete, Disable, Enable, Export, Grant, Import, Read, RemoveMember, Restore, Revoke,
@@ -65,7 +66,10 @@ pub(super) fn meaning(summary: Option<&str>, category: Option<&str>) -> (Action,
         return (*action, *category);
     }
     let area = CATEGORIES.iter().find(|row| category.is_some_and(|category| row.0.eq_ignore_ascii_case(category)));
-    (Action::Other, area.map_or(Category::Other, |row| row.1))
+    let action = summary.and_then(mapping::action_of).unwrap_or_default();
+    let by_action = matches!(action, Action::Login | Action::Logout).then_some(Category::Authentication);
+    let category = by_action.or(area.map(|row| row.1)).or_else(|| mapping::category_of(summary?));
+    (action, category.unwrap_or_default())
 }
 
 fn begins_with(text: &str, beginning: &str) -> bool {
@@ -107,6 +111,11 @@ mod tests {
     #[test]
     fn beginnings_count_and_unknown_ones_fall_back_to_the_category() {
         assert_eq!(meaning(Some("space permission added to group"), Some("Permissions")), (Grant, Iam));
+        assert_eq!(meaning(Some("User renamed"), Some("Users and groups")), (Update, Iam));
+        assert_eq!(meaning(Some("Permission revoked"), Some("Permissions")), (Revoke, Iam));
+        assert_eq!(meaning(Some("Audit Log configuration updated"), Some("Auditing")), (Update, Configuration));
+        assert_eq!(meaning(Some("Page deleted"), Some("Pages")), (Delete, Data));
+        assert_eq!(meaning(Some("Login failed"), Some("Security")), (Action::Login, Category::Authentication));
         assert_eq!(meaning(Some("User danced"), Some("Users and groups")), (Action::Other, Iam));
         assert_eq!(meaning(Some("Seite verschoben"), Some("Seiten")), (Action::Other, Category::Other));
         assert_eq!(meaning(None, None), (Action::Other, Category::Other));

@@ -100,6 +100,7 @@ impl RecordFormat for MergeNormalizer {
             vendor: NAME,
             source: context.source,
             tenant: self.tenant.clone().map(Cow::Owned),
+            normalize_error: record.id.is_none().then(|| "the record has no usable `id`".to_owned()),
             vendor_event_id: record.id,
             event_type: record.event_type.unwrap_or_default(),
             action: meaning.action,
@@ -112,7 +113,6 @@ impl RecordFormat for MergeNormalizer {
             target: meaning.target.map(|kind| Target { kind: Some(Cow::Borrowed(kind)), id: None, name: None }),
             related: Vec::new(),
             changes: Vec::new(),
-            normalize_error: None,
             raw,
         };
         record::checked_time(event, time.is_some(), "created_at", record.created_at.given())

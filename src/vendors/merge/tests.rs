@@ -265,7 +265,10 @@ fn records_without_id_are_identified_by_their_bytes() {
     assert_ne!(normalizer().key_of(one).id, normalizer().key_of(other).id);
     assert_eq!(normalizer().key_of(one), normalizer().key_of(one));
     assert_eq!(normalizer().key_of(one).timestamp, Timestamp::parse_rfc3339("2026-03-02T09:02:11Z"));
-    assert_eq!(normalizer().normalize(one, &context()).vendor_event_id, None);
+    let event = normalizer().normalize(one, &context());
+    assert_eq!(event.vendor_event_id, None);
+    assert!(event.normalize_error.is_some_and(|reason| reason.contains("`id`")));
+    assert_eq!(normalizer().normalize(r#"{"id": 12345}"#, &context()).vendor_event_id.as_deref(), Some("12345"));
 }
 
 #[test]

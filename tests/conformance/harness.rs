@@ -1,15 +1,15 @@
-//! The stage of one rule for one vendor: a simulator that plays the vendor, a clock set by hand, a journal in a folder of
-//! its own, and the real collector between them.
+//! The harness of one rule for one vendor: a simulator of the vendor, a manual clock, a journal in a temporary directory, and
+//! the real collector between them.
 //!
 //! ```text
-//!  simulator (HTTP) <==== HttpTransport <-- collect::run --> SqliteJournal (folder)
+//!  simulator (HTTP) <==== HttpTransport <-- collect::run --> SqliteJournal (directory)
 //!      |     ^                 ^                  ^                |
-//!      |     |    Stage: clock, faults, watch     |                |
+//!      |     |    Harness: clock, faults, checks  |                |
 //!      +-- truth ------------------ compare ---------- events -----+
 //! ```
 //!
-//! The time of day stands still unless a rule moves it, so that what is settled, late or inside the overlap never depends
-//! on how fast the machine is. Only back-off waits are real, and they are a second or two.
+//! The clock does not advance unless a rule advances it, so results do not depend on the speed of the machine. Only backoff
+//! waits are real, a second or two.
 
 use std::collections::HashMap;
 use std::fs;
@@ -31,41 +31,41 @@ use auditflow::units::ByteSize;
 use auditflow::vendors::ReadContext;
 use tokio_util::sync::CancellationToken;
 
-/// The present moment at the beginning. Two hours after midnight, so that the history crosses a day's end, which is a
-/// window's end for every vendor.
+/// The current time at the start. Two hours after midnight, so that the history crosses the end of a day, where every vendor's
+/// windows end.
 pub(crate) const NOW: &str = "2026-03-02T02:00:00Z";
-/// Where the history begins, and where collecting begins.
+/// The length of the history. Collecting starts at [`FLOOR`].
 const HISTORY: Duration = Duration::from_secs(160 * 60);
 const FLOOR: &str = "2026-03-01T23:00:00Z";
-/// The history ends so long before the present.
-const CALM: Duration = Duration::from_secs(600);
-/// How far behind the present a source stays.
-const SETTLE: Duration = Duration::from_secs(1);
-/// A page has so many records, so that every window has several pages.
+/// The time between the end of the history and [`NOW`].
+const QUIET: Duration = Duration::from_secs(600);
+/// How far behind the clock a source stays.
+const DELAY: Duration = Duration::from_secs(1);
+/// Records per page. Small, so that every window has several pages.
 pub(crate) const PAGE_SIZE: u64 = 7;
-/// The events of the history, if a rule does not want another number.
+/// The events of the history, unless a rule sets another number.
 pub(crate) const EVENTS: u64 = 60;
-/// No rule may take longer.
+/// The longest time that a rule may take.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// What a rule wants to be otherwise than usual.
+/// What a rule changes in the defaults.
 #[derive(Clone, Debug)]
-pub(crate) struct Wishes {
+pub(crate) struct Scenario {
     /// Events of the history.
     pub(crate) events: u64,
     /// Faults from the start.
     pub(crate) faults: Vec<&'static str>,
-    /// Settings of the source beside the usual ones; the same name replaces the usual one, an empty value takes it out.
+    /// Settings of the source. They replace the defaults of the same name; an empty value removes the default.
     pub(crate) settings: Vec<(&'static str, &'static str)>,
 }
 
-impl Default for Wishes {
+impl Default for Scenario {
     fn default() -> Self {
         Self { events: EVENTS, faults: Vec::new(), settings: Vec::new() }
     }
 }
 
-impl Wishes {
+impl Scenario {
     pub(crate) fn fault(fault: &'static str) -> Self {
         Self { faults: vec![fault], ..Self::default() }
     }
@@ -75,7 +75,7 @@ impl Wishes {
     }
 }
 
-/// One event as the journal holds it.
+/// One event in the journal.
 #[derive(Clone, Debug)]
 pub(crate) struct Collected {
     pub(crate) delivered: Delivered,
@@ -84,35 +84,35 @@ pub(crate) struct Collected {
 }
 
 /// A vendor, its simulator, and a journal.
-pub(crate) struct Stage {
+pub(crate) struct Harness {
     pub(crate) vendor: VendorName,
-    pub(crate) plan: ValidatedSource,
+    pub(crate) source: ValidatedSource,
     clock: Arc<ManualClock>,
     simulator: RunningSimulator,
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     journal: Option<Arc<SqliteJournal>>,
 }
 
-impl Stage {
-    pub(crate) async fn new(vendor: VendorName, wishes: Wishes) -> Self {
-        let clock = Arc::new(ManualClock::fixed_at(moment(NOW)));
+impl Harness {
+    pub(crate) async fn new(vendor: VendorName, scenario: Scenario) -> Self {
+        let clock = Arc::new(ManualClock::fixed_at(timestamp(NOW)));
         let mut variants = Variants::default();
         variants.lift_rate_limits();
         let options = SimulatorOptions {
             seed: 20_260_302,
             vendors: vec![vendor],
-            events_per_vendor: wishes.events,
+            events_per_vendor: scenario.events,
             span: HISTORY,
-            start: Some(moment(NOW) - CALM),
-            faults: wishes.faults.iter().map(|fault| fault.parse::<FaultOrder>().expect("a fault")).collect(),
+            start: Some(timestamp(NOW) - QUIET),
+            faults: scenario.faults.iter().map(|fault| fault.parse::<FaultOrder>().expect("a fault")).collect(),
             variants,
             clock: Arc::clone(&clock) as SharedClock,
             ..SimulatorOptions::default()
         };
         let simulator = Simulator::start(options).await.expect("a free port");
-        let folder = tempfile::tempdir().expect("a folder");
-        let plan = plan_of(&simulator, &wishes, folder.path());
-        Self { vendor, plan, clock, simulator, folder, journal: None }
+        let directory = tempfile::tempdir().expect("a directory");
+        let source = validated_source(&simulator, &scenario, directory.path());
+        Self { vendor, source, clock, simulator, directory, journal: None }
     }
 
     pub(crate) fn control(&self) -> SimulatorControl {
@@ -127,50 +127,50 @@ impl Stage {
         self.clock.advance(by);
     }
 
-    /// The moment up to which a run covers: what is later has not settled.
-    pub(crate) fn settled(&self) -> Timestamp {
-        self.now() - SETTLE
+    /// The time to which a run covers: `delay` before the clock.
+    pub(crate) fn covered_to(&self) -> Timestamp {
+        self.now() - DELAY
     }
 
-    /// A record of the given moment, visible at once.
+    /// Adds a record with this timestamp. It is visible at once.
     pub(crate) fn insert_at(&self, at: Timestamp) -> String {
         let record = NewRecord { timestamp: Some(at), ..NewRecord::default() };
-        self.control().insert(self.vendor, record).expect("the vendor is played")
+        self.control().insert(self.vendor, record).expect("the simulator has the vendor")
     }
 
     pub(crate) fn truth(&self) -> Vec<TruthRecord> {
-        self.control().truth(self.vendor).expect("the vendor is played")
+        self.control().truth(self.vendor).expect("the simulator has the vendor")
     }
 
     pub(crate) fn requests(&self) -> u64 {
-        self.control().requests(self.vendor).expect("the vendor is played").requests
+        self.control().requests(self.vendor).expect("the simulator has the vendor").requests
     }
 
-    /// How many answers had this status.
-    pub(crate) fn answers(&self, status: u16) -> u64 {
-        let stats = self.control().requests(self.vendor).expect("the vendor is played");
+    /// How many responses had this status.
+    pub(crate) fn responses(&self, status: u16) -> u64 {
+        let stats = self.control().requests(self.vendor).expect("the simulator has the vendor");
         stats.by_status.get(&status).copied().unwrap_or(0)
     }
 
     pub(crate) fn journal(&mut self) -> Arc<SqliteJournal> {
         let journal = self.journal.get_or_insert_with(|| {
-            let options = JournalOptions { data_dir: self.folder.path().join("data"), max_size: ByteSize(1 << 30) };
+            let options = JournalOptions { data_dir: self.directory.path().join("data"), max_size: ByteSize(1 << 30) };
             Arc::new(SqliteJournal::open(&options).expect("a journal"))
         });
         Arc::clone(journal)
     }
 
-    /// As a new process would find it: nothing is left but the file.
+    /// Drops everything but the journal file, as a new process starts.
     pub(crate) fn restart(&mut self) {
         self.journal = None;
     }
 
     pub(crate) fn transport(&self) -> Arc<dyn Transport> {
         let clock = Arc::clone(&self.clock) as SharedClock;
-        Arc::new(HttpTransport::new(self.plan.vendor.base_url(), clock).expect("an address"))
+        Arc::new(HttpTransport::new(self.source.vendor.base_url(), clock).expect("an address"))
     }
 
-    /// The source at work, to be awaited or spawned.
+    /// The running source, to be awaited or spawned.
     pub(crate) fn work(
         &mut self,
         mode: CollectMode,
@@ -178,11 +178,11 @@ impl Stage {
         shutdown: CancellationToken,
     ) -> impl Future<Output = SourceEnd> + Send + 'static {
         let source = Source {
-            name: self.plan.name.clone(),
-            vendor: Arc::clone(&self.plan.vendor),
-            settings: self.plan.options.over(self.plan.vendor.spec()),
+            name: self.source.name.clone(),
+            vendor: Arc::clone(&self.source.vendor),
+            settings: self.source.options.over(self.source.vendor.spec()),
         };
-        let parts = SourceContext {
+        let context = SourceContext {
             journal: self.journal(),
             transport,
             clock: Arc::clone(&self.clock) as SharedClock,
@@ -191,22 +191,22 @@ impl Stage {
             shutdown,
         };
         async move {
-            let run = tokio::time::timeout(DEADLINE, collect::run(source, parts));
+            let run = tokio::time::timeout(DEADLINE, collect::run(source, context));
             run.await.expect("collecting ends in time").expect("the journal is sound")
         }
     }
 
     pub(crate) fn once(&self) -> CollectMode {
-        CollectMode::Once { until: self.settled() }
+        CollectMode::Once { until: self.covered_to() }
     }
 
-    /// Collects everything up to the settled moment.
+    /// Collects everything up to [`Self::covered_to`].
     pub(crate) async fn run(&mut self) -> SourceEnd {
         let transport = self.transport();
         self.work(self.once(), transport, CancellationToken::new()).await
     }
 
-    /// As [`Self::run`], which must come to its end.
+    /// As [`Self::run`]; fails unless the run finishes.
     pub(crate) async fn collect(&mut self) {
         assert_eq!(self.run().await, SourceEnd::Finished);
     }
@@ -221,11 +221,11 @@ impl Stage {
         for block in blocks {
             for record in block.decode().expect("sound").records() {
                 let context = ReadContext {
-                    source: &self.plan.name,
+                    source: &self.source.name,
                     observed_at: block.observed_at,
                     occurrence: record.occurrence,
                 };
-                let event = self.plan.vendor.normalizer().normalize(record.raw, &context);
+                let event = self.source.vendor.normalizer().normalize(record.raw, &context);
                 events.push(Collected {
                     delivered: Delivered {
                         vendor: event.vendor.to_owned(),
@@ -241,7 +241,7 @@ impl Stage {
         events
     }
 
-    /// How often each raw text was collected.
+    /// How many times each raw record was collected.
     pub(crate) async fn counts(&mut self) -> HashMap<String, usize> {
         let mut counts = HashMap::new();
         for event in self.collected().await {
@@ -250,21 +250,21 @@ impl Stage {
         counts
     }
 
-    /// The source's figures; `None` before it was started.
-    async fn figures(&mut self) -> Option<SourceStats> {
+    /// The source's stats; `None` before its first start.
+    async fn stats_if_started(&mut self) -> Option<SourceStats> {
         self.journal().stats().await.expect("readable").sources.pop()
     }
 
     pub(crate) async fn stats(&mut self) -> SourceStats {
-        self.figures().await.expect("the source was started")
+        self.stats_if_started().await.expect("the source was started")
     }
 
-    /// The trouble that the source shows.
+    /// The last error that the source reports.
     pub(crate) async fn last_error(&mut self) -> Option<LastError> {
-        self.figures().await?.last_error
+        self.stats_if_started().await?.last_error
     }
 
-    /// The journal holds what is true: nothing lost, nothing twice, byte for byte, and the figures say so.
+    /// The journal contains each record of the simulator once, byte for byte, and the stats agree.
     pub(crate) async fn assert_exact(&mut self) -> Verdict {
         let truth = self.truth();
         assert!(!truth.is_empty(), "the rule has nothing to collect");
@@ -277,26 +277,26 @@ impl Stage {
         let verdict = proof::compare(truth.iter().map(|record| record.raw.as_str()), &delivered);
         assert!(verdict.is_perfect(), "{verdict:#?}");
         assert!(delivered.iter().all(|event| event.vendor == self.vendor.as_str()));
-        assert_no_false_twin(truth, &collected);
-        assert_eq!(self.stats().await.events, delivered.len() as u64, "the figure of collected events");
-        self.assert_keeps_secrets();
+        assert_occurrences_are_correct(truth, &collected);
+        assert_eq!(self.stats().await.events, delivered.len() as u64, "the number of collected events in the stats");
+        self.assert_no_secret();
         verdict
     }
 
-    /// No secret stands in what was written.
-    pub(crate) fn assert_keeps_secrets(&self) {
-        for entry in fs::read_dir(self.folder.path().join("data")).expect("the journal's folder").flatten() {
+    /// No file of the journal contains a secret.
+    pub(crate) fn assert_no_secret(&self) {
+        for entry in fs::read_dir(self.directory.path().join("data")).expect("the journal's directory").flatten() {
             let bytes = fs::read(entry.path()).expect("readable");
             for secret in self.simulator.credentials().secrets() {
                 let found = memchr::memmem::find(&bytes, secret.as_bytes());
-                assert!(found.is_none(), "a secret stands in {}", entry.path().display());
+                assert!(found.is_none(), "a secret is in {}", entry.path().display());
             }
         }
     }
 }
 
-/// The source as a pipeline file would give it: the simulator's own file with the rule's settings.
-fn plan_of(simulator: &RunningSimulator, wishes: &Wishes, folder: &Path) -> ValidatedSource {
+/// The source of the simulator's pipeline file, with the rule's settings.
+fn validated_source(simulator: &RunningSimulator, scenario: &Scenario, directory: &Path) -> ValidatedSource {
     let mut settings = vec![
         ("backfill_start_time", FLOOR),
         ("poll_interval", "50ms"),
@@ -307,42 +307,42 @@ fn plan_of(simulator: &RunningSimulator, wishes: &Wishes, folder: &Path) -> Vali
         ("backfill_slice", "1h"),
         ("recheck_lookback", "0s"),
     ];
-    for wish in &wishes.settings {
-        settings.retain(|(name, _)| *name != wish.0);
-        settings.extend((!wish.1.is_empty()).then_some(*wish));
+    for setting in &scenario.settings {
+        settings.retain(|(name, _)| *name != setting.0);
+        settings.extend((!setting.1.is_empty()).then_some(*setting));
     }
     let lines: Vec<String> = settings.iter().map(|(name, value)| format!("    {name}: {value}\n")).collect();
-    let usual = "    backfill_start_time: earliest\n";
+    let default = "    backfill_start_time: earliest\n";
     let text = simulator.pipeline_file();
-    assert!(text.contains(usual), "the simulator's file has another form now:\n{text}");
-    let text = text.replace(usual, &lines.concat());
-    let checked = pipeline::validate("pipeline.yaml", &text, folder, &Environment::default(), &Overrides::default());
-    let mut plan = checked.unwrap_or_else(|problems| panic!("{problems:#?}\n{text}"));
-    plan.sources.remove(0)
+    assert!(text.contains(default), "the simulator's pipeline file has changed:\n{text}");
+    let text = text.replace(default, &lines.concat());
+    let checked = pipeline::validate("pipeline.yaml", &text, directory, &Environment::default(), &Overrides::default());
+    let mut validated = checked.unwrap_or_else(|diagnostics| panic!("{diagnostics:#?}\n{text}"));
+    validated.sources.remove(0)
 }
 
-/// Only what is there twice may count as a twin.
-fn assert_no_false_twin(truth: &[TruthRecord], collected: &[Collected]) {
+/// Occurrence numbers above 0 are only for identical records.
+fn assert_occurrences_are_correct(truth: &[TruthRecord], collected: &[Collected]) {
     let mut copies: HashMap<&str, u32> = HashMap::new();
     for record in truth {
         *copies.entry(&record.raw).or_default() += 1;
     }
     for event in collected.iter().filter(|event| event.occurrence > 0) {
         let raw = event.delivered.raw.as_str();
-        assert!(copies.get(raw).is_some_and(|copies| event.occurrence < *copies), "no twin: {raw}");
+        assert!(copies.get(raw).is_some_and(|copies| event.occurrence < *copies), "not an identical record: {raw}");
     }
 }
 
-pub(crate) fn moment(text: &str) -> Timestamp {
+pub(crate) fn timestamp(text: &str) -> Timestamp {
     Timestamp::parse_rfc3339(text).expect("a time")
 }
 
-/// Waits for a condition that another task brings about.
-pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+/// Waits for a condition that another task fulfills.
+pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let wait = async {
-        while !holds().await {
+        while !condition().await {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(DEADLINE, wait).await.unwrap_or_else(|_| panic!("waited in vain until {what}"));
+    tokio::time::timeout(DEADLINE, wait).await.unwrap_or_else(|_| panic!("not within {DEADLINE:?}: {what}"));
 }
