@@ -118,6 +118,10 @@ impl<K: Copy + Eq + Hash> ByTimeEvidence<K> {
             let most = self.counts.entry(key).or_default();
             *most = count.max(*most);
         }
+        // A record without a time of its own has no place in a list by time.
+        if times.contains(&i64::MIN) {
+            return self.not_applicable();
+        }
         let in_order = |pair: &[i64]| {
             if self.rules.newest_first { pair[0] >= pair[1] } else { pair[0] <= pair[1] }
         };

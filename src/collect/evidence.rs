@@ -258,7 +258,13 @@ impl<K: Copy + Eq + Hash> ScanEvidence<K> {
     }
 
     fn has_anchors(&self) -> bool {
-        self.rules.paging == Paging::Offset && self.rules.offsets_are_exact && self.position > 0
+        self.position > 0 && self.is_anchored()
+    }
+
+    /// Whether requests can begin before the end of the last page. A page that holds no more than the anchor brings nothing
+    /// new with it: then the next request begins where the last page ended.
+    fn is_anchored(&self) -> bool {
+        self.rules.paging == Paging::Offset && self.rules.offsets_are_exact && self.longest_page > ANCHOR
     }
 
     /// Takes the answer to [`Self::next`].
@@ -405,7 +411,7 @@ impl<K: Copy + Eq + Hash> ScanEvidence<K> {
 
     /// Which records stand on one page, and which on several.
     fn note_place_on_page(&mut self, keys: &[K]) {
-        let anchored = self.rules.paging == Paging::Offset && self.rules.offsets_are_exact;
+        let anchored = self.is_anchored();
         let mut previous = self.tail.last().copied();
         let mut on_page: HashMap<K, u32> = HashMap::new();
         for key in keys {
@@ -534,7 +540,7 @@ impl<K: Copy + Eq + Hash> ScanEvidence<K> {
         }
         let by_number = match self.rules.paging {
             Paging::PageNumber => true,
-            Paging::Offset => !self.rules.offsets_are_exact,
+            Paging::Offset => !self.is_anchored() && self.records > self.longest_page,
             Paging::Cursor => false,
         };
         if disagrees.is_empty() && by_number && self.totals().is_empty() && self.pages > 1 {
@@ -564,10 +570,7 @@ impl<K: Copy + Eq + Hash> ScanEvidence<K> {
     /// Whether only what stood on one page at once counts as several records.
     pub(super) fn counts_by_page(&self) -> bool {
         let total_changed = self.totals.windows(2).any(|pair| pair[0] != pair[1]) && !self.total_is_page_count();
-        let is_placed = self.rules.paging == Paging::Offset
-            && self.rules.offsets_are_exact
-            && self.pages > 1
-            && !self.disagrees.contains(&Check::Place);
+        let is_placed = self.is_anchored() && self.pages > 1 && !self.disagrees.contains(&Check::Place);
         self.moved
             || (total_changed && !is_placed)
             || self.disagrees.contains(&Check::PageSize)
@@ -710,11 +713,16 @@ mod tests {
     }
 
     fn scan(list: &mut List, edits: &Edits, paging: Paging, size: usize) -> ScanEvidence<usize> {
+        scan_with(list, edits, paging, (size, size))
+    }
+
+    /// Asks for pages of one size and gets pages of another.
+    fn scan_with(list: &mut List, edits: &Edits, paging: Paging, (asked, size): (usize, usize)) -> ScanEvidence<usize> {
         let rules = ScanRules {
             paging,
             has_ids: list.has_ids,
             newest_first: true,
-            page_size: size,
+            page_size: asked,
             total_counts: true,
             offsets_are_exact: true,
         };
@@ -825,6 +833,18 @@ mod tests {
                     );
                 }
             }
+        }
+    }
+
+    /// A vendor that gives one or two records per page, whatever is asked for.
+    #[test]
+    fn pages_as_short_as_an_anchor_are_read_to_the_end() {
+        for (size, has_total) in [(1, true), (1, false), (2, true), (2, false)] {
+            let mut list = List::new(&[0, 1, 2, 3, 4], true, has_total);
+            let evidence = scan_with(&mut list, &Vec::new(), Paging::Offset, (100, size));
+            assert_eq!(evidence.counts().len(), 5, "{size} {has_total}");
+            let expected = if has_total { Vec::new() } else { vec![Check::Unconfirmed] };
+            assert_eq!(evidence.checks(), expected, "{size} {has_total}");
         }
     }
 
