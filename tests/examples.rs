@@ -99,7 +99,7 @@ fn a_custom_vendor_is_validated_like_any_other() {
         assert!(printed.contains(expected), "{expected} is not in:\n{printed}");
     }
     let assert = example("own_vendor").arg("schema").assert().success();
-    assert!(stdout(&assert).contains("The API token, made on the Teahouse's page"), "the schema does not describe it");
+    assert!(stdout(&assert).contains("API token, created on the Teahouse's page"), "the schema does not describe it");
 }
 
 /// Runs the script with its own temporary directory and `auditflow` as the program.

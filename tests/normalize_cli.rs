@@ -149,7 +149,7 @@ fn options_of_the_source() {
     assert!(ran.lines()[1].contains(r#""event_type":"protection.apply""#));
     for (more, expected) in [
         (["--option", "event_tipe=action"], "did you mean `event_type`?"),
-        (["--option", "event_type=verb"], "known are action, category_action"),
+        (["--option", "event_type=verb"], "use one of action, category_action"),
         (["--option", "event_type"], "KEY=VALUE"),
     ] {
         let ran = normalize("clumio", &more, "");

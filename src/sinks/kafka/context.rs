@@ -173,8 +173,7 @@ impl ClientContext for SinkContext {
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
         let mut last = self.last_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // "All brokers are down" and the like follow on the error that says why.
-        let keeps_cause = is_unspecific(code) && last.as_ref().is_some_and(|(known, _)| !is_unspecific(*known));
-        if !keeps_cause {
+        if last.as_ref().is_none_or(|(known, _)| says_why(code) >= says_why(*known)) {
             *last = Some((code, reason.to_owned()));
         }
     }
@@ -201,6 +200,15 @@ impl ProducerContext for SinkContext {
     }
 }
 
+/// How much a code says about the cause: nothing, that something failed, or why.
+const fn says_why(code: RDKafkaErrorCode) -> u8 {
+    match code {
+        RDKafkaErrorCode::AllBrokersDown => 0,
+        _ if is_unspecific(code) => 1,
+        _ => 2,
+    }
+}
+
 /// Whether a code says only that something failed.
 pub(super) const fn is_unspecific(code: RDKafkaErrorCode) -> bool {
     matches!(
@@ -211,4 +219,15 @@ pub(super) const fn is_unspecific(code: RDKafkaErrorCode) -> bool {
             | RDKafkaErrorCode::MessageTimedOut
             | RDKafkaErrorCode::RequestTimedOut
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_follows_on_a_cause_does_not_hide_it() {
+        let order = [RDKafkaErrorCode::AllBrokersDown, RDKafkaErrorCode::BrokerTransportFailure, RDKafkaErrorCode::SSL];
+        assert!(order.map(says_why).is_sorted_by(|one, other| one < other));
+    }
 }
