@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! page of 1,000 records --BlockBuilder--> compressed block            "packed": one core
-//!                                           |--commit_page--> disk    "appended": packed, and durable page by page
+//!                                           |--commit_page--> disk    "appended": packed, and durable page by page,
+//!                                           |                         with 16 bytes of evidence per record
 //! journal --read--> block --decode--> records                         "read back"
 //! ```
 //!
@@ -18,8 +19,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use auditflow::journal::{
-    AfterPage, BlockBuilder, CollectJournal, EncodedBlock, JournalOptions, LatenessCounts, LogReader, NewWindow,
-    PageCommit, ScanProgress, SeenKey, SourceId, SourceRegistration, SqliteJournal, WindowId, WindowKind,
+    AfterPage, BlockBuilder, CollectJournal, Completion, EncodedBlock, JournalOptions, LatenessCounts, LogReader,
+    NewWindow, PageCommit, ScanSpec, SeenKey, SourceId, SourceRegistration, SqliteJournal, WindowId, WindowKind,
 };
 use auditflow::simulator::VendorName;
 use auditflow::time::{TimeRange, Timestamp};
@@ -31,6 +32,8 @@ use common::{best_of, megabytes, rate};
 
 const PAGE: usize = 1_000;
 const PAGES: usize = 200;
+/// Bytes of evidence per record: a hash of its key.
+const EVIDENCE_PER_RECORD: usize = 16;
 const ROUNDS: usize = 5;
 /// Repeats per round, so that a round is long enough for the processor time clock.
 const REPEATS: u32 = 20;
@@ -115,24 +118,28 @@ impl Bench {
         };
         let source = journal.open_source(registration).await?.id;
         let all = TimeRange::new(Timestamp::EPOCH, NOW);
-        let window = NewWindow { kind: WindowKind::Backfill, covers: all, fetch_range: all };
+        let window = NewWindow { kind: WindowKind::Backfill, covers: all, fetch_range: all, kept: all };
         let window = journal.add_windows(source, vec![window]).await?[0];
+        let scan = ScanSpec { number: 1, by_time: false, page_size: 1_000, request_fingerprint: String::new() };
+        journal.begin_scan(window, scan, 0).await?;
         Ok(Self { journal, source, window, file: directory.join("journal.db") })
     }
 
     async fn append(&self, block: EncodedBlock) -> anyhow::Result<()> {
-        self.commit(Some(block), AfterPage::Continue(ScanProgress::default())).await
+        self.commit(Some(block), AfterPage::Continue).await
     }
 
     /// Completes the window, so that its events can be read; returns the length of the journal's file in bytes.
     async fn complete(&self) -> anyhow::Result<u64> {
-        self.commit(None, AfterPage::Complete { at: NOW, pages: PAGES as u64, records_read: 0 }).await?;
+        self.commit(None, AfterPage::Complete(Completion::covered(TimeRange::new(Timestamp::EPOCH, NOW), NOW))).await?;
         Ok(std::fs::metadata(&self.file)?.len())
     }
 
     async fn commit(&self, block: Option<EncodedBlock>, then: AfterPage) -> anyhow::Result<()> {
         let lateness = LatenessCounts::default();
-        Ok(self.journal.commit_page(PageCommit { window: self.window, block, requests: 1, lateness, then }).await?)
+        let evidence = vec![7; PAGE * EVIDENCE_PER_RECORD];
+        let page = PageCommit { window: self.window, block, requests: 1, lateness, evidence, then };
+        Ok(self.journal.commit_page(page).await?)
     }
 
     /// Reads and decompresses everything, as the deliver loop does; returns the time it took.

@@ -57,6 +57,11 @@ impl ManualClock {
     pub fn advance(&self, by: Duration) {
         self.base.fetch_add(i64::try_from(by.as_nanos()).unwrap_or(i64::MAX), Ordering::SeqCst);
     }
+
+    /// Moves the time back, as a clock that was ahead and is corrected.
+    pub fn set_back(&self, by: Duration) {
+        self.base.fetch_sub(i64::try_from(by.as_nanos()).unwrap_or(i64::MAX), Ordering::SeqCst);
+    }
 }
 
 impl Clock for ManualClock {

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use crate::collect::SourceSettings;
 use crate::collect::ranges;
-use crate::collect::scan::cursor_to_resume;
+use crate::collect::scan::stored_scan;
 use crate::collect::scheduler::{WindowScheduler, Work};
-use crate::journal::{NewWindow, OpenWindow, SourceId, SourceState, WindowId, WindowKind};
+use crate::journal::{DueRecheck, NewWindow, OpenWindow, SourceId, SourceState, WindowId, WindowKind};
 use crate::time::{TimeRange, Timestamp};
 use crate::units::Rate;
 use crate::vendors::Vendor;
@@ -52,7 +52,7 @@ pub(crate) struct CoverageProgress {
     pub(crate) wanted: TimeRange,
     /// All covered time, merged and in order, including time before what is wanted.
     pub(crate) covered: Vec<TimeRange>,
-    /// What is wanted and not covered, in order.
+    /// What is wanted and not read, in order. Not what is in doubt or unreadable.
     pub(crate) gaps: Vec<Gap>,
     /// What the source is doing.
     pub(crate) phase: Phase,
@@ -66,7 +66,7 @@ impl CoverageProgress {
         let wanted = scheduler.wanted(now);
         let covered = ranges::merged(state.coverage.clone());
         let head = scheduler.covered_head();
-        let missing = ranges::without(wanted, &covered);
+        let missing = ranges::without(wanted, &state.settled());
         let gaps: Vec<Gap> = missing.into_iter().flat_map(|gap| split_at_head(gap, head)).collect();
         let phase = phase(settings, &gaps, scheduler.is_done(now));
         Self { wanted, covered, gaps, phase }
@@ -76,10 +76,11 @@ impl CoverageProgress {
     #[must_use]
     pub(crate) fn share(&self) -> f64 {
         let wanted = ranges::length(self.wanted).as_secs_f64();
-        if wanted == 0.0 { 1.0 } else { 1.0 - self.missing().as_secs_f64() / wanted }
+        let covered = self.covered.iter().map(|range| ranges::length(ranges::intersection(*range, self.wanted)));
+        if wanted == 0.0 { 1.0 } else { covered.sum::<Duration>().as_secs_f64() / wanted }
     }
 
-    /// How much time is wanted and not covered.
+    /// How much time is wanted and not read.
     #[must_use]
     pub(crate) fn missing(&self) -> Duration {
         self.gaps.iter().map(|gap| ranges::length(gap.range)).sum()
@@ -120,6 +121,7 @@ pub(crate) fn initial_state(now: Timestamp) -> SourceState {
         id: SourceId(0),
         first_started_at: now,
         coverage: Vec::new(),
+        in_doubt: Vec::new(),
         open: Vec::new(),
         last_recheck_at: None,
         rewound_to: None,
@@ -191,6 +193,7 @@ pub(crate) fn forecast(
     show: usize,
 ) -> Forecast {
     let mut scheduler = WindowScheduler::new(settings, state, None);
+    scheduler.recheck(&due_rechecks(state, now));
     let mut forecast = Forecast::default();
     let records_read = u64::from(assumption == Assumption::Records);
     while let Some(work) = scheduler.next_live(now, true).or_else(|| scheduler.next_backfill(now)) {
@@ -203,9 +206,21 @@ pub(crate) fn forecast(
         if forecast.first.len() < show {
             forecast.first.push(forecast_window(vendor, settings, state, id, window));
         }
-        scheduler.completed(id, now, records_read);
+        scheduler.completed(id, window.covers, now, records_read);
     }
     forecast
+}
+
+/// Time in doubt that is due to be read again.
+fn due_rechecks(state: &SourceState, now: Timestamp) -> Vec<DueRecheck> {
+    let due = state.in_doubt.iter().filter(|doubtful| doubtful.next_recheck_at.is_some_and(|at| at <= now));
+    due.map(|doubtful| DueRecheck {
+        range: doubtful.range,
+        state: doubtful.state,
+        doubts: doubtful.doubts,
+        completed_at: doubtful.since,
+    })
+    .collect()
 }
 
 /// The ids of forecast windows are negative.
@@ -230,13 +245,12 @@ fn forecast_window(
     window: NewWindow,
 ) -> ForecastWindow {
     let open: Option<&OpenWindow> = state.open.iter().find(|open| open.id == id);
-    let progress = open.and_then(|open| open.progress.as_ref());
-    let resumed = progress.and_then(|progress| Some((progress, cursor_to_resume(vendor, &window, progress)?)));
+    let resumed = open.and_then(|open| stored_scan(vendor, &window, open.progress.as_ref()?));
     ForecastWindow {
         window,
         open: open.is_some(),
-        cursor: resumed.map(|(_, cursor)| cursor.to_owned()),
-        page_size: resumed.map_or(settings.spec.page_size, |(progress, _)| progress.page_size),
+        page_size: resumed.as_ref().map_or(settings.spec.page_size, |scan| scan.page_size),
+        cursor: resumed.and_then(|scan| scan.cursor),
     }
 }
 

@@ -196,7 +196,7 @@ impl fmt::Display for EventTime {
 }
 
 /// A half-open time range: `from` is included, `to` is not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TimeRange {
     /// Its start.
     pub from: Timestamp,
@@ -205,6 +205,9 @@ pub struct TimeRange {
 }
 
 impl TimeRange {
+    /// All time.
+    pub const ALL: Self = Self::new(Timestamp(i64::MIN), Timestamp::MAX);
+
     /// The range from `from` (included) to `to` (excluded).
     #[must_use]
     pub const fn new(from: Timestamp, to: Timestamp) -> Self {

@@ -1,8 +1,8 @@
-//! Which records are new: the set of seen records, and the counter of identical records within a scan.
+//! Which records are new: the set of seen records.
 //!
 //! ```text
 //!   record --key_of--> id, version
-//!                        |  vendors without ids: the n-th identical record of this scan gets id.nth(n)
+//!                        |  vendors without ids: the n-th identical record gets id.nth(n)
 //!                        v
 //!                      SeenSet?  not in it: new     lower version in it: changed, delivered again     else: duplicate
 //! ```
@@ -11,7 +11,7 @@
 //! range, and when a vendor returns a record from outside of it. It may be cleared at any time, which happens when a
 //! window's staged pages are discarded.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::time::Duration;
 
@@ -19,7 +19,6 @@ use super::ranges;
 use crate::event::EventId;
 use crate::journal::SeenKey;
 use crate::time::{TimeRange, Timestamp};
-use crate::vendors::RecordKey;
 
 /// Records from outside the loaded ranges are looked up together if they are this close to each other.
 const NEARBY: Duration = Duration::from_secs(600);
@@ -119,6 +118,12 @@ impl SeenSet {
         seen.until = seen.until.max(until);
     }
 
+    /// The ids of the loaded records whose own time fulfills a condition.
+    pub(super) fn ids_where(&self, is_wanted: impl Fn(Timestamp) -> bool) -> HashSet<EventId> {
+        let wanted = self.records.iter().filter(|(_, seen)| seen.timestamp.is_some_and(&is_wanted));
+        wanted.map(|(id, _)| *id).collect()
+    }
+
     /// Removes everything; it is loaded again when needed.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
@@ -136,85 +141,6 @@ impl SeenSet {
         self.loaded = ranges::merged(self.loaded.iter().flat_map(used_part).collect());
         self.size_after_pruning = self.records.len();
     }
-}
-
-/// The records of a scan so far: numbers identical ones, and shows whether two scans read the same records.
-#[derive(Debug, Default)]
-pub(super) struct OccurrenceCounter {
-    records: HashMap<(EventId, u64), Occurrences>,
-    page: u64,
-    digest: u128,
-    repeated_across_pages: bool,
-    keys: Vec<SeenKey>,
-}
-
-/// How often a record was read, and on which page last.
-#[derive(Debug, Default)]
-struct Occurrences {
-    count: u32,
-    page: u64,
-}
-
-impl OccurrenceCounter {
-    /// Of an interrupted scan, from the keys that it had stored. `page_size` is the number of keys per page. Without it
-    /// nobody knows which records shared a page, so each counts as alone on its page.
-    pub(super) fn resumed(keys: &[SeenKey], page_size: Option<u32>) -> Self {
-        let mut counter = Self::default();
-        let per_page = page_size.map_or(1, |size| usize::try_from(size).unwrap_or(usize::MAX).max(1));
-        for (position, key) in keys.iter().enumerate() {
-            if position % per_page == 0 {
-                counter.begin_page();
-            }
-            counter.number(&RecordKey { id: key.id, timestamp: key.timestamp, version: key.version });
-        }
-        counter
-    }
-
-    /// What is counted from now on is on another page.
-    pub(super) fn begin_page(&mut self) {
-        self.page += 1;
-    }
-
-    /// A record that is out of scope. If it is repeated on a later page, records have moved all the same.
-    pub(super) fn skip(&mut self, key: &RecordKey) {
-        self.count(key);
-    }
-
-    /// The number of this record among the identical ones of this scan, from 0. For vendors without ids.
-    pub(super) fn number(&mut self, key: &RecordKey) -> u32 {
-        let occurrence = self.count(key);
-        self.keys.push(SeenKey { id: key.id, version: key.version, timestamp: key.timestamp });
-        self.digest = self.digest.wrapping_add(fingerprint(key.id.nth(occurrence), key.version));
-        occurrence
-    }
-
-    /// A number that is the same for two scans that read the same records, in whatever order.
-    pub(super) fn digest(&self) -> u128 {
-        self.digest
-    }
-
-    /// Whether a record was repeated on a later page: either an identical record, or the records moved. Equal records on
-    /// one page are identical records.
-    pub(super) fn repeated_across_pages(&self) -> bool {
-        self.repeated_across_pages
-    }
-
-    fn count(&mut self, key: &RecordKey) -> u32 {
-        let occurrences = self.records.entry((key.id, key.version)).or_default();
-        let before = occurrences.count;
-        self.repeated_across_pages |= before > 0 && occurrences.page != self.page;
-        *occurrences = Occurrences { count: before.saturating_add(1), page: self.page };
-        before
-    }
-
-    /// Every record numbered, under the id of the first of its identical ones.
-    pub(super) fn keys(&self) -> &[SeenKey] {
-        &self.keys
-    }
-}
-
-fn fingerprint(id: EventId, version: u64) -> u128 {
-    u128::from_le_bytes(id.0) ^ u128::from(version).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835)
 }
 
 /// Of the records of one page that are to be delivered, keeps the greatest version of each id; returns which ones to

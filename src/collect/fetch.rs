@@ -9,15 +9,11 @@
 //! A failed attempt is an item too: the stream stays where it is, and polling it again requests the same page again. All
 //! waiting is done by whoever polls.
 
-use std::collections::HashSet;
 use std::ops::Range;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream;
 use tokio::task::JoinSet;
-use tokio_stream::{Stream, StreamExt};
 
 use super::transport::{ResponseLimits, Transport, TransportError};
 use crate::clock::SharedClock;
@@ -82,10 +78,6 @@ impl FetchError {
         let error = ApiError { kind: ApiErrorKind::Transient, message, hint: hint.to_owned() };
         Self { must_restart: true, ..Self::new(error) }
     }
-
-    fn paging(message: String) -> Self {
-        Self::restart(message, "if this persists, the API's paging has changed: please report it")
-    }
 }
 
 impl Fetcher {
@@ -127,72 +119,16 @@ pub(super) fn request_fingerprint(vendor: &dyn Vendor, fetch_range: TimeRange, p
     digest.chars().take(8).collect()
 }
 
-/// Where a scan starts, and how far it may go.
-#[derive(Clone, Debug)]
-pub(super) struct ScanStart {
+/// One page to request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PageSpec {
     /// The time range to request.
-    pub(super) fetch_range: TimeRange,
-    /// Records to ask for per page.
-    pub(super) page_size: u32,
-    /// The cursor of the first page to request; `None` for the first page of all.
+    pub(super) range: TimeRange,
+    /// The vendor's cursor; `None` for the first page.
     pub(super) cursor: Option<String>,
-    /// No scan has more pages than this.
-    pub(super) max_pages: u64,
+    /// Records to ask for.
+    pub(super) page_size: u32,
 }
-
-/// One attempt per item.
-type PageStream = Pin<Box<dyn Stream<Item = Result<FetchedPage, FetchError>> + Send>>;
-
-fn page_stream(fetcher: Arc<Fetcher>, start: ScanStart) -> PageStream {
-    let pager = Pager { fetcher, cursors: HashSet::new(), pages: 0, ended: false, start };
-    Box::pin(stream::unfold(pager, |mut pager| async move {
-        if pager.ended {
-            return None;
-        }
-        let attempt = pager.attempt().await;
-        Some((attempt, pager))
-    }))
-}
-
-struct Pager {
-    fetcher: Arc<Fetcher>,
-    start: ScanStart,
-    /// Every cursor that was followed.
-    cursors: HashSet<String>,
-    pages: u64,
-    ended: bool,
-}
-
-impl Pager {
-    async fn attempt(&mut self) -> Result<FetchedPage, FetchError> {
-        let ScanStart { fetch_range, page_size, .. } = self.start;
-        let page = PageRequest { range: fetch_range, cursor: self.start.cursor.as_deref(), page_size };
-        let fetched = self.fetcher.fetch(&page).await?;
-        self.pages += 1;
-        self.advance(fetched.next.clone())?;
-        Ok(fetched)
-    }
-
-    /// Every cursor is followed once. One that returns would make the scan endless.
-    fn advance(&mut self, next: Option<String>) -> Result<(), FetchError> {
-        let Some(next) = next else {
-            self.ended = true;
-            return Ok(());
-        };
-        let vendor = self.fetcher.vendor.spec().name;
-        if self.pages >= self.start.max_pages {
-            return Err(FetchError::paging(format!("{vendor}: the pages do not end (after {} of them)", self.pages)));
-        }
-        self.cursors.extend(self.start.cursor.take());
-        if self.cursors.contains(&next) {
-            return Err(FetchError::paging(format!("{vendor}: the pages lead back to one that was read before")));
-        }
-        self.start.cursor = Some(next);
-        Ok(())
-    }
-}
-
-type Attempt = Option<Result<FetchedPage, FetchError>>;
 
 /// The pages of a scan. The next one may be prefetched while the last one is stored.
 ///
@@ -205,42 +141,47 @@ type Attempt = Option<Result<FetchedPage, FetchError>>;
 /// A page is returned only when the one before it is durable, and at most one request is in flight. Dropping this cancels
 /// the request.
 pub(super) struct PrefetchedPages {
-    /// Present while no request is in flight.
-    stream: Option<PageStream>,
-    /// At most one task; it returns the stream.
-    in_flight: JoinSet<(PageStream, Attempt)>,
+    fetcher: Arc<Fetcher>,
+    requested: Option<PageSpec>,
+    /// At most one task.
+    in_flight: JoinSet<Result<FetchedPage, FetchError>>,
 }
 
 impl PrefetchedPages {
-    pub(super) fn new(fetcher: Arc<Fetcher>, start: ScanStart) -> Self {
-        Self { stream: Some(page_stream(fetcher, start)), in_flight: JoinSet::new() }
+    pub(super) fn new(fetcher: Arc<Fetcher>) -> Self {
+        Self { fetcher, requested: None, in_flight: JoinSet::new() }
     }
 
-    /// Makes the next attempt now. Does nothing if one is in flight.
-    pub(super) fn prefetch(&mut self) {
-        if let Some(mut stream) = self.stream.take() {
-            self.in_flight.spawn(async move {
-                let attempt = stream.next().await;
-                (stream, attempt)
-            });
+    /// Requests a page now. Does nothing if a request is in flight.
+    pub(super) fn prefetch(&mut self, page: PageSpec) {
+        if !self.in_flight.is_empty() {
+            return;
         }
+        self.requested = Some(page.clone());
+        let fetcher = self.fetcher.clone();
+        self.in_flight.spawn(async move {
+            let PageSpec { range, cursor, page_size } = page;
+            fetcher.fetch(&PageRequest { range, cursor: cursor.as_deref(), page_size }).await
+        });
     }
 
-    /// Whether an attempt is in flight, or its result waits.
+    /// Whether a request is in flight, or its result waits.
     pub(super) fn is_prefetched(&self) -> bool {
         !self.in_flight.is_empty()
     }
 
-    /// The result of the attempt in flight, or of a new one. `None` after the last page.
-    pub(super) async fn next(&mut self) -> Attempt {
-        self.prefetch();
-        match self.in_flight.join_next().await? {
-            Ok((stream, attempt)) => {
-                self.stream = Some(stream);
-                attempt
-            }
-            // The task is cancelled only when `self` is dropped, so this is a panic: pass it on.
-            Err(error) => std::panic::resume_unwind(error.try_into_panic().ok()?),
+    /// The result of a request: of the one in flight if it is for this page, else of a new one.
+    pub(super) async fn fetch(&mut self, page: PageSpec) -> Result<FetchedPage, FetchError> {
+        if self.requested.as_ref() != Some(&page) {
+            self.in_flight.abort_all();
+            self.in_flight = JoinSet::new();
+        }
+        self.prefetch(page);
+        match self.in_flight.join_next().await {
+            Some(Ok(attempt)) => attempt,
+            // A task is cancelled only when `self` is dropped, so this is a panic: pass it on.
+            Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+            None => Err(FetchError::restart("no request was made".to_owned(), "")),
         }
     }
 }

@@ -4,17 +4,19 @@
 //!   page --key_of--> in scope? --occurrence number--> seen before? --sort--> block
 //! ```
 
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::dedup::{OccurrenceCounter, RecordStatus, SeenSet, greatest_versions};
+use super::dedup::{RecordStatus, SeenSet, greatest_versions};
+use super::evidence::Taken;
 use super::fetch::FetchedPage;
-use super::options::{SourceSettings, StartTime};
 use super::ranges;
 use super::retrying_journal::{RetryingJournal, StopReason};
 use super::scheduler::key_range;
+use crate::event::EventId;
 use crate::journal::{BlockBuilder, EncodedBlock, JournalError, NewWindow, SeenKey, SourceId, WindowId, WindowKind};
 use crate::time::{TimeRange, Timestamp};
-use crate::vendors::{ApiSpec, Normalizer, RecordKey, RecordOrder};
+use crate::vendors::{ApiSpec, RecordKey, RecordOrder};
 
 /// A time filter of this granularity or coarser returns records of later windows too.
 const DAY: Duration = Duration::from_secs(86_400);
@@ -30,43 +32,71 @@ pub(super) struct FilteredPage {
     pub(super) new_times: Vec<Timestamp>,
 }
 
+/// An identical record that stood on another page of the scan, numbered now that the scan has proved that it exists.
+#[derive(Clone, Debug)]
+pub(super) struct ExtraRecord {
+    /// The vendor's record.
+    pub(super) raw: String,
+    /// Its key, under the id of the first of its identical ones.
+    pub(super) key: RecordKey,
+    /// Its number among them.
+    pub(super) occurrence: u32,
+}
+
 /// Filters the pages of one source.
 #[derive(Debug)]
 pub(super) struct PageFilter {
     source: SourceId,
-    /// Records from before this moment are not collected: nothing from before the first start, unless configured.
-    from: Option<Timestamp>,
-    to: Option<Timestamp>,
     spec: ApiSpec,
     seen: SeenSet,
 }
 
 impl PageFilter {
-    /// For a source that was started first at `first_started_at`.
-    pub(super) fn new(source: SourceId, settings: &SourceSettings, first_started_at: Timestamp) -> Self {
-        let from = match settings.backfill_start_time {
-            None => Some(first_started_at),
-            Some(StartTime::At(at)) => Some(at),
-            Some(StartTime::Earliest) => None,
-        };
-        Self { source, from, to: settings.end_time, spec: settings.spec.clone(), seen: SeenSet::default() }
+    /// For a source with this spec.
+    pub(super) fn new(source: SourceId, spec: &ApiSpec) -> Self {
+        Self { source, spec: spec.clone(), seen: SeenSet::default() }
     }
 
-    /// What a page of a window adds to the journal. `occurrences` is given for vendors without ids.
+    /// What is known of the time that a window requests: a scan has to meet it. Records close to the ends of the range, or
+    /// to the end of the vendor's retention, are left out: their bounds are not known to the second.
+    pub(super) async fn expected(
+        &mut self,
+        journal: &mut RetryingJournal,
+        window: &NewWindow,
+        now: Timestamp,
+    ) -> Result<HashSet<EventId>, StopReason> {
+        self.load(journal, self.seen.missing(key_range(window, &self.spec)), window.fetch_range.to).await?;
+        let margin = Duration::from_secs(60) + self.spec.time_granularity;
+        let kept_since = self.spec.retention.map(|retention| now - retention + margin * 60);
+        let range = window.fetch_range;
+        let is_expected = |at: Timestamp| {
+            at >= range.from + margin && at + margin < range.to && kept_since.is_none_or(|since| at >= since)
+        };
+        Ok(self.seen.ids_where(is_expected))
+    }
+
+    /// What a page of a window adds to the journal. `taken` says which of its records were read before in this scan;
+    /// identical records on this page get occurrence numbers. `extra` are those of other
+    /// pages, numbered by the scan's end.
     pub(super) async fn filter(
         &mut self,
         journal: &mut RetryingJournal,
-        page: &FetchedPage,
+        (page, keys): (&FetchedPage, &[RecordKey]),
         (id, window): (WindowId, &NewWindow),
-        normalizer: &(impl Normalizer + ?Sized),
-        occurrences: Option<&mut OccurrenceCounter>,
+        taken: Taken,
+        extra: &[ExtraRecord],
     ) -> Result<FilteredPage, StopReason> {
-        let scope = WindowScope::new(self.from, self.to, window, &self.spec);
-        let records = records_in_scope(page, normalizer, &scope, occurrences);
+        let scope = WindowScope::new(window, &self.spec);
+        let mut records = records_in_scope(page, keys, &scope, taken, self.spec.has_ids);
+        let out_of_range = page.records().len() - records.len();
+        records.extend(extra.iter().map(|record| InScopeRecord {
+            raw: &record.raw,
+            key: seen_key(&record.key, record.occurrence),
+            occurrence: record.occurrence,
+        }));
         let until = window.fetch_range.to;
         self.load(journal, self.seen.missing(key_range(window, &self.spec)), until).await?;
         self.load(journal, self.seen.missing_around(times(&records)), until).await?;
-        let out_of_range = page.records().len() - records.len();
         if out_of_range > 0 {
             tracing::debug!(
                 event = "records_out_of_range",
@@ -106,26 +136,23 @@ impl PageFilter {
 /// Which records a window takes, by their own time. Records without a usable time are always taken.
 #[derive(Clone, Copy, Debug)]
 struct WindowScope {
-    from: Option<Timestamp>,
-    to: Option<Timestamp>,
+    kept: TimeRange,
     own: Option<TimeRange>,
 }
 
 impl WindowScope {
-    /// No records from before `from`, nor from `to` on. With a time filter of whole days, records after the window's end
+    /// What the settings said when the window opened. With a time filter of whole days, records after the window's end
     /// are left to later windows; all that was requested before it is taken, however late it became visible. With finer
     /// filters even a record that was not requested is taken: its key tells whether it is new.
-    fn new(from: Option<Timestamp>, to: Option<Timestamp>, window: &NewWindow, spec: &ApiSpec) -> Self {
+    fn new(window: &NewWindow, spec: &ApiSpec) -> Self {
         let whole_days = spec.time_granularity >= DAY && window.kind != WindowKind::Recheck;
         let own = TimeRange::new(window.fetch_range.from, window.covers.to);
-        Self { from, to, own: whole_days.then_some(own) }
+        Self { kept: window.kept, own: whole_days.then_some(own) }
     }
 
     fn contains(&self, timestamp: Option<Timestamp>) -> bool {
         let Some(at) = timestamp else { return true };
-        self.from.is_none_or(|from| at >= from)
-            && self.to.is_none_or(|to| at < to)
-            && self.own.is_none_or(|own| ranges::contains(own, at))
+        ranges::contains(self.kept, at) && self.own.is_none_or(|own| ranges::contains(own, at))
     }
 }
 
@@ -137,27 +164,39 @@ struct InScopeRecord<'p> {
     occurrence: u32,
 }
 
-/// Computes the keys of a page's records and keeps the records in scope. `occurrences` is given for vendors without ids.
+/// Keeps the records in scope that this scan has not read before. Identical records of a vendor without ids are numbered
+/// within their page: one answer cannot move under itself.
 fn records_in_scope<'p>(
     page: &'p FetchedPage,
-    normalizer: &(impl Normalizer + ?Sized),
+    keys: &[RecordKey],
     scope: &WindowScope,
-    mut occurrences: Option<&mut OccurrenceCounter>,
+    taken: Taken,
+    has_ids: bool,
 ) -> Vec<InScopeRecord<'p>> {
-    let mut kept = Vec::with_capacity(page.records().len());
-    if let Some(occurrences) = occurrences.as_mut() {
-        occurrences.begin_page();
+    let (skip, take) = match taken {
+        Taken::Page { known } => (known, usize::MAX),
+        Taken::Head { new } => (0, new),
+        Taken::Nothing => (0, usize::MAX),
+    };
+    let occurrences = if has_ids { vec![0; keys.len()] } else { occurrences_on_page(keys) };
+    let records = page.records().zip(keys).zip(occurrences).take(take).skip(skip);
+    let in_scope = records.filter(|((_, key), _)| scope.contains(key.timestamp));
+    in_scope.map(|((raw, key), occurrence)| InScopeRecord { raw, key: seen_key(key, occurrence), occurrence }).collect()
+}
+
+/// The number of each record among those with the same id. The greatest version comes first, so that a number stays with
+/// its record while the vendor adds others that it counts apart.
+fn occurrences_on_page(keys: &[RecordKey]) -> Vec<u32> {
+    let mut order: Vec<usize> = (0..keys.len()).collect();
+    order.sort_by_key(|at| std::cmp::Reverse(keys[*at].version));
+    let mut next: HashMap<EventId, u32> = HashMap::new();
+    let mut occurrences = vec![0; keys.len()];
+    for at in order {
+        let number = next.entry(keys[at].id).or_default();
+        occurrences[at] = *number;
+        *number += 1;
     }
-    for raw in page.records() {
-        let key = normalizer.key_of(raw);
-        if scope.contains(key.timestamp) {
-            let occurrence = occurrences.as_mut().map_or(0, |occurrences| occurrences.number(&key));
-            kept.push(InScopeRecord { raw, key: seen_key(&key, occurrence), occurrence });
-        } else if let Some(occurrences) = occurrences.as_mut() {
-            occurrences.skip(&key);
-        }
-    }
-    kept
+    occurrences
 }
 
 fn seen_key(key: &RecordKey, occurrence: u32) -> SeenKey {

@@ -18,9 +18,11 @@
 //! two pages of a backfill, and a process that is killed anywhere resumes at the page that was not committed. While a page
 //! is stored, the next one may already be requested.
 
+mod by_time;
 mod clock_skew;
 mod dedup;
 mod errors;
+mod evidence;
 mod fetch;
 mod filter;
 mod healthcheck;
@@ -36,6 +38,7 @@ pub(crate) mod scheduler;
 mod source;
 mod source_loop;
 mod transport;
+mod verdict;
 
 pub use healthcheck::{RedactedRequest, healthcheck, redacted_request};
 pub use http::{BadAddress, HttpClients, HttpTransport};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 
-use crate::time::Timestamp;
+use crate::time::{TimeRange, Timestamp};
 use crate::units::{RateLimit, Span};
 use crate::vendors::{ApiSpec, Recheck};
 
@@ -14,7 +14,8 @@ use crate::vendors::{ApiSpec, Recheck};
 pub struct SourceOptions {
     /// Where collecting starts: a time, a date, or `earliest`. Unset: nothing from before the first start.
     pub backfill_start_time: Option<StartTime>,
-    /// Where collecting ends, for a bounded backfill. Unset: never.
+    /// Where collecting ends, for a bounded backfill: the last `overlap` before it is read once more, so a running source
+    /// ends `overlap` after it. Unset: never.
     pub end_time: Option<PointInTime>,
     /// Time between two polls.
     pub poll_interval: Option<Span>,
@@ -122,6 +123,17 @@ impl SourceSettings {
                 None => self.spec.earliest,
             },
         }
+    }
+
+    /// The records that are kept, by their own time: from the start of the backfill to `end_time`. With `earliest`,
+    /// however old they are.
+    #[must_use]
+    pub fn kept(&self, first_started_at: Timestamp) -> TimeRange {
+        let from = match self.backfill_start_time {
+            Some(StartTime::Earliest) => TimeRange::ALL.from,
+            Some(StartTime::At(_)) | None => self.starts_at(first_started_at),
+        };
+        TimeRange::new(from, self.end_time.unwrap_or(TimeRange::ALL.to))
     }
 
     /// How much earlier than its start a window may request, at most.

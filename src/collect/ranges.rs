@@ -38,7 +38,7 @@ pub(crate) fn without(whole: TimeRange, holes: &[TimeRange]) -> Vec<TimeRange> {
 }
 
 /// The part that two ranges have in common; may be empty.
-pub(super) fn intersection(one: TimeRange, other: TimeRange) -> TimeRange {
+pub(crate) fn intersection(one: TimeRange, other: TimeRange) -> TimeRange {
     TimeRange::new(one.from.max(other.from), one.to.min(other.to))
 }
 

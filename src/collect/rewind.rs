@@ -96,7 +96,7 @@ mod tests {
     }
 
     /// The last page of a window, of Clumio records whose keys are derived as the collector derives them.
-    fn page_of_clumio(window: WindowId, numbers: &[i64]) -> PageCommit {
+    fn page_of_clumio(window: WindowId, covers: (i64, i64), numbers: &[i64]) -> PageCommit {
         let normalizer = registry::normalizer("clumio", &NormalizerConfig::default()).expect("a vendor");
         let mut block = BlockBuilder::new(at(1_000));
         let raws: Vec<String> = numbers.iter().map(|number| clumio(*number)).collect();
@@ -105,9 +105,9 @@ mod tests {
             assert_eq!(key.timestamp, Some(at(*number)));
             block.push(raw, SeenKey { id: key.id, version: key.version, timestamp: key.timestamp }, 0);
         }
-        let then = complete(numbers.last().copied().unwrap_or(0) + 1);
+        let then = complete(covers.0, covers.1);
         let block = block.finish().expect("compresses");
-        PageCommit { window, block, requests: 1, lateness: LatenessCounts::default(), then }
+        PageCommit { window, block, requests: 1, lateness: LatenessCounts::default(), evidence: Vec::new(), then }
     }
 
     fn rewind(to: i64) -> Rewind {
@@ -127,7 +127,10 @@ mod tests {
         let source = conformance::source(&journal, "a").await;
         for day in [0, 10, 20, 30] {
             let open = window(&journal, source, live(day * DAY, (day + 10) * DAY)).await;
-            journal.commit_page(page_of_clumio(open, &[(day + 4) * DAY, (day + 5) * DAY])).await.expect("commits");
+            journal
+                .commit_page(page_of_clumio(open, (day * DAY, (day + 10) * DAY), &[(day + 4) * DAY, (day + 5) * DAY]))
+                .await
+                .expect("commits");
         }
         let sink = journal.open_sink("x", SinkStart::Beginning).await.expect("opens").id;
         let batch = BatchCommit { position: 2, delivered: 2, ..BatchCommit::default() };

@@ -1,53 +1,321 @@
-//! One scan through the pages of a window: its progress, and the verdict at its end.
+//! One scan of a window: which page comes next, and what its pages prove.
 //!
 //! ```text
-//!   begin ----> page ----> page ----> last page --consistent-----------------> window complete
-//!     ^           |                       |
-//!     |           | too deep              +--suspect--> same records as the scan before? --yes--> window complete
-//!     |           v                                            | no
-//!     |         split the window                               v
-//!     +--------------------------- rescan <--------------------+
-//!                                   ^
-//!          cursor expired, paging loop, smaller pages needed
+//!   next_page --> (fetch) --> take: keys, times, total, link --> evidence --> next_page ... None: the scan is over
+//!                                            |                                        |
+//!                                            v                                        v
+//!                                  one row of the journal per page              ScanResult --> verdict
 //! ```
 //!
-//! A scan is suspect when the set of records may have changed during it, so that a record was skipped, or was read twice
-//! and looks like an identical record. Records with ids cannot be confused; only a total that falls makes them suspect.
-//! [`ScanHistory::judge`] is the only place that decides whether a finished scan counts.
+//! The evidence is stored page by page. After a restart it is replayed, so that a scan which was interrupted proves as much
+//! as one that was not.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::dedup::OccurrenceCounter;
-use super::fetch::{FetchError, FetchedPage, Fetcher, PrefetchedPages, ScanStart, request_fingerprint};
-use crate::journal::{AfterPage, LatenessCounts, NewWindow, ScanProgress, WindowId};
-use crate::time::Timestamp;
-use crate::vendors::Vendor;
+use super::by_time::{ByTimeEvidence, ByTimeRules, NextByTime};
+use super::evidence::{Next, PageFacts, ScanEvidence, ScanRules, Taken};
+use super::fetch::{FetchError, FetchedPage, Fetcher, PageSpec, PrefetchedPages, request_fingerprint};
+use super::verdict::{ScanResult, WindowVerdict};
+use crate::event::EventId;
+use crate::journal::{LatenessCounts, NewWindow, ScanProgress, ScanSpec};
+use crate::time::{TimeRange, Timestamp};
+use crate::vendors::{ApiSpec, Paging, RecordKey, RecordOrder, Vendor};
 
 /// The smallest page that is requested.
 const SMALLEST_PAGE: u32 = 10;
 /// After this many failures in a row that a smaller page might have avoided, pages get smaller.
 const SIZE_FAILURES: u32 = 3;
-/// A suspect scan of a vendor with ids is accepted after this many: another scan would show nothing new.
-const SUSPECT_SCANS_WITH_IDS: u32 = 3;
-/// A scan may have this many pages, plus a tenth of the records that a window may have.
-const SPARE_PAGES: u64 = 100;
-/// A window that cannot be split may be this many times deeper.
-const UNSPLIT_FACTOR: u64 = 32;
+/// The time of a record without one, in stored evidence.
+const NO_TIME: i64 = i64::MIN;
+
+/// The evidence of a scan.
+#[derive(Clone, Debug)]
+enum Evidence {
+    Pages(ScanEvidence<EventId>),
+    ByTime(ByTimeEvidence<EventId>),
+}
+
+/// A page as evidence: its facts, and its records' own times.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct PageEvidence {
+    facts: PageFacts<EventId>,
+    times: Vec<i64>,
+}
+
+impl PageEvidence {
+    fn of(page: &FetchedPage, keys: &[RecordKey], range: TimeRange, spec: &ApiSpec) -> Self {
+        let margin = spec.time_granularity.max(std::time::Duration::from_secs(60));
+        let inside = |at: Timestamp| at >= range.from - margin && at < range.to + margin;
+        let outside = !keys.is_empty() && keys.iter().all(|key| key.timestamp.is_some_and(|at| !inside(at)));
+        let facts = PageFacts {
+            keys: keys.iter().map(|key| key.id).collect(),
+            next: page.next.clone(),
+            total: page.total,
+            outside,
+        };
+        let times = keys.iter().map(|key| key.timestamp.map_or(NO_TIME, Timestamp::as_nanos)).collect();
+        Self { facts, times }
+    }
+
+    /// 24 bytes per record, and the total and link.
+    fn encode(&self) -> Vec<u8> {
+        let facts = &self.facts;
+        let mut bytes = Vec::with_capacity(16 + 24 * facts.keys.len());
+        let flags =
+            u8::from(facts.total.is_some()) | u8::from(facts.next.is_some()) << 1 | u8::from(facts.outside) << 2;
+        bytes.push(flags);
+        bytes.extend(facts.total.unwrap_or(0).to_le_bytes());
+        bytes.extend((facts.keys.len() as u64).to_le_bytes());
+        for (key, time) in facts.keys.iter().zip(&self.times) {
+            bytes.extend(key.0);
+            bytes.extend(time.to_le_bytes());
+        }
+        bytes.extend(facts.next.as_deref().unwrap_or_default().as_bytes());
+        bytes
+    }
+
+    /// `None` if the bytes are not what [`Self::encode`] writes.
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (flags, rest) = bytes.split_first()?;
+        let (total, rest) = rest.split_first_chunk()?;
+        let (count, mut rest) = rest.split_first_chunk()?;
+        let mut evidence = Self::default();
+        for _ in 0..u64::from_le_bytes(*count) {
+            let (key, after_key) = rest.split_first_chunk()?;
+            let (time, after_time) = after_key.split_first_chunk()?;
+            evidence.facts.keys.push(EventId(*key));
+            evidence.times.push(i64::from_le_bytes(*time));
+            rest = after_time;
+        }
+        let link = std::str::from_utf8(rest).ok()?;
+        evidence.facts.total = (flags & 1 != 0).then(|| u64::from_le_bytes(*total));
+        evidence.facts.next = (flags & 2 != 0).then(|| link.to_owned());
+        evidence.facts.outside = flags & 4 != 0;
+        Some(evidence)
+    }
+}
+
+/// What a source has learned about its vendor's paging.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PagingTraits {
+    /// Offsets are honored to the record.
+    pub(super) offsets_are_exact: bool,
+    /// The announced total can be used.
+    pub(super) total_counts: bool,
+}
+
+/// The scans of one window so far.
+#[derive(Debug, Default)]
+pub(super) struct WindowScans {
+    /// The number of the present scan, from 1.
+    pub(super) number: u32,
+    /// How often a scan was given up because its cursor was rejected.
+    pub(super) restarts: u32,
+    pub(super) verdict: WindowVerdict<EventId>,
+    /// Known records that each scan has to meet.
+    pub(super) expected: HashSet<EventId>,
+    /// Whether damaged records were reported.
+    pub(super) damaged_reported: bool,
+    /// Records of the window that were not known.
+    pub(super) found: u64,
+    /// For vendors without ids: a copy of each record that stood on several pages of the present scan.
+    pub(super) held: HashMap<EventId, HeldRecord>,
+    /// Keys of the present scan's earlier pages.
+    pub(super) earlier: HashSet<EventId>,
+    /// Pages of all scans.
+    pub(super) pages: u64,
+    /// Records of all scans.
+    pub(super) records: u64,
+    /// Requests of all scans.
+    pub(super) requests: u64,
+}
+
+/// A record that may be identical to one on another page.
+#[derive(Debug)]
+pub(super) struct HeldRecord {
+    pub(super) raw: String,
+    pub(super) key: RecordKey,
+}
+
+impl WindowScans {
+    /// Counts a page, and keeps a copy of what stood on an earlier page too.
+    pub(super) fn note_page(&mut self, page: &FetchedPage, keys: &[RecordKey], taken: Taken, has_ids: bool) {
+        self.pages += 1;
+        self.records += keys.len() as u64;
+        let Taken::Page { known } = taken else { return };
+        if has_ids {
+            return;
+        }
+        for (raw, key) in page.records().zip(keys).skip(known).filter(|(_, key)| self.earlier.contains(&key.id)) {
+            self.held.entry(key.id).or_insert_with(|| HeldRecord { raw: raw.to_owned(), key: *key });
+        }
+        self.earlier.extend(keys.iter().map(|key| key.id));
+    }
+
+    /// Begins another scan.
+    pub(super) fn begin_scan(&mut self) {
+        self.number += 1;
+        self.held.clear();
+        self.earlier.clear();
+    }
+}
+
+impl Default for PagingTraits {
+    fn default() -> Self {
+        Self { offsets_are_exact: true, total_counts: true }
+    }
+}
+
+/// Where a scan is, as far as its pages show: pure.
+#[derive(Clone, Debug)]
+struct ScanState {
+    window: NewWindow,
+    spec: ScanSpec,
+    evidence: Evidence,
+    api: ApiSpec,
+    pages_read: u64,
+    records_read: u64,
+    latest_total: Option<u64>,
+}
+
+impl ScanState {
+    fn new(api: &ApiSpec, window: NewWindow, spec: ScanSpec, traits: PagingTraits) -> Self {
+        let newest_first = api.order != RecordOrder::OldestFirst;
+        let page_size = usize::try_from(spec.page_size).unwrap_or(usize::MAX);
+        let evidence = if spec.by_time {
+            let step = i64::try_from(api.time_granularity.as_nanos()).unwrap_or(i64::MAX).max(1_000_000_000);
+            let (paging, total_counts) = (api.paging, traits.total_counts);
+            let rules = ByTimeRules { paging, newest_first, page_size, total_counts, step };
+            let range = window.fetch_range;
+            Evidence::ByTime(ByTimeEvidence::new(rules, range.from.as_nanos(), range.to.as_nanos()))
+        } else {
+            let rules = ScanRules {
+                paging: api.paging,
+                has_ids: api.has_ids,
+                newest_first,
+                page_size,
+                total_counts: traits.total_counts,
+                offsets_are_exact: traits.offsets_are_exact,
+            };
+            Evidence::Pages(ScanEvidence::new(rules))
+        };
+        Self { window, spec, evidence, api: api.clone(), pages_read: 0, records_read: 0, latest_total: None }
+    }
+
+    /// Replays the stored pages of an interrupted scan. `false` if one of them cannot be read.
+    fn replay(&mut self, pages: &[Vec<u8>]) -> bool {
+        for bytes in pages {
+            let Some(page) = PageEvidence::decode(bytes) else { return false };
+            let _ = self.next_page();
+            self.record(&page);
+        }
+        true
+    }
+
+    /// The page to request next; `None` if the scan is over.
+    fn next_page(&mut self) -> Option<PageSpec> {
+        let (range, page_size) = (self.window.fetch_range, self.spec.page_size);
+        match &mut self.evidence {
+            Evidence::Pages(evidence) => {
+                let cursor = match evidence.next() {
+                    Next::Done => return None,
+                    Next::Head | Next::Offset(0) | Next::Page(1) => None,
+                    Next::Offset(offset) => Some(offset.to_string()),
+                    Next::Page(number) => Some(number.to_string()),
+                    Next::Cursor(cursor) => cursor,
+                };
+                Some(PageSpec { range, cursor, page_size })
+            }
+            Evidence::ByTime(evidence) => {
+                let (from, to, cursor) = match evidence.next() {
+                    NextByTime::Done => return None,
+                    NextByTime::First { from, to } => (from, to, None),
+                    NextByTime::Second { from, to, skip } => {
+                        let number = if self.api.paging == Paging::PageNumber { 2 } else { skip };
+                        (from, to, Some(number.to_string()))
+                    }
+                };
+                let range = TimeRange::new(Timestamp::from_nanos(from), Timestamp::from_nanos(to));
+                Some(PageSpec { range, cursor, page_size })
+            }
+        }
+    }
+
+    fn record(&mut self, page: &PageEvidence) -> Taken {
+        self.pages_read += 1;
+        self.records_read += page.facts.keys.len() as u64;
+        self.latest_total = page.facts.total.or(self.latest_total);
+        match &mut self.evidence {
+            Evidence::Pages(evidence) => evidence.take(&page.facts),
+            Evidence::ByTime(evidence) => {
+                evidence.take(&page.facts, &page.times);
+                Taken::Page { known: 0 }
+            }
+        }
+    }
+}
+
+/// How far the last scan of an open window has come, as its stored evidence shows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ScanCounts {
+    /// Pages read so far.
+    pub(crate) pages: u64,
+    /// Records read so far, duplicates included.
+    pub(crate) records_read: u64,
+    /// The last announced total.
+    pub(crate) total: Option<u64>,
+}
+
+impl ScanCounts {
+    /// `None` if no scan has begun. Evidence that cannot be read counts as none.
+    pub(crate) fn of(progress: &ScanProgress) -> Option<Self> {
+        let (_, pages) = progress.scans.last()?;
+        let mut counts = Self::default();
+        for page in pages.iter().filter_map(|bytes| PageEvidence::decode(bytes)) {
+            counts.pages += 1;
+            counts.records_read += page.facts.keys.len() as u64;
+            counts.total = page.facts.total.or(counts.total);
+        }
+        Some(counts)
+    }
+}
+
+/// The stored evidence of a page with so many records, for tests of reports.
+#[cfg(test)]
+pub(crate) fn stored_page(records: u8, total: u64) -> Vec<u8> {
+    let keys = (0..records).map(|number| EventId([number; 16])).collect();
+    let facts = PageFacts { keys, total: Some(total), ..PageFacts::default() };
+    let times = facts.keys.iter().map(|_| NO_TIME).collect();
+    PageEvidence { facts, times }.encode()
+}
+
+/// Where an interrupted scan resumes.
+pub(crate) struct ResumedScan {
+    /// The cursor of the next page; `None` for the first one.
+    pub(crate) cursor: Option<String>,
+    /// Records per page.
+    pub(crate) page_size: u32,
+}
+
+/// Where an interrupted scan resumes; `None` if it starts over, because its request has changed or nothing was read.
+pub(crate) fn stored_scan(vendor: &dyn Vendor, window: &NewWindow, progress: &ScanProgress) -> Option<ResumedScan> {
+    let (spec, pages) = progress.scans.last()?;
+    if !can_resume(vendor, window, spec) {
+        return None;
+    }
+    let mut scan = ScanState::new(vendor.spec(), *window, spec.clone(), PagingTraits::default());
+    if !scan.replay(pages) {
+        return None;
+    }
+    let cursor = scan.next_page()?.cursor;
+    Some(ResumedScan { cursor, page_size: spec.page_size })
+}
 
 /// A scan in progress.
 pub(super) struct PageScan {
-    pub(super) window: NewWindow,
+    state: ScanState,
     pages: PrefetchedPages,
-    page_size: u32,
-    pages_read: u64,
-    records_read: u64,
-    total: TotalTracker,
-    /// Whether this process read it from its first page. What the total did before a restart is not known.
-    from_first_page: bool,
-    /// Of the request, so that a cursor is never used with another request.
-    fingerprint: String,
-    /// For vendors without ids only.
-    pub(super) occurrences: Option<OccurrenceCounter>,
     /// Requests since the last commit.
     pub(super) requests: u64,
     size_failures: u32,
@@ -55,81 +323,43 @@ pub(super) struct PageScan {
     pub(super) lateness: LatenessCounts,
 }
 
-/// What the vendor's total did during the scan.
-#[derive(Debug, Default)]
-struct TotalTracker {
-    first: Option<u64>,
-    latest: Option<u64>,
-    changed: bool,
-    fell: bool,
-}
-
-impl TotalTracker {
-    fn resumed(first: Option<u64>) -> Self {
-        Self { first, latest: first, changed: false, fell: false }
-    }
-
-    fn record(&mut self, total: Option<u64>) {
-        let Some(total) = total else { return };
-        let before = *self.latest.get_or_insert(total);
-        self.first.get_or_insert(total);
-        self.changed |= total != before;
-        self.fell |= total < before;
-        self.latest = Some(total);
-    }
-}
-
-/// What a scan is started with.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ScanSetup {
-    pub(super) window: NewWindow,
-    /// Records to ask for per page.
-    pub(super) page_size: u32,
-    /// Whether the window could be split.
-    pub(super) can_be_split: bool,
-    /// The greatest depth of a window, in records.
-    pub(super) max_records: u64,
-}
-
 impl PageScan {
-    /// Starts at the first page, or where an interrupted scan stopped.
-    pub(super) fn begin(fetcher: Arc<Fetcher>, setup: ScanSetup, progress: Option<ScanProgress>) -> Self {
-        let has_ids = fetcher.vendor.spec().has_ids;
-        let page_size = progress.as_ref().map_or(setup.page_size, |progress| progress.page_size);
-        let fingerprint = request_fingerprint(fetcher.vendor.as_ref(), setup.window.fetch_range, page_size);
-        let allowed = SPARE_PAGES + setup.max_records / u64::from(SMALLEST_PAGE.min(page_size).max(1));
-        let start = ScanStart {
-            fetch_range: setup.window.fetch_range,
-            page_size,
-            cursor: progress.as_ref().and_then(|progress| cursor_of(progress, &fingerprint)).map(str::to_owned),
-            max_pages: if setup.can_be_split { allowed } else { allowed.saturating_mul(UNSPLIT_FACTOR) },
-        };
-        let from_first_page = progress.is_none();
-        let progress = progress.unwrap_or_default();
-        Self {
-            window: setup.window,
-            page_size,
-            pages: PrefetchedPages::new(fetcher, start),
-            pages_read: progress.pages,
-            records_read: progress.records_read,
-            total: TotalTracker::resumed(progress.total),
-            occurrences: (!has_ids)
-                .then(|| OccurrenceCounter::resumed(&progress.scan_keys, known_page_size(&progress))),
-            from_first_page,
-            fingerprint,
-            requests: 0,
-            size_failures: 0,
-            lateness: LatenessCounts::default(),
-        }
+    /// A scan at its first page.
+    pub(super) fn begin(fetcher: Arc<Fetcher>, window: NewWindow, spec: ScanSpec, traits: PagingTraits) -> Self {
+        let state = ScanState::new(fetcher.vendor.spec(), window, spec, traits);
+        let lateness = LatenessCounts::default();
+        Self { state, pages: PrefetchedPages::new(fetcher), requests: 0, size_failures: 0, lateness }
+    }
+
+    /// Replays the stored pages of an interrupted scan. `false` if one of them cannot be read.
+    pub(super) fn replay(&mut self, pages: &[Vec<u8>]) -> bool {
+        self.state.replay(pages)
+    }
+
+    /// The window.
+    pub(super) fn window(&self) -> NewWindow {
+        self.state.window
+    }
+
+    /// How it reads.
+    pub(super) fn spec(&self) -> &ScanSpec {
+        &self.state.spec
+    }
+
+    /// Whether its last page was read.
+    pub(super) fn is_over(&mut self) -> bool {
+        self.state.next_page().is_none()
     }
 
     /// Makes one attempt at the next page.
     pub(super) async fn attempt(&mut self) -> Result<FetchedPage, FetchError> {
         self.requests += 1;
-        let past_end = || Err(FetchError::restart("the scan has ended already".into(), ""));
-        let attempt = self.pages.next().await.unwrap_or_else(past_end);
+        let Some(page) = self.state.next_page() else {
+            return Err(FetchError::restart("the scan has ended already".to_owned(), ""));
+        };
+        let attempt = self.pages.fetch(page).await;
         match &attempt {
-            Ok(page) => self.record(page),
+            Ok(_) => self.size_failures = 0,
             Err(error) if error.may_be_size => self.size_failures += 1,
             Err(_) => self.size_failures = 0,
         }
@@ -138,7 +368,9 @@ impl PageScan {
 
     /// Requests the next page before it is needed.
     pub(super) fn prefetch(&mut self) {
-        self.pages.prefetch();
+        if let Some(page) = self.state.next_page() {
+            self.pages.prefetch(page);
+        }
     }
 
     /// Whether the next page has been requested already.
@@ -146,148 +378,136 @@ impl PageScan {
         self.pages.is_prefetched()
     }
 
-    fn record(&mut self, page: &FetchedPage) {
-        self.pages_read += 1;
-        self.records_read += page.records().len() as u64;
-        self.total.record(page.total);
-        self.size_failures = 0;
+    /// Takes a page into the evidence. Returns what became of it, and the row to store.
+    pub(super) fn take(&mut self, page: &FetchedPage, keys: &[RecordKey]) -> (Taken, Vec<u8>) {
+        let evidence = PageEvidence::of(page, keys, self.state.window.fetch_range, &self.state.api);
+        let taken = self.state.record(&evidence);
+        (taken, evidence.encode())
+    }
+
+    /// What the scan proves, now that it is over.
+    pub(super) fn result(&self) -> ScanResult<EventId> {
+        match &self.state.evidence {
+            Evidence::Pages(evidence) => {
+                let counts = evidence.counts();
+                ScanResult {
+                    by_time: false,
+                    checks: evidence.checks(),
+                    ids: ids_of(&counts),
+                    counts,
+                    on_one_page: evidence.counts_on_one_page(),
+                    totals: evidence.totals().to_vec(),
+                    order: evidence.order(),
+                    apart: evidence.is_apart() && !evidence.counts_by_page(),
+                }
+            }
+            Evidence::ByTime(evidence) => ScanResult {
+                by_time: true,
+                checks: evidence.checks(),
+                ids: ids_of(evidence.counts()),
+                counts: evidence.counts().clone(),
+                on_one_page: evidence.counts().clone(),
+                totals: Vec::new(),
+                order: 0,
+                apart: false,
+            },
+        }
+    }
+
+    /// Whether the scan says anything at all: a scan by time does not where pages are not sorted by time.
+    pub(super) fn applies(&self) -> bool {
+        matches!(&self.state.evidence, Evidence::Pages(_))
+            || matches!(&self.state.evidence, Evidence::ByTime(e) if e.applies())
+    }
+
+    /// Whether the vendor was seen to round offsets to whole pages.
+    pub(super) fn offsets_are_rounded(&self) -> bool {
+        matches!(&self.state.evidence, Evidence::Pages(evidence) if evidence.offsets_are_rounded())
+    }
+
+    /// Records by which the list grew during the scan.
+    pub(super) fn shift(&self) -> u64 {
+        match &self.state.evidence {
+            Evidence::Pages(evidence) => evidence.shift() as u64,
+            Evidence::ByTime(_) => 0,
+        }
+    }
+
+    /// The first and the last announced total.
+    pub(super) fn totals(&self) -> (Option<u64>, Option<u64>) {
+        match &self.state.evidence {
+            Evidence::Pages(evidence) => (evidence.totals().first().copied(), evidence.totals().last().copied()),
+            Evidence::ByTime(_) => (None, None),
+        }
     }
 
     /// Pages read so far.
     pub(super) fn pages_read(&self) -> u64 {
-        self.pages_read
+        self.state.pages_read
     }
 
     /// Records read so far, duplicates included.
     pub(super) fn records_read(&self) -> u64 {
-        self.records_read
+        self.state.records_read
+    }
+
+    /// Whether records of this vendor have ids.
+    pub(super) fn has_ids(&self) -> bool {
+        self.state.api.has_ids
     }
 
     /// Whether the window has more records than a window should have.
     pub(super) fn is_deeper_than(&self, max_records: u64) -> bool {
-        self.records_read.max(self.total.latest.unwrap_or(0)) > max_records
-    }
-
-    /// Why the records may have changed during this scan, now that it has ended.
-    fn suspicion(&self) -> Option<&'static str> {
-        let Some(occurrences) = &self.occurrences else {
-            return self.total.fell.then_some("its total number of records fell during the scan");
-        };
-        if self.total.latest.is_some_and(|total| total != self.records_read) {
-            return Some("the number of records differs from the announced total");
-        }
-        if occurrences.repeated_across_pages() {
-            return Some("a record was repeated on a later page");
-        }
-        let only_grew = self.from_first_page && !self.total.fell;
-        (self.total.changed && !only_grew).then_some("its total number of records changed during the scan")
-    }
-
-    /// What follows the page that was read last.
-    pub(super) fn after_page(&self, next: Option<&str>, at: Timestamp) -> AfterPage {
-        match next {
-            Some(cursor) => AfterPage::Continue(self.progress(cursor)),
-            None => AfterPage::Complete { at, pages: self.pages_read, records_read: self.records_read },
-        }
-    }
-
-    fn progress(&self, cursor: &str) -> ScanProgress {
-        ScanProgress {
-            next_cursor: format!("{}:{cursor}", self.fingerprint),
-            page_size: self.page_size,
-            pages: self.pages_read,
-            records_read: self.records_read,
-            total: self.total.first,
-            scan_keys: self.occurrences.as_ref().map_or_else(Vec::new, |occurrences| occurrences.keys().to_vec()),
-        }
+        self.state.records_read.max(self.state.latest_total.unwrap_or(0)) > max_records
     }
 
     /// Half the page size, after the vendor said that pages are too large; `None` at the smallest.
     pub(super) fn smaller_page(&self) -> Option<u32> {
-        halved(self.page_size, SMALLEST_PAGE)
+        halved(self.state.spec.page_size, SMALLEST_PAGE)
     }
 
     /// Half the page size, after repeated failures that may come from the size. Not below a tenth of the configured size:
     /// most such errors have other causes, and tiny pages cost requests.
     pub(super) fn smaller_page_after_failures(&self, configured: u32) -> Option<u32> {
         let due = self.size_failures > 0 && self.size_failures.is_multiple_of(SIZE_FAILURES);
-        if due { halved(self.page_size, SMALLEST_PAGE.max(configured / 10)) } else { None }
+        if due { halved(self.state.spec.page_size, SMALLEST_PAGE.max(configured / 10)) } else { None }
     }
 }
 
-/// The cursor at which an interrupted scan resumes; `None` if its request has changed since: other filters, another
-/// order or another address number the pages differently.
-pub(crate) fn cursor_to_resume<'p>(
-    vendor: &dyn Vendor,
-    window: &NewWindow,
-    progress: &'p ScanProgress,
-) -> Option<&'p str> {
-    cursor_of(progress, &request_fingerprint(vendor, window.fetch_range, progress.page_size))
+/// The event ids of identical records: of n records, n ids.
+fn ids_of(counts: &HashMap<EventId, usize>) -> HashSet<EventId> {
+    let all = counts
+        .iter()
+        .flat_map(|(id, count)| (0..*count).map(|number| id.nth(u32::try_from(number).unwrap_or(u32::MAX))));
+    all.collect()
 }
 
-/// The vendor's cursor, which is stored as `<fingerprint of the request>:<cursor>`.
-fn cursor_of<'p>(progress: &'p ScanProgress, fingerprint: &str) -> Option<&'p str> {
-    progress.next_cursor.strip_prefix(fingerprint)?.strip_prefix(':')
-}
-
-/// How many keys each page of an interrupted scan has, if all its pages were full and no record was left out.
-fn known_page_size(progress: &ScanProgress) -> Option<u32> {
-    let full = progress.pages.saturating_mul(u64::from(progress.page_size));
-    (progress.records_read == full && progress.scan_keys.len() as u64 == full).then_some(progress.page_size)
+/// Whether an interrupted scan may resume: other filters, another order or another address number the pages differently.
+pub(super) fn can_resume(vendor: &dyn Vendor, window: &NewWindow, scan: &ScanSpec) -> bool {
+    request_fingerprint(vendor, window.fetch_range, scan.page_size) == scan.request_fingerprint
 }
 
 fn halved(size: u32, smallest: u32) -> Option<u32> {
     (size > smallest).then(|| (size / 2).max(smallest))
 }
 
-/// What is kept of a window from one scan to the next.
-#[derive(Debug, Default)]
-pub(super) struct ScanHistory {
-    /// How often a scan was given up.
-    pub(super) restarts: u32,
-    /// Whether damaged records were reported.
-    damaged_reported: bool,
-    suspect_scans: u32,
-    digest: Option<u128>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// What to do with a window whose last page was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ScanVerdict {
-    /// Complete it.
-    Accept,
-    /// Complete it, and report that it may lack records.
-    AcceptInDoubt(&'static str),
-    /// Scan it again.
-    Rescan(&'static str),
-}
-
-impl ScanHistory {
-    /// Reports the first page of a window with records that are not valid JSON.
-    pub(super) fn report_damaged(&mut self, id: WindowId, records: u32) {
-        if records == 0 || std::mem::replace(&mut self.damaged_reported, true) {
-            return;
+    #[test]
+    fn stored_evidence_reads_back() {
+        let facts = PageFacts {
+            keys: vec![EventId([1; 16]), EventId([2; 16])],
+            next: Some("cursor ä".to_owned()),
+            total: Some(7),
+            outside: true,
+        };
+        for facts in [facts, PageFacts::default(), PageFacts { total: Some(0), ..PageFacts::default() }] {
+            let times = facts.keys.iter().map(|_| NO_TIME).collect();
+            let page = PageEvidence { facts, times };
+            assert_eq!(PageEvidence::decode(&page.encode()), Some(page));
         }
-        tracing::warn!(
-            event = "records_damaged",
-            window = id.0,
-            records,
-            "records of a page are not valid JSON; they are delivered with normalize_error and their bytes in raw"
-        );
-    }
-
-    /// Judges a scan that has ended. Two scans in a row that read the same records are accepted.
-    pub(super) fn judge(&mut self, scan: &PageScan) -> ScanVerdict {
-        let Some(reason) = scan.suspicion() else { return ScanVerdict::Accept };
-        let digest = scan.occurrences.as_ref().map(OccurrenceCounter::digest);
-        if digest.is_some() && digest == self.digest {
-            return ScanVerdict::Accept;
-        }
-        self.digest = digest;
-        self.suspect_scans += 1;
-        if digest.is_none() && self.suspect_scans >= SUSPECT_SCANS_WITH_IDS {
-            return ScanVerdict::AcceptInDoubt(reason);
-        }
-        ScanVerdict::Rescan(reason)
+        assert_eq!(PageEvidence::decode(&[0; 9]), None);
     }
 }

@@ -7,6 +7,10 @@
 //!
 //!   wanted  = [start, now - delay), never beyond end_time
 //!   missing = wanted - coverage - what open windows cover
+//!
+//!   kept         [start, end_time) of the settings with which a window opens; a window covers a part of it
+//!   last second  with end_time, it is left to a last window, which opens `overlap` later and so reads the last overlap
+//!                once more:   ---- covered ----|1s|  end_time ---- overlap ---->| last window
 //! ```
 //!
 //! Coverage is the only cursor: whatever was interrupted, split or reconfigured in between, what is missing is computed
@@ -14,8 +18,19 @@
 //! the old end, which is filled; a later one leaves the coverage alone. Coverage that a rewind removed is a gap too: live
 //! windows do not wait for it.
 //!
-//! Within backfill, open windows come first, then a recheck that is due, then the next slice: a backfill of months must
-//! not delay changed records.
+//! Settings may change while windows are open. If they change what one of them would keep, all open windows are discarded
+//! at the start ([`has_outdated`]), and what is wanted of their time is planned afresh. All of them, because a window
+//! leaves out what another one has staged.
+//!
+//! Time filters of whole days: the vendor's days may begin in any zone, from 12 hours west of UTC to 14 hours east of it,
+//! and the last day of a request may not count. A window therefore requests the days that its time has in every zone, and
+//! the next one if its end is already that day somewhere. So all that a window covers was requested, the present day is
+//! read by each poll, and time up to `now - delay` may be covered.
+//!
+//! Within backfill, open windows come first, then a recheck of records that change later, then the next slice: a backfill
+//! of months must not delay changed records. Rechecks of time that is due come last, one at a time; they keep only
+//! records of the time that they cover. [`PollMonitor`] gives backfill a page after each live window, so that polls that
+//! take longer than `poll_interval` do not hold it up.
 
 use std::time::Duration;
 
@@ -24,7 +39,7 @@ use tokio::time::Instant;
 use super::options::SourceSettings;
 use super::ranges;
 use super::rate::Priority;
-use crate::journal::{NewWindow, OpenWindow, SourceState, WindowId, WindowKind};
+use crate::journal::{DueRecheck, NewWindow, SourceState, WindowId, WindowKind};
 use crate::time::{TimeRange, Timestamp};
 use crate::vendors::{ApiSpec, Recheck};
 
@@ -34,8 +49,14 @@ const LONGEST_SLICE_FACTOR: u32 = 32;
 const SHORTEST_SPLIT: Duration = Duration::from_secs(1);
 /// Coverage ends before the present; a clock that is behind it by more than this was set back.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
-/// A clock that was set back is reported again after this time.
-const CLOCK_WARNING_INTERVAL: Duration = Duration::from_secs(3_600);
+/// A warning is repeated after this time.
+const WARNING_INTERVAL: Duration = Duration::from_secs(3_600);
+/// Time filters of this granularity or coarser count in the vendor's own days.
+const DAY: Duration = Duration::from_secs(86_400);
+/// No zone is further ahead of UTC.
+const EASTERNMOST: Duration = Duration::from_secs(14 * 3_600);
+/// With `end_time`, this much before it is left to the last window.
+const LAST_PART: Duration = Duration::from_secs(1);
 
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +71,9 @@ pub(crate) enum Work {
 #[derive(Debug)]
 pub(crate) struct WindowScheduler {
     start: Timestamp,
-    fixed_end: Option<Timestamp>,
+    /// What new windows keep.
+    kept: TimeRange,
+    end: Option<End>,
     once: bool,
     spec: ApiSpec,
     first_started_at: Timestamp,
@@ -60,7 +83,57 @@ pub(crate) struct WindowScheduler {
     open: Vec<(WindowId, NewWindow)>,
     last_recheck_at: Option<Timestamp>,
     rechecked: bool,
+    /// Time that is due to be read again, in order of urgency.
+    due: Vec<TimeRange>,
     slice_factor: u32,
+}
+
+/// Where collecting ends.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    at: Timestamp,
+    /// What is left to the last window begins here.
+    last_part: Timestamp,
+    /// When the last window can be opened.
+    readable_at: Timestamp,
+}
+
+impl End {
+    /// With `end_time`, the last window waits until the last overlap can be read once more. A run that ends before that
+    /// leaves the last part to the next one.
+    fn of(settings: &SourceSettings, until: Option<Timestamp>) -> Option<Self> {
+        let (delay, overlap) = (settings.spec.delay, settings.spec.overlap);
+        let at_once = |at: Timestamp| Self { at, last_part: at, readable_at: at + delay };
+        let configured = settings.end_time.map(|at| match overlap > delay {
+            true => Self { at, last_part: at - LAST_PART, readable_at: at + overlap },
+            false => at_once(at),
+        });
+        let Some(until) = until else { return configured };
+        match configured {
+            Some(end) if end.readable_at <= until + delay => Some(end),
+            Some(end) => Some(at_once(end.last_part.min(until))),
+            None => Some(at_once(until)),
+        }
+    }
+}
+
+/// Whether an open window keeps something else of what it reads than today's settings say. Then all open windows are
+/// discarded: what of their time is wanted is planned afresh.
+pub(crate) fn has_outdated(settings: &SourceSettings, state: &SourceState) -> bool {
+    let kept = settings.kept(state.first_started_at);
+    state.open.iter().any(|open| {
+        let read = time_read(&open.window, settings.spec.overlap);
+        ranges::intersection(open.window.kept, read) != ranges::intersection(kept, read)
+    })
+}
+
+/// The time whose records a window is for.
+fn time_read(window: &NewWindow, overlap: Duration) -> TimeRange {
+    match window.kind {
+        WindowKind::Recheck if window.covers.is_empty() => window.fetch_range,
+        WindowKind::Recheck => window.covers,
+        WindowKind::Live | WindowKind::Backfill => TimeRange::new(window.covers.from - overlap, window.covers.to),
+    }
 }
 
 impl WindowScheduler {
@@ -71,17 +144,20 @@ impl WindowScheduler {
         // At the first start, what becomes readable later belongs to live windows, poll by poll: a backfill that went on
         // to `now - delay` would follow it in slices as short as a request.
         let live_since = state.rewound_to.map_or(state.first_started_at, |to| to.max(state.first_started_at));
+        let open = if has_outdated(settings, state) { &[] } else { state.open.as_slice() };
         Self {
             start,
+            kept: settings.kept(state.first_started_at),
             live_from: (live_since - settings.spec.delay).max(start),
-            fixed_end: settings.end_time.into_iter().chain(until).min(),
+            end: End::of(settings, until),
             once: until.is_some(),
             spec: settings.spec.clone(),
             first_started_at: state.first_started_at,
-            coverage: ranges::merged(state.coverage.clone()),
-            open: state.open.iter().map(|open: &OpenWindow| (open.id, open.window)).collect(),
+            coverage: state.settled(),
+            open: open.iter().map(|open| (open.id, open.window)).collect(),
             last_recheck_at: state.last_recheck_at,
             rechecked: false,
+            due: Vec::new(),
             slice_factor: 1,
         }
     }
@@ -94,7 +170,7 @@ impl WindowScheduler {
         }
         let head = TimeRange::new(self.head(), self.wanted_end(now));
         let catching_up = ranges::length(head) > self.spec.slice;
-        let last = self.fixed_end.is_some_and(|end| head.to >= end);
+        let last = self.end.is_some_and(|end| head.to >= end.at);
         if head.is_empty() || !(poll_due || catching_up || last) {
             return None;
         }
@@ -102,22 +178,39 @@ impl WindowScheduler {
         Some(Work::Begin(self.window(WindowKind::Live, covers)))
     }
 
-    /// The next backfill work: open windows, rechecks, gaps.
+    /// The next backfill work: open windows, rechecks of records that change later, gaps, time that is due.
     pub(crate) fn next_backfill(&self, now: Timestamp) -> Option<Work> {
         if let Some(id) = self.oldest_open(Priority::Backfill) {
             return Some(Work::Resume(id));
         }
-        if let Some(fetch_range) = self.recheck_due(now) {
-            return Some(Work::Begin(self.recheck_window(fetch_range)));
+        if let Some(range) = self.recheck_due(now) {
+            return Some(Work::Begin(self.lookback_window(range)));
         }
-        self.next_slice(now).map(|covers| Work::Begin(self.window(WindowKind::Backfill, covers)))
+        if let Some(covers) = self.next_slice(now) {
+            return Some(Work::Begin(self.window(WindowKind::Backfill, covers)));
+        }
+        let due = *self.due.first()?;
+        let covers = TimeRange::new(due.from, self.window_end(due, self.spec.slice));
+        Some(Work::Begin(self.recheck_window(covers)))
+    }
+
+    /// Time that is due to be read again, in order of urgency; replaces what was due before. Time that is not wanted any
+    /// more is left out.
+    pub(crate) fn recheck(&mut self, due: &[DueRecheck]) {
+        let due = due.iter().map(|due| ranges::intersection(due.range, self.kept));
+        self.due = due.filter(|range| !range.is_empty()).collect();
+    }
+
+    /// Whether time that is due is left.
+    pub(super) fn has_due(&self) -> bool {
+        !self.due.is_empty()
     }
 
     /// Whether nothing will ever be left to do.
     pub(crate) fn is_done(&self, now: Timestamp) -> bool {
-        let Some(end) = self.fixed_end else { return false };
+        let Some(end) = self.end else { return false };
         let rechecked = !self.once || self.rechecked || self.recheck_range(now).is_none();
-        rechecked && self.open.is_empty() && self.missing_until(end).is_empty()
+        rechecked && self.open.is_empty() && self.due.is_empty() && self.missing_until(end.at).is_empty()
     }
 
     /// What should be covered by now; may be empty.
@@ -133,7 +226,7 @@ impl WindowScheduler {
 
     /// When the last live window can be opened, if there is a last one.
     pub(super) fn last_poll_at(&self) -> Option<Timestamp> {
-        self.fixed_end.map(|end| end + self.spec.delay)
+        self.end.map(|end| end.readable_at)
     }
 
     /// When enough time beyond the head will be readable for a live window to be worth a request.
@@ -146,17 +239,40 @@ impl WindowScheduler {
         self.open.push((id, window));
     }
 
-    /// A window completed, after `records_read` records.
-    pub(crate) fn completed(&mut self, id: WindowId, at: Timestamp, records_read: u64) {
+    /// A window completed, after `records_read` records. `covered` is what it covers, or less: cut off at the clock.
+    pub(crate) fn completed(&mut self, id: WindowId, covered: TimeRange, at: Timestamp, records_read: u64) {
         let Some(window) = self.take_open(id) else { return };
         match window.kind {
+            WindowKind::Recheck if window.covers.is_empty() => {
+                (self.last_recheck_at, self.rechecked) = (Some(at), true);
+                return;
+            }
+            WindowKind::Recheck => {
+                let due = std::mem::take(&mut self.due);
+                self.due = due.into_iter().flat_map(|due| ranges::without(due, &[window.covers])).collect();
+                return;
+            }
             WindowKind::Backfill if records_read == 0 => {
                 self.slice_factor = (self.slice_factor * 2).min(LONGEST_SLICE_FACTOR);
             }
-            WindowKind::Recheck => (self.last_recheck_at, self.rechecked) = (Some(at), true),
             WindowKind::Backfill | WindowKind::Live => {}
         }
-        self.coverage.push(window.covers);
+        self.coverage.push(covered);
+        self.coverage = ranges::merged(std::mem::take(&mut self.coverage));
+    }
+
+    /// From where coverage is to be given up, because it lies ahead of the clock by more than a little: what was read less
+    /// than `delay` after its time is read again. `None` too if the clock is behind the first start, and so is wrong now.
+    pub(super) fn cut_for_clock(&self, now: Timestamp) -> Option<Timestamp> {
+        let is_ahead = self.clock_behind_by(now) > CLOCK_TOLERANCE;
+        (is_ahead && now >= self.first_started_at).then(|| now - self.spec.delay)
+    }
+
+    /// Coverage at and after `from` was given up.
+    pub(super) fn cut(&mut self, from: Timestamp) {
+        for range in &mut self.coverage {
+            range.to = range.to.min(from);
+        }
         self.coverage = ranges::merged(std::mem::take(&mut self.coverage));
     }
 
@@ -170,18 +286,19 @@ impl WindowScheduler {
     /// The two windows that a window can be split into, or `None` if splitting would not make the scans shorter: it is
     /// too short already, or most of what it requests is overlap, which both parts would have to request again.
     pub(super) fn bisect(&self, window: NewWindow) -> Option<[NewWindow; 2]> {
-        let whole = if window.kind == WindowKind::Recheck { window.fetch_range } else { window.covers };
+        let whole = if window.covers.is_empty() { window.fetch_range } else { window.covers };
         let length = ranges::length(whole);
         let step = self.spec.time_granularity;
         if length < SHORTEST_SPLIT.max(step * 2) || length * 2 < ranges::length(window.fetch_range) {
             return None;
         }
         let middle = floored_inside(whole, whole.from + length / 2, step.max(SHORTEST_SPLIT / 2));
-        let [first, second] = [TimeRange::new(whole.from, middle), TimeRange::new(middle, whole.to)];
-        if window.kind == WindowKind::Recheck {
-            return Some([self.recheck_window(first), self.recheck_window(second)]);
-        }
-        Some([self.window(window.kind, first), self.window(window.kind, second)])
+        let parts = [TimeRange::new(whole.from, middle), TimeRange::new(middle, whole.to)];
+        Some(parts.map(|part| match window.kind {
+            WindowKind::Recheck if window.covers.is_empty() => self.lookback_window(part),
+            WindowKind::Recheck => self.recheck_window(part),
+            WindowKind::Live | WindowKind::Backfill => self.window(window.kind, part),
+        }))
     }
 
     /// The ranges whose keys are needed in memory: what open windows request, and what future live windows and rechecks
@@ -225,8 +342,8 @@ impl WindowScheduler {
 
     fn recheck_due(&self, now: Timestamp) -> Option<TimeRange> {
         let recheck = self.spec.recheck?;
-        let due = match self.fixed_end {
-            Some(end) if self.once => !self.rechecked && self.open.is_empty() && self.missing_until(end).is_empty(),
+        let due = match self.end {
+            Some(end) if self.once => !self.rechecked && self.open.is_empty() && self.missing_until(end.at).is_empty(),
             _ => self.interval_passed(recheck, now),
         };
         self.recheck_range(now).filter(|_| due)
@@ -247,7 +364,11 @@ impl WindowScheduler {
 
     fn wanted_end(&self, now: Timestamp) -> Timestamp {
         let readable = now - self.spec.delay;
-        self.fixed_end.map_or(readable, |end| end.min(readable))
+        match self.end {
+            Some(end) if now >= end.readable_at => end.at.min(readable),
+            Some(end) => end.last_part.min(readable),
+            None => readable,
+        }
     }
 
     /// Where the next live window begins.
@@ -270,12 +391,19 @@ impl WindowScheduler {
     }
 
     fn window(&self, kind: WindowKind, covers: TimeRange) -> NewWindow {
-        NewWindow { kind, covers, fetch_range: self.fetch_range(covers) }
+        NewWindow { kind, covers, fetch_range: self.fetch_range(covers), kept: self.kept }
     }
 
-    fn recheck_window(&self, range: TimeRange) -> NewWindow {
+    /// Reads records again that change later. Decides the state of no time.
+    fn lookback_window(&self, range: TimeRange) -> NewWindow {
         let covers = TimeRange::new(range.from, range.from);
-        NewWindow { kind: WindowKind::Recheck, covers, fetch_range: self.aligned(range) }
+        NewWindow { kind: WindowKind::Recheck, covers, fetch_range: self.aligned(range), kept: self.kept }
+    }
+
+    /// Reads time again whose state it decides. It keeps no records of other time: their dedup keys may be gone.
+    fn recheck_window(&self, covers: TimeRange) -> NewWindow {
+        let kept = ranges::intersection(covers, self.kept);
+        NewWindow { kind: WindowKind::Recheck, covers, fetch_range: self.aligned(covers), kept }
     }
 
     /// Where a window that begins like `range` ends: after `longest` at most, on a whole step of the time filter.
@@ -294,10 +422,12 @@ impl WindowScheduler {
     }
 
     /// In whole steps of the time filter. One step more at the old end, even before the start: some filters exclude the
-    /// moment that they name, and a vendor's day may begin west of UTC, hours after ours. `filter` drops what is too old.
+    /// moment that they name, and a vendor's day may begin west of UTC, hours after ours. At the new end, the day that it
+    /// is in the easternmost zone. What is not to be kept is dropped by `filter`.
     fn aligned(&self, range: TimeRange) -> TimeRange {
         let step = self.spec.time_granularity;
-        TimeRange::new(range.from.floor_to(step) - step, range.to.ceil_to(step))
+        let to = if step >= DAY { range.to + EASTERNMOST } else { range.to };
+        TimeRange::new(range.from.floor_to(step) - step, to.ceil_to(step))
     }
 }
 
@@ -315,21 +445,20 @@ fn floored_inside(range: TimeRange, at: Timestamp, step: Duration) -> Timestamp 
     if floored > range.from { floored } else { at }
 }
 
-/// Warns when this machine's clock was set back behind what is covered already.
+/// Warns when the source's clock is behind what is covered already, and that cannot be given up.
 #[derive(Debug, Default)]
 pub(super) struct ClockMonitor {
-    warned_at: Option<Instant>,
-    warned_of_skew_at: Option<Instant>,
+    warned: HourlyWarning,
+    warned_of_skew: HourlyWarning,
 }
 
 impl ClockMonitor {
     /// Warns if the vendor's clock is behind this machine's by more than the delay, at most once an hour.
     pub(super) fn check_skew(&mut self, skew_millis: Option<i64>, delay: Duration, at: Instant) -> bool {
         let behind = Duration::from_millis(skew_millis.map_or(0, |millis| millis.min(0).unsigned_abs()));
-        if behind <= delay + CLOCK_TOLERANCE || warned_lately(self.warned_of_skew_at, at) {
+        if behind <= delay + CLOCK_TOLERANCE || !self.warned_of_skew.is_due(at) {
             return false;
         }
-        self.warned_of_skew_at = Some(at);
         tracing::warn!(
             event = "vendor_clock_behind",
             behind_secs = behind.as_secs_f64(),
@@ -340,24 +469,94 @@ impl ClockMonitor {
         true
     }
 
+    /// Whether it has warned within the last hour.
+    pub(super) fn has_warned(&self, at: Instant) -> bool {
+        self.warned.was_given(at)
+    }
+
     /// Warns if the clock is `behind` the coverage, at most once an hour. Returns whether it warned.
     pub(super) fn check(&mut self, behind: Duration, at: Instant) -> bool {
-        if behind <= CLOCK_TOLERANCE || warned_lately(self.warned_at, at) {
+        if behind <= CLOCK_TOLERANCE || !self.warned.is_due(at) {
             return false;
         }
-        self.warned_at = Some(at);
         tracing::warn!(
             event = "clock_behind_coverage",
             behind_secs = behind.as_secs_f64(),
-            hint = "set the clock, then run `auditflow state rewind` for this source or widen its `overlap`",
-            "this machine's clock is behind the collected time: nothing new is read until it catches up, and later events may be missed"
+            hint = "set the clock; if it was ahead before, stop and run `auditflow state rewind` for this source",
+            "the clock is behind the collected time: nothing new is read until it catches up, and later events may be missed"
         );
         true
     }
 }
 
-fn warned_lately(warned_at: Option<Instant>, at: Instant) -> bool {
-    warned_at.is_some_and(|warned| at.duration_since(warned) < CLOCK_WARNING_INTERVAL)
+/// Gives backfill its share, and warns when polls take longer than their interval.
+#[derive(Debug, Default)]
+pub(super) struct PollMonitor {
+    began: Option<Instant>,
+    /// Whether no backfill page was read since the last live window.
+    backfill_owed: bool,
+    warned: HourlyWarning,
+}
+
+impl PollMonitor {
+    /// The order in which work is tried: live first, unless backfill is owed a page before the next live window. That page
+    /// may use the part of the request budget that is reserved for live polls.
+    pub(super) fn order(&self, live: Option<Work>, backfill: Option<Work>) -> [(Priority, Priority, Option<Work>); 2] {
+        let live_work = (Priority::Live, Priority::Live, live);
+        if self.backfill_owed && matches!(live, Some(Work::Begin(_))) {
+            return [(Priority::Backfill, Priority::Live, backfill), live_work];
+        }
+        [live_work, (Priority::Backfill, Priority::Backfill, backfill)]
+    }
+
+    /// A live window was opened.
+    pub(super) fn live_began(&mut self, at: Instant) {
+        self.began = Some(at);
+        self.backfill_owed = true;
+    }
+
+    /// A page of a window was requested.
+    pub(super) fn page_requested(&mut self, kind: WindowKind) {
+        self.backfill_owed &= kind == WindowKind::Live;
+    }
+
+    /// A live window completed. Returns whether it warned: not of windows of a whole slice, which catch up.
+    pub(super) fn live_completed(&mut self, window: &NewWindow, spec: &ApiSpec, at: Instant) -> bool {
+        let Some(took) = self.began.take().map(|began| at.duration_since(began)) else { return false };
+        let catches_up = ranges::length(window.covers) >= spec.slice;
+        if took <= spec.poll_interval || catches_up || !self.warned.is_due(at) {
+            return false;
+        }
+        tracing::warn!(
+            event = "polls_exceed_interval",
+            took_secs = took.as_secs_f64(),
+            interval_secs = spec.poll_interval.as_secs_f64(),
+            hint = "set a longer `poll_interval` or a shorter `overlap` for this source",
+            "a poll took longer than poll_interval: backfill gets one page after each poll"
+        );
+        true
+    }
+}
+
+/// Limits a warning to one an hour.
+#[derive(Debug, Default)]
+struct HourlyWarning {
+    warned_at: Option<Instant>,
+}
+
+impl HourlyWarning {
+    /// Whether the warning may be given now; then it counts as given.
+    fn is_due(&mut self, at: Instant) -> bool {
+        let due = !self.was_given(at);
+        if due {
+            self.warned_at = Some(at);
+        }
+        due
+    }
+
+    fn was_given(&self, at: Instant) -> bool {
+        self.warned_at.is_some_and(|warned| at.duration_since(warned) < WARNING_INTERVAL)
+    }
 }
 
 #[cfg(test)]

@@ -12,9 +12,9 @@ use super::*;
 use crate::clock::{ManualClock, SharedClock};
 use crate::event::{Event, EventId};
 use crate::journal::{
-    AfterPage, BlockBuilder, CollectJournal, DeliverJournal, FileBefore, FileRecord, JournalOptions, LatenessCounts,
-    LogReader, NewWindow, PageCommit, RollbackRecord, SeenKey, Seq, SinkStart, SinkStats, SourceId, SourceRegistration,
-    SqliteJournal, WindowKind,
+    AfterPage, BlockBuilder, CollectJournal, Completion, DeliverJournal, FileBefore, FileRecord, JournalOptions,
+    LatenessCounts, LogReader, NewWindow, PageCommit, RollbackRecord, SeenKey, Seq, SinkStart, SinkStats, SourceId,
+    SourceRegistration, SqliteJournal, WindowKind,
 };
 use crate::sinks::registry::SinkConfig;
 use crate::sinks::{
@@ -74,7 +74,7 @@ impl TestJournal {
     async fn append(&self, source: SourceId, name: &str, records: std::ops::Range<u32>) {
         let hour = |number: u32| START + Duration::from_secs(3_600 * u64::from(number));
         let covers = TimeRange::new(hour(records.start), hour(records.end));
-        let window = NewWindow { kind: WindowKind::Live, covers, fetch_range: covers };
+        let window = NewWindow { kind: WindowKind::Live, covers, fetch_range: covers, kept: TimeRange::ALL };
         let id = self.journal.add_windows(source, vec![window]).await.expect("added")[0];
         let mut block = BlockBuilder::new(self.clock.now());
         let raws: Vec<_> = records.map(|number| (number, record(name, number))).collect();
@@ -87,7 +87,8 @@ impl TestJournal {
             block: block.finish().expect("compressed"),
             requests: 1,
             lateness: LatenessCounts::default(),
-            then: AfterPage::Complete { at: self.clock.now(), pages: 1, records_read: 0 },
+            evidence: Vec::new(),
+            then: AfterPage::Complete(Completion::covered(covers, self.clock.now())),
         };
         self.journal.commit_page(page).await.expect("committed");
     }

@@ -124,7 +124,7 @@ impl Rewind {
 /// What a [`Rewind`] would do.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RewindPreview {
-    /// The covered time that would be removed, in order. Empty: there is nothing to rewind.
+    /// The time that would be a gap again, in order: covered, in doubt or unreadable. Empty: there is nothing to rewind.
     pub removed_coverage: Vec<TimeRange>,
     /// Open windows that would start over.
     pub open_windows: u64,
@@ -200,7 +200,7 @@ pub struct SourceHistory {
     pub vendor: String,
     /// The time of its first start.
     pub first_started_at: Timestamp,
-    /// All covered time, merged and in order.
+    /// All time that is covered, in doubt or unreadable, merged and in order.
     pub coverage: Vec<TimeRange>,
     /// Events collected since its first start.
     pub events: u64,

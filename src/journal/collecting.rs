@@ -1,6 +1,7 @@
 //! The values of [`CollectJournal`](super::CollectJournal): sources, windows, pages, coverage.
 
-use super::block::{EncodedBlock, SeenKey, SourceId};
+use super::block::{EncodedBlock, SourceId};
+use super::coverage::{Completion, DoubtfulTime, WindowKind};
 use super::lateness::LatenessCounts;
 use crate::time::{TimeRange, Timestamp};
 use crate::vendors::NormalizerConfig;
@@ -9,26 +10,19 @@ use crate::vendors::NormalizerConfig;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WindowId(pub i64);
 
-/// Why a window exists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum WindowKind {
-    /// The growing end of the coverage.
-    Live,
-    /// A slice of the past.
-    Backfill,
-    /// Covered time read again, for records that change; covers nothing new.
-    Recheck,
-}
-
 /// A window to be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NewWindow {
     /// Why it exists.
     pub kind: WindowKind,
-    /// The time that is covered once the window is complete. Windows of a source never overlap here. Empty for rechecks.
+    /// The time that is covered once the window is complete. Windows of a source never overlap here. Of a recheck: the
+    /// completed windows whose state it decides anew.
     pub covers: TimeRange,
     /// The time that the vendor is asked for: `covers` and the overlap before it.
     pub fetch_range: TimeRange,
+    /// Records whose own time lies outside are not kept. Stored when the window opens: settings that change later do not
+    /// change what an open window keeps.
+    pub kept: TimeRange,
 }
 
 /// A window that is not complete.
@@ -42,22 +36,25 @@ pub struct OpenWindow {
     pub progress: Option<ScanProgress>,
 }
 
-/// The progress of the scan through a window's pages.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ScanProgress {
-    /// The cursor of the next page.
-    pub next_cursor: String,
-    /// The page size of this scan: it must not change while the scan runs.
+/// One scan through a window's pages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScanSpec {
+    /// Its number in the window, from 1.
+    pub number: u32,
+    /// Whether it requests first pages only, each from the last second of the page before.
+    pub by_time: bool,
+    /// Its page size: it must not change while the scan runs.
     pub page_size: u32,
-    /// Pages read.
-    pub pages: u64,
-    /// Records read, duplicates included.
-    pub records_read: u64,
-    /// The total that the first page announced.
-    pub total: Option<u64>,
-    /// For vendors without ids: every key read so far, duplicates included, so that occurrence numbers are right after a
-    /// restart. Empty for vendors with ids.
-    pub scan_keys: Vec<SeenKey>,
+    /// Identifies its requests: a cursor is never used with another request.
+    pub request_fingerprint: String,
+}
+
+/// Every scan of an open window, each with the evidence of its pages, in order. Replaying it rebuilds the scans. The bytes
+/// are encoded by collecting; the journal does not read them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScanProgress {
+    /// The scans.
+    pub scans: Vec<(ScanSpec, Vec<Vec<u8>>)>,
 }
 
 /// One page to commit.
@@ -71,24 +68,21 @@ pub struct PageCommit {
     pub requests: u64,
     /// The lateness of all events of the scan; given with its last page.
     pub lateness: LatenessCounts,
+    /// What the page shows, for the verdict at the end: appended to the window's scan that began last, and never
+    /// rewritten. Not stored with the page that completes the window.
+    pub evidence: Vec<u8>,
     /// Whether the scan continues or the window is complete.
     pub then: AfterPage,
 }
 
 /// What follows a page.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one value per page, next to a block of it")]
 pub enum AfterPage {
-    /// Another page.
-    Continue(ScanProgress),
-    /// The window is complete: its events become visible and its time is covered.
-    Complete {
-        /// When.
-        at: Timestamp,
-        /// Pages of the whole scan.
-        pages: u64,
-        /// Records of the whole scan, duplicates included.
-        records_read: u64,
-    },
+    /// Another page, or another scan.
+    Continue,
+    /// The window is complete: its events become visible and its time gets its state.
+    Complete(Completion),
 }
 
 /// A source at its start.
@@ -111,8 +105,11 @@ pub struct SourceState {
     pub id: SourceId,
     /// The time of its first start.
     pub first_started_at: Timestamp,
-    /// All covered time, merged and in order.
+    /// All covered time, merged and in order. Not what is in doubt.
     pub coverage: Vec<TimeRange>,
+    /// All time that is in doubt or unreadable, in order. Windows that touch and differ in nothing but their times are
+    /// one.
+    pub in_doubt: Vec<DoubtfulTime>,
     /// Windows that are not complete.
     pub open: Vec<OpenWindow>,
     /// When the last recheck was completed.
@@ -121,6 +118,24 @@ pub struct SourceState {
     pub rewound_to: Option<Timestamp>,
     /// Its normalizer config before this registration, if it was another one.
     pub former_normalizer_config: Option<NormalizerConfig>,
+}
+
+impl SourceState {
+    /// All time that is not to be planned as new: covered, in doubt, or unreadable. Merged and in order.
+    #[must_use]
+    pub fn settled(&self) -> Vec<TimeRange> {
+        let doubtful = self.in_doubt.iter().map(|doubtful| doubtful.range);
+        let mut ranges: Vec<TimeRange> = self.coverage.iter().copied().chain(doubtful).collect();
+        ranges.sort_unstable();
+        let mut settled: Vec<TimeRange> = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            match settled.last_mut() {
+                Some(last) if range.from <= last.to => last.to = last.to.max(range.to),
+                _ => settled.push(range),
+            }
+        }
+        settled
+    }
 }
 
 /// What normalizing a source's records needs.

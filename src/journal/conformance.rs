@@ -3,10 +3,11 @@
 //! `journal_conformance!(fresh)` makes a test of each rule; `fresh()` returns an empty journal, and whatever must not be
 //! dropped before it.
 
+pub(crate) use super::conformance_coverage::*;
 use super::{
-    AfterPage, BatchCommit, BlockBuilder, FileBefore, FileRecord, Journal, JournalError, LastError, LatenessCounts,
-    NewWindow, PageCommit, RollbackRecord, ScanProgress, SeenKey, Seq, SinkId, SinkStart, SourceId, SourceRegistration,
-    WindowId, WindowKind,
+    AfterPage, BatchCommit, BlockBuilder, Completion, FileBefore, FileRecord, Journal, JournalError, LastError,
+    LatenessCounts, NewWindow, PageCommit, RollbackRecord, ScanProgress, ScanSpec, SeenKey, Seq, SinkId, SinkStart,
+    SourceId, SourceRegistration, WindowId, WindowKind,
 };
 use crate::event::EventId;
 use crate::time::{TimeRange, Timestamp};
@@ -20,12 +21,26 @@ macro_rules! journal_conformance {
             a_source_keeps_its_vendor,
             pages_are_invisible_until_their_window_is_complete,
             a_window_becomes_visible_with_earlier_times_first,
-            progress_and_scan_keys_are_stored,
+            scans_and_their_evidence_are_stored,
+            another_scan_keeps_what_is_staged,
+            scans_are_numbered_in_order,
             a_restarted_window_deletes_its_pages,
             a_split_window_covers_the_same,
             windows_never_cover_the_same_time_twice,
             touching_windows_are_one_coverage,
             rechecks_cover_nothing,
+            time_in_doubt_is_delivered_and_not_covered,
+            only_the_time_of_the_verdict_is_covered,
+            a_recheck_that_agrees_ends_a_doubt,
+            a_recheck_changes_only_the_time_that_it_covers,
+            a_recheck_that_cannot_read_changes_no_state,
+            unreadable_time_lets_newer_windows_go_on,
+            what_is_due_is_read_in_large_slices,
+            an_operator_settles_doubt,
+            coverage_is_cut_back,
+            coverage_without_keys_is_not_cut_back,
+            evidence_is_stored,
+            keys_are_kept_where_time_can_be_read_again,
             a_page_of_no_open_window_is_an_error,
             keys_are_found_by_time,
             a_batch_is_cut_by_events,
@@ -66,7 +81,7 @@ pub(crate) fn range(from: i64, to: i64) -> TimeRange {
 }
 
 pub(crate) fn live(from: i64, to: i64) -> NewWindow {
-    NewWindow { kind: WindowKind::Live, covers: range(from, to), fetch_range: range(from, to) }
+    NewWindow { kind: WindowKind::Live, covers: range(from, to), fetch_range: range(from, to), kept: TimeRange::ALL }
 }
 
 /// A key whose id is derived from the record's text.
@@ -85,16 +100,18 @@ pub(crate) fn page(window: WindowId, records: &[(&str, Option<i64>)], then: Afte
         block: block.finish().expect("compresses"),
         requests: 1,
         lateness: LatenessCounts::default(),
+        evidence: b"evidence".to_vec(),
         then,
     }
 }
 
-pub(crate) fn complete(secs: i64) -> AfterPage {
-    AfterPage::Complete { at: at(secs), pages: 1, records_read: 1 }
+/// Covers the range at its end.
+pub(crate) fn complete(from: i64, to: i64) -> AfterPage {
+    AfterPage::Complete(Completion::covered(range(from, to), at(to)))
 }
 
-pub(crate) fn continue_at(cursor: &str) -> AfterPage {
-    AfterPage::Continue(ScanProgress { next_cursor: cursor.to_owned(), page_size: 100, ..ScanProgress::default() })
+pub(crate) fn scan(number: u32) -> ScanSpec {
+    ScanSpec { number, by_time: false, page_size: 100, request_fingerprint: "12345678".to_owned() }
 }
 
 pub(crate) fn registration(name: &str) -> SourceRegistration {
@@ -110,15 +127,18 @@ pub(crate) async fn source(journal: &dyn Journal, name: &str) -> SourceId {
     journal.open_source(registration(name)).await.expect("opens").id
 }
 
+/// Opens a window and begins its first scan.
 pub(crate) async fn window(journal: &dyn Journal, source: SourceId, window: NewWindow) -> WindowId {
-    journal.add_windows(source, vec![window]).await.expect("is added")[0]
+    let id = journal.add_windows(source, vec![window]).await.expect("is added")[0];
+    journal.begin_scan(id, scan(1), 0).await.expect("begins");
+    id
 }
 
 /// Completes a window of one page.
 pub(crate) async fn collect(journal: &dyn Journal, source: SourceId, covers: (i64, i64), records: &[&str]) {
     let window = window(journal, source, live(covers.0, covers.1)).await;
     let records: Vec<_> = records.iter().map(|raw| (*raw, Some(covers.0))).collect();
-    journal.commit_page(page(window, &records, complete(covers.1))).await.expect("is committed");
+    journal.commit_page(page(window, &records, complete(covers.0, covers.1))).await.expect("is committed");
 }
 
 /// All visible records of a source in order.
@@ -178,10 +198,10 @@ pub(crate) async fn a_source_keeps_its_vendor(journal: &dyn Journal) {
 pub(crate) async fn pages_are_invisible_until_their_window_is_complete(journal: &dyn Journal) {
     let source = source(journal, "a").await;
     let window = window(journal, source, live(0, 100)).await;
-    journal.commit_page(page(window, &[("1", Some(1))], continue_at("next"))).await.expect("commits");
+    journal.commit_page(page(window, &[("1", Some(1))], AfterPage::Continue)).await.expect("commits");
     assert_eq!(texts(journal, source).await, Vec::<String>::new());
     assert_eq!(coverage(journal, "a").await, vec![]);
-    journal.commit_page(page(window, &[("2", Some(2))], complete(100))).await.expect("commits");
+    journal.commit_page(page(window, &[("2", Some(2))], complete(0, 100))).await.expect("commits");
     assert_eq!(visible(journal, source).await, vec![(1, "1".to_owned()), (2, "2".to_owned())]);
     assert_eq!(coverage(journal, "a").await, vec![range(0, 100)]);
     assert_eq!(journal.open_source(registration("a")).await.expect("opens").open, vec![]);
@@ -191,11 +211,11 @@ pub(crate) async fn a_window_becomes_visible_with_earlier_times_first(journal: &
     let source = source(journal, "a").await;
     let window = window(journal, source, live(0, 100)).await;
     for (records, then) in [
-        (vec![("late", Some(90))], continue_at("2")),
-        (vec![("tie one", Some(50)), ("tie one b", Some(51))], continue_at("3")),
-        (vec![("tie two", Some(50))], continue_at("4")),
-        (vec![], continue_at("5")),
-        (vec![("early", Some(10))], complete(100)),
+        (vec![("late", Some(90))], AfterPage::Continue),
+        (vec![("tie one", Some(50)), ("tie one b", Some(51))], AfterPage::Continue),
+        (vec![("tie two", Some(50))], AfterPage::Continue),
+        (vec![], AfterPage::Continue),
+        (vec![("early", Some(10))], complete(0, 100)),
     ] {
         journal.commit_page(page(window, &records, then)).await.expect("commits");
     }
@@ -205,32 +225,65 @@ pub(crate) async fn a_window_becomes_visible_with_earlier_times_first(journal: &
     assert_eq!(seqs, [1, 2, 3, 4, 5]);
 }
 
-pub(crate) async fn progress_and_scan_keys_are_stored(journal: &dyn Journal) {
-    let source = source(journal, "a").await;
-    let first = window(journal, source, live(0, 100)).await;
-    let second = window(journal, source, live(100, 200)).await;
-    let progress = ScanProgress {
-        next_cursor: "p3".to_owned(),
-        page_size: 50,
-        pages: 2,
-        records_read: 99,
-        total: Some(1_000),
-        scan_keys: vec![key_of("x", Some(3)), key_of("y", None)],
-    };
-    journal.commit_page(page(second, &[], AfterPage::Continue(progress.clone()))).await.expect("commits");
+async fn open_windows(journal: &dyn Journal) -> Vec<(WindowId, NewWindow, Option<ScanProgress>)> {
     let open = journal.open_source(registration("a")).await.expect("opens").open;
-    let found: Vec<_> = open.iter().map(|open| (open.id, open.window, open.progress.clone())).collect();
-    assert_eq!(found, vec![(first, live(0, 100), None), (second, live(100, 200), Some(progress))]);
+    open.into_iter().map(|open| (open.id, open.window, open.progress)).collect()
+}
+
+fn page_with(window: WindowId, records: &[(&str, Option<i64>)], evidence: &[u8]) -> PageCommit {
+    PageCommit { evidence: evidence.to_vec(), ..page(window, records, AfterPage::Continue) }
+}
+
+pub(crate) async fn scans_and_their_evidence_are_stored(journal: &dyn Journal) {
+    let source = source(journal, "a").await;
+    let kept = NewWindow { kept: range(20, 90), ..live(0, 100) };
+    let first = journal.add_windows(source, vec![kept]).await.expect("adds")[0];
+    let second = window(journal, source, live(100, 200)).await;
+    for evidence in [b"page 1".as_slice(), b"", b"page 3"] {
+        journal.commit_page(page_with(second, &[], evidence)).await.expect("commits");
+    }
+    let again = ScanSpec { by_time: true, page_size: 7, request_fingerprint: "f".to_owned(), ..scan(2) };
+    journal.begin_scan(second, again.clone(), 4).await.expect("begins");
+    journal.commit_page(page_with(second, &[("x", Some(110))], b"other page 1")).await.expect("commits");
+    let pages = |pages: &[&[u8]]| pages.iter().map(|page| page.to_vec()).collect::<Vec<_>>();
+    let scans = vec![(scan(1), pages(&[b"page 1", b"", b"page 3"])), (again, pages(&[b"other page 1"]))];
+    let wanted = vec![(first, kept, None), (second, live(100, 200), Some(ScanProgress { scans }))];
+    assert_eq!(open_windows(journal).await, wanted);
+    assert_eq!(journal.stats().await.expect("reads").sources[0].requests, 8);
+}
+
+pub(crate) async fn another_scan_keeps_what_is_staged(journal: &dyn Journal) {
+    let source = source(journal, "a").await;
+    let window = window(journal, source, live(0, 100)).await;
+    journal.commit_page(page(window, &[("one", Some(1))], AfterPage::Continue)).await.expect("commits");
+    journal.begin_scan(window, scan(2), 0).await.expect("begins");
+    assert_eq!(journal.keys_within(source, range(0, 100)).await.expect("reads"), vec![key_of("one", Some(1))]);
+    journal.commit_page(page(window, &[("two", Some(2))], complete(0, 100))).await.expect("commits");
+    assert_eq!(texts(journal, source).await, ["one", "two"]);
+}
+
+pub(crate) async fn scans_are_numbered_in_order(journal: &dyn Journal) {
+    let source = source(journal, "a").await;
+    let window = journal.add_windows(source, vec![live(0, 100)]).await.expect("adds")[0];
+    let more = page(window, &[("x", Some(1))], AfterPage::Continue);
+    assert!(is_invalid_state(&journal.commit_page(more.clone()).await), "no scan has begun");
+    assert_eq!(journal.keys_within(source, range(0, 100)).await.expect("reads"), vec![]);
+    assert!(is_invalid_state(&journal.begin_scan(window, scan(2), 0).await));
+    journal.begin_scan(window, scan(1), 0).await.expect("begins");
+    assert!(is_invalid_state(&journal.begin_scan(window, scan(1), 0).await));
+    journal.commit_page(more).await.expect("commits");
+    journal.restart_window(window, 0).await.expect("restarts");
+    journal.begin_scan(window, scan(1), 0).await.expect("a restart deletes all scans");
 }
 
 pub(crate) async fn a_restarted_window_deletes_its_pages(journal: &dyn Journal) {
     let source = source(journal, "a").await;
     let window = window(journal, source, live(0, 100)).await;
-    journal.commit_page(page(window, &[("old", Some(1))], continue_at("2"))).await.expect("commits");
+    journal.commit_page(page(window, &[("old", Some(1))], AfterPage::Continue)).await.expect("commits");
     journal.restart_window(window, 3).await.expect("restarts");
     assert_eq!(journal.keys_within(source, range(0, 100)).await.expect("reads"), vec![]);
     assert_eq!(journal.open_source(registration("a")).await.expect("opens").open[0].progress, None);
-    journal.commit_page(page(window, &[("new", Some(1))], complete(100))).await.expect("commits");
+    journal.commit_page(page(window, &[("new", Some(1))], complete(0, 100))).await.expect("commits");
     assert_eq!(texts(journal, source).await, ["new"]);
     assert_eq!(journal.stats().await.expect("reads").sources[0].requests, 5);
 }
@@ -238,13 +291,13 @@ pub(crate) async fn a_restarted_window_deletes_its_pages(journal: &dyn Journal) 
 pub(crate) async fn a_split_window_covers_the_same(journal: &dyn Journal) {
     let source = source(journal, "a").await;
     let window = window(journal, source, live(0, 100)).await;
-    journal.commit_page(page(window, &[("old", Some(1))], continue_at("2"))).await.expect("commits");
+    journal.commit_page(page(window, &[("old", Some(1))], AfterPage::Continue)).await.expect("commits");
     assert!(is_invalid_state(&journal.split_window(window, [live(0, 40), live(41, 100)]).await));
     let [left, right] = journal.split_window(window, [live(0, 40), live(40, 100)]).await.expect("splits");
     assert!(is_invalid_state(&journal.restart_window(window, 0).await));
-    journal.commit_page(page(right, &[("right", Some(60))], complete(100))).await.expect("commits");
+    journal.commit_page(page(right, &[("right", Some(60))], complete(40, 100))).await.expect("commits");
     assert_eq!(coverage(journal, "a").await, vec![range(40, 100)]);
-    journal.commit_page(page(left, &[("left", Some(1))], complete(101))).await.expect("commits");
+    journal.commit_page(page(left, &[("left", Some(1))], complete(0, 40))).await.expect("commits");
     assert_eq!(coverage(journal, "a").await, vec![range(0, 100)]);
     assert_eq!(texts(journal, source).await, ["right", "left"]);
 }
@@ -268,9 +321,17 @@ pub(crate) async fn touching_windows_are_one_coverage(journal: &dyn Journal) {
 
 pub(crate) async fn rechecks_cover_nothing(journal: &dyn Journal) {
     let source = source(journal, "a").await;
-    let recheck = NewWindow { kind: WindowKind::Recheck, covers: range(0, 0), fetch_range: range(0, 100) };
+    let recheck =
+        NewWindow { kind: WindowKind::Recheck, covers: range(0, 0), fetch_range: range(0, 100), kept: TimeRange::ALL };
     let recheck = window(journal, source, recheck).await;
-    journal.commit_page(page(recheck, &[("changed", Some(5))], complete(70))).await.expect("commits");
+    journal
+        .commit_page(page(
+            recheck,
+            &[("changed", Some(5))],
+            AfterPage::Complete(Completion::covered(range(0, 0), at(70))),
+        ))
+        .await
+        .expect("commits");
     let state = journal.open_source(registration("a")).await.expect("opens");
     assert_eq!((state.coverage, state.last_recheck_at), (vec![], Some(at(70))));
     assert_eq!(texts(journal, source).await, ["changed"]);
@@ -279,8 +340,8 @@ pub(crate) async fn rechecks_cover_nothing(journal: &dyn Journal) {
 pub(crate) async fn a_page_of_no_open_window_is_an_error(journal: &dyn Journal) {
     let source = source(journal, "a").await;
     let window = window(journal, source, live(0, 100)).await;
-    journal.commit_page(page(window, &[("1", Some(1))], complete(100))).await.expect("commits");
-    assert!(is_invalid_state(&journal.commit_page(page(window, &[("2", Some(1))], complete(100))).await));
+    journal.commit_page(page(window, &[("1", Some(1))], complete(0, 100))).await.expect("commits");
+    assert!(is_invalid_state(&journal.commit_page(page(window, &[("2", Some(1))], complete(0, 100))).await));
     assert_eq!(texts(journal, source).await, ["1"]);
 }
 
@@ -290,7 +351,7 @@ pub(crate) async fn keys_are_found_by_time(journal: &dyn Journal) {
     for records in
         [vec![("10", Some(10)), ("20", Some(20))], vec![("30", Some(30))], vec![("timeless", None), ("90", Some(90))]]
     {
-        journal.commit_page(page(window, &records, continue_at("next"))).await.expect("commits");
+        journal.commit_page(page(window, &records, AfterPage::Continue)).await.expect("commits");
     }
     let timeless = [key_of("timeless", None), key_of("90", Some(90))];
     let first = [key_of("10", Some(10)), key_of("20", Some(20))];
@@ -511,7 +572,12 @@ pub(crate) async fn keys_outlive_their_events(journal: &dyn Journal) {
     for day in [0, 1, 2, 3, 4, 5] {
         collect(journal, source, (day * DAY, (day + 1) * DAY), &[&day.to_string()]).await;
     }
-    let open = NewWindow { kind: WindowKind::Recheck, covers: range(0, 0), fetch_range: range(2 * DAY, 2 * DAY + 10) };
+    let open = NewWindow {
+        kind: WindowKind::Recheck,
+        covers: range(0, 0),
+        fetch_range: range(2 * DAY, 2 * DAY + 10),
+        kept: TimeRange::ALL,
+    };
     window(journal, source, open).await;
     let id = sink(journal, "files").await;
     move_to(journal, id, 6).await;
@@ -549,7 +615,7 @@ pub(crate) async fn counters_add_up(journal: &dyn Journal) {
     let source = source(journal, "a").await;
     collect(journal, source, (0, 10), &["12", "345"]).await;
     let open = window(journal, source, live(10, 20)).await;
-    journal.commit_page(page(open, &[("staged", Some(11))], continue_at("2"))).await.expect("commits");
+    journal.commit_page(page(open, &[("staged", Some(11))], AfterPage::Continue)).await.expect("commits");
     let id = sink(journal, "files").await;
     for (position, delivered) in [(1, 1), (2, 0)] {
         let batch = BatchCommit { position, delivered, filtered: 1 - delivered, bytes: 10, ..BatchCommit::default() };

@@ -7,7 +7,8 @@ use super::admin::{
     Edit, Redeliver, RedeliverPreview, Rewind, RewindPreview, SinkEdit, SinkHistory, SourceEdit, SourceHistory,
 };
 use super::block::{RecordBlock, SeenKey, Seq, SourceId};
-use super::collecting::{NewWindow, PageCommit, SourceInfo, SourceRegistration, SourceState, WindowId};
+use super::collecting::{NewWindow, PageCommit, ScanSpec, SourceInfo, SourceRegistration, SourceState, WindowId};
+use super::coverage::{DueRecheck, EvidenceRow};
 use super::delivering::{BatchCommit, PendingBatch, SinkId, SinkStart, SinkState};
 use super::error::JournalError;
 use super::rollback::RollbackRecord;
@@ -24,24 +25,59 @@ pub trait CollectJournal: Send + Sync {
     /// Registers a source at its first start, and returns what the journal knows of it.
     fn open_source(&self, source: SourceRegistration) -> JournalFuture<'_, SourceState>;
 
-    /// Adds windows to be scanned: all of them, or none if one covers time that is covered or that an open window
-    /// covers. Ids follow the order given.
+    /// Adds windows to be scanned: all of them, or none if one (but a recheck) covers time that has a state or that an
+    /// open window covers. Ids follow the order given.
     fn add_windows(&self, source: SourceId, windows: Vec<NewWindow>) -> JournalFuture<'_, Vec<WindowId>>;
 
-    /// Appends one page and stores the scan's progress, or completes the window. The page and its requests are counted at
-    /// once, its events when they become visible.
+    /// Begins a scan of an open window: the first one, or another one after it, numbered in order. What the window has
+    /// staged and the evidence of earlier scans stay. `requests` counts requests that no page was committed for. A window
+    /// that its first page completes needs no scan.
+    fn begin_scan(&self, window: WindowId, scan: ScanSpec, requests: u64) -> JournalFuture<'_, ()>;
+
+    /// Appends one page and its evidence to the window's last scan, or completes the window. The page and its requests
+    /// are counted at once, its events when they become visible.
+    ///
+    /// Completing a recheck changes the state of all completed windows in the time that it covers, and covers nothing
+    /// new: what a window of them lacked is now visible.
     fn commit_page(&self, page: PageCommit) -> JournalFuture<'_, ()>;
 
-    /// Deletes what an open window has staged; its scan starts over. `requests` is the number of requests that it has cost.
+    /// Deletes what an open window has staged, and all its scans; it starts over. `requests` is the number of requests
+    /// made in vain.
     fn restart_window(&self, window: WindowId, requests: u64) -> JournalFuture<'_, ()>;
 
     /// Replaces an open window by two that meet, and deletes what it has staged. Both have its kind, and together they
     /// cover exactly what it covers; anything else is a [`JournalError::InvalidState`].
     fn split_window(&self, window: WindowId, parts: [NewWindow; 2]) -> JournalFuture<'_, [WindowId; 2]>;
 
+    /// Deletes all open windows of a source with what they have staged, so that their time is planned anew. All of them: a
+    /// window leaves out what another one has staged.
+    fn discard_windows(&self, source: SourceId) -> JournalFuture<'_, ()>;
+
     /// The keys of all records of the source, visible or staged, whose pages have times within `range`. Pages that hold a
     /// record without a time are always included.
     fn keys_within(&self, source: SourceId, range: TimeRange) -> JournalFuture<'_, Vec<SeenKey>>;
+
+    /// Time that is due to be read again at `now`: first what is in doubt or unreadable, then by time; at most `limit`.
+    fn due_rechecks(&self, source: SourceId, now: Timestamp, limit: usize) -> JournalFuture<'_, Vec<DueRecheck>>;
+
+    /// Marks time as unreadable, with the vendor's error, so that newer windows go on. Open windows within it are complete
+    /// with that: what they have staged becomes visible. Fails with [`JournalError::InvalidState`] if a part of it has a
+    /// state, or belongs to an open window that covers more.
+    fn mark_unreadable(
+        &self,
+        source: SourceId,
+        range: TimeRange,
+        error: String,
+        at: Timestamp,
+        next_recheck_at: Option<Timestamp>,
+    ) -> JournalFuture<'_, ()>;
+
+    /// Gives up the state of all time at and after `from`, because a clock was wrong: it becomes a gap again. Events and
+    /// dedup keys stay, so that it is read again without duplicates; fails with [`JournalError::InvalidState`] if keys of
+    /// that time are gone. Open windows stay: complete them for less time ([`Completion::covers`]).
+    ///
+    /// [`Completion::covers`]: super::Completion::covers
+    fn cut_coverage(&self, source: SourceId, from: Timestamp) -> JournalFuture<'_, ()>;
 
     /// Stores the last error of a source; `None` clears it.
     fn set_source_error(&self, source: SourceId, last_error: Option<LastError>) -> JournalFuture<'_, ()>;
@@ -67,6 +103,13 @@ pub trait CollectJournal: Send + Sync {
         after: Seq,
         limit: usize,
     ) -> JournalFuture<'_, Vec<RecordBlock>>;
+
+    /// The completed windows of a source that touch `range`, with their evidence, in order.
+    fn evidence(&self, source: &str, range: TimeRange) -> JournalFuture<'_, Vec<EvidenceRow>>;
+
+    /// An operator settles doubt: all time of a source within `range` that is in doubt or unreadable is covered from now
+    /// on, with the reason `accepted`. Returns the number of windows that it concerned.
+    fn accept(&self, source: &str, range: TimeRange) -> JournalFuture<'_, u64>;
 
     /// Applies an operator's change to a source, in one transaction.
     ///
@@ -139,9 +182,8 @@ pub trait DeliverJournal: LogReader {
     /// `retention`): oldest first, whole blocks. Deletes none if no sink is active. Returns the number of events deleted.
     ///
     /// Also deletes the keys of visible records of windows whose fetch range ends before `keys_before` (now minus what
-    /// the longest recheck looks back). Keys that live and backfill windows may need again stay longer: those in the fetch
-    /// range of an open window, and those around each end of the coverage, as far as the source's longest overlap plus a
-    /// day.
+    /// the longest recheck looks back), but only in covered time that no recheck is to read again, farther from its ends
+    /// than the source's longest overlap plus a day. Keys in the fetch range of an open window stay.
     fn trim(&self, visible_before: Timestamp, keys_before: Timestamp) -> JournalFuture<'_, u64>;
 
     /// What an operator needs to know of a sink before changing it; `None` if the journal does not know the name.

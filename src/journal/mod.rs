@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   collect                            journal                                  deliver
-//!   page + keys + progress --txn-->  staged blocks of the open window
+//!   page + keys + evidence --txn-->  staged blocks of the open window
 //!   last page of a window  --txn-->  blocks get sequence numbers: visible ---->  read from the sink's position
 //!                                    coverage grows in the same transaction      prepare --txn--> write --> commit --txn-->
 //! ```
@@ -25,7 +25,7 @@
 //!    several, so that no other call waits long.) A call that returns an error has changed nothing and can be repeated.
 //! 2. A call that has returned `Ok` survives power loss.
 //! 3. Blocks of an open window are invisible. Completing the window gives all its blocks consecutive sequence numbers and
-//!    adds the window to the coverage, in one transaction. Blocks with earlier times come first; a block that holds a
+//!    stores the state of its time with the evidence for it, in one transaction. Blocks with earlier times come first; a block that holds a
 //!    record without a time comes before all others; equal blocks keep the order of their pages.
 //! 4. While a pipeline runs, only [`DeliverJournal::trim`], [`CollectJournal::restart_window`] and
 //!    [`CollectJournal::split_window`] delete events; the last two delete only events that were never visible.
@@ -37,7 +37,10 @@ mod codec;
 mod collecting;
 #[cfg(test)]
 pub(crate) mod conformance;
+#[cfg(test)]
+mod conformance_coverage;
 mod contract;
+mod coverage;
 mod delivering;
 mod error;
 mod lateness;
@@ -54,10 +57,11 @@ pub use block::{
     BlockBuilder, BlockKeys, BlockRecord, DecodedBlock, EncodedBlock, RecordBlock, SeenKey, Seq, SourceId,
 };
 pub use collecting::{
-    AfterPage, NewWindow, OpenWindow, PageCommit, ScanProgress, SourceInfo, SourceRegistration, SourceState, WindowId,
-    WindowKind,
+    AfterPage, NewWindow, OpenWindow, PageCommit, ScanProgress, ScanSpec, SourceInfo, SourceRegistration, SourceState,
+    WindowId,
 };
 pub use contract::{CollectJournal, DeliverJournal, Journal, JournalFuture, LogReader};
+pub use coverage::{Completion, CoverageState, DoubtfulTime, DueRecheck, EvidenceRow, WindowEvidence, WindowKind};
 pub use delivering::{BatchCommit, BatchIntent, PendingBatch, SinkId, SinkStart, SinkState};
 pub use error::JournalError;
 pub use lateness::LatenessCounts;

@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::block::Seq;
 use super::collecting::SourceState;
+use super::coverage::EvidenceRow;
 use super::delivering::PendingBatch;
 use super::lateness::LatenessCounts;
-use crate::time::Timestamp;
+use crate::time::{TimeRange, Timestamp};
 
 /// The error that a source or sink has at present.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +90,8 @@ pub struct SnapshotQuery<'a> {
     pub sources: Option<&'a [String]>,
     /// The sinks of the pipeline file, each with the sources that it reads.
     pub sinks: &'a [(String, Vec<String>)],
+    /// The time whose evidence is wanted; `None`: none.
+    pub evidence: Option<TimeRange>,
 }
 
 /// A journal at one moment, read without opening it for work.
@@ -109,12 +112,14 @@ pub struct JournalSnapshot {
 pub struct SourceSnapshot {
     /// Its name.
     pub name: String,
-    /// Coverage and open windows.
+    /// Coverage, time in doubt, and open windows.
     pub state: SourceState,
     /// The lateness of its events, over the last seven days on which any were counted.
     pub lateness: LatenessCounts,
     /// Events of the windows that were completed in the last 24 hours.
     pub events_last_day: u64,
+    /// The completed windows that touch the time whose evidence is wanted, in order.
+    pub evidence: Vec<EvidenceRow>,
 }
 
 impl JournalSnapshot {

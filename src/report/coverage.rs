@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::observation::{LastErrorReport, Observation, ReportHead, SourceView, TimeSpan, seconds, window_kind};
 use super::text::{counted, last_error, name, of_seconds};
+use crate::collect::scan::ScanCounts;
 use crate::forecast::{Assumption, Gap, forecast};
 use crate::format::count;
 use crate::journal::{LatenessCounts, OpenWindow, SourceStats};
@@ -171,14 +172,14 @@ fn lateness(view: &SourceView<'_>) -> LatenessReport {
 
 impl From<&OpenWindow> for WindowReport {
     fn from(open: &OpenWindow) -> Self {
-        let progress = open.progress.as_ref();
+        let scan = open.progress.as_ref().and_then(ScanCounts::of);
         Self {
             kind: window_kind(open.window.kind),
             covers: open.window.covers.into(),
             fetch_range: open.window.fetch_range.into(),
-            pages: progress.map_or(0, |progress| progress.pages),
-            records_read: progress.map_or(0, |progress| progress.records_read),
-            records_total: progress.and_then(|progress| progress.total),
+            pages: scan.as_ref().map_or(0, |scan| scan.pages),
+            records_read: scan.as_ref().map_or(0, |scan| scan.records_read),
+            records_total: scan.and_then(|scan| scan.total),
         }
     }
 }

@@ -40,7 +40,8 @@ pub fn observe(pipeline: &ValidatedPipeline, at: Timestamp) -> Result<Observatio
         .iter()
         .map(|sink| (sink.name.clone(), sink.routes.iter().map(|route| route.source.clone()).collect()))
         .collect();
-    let journal = SqliteJournal::snapshot(data_dir, &SnapshotQuery { now: at, sources: None, sinks: &sinks })?;
+    let journal =
+        SqliteJournal::snapshot(data_dir, &SnapshotQuery { now: at, sources: None, sinks: &sinks, evidence: None })?;
     Ok(Observation { at, process: lock::owner(data_dir), journal })
 }
 

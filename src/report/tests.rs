@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use super::text::WIDTH;
 use super::*;
+use crate::collect::scan::stored_page;
 use crate::event::EventId;
 use crate::journal::lock::LockOwner;
 use crate::journal::{
-    AfterPage, BatchCommit, BlockBuilder, CollectJournal, DeliverJournal, JournalOptions, LastError, LatenessCounts,
-    NewWindow, PageCommit, ScanProgress, SeenKey, SinkStart, SourceId, SourceRegistration, SqliteJournal, WindowKind,
+    AfterPage, BatchCommit, BlockBuilder, CollectJournal, Completion, DeliverJournal, JournalOptions, LastError,
+    LatenessCounts, NewWindow, PageCommit, ScanSpec, SeenKey, SinkStart, SourceId, SourceRegistration, SqliteJournal,
+    WindowKind,
 };
 use crate::pipeline::{self, Environment, Overrides, ValidatedPipeline};
 use crate::time::{TimeRange, Timestamp};
@@ -82,8 +84,12 @@ impl JournalBuilder {
 
     async fn window(&self, source: SourceId, kind: WindowKind, from: &str, to: &str) -> crate::journal::WindowId {
         let covers = TimeRange::new(at(from), at(to));
-        let window =
-            NewWindow { kind, covers, fetch_range: TimeRange::new(covers.from - Duration::from_secs(900), covers.to) };
+        let window = NewWindow {
+            kind,
+            covers,
+            fetch_range: TimeRange::new(covers.from - Duration::from_secs(900), covers.to),
+            kept: TimeRange::ALL,
+        };
         self.journal.add_windows(source, vec![window]).await.expect("adds")[0]
     }
 
@@ -99,25 +105,24 @@ impl JournalBuilder {
             let id = EventId::of_key("test", None, raw);
             block.push(raw, SeenKey { id, version: 0, timestamp: Some(at(span.0)) }, 0);
         }
-        let then = AfterPage::Complete { at: at(span.1), pages: 1, records_read: events as u64 };
+        let then = AfterPage::Complete(Completion::covered(TimeRange::new(at(span.0), at(span.1)), at(span.1)));
         let block = block.finish().expect("packs");
-        self.journal.commit_page(PageCommit { window, block, requests: 1, lateness, then }).await.expect("commits");
+        self.journal
+            .commit_page(PageCommit { window, block, requests: 1, lateness, evidence: Vec::new(), then })
+            .await
+            .expect("commits");
     }
 
     /// Adds a window in progress, after three pages.
     async fn in_progress(&self, source: SourceId, kind: WindowKind, span: (&str, &str)) {
         let window = self.window(source, kind, span.0, span.1).await;
-        let progress = ScanProgress {
-            next_cursor: "12345678:4".to_owned(),
-            page_size: 100,
-            pages: 3,
-            records_read: 300,
-            total: Some(1_200),
-            scan_keys: Vec::new(),
-        };
-        let then = AfterPage::Continue(progress);
-        let page = PageCommit { window, block: None, requests: 5, lateness: LatenessCounts::default(), then };
-        self.journal.commit_page(page).await.expect("commits");
+        let spec = ScanSpec { number: 1, by_time: false, page_size: 100, request_fingerprint: "12345678".to_owned() };
+        self.journal.begin_scan(window, spec, 0).await.expect("begins");
+        for requests in [2, 2, 1] {
+            let (lateness, evidence) = (LatenessCounts::default(), stored_page(100, 1_200));
+            let page = PageCommit { window, block: None, requests, lateness, evidence, then: AfterPage::Continue };
+            self.journal.commit_page(page).await.expect("commits");
+        }
     }
 
     async fn sink(&self, name: &str, position: u64, dead_lettered: u64) -> crate::journal::SinkId {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::clock::SharedClock;
 use crate::collect::SourceSettings;
+use crate::collect::scan::ScanCounts;
 use crate::forecast::{CoverageProgress, Phase};
 use crate::journal::{OpenWindow, SnapshotQuery, SourceSnapshot, SqliteJournal};
 use crate::pipeline::{ValidatedPipeline, ValidatedSource};
@@ -18,7 +19,7 @@ pub(super) fn backlog_reader(pipeline: &ValidatedPipeline, clock: &SharedClock) 
     let sources: Vec<(String, SourceSettings)> = pipeline.sources.iter().map(settings).collect();
     let clock = Arc::clone(clock);
     Arc::new(move |names| {
-        let look = SnapshotQuery { now: clock.now(), sources: Some(names), sinks: &[] };
+        let look = SnapshotQuery { now: clock.now(), sources: Some(names), sinks: &[], evidence: None };
         // The components that use the journal report its errors. Here the next reading tries again.
         let Ok(Some(snapshot)) = SqliteJournal::snapshot(&data_dir, &look) else { return Vec::new() };
         let settings_of = |name: &str| sources.iter().find(|(known, _)| known == name).map(|(_, settings)| settings);
@@ -49,8 +50,8 @@ fn backlog(source: &SourceSnapshot, progress: &CoverageProgress) -> Option<Backl
 
 /// The part of an open window that is read, if the vendor reports the number of records.
 fn time_read(open: &OpenWindow) -> Duration {
-    let Some(progress) = &open.progress else { return Duration::ZERO };
-    let Some(total) = progress.total.filter(|total| *total > 0) else { return Duration::ZERO };
+    let Some(scan) = open.progress.as_ref().and_then(ScanCounts::of) else { return Duration::ZERO };
+    let Some(total) = scan.total.filter(|total| *total > 0) else { return Duration::ZERO };
     let covers = open.window.covers;
-    covers.to.since(covers.from).mul_f64((progress.records_read as f64 / total as f64).min(1.0))
+    covers.to.since(covers.from).mul_f64((scan.records_read as f64 / total as f64).min(1.0))
 }

@@ -308,16 +308,23 @@ impl CollectJournal for FailingJournal {
     fail_at_first! {
         open_source(source: SourceRegistration) -> SourceState;
         add_windows(source: SourceId, windows: Vec<NewWindow>) -> Vec<WindowId>;
+        begin_scan(window: WindowId, scan: ScanSpec, requests: u64) -> ();
         commit_page(page: PageCommit) -> ();
         restart_window(window: WindowId, requests: u64) -> ();
         split_window(window: WindowId, parts: [NewWindow; 2]) -> [WindowId; 2];
+        discard_windows(source: SourceId) -> ();
         keys_within(source: SourceId, range: TimeRange) -> Vec<SeenKey>;
+        due_rechecks(source: SourceId, now: Timestamp, limit: usize) -> Vec<DueRecheck>;
+        mark_unreadable(source: SourceId, range: TimeRange, error: String, at: Timestamp, next_recheck_at: Option<Timestamp>) -> ();
+        cut_coverage(source: SourceId, from: Timestamp) -> ();
         set_source_error(source: SourceId, last_error: Option<LastError>) -> ();
     }
     forward! {
         source_history(name: &str) -> Option<SourceHistory>;
         preview_rewind(rewind: Rewind) -> Option<RewindPreview>;
         blocks_without_keys(source: SourceId, from: Timestamp, after: Seq, limit: usize) -> Vec<RecordBlock>;
+        evidence(source: &str, range: TimeRange) -> Vec<EvidenceRow>;
+        accept(source: &str, range: TimeRange) -> u64;
         edit_source(edit: SourceEdit) -> ();
     }
     fn full(&self) -> watch::Receiver<bool> {

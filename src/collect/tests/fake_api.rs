@@ -291,6 +291,11 @@ impl FakeSource {
         self.clock.now()
     }
 
+    /// Moves the clock back.
+    pub(super) fn set_clock_back(&self, by: Duration) {
+        self.clock.set_back(by);
+    }
+
     pub(super) fn new(spec: ApiSpec, has_total: bool, records: Vec<FakeRecord>) -> Self {
         let clock = ManualClock::starting_at(START);
         let state = State { records, calls: vec![], hook: Box::new(|_, _, _| None), stop: None };
@@ -338,7 +343,7 @@ impl FakeSource {
 
     /// The journal's snapshot.
     pub(super) fn snapshot(&self) -> Option<JournalSnapshot> {
-        let look = SnapshotQuery { now: self.clock.now(), sources: None, sinks: &[] };
+        let look = SnapshotQuery { now: self.clock.now(), sources: None, sinks: &[], evidence: None };
         SqliteJournal::snapshot(self.data_dir.path(), &look).expect("read")
     }
 

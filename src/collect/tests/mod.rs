@@ -4,7 +4,11 @@ mod changes;
 mod errors;
 mod fake_api;
 mod forecast;
+mod model;
+mod model_classes;
+mod model_vendor;
 mod rewinds;
 mod scenarios;
+mod settings;
 
 pub(super) use fake_api::example_spec;

@@ -31,8 +31,8 @@ use super::totals::Totals;
 use super::{coverage, log};
 use crate::journal::block::{decode_keys, encode_keys};
 use crate::journal::{
-    BlockKeys, ComponentKind, RecordBlock, Redeliver, RedeliverPreview, Rewind, RewindPreview, SeenKey, Seq, SinkEdit,
-    SinkHistory, SourceEdit, SourceHistory, SourceId,
+    BlockKeys, ComponentKind, EvidenceRow, RecordBlock, Redeliver, RedeliverPreview, Rewind, RewindPreview, SeenKey,
+    Seq, SinkEdit, SinkHistory, SourceEdit, SourceHistory, SourceId,
 };
 use crate::time::{TimeRange, Timestamp};
 
@@ -102,8 +102,8 @@ pub(super) fn preview_rewind(connection: &Connection, rewind: &Rewind) -> Result
 }
 
 fn coverage_after(connection: &Connection, source: SourceId, to: Timestamp) -> Result<Vec<TimeRange>, SqliteError> {
-    let covered = coverage::merged(connection, source)?.into_iter();
-    let after = covered.map(|range| TimeRange::new(range.from.max(to), range.to));
+    let settled = coverage::settled(connection, source)?.into_iter();
+    let after = settled.map(|range| TimeRange::new(range.from.max(to), range.to));
     Ok(after.filter(|range| !range.is_empty()).collect())
 }
 
@@ -130,19 +130,12 @@ fn apply_rewind(
     }
     let end = removed.last().map_or(rewind.to, |range| range.to);
     delete_open_windows(connection, source)?;
-    cut_coverage(connection, source, rewind.to)?;
+    coverage::cut(connection, source, rewind.to)?;
     restore_keys(connection, source, rewind.reads_from(), keys)?;
     if rewind.redeliver {
         delete_keys_from(connection, source, rewind.to)?;
     }
     store_rewind(connection, source, rewind, end)
-}
-
-fn cut_coverage(connection: &Connection, source: SourceId, to: Timestamp) -> Result<(), SqliteError> {
-    connection.execute("DELETE FROM covered WHERE source = ?1 AND covers_from >= ?2", params![source, to])?;
-    connection
-        .execute("UPDATE covered SET covers_to = ?2 WHERE source = ?1 AND covers_to > ?2", params![source, to])?;
-    Ok(())
 }
 
 /// Keys are kept from here on, until all coverage that was removed is back.
@@ -245,6 +238,31 @@ fn encoded(keys: &[SeenKey]) -> Result<Vec<u8>, SqliteError> {
     encode_keys(keys).map_err(SqliteError::Rejected)
 }
 
+// --- sources: doubt ---
+
+/// Gives up the state of time because a clock was wrong. What is read again is deduplicated, so the keys must be there.
+pub(super) fn cut_coverage(connection: &Connection, source: SourceId, from: Timestamp) -> Result<(), SqliteError> {
+    let sql = format!(
+        "SELECT coalesce(forgotten_to >= ?2, 0) OR EXISTS (SELECT 1 FROM blocks WHERE {WITHOUT_KEYS})
+         FROM sources WHERE id = ?1"
+    );
+    if connection.prepare_cached(&sql)?.query_row(params![source, from, 0], |row| row.get(0))? {
+        return Err(SqliteError::invalid_state(format!(
+            "the coverage from {from} on cannot be cut, because dedup keys of that time are gone; stop the pipeline and \
+             use `auditflow state rewind`"
+        )));
+    }
+    coverage::cut(connection, source, from)
+}
+
+pub(super) fn accept(connection: &Connection, name: &str, range: TimeRange) -> Result<u64, SqliteError> {
+    coverage::accept(connection, SourceId(id_of(connection, ComponentKind::Source, name)?), range)
+}
+
+pub(super) fn evidence(connection: &Connection, name: &str, range: TimeRange) -> Result<Vec<EvidenceRow>, SqliteError> {
+    coverage::evidence(connection, SourceId(id_of(connection, ComponentKind::Source, name)?), range)
+}
+
 // --- sources: history, rename, reset, remove ---
 
 pub(super) fn source_history(connection: &Connection, name: &str) -> Result<Option<SourceHistory>, SqliteError> {
@@ -264,7 +282,7 @@ pub(super) fn source_history(connection: &Connection, name: &str) -> Result<Opti
         Ok((row.get::<_, SourceId>(0)?, history))
     });
     let Some((id, history)) = found.optional()? else { return Ok(None) };
-    Ok(Some(SourceHistory { coverage: coverage::merged(connection, id)?, ..history }))
+    Ok(Some(SourceHistory { coverage: coverage::settled(connection, id)?, ..history }))
 }
 
 fn rename_source(connection: &Connection, id: SourceId, new_name: &str) -> Result<(), SqliteError> {

@@ -6,12 +6,12 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::journal::conformance::{
-    self, at, collect, complete, continue_at, key_of, live, page, range, rollback_record, visible, window,
+    self, at, collect, complete, key_of, live, page, range, rollback_record, visible, window,
 };
 use crate::journal::sqlite::JOURNAL_FILE;
 use crate::journal::{
-    BatchCommit, CollectJournal, DeliverJournal, Edit, Journal, JournalOptions, LogReader, Redeliver, Rewind, SinkEdit,
-    SinkId, SinkStart, SourceEdit, SourceId, SqliteJournal,
+    AfterPage, BatchCommit, CollectJournal, DeliverJournal, Edit, Journal, JournalOptions, LogReader, Redeliver,
+    Rewind, SinkEdit, SinkId, SinkStart, SourceEdit, SourceId, SqliteJournal,
 };
 use crate::time::{TimeRange, Timestamp};
 use crate::units::ByteSize;
@@ -106,7 +106,7 @@ async fn a_rewind_removes_coverage_and_keeps_keys() {
     let source = three_windows(&journal).await;
     for (covers, raw) in [(live(30, 40), "staged"), (live(40, 50), "too")] {
         let open = window(&journal, source, covers).await;
-        journal.commit_page(page(open, &[(raw, Some(35))], continue_at("next"))).await.expect("commits");
+        journal.commit_page(page(open, &[(raw, Some(35))], AfterPage::Continue)).await.expect("commits");
     }
     let seen = journal.preview_rewind(rewind(15)).await.expect("reads").expect("is known");
     assert_eq!((seen.removed_coverage.clone(), seen.open_windows, seen.staged_events), (vec![range(15, 30)], 2, 2));
@@ -119,7 +119,7 @@ async fn a_rewind_removes_coverage_and_keeps_keys() {
     assert_eq!(visible(&journal, source).await.len(), 3);
     // The removed time can be scanned again.
     let again = window(&journal, source, live(15, 30)).await;
-    journal.commit_page(page(again, &[("new", Some(22))], complete(30))).await.expect("commits");
+    journal.commit_page(page(again, &[("new", Some(22))], complete(15, 30))).await.expect("commits");
     assert_eq!(coverage(&journal).await, [range(0, 30)]);
 }
 
@@ -170,7 +170,7 @@ async fn keys_are_kept_until_the_rewound_time_is_covered_again() {
     let held = knows(&journal, source, &["1", "2", "3", "4"]).await;
     assert_eq!(held[1..], [true, true, true]);
     let again = window(&journal, source, live(5 * DAY, 40 * DAY)).await;
-    journal.commit_page(page(again, &[], complete(41 * DAY))).await.expect("commits");
+    journal.commit_page(page(again, &[], complete(5 * DAY, 40 * DAY))).await.expect("commits");
     journal.trim(at(0), Timestamp::MAX).await.expect("trims");
     assert_eq!(knows(&journal, source, &["2", "3"]).await, [false, false]);
 }
@@ -181,12 +181,12 @@ async fn a_redelivery_deletes_only_the_keys_after_its_moment() {
     let source = conformance::source(&journal, "a").await;
     let open = window(&journal, source, live(0, 30)).await;
     journal
-        .commit_page(page(open, &[("1", Some(3)), ("2", Some(15)), ("3", Some(25))], complete(30)))
+        .commit_page(page(open, &[("1", Some(3)), ("2", Some(15)), ("3", Some(25))], complete(0, 30)))
         .await
         .expect("commits");
     collect(&journal, source, (30, 40), &["4"]).await;
     let open = window(&journal, source, live(40, 50)).await;
-    journal.commit_page(page(open, &[("5", Some(44)), ("no time", None)], complete(50))).await.expect("commits");
+    journal.commit_page(page(open, &[("5", Some(44)), ("no time", None)], complete(40, 50))).await.expect("commits");
     let edit = Rewind { redeliver: true, ..rewind(15) };
     let seen = journal.preview_rewind(edit.clone()).await.expect("reads").expect("is known");
     assert_eq!(seen.known_events, 4);
@@ -299,7 +299,7 @@ async fn a_removed_source_leaves_nothing_and_others_keep_everything() {
     collect(&journal, other, (0, 10), &["foreign"]).await;
     sink_at_head(&journal).await;
     let open = window(&journal, source, live(30, 40)).await;
-    journal.commit_page(page(open, &[("staged", Some(35))], continue_at("next"))).await.expect("commits");
+    journal.commit_page(page(open, &[("staged", Some(35))], AfterPage::Continue)).await.expect("commits");
     let before = journal.stats().await.expect("reads");
     journal.apply(remove_source()).await.expect("applies");
     assert_eq!(journal.source_history("a").await.expect("reads"), None);

@@ -2,20 +2,23 @@
 //! transaction.
 //!
 //! ```text
-//! commit_page, commit_page ...   stage: blocks without sequence numbers, their records and keys
+//! begin_scan, commit_page ...    stage: blocks without sequence numbers, their records and keys; evidence, a row per page
+//!   | begin_scan                 another scan of the same window; what is staged stays
 //!   | commit_page, complete      publish: blocks get consecutive numbers; the records are not touched
-//!   | restart_window             unstage: blocks, records and keys are deleted
+//!   | mark_unreadable            publish, and no verdict
+//!   | restart_window             unstage: blocks, records, keys and evidence are deleted
 //! ```
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::coverage::{self, Covered};
-use super::sql::{Count, Counts, SqliteError, int, to_json};
-use super::totals::Totals;
-use crate::journal::block::{decode_keys, encode_keys};
+use super::coverage;
+use super::sql::{Counts, SqliteError, int, to_json};
+use super::staging::{Published, publish, stage, staged_times, unstage};
+use crate::journal::block::decode_keys;
 use crate::journal::{
-    AfterPage, EncodedBlock, JournalError, LastError, LatenessCounts, NewWindow, OpenWindow, PageCommit, ScanProgress,
-    SeenKey, SourceId, SourceRegistration, SourceState, WindowId, WindowKind,
+    AfterPage, Completion, CoverageState, EvidenceRow, JournalError, LastError, LatenessCounts, NewWindow, OpenWindow,
+    PageCommit, ScanProgress, ScanSpec, SeenKey, SourceId, SourceRegistration, SourceState, WindowEvidence, WindowId,
+    WindowKind,
 };
 use crate::time::{TimeRange, Timestamp};
 
@@ -64,7 +67,8 @@ pub(super) fn source_state(connection: &Connection, name: &str) -> Result<Source
     Ok(SourceState {
         id,
         first_started_at,
-        coverage: coverage::merged(connection, id)?,
+        coverage: coverage::covered(connection, id)?,
+        in_doubt: coverage::in_doubt(connection, id)?,
         open: open_windows(connection, id)?,
         last_recheck_at,
         rewound_to,
@@ -87,40 +91,44 @@ pub(super) fn set_error(
 // --- windows ---
 
 fn open_windows(connection: &Connection, source: SourceId) -> Result<Vec<OpenWindow>, SqliteError> {
-    let mut rows = connection.prepare_cached(
-        "SELECT kind, covers_from, covers_to, fetch_from, fetch_to, id FROM windows WHERE source = ?1 ORDER BY id",
-    )?;
-    let windows = rows.query_map([source], |row| Ok((row.get(5)?, window_of(row)?)))?.collect::<Result<Vec<_>, _>>()?;
+    let sql = format!("SELECT {WINDOW}, id FROM windows WHERE source = ?1 ORDER BY id");
+    let mut rows = connection.prepare_cached(&sql)?;
+    let windows = rows.query_map([source], |row| Ok((row.get(7)?, window_of(row)?)))?.collect::<Result<Vec<_>, _>>()?;
     let with_progress = |(id, window)| Ok(OpenWindow { id, window, progress: progress_of(connection, id)? });
     windows.into_iter().map(with_progress).collect()
 }
+
+const WINDOW: &str = "kind, covers_from, covers_to, fetch_from, fetch_to, kept_from, kept_to";
 
 fn window_of(row: &Row<'_>) -> rusqlite::Result<NewWindow> {
     Ok(NewWindow {
         kind: row.get(0)?,
         covers: TimeRange::new(row.get(1)?, row.get(2)?),
         fetch_range: TimeRange::new(row.get(3)?, row.get(4)?),
+        kept: TimeRange::new(row.get(5)?, row.get(6)?),
     })
 }
 
 fn progress_of(connection: &Connection, window: WindowId) -> Result<Option<ScanProgress>, SqliteError> {
-    let sql = "SELECT next_cursor, page_size, pages, records_read, total, scan_keys FROM scans WHERE window = ?1";
-    let found = connection.prepare_cached(sql)?.query_row([window], |row| {
-        let progress = ScanProgress {
-            next_cursor: row.get(0)?,
-            page_size: row.get(1)?,
-            pages: row.count(2)?,
-            records_read: row.count(3)?,
-            total: row.get::<_, Option<Count>>(4)?.map(|total| total.0),
-            scan_keys: Vec::new(),
-        };
-        Ok((progress, row.get::<_, Option<Vec<u8>>>(5)?))
-    });
-    let Some((mut progress, keys)) = found.optional()? else { return Ok(None) };
-    if let Some(keys) = keys {
-        decode_keys(&keys, &mut progress.scan_keys).map_err(SqliteError::Damaged)?;
+    let sql = "SELECT number, by_time, page_size, request_fingerprint FROM scans WHERE window = ?1 ORDER BY number";
+    let mut rows = connection.prepare_cached(sql)?;
+    let specs = rows.query_map([window], |row| {
+        Ok(ScanSpec {
+            number: row.get(0)?,
+            by_time: row.get(1)?,
+            page_size: row.get(2)?,
+            request_fingerprint: row.get(3)?,
+        })
+    })?;
+    let sql = "SELECT evidence FROM scan_pages WHERE window = ?1 AND scan = ?2 ORDER BY page";
+    let mut pages = connection.prepare_cached(sql)?;
+    let mut scans = Vec::new();
+    for spec in specs {
+        let spec = spec?;
+        let pages = pages.query_map(params![window, spec.number], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        scans.push((spec, pages));
     }
-    Ok(Some(progress))
+    Ok((!scans.is_empty()).then_some(ScanProgress { scans }))
 }
 
 pub(super) fn add_windows(
@@ -134,17 +142,22 @@ pub(super) fn add_windows(
 fn add_window(connection: &Connection, source: SourceId, window: &NewWindow) -> Result<WindowId, SqliteError> {
     if window.kind != WindowKind::Recheck && coverage::is_taken(connection, source, window.covers)? {
         return Err(SqliteError::invalid_state(format!(
-            "a new window covers time from {} to {} that another window covers",
+            "a new window covers time from {} to {} that has a state or belongs to another window",
             window.covers.from, window.covers.to
         )));
     }
-    let NewWindow { kind, covers, fetch_range } = *window;
-    connection
-        .prepare_cached(
-            "INSERT INTO windows (source, kind, covers_from, covers_to, fetch_from, fetch_to)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        )?
-        .execute(params![source, kind, covers.from, covers.to, fetch_range.from, fetch_range.to])?;
+    let NewWindow { kind, covers, fetch_range, kept } = *window;
+    let sql = format!("INSERT INTO windows (source, {WINDOW}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)");
+    connection.prepare_cached(&sql)?.execute(params![
+        source,
+        kind,
+        covers.from,
+        covers.to,
+        fetch_range.from,
+        fetch_range.to,
+        kept.from,
+        kept.to
+    ])?;
     let id = WindowId(connection.last_insert_rowid());
     store_overlap(connection, source, window)?;
     Ok(id)
@@ -163,18 +176,25 @@ fn store_overlap(connection: &Connection, source: SourceId, window: &NewWindow) 
 }
 
 fn open_window(connection: &Connection, id: WindowId) -> Result<(SourceId, NewWindow), SqliteError> {
-    let sql = "SELECT kind, covers_from, covers_to, fetch_from, fetch_to, source FROM windows WHERE id = ?1";
-    let found = connection.prepare_cached(sql)?.query_row([id], |row| Ok((row.get(5)?, window_of(row)?))).optional()?;
+    let sql = format!("SELECT {WINDOW}, source FROM windows WHERE id = ?1");
+    let found =
+        connection.prepare_cached(&sql)?.query_row([id], |row| Ok((row.get(7)?, window_of(row)?))).optional()?;
     found.ok_or_else(|| SqliteError::invalid_state(format!("window {} is not open", id.0)))
 }
 
 fn delete_window(connection: &Connection, window: WindowId) -> Result<(), SqliteError> {
-    connection.prepare_cached("DELETE FROM scans WHERE window = ?1")?.execute([window])?;
+    delete_scans(connection, window)?;
     connection.prepare_cached("DELETE FROM windows WHERE id = ?1")?.execute([window])?;
     Ok(())
 }
 
-/// Deletes all open windows of a source, including those before a rewind's moment: a window leaves out what another one
+fn delete_scans(connection: &Connection, window: WindowId) -> Result<(), SqliteError> {
+    connection.prepare_cached("DELETE FROM scan_pages WHERE window = ?1")?.execute([window])?;
+    connection.prepare_cached("DELETE FROM scans WHERE window = ?1")?.execute([window])?;
+    Ok(())
+}
+
+/// Deletes all open windows of a source, of a rewind also those before its moment: a window leaves out what another one
 /// that overlaps it has staged, so a window can only continue if all windows that were open beside it continue.
 pub(super) fn delete_open_windows(connection: &Connection, source: SourceId) -> Result<(), SqliteError> {
     let mut open = connection.prepare("SELECT id FROM windows WHERE source = ?1")?;
@@ -188,10 +208,16 @@ pub(super) fn delete_open_windows(connection: &Connection, source: SourceId) -> 
 
 pub(super) fn restart_window(connection: &Connection, window: WindowId, requests: u64) -> Result<(), SqliteError> {
     let (source, _) = open_window(connection, window)?;
+    count_requests(connection, source, requests)?;
+    unstage(connection, window)?;
+    delete_scans(connection, window)
+}
+
+fn count_requests(connection: &Connection, source: SourceId, requests: u64) -> Result<(), SqliteError> {
     connection
         .prepare_cached("UPDATE sources SET requests = requests + ?2 WHERE id = ?1")?
         .execute(params![source, int(requests)])?;
-    unstage(connection, window)
+    Ok(())
 }
 
 pub(super) fn split_window(
@@ -219,7 +245,69 @@ fn check_parts(original: &NewWindow, [first, second]: &[NewWindow; 2]) -> Result
     Err(SqliteError::invalid_state("the parts of a split window do not cover what it covers"))
 }
 
-// --- pages ---
+/// Completes the open windows within a range without a verdict, and stores why.
+pub(super) fn mark_unreadable(
+    connection: &Connection,
+    source: SourceId,
+    range: TimeRange,
+    error: &str,
+    (at, next_recheck_at): (Timestamp, Option<Timestamp>),
+) -> Result<(), SqliteError> {
+    let inside = |open: &OpenWindow| {
+        let OpenWindow { window: NewWindow { kind, covers, .. }, .. } = open;
+        *kind != WindowKind::Recheck && !covers.is_empty() && covers.from >= range.from && covers.to <= range.to
+    };
+    let mut kind = WindowKind::Backfill;
+    let mut published = Published::default();
+    for open in open_windows(connection, source)?.into_iter().filter(inside) {
+        kind = open.window.kind;
+        published.add(&publish(connection, open.id, at)?);
+        delete_window(connection, open.id)?;
+    }
+    if coverage::is_taken(connection, source, range)? {
+        return Err(SqliteError::invalid_state(format!(
+            "time from {} to {} is unreadable, but a part of it has a state or belongs to another window",
+            range.from, range.to
+        )));
+    }
+    count_events(connection, source, &published)?;
+    let completion = Completion {
+        at,
+        state: CoverageState::Unreadable,
+        reasons: vec![format!("unreadable:{error}")],
+        covers: range,
+        next_recheck_at,
+        evidence: WindowEvidence::default(),
+    };
+    coverage::add(connection, source, &completed(kind, &completion, &published))
+}
+
+// --- scans and pages ---
+
+pub(super) fn begin_scan(
+    connection: &Connection,
+    window: WindowId,
+    scan: &ScanSpec,
+    requests: u64,
+) -> Result<(), SqliteError> {
+    let (source, _) = open_window(connection, window)?;
+    let last = last_scan(connection, window)?.unwrap_or(0);
+    if scan.number != last + 1 {
+        return Err(SqliteError::invalid_state(format!("scan {} of a window follows its scan {last}", scan.number)));
+    }
+    count_requests(connection, source, requests)?;
+    connection
+        .prepare_cached(
+            "INSERT INTO scans (window, number, by_time, page_size, request_fingerprint) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![window, scan.number, scan.by_time, scan.page_size, scan.request_fingerprint])?;
+    Ok(())
+}
+
+fn last_scan(connection: &Connection, window: WindowId) -> Result<Option<u32>, SqliteError> {
+    let sql = "SELECT max(number) FROM scans WHERE window = ?1";
+    Ok(connection.prepare_cached(sql)?.query_row([window], |row| row.get(0))?)
+}
 
 pub(super) fn commit_page(connection: &Connection, page: &PageCommit) -> Result<(), SqliteError> {
     let (source, window) = open_window(connection, page.window)?;
@@ -230,38 +318,49 @@ pub(super) fn commit_page(connection: &Connection, page: &PageCommit) -> Result<
         .prepare_cached("UPDATE sources SET pages = pages + 1, requests = requests + ?2 WHERE id = ?1")?
         .execute(params![source, int(page.requests)])?;
     match &page.then {
-        AfterPage::Continue(progress) => store_progress(connection, page.window, progress),
-        &AfterPage::Complete { at, pages, records_read } => {
-            let published = publish(connection, page.window, at)?;
-            count_events(connection, source, &published)?;
-            add_lateness(connection, source, &page.lateness, at)?;
-            delete_window(connection, page.window)?;
-            if window.kind == WindowKind::Recheck {
-                return store_recheck(connection, source, at);
-            }
-            coverage::add(connection, source, &covered_by(&window, &published, at, pages, records_read))
+        AfterPage::Continue => append_evidence(connection, page.window, &page.evidence),
+        AfterPage::Complete(completion) => {
+            add_lateness(connection, source, &page.lateness, completion.at)?;
+            complete(connection, source, (page.window, &window), completion)
         }
     }
 }
 
-fn store_progress(connection: &Connection, window: WindowId, progress: &ScanProgress) -> Result<(), SqliteError> {
-    let keys = (!progress.scan_keys.is_empty()).then(|| encode_keys(&progress.scan_keys)).transpose();
-    let keys = keys.map_err(SqliteError::Rejected)?;
+fn append_evidence(connection: &Connection, window: WindowId, evidence: &[u8]) -> Result<(), SqliteError> {
+    let scan = last_scan(connection, window)?
+        .ok_or_else(|| SqliteError::invalid_state(format!("window {} has a page before its first scan", window.0)))?;
     connection
         .prepare_cached(
-            "INSERT OR REPLACE INTO scans (window, next_cursor, page_size, pages, records_read, total, scan_keys)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO scan_pages (window, scan, page, evidence) VALUES (?1, ?2,
+             1 + coalesce((SELECT max(page) FROM scan_pages WHERE window = ?1 AND scan = ?2), 0), ?3)",
         )?
-        .execute(params![
-            window,
-            progress.next_cursor,
-            progress.page_size,
-            int(progress.pages),
-            int(progress.records_read),
-            progress.total.map(int),
-            keys
-        ])?;
+        .execute(params![window, scan, evidence])?;
     Ok(())
+}
+
+fn complete(
+    connection: &Connection,
+    source: SourceId,
+    (id, window): (WindowId, &NewWindow),
+    completion: &Completion,
+) -> Result<(), SqliteError> {
+    let covers = completion.covers;
+    if !covers.is_empty() && (covers.from < window.covers.from || covers.to > window.covers.to) {
+        return Err(SqliteError::invalid_state(format!(
+            "window {} is completed for time that it does not cover",
+            id.0
+        )));
+    }
+    let is_recheck = window.kind == WindowKind::Recheck;
+    let found = if is_recheck { staged_times(connection, id)? } else { Vec::new() };
+    let published = publish(connection, id, completion.at)?;
+    count_events(connection, source, &published)?;
+    delete_window(connection, id)?;
+    if is_recheck {
+        store_recheck(connection, source, completion.at)?;
+        return coverage::apply_recheck(connection, source, completion, &found);
+    }
+    coverage::add(connection, source, &completed(window.kind, completion, &published))
 }
 
 fn count_events(connection: &Connection, source: SourceId, published: &Published) -> Result<(), SqliteError> {
@@ -276,151 +375,24 @@ fn store_recheck(connection: &Connection, source: SourceId, at: Timestamp) -> Re
     Ok(())
 }
 
-fn covered_by(window: &NewWindow, published: &Published, at: Timestamp, pages: u64, records_read: u64) -> Covered {
-    Covered {
-        kind: window.kind,
-        covers: window.covers,
+fn completed(kind: WindowKind, completion: &Completion, published: &Published) -> EvidenceRow {
+    EvidenceRow {
+        kind,
+        covers: completion.covers,
+        state: completion.state,
+        reasons: completion.reasons.clone(),
+        doubts: u32::from(completion.state != CoverageState::Covered),
+        since: completion.at,
+        next_recheck_at: completion.next_recheck_at,
         windows: 1,
-        pages,
-        records_read,
+        rechecked: 0,
+        found: 0,
         events: published.events,
         first_time: published.first_time,
         last_time: published.last_time,
-        completed_at: at,
+        completed_at: completion.at,
+        evidence: completion.evidence.clone(),
     }
-}
-
-// --- blocks of open windows ---
-
-/// Adds the records and keys of a page, not visible yet.
-fn stage(
-    connection: &Connection,
-    source: SourceId,
-    window: WindowId,
-    fetch_range: TimeRange,
-    block: &EncodedBlock,
-) -> Result<(), SqliteError> {
-    let id = insert_block(connection, source, window, block)?;
-    connection
-        .prepare_cached("INSERT INTO block_data (block, data) VALUES (?1, ?2)")?
-        .execute(params![id, block.data])?;
-    connection
-        .prepare_cached(
-            "INSERT INTO keys (block, source, fetch_from, fetch_to, min_time, max_time, data)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        )?
-        .execute(params![id, source, fetch_range.from, fetch_range.to, block.min_time, block.max_time, block.keys])?;
-    let mut totals = Totals::read(connection)?;
-    totals.staged_bytes = totals.staged_bytes.saturating_add(block.data.len() as u64);
-    totals.write(connection)
-}
-
-fn insert_block(
-    connection: &Connection,
-    source: SourceId,
-    window: WindowId,
-    block: &EncodedBlock,
-) -> Result<i64, SqliteError> {
-    connection
-        .prepare_cached(
-            "INSERT INTO blocks (source, window, count, raw_bytes, bytes, observed_at, min_time, max_time)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        )?
-        .execute(params![
-            source,
-            window,
-            block.count,
-            int(block.raw_bytes),
-            int(block.data.len() as u64),
-            block.observed_at,
-            block.min_time,
-            block.max_time
-        ])?;
-    Ok(connection.last_insert_rowid())
-}
-
-/// The events of a window that became visible.
-#[derive(Default)]
-struct Published {
-    events: u64,
-    raw_bytes: u64,
-    bytes: u64,
-    first_time: Option<Timestamp>,
-    last_time: Option<Timestamp>,
-}
-
-/// A staged block without its records.
-struct StagedBlock {
-    id: i64,
-    count: u64,
-    raw_bytes: u64,
-    bytes: u64,
-    min_time: Option<Timestamp>,
-    max_time: Option<Timestamp>,
-}
-
-impl Published {
-    fn add(&mut self, block: &StagedBlock) {
-        self.events += block.count;
-        self.raw_bytes += block.raw_bytes;
-        self.bytes += block.bytes;
-        self.first_time = [self.first_time, block.min_time].into_iter().flatten().min();
-        self.last_time = self.last_time.max(block.max_time);
-    }
-}
-
-/// Gives the staged blocks of a window their sequence numbers: earlier times first, then in the order of the pages, which
-/// reverses the pages of a vendor that returns the newest first. A block that holds a record without a time comes first.
-fn publish(connection: &Connection, window: WindowId, at: Timestamp) -> Result<Published, SqliteError> {
-    let mut number = connection.prepare_cached("UPDATE blocks SET first = ?2, visible_at = ?3 WHERE id = ?1")?;
-    let mut totals = Totals::read(connection)?;
-    let mut published = Published::default();
-    for block in staged_in_order(connection, window)? {
-        number.execute(params![block.id, int(totals.head + 1), at])?;
-        totals.head += block.count;
-        published.add(&block);
-    }
-    totals.staged_bytes = totals.staged_bytes.saturating_sub(published.bytes);
-    totals.visible_bytes = totals.visible_bytes.saturating_add(published.bytes);
-    totals.write(connection)?;
-    Ok(published)
-}
-
-fn staged_in_order(connection: &Connection, window: WindowId) -> Result<Vec<StagedBlock>, SqliteError> {
-    let mut blocks = connection.prepare_cached(
-        "SELECT id, count, raw_bytes, bytes, min_time, max_time FROM blocks WHERE window = ?1 AND first IS NULL
-         ORDER BY min_time NULLS FIRST, id",
-    )?;
-    let blocks = blocks.query_map([window], |row| {
-        Ok(StagedBlock {
-            id: row.get(0)?,
-            count: row.count(1)?,
-            raw_bytes: row.count(2)?,
-            bytes: row.count(3)?,
-            min_time: row.get(4)?,
-            max_time: row.get(5)?,
-        })
-    })?;
-    Ok(blocks.collect::<Result<_, _>>()?)
-}
-
-/// Deletes the staged blocks of a window, which were never visible, and its scan's progress.
-fn unstage(connection: &Connection, window: WindowId) -> Result<(), SqliteError> {
-    const STAGED: &str = "(SELECT id FROM blocks WHERE window = ?1 AND first IS NULL)";
-    let mut totals = Totals::read(connection)?;
-    let bytes = connection
-        .prepare_cached("SELECT coalesce(sum(bytes), 0) FROM blocks WHERE window = ?1 AND first IS NULL")?
-        .query_row([window], |row| row.count(0))?;
-    for sql in [
-        format!("DELETE FROM block_data WHERE block IN {STAGED}"),
-        format!("DELETE FROM keys WHERE block IN {STAGED}"),
-        "DELETE FROM blocks WHERE window = ?1 AND first IS NULL".to_owned(),
-        "DELETE FROM scans WHERE window = ?1".to_owned(),
-    ] {
-        connection.prepare_cached(&sql)?.execute([window])?;
-    }
-    totals.staged_bytes = totals.staged_bytes.saturating_sub(bytes);
-    totals.write(connection)
 }
 
 // --- keys and lateness ---

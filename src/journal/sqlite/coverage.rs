@@ -1,110 +1,171 @@
-//! Covered time: one row per complete window, merged so that rows stay few.
+//! The state of time: one row per complete window, merged so that rows stay few.
 //!
-//! A source that polls every minute completes half a million windows a year. Rows older than a day are therefore merged
-//! with the rows that touch them, of the same kind and the same day (UTC):
+//! A source that polls every minute completes half a million windows a year. Covered rows older than a day are therefore
+//! merged with the rows that touch them, of the same kind, day (UTC) and reasons, whose rechecks are over or due in the
+//! same hour:
 //!
 //! ```text
-//! |--|--|--|--|--|  |--|      today: one row per window
-//! |=============|  |==|      older: one row per contiguous range and day; the gap stays
+//! |--|--|--|--|--|  |--|??|      today: one row per window; ?? is in doubt
+//! |=============|  |==|??|       older: one row per contiguous range and day; the gap stays, and what is in doubt
 //! ```
 //!
-//! Merging does not change which time is covered.
+//! Merging does not change which time has which state. A recheck changes rows; one that ends within a row splits it.
 
 use std::time::Duration;
 
+use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::sql::{Counts, SqliteError, int};
-use crate::journal::{SourceId, WindowKind};
+use super::sql::{Counts, SqliteError, int, to_json};
+use crate::journal::{Completion, CoverageState, DoubtfulTime, DueRecheck, EvidenceRow, SourceId, WindowEvidence};
 use crate::time::{TimeRange, Timestamp};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
+/// Rechecks that are due in the same hour are made at once.
+const SAME_RECHECK: Duration = Duration::from_secs(3_600);
+
 /// Rows merged per completion at most: more than are completed, so that merging keeps up.
 const MERGES_AT_ONCE: u32 = 16;
 
-/// A complete window, or several that were merged.
-#[derive(Clone, Debug)]
-pub(super) struct Covered {
-    pub(super) kind: WindowKind,
-    pub(super) covers: TimeRange,
-    pub(super) windows: u64,
-    pub(super) pages: u64,
-    pub(super) records_read: u64,
-    pub(super) events: u64,
-    pub(super) first_time: Option<Timestamp>,
-    pub(super) last_time: Option<Timestamp>,
-    pub(super) completed_at: Timestamp,
-}
+/// The reason of time that an operator has settled.
+const ACCEPTED: &str = "accepted";
 
 const COLUMNS: &str =
-    "kind, covers_from, covers_to, windows, pages, records_read, events, first_time, last_time, completed_at";
+    "kind, covers_from, covers_to, state, reasons, doubts, since, next_recheck_at, windows, rechecked,
+                       found, events, first_time, last_time, completed_at, evidence";
 
-impl Covered {
-    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
-            kind: row.get(0)?,
-            covers: TimeRange::new(row.get(1)?, row.get(2)?),
-            windows: row.count(3)?,
-            pages: row.count(4)?,
-            records_read: row.count(5)?,
-            events: row.count(6)?,
-            first_time: row.get(7)?,
-            last_time: row.get(8)?,
-            completed_at: row.get(9)?,
-        })
-    }
+// --- rows ---
 
-    fn insert(&self, connection: &Connection, source: SourceId, merged: bool) -> Result<(), SqliteError> {
-        let sql = format!(
-            "INSERT INTO covered (source, merged, {COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
-        );
-        connection.prepare_cached(&sql)?.execute(params![
-            source,
-            merged,
-            self.kind,
-            self.covers.from,
-            self.covers.to,
-            int(self.windows),
-            int(self.pages),
-            int(self.records_read),
-            int(self.events),
-            self.first_time,
-            self.last_time,
-            self.completed_at,
-        ])?;
-        Ok(())
-    }
+/// A row and its id.
+type NumberedRow = (i64, EvidenceRow);
 
-    /// One row for two that touch.
-    fn merge(self, other: &Self) -> Self {
-        Self {
-            kind: self.kind,
-            covers: TimeRange::new(self.covers.from.min(other.covers.from), self.covers.to.max(other.covers.to)),
-            windows: self.windows + other.windows,
-            pages: self.pages + other.pages,
-            records_read: self.records_read + other.records_read,
-            events: self.events + other.events,
-            first_time: [self.first_time, other.first_time].into_iter().flatten().min(),
-            last_time: self.last_time.max(other.last_time),
-            completed_at: self.completed_at.max(other.completed_at),
-        }
-    }
+fn row_of(row: &Row<'_>) -> rusqlite::Result<EvidenceRow> {
+    Ok(EvidenceRow {
+        kind: row.get(0)?,
+        covers: TimeRange::new(row.get(1)?, row.get(2)?),
+        state: row.get(3)?,
+        reasons: json_column(row, 4)?,
+        doubts: row.get(5)?,
+        since: row.get(6)?,
+        next_recheck_at: row.get(7)?,
+        windows: row.count(8)?,
+        rechecked: row.count(9)?,
+        found: row.count(10)?,
+        events: row.count(11)?,
+        first_time: row.get(12)?,
+        last_time: row.get(13)?,
+        completed_at: row.get(14)?,
+        evidence: json_column(row, 15)?,
+    })
 }
 
+fn numbered(row: &Row<'_>) -> rusqlite::Result<NumberedRow> {
+    Ok((row.get(16)?, row_of(row)?))
+}
+
+fn json_column<T: serde::de::DeserializeOwned>(row: &Row<'_>, index: usize) -> rusqlite::Result<T> {
+    let text: String = row.get(index)?;
+    serde_json::from_str(&text)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(index, Type::Text, Box::new(error)))
+}
+
+fn insert(connection: &Connection, source: SourceId, row: &EvidenceRow, merged: bool) -> Result<(), SqliteError> {
+    let sql = format!(
+        "INSERT INTO covered (source, merged, {COLUMNS})
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)"
+    );
+    connection.prepare_cached(&sql)?.execute(params![
+        source,
+        merged,
+        row.kind,
+        row.covers.from,
+        row.covers.to,
+        row.state,
+        to_json(&row.reasons)?,
+        row.doubts,
+        row.since,
+        row.next_recheck_at,
+        int(row.windows),
+        int(row.rechecked),
+        int(row.found),
+        int(row.events),
+        row.first_time,
+        row.last_time,
+        row.completed_at,
+        to_json(&row.evidence)?,
+    ])?;
+    Ok(())
+}
+
+fn delete(connection: &Connection, id: i64) -> Result<(), SqliteError> {
+    connection.prepare_cached("DELETE FROM covered WHERE id = ?1")?.execute([id])?;
+    Ok(())
+}
+
+/// Stores a changed row. It may be merged anew.
+fn replace(connection: &Connection, source: SourceId, id: i64, row: &EvidenceRow) -> Result<(), SqliteError> {
+    delete(connection, id)?;
+    insert(connection, source, row, false)
+}
+
+/// The rows that lie within `range`, in order.
+fn rows_within(connection: &Connection, source: SourceId, range: TimeRange) -> Result<Vec<NumberedRow>, SqliteError> {
+    let sql = format!(
+        "SELECT {COLUMNS}, id FROM covered WHERE source = ?1 AND covers_from >= ?2 AND covers_to <= ?3
+         ORDER BY covers_from"
+    );
+    let mut rows = connection.prepare_cached(&sql)?;
+    let rows = rows.query_map(params![source, range.from, range.to], numbered)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Splits the row that has `moment` inside, if there is one, so that each part can get a state of its own. The counts stay
+/// with the first part; each part counts as a window.
+fn split_row(connection: &Connection, source: SourceId, moment: Timestamp) -> Result<(), SqliteError> {
+    let sql = format!(
+        "SELECT {COLUMNS}, id FROM covered WHERE source = ?1 AND covers_from < ?2 ORDER BY covers_from DESC LIMIT 1"
+    );
+    let before = connection.prepare_cached(&sql)?.query_row(params![source, moment], numbered).optional()?;
+    let Some((id, mut row)) = before.filter(|(_, row)| row.covers.to > moment) else { return Ok(()) };
+    let rest = EvidenceRow {
+        covers: TimeRange::new(moment, row.covers.to),
+        windows: 1,
+        rechecked: row.rechecked.min(1),
+        found: 0,
+        events: 0,
+        first_time: None,
+        last_time: None,
+        evidence: WindowEvidence {
+            kept: row.evidence.kept,
+            checks: row.evidence.checks.clone(),
+            settings_hash: row.evidence.settings_hash.clone(),
+            ..WindowEvidence::default()
+        },
+        ..row.clone()
+    };
+    row.covers.to = moment;
+    row.windows = row.windows.saturating_sub(1).max(1);
+    row.rechecked = row.rechecked.min(row.windows);
+    replace(connection, source, id, &row)?;
+    insert(connection, source, &rest, false)
+}
+
+// --- complete windows, and merging ---
+
 /// Adds a complete window, and merges rows that have become older than a day.
-pub(super) fn add(connection: &Connection, source: SourceId, covered: &Covered) -> Result<(), SqliteError> {
-    if covered.covers.is_empty() {
+pub(super) fn add(connection: &Connection, source: SourceId, window: &EvidenceRow) -> Result<(), SqliteError> {
+    if window.covers.is_empty() {
         return Ok(());
     }
-    covered.insert(connection, source, false)?;
-    merge_old(connection, source, covered.completed_at - DAY)
+    insert(connection, source, window, false)?;
+    merge_old(connection, source, window.completed_at - DAY)
 }
 
 fn merge_old(connection: &Connection, source: SourceId, completed_before: Timestamp) -> Result<(), SqliteError> {
     let sql = format!(
-        "SELECT {COLUMNS}, id FROM covered WHERE source = ?1 AND merged = 0 AND completed_at < ?2
-         ORDER BY completed_at, id LIMIT ?3"
+        "SELECT {COLUMNS}, id FROM covered
+         WHERE source = ?1 AND merged = 0 AND state = 'covered' AND completed_at < ?2 ORDER BY completed_at, id LIMIT ?3"
     );
     let mut old = connection.prepare_cached(&sql)?;
     let old = old.query_map(params![source, completed_before, MERGES_AT_ONCE], numbered)?;
@@ -114,54 +175,240 @@ fn merge_old(connection: &Connection, source: SourceId, completed_before: Timest
     Ok(())
 }
 
-fn numbered(row: &Row<'_>) -> rusqlite::Result<(i64, Covered)> {
-    Ok((row.get(10)?, Covered::from_row(row)?))
-}
-
-fn merge_with_neighbors(connection: &Connection, source: SourceId, old: (i64, Covered)) -> Result<(), SqliteError> {
-    let (id, mut merged) = old;
-    let mut delete = connection.prepare_cached("DELETE FROM covered WHERE id = ?1")?;
-    delete.execute([id])?;
-    let earlier = neighbor(connection, source, "covers_to", merged.covers.from, &merged)?;
-    let later = neighbor(connection, source, "covers_from", merged.covers.to, &merged)?;
+fn merge_with_neighbors(connection: &Connection, source: SourceId, old: NumberedRow) -> Result<(), SqliteError> {
+    let (id, mut row) = old;
+    delete(connection, id)?;
+    let earlier = neighbor(connection, source, "covers_to", row.covers.from, &row)?;
+    let later = neighbor(connection, source, "covers_from", row.covers.to, &row)?;
     for (id, neighbor) in [earlier, later].into_iter().flatten() {
-        delete.execute([id])?;
-        merged = merged.merge(&neighbor);
+        delete(connection, id)?;
+        row = merge(row, &neighbor);
     }
-    merged.insert(connection, source, true)
+    insert(connection, source, &row, true)
 }
 
-/// The merged row of the same kind and day that touches `row` where its column `end` is `at`.
+/// The merged row that touches `row` where its column `end` is `at`, if the two may be one.
 fn neighbor(
     connection: &Connection,
     source: SourceId,
     end: &str,
     at: Timestamp,
-    row: &Covered,
-) -> Result<Option<(i64, Covered)>, SqliteError> {
-    let sql =
-        format!("SELECT {COLUMNS}, id FROM covered WHERE source = ?1 AND {end} = ?2 AND kind = ?3 AND merged = 1");
+    row: &EvidenceRow,
+) -> Result<Option<NumberedRow>, SqliteError> {
+    let sql = format!(
+        "SELECT {COLUMNS}, id FROM covered
+         WHERE source = ?1 AND {end} = ?2 AND kind = ?3 AND merged = 1 AND state = 'covered'"
+    );
     let found = connection.prepare_cached(&sql)?.query_row(params![source, at, row.kind], numbered).optional()?;
-    let day = |covered: &Covered| covered.covers.from.floor_to(DAY);
-    Ok(found.filter(|(_, neighbor)| day(neighbor) == day(row)))
+    Ok(found.filter(|(_, neighbor)| may_merge(neighbor, row)))
 }
+
+/// Whether two covered rows of one kind that touch may be one.
+fn may_merge(one: &EvidenceRow, other: &EvidenceRow) -> bool {
+    let day = |row: &EvidenceRow| row.covers.from.floor_to(DAY);
+    let due = |row: &EvidenceRow| row.next_recheck_at.map(|at| at.floor_to(SAME_RECHECK));
+    day(one) == day(other) && due(one) == due(other) && one.reasons == other.reasons
+}
+
+fn merge(one: EvidenceRow, other: &EvidenceRow) -> EvidenceRow {
+    let earliest = |times: [Option<Timestamp>; 2]| times.into_iter().flatten().min();
+    EvidenceRow {
+        covers: TimeRange::new(one.covers.from.min(other.covers.from), one.covers.to.max(other.covers.to)),
+        doubts: one.doubts.max(other.doubts),
+        since: one.since.min(other.since),
+        next_recheck_at: earliest([one.next_recheck_at, other.next_recheck_at]),
+        windows: one.windows + other.windows,
+        rechecked: one.rechecked + other.rechecked,
+        found: one.found + other.found,
+        events: one.events + other.events,
+        first_time: earliest([one.first_time, other.first_time]),
+        last_time: one.last_time.max(other.last_time),
+        completed_at: one.completed_at.max(other.completed_at),
+        evidence: one.evidence.merge(&other.evidence),
+        ..one
+    }
+}
+
+// --- changes of state ---
+
+/// Changes the state of the time that a recheck covers. `found` are the times of the events that only the recheck brought.
+pub(super) fn apply_recheck(
+    connection: &Connection,
+    source: SourceId,
+    recheck: &Completion,
+    found: &[Timestamp],
+) -> Result<(), SqliteError> {
+    if recheck.covers.is_empty() {
+        return Ok(());
+    }
+    split_row(connection, source, recheck.covers.from)?;
+    split_row(connection, source, recheck.covers.to)?;
+    for (id, mut row) in rows_within(connection, source, recheck.covers)? {
+        judge_again(&mut row, recheck);
+        if found.iter().any(|at| *at >= row.covers.from && *at < row.covers.to) {
+            row.found = (row.found + 1).min(row.windows);
+        }
+        replace(connection, source, id, &row)?;
+    }
+    Ok(())
+}
+
+/// A recheck that could not read the time leaves what an earlier scan showed as it is.
+fn judge_again(row: &mut EvidenceRow, recheck: &Completion) {
+    row.next_recheck_at = recheck.next_recheck_at;
+    let unread = recheck.state == CoverageState::Unreadable;
+    let state = if unread { row.state } else { recheck.state };
+    row.doubts = if state == CoverageState::Covered { 0 } else { row.doubts.saturating_add(1) };
+    if unread && state != CoverageState::Unreadable {
+        return;
+    }
+    if !unread {
+        row.rechecked = row.windows;
+        row.evidence.checks.clone_from(&recheck.evidence.checks);
+    }
+    if row.state == CoverageState::Unreadable {
+        row.evidence = recheck.evidence.clone();
+    }
+    if state != row.state {
+        row.since = recheck.at;
+    }
+    row.state = state;
+    row.reasons.clone_from(&recheck.reasons);
+}
+
+/// Covers all time in doubt within `range`, because an operator says so. Returns the number of windows.
+pub(super) fn accept(connection: &Connection, source: SourceId, range: TimeRange) -> Result<u64, SqliteError> {
+    split_row(connection, source, range.from)?;
+    split_row(connection, source, range.to)?;
+    let mut accepted = 0;
+    for (id, mut row) in rows_within(connection, source, range)? {
+        if row.state == CoverageState::Covered {
+            continue;
+        }
+        accepted += row.windows;
+        row.state = CoverageState::Covered;
+        row.reasons.push(ACCEPTED.to_owned());
+        row.doubts = 0;
+        row.next_recheck_at = None;
+        replace(connection, source, id, &row)?;
+    }
+    Ok(accepted)
+}
+
+/// Removes the state of all time at and after `from`.
+pub(super) fn cut(connection: &Connection, source: SourceId, from: Timestamp) -> Result<(), SqliteError> {
+    connection.execute("DELETE FROM covered WHERE source = ?1 AND covers_from >= ?2", params![source, from])?;
+    connection
+        .execute("UPDATE covered SET covers_to = ?2 WHERE source = ?1 AND covers_to > ?2", params![source, from])?;
+    Ok(())
+}
+
+// --- reads ---
 
 /// All covered time of a source, merged and in order.
-pub(super) fn merged(connection: &Connection, source: SourceId) -> Result<Vec<TimeRange>, SqliteError> {
-    let sql = "SELECT covers_from, covers_to FROM covered WHERE source = ?1 ORDER BY covers_from, covers_to";
-    let mut rows = connection.prepare_cached(sql)?;
-    let mut merged: Vec<TimeRange> = Vec::new();
-    for range in rows.query_map([source], |row| Ok(TimeRange::new(row.get(0)?, row.get(1)?)))? {
-        let range = range?;
-        match merged.last_mut() {
-            Some(last) if range.from <= last.to => last.to = last.to.max(range.to),
-            _ => merged.push(range),
-        }
-    }
-    Ok(merged)
+pub(super) fn covered(connection: &Connection, source: SourceId) -> Result<Vec<TimeRange>, SqliteError> {
+    joined(connection, source, "state = 'covered'")
 }
 
-/// Whether any moment of `range` is covered, or belongs to an open window.
+/// All time of a source that has a state, merged and in order.
+pub(super) fn settled(connection: &Connection, source: SourceId) -> Result<Vec<TimeRange>, SqliteError> {
+    joined(connection, source, "true")
+}
+
+/// All covered time of a source that no recheck will read again, merged and in order.
+pub(super) fn at_rest(connection: &Connection, source: SourceId) -> Result<Vec<TimeRange>, SqliteError> {
+    joined(connection, source, "state = 'covered' AND next_recheck_at IS NULL")
+}
+
+fn joined(connection: &Connection, source: SourceId, which: &str) -> Result<Vec<TimeRange>, SqliteError> {
+    let sql = format!(
+        "SELECT covers_from, covers_to FROM covered WHERE source = ?1 AND {which} ORDER BY covers_from, covers_to"
+    );
+    let mut rows = connection.prepare_cached(&sql)?;
+    let mut joined: Vec<TimeRange> = Vec::new();
+    for range in rows.query_map([source], |row| Ok(TimeRange::new(row.get(0)?, row.get(1)?)))? {
+        let range = range?;
+        match joined.last_mut() {
+            Some(last) if range.from <= last.to => last.to = last.to.max(range.to),
+            _ => joined.push(range),
+        }
+    }
+    Ok(joined)
+}
+
+/// All time in doubt, in order.
+pub(super) fn in_doubt(connection: &Connection, source: SourceId) -> Result<Vec<DoubtfulTime>, SqliteError> {
+    let sql = format!("SELECT {COLUMNS} FROM covered WHERE source = ?1 AND state <> 'covered' ORDER BY covers_from");
+    let mut rows = connection.prepare_cached(&sql)?;
+    let mut doubtful: Vec<DoubtfulTime> = Vec::new();
+    for row in rows.query_map([source], row_of)? {
+        let EvidenceRow { covers, state, reasons, doubts, since, next_recheck_at, .. } = row?;
+        let time = DoubtfulTime { range: covers, state, reasons, doubts, since, next_recheck_at };
+        match doubtful.last_mut() {
+            Some(last) if is_same_doubt(last, &time) => {
+                last.range.to = covers.to;
+                last.since = last.since.min(since);
+                last.next_recheck_at = [last.next_recheck_at, next_recheck_at].into_iter().flatten().min();
+            }
+            _ => doubtful.push(time),
+        }
+    }
+    Ok(doubtful)
+}
+
+fn is_same_doubt(one: &DoubtfulTime, next: &DoubtfulTime) -> bool {
+    one.range.to == next.range.from && (one.state, one.doubts, &one.reasons) == (next.state, next.doubts, &next.reasons)
+}
+
+/// What is due to be read again: what is in doubt first, then by time.
+pub(super) fn due_rechecks(
+    connection: &Connection,
+    source: SourceId,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Vec<DueRecheck>, SqliteError> {
+    let mut rows = connection.prepare_cached(
+        "SELECT covers_from, covers_to, state, doubts, completed_at FROM covered
+         WHERE source = ?1 AND next_recheck_at <= ?2 ORDER BY state = 'covered', covers_from",
+    )?;
+    let mut due: Vec<DueRecheck> = Vec::new();
+    let found = rows.query_map(params![source, now], |row| {
+        let range = TimeRange::new(row.get(0)?, row.get(1)?);
+        Ok(DueRecheck { range, state: row.get(2)?, doubts: row.get(3)?, completed_at: row.get(4)? })
+    })?;
+    for next in found {
+        let next = next?;
+        let continues = |last: &DueRecheck| {
+            last.range.to == next.range.from && (last.state, last.doubts) == (next.state, next.doubts)
+        };
+        if let Some(last) = due.last_mut().filter(|last| continues(last)) {
+            last.range.to = next.range.to;
+            last.completed_at = last.completed_at.max(next.completed_at);
+            continue;
+        }
+        if due.len() == limit {
+            break;
+        }
+        due.push(next);
+    }
+    Ok(due)
+}
+
+/// The rows that touch `range`, in order.
+pub(super) fn evidence(
+    connection: &Connection,
+    source: SourceId,
+    range: TimeRange,
+) -> Result<Vec<EvidenceRow>, SqliteError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM covered WHERE source = ?1 AND covers_from < ?3 AND covers_to > ?2 ORDER BY covers_from"
+    );
+    let mut rows = connection.prepare_cached(&sql)?;
+    let rows = rows.query_map(params![source, range.from, range.to], row_of)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Whether any moment of `range` has a state, or belongs to an open window.
 pub(super) fn is_taken(connection: &Connection, source: SourceId, range: TimeRange) -> Result<bool, SqliteError> {
     let sql = "SELECT EXISTS (SELECT 1 FROM covered WHERE source = ?1 AND covers_from < ?3 AND covers_to > ?2)
                OR EXISTS (SELECT 1 FROM windows WHERE source = ?1 AND kind <> 'recheck'
@@ -177,6 +424,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    use crate::journal::WindowKind;
     use crate::journal::sqlite::schema;
 
     const HOUR: i64 = 3_600;
@@ -191,22 +439,32 @@ mod tests {
         connection
     }
 
-    fn window(kind: WindowKind, from: i64, to: i64, completed_at: i64) -> Covered {
-        Covered {
+    fn at(secs: i64) -> Timestamp {
+        Timestamp::from_secs(secs)
+    }
+
+    fn window(kind: WindowKind, from: i64, to: i64, completed_at: i64) -> EvidenceRow {
+        EvidenceRow {
             kind,
-            covers: TimeRange::new(Timestamp::from_secs(from), Timestamp::from_secs(to)),
+            covers: TimeRange::new(at(from), at(to)),
+            state: CoverageState::Covered,
+            reasons: Vec::new(),
+            doubts: 0,
+            since: at(completed_at),
+            next_recheck_at: None,
             windows: 1,
-            pages: 2,
-            records_read: 3,
+            rechecked: 0,
+            found: 0,
             events: 1,
-            first_time: Some(Timestamp::from_secs(from)),
-            last_time: Some(Timestamp::from_secs(to - 1)),
-            completed_at: Timestamp::from_secs(completed_at),
+            first_time: Some(at(from)),
+            last_time: Some(at(to - 1)),
+            completed_at: at(completed_at),
+            evidence: WindowEvidence { pages: 2, records_read: 3, ..WindowEvidence::default() },
         }
     }
 
     /// Windows that never overlap, completed in random order.
-    fn any_windows() -> impl Strategy<Value = Vec<Covered>> {
+    fn any_windows() -> impl Strategy<Value = Vec<EvidenceRow>> {
         let step = (1..9 * HOUR, prop_oneof![3 => Just(0), 1 => 1..HOUR], any::<bool>());
         let spans = prop::collection::vec(step, 1..60).prop_map(|steps| {
             let mut from = 0;
@@ -223,17 +481,18 @@ mod tests {
         })
     }
 
-    fn union_of(windows: &[Covered]) -> Vec<TimeRange> {
+    fn union_of(windows: &[EvidenceRow]) -> Vec<TimeRange> {
         let mut ranges: Vec<TimeRange> = windows.iter().map(|window| window.covers).collect();
         ranges.sort();
         ranges.chunk_by(|a, b| a.to == b.from).map(|run| TimeRange::new(run[0].from, run[run.len() - 1].to)).collect()
     }
 
-    fn contiguous_ranges_per_day(windows: &[Covered]) -> i64 {
-        let mut windows: Vec<&Covered> = windows.iter().collect();
+    fn contiguous_ranges_per_day(windows: &[EvidenceRow]) -> i64 {
+        let mut windows: Vec<&EvidenceRow> = windows.iter().collect();
         windows.sort_by_key(|window| window.covers);
-        let day = |window: &Covered| window.covers.from.floor_to(DAY);
-        let joined = |a: &&Covered, b: &&Covered| a.covers.to == b.covers.from && a.kind == b.kind && day(a) == day(b);
+        let day = |window: &EvidenceRow| window.covers.from.floor_to(DAY);
+        let joined =
+            |a: &&EvidenceRow, b: &&EvidenceRow| a.covers.to == b.covers.from && a.kind == b.kind && day(a) == day(b);
         i64::try_from(windows.chunk_by(joined).count()).expect("fits")
     }
 
@@ -244,13 +503,13 @@ mod tests {
             let file = empty_file();
             for (done, window) in windows.iter().enumerate() {
                 add(&file, SOURCE, window).expect("adds");
-                prop_assert_eq!(merged(&file, SOURCE).expect("reads"), union_of(&windows[..=done]));
+                prop_assert_eq!(covered(&file, SOURCE).expect("reads"), union_of(&windows[..=done]));
             }
             for _ in &windows {
                 merge_old(&file, SOURCE, Timestamp::MAX).expect("merges");
             }
-            prop_assert_eq!(merged(&file, SOURCE).expect("reads"), union_of(&windows));
-            let sums = "SELECT count(*), sum(windows), sum(pages), sum(events), min(first_time) FROM covered";
+            prop_assert_eq!(covered(&file, SOURCE).expect("reads"), union_of(&windows));
+            let sums = "SELECT count(*), sum(windows), sum(evidence ->> 'pages'), sum(events), min(first_time) FROM covered";
             let (rows, count, pages, events, first): (i64, i64, i64, i64, Timestamp) = file
                 .query_row(sums, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))
                 .expect("sums up");
@@ -272,5 +531,60 @@ mod tests {
             });
             prop_assert_eq!(is_taken(&file, SOURCE, range).expect("reads"), wanted);
         }
+    }
+
+    /// Five windows of an hour each: row by row after all merging.
+    fn merged_rows(change: impl Fn(usize, &mut EvidenceRow)) -> Vec<EvidenceRow> {
+        let file = empty_file();
+        for index in 0..5 {
+            let from = i64::try_from(index).expect("fits") * HOUR;
+            let mut row = window(WindowKind::Live, from, from + HOUR, from);
+            change(index, &mut row);
+            add(&file, SOURCE, &row).expect("adds");
+        }
+        merge_old(&file, SOURCE, Timestamp::MAX).expect("merges");
+        evidence(&file, SOURCE, TimeRange::ALL).expect("reads")
+    }
+
+    #[test]
+    fn what_is_in_doubt_is_never_merged() {
+        let rows = merged_rows(|index, row| {
+            if index == 1 || index == 2 {
+                row.state = CoverageState::InDoubt;
+            }
+        });
+        let windows: Vec<_> = rows.iter().map(|row| (row.state, row.windows)).collect();
+        let (covered, in_doubt) = (CoverageState::Covered, CoverageState::InDoubt);
+        assert_eq!(windows, [(covered, 1), (in_doubt, 1), (in_doubt, 1), (covered, 2)]);
+    }
+
+    #[test]
+    fn rows_merge_if_their_rechecks_are_over_or_due_in_the_same_hour() {
+        let due = [Some(10 * HOUR + 120), Some(10 * HOUR + 60), Some(11 * HOUR), None, None];
+        let rows = merged_rows(|index, row| row.next_recheck_at = due[index].map(at));
+        let found: Vec<_> = rows.iter().map(|row| (row.windows, row.next_recheck_at)).collect();
+        assert_eq!(found, [(2, due[1].map(at)), (1, due[2].map(at)), (2, None)], "the earliest of two counts");
+        assert_eq!(rows[0].evidence.pages, 4);
+    }
+
+    #[test]
+    fn windows_that_were_accepted_stay_apart() {
+        let rows = merged_rows(|index, row| row.reasons.extend((index == 4).then(|| ACCEPTED.to_owned())));
+        assert_eq!(rows.iter().map(|row| row.windows).collect::<Vec<_>>(), [4, 1]);
+    }
+
+    #[test]
+    fn a_row_that_a_recheck_changed_is_merged_again() {
+        let file = empty_file();
+        for (from, due) in [(0, None), (HOUR, Some(at(5)))] {
+            let row = EvidenceRow { next_recheck_at: due, ..window(WindowKind::Live, from, from + HOUR, from) };
+            add(&file, SOURCE, &row).expect("adds");
+        }
+        merge_old(&file, SOURCE, Timestamp::MAX).expect("merges");
+        let recheck = Completion::covered(TimeRange::new(at(HOUR), at(2 * HOUR)), at(9));
+        apply_recheck(&file, SOURCE, &recheck, &[]).expect("applies");
+        merge_old(&file, SOURCE, Timestamp::MAX).expect("merges");
+        let rows = evidence(&file, SOURCE, TimeRange::ALL).expect("reads");
+        assert_eq!(rows.iter().map(|row| (row.windows, row.rechecked)).collect::<Vec<_>>(), [(2, 1)]);
     }
 }

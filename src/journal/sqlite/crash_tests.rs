@@ -4,7 +4,7 @@
 //! what a kill or a power loss in the middle of that call leaves. The copy must contain every call that returned before,
 //! and the last call as a whole or not at all.
 
-use crate::time::TimeRange;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use proptest::prelude::*;
@@ -13,8 +13,9 @@ use tokio::runtime::Builder;
 
 use super::tests::options;
 use super::*;
-use crate::journal::conformance::{at, key_of, live, page, registration, visible};
-use crate::journal::{AfterPage, BatchIntent, ScanProgress};
+use crate::journal::conformance::{at, key_of, live, page, range, registration, scan, visible};
+use crate::journal::{AfterPage, BatchIntent, Completion, CoverageState, DoubtfulTime, ScanProgress, WindowKind};
+use crate::time::TimeRange;
 
 const SOURCES: [&str; 2] = ["a", "b"];
 const SINKS: [&str; 2] = ["x", "y"];
@@ -22,12 +23,24 @@ const SINKS: [&str; 2] = ["x", "y"];
 #[derive(Clone, Debug)]
 enum Op {
     AddWindow { source: usize, length: i64 },
-    Page { pick: usize, times: Vec<i64>, last: bool },
+    AddRecheck { source: usize, from: i64, length: i64 },
+    Page { pick: usize, times: Vec<i64>, last: Option<Verdict> },
+    Scan { pick: usize },
+    Unreadable { pick: usize },
+    Accept { source: usize, from: i64, length: i64 },
+    Cut { source: usize, from: i64 },
     Restart { pick: usize },
     Split { pick: usize },
     Prepare { sink: usize, events: u64 },
     Commit { sink: usize, events: u64 },
     Trim { before: i64 },
+}
+
+/// How a window is completed: with a state, and for how many of its last seconds not.
+#[derive(Clone, Copy, Debug)]
+struct Verdict {
+    state: CoverageState,
+    cut_off: i64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -40,9 +53,17 @@ enum Then {
 
 fn any_op() -> impl Strategy<Value = Op> {
     let times = prop::collection::vec(0..50_i64, 0..4);
+    let state = prop::sample::select(CoverageState::ALL.to_vec());
+    let verdict = (state, prop_oneof![3 => Just(0), 1 => 0..60_i64]);
+    let last = prop::option::of(verdict.prop_map(|(state, cut_off)| Verdict { state, cut_off }));
     prop_oneof![
         2 => (0..2_usize, 1..50_i64).prop_map(|(source, length)| Op::AddWindow { source, length }),
-        5 => (any::<usize>(), times, any::<bool>()).prop_map(|(pick, times, last)| Op::Page { pick, times, last }),
+        2 => (0..2_usize, 0..100_i64, 1..50_i64).prop_map(|(source, from, length)| Op::AddRecheck { source, from, length }),
+        8 => (any::<usize>(), times, last).prop_map(|(pick, times, last)| Op::Page { pick, times, last }),
+        1 => any::<usize>().prop_map(|pick| Op::Scan { pick }),
+        1 => any::<usize>().prop_map(|pick| Op::Unreadable { pick }),
+        1 => (0..2_usize, 0..100_i64, 1..50_i64).prop_map(|(source, from, length)| Op::Accept { source, from, length }),
+        1 => (0..2_usize, 0..150_i64).prop_map(|(source, from)| Op::Cut { source, from }),
         1 => any::<usize>().prop_map(|pick| Op::Restart { pick }),
         1 => any::<usize>().prop_map(|pick| Op::Split { pick }),
         1 => (0..2_usize, 1..6_u64).prop_map(|(sink, events)| Op::Prepare { sink, events }),
@@ -89,7 +110,8 @@ type OpenBatch = Option<(Seq, Seq)>;
 #[derive(Clone, Debug, Default)]
 struct Model {
     windows: Vec<WindowModel>,
-    covered: [Vec<TimeRange>; 2],
+    /// The state and number of doubts of each second.
+    time: [BTreeMap<i64, (CoverageState, u32)>; 2],
     keys: [Vec<SeenKey>; 2],
     next_from: [i64; 2],
     log: Vec<BlockModel>,
@@ -103,6 +125,7 @@ struct Model {
 #[derive(Debug, PartialEq)]
 struct Contents {
     coverage: Vec<Vec<TimeRange>>,
+    in_doubt: Vec<Vec<(TimeRange, CoverageState, u32)>>,
     open: Vec<(WindowId, NewWindow, Option<ScanProgress>)>,
     events: Vec<Vec<(Seq, String)>>,
     keys: Vec<Vec<SeenKey>>,
@@ -116,7 +139,8 @@ impl Model {
         let mut windows = self.windows.clone();
         windows.sort_by_key(|window| (window.source, window.id));
         Contents {
-            coverage: self.covered.iter().map(|ranges| union_of(ranges)).collect(),
+            coverage: self.time.iter().map(coverage_of).collect(),
+            in_doubt: self.time.iter().map(in_doubt_of).collect(),
             open: windows.into_iter().map(|window| (window.id, window.window, window.progress)).collect(),
             events: (0..SOURCES.len()).map(|source| self.events_of(source)).collect(),
             keys: self.keys.iter().map(|keys| sorted(keys.clone())).collect(),
@@ -139,8 +163,16 @@ impl Model {
         self.keys[window.source].retain(|key| !staged.contains(key));
     }
 
-    fn complete(&mut self, index: usize, now: i64) {
+    fn complete(&mut self, index: usize, now: i64, completion: &Completion) {
         let mut window = self.windows.remove(index);
+        let time = &mut self.time[window.source];
+        for second in seconds(completion.covers) {
+            match (window.window.kind, time.get_mut(&second)) {
+                (WindowKind::Recheck, None) => {}
+                (WindowKind::Recheck, Some(known)) => *known = judged_again(*known, completion.state),
+                _ => drop(time.insert(second, judged_again((completion.state, 0), completion.state))),
+            }
+        }
         let earliest = |page: &Vec<(String, i64)>| page.iter().map(|(_, time)| *time).min();
         window.staged.sort_by_key(earliest);
         for page in window.staged {
@@ -149,7 +181,6 @@ impl Model {
             self.log.push(BlockModel { first: self.head + 1, source: window.source, records, visible_at: now });
             self.head += count;
         }
-        self.covered[window.source].push(window.window.covers);
     }
 
     fn trim(&mut self, before: i64) {
@@ -164,10 +195,38 @@ impl Model {
     }
 }
 
-fn union_of(ranges: &[TimeRange]) -> Vec<TimeRange> {
-    let mut ranges = ranges.to_vec();
-    ranges.sort();
-    ranges.chunk_by(|a, b| a.to == b.from).map(|run| TimeRange::new(run[0].from, run[run.len() - 1].to)).collect()
+fn seconds(range: TimeRange) -> std::ops::Range<i64> {
+    range.from.as_millis() / 1_000..range.to.as_millis() / 1_000
+}
+
+/// A recheck that could not read changes no state.
+fn judged_again((was, doubts): (CoverageState, u32), verdict: CoverageState) -> (CoverageState, u32) {
+    let state = if verdict == CoverageState::Unreadable { was } else { verdict };
+    (state, if state == CoverageState::Covered { 0 } else { doubts + 1 })
+}
+
+/// The runs of seconds of one state.
+fn runs(time: &BTreeMap<i64, (CoverageState, u32)>) -> Vec<(TimeRange, CoverageState, u32)> {
+    let seconds: Vec<_> = time.iter().collect();
+    let runs = seconds.chunk_by(|one, next| *one.0 + 1 == *next.0 && one.1 == next.1);
+    runs.map(|run| (range(*run[0].0, run[run.len() - 1].0 + 1), run[0].1.0, run[0].1.1)).collect()
+}
+
+fn coverage_of(time: &BTreeMap<i64, (CoverageState, u32)>) -> Vec<TimeRange> {
+    runs(time).into_iter().filter(|run| run.1 == CoverageState::Covered).map(|run| run.0).collect()
+}
+
+fn in_doubt_of(time: &BTreeMap<i64, (CoverageState, u32)>) -> Vec<(TimeRange, CoverageState, u32)> {
+    runs(time).into_iter().filter(|run| run.1 != CoverageState::Covered).collect()
+}
+
+/// The reasons follow from the state, so that doubts that touch are one.
+fn reasons(state: CoverageState) -> Vec<String> {
+    match state {
+        CoverageState::Covered => Vec::new(),
+        CoverageState::InDoubt => vec!["total".to_owned()],
+        CoverageState::Unreadable => vec!["unreadable:500".to_owned()],
+    }
 }
 
 fn sorted(mut keys: Vec<SeenKey>) -> Vec<SeenKey> {
@@ -177,10 +236,13 @@ fn sorted(mut keys: Vec<SeenKey>) -> Vec<SeenKey> {
 
 async fn read_all(journal: &SqliteJournal) -> Contents {
     let all_time = TimeRange::new(Timestamp::from_nanos(i64::MIN), Timestamp::MAX);
-    let (mut coverage, mut open, mut events, mut keys, mut sinks) = (vec![], vec![], vec![], vec![], vec![]);
+    let (mut coverage, mut in_doubt, mut open) = (vec![], vec![], vec![]);
+    let (mut events, mut keys, mut sinks) = (vec![], vec![], vec![]);
     for name in SOURCES {
         let state = journal.open_source(registration(name)).await.expect("opens");
         coverage.push(state.coverage);
+        let doubt = |time: DoubtfulTime| (time.range, time.state, time.doubts);
+        in_doubt.push(state.in_doubt.into_iter().map(doubt).collect());
         open.extend(state.open.into_iter().map(|open| (open.id, open.window, open.progress)));
         events.push(visible(journal, state.id).await);
         keys.push(sorted(journal.keys_within(state.id, all_time).await.expect("reads")));
@@ -193,7 +255,7 @@ async fn read_all(journal: &SqliteJournal) -> Contents {
     let counted = "SELECT coalesce(sum(bytes), 0) FROM blocks";
     let counted = journal.query(move |file| Ok(file.query_row(counted, [], |row| row.get::<_, i64>(0))?));
     assert_eq!(stats.bytes, counted.await.expect("counts").cast_unsigned(), "the running total matches the blocks");
-    Contents { coverage, open, events, keys, sinks, head: stats.head, oldest: stats.oldest }
+    Contents { coverage, in_doubt, open, events, keys, sinks, head: stats.head, oldest: stats.oldest }
 }
 
 /// The journal and the model, side by side.
@@ -219,6 +281,14 @@ impl Pair {
         match *op {
             Op::AddWindow { source, length } => self.add_window(source, length).await,
             Op::Page { pick, ref times, last } => self.page(pick, times, last).await,
+            Op::AddRecheck { source, from, length } => self.add_recheck(source, range(from, from + length)).await,
+            Op::Scan { pick } => self.begin_scan(pick).await,
+            Op::Unreadable { pick } => self.mark_unreadable(pick).await,
+            Op::Accept { source, from, length } => self.accept(source, range(from, from + length)).await,
+            Op::Cut { source, from } => {
+                self.journal().cut_coverage(self.source_ids[source], at(from)).await.expect("cuts");
+                self.model.time[source].retain(|second, _| *second < from);
+            }
             Op::Restart { pick } => self.restart(pick).await,
             Op::Split { pick } => self.split(pick).await,
             Op::Prepare { sink, events } => self.prepare(sink, events).await,
@@ -244,28 +314,71 @@ impl Pair {
         self.model.next_from[source] = from + length;
     }
 
-    async fn page(&mut self, pick: usize, times: &[i64], last: bool) {
+    async fn page(&mut self, pick: usize, times: &[i64], last: Option<Verdict>) {
         let Some(index) = self.pick(pick) else { return };
+        if last.is_none() && self.model.windows[index].progress.is_none() {
+            return self.begin_scan(pick).await;
+        }
         let now = self.model.steps;
         let window = self.model.windows[index].id;
         let text = |number: usize, time: &i64| (format!("{{\"event\":\"{now}-{number}\"}}"), *time);
         let records: Vec<(String, i64)> = times.iter().enumerate().map(|(number, time)| text(number, time)).collect();
         let given: Vec<(&str, Option<i64>)> = records.iter().map(|(raw, time)| (raw.as_str(), Some(*time))).collect();
-        let progress = ScanProgress { next_cursor: now.to_string(), page_size: 9, ..ScanProgress::default() };
-        let then = if last {
-            AfterPage::Complete { at: at(now), pages: 1, records_read: 1 }
-        } else {
-            AfterPage::Continue(progress.clone())
-        };
-        self.journal().commit_page(page(window, &given, then)).await.expect("commits");
+        let covers = self.model.windows[index].window.covers;
+        let completion = last.map(|Verdict { state, cut_off }| {
+            let to = (covers.to - std::time::Duration::from_secs(cut_off.unsigned_abs())).max(covers.from);
+            let covers = TimeRange::new(covers.from, to);
+            Completion { state, reasons: reasons(state), ..Completion::covered(covers, at(now)) }
+        });
+        let then = completion.clone().map_or(AfterPage::Continue, AfterPage::Complete);
+        let evidence = now.to_string().into_bytes();
+        let page = PageCommit { evidence: evidence.clone(), ..page(window, &given, then) };
+        self.journal().commit_page(page).await.expect("commits");
         let window = &mut self.model.windows[index];
         self.model.keys[window.source].extend(records.iter().map(|(raw, time)| key_of(raw, Some(*time))));
-        window.progress = Some(progress);
+        if let Some((_, pages)) = window.progress.as_mut().and_then(|progress| progress.scans.last_mut()) {
+            pages.push(evidence);
+        }
         if !records.is_empty() {
             window.staged.push(records);
         }
-        if last {
-            self.model.complete(index, now);
+        if let Some(completion) = completion {
+            self.model.complete(index, now, &completion);
+        }
+    }
+
+    async fn add_recheck(&mut self, source: usize, covers: TimeRange) {
+        let window = NewWindow { kind: WindowKind::Recheck, covers, fetch_range: covers, kept: covers };
+        let ids = self.journal().add_windows(self.source_ids[source], vec![window]).await.expect("is added");
+        self.model.windows.push(WindowModel { id: ids[0], source, window, staged: vec![], progress: None });
+    }
+
+    async fn begin_scan(&mut self, pick: usize) {
+        let Some(index) = self.pick(pick) else { return };
+        let window = &self.model.windows[index];
+        let number = window.progress.as_ref().map_or(0, |progress| progress.scans.len()) + 1;
+        let spec = scan(u32::try_from(number).expect("few"));
+        self.journal().begin_scan(window.id, spec.clone(), 1).await.expect("begins");
+        self.model.windows[index].progress.get_or_insert_default().scans.push((spec, Vec::new()));
+    }
+
+    async fn mark_unreadable(&mut self, pick: usize) {
+        let Some(index) = self.pick(pick) else { return };
+        let WindowModel { source, window, .. } = self.model.windows[index].clone();
+        if window.kind == WindowKind::Recheck || window.covers.is_empty() {
+            return;
+        }
+        let (now, state) = (self.model.steps, CoverageState::Unreadable);
+        let source = self.source_ids[source];
+        self.journal().mark_unreadable(source, window.covers, "500".to_owned(), at(now), None).await.expect("marks");
+        let completion = Completion { state, ..Completion::covered(window.covers, at(now)) };
+        self.model.complete(index, now, &completion);
+    }
+
+    async fn accept(&mut self, source: usize, accepted: TimeRange) {
+        self.journal().accept(SOURCES[source], accepted).await.expect("accepts");
+        for (_, known) in self.model.time[source].range_mut(seconds(accepted)) {
+            *known = (CoverageState::Covered, 0);
         }
     }
 
@@ -279,7 +392,7 @@ impl Pair {
         let Some(index) = self.pick(pick) else { return };
         let old = self.model.windows[index].clone();
         let TimeRange { from, to } = old.window.covers;
-        let middle = from + to.since(from) / 2;
+        let middle = (from + to.since(from) / 2).floor_to(std::time::Duration::from_secs(1));
         let part = |from, to| NewWindow {
             covers: TimeRange::new(from, to),
             fetch_range: TimeRange::new(from, to),

@@ -148,7 +148,7 @@ pub(super) fn stats(connection: &Connection) -> Result<JournalStats, SqliteError
 fn source_stats(connection: &Connection) -> Result<Vec<SourceStats>, SqliteError> {
     let mut rows = connection.prepare_cached(
         "SELECT name, vendor, events, raw_bytes, pages, requests, last_error,
-                (SELECT max(covers_to) FROM covered WHERE source = sources.id),
+                (SELECT max(covers_to) FROM covered WHERE source = sources.id AND state = 'covered'),
                 (SELECT count(*) FROM windows WHERE source = sources.id)
          FROM sources ORDER BY id",
     )?;

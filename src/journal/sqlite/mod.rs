@@ -11,7 +11,8 @@
 //! |---|---|
 //! | `schema` | the data directory, the tables, opening |
 //! | `connections` | writer and readers |
-//! | `collecting`, `coverage` | sources, windows, pages; covered time |
+//! | `collecting`, `staging` | sources, windows, scans, pages; blocks of open windows |
+//! | `coverage` | states of time, with evidence |
 //! | `delivering` | sinks, positions, batch intents |
 //! | `log`, `snapshot` | reads; reading a journal that may be in use |
 //! | `trimming` | deletes events and keys while a pipeline runs |
@@ -32,6 +33,7 @@ mod log;
 mod schema;
 mod snapshot;
 mod sql;
+mod staging;
 #[cfg(test)]
 mod tests;
 mod totals;
@@ -45,10 +47,10 @@ use tokio::sync::watch;
 
 use super::lock::DirectoryLock;
 use super::{
-    BatchCommit, CollectJournal, DeliverJournal, JournalError, JournalFuture, JournalSnapshot, JournalStats, LastError,
-    LogReader, NewWindow, PageCommit, PendingBatch, RecordBlock, Redeliver, RedeliverPreview, Rewind, RewindPreview,
-    RollbackRecord, SeenKey, Seq, SinkEdit, SinkHistory, SinkId, SinkStart, SinkState, SnapshotQuery, SourceEdit,
-    SourceHistory, SourceId, SourceInfo, SourceRegistration, SourceState, WindowId,
+    BatchCommit, CollectJournal, DeliverJournal, DueRecheck, EvidenceRow, JournalError, JournalFuture, JournalSnapshot,
+    JournalStats, LastError, LogReader, NewWindow, PageCommit, PendingBatch, RecordBlock, Redeliver, RedeliverPreview,
+    Rewind, RewindPreview, RollbackRecord, ScanSpec, SeenKey, Seq, SinkEdit, SinkHistory, SinkId, SinkStart, SinkState,
+    SnapshotQuery, SourceEdit, SourceHistory, SourceId, SourceInfo, SourceRegistration, SourceState, WindowId,
 };
 use crate::time::{TimeRange, Timestamp};
 use crate::units::ByteSize;
@@ -164,6 +166,10 @@ impl CollectJournal for SqliteJournal {
         self.write(move |file| collecting::add_windows(file, source, &windows))
     }
 
+    fn begin_scan(&self, window: WindowId, scan: ScanSpec, requests: u64) -> JournalFuture<'_, ()> {
+        self.write(move |file| collecting::begin_scan(file, window, &scan, requests))
+    }
+
     fn commit_page(&self, page: PageCommit) -> JournalFuture<'_, ()> {
         self.write(move |file| collecting::commit_page(file, &page))
     }
@@ -176,8 +182,31 @@ impl CollectJournal for SqliteJournal {
         self.write(move |file| collecting::split_window(file, window, parts))
     }
 
+    fn discard_windows(&self, source: SourceId) -> JournalFuture<'_, ()> {
+        self.write(move |file| collecting::delete_open_windows(file, source))
+    }
+
     fn keys_within(&self, source: SourceId, range: TimeRange) -> JournalFuture<'_, Vec<SeenKey>> {
         self.query(move |file| collecting::keys_within(file, source, range))
+    }
+
+    fn due_rechecks(&self, source: SourceId, now: Timestamp, limit: usize) -> JournalFuture<'_, Vec<DueRecheck>> {
+        self.query(move |file| coverage::due_rechecks(file, source, now, limit))
+    }
+
+    fn mark_unreadable(
+        &self,
+        source: SourceId,
+        range: TimeRange,
+        error: String,
+        at: Timestamp,
+        next_recheck_at: Option<Timestamp>,
+    ) -> JournalFuture<'_, ()> {
+        self.write(move |file| collecting::mark_unreadable(file, source, range, &error, (at, next_recheck_at)))
+    }
+
+    fn cut_coverage(&self, source: SourceId, from: Timestamp) -> JournalFuture<'_, ()> {
+        self.write(move |file| admin::cut_coverage(file, source, from))
     }
 
     fn set_source_error(&self, source: SourceId, last_error: Option<LastError>) -> JournalFuture<'_, ()> {
@@ -205,6 +234,16 @@ impl CollectJournal for SqliteJournal {
         limit: usize,
     ) -> JournalFuture<'_, Vec<RecordBlock>> {
         self.query(move |file| admin::blocks_without_keys(file, source, from, after, limit))
+    }
+
+    fn evidence(&self, source: &str, range: TimeRange) -> JournalFuture<'_, Vec<EvidenceRow>> {
+        let source = source.to_owned();
+        self.query(move |file| admin::evidence(file, &source, range))
+    }
+
+    fn accept(&self, source: &str, range: TimeRange) -> JournalFuture<'_, u64> {
+        let source = source.to_owned();
+        self.write(move |file| admin::accept(file, &source, range))
     }
 
     fn edit_source(&self, edit: SourceEdit) -> JournalFuture<'_, ()> {

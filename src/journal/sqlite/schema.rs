@@ -1,7 +1,7 @@
 //! The file: its directory, its tables, and how it is opened.
 //!
 //! ```text
-//! sources --< windows (open ones) --- scans (their progress)     sinks --< rollback_records
+//! sources --< windows (open ones) --< scans --< scan_pages        sinks --< rollback_records
 //!         --< covered (complete ones, merged when old)           totals (one row: head, sizes, identity)
 //!         --< blocks (one row per page) --- block_data (records)
 //!         --< keys   (one row per page; outlives its block)
@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A page's records are in a table of their own, so that making a window visible and skipping through a backlog never
-//! read them. The file does not shrink: SQLite reuses the pages of trimmed events, so the file stays as large as the
+//! read them. The evidence of a scan is a row per page, so that its cost grows with the records, not with their square. The file does not shrink: SQLite reuses the pages of trimmed events, so the file stays as large as the
 //! largest backlog so far, which the size limit bounds. Shrinking it (`auto_vacuum`) would cost every write an extra page.
 //!
 //! You can look inside with the `sqlite3` command. Times are nanoseconds since 1970, UTC.
@@ -74,38 +74,55 @@ CREATE TABLE windows (
     covers_from INTEGER NOT NULL,
     covers_to   INTEGER NOT NULL,
     fetch_from  INTEGER NOT NULL,
-    fetch_to    INTEGER NOT NULL
+    fetch_to    INTEGER NOT NULL,
+    kept_from   INTEGER NOT NULL,       -- records outside are not kept
+    kept_to     INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX windows_of_source ON windows (source);
 
 CREATE TABLE scans (
-    window       INTEGER PRIMARY KEY REFERENCES windows (id),
-    next_cursor  TEXT NOT NULL,
-    page_size    INTEGER NOT NULL,
-    pages        INTEGER NOT NULL,
-    records_read INTEGER NOT NULL,
-    total        INTEGER,
-    scan_keys    BLOB
+    window              INTEGER NOT NULL REFERENCES windows (id),
+    number              INTEGER NOT NULL,       -- from 1
+    by_time             INTEGER NOT NULL,       -- 1: requests first pages only
+    page_size           INTEGER NOT NULL,
+    request_fingerprint TEXT NOT NULL,
+    PRIMARY KEY (window, number)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE scan_pages (
+    window   INTEGER NOT NULL REFERENCES windows (id),
+    scan     INTEGER NOT NULL,
+    page     INTEGER NOT NULL,          -- from 1
+    evidence BLOB NOT NULL
 ) STRICT;
+CREATE UNIQUE INDEX scan_pages_in_order ON scan_pages (window, scan, page);
 
 CREATE TABLE covered (
-    id           INTEGER PRIMARY KEY AUTOINCREMENT,
-    source       INTEGER NOT NULL REFERENCES sources (id),
-    kind         TEXT NOT NULL,
-    covers_from  INTEGER NOT NULL,
-    covers_to    INTEGER NOT NULL,
-    windows      INTEGER NOT NULL,      -- number of windows merged into this row
-    pages        INTEGER NOT NULL,
-    records_read INTEGER NOT NULL,
-    events       INTEGER NOT NULL,
-    first_time   INTEGER,
-    last_time    INTEGER,
-    completed_at INTEGER NOT NULL,
-    merged       INTEGER NOT NULL       -- 1: older than a day, and merged with its neighbors of the same day
+    id              INTEGER PRIMARY KEY AUTOINCREMENT,
+    source          INTEGER NOT NULL REFERENCES sources (id),
+    kind            TEXT NOT NULL,
+    covers_from     INTEGER NOT NULL,
+    covers_to       INTEGER NOT NULL,
+    state           TEXT NOT NULL,      -- covered, in_doubt or unreadable
+    reasons         TEXT NOT NULL,      -- JSON: the checks that disagreed
+    doubts          INTEGER NOT NULL,   -- verdicts of doubt in a row
+    since           INTEGER NOT NULL,   -- when it got this state
+    next_recheck_at INTEGER,
+    windows         INTEGER NOT NULL,   -- number of windows merged into this row
+    rechecked       INTEGER NOT NULL,   -- how many of them were read again
+    found           INTEGER NOT NULL,   -- in how many of them a recheck found events
+    events          INTEGER NOT NULL,
+    first_time      INTEGER,
+    last_time       INTEGER,
+    completed_at    INTEGER NOT NULL,
+    evidence        TEXT NOT NULL,      -- JSON: see `WindowEvidence`
+    merged          INTEGER NOT NULL    -- 1: older than a day, and merged with its neighbors of the same day
 ) STRICT;
 CREATE INDEX covered_from ON covered (source, covers_from);
 CREATE INDEX covered_to ON covered (source, covers_to);
-CREATE INDEX covered_unmerged ON covered (source, completed_at) WHERE merged = 0;
+CREATE INDEX covered_unmerged ON covered (source, completed_at) WHERE merged = 0 AND state = 'covered';
+CREATE INDEX covered_in_doubt ON covered (source, covers_from) WHERE state <> 'covered';
+CREATE INDEX covered_recheck ON covered (source, next_recheck_at) WHERE next_recheck_at IS NOT NULL;
 
 CREATE TABLE blocks (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -14,10 +14,10 @@ use std::time::Duration;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
-use super::collecting;
 use super::log::{self, BatchLimits};
 use super::schema::{self, JOURNAL_FILE};
 use super::sql::{Counts, SqliteError};
+use super::{collecting, coverage};
 use crate::journal::{
     JournalError, JournalSnapshot, PendingBatch, SnapshotQuery, SourceId, SourceInfo, SourceSnapshot,
 };
@@ -94,7 +94,7 @@ fn snapshot_of(
     }
     let known = log::sources(&snapshot)?;
     let wanted = known.iter().filter(|source| query.sources.is_none_or(|wanted| wanted.contains(&source.name)));
-    let sources = wanted.map(|source| source_snapshot(&snapshot, source, query.now)).collect::<Result<_, _>>()?;
+    let sources = wanted.map(|source| source_snapshot(&snapshot, source, query)).collect::<Result<_, _>>()?;
     let mut pending = Vec::new();
     for (sink, routed) in query.sinks {
         let ids: Vec<_> = known.iter().filter(|source| routed.contains(&source.name)).map(|source| source.id).collect();
@@ -109,13 +109,15 @@ fn snapshot_of(
 fn source_snapshot(
     connection: &Connection,
     source: &SourceInfo,
-    now: Timestamp,
+    query: &SnapshotQuery<'_>,
 ) -> Result<SourceSnapshot, SqliteError> {
+    let evidence = query.evidence.map(|range| coverage::evidence(connection, source.id, range)).transpose()?;
     Ok(SourceSnapshot {
         name: source.name.clone(),
         state: collecting::source_state(connection, &source.name)?,
         lateness: collecting::lateness_of(connection, source.id)?,
-        events_last_day: events_since(connection, source.id, now - DAY)?,
+        events_last_day: events_since(connection, source.id, query.now - DAY)?,
+        evidence: evidence.unwrap_or_default(),
     })
 }
 

@@ -3,7 +3,7 @@
 use rusqlite::ErrorCode;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
-use crate::journal::{JournalError, SinkId, SourceId, WindowId, WindowKind};
+use crate::journal::{CoverageState, JournalError, SinkId, SourceId, WindowId, WindowKind};
 use crate::time::Timestamp;
 
 /// Why a call failed, without the file's name.
@@ -163,5 +163,18 @@ impl FromSql for WindowKind {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         let text = value.as_str()?;
         KINDS.iter().find(|(_, word)| *word == text).map(|(kind, _)| *kind).ok_or(FromSqlError::InvalidType)
+    }
+}
+
+impl ToSql for CoverageState {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.as_str().into())
+    }
+}
+
+impl FromSql for CoverageState {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let text = value.as_str()?;
+        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or(FromSqlError::InvalidType)
     }
 }

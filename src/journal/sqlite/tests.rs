@@ -7,9 +7,8 @@ use futures_util::future::join_all;
 use tempfile::TempDir;
 
 use super::*;
-use crate::journal::conformance::{
-    self, at, collect, complete, continue_at, journal_conformance, live, page, range, visible,
-};
+use crate::journal::conformance::{self, at, collect, complete, journal_conformance, live, page, range, visible};
+use crate::journal::{AfterPage, Completion, CoverageState};
 
 pub(super) fn options(directory: &Path, max_size: u64) -> JournalOptions {
     JournalOptions { data_dir: directory.to_owned(), max_size: ByteSize(max_size) }
@@ -170,20 +169,20 @@ async fn after_a_full_disk_calls_succeed_again() {
     let (journal, directory) = fresh();
     let source = conformance::source(&journal, "a").await;
     let window = conformance::window(&journal, source, live(0, 100)).await;
-    journal.commit_page(page(window, &[("before", Some(1))], continue_at("2"))).await.expect("commits");
+    journal.commit_page(page(window, &[("before", Some(1))], AfterPage::Continue)).await.expect("commits");
     set_page_limit(&journal, 1).await;
 
     let mut random = fastrand::Rng::with_seed(1);
     let large: String = std::iter::repeat_with(|| random.alphanumeric()).take(100_000).collect();
     let large = [(large.as_str(), Some(2))];
     for _ in 0..3 {
-        let error = journal.commit_page(page(window, &large, continue_at("3"))).await.expect_err("the disk is full");
+        let error = journal.commit_page(page(window, &large, AfterPage::Continue)).await.expect_err("the disk is full");
         assert!(matches!(&error, JournalError::Storage { reason, .. } if reason.contains("full")), "{error}");
     }
     assert_eq!(journal.stats().await.expect("still reads").sources[0].pages, 1);
 
     set_page_limit(&journal, 1_000_000).await;
-    journal.commit_page(page(window, &large, complete(100))).await.expect("commits");
+    journal.commit_page(page(window, &large, complete(0, 100))).await.expect("commits");
     drop(journal);
     let journal = reopen(&directory).expect("opens");
     let found = visible(&journal, source).await;
@@ -196,9 +195,13 @@ async fn calls_that_share_a_commit_have_results_of_their_own() {
     let source = conformance::source(&journal, "a").await;
     let windows: Vec<_> = (0..50).map(|index| live(index * 10, index * 10 + 10)).collect();
     let windows = journal.add_windows(source, windows).await.expect("are added");
+    let then = |index: usize| {
+        let from = i64::try_from(index).expect("fits") * 10;
+        complete(from, from + 10)
+    };
     let calls = windows.iter().enumerate().map(|(index, &window)| {
         let window = if index % 3 == 0 { WindowId(10_000) } else { window };
-        journal.commit_page(page(window, &[(&index.to_string(), Some(1))], complete(500)))
+        journal.commit_page(page(window, &[(&index.to_string(), Some(1))], then(index)))
     });
     let results = join_all(calls).await;
     for (index, result) in results.iter().enumerate() {
@@ -265,9 +268,9 @@ async fn a_large_backlog_is_trimmed_in_steps() {
     let sink = journal.open_sink("files", SinkStart::Beginning).await.expect("opens").id;
     let window = conformance::window(&journal, source, live(0, 100)).await;
     for _ in 0..200 {
-        journal.commit_page(page(window, &[("x", Some(1))], continue_at("next"))).await.expect("commits");
+        journal.commit_page(page(window, &[("x", Some(1))], AfterPage::Continue)).await.expect("commits");
     }
-    journal.commit_page(page(window, &[], complete(100))).await.expect("commits");
+    journal.commit_page(page(window, &[], complete(0, 100))).await.expect("commits");
     journal.commit_batch(sink, BatchCommit { position: 199, ..BatchCommit::default() }).await.expect("moves");
     assert_eq!(journal.trim(Timestamp::MAX, at(0)).await.expect("trims"), 199);
     assert_eq!(visible(&journal, source).await, [(200, "x".to_owned())]);
@@ -284,7 +287,7 @@ async fn keys_within_the_overlap_are_kept_at_any_age() {
         let window = conformance::window(&journal, source, overlapping(days(day), days(day + 1))).await;
         let text = day.to_string();
         let records = [(text.as_str(), Some(days(day)))];
-        journal.commit_page(page(window, &records, complete(days(day + 1)))).await.expect("commits");
+        journal.commit_page(page(window, &records, complete(days(day), days(day + 1)))).await.expect("commits");
     }
     journal.trim(at(0), Timestamp::MAX).await.expect("trims");
     let next = range(days(10) - days(3), days(30));
@@ -308,6 +311,48 @@ async fn a_paused_clock_does_not_advance_while_the_journal_works() {
     assert!(took.is_zero());
 }
 
+/// Bytes that all commits of a window of this many pages append to the log, per page.
+async fn log_bytes_per_page(pages: u64) -> u64 {
+    const RECORDS: usize = 1_000;
+    let (journal, directory) = fresh();
+    let source = conformance::source(&journal, "a").await;
+    let window = conformance::window(&journal, source, live(0, 100)).await;
+    let no_checkpoints = |file: &Connection| Ok(file.query_row("PRAGMA wal_autocheckpoint = 0", [], |_| Ok(()))?);
+    journal.write(no_checkpoints).await.expect("sets");
+    for number in 0..pages {
+        let evidence = number.to_le_bytes().repeat(2 * RECORDS);
+        let page = PageCommit { evidence, ..page(window, &[], AfterPage::Continue) };
+        journal.commit_page(page).await.expect("commits");
+    }
+    journal.commit_page(page(window, &[], complete(0, 100))).await.expect("commits");
+    let left = "SELECT (SELECT count(*) FROM scan_pages) + (SELECT count(*) FROM scans)";
+    let left = journal.query(move |file| Ok(file.query_row(left, [], |row| row.get::<_, i64>(0))?));
+    assert_eq!(left.await.expect("counts"), 0, "a complete window leaves no evidence of pages");
+    std::fs::metadata(directory.path().join("journal.db-wal")).expect("is there").len() / pages
+}
+
+/// 180,000 records with 16 bytes of evidence each cost what they are, however many pages came before.
+#[tokio::test]
+async fn the_cost_of_a_page_does_not_grow_with_its_window() {
+    let (few, many) = (log_bytes_per_page(10).await, log_bytes_per_page(180).await);
+    assert!(many <= few && many < 16_000 + 40_000, "{few} bytes per page for 10 pages, {many} for 180");
+}
+
+#[tokio::test]
+async fn a_snapshot_shows_doubt_and_evidence_on_request() {
+    let (journal, directory) = fresh();
+    let source = conformance::source(&journal, "a").await;
+    let id = conformance::window(&journal, source, live(0, 10)).await;
+    let doubt = Completion { state: CoverageState::InDoubt, ..Completion::covered(range(0, 10), at(10)) };
+    journal.commit_page(page(id, &[], AfterPage::Complete(doubt))).await.expect("commits");
+    let query = |evidence| SnapshotQuery { now: at(200), sources: None, sinks: &[], evidence };
+    for (evidence, wanted) in [(None, 0), (Some(range(10, 20)), 0), (Some(range(0, 1)), 1)] {
+        let snapshot = SqliteJournal::snapshot(directory.path(), &query(evidence)).expect("reads").expect("is there");
+        let source = snapshot.source("a").expect("known");
+        assert_eq!((source.state.in_doubt.len(), source.evidence.len()), (1, wanted));
+    }
+}
+
 // --- snapshots ---
 
 fn open(directory: &Path) -> SqliteJournal {
@@ -317,20 +362,20 @@ fn open(directory: &Path) -> SqliteJournal {
 async fn fill(journal: &SqliteJournal) {
     let source = conformance::source(journal, "a").await;
     let windows = journal.add_windows(source, vec![live(0, 10), live(10, 20)]).await.expect("adds");
-    journal.commit_page(page(windows[0], &[("1", Some(1)), ("2", Some(2))], complete(100))).await.expect("commits");
+    journal.commit_page(page(windows[0], &[("1", Some(1)), ("2", Some(2))], complete(0, 10))).await.expect("commits");
     journal.open_sink("files", SinkStart::Beginning).await.expect("opens");
 }
 
 fn snapshot_of(directory: &Path) -> Result<Option<JournalSnapshot>, JournalError> {
     let sinks = [("files".to_owned(), vec!["a".to_owned()]), ("unknown".to_owned(), Vec::new())];
-    SqliteJournal::snapshot(directory, &SnapshotQuery { now: at(200), sources: None, sinks: &sinks })
+    SqliteJournal::snapshot(directory, &SnapshotQuery { now: at(200), sources: None, sinks: &sinks, evidence: None })
 }
 
 fn assert_filled(snapshot: &JournalSnapshot) {
     let source = snapshot.source("a").expect("known");
     assert_eq!((source.state.coverage.len(), source.state.open.len(), source.events_last_day), (1, 1, 2));
     let (name, pending) = snapshot.pending.first().expect("a sink");
-    assert_eq!((name.as_str(), pending.events, pending.oldest_visible_at), ("files", 2, Some(at(100))));
+    assert_eq!((name.as_str(), pending.events, pending.oldest_visible_at), ("files", 2, Some(at(10))));
     assert_eq!(snapshot.pending.len(), 1, "a sink that never ran has nothing pending");
 }
 

@@ -2,15 +2,17 @@
 //! commit.
 //!
 //! Keys stay longer than their events: a later window may read the same time again. Keys older than the age that the
-//! caller gives are kept as long as a window could read their records:
+//! caller gives are deleted only in covered time that no window can read again:
 //!
 //! ```text
-//!  covered ====================|          |=================|      open windows: their whole fetch range
-//!              keys kept    <--+-->    <--+-->           <--+-->   each end of the coverage: the overlap plus a day
+//!  covered ===================??========R=|          |=================|     ?? in doubt or unreadable, R recheck to come
+//!              deleted -----|              keys kept       |--deleted--|     a gap and all else: kept
+//!                           <-+->      the overlap plus a day from each end of what is at rest
 //! ```
 //!
-//! So a source that was off for a month still deduplicates the records before its gap when it returns. After a rewind, all
-//! keys from its moment on are kept until the time that lost its coverage is covered again.
+//! Open windows keep the keys of their whole fetch range. So a source that was off for a month still deduplicates the
+//! records before its gap when it returns. After a rewind, all keys from its moment on are kept until the time that lost
+//! its coverage is covered again.
 //!
 //! The latest event times trimmed so far are stored for rewind and redeliver.
 
@@ -142,7 +144,7 @@ pub(super) fn trim_keys(
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(unknown) => unknown.insert(needed_times(connection, source)?),
         };
-        if !needed.iter().any(|range| touches(range, &times)) {
+        if !needed.contain(&times) {
             connection.prepare_cached("DELETE FROM keys WHERE block = ?1")?.execute([place.1])?;
             if !has_record {
                 store_latest(connection, "forgotten_to", source, times.to)?;
@@ -152,41 +154,45 @@ pub(super) fn trim_keys(
     Ok(last_place)
 }
 
-/// `times` includes its end, unlike other ranges: it is the earliest and the latest time of a record.
-fn touches(range: &TimeRange, times: &TimeRange) -> bool {
-    times.to >= range.from && times.from <= range.to
+/// The time that no present or future window reads, and the open windows and rewind that read it nevertheless.
+struct NeededTimes {
+    quiet: Vec<TimeRange>,
+    needed: Vec<TimeRange>,
 }
 
-/// The time that a present or future window may read again.
-fn needed_times(connection: &Connection, source: SourceId) -> Result<Vec<TimeRange>, SqliteError> {
+impl NeededTimes {
+    /// Whether a window may read a record of `times`, which includes its end, unlike other ranges: it is the earliest and
+    /// the latest time of a record.
+    fn contain(&self, times: &TimeRange) -> bool {
+        let quiet = self.quiet.iter().any(|range| times.from > range.from && times.to < range.to);
+        !quiet || self.needed.iter().any(|range| times.to >= range.from && times.from <= range.to)
+    }
+}
+
+fn needed_times(connection: &Connection, source: SourceId) -> Result<NeededTimes, SqliteError> {
     let overlap: Option<Count> = connection
         .prepare_cached("SELECT overlap FROM sources WHERE id = ?1")?
         .query_row([source], |row| row.get(0))
         .optional()?;
     let margin = MARGIN.saturating_add(Duration::from_nanos(overlap.map_or(0, |overlap| overlap.0)));
-    let around = |moment: Timestamp| TimeRange::new(moment - margin, moment + margin);
-    let covered = coverage::merged(connection, source)?;
-    let mut needed: Vec<TimeRange> = covered.iter().flat_map(|range| [around(range.from), around(range.to)]).collect();
-    needed
-        .extend(rewound_from(connection, source, &covered)?.map(|from| TimeRange::new(from - margin, Timestamp::MAX)));
+    let inner = |range: TimeRange| TimeRange::new(range.from + margin, range.to - margin);
+    let quiet = coverage::at_rest(connection, source)?.into_iter().map(inner).collect();
+    let rewound = rewound_from(connection, source)?.map(|from| TimeRange::new(from - margin, Timestamp::MAX));
+    let mut needed: Vec<TimeRange> = rewound.into_iter().collect();
     let mut open = connection.prepare_cached("SELECT fetch_from, fetch_to FROM windows WHERE source = ?1")?;
     for range in open.query_map([source], |row| Ok(TimeRange::new(row.get(0)?, row.get(1)?)))? {
         needed.push(range?);
     }
-    Ok(needed)
+    Ok(NeededTimes { quiet, needed })
 }
 
 /// From where on a rewound source reads time again; `None` once all coverage that the rewind removed is back.
-fn rewound_from(
-    connection: &Connection,
-    source: SourceId,
-    covered: &[TimeRange],
-) -> Result<Option<Timestamp>, SqliteError> {
+fn rewound_from(connection: &Connection, source: SourceId) -> Result<Option<Timestamp>, SqliteError> {
     let sql = "SELECT rewound_from, rewound_to FROM sources WHERE id = ?1 AND rewound_from IS NOT NULL";
     let rewound =
         connection.prepare_cached(sql)?.query_row([source], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
     let Some((from, to)): Option<(Timestamp, Timestamp)> = rewound else { return Ok(None) };
-    if !covered.iter().any(|range| range.from <= from && range.to >= to) {
+    if !coverage::settled(connection, source)?.iter().any(|range| range.from <= from && range.to >= to) {
         return Ok(Some(from));
     }
     let done = "UPDATE sources SET rewound_from = NULL, rewound_to = NULL WHERE id = ?1";

@@ -1,0 +1,220 @@
+//! A scan by time: only the first page of what is left is ever read, and the next request begins at the last second met.
+//!
+//! ```text
+//!   [from ............................ to)   first page: 9 8 7 6 5        newest first
+//!   [from ........... second of 5, whole)    first page: 5 4 3 2          one answer cannot move under itself
+//!   [from . second of 2, whole)              first page: 2 1, short: over
+//! ```
+//!
+//! Pages that shift, ties in unstable order, lost links, ignored offsets and capped totals all disappear, because each
+//! request stands alone and borders lie between seconds, not between places. It needs a time filter that is honored to the
+//! second and a page that is sorted by time: where either is missing, the scan says that it does not apply.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use super::evidence::{Check, PageFacts};
+use crate::vendors::Paging;
+
+/// One second, in the unit of the times given.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ByTimeRules {
+    /// How pages are addressed.
+    pub(super) paging: Paging,
+    /// Whether the newest record comes first.
+    pub(super) newest_first: bool,
+    /// Records asked for per page.
+    pub(super) page_size: usize,
+    /// Whether the total can be used.
+    pub(super) total_counts: bool,
+    /// The step in which borders are drawn: one second, or the vendor's granularity if that is coarser.
+    pub(super) step: i64,
+}
+
+/// What a scan by time asks next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NextByTime {
+    /// The first page of `[from, to)`.
+    First { from: i64, to: i64 },
+    /// The second page of `[from, to)`, which begins after `skip` records: is there more?
+    Second { from: i64, to: i64, skip: usize },
+    /// Nothing: the scan is over.
+    Done,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Probe {
+    /// The page looked like the end.
+    End,
+    /// One second fills a page.
+    FullSecond,
+}
+
+/// The evidence of one scan by time.
+#[derive(Clone, Debug)]
+pub(super) struct ByTimeEvidence<K> {
+    rules: ByTimeRules,
+    from: i64,
+    to: i64,
+    next: NextByTime,
+    probe: Probe,
+    first_page: bool,
+    longest_page: usize,
+    counts: HashMap<K, usize>,
+    times: HashMap<K, i64>,
+    asked: Vec<(i64, i64, u64)>,
+    last: Option<(usize, Option<u64>, bool, Option<i64>)>,
+    disagrees: Vec<Check>,
+    applies: bool,
+}
+
+impl<K: Copy + Eq + Hash> ByTimeEvidence<K> {
+    /// A scan of `[from, to)` that has not begun.
+    pub(super) fn new(rules: ByTimeRules, from: i64, to: i64) -> Self {
+        Self {
+            rules,
+            from,
+            to,
+            next: NextByTime::First { from, to },
+            probe: Probe::End,
+            first_page: true,
+            longest_page: 0,
+            counts: HashMap::new(),
+            times: HashMap::new(),
+            asked: Vec::new(),
+            last: None,
+            disagrees: Vec::new(),
+            applies: true,
+        }
+    }
+
+    /// What to ask next.
+    pub(super) fn next(&self) -> NextByTime {
+        self.next
+    }
+
+    /// Takes the answer to [`Self::next`]; `times` holds the records' own times in the order of the keys.
+    pub(super) fn take(&mut self, page: &PageFacts<K>, times: &[i64]) {
+        match self.next {
+            NextByTime::Done => {}
+            NextByTime::Second { .. } => self.take_second(!page.keys.is_empty()),
+            NextByTime::First { .. } => self.take_first(page, times),
+        }
+    }
+
+    fn take_first(&mut self, page: &PageFacts<K>, times: &[i64]) {
+        let len = page.keys.len();
+        self.longest_page = self.longest_page.max(len);
+        let total = page.total.filter(|_| self.rules.total_counts);
+        if let Some(total) = total {
+            self.asked.push((self.from, self.to, total));
+        }
+        let mut on_page: HashMap<K, usize> = HashMap::new();
+        for (key, time) in page.keys.iter().zip(times) {
+            *on_page.entry(*key).or_default() += 1;
+            self.times.insert(*key, *time);
+        }
+        for (key, count) in on_page {
+            let most = self.counts.entry(key).or_default();
+            *most = count.max(*most);
+        }
+        // A record without a time of its own has no place in a list by time.
+        if times.contains(&i64::MIN) {
+            return self.not_applicable();
+        }
+        let in_order = |pair: &[i64]| {
+            if self.rules.newest_first { pair[0] >= pair[1] } else { pair[0] <= pair[1] }
+        };
+        if !times.windows(2).all(in_order) {
+            return self.stop(Check::Repeats);
+        }
+        let has_link = page.next.is_some() && self.rules.paging == Paging::Cursor;
+        let is_short = len < self.longest_page || (len < self.rules.page_size && self.first_page);
+        self.first_page = false;
+        self.last = Some((len, total, has_link, times.last().copied()));
+        let may_be_end = is_short && !has_link;
+        if may_be_end && total.is_none() && len > 0 && self.rules.paging != Paging::Cursor {
+            self.probe = Probe::End;
+            self.next = NextByTime::Second { from: self.from, to: self.to, skip: len };
+            return;
+        }
+        self.go_on(may_be_end);
+    }
+
+    fn take_second(&mut self, has_more: bool) {
+        match self.probe {
+            Probe::End => self.go_on(!has_more),
+            Probe::FullSecond if has_more => self.stop(Check::Repeats),
+            Probe::FullSecond => self.next = NextByTime::Done,
+        }
+    }
+
+    fn go_on(&mut self, may_be_end: bool) {
+        let Some((len, total, has_link, last)) = self.last else {
+            return self.not_applicable();
+        };
+        let lacks = total.is_some_and(|total| total > len as u64) && len > 0;
+        if may_be_end && !lacks {
+            self.next = NextByTime::Done;
+            return;
+        }
+        let Some(last) = last else { return self.not_applicable() };
+        let second = last.div_euclid(self.rules.step) * self.rules.step;
+        let narrowed = if self.rules.newest_first { second + self.rules.step } else { second };
+        let is_stuck = if self.rules.newest_first { narrowed >= self.to } else { narrowed <= self.from };
+        if is_stuck && has_link {
+            return self.not_applicable();
+        }
+        if is_stuck {
+            let is_full = len >= self.rules.page_size.min(self.longest_page) && len > 1;
+            self.probe = Probe::FullSecond;
+            self.next =
+                if is_full { NextByTime::Second { from: self.from, to: self.to, skip: len } } else { NextByTime::Done };
+            return;
+        }
+        if self.rules.newest_first {
+            self.to = narrowed
+        } else {
+            self.from = narrowed
+        }
+        self.next = NextByTime::First { from: self.from, to: self.to };
+    }
+
+    fn not_applicable(&mut self) {
+        self.applies = false;
+        self.stop(Check::End);
+    }
+
+    fn stop(&mut self, check: Check) {
+        self.disagrees.push(check);
+        self.next = NextByTime::Done;
+    }
+
+    /// Whether this vendor can be read in this way; else the scan proves nothing.
+    pub(super) fn applies(&self) -> bool {
+        self.applies
+    }
+
+    /// Every check that disagrees. Only a total above what was met does; below it, records may have gone meanwhile.
+    pub(super) fn checks(&self) -> Vec<Check> {
+        let mut disagrees = self.disagrees.clone();
+        let lacks = |(from, to, total): &(i64, i64, u64)| {
+            let inside: usize = self
+                .counts
+                .iter()
+                .filter(|(key, _)| (*from..*to).contains(&self.times[*key]))
+                .map(|(_, count)| count)
+                .sum();
+            *total > inside as u64
+        };
+        if self.asked.iter().any(lacks) {
+            disagrees.push(Check::Total);
+        }
+        disagrees
+    }
+
+    /// How often each record was met on one page at most.
+    pub(super) fn counts(&self) -> &HashMap<K, usize> {
+        &self.counts
+    }
+}
