@@ -1,0 +1,221 @@
+//! One page of the loop of a source: read, judged, filtered, stored.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::super::errors::{ClearedBy, is_reportable};
+use super::super::fetch::{FetchError, FetchedPage, request_fingerprint};
+use super::super::filter::{ExtraRecord, FilteredPage};
+use super::super::rate::Priority;
+use super::super::retrying_journal::StopReason;
+use super::super::scan::{PageScan, WindowScans, can_resume};
+use super::super::source::{CollectMode, SourceEnd};
+use super::super::verdict::{Expected, Reason, Verdict};
+use super::{DAY, FIRST_RECHECK_AFTER, SourceLoop};
+use crate::event::EventId;
+use crate::journal::{
+    AfterPage, Completion, CoverageState, EncodedBlock, LatenessCounts, NewWindow, PageCommit, ScanProgress, ScanSpec,
+    WindowEvidence, WindowId, WindowKind,
+};
+use crate::vendors::{ApiError, ApiErrorKind, RecordKey, RecordOrder};
+
+impl SourceLoop {
+    /// Makes one attempt at the next page of a window.
+    pub(super) async fn read_page(&mut self, id: WindowId) -> Result<Option<SourceEnd>, StopReason> {
+        if !self.scans.contains_key(&id) {
+            match self.interrupted.remove(&id) {
+                Some(progress) => self.resume_scan(id, progress).await?,
+                None => self.start_scan(id, false, self.page_size.current()).await?,
+            }
+        }
+        let Some(scan) = self.scans.get_mut(&id) else { return Ok(None) };
+        self.polls.page_requested(scan.window().kind);
+        if !scan.is_prefetched() {
+            self.budget.take(Instant::now());
+        }
+        match self.journal.unless_shut_down(scan.attempt()).await? {
+            Ok(page) => self.handle_page(id, page).await.map(|()| None),
+            Err(error) => self.handle_error(id, error).await,
+        }
+    }
+
+    /// Stores a page, or splits or repeats its window.
+    pub(super) async fn handle_page(&mut self, id: WindowId, page: FetchedPage) -> Result<(), StopReason> {
+        let Some(window) = self.scans.get(&id).map(PageScan::window) else { return Ok(()) };
+        let priority = Priority::of(window.kind);
+        self.errors.record_success(&mut self.journal, priority, ClearedBy::Page).await?;
+        let Some(scan) = self.scans.get(&id) else { return Ok(()) };
+        if scan.is_deeper_than(self.settings.spec.max_window_records) {
+            if let Some(parts) = self.scheduler.bisect(window) {
+                return self.split(id, parts).await;
+            }
+            let records = scan.records_read();
+            tracing::debug!(event = "window_too_deep", window = id.0, records, "window cannot be split");
+        }
+        self.report_damaged(id, page.damaged);
+        if let Some(vendor_time) = page.vendor_time {
+            self.skew.record(vendor_time, page.observed_at);
+            self.clock_monitor.check_skew(self.skew.millis(), self.settings.spec.delay, Instant::now());
+        }
+        let normalizer = self.fetcher.vendor.normalizer();
+        let keys: Vec<RecordKey> = page.records().map(|raw| normalizer.key_of(raw)).collect();
+        if self.windows.get(&id).is_some_and(|state| state.pages == 0) {
+            let expected = self.filter.expected(&mut self.journal, &window, self.clock.now()).await?;
+            self.windows.entry(id).or_default().expected = expected;
+        }
+        let (Some(scan), Some(state)) = (self.scans.get_mut(&id), self.windows.get_mut(&id)) else { return Ok(()) };
+        let (taken, evidence) = scan.take(&page, &keys);
+        state.note_page(&page, &keys, taken, scan.has_ids());
+        let over = scan.is_over();
+        if !over {
+            self.prefetch(id, priority);
+        }
+        let verdict = over.then(|| self.judge(id, &window));
+        let extra = self.extra_records(id, verdict.as_ref());
+        let filtered = self.filter.filter(&mut self.journal, (&page, &keys), (id, &window), taken, &extra).await?;
+        let FilteredPage { block, stored, new_times } = filtered;
+        if let (Some(scan), Some(state)) = (self.scans.get_mut(&id), self.windows.get_mut(&id)) {
+            state.found += stored as u64;
+            let covered = |at| self.scheduler.is_covered(at);
+            self.lateness.record_page(&window, page.observed_at, &new_times, covered, &mut scan.lateness);
+        }
+        let verdict = self.found_by_recheck(id, &window, verdict);
+        let then = self.after_page(id, &window, verdict.as_ref());
+        self.commit_page(id, evidence, block, then).await?;
+        let records = page.records().len();
+        tracing::debug!(event = "page_stored", window = id.0, records, stored, "page stored");
+        match verdict {
+            None => Ok(()),
+            Some(Verdict::Rescan { by_time, smaller_by, pause_secs }) => {
+                self.rescan(id, &window, (by_time, smaller_by, pause_secs)).await
+            }
+            Some(Verdict::Covered { .. }) => {
+                self.reported.clear();
+                self.complete(id, &window).await
+            }
+            Some(Verdict::InDoubt { reasons }) => {
+                self.report_doubt(id, &window, &reasons);
+                self.complete(id, &window).await
+            }
+        }
+    }
+
+    /// Identical records on several pages, once the scan has proved that they exist.
+    pub(super) fn extra_records(&self, id: WindowId, verdict: Option<&Verdict<EventId>>) -> Vec<ExtraRecord> {
+        let (Some(scan), Some(state)) = (self.scans.get(&id), self.windows.get(&id)) else { return Vec::new() };
+        if verdict.is_none() || scan.has_ids() {
+            return Vec::new();
+        }
+        let mut extra = Vec::new();
+        for (id, held) in &state.held {
+            let on_one_page = scan.result().on_one_page.get(id).copied().unwrap_or(0);
+            let count = state.verdict.union().get(id).copied().unwrap_or(0);
+            for number in on_one_page..count {
+                let occurrence = u32::try_from(number).unwrap_or(u32::MAX);
+                extra.push(ExtraRecord { raw: held.raw.clone(), key: held.key, occurrence });
+            }
+        }
+        extra
+    }
+
+    /// A recheck that finds new records puts its time in doubt, although its scan agrees.
+    pub(super) fn found_by_recheck(
+        &self,
+        id: WindowId,
+        window: &NewWindow,
+        verdict: Option<Verdict<EventId>>,
+    ) -> Option<Verdict<EventId>> {
+        let found = self.windows.get(&id).is_some_and(|state| state.found > 0);
+        match verdict {
+            Some(Verdict::Covered { .. })
+                if found && window.kind == WindowKind::Recheck && !window.covers.is_empty() =>
+            {
+                Some(Verdict::InDoubt { reasons: vec![Reason::Found] })
+            }
+            other => other,
+        }
+    }
+
+    /// What follows a page: another one, or the end of its window.
+    pub(super) fn after_page(&self, id: WindowId, window: &NewWindow, verdict: Option<&Verdict<EventId>>) -> AfterPage {
+        let (state, reasons, gone) = match verdict {
+            None | Some(Verdict::Rescan { .. }) => return AfterPage::Continue,
+            Some(Verdict::Covered { gone }) => (CoverageState::Covered, Vec::new(), gone.len() as u64),
+            Some(Verdict::InDoubt { reasons }) => {
+                let names = reasons.iter().map(|reason| reason.as_str().to_owned()).collect();
+                (CoverageState::InDoubt, names, 0)
+            }
+        };
+        let at = self.clock.now();
+        let next_recheck_at = (state == CoverageState::InDoubt).then(|| at + FIRST_RECHECK_AFTER);
+        let mut evidence = self.evidence_of(id, window, gone);
+        evidence.checks.clone_from(&reasons);
+        AfterPage::Complete(Completion { at, state, reasons, covers: window.covers, next_recheck_at, evidence })
+    }
+
+    pub(super) fn evidence_of(&self, id: WindowId, window: &NewWindow, gone: u64) -> WindowEvidence {
+        let (Some(scan), Some(state)) = (self.scans.get(&id), self.windows.get(&id)) else {
+            return WindowEvidence::default();
+        };
+        let (first_total, last_total) = scan.totals();
+        WindowEvidence {
+            pages: state.pages,
+            requests: state.requests + scan.requests,
+            records_read: state.records,
+            keys: state.verdict.union().len() as u64,
+            scans: state.number,
+            first_total,
+            last_total,
+            shift: scan.shift(),
+            gone,
+            ended_by: if scan.spec().by_time { "time" } else { "pages" }.to_owned(),
+            checks: Vec::new(),
+            kept: window.kept,
+            settings_hash: scan.spec().request_fingerprint.clone(),
+            skew_millis: 0,
+        }
+    }
+
+    /// Reports the first page of a window with records that are not valid JSON.
+    pub(super) fn report_damaged(&mut self, id: WindowId, records: u32) {
+        if records == 0 || std::mem::replace(&mut self.windows.entry(id).or_default().damaged_reported, true) {
+            return;
+        }
+        tracing::warn!(
+            event = "records_damaged",
+            window = id.0,
+            records,
+            "records of a page are not valid JSON; they are delivered with normalize_error and their bytes in raw"
+        );
+    }
+
+    /// Requests the next page while this one is stored, if that is what would come next and the budget allows it now.
+    pub(super) fn prefetch(&mut self, id: WindowId, priority: Priority) {
+        let now = Instant::now();
+        let is_next = priority == Priority::Live || now < self.next_poll;
+        let ready = self.errors.ready_at(priority).max(self.budget.ready_at(priority, now)) <= now;
+        if let Some(scan) = self.scans.get_mut(&id).filter(|_| is_next && ready && self.journal.has_room()) {
+            self.budget.take(now);
+            scan.prefetch();
+        }
+    }
+
+    pub(super) async fn commit_page(
+        &mut self,
+        id: WindowId,
+        evidence: Vec<u8>,
+        block: Option<EncodedBlock>,
+        then: AfterPage,
+    ) -> Result<(), StopReason> {
+        let Some(scan) = self.scans.get_mut(&id) else { return Ok(()) };
+        let requests = std::mem::take(&mut scan.requests);
+        let ends = matches!(then, AfterPage::Complete(_));
+        let lateness = if ends { std::mem::take(&mut scan.lateness) } else { LatenessCounts::default() };
+        if let Some(state) = self.windows.get_mut(&id) {
+            state.requests += requests;
+        }
+        let commit = PageCommit { window: id, block, requests, lateness, evidence, then };
+        self.journal.retry(|journal| journal.commit_page(commit.clone())).await
+    }
+}

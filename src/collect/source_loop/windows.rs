@@ -1,0 +1,200 @@
+//! Windows of the loop of a source: opened, scanned, scanned again, split, completed.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::super::errors::{ClearedBy, is_reportable};
+use super::super::fetch::{FetchError, FetchedPage, request_fingerprint};
+use super::super::filter::{ExtraRecord, FilteredPage};
+use super::super::rate::Priority;
+use super::super::retrying_journal::StopReason;
+use super::super::scan::{PageScan, WindowScans, can_resume};
+use super::super::source::{CollectMode, SourceEnd};
+use super::super::verdict::{Expected, Reason, Verdict};
+use super::{DAY, FIRST_RECHECK_AFTER, SourceLoop};
+use crate::event::EventId;
+use crate::journal::{
+    AfterPage, Completion, CoverageState, EncodedBlock, LatenessCounts, NewWindow, PageCommit, ScanProgress, ScanSpec,
+    WindowEvidence, WindowId, WindowKind,
+};
+use crate::vendors::{ApiError, ApiErrorKind, RecordKey, RecordOrder};
+
+impl SourceLoop {
+    pub(super) async fn begin(&mut self, window: NewWindow) -> Result<(), StopReason> {
+        let source = self.id;
+        let ids = self.journal.retry(|journal| journal.add_windows(source, vec![window])).await?;
+        for id in ids {
+            self.scheduler.opened(id, window);
+        }
+        Ok(())
+    }
+
+    /// Starts a scan at the first page of its window. What earlier scans have staged stays.
+    pub(super) async fn start_scan(&mut self, id: WindowId, by_time: bool, page_size: u32) -> Result<(), StopReason> {
+        let Some(window) = self.scheduler.window_of(id) else { return Ok(()) };
+        let requests = self.scans.remove(&id).map_or(0, |scan| scan.requests);
+        let state = self.windows.entry(id).or_default();
+        state.begin_scan();
+        let request_fingerprint = request_fingerprint(self.fetcher.vendor.as_ref(), window.fetch_range, page_size);
+        let spec = ScanSpec { number: state.number, by_time, page_size, request_fingerprint };
+        self.journal.retry(|journal| journal.begin_scan(id, spec.clone(), requests)).await?;
+        self.scans.insert(id, PageScan::begin(self.fetcher.clone(), window, spec, self.traits));
+        Ok(())
+    }
+
+    /// Continues the scans of the last process by replaying their evidence, or restarts the window if the request has
+    /// changed since.
+    pub(super) async fn resume_scan(&mut self, id: WindowId, progress: ScanProgress) -> Result<(), StopReason> {
+        let Some(window) = self.scheduler.window_of(id) else { return Ok(()) };
+        let Some((last, earlier)) = progress.scans.split_last() else {
+            return self.start_scan(id, false, self.page_size.current()).await;
+        };
+        let replayed = |(spec, pages): &(ScanSpec, Vec<Vec<u8>>)| {
+            let mut scan = PageScan::begin(self.fetcher.clone(), window, spec.clone(), self.traits);
+            scan.replay(pages).then_some(scan)
+        };
+        let same_request = can_resume(self.fetcher.vendor.as_ref(), &window, &last.0);
+        let (Some(mut scan), true) = (replayed(last), same_request) else {
+            let reason = "the source's settings have changed its requests";
+            tracing::info!(event = "window_restarted", window = id.0, reason, "window restarts");
+            return self.restart_window(id).await;
+        };
+        let mut state = WindowScans { number: last.0.number, ..WindowScans::default() };
+        for scan in earlier.iter().filter_map(replayed) {
+            state.verdict.resume(&scan.result());
+        }
+        // Identical records that waited for the verdict were in memory only: they are read again.
+        let incomplete = !scan.has_ids() && scan.result().counts != scan.result().on_one_page;
+        let over = scan.is_over();
+        if over {
+            state.verdict.resume(&scan.result());
+        }
+        let page_size = last.0.page_size;
+        self.windows.insert(id, state);
+        if over || incomplete {
+            return self.start_scan(id, false, page_size).await;
+        }
+        self.scans.insert(id, scan);
+        Ok(())
+    }
+
+    /// Discards what a window has stored and starts it at the first page.
+    pub(super) async fn restart_window(&mut self, id: WindowId) -> Result<(), StopReason> {
+        let requests = self.scans.get(&id).map_or(0, |scan| scan.requests);
+        self.journal.retry(|journal| journal.restart_window(id, requests)).await?;
+        let restarts = self.windows.get(&id).map_or(0, |state| state.restarts);
+        self.discard_scans(id);
+        self.windows.insert(id, WindowScans { restarts, ..WindowScans::default() });
+        self.start_scan(id, false, self.page_size.current()).await
+    }
+
+    /// Removes the scans of a window, and the seen records that only its staged pages held.
+    pub(super) fn discard_scans(&mut self, id: WindowId) {
+        self.scans.remove(&id);
+        self.windows.remove(&id);
+        self.filter.clear();
+    }
+
+    pub(super) async fn split(&mut self, id: WindowId, parts: [NewWindow; 2]) -> Result<(), StopReason> {
+        let requests = self.scans.get(&id).map_or(0, |scan| scan.requests);
+        self.journal.retry(|journal| journal.restart_window(id, requests)).await?;
+        let ids = self.journal.retry(|journal| journal.split_window(id, parts)).await?;
+        let at = parts[1].covers.from;
+        tracing::info!(event = "window_split", window = id.0, %at, "window holds too many records and is split");
+        self.discard_scans(id);
+        self.scheduler.split(id, [(ids[0], parts[0]), (ids[1], parts[1])]);
+        Ok(())
+    }
+
+    /// A request that carried a cursor was rejected: the window is scanned from its first page, and split if that happens
+    /// again.
+    pub(super) async fn handle_expired_cursor(&mut self, id: WindowId, error: &ApiError) -> Result<(), StopReason> {
+        let Some(window) = self.scheduler.window_of(id) else { return Ok(()) };
+        let state = self.windows.entry(id).or_default();
+        state.restarts = state.restarts.saturating_add(1);
+        let restarts = state.restarts;
+        if restarts > 1
+            && let Some(parts) = self.scheduler.bisect(window)
+        {
+            return self.split(id, parts).await;
+        }
+        let (wait, priority, reason) =
+            (self.backoff.after_failure(restarts), Priority::of(window.kind), &error.message);
+        let retry_in_secs = wait.as_secs_f64();
+        tracing::debug!(event = "window_restarted", window = id.0, restarts, retry_in_secs, reason, "window restarts");
+        self.errors.pause(priority, wait);
+        self.start_scan(id, false, self.page_size.current()).await?;
+        if !is_reportable(restarts) {
+            return Ok(());
+        }
+        let hint = "set a shorter `backfill_slice` for this source".to_owned();
+        let error = ApiError { kind: ApiErrorKind::Transient, message: reason.clone(), hint };
+        self.errors.report(&mut self.journal, priority, &error, ClearedBy::Window, Some(wait)).await
+    }
+
+    /// Judges a scan whose last page was read.
+    pub(super) fn judge(&mut self, id: WindowId, window: &NewWindow) -> Verdict<EventId> {
+        let (Some(scan), Some(state)) = (self.scans.get(&id), self.windows.get_mut(&id)) else {
+            return Verdict::Covered { gone: Vec::new() };
+        };
+        if scan.offsets_are_rounded() && std::mem::replace(&mut self.traits.offsets_are_exact, false) {
+            tracing::info!(event = "offsets_rounded", "the vendor rounds offsets to whole pages; whole pages are read");
+        }
+        if !scan.applies() {
+            return Verdict::Rescan { by_time: false, smaller_by: state.number, pause_secs: 0 };
+        }
+        let spec = &self.settings.spec;
+        let covers = window.covers.to.since(window.covers.from);
+        let expected = Expected {
+            known: state.expected.clone(),
+            is_read_again: window.kind == WindowKind::Live && covers + spec.poll_interval <= spec.overlap,
+            is_recheck: window.kind == WindowKind::Recheck,
+            found: state.found,
+            doubts: 0,
+            by_time: spec.time_granularity < DAY && spec.order != RecordOrder::Unknown,
+        };
+        state.verdict.judge(scan.result(), &expected, &mut self.learned)
+    }
+
+    /// Scans a window again, after a pause.
+    pub(super) async fn rescan(
+        &mut self,
+        id: WindowId,
+        window: &NewWindow,
+        (by_time, smaller_by, pause_secs): (bool, u32, u64),
+    ) -> Result<(), StopReason> {
+        // Sources that poll more often than once a minute have less time.
+        let factor = self.settings.spec.poll_interval.as_secs_f64().min(60.0) / 60.0;
+        let pause = Duration::from_secs(pause_secs).mul_f64(factor);
+        tracing::debug!(event = "window_rescanned", window = id.0, by_time, "checks disagree, window is scanned again");
+        self.errors.pause(Priority::of(window.kind), pause);
+        let page_size = self.page_size.current();
+        self.start_scan(id, by_time, page_size.saturating_sub(smaller_by).max(1)).await
+    }
+
+    /// Reports doubt once per cause.
+    pub(super) fn report_doubt(&mut self, id: WindowId, window: &NewWindow, reasons: &[Reason]) {
+        let (from, to) = (window.covers.from, window.covers.to);
+        let names = reasons.iter().map(Reason::as_str).collect::<Vec<_>>().join(", ");
+        let is_new = reasons.iter().filter(|reason| self.reported.insert(**reason)).count() > 0;
+        if is_new {
+            tracing::warn!(event = "window_in_doubt", window = id.0, %from, %to, reasons = names, "the vendor's answers contradict themselves; what came is delivered, and the time is in doubt");
+        } else {
+            tracing::debug!(event = "window_in_doubt", window = id.0, %from, %to, reasons = names, "window is in doubt");
+        }
+    }
+
+    pub(super) async fn complete(&mut self, id: WindowId, window: &NewWindow) -> Result<(), StopReason> {
+        self.scans.remove(&id);
+        let (pages, records) = self.windows.remove(&id).map_or((0, 0), |state| (state.pages, state.records));
+        self.page_size.window_completed();
+        self.scheduler.completed(id, window.covers, self.clock.now(), records);
+        if window.kind == WindowKind::Live {
+            self.polls.live_completed(window, &self.settings.spec, Instant::now());
+        }
+        self.filter.prune(&self.scheduler.ranges_in_use());
+        self.lateness.log_completed(id, window, pages, records);
+        self.errors.record_success(&mut self.journal, Priority::of(window.kind), ClearedBy::Window).await
+    }
+}
