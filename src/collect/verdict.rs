@@ -156,10 +156,11 @@ impl<K> Default for WindowVerdict<K> {
 
 impl<K: Copy + Eq + Hash> WindowVerdict<K> {
     /// After a restart: takes an earlier scan of the window, which disagreed.
-    pub(super) fn resume(&mut self, scan: &ScanResult<K>) {
+    pub(super) fn resume(&mut self, mut scan: ScanResult<K>) {
         self.scans += 1;
-        self.note_union(scan);
-        self.note_run(scan);
+        self.confirm_order(&mut scan);
+        self.note_union(&scan);
+        self.note_run(&scan);
     }
 
     /// Every record met by a scan of this window, with how many there are: what is delivered.

@@ -57,13 +57,13 @@ impl SourceLoop {
         };
         let mut state = WindowScans { number: last.0.number, ..WindowScans::default() };
         for scan in earlier.iter().filter_map(replayed) {
-            state.verdict.resume(&scan.result());
+            state.verdict.resume(scan.result());
         }
         // Identical records that waited for the verdict were in memory only: they are read again.
         let incomplete = !scan.has_ids() && scan.result().counts != scan.result().on_one_page;
         let over = scan.is_over();
         if over {
-            state.verdict.resume(&scan.result());
+            state.verdict.resume(scan.result());
         }
         let page_size = last.0.page_size;
         self.windows.insert(id, state);

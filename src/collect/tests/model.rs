@@ -370,7 +370,7 @@ fn print_requests(api: &ModelApi, end: &Observed) {
         eprintln!("lost: {record:?}");
     }
     for (raw, count) in surplus(api, end).filter(|(_, count)| *count > 0) {
-        eprintln!("delivered {count} times too often: {raw}");
+        eprintln!("delivered {count} times too often: {raw}, of {} delivered", end.delivered[raw]);
     }
     for DoubtfulTime { range, state, reasons, doubts, .. } in &end.doubts {
         let (from, to) = (api.behavior.secs(range.from), api.behavior.secs(range.to));
