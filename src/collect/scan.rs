@@ -13,8 +13,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::by_piece::ByPieceEvidence;
 use super::by_time::{ByTimeEvidence, ByTimeRules, NextByTime};
-use super::evidence::{Next, PageFacts, ScanEvidence, ScanRules, Taken};
+use super::evidence::{Check, Next, PageFacts, ScanEvidence, ScanRules, Taken};
 use super::fetch::{FetchError, FetchedPage, Fetcher, PageSpec, PrefetchedPages, request_fingerprint};
 use super::verdict::{ScanResult, WindowVerdict};
 use crate::event::EventId;
@@ -22,10 +23,8 @@ use crate::journal::{LatenessCounts, NewWindow, ScanProgress, ScanSpec};
 use crate::time::{TimeRange, Timestamp};
 use crate::vendors::{ApiSpec, Paging, RecordKey, RecordOrder, Vendor};
 
-/// The smallest page that is requested.
+/// The smallest page that is requested of a whole window.
 const SMALLEST_PAGE: u32 = 10;
-/// After this many failures in a row that a smaller page might have avoided, pages get smaller.
-const SIZE_FAILURES: u32 = 3;
 /// The time of a record without one, in stored evidence.
 const NO_TIME: i64 = i64::MIN;
 
@@ -34,6 +33,7 @@ const NO_TIME: i64 = i64::MIN;
 enum Evidence {
     Pages(ScanEvidence<EventId>),
     ByTime(ByTimeEvidence<EventId>),
+    ByPiece(ByPieceEvidence<EventId>),
 }
 
 /// A page as evidence: its facts, and its records' own times.
@@ -115,6 +115,10 @@ pub(super) struct WindowScans {
     pub(super) verdict: WindowVerdict<EventId>,
     /// Known records that each scan has to meet.
     pub(super) expected: HashSet<EventId>,
+    /// Bytes of the records that it has stored.
+    pub(super) staged_bytes: u64,
+    /// Why a part of it cannot be read.
+    pub(super) unreadable: Option<String>,
     /// Whether damaged records were reported.
     pub(super) damaged_reported: bool,
     /// Records of the window that were not known.
@@ -239,6 +243,9 @@ impl ScanState {
                 let range = TimeRange::new(Timestamp::from_nanos(from), Timestamp::from_nanos(to));
                 Some(PageSpec { range, cursor, page_size })
             }
+            Evidence::ByPiece(evidence) => {
+                evidence.next().map(|(cursor, page_size)| PageSpec { range, cursor, page_size })
+            }
         }
     }
 
@@ -250,6 +257,10 @@ impl ScanState {
             Evidence::Pages(evidence) => evidence.take(&page.facts),
             Evidence::ByTime(evidence) => {
                 evidence.take(&page.facts, &page.times);
+                Taken::Page { known: 0 }
+            }
+            Evidence::ByPiece(evidence) => {
+                evidence.take(&page.facts.keys, page.facts.total);
                 Taken::Page { known: 0 }
             }
         }
@@ -318,7 +329,6 @@ pub(super) struct PageScan {
     pages: PrefetchedPages,
     /// Requests since the last commit.
     pub(super) requests: u64,
-    size_failures: u32,
     /// How late its new events became visible.
     pub(super) lateness: LatenessCounts,
 }
@@ -328,7 +338,7 @@ impl PageScan {
     pub(super) fn begin(fetcher: Arc<Fetcher>, window: NewWindow, spec: ScanSpec, traits: PagingTraits) -> Self {
         let state = ScanState::new(fetcher.vendor.spec(), window, spec, traits);
         let lateness = LatenessCounts::default();
-        Self { state, pages: PrefetchedPages::new(fetcher), requests: 0, size_failures: 0, lateness }
+        Self { state, pages: PrefetchedPages::new(fetcher), requests: 0, lateness }
     }
 
     /// Replays the stored pages of an interrupted scan. `false` if one of them cannot be read.
@@ -357,13 +367,31 @@ impl PageScan {
         let Some(page) = self.state.next_page() else {
             return Err(FetchError::restart("the scan has ended already".to_owned(), ""));
         };
-        let attempt = self.pages.fetch(page).await;
-        match &attempt {
-            Ok(_) => self.size_failures = 0,
-            Err(error) if error.may_be_size => self.size_failures += 1,
-            Err(_) => self.size_failures = 0,
+        self.pages.fetch(page).await
+    }
+
+    /// From now on it reads in pieces whatever can be read, from the beginning.
+    pub(super) fn read_by_piece(&mut self) {
+        let evidence = ByPieceEvidence::new(self.state.api.paging, self.state.api.page_size);
+        self.state.evidence = Evidence::ByPiece(evidence);
+    }
+
+    /// Whether it reads in pieces.
+    pub(super) fn is_by_piece(&self) -> bool {
+        matches!(&self.state.evidence, Evidence::ByPiece(_))
+    }
+
+    /// Whether the next page is a single record.
+    pub(super) fn is_one_record(&mut self) -> bool {
+        self.state.next_page().is_some_and(|page| page.page_size == 1)
+    }
+
+    /// The next piece cannot be read: smaller ones, or without its record. Returns whether a record was stepped over.
+    pub(super) fn narrow_piece(&mut self) -> bool {
+        match &mut self.state.evidence {
+            Evidence::ByPiece(evidence) => evidence.narrow(),
+            Evidence::Pages(_) | Evidence::ByTime(_) => false,
         }
-        attempt
     }
 
     /// Requests the next page before it is needed.
@@ -401,23 +429,14 @@ impl PageScan {
                     apart: evidence.is_apart() && !evidence.counts_by_page(),
                 }
             }
-            Evidence::ByTime(evidence) => ScanResult {
-                by_time: true,
-                checks: evidence.checks(),
-                ids: ids_of(evidence.counts()),
-                counts: evidence.counts().clone(),
-                on_one_page: evidence.counts().clone(),
-                totals: Vec::new(),
-                order: 0,
-                apart: false,
-            },
+            Evidence::ByTime(evidence) => of_counts(evidence.counts(), evidence.checks()),
+            Evidence::ByPiece(evidence) => of_counts(evidence.counts(), vec![Check::End]),
         }
     }
 
     /// Whether the scan says anything at all: a scan by time does not where pages are not sorted by time.
     pub(super) fn applies(&self) -> bool {
-        matches!(&self.state.evidence, Evidence::Pages(_))
-            || matches!(&self.state.evidence, Evidence::ByTime(e) if e.applies())
+        !matches!(&self.state.evidence, Evidence::ByTime(evidence) if !evidence.applies())
     }
 
     /// Whether the vendor was seen to round offsets to whole pages.
@@ -429,7 +448,7 @@ impl PageScan {
     pub(super) fn shift(&self) -> u64 {
         match &self.state.evidence {
             Evidence::Pages(evidence) => evidence.shift() as u64,
-            Evidence::ByTime(_) => 0,
+            Evidence::ByTime(_) | Evidence::ByPiece(_) => 0,
         }
     }
 
@@ -437,7 +456,7 @@ impl PageScan {
     pub(super) fn totals(&self) -> (Option<u64>, Option<u64>) {
         match &self.state.evidence {
             Evidence::Pages(evidence) => (evidence.totals().first().copied(), evidence.totals().last().copied()),
-            Evidence::ByTime(_) => (None, None),
+            Evidence::ByTime(_) | Evidence::ByPiece(_) => (None, None),
         }
     }
 
@@ -469,8 +488,21 @@ impl PageScan {
     /// Half the page size, after repeated failures that may come from the size. Not below a tenth of the configured size:
     /// most such errors have other causes, and tiny pages cost requests.
     pub(super) fn smaller_page_after_failures(&self, configured: u32) -> Option<u32> {
-        let due = self.size_failures > 0 && self.size_failures.is_multiple_of(SIZE_FAILURES);
-        if due { halved(self.state.spec.page_size, SMALLEST_PAGE.max(configured / 10)) } else { None }
+        halved(self.state.spec.page_size, SMALLEST_PAGE.max(configured / 10))
+    }
+}
+
+/// What a scan proves whose pages stand alone.
+fn of_counts(counts: &HashMap<EventId, usize>, checks: Vec<Check>) -> ScanResult<EventId> {
+    ScanResult {
+        by_time: true,
+        checks,
+        ids: ids_of(counts),
+        counts: counts.clone(),
+        on_one_page: counts.clone(),
+        totals: Vec::new(),
+        order: 0,
+        apart: false,
     }
 }
 

@@ -27,10 +27,15 @@
 //! the next one if its end is already that day somewhere. So all that a window covers was requested, the present day is
 //! read by each poll, and time up to `now - delay` may be covered.
 //!
+//! A window whose requests fail while others succeed is set aside: it counts as backfill, and newer windows leave its time
+//! out of their overlap, as they do with time that is unreadable.
+//!
 //! Within backfill, open windows come first, then a recheck of records that change later, then the next slice: a backfill
 //! of months must not delay changed records. Rechecks of time that is due come last, one at a time; they keep only
 //! records of the time that they cover. [`PollMonitor`] gives backfill a page after each live window, so that polls that
 //! take longer than `poll_interval` do not hold it up.
+
+mod narrowing;
 
 use std::time::Duration;
 
@@ -86,6 +91,12 @@ pub(crate) struct WindowScheduler {
     /// Time that is due to be read again, in order of urgency.
     due: Vec<TimeRange>,
     slice_factor: u32,
+    /// Windows that are set aside, each with whether it pauses now.
+    aside: Vec<(WindowId, bool)>,
+    /// Time that is unreadable.
+    unreadable: Vec<TimeRange>,
+    /// Windows that read an overlap alone.
+    overlaps: Vec<WindowId>,
 }
 
 /// Where collecting ends.
@@ -159,6 +170,9 @@ impl WindowScheduler {
             rechecked: false,
             due: Vec::new(),
             slice_factor: 1,
+            aside: Vec::new(),
+            unreadable: narrowing::unreadable_of(state),
+            overlaps: Vec::new(),
         }
     }
 
@@ -244,10 +258,14 @@ impl WindowScheduler {
         let Some(window) = self.take_open(id) else { return };
         match window.kind {
             WindowKind::Recheck if window.covers.is_empty() => {
-                (self.last_recheck_at, self.rechecked) = (Some(at), true);
+                if !self.overlaps.contains(&id) {
+                    (self.last_recheck_at, self.rechecked) = (Some(at), true);
+                }
+                self.overlaps.retain(|overlap| *overlap != id);
                 return;
             }
             WindowKind::Recheck => {
+                self.note_read(window.covers);
                 let due = std::mem::take(&mut self.due);
                 self.due = due.into_iter().flat_map(|due| ranges::without(due, &[window.covers])).collect();
                 return;
@@ -279,6 +297,9 @@ impl WindowScheduler {
     /// A window was replaced by two.
     pub(super) fn split(&mut self, id: WindowId, parts: [(WindowId, NewWindow); 2]) {
         self.take_open(id);
+        if self.overlaps.contains(&id) {
+            self.overlaps.extend(parts.iter().map(|(part, _)| *part));
+        }
         self.open.extend(parts);
         self.slice_factor = 1;
     }
@@ -379,7 +400,10 @@ impl WindowScheduler {
     }
 
     fn oldest_open(&self, priority: Priority) -> Option<WindowId> {
-        let matching = self.open.iter().filter(|(_, window)| Priority::of(window.kind) == priority);
+        let matching = self.open.iter().filter(|(id, window)| match self.pauses_aside(*id) {
+            Some(pauses) => priority == Priority::Backfill && !pauses,
+            None => Priority::of(window.kind) == priority,
+        });
         matching
             .min_by_key(|(id, window)| (window.kind == WindowKind::Recheck, window.covers.from, *id))
             .map(|(id, _)| *id)
@@ -415,9 +439,11 @@ impl WindowScheduler {
         floored_inside(range, (range.from + longest).min(range.to), self.spec.time_granularity)
     }
 
-    /// What to request to cover a range: the overlap before it too, but nothing before the start.
+    /// What to request to cover a range: the overlap before it too, but nothing before the start, and nothing that cannot
+    /// be read now.
     fn fetch_range(&self, covers: TimeRange) -> TimeRange {
         let from = (covers.from - self.spec.overlap).max(self.start.min(covers.from));
+        let from = self.unreadable_until(covers.from).map_or(from, |until| until.max(from));
         self.aligned(TimeRange::new(from, covers.to))
     }
 

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 use super::super::errors::{ClearedBy, is_reportable};
 use super::super::fetch::{FetchError, FetchedPage, request_fingerprint};
 use super::super::filter::{ExtraRecord, FilteredPage};
-use super::super::rate::Priority;
-use super::super::retrying_journal::StopReason;
+use super::super::rate::{Priority, SharedBudget};
+use super::super::retrying_journal::{RetryingJournal, StopReason};
 use super::super::scan::{PageScan, WindowScans, can_resume};
 use super::super::source::{CollectMode, SourceEnd};
 use super::super::verdict::{Expected, Reason, Verdict};
@@ -20,19 +20,33 @@ use crate::journal::{
 };
 use crate::vendors::{ApiError, ApiErrorKind, RecordKey, RecordOrder};
 
+/// Waits until the budget allows a request, and takes it. What it leaves to live polls was considered before.
+pub(super) async fn take_request(budget: &SharedBudget, journal: &RetryingJournal) -> Result<(), StopReason> {
+    while let Err(ready) = budget.try_take(Priority::Live, Instant::now()) {
+        journal.sleep_until(ready).await?;
+    }
+    Ok(())
+}
+
 impl SourceLoop {
+    /// Whether a window reads time again that was read before. Records of time that was unreadable are no surprise.
+    pub(super) fn is_second_look(&self, window: &NewWindow) -> bool {
+        let decides = window.kind == WindowKind::Recheck && !window.covers.is_empty();
+        decides && !self.scheduler.is_unreadable(window.covers)
+    }
+
     /// Makes one attempt at the next page of a window.
     pub(super) async fn read_page(&mut self, id: WindowId) -> Result<Option<SourceEnd>, StopReason> {
         if !self.scans.contains_key(&id) {
             match self.interrupted.remove(&id) {
                 Some(progress) => self.resume_scan(id, progress).await?,
-                None => self.start_scan(id, false, self.page_size.current()).await?,
+                None => self.start_scan(id, false, self.page_size_of(id)).await?,
             }
         }
         let Some(scan) = self.scans.get_mut(&id) else { return Ok(None) };
         self.polls.page_requested(scan.window().kind);
         if !scan.is_prefetched() {
-            self.budget.take(Instant::now());
+            take_request(&self.budget, &self.journal).await?;
         }
         match self.journal.unless_shut_down(scan.attempt()).await? {
             Ok(page) => self.handle_page(id, page).await.map(|()| None),
@@ -43,12 +57,15 @@ impl SourceLoop {
     /// Stores a page, or splits or repeats its window.
     pub(super) async fn handle_page(&mut self, id: WindowId, page: FetchedPage) -> Result<(), StopReason> {
         let Some(window) = self.scans.get(&id).map(PageScan::window) else { return Ok(()) };
-        let priority = Priority::of(window.kind);
+        let priority = self.priority_of(id, &window);
+        self.failing.page_read(id);
         self.errors.record_success(&mut self.journal, priority, ClearedBy::Page).await?;
         let Some(scan) = self.scans.get(&id) else { return Ok(()) };
-        if scan.is_deeper_than(self.settings.spec.max_window_records) {
+        let staged_bytes = self.windows.get(&id).map_or(0, |state| state.staged_bytes);
+        if scan.is_deeper_than(self.settings.spec.max_window_records) || staged_bytes > self.max_staged_bytes {
             if let Some(parts) = self.scheduler.bisect(window) {
-                return self.split(id, parts).await;
+                let reason = "it holds too many records";
+                return self.split(id, parts, reason).await.map(drop);
             }
             let records = scan.records_read();
             tracing::debug!(event = "window_too_deep", window = id.0, records, "window cannot be split");
@@ -67,16 +84,17 @@ impl SourceLoop {
         let (Some(scan), Some(state)) = (self.scans.get_mut(&id), self.windows.get_mut(&id)) else { return Ok(()) };
         let (taken, evidence) = scan.take(&page, &keys);
         state.note_page(&page, &keys, taken, scan.has_ids());
-        let over = scan.is_over();
+        let (over, by_piece) = (scan.is_over(), scan.is_by_piece());
         if !over {
             self.prefetch(id, priority);
         }
-        let verdict = over.then(|| self.judge(id, &window));
+        let verdict = (over && !by_piece).then(|| self.judge(id, &window));
         let extra = self.extra_records(id, verdict.as_ref());
         let filtered = self.filter.filter(&mut self.journal, (&page, &keys), (id, &window), taken, &extra).await?;
         let FilteredPage { block, stored, new_times } = filtered;
         if let (Some(scan), Some(state)) = (self.scans.get_mut(&id), self.windows.get_mut(&id)) {
             state.found += stored as u64;
+            state.staged_bytes += block.as_ref().map_or(0, |block| (block.data.len() + block.keys.len()) as u64);
             let covered = |at| self.scheduler.is_covered(at);
             self.lateness.record_page(&window, page.observed_at, &new_times, covered, &mut scan.lateness);
         }
@@ -86,6 +104,7 @@ impl SourceLoop {
         let records = page.records().len();
         tracing::debug!(event = "page_stored", window = id.0, records, stored, "page stored");
         match verdict {
+            None if over => self.end_pieces(id, &window).await,
             None => Ok(()),
             Some(Verdict::Rescan { by_time, smaller_by, pause_secs }) => {
                 self.rescan(id, &window, (by_time, smaller_by, pause_secs)).await
@@ -128,9 +147,7 @@ impl SourceLoop {
     ) -> Option<Verdict<EventId>> {
         let found = self.windows.get(&id).is_some_and(|state| state.found > 0);
         match verdict {
-            Some(Verdict::Covered { .. })
-                if found && window.kind == WindowKind::Recheck && !window.covers.is_empty() =>
-            {
+            Some(Verdict::Covered { .. }) if found && self.is_second_look(window) => {
                 Some(Verdict::InDoubt { reasons: vec![Reason::Found] })
             }
             other => other,
@@ -194,9 +211,10 @@ impl SourceLoop {
     pub(super) fn prefetch(&mut self, id: WindowId, priority: Priority) {
         let now = Instant::now();
         let is_next = priority == Priority::Live || now < self.next_poll;
-        let ready = self.errors.ready_at(priority).max(self.budget.ready_at(priority, now)) <= now;
-        if let Some(scan) = self.scans.get_mut(&id).filter(|_| is_next && ready && self.journal.has_room()) {
-            self.budget.take(now);
+        let ready = is_next && self.errors.ready_at(priority) <= now && self.journal.has_room();
+        if let Some(scan) = self.scans.get_mut(&id).filter(|_| ready)
+            && self.budget.try_take(priority, now).is_ok()
+        {
             scan.prefetch();
         }
     }

@@ -13,7 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, ManualClock};
 use crate::collect::transport::{Response, ResponseLimits, Transport, TransportError};
-use crate::collect::{CollectMode, Source, SourceContext, SourceEnd, SourceOptions, SourceSettings, run};
+use crate::collect::{
+    CollectMode, RateLimitGroups, Source, SourceContext, SourceEnd, SourceOptions, SourceSettings, run,
+};
 use crate::event::{Event, EventId};
 use crate::forecast::{Assumption, Forecast, forecast, initial_state};
 use crate::journal::{CollectJournal, Journal, JournalOptions, JournalSnapshot, SnapshotQuery, SqliteJournal};
@@ -381,6 +383,8 @@ impl FakeSource {
         let context = SourceContext {
             journal: self.wrapper.clone().unwrap_or_else(|| self.journal()),
             transport: self.api.clone(),
+            rate_limit_groups: RateLimitGroups::default(),
+            max_staged_bytes: 1 << 28,
             clock: Arc::new(self.clock.clone()),
             rng_seed: 1,
             mode,
