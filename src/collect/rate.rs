@@ -68,7 +68,7 @@ impl RateLimitGroups {
 
 impl SharedBudget {
     /// A full budget.
-    fn new(rates: &[Rate]) -> Self {
+    pub(super) fn new(rates: &[Rate]) -> Self {
         Self(Arc::new(Mutex::new(RequestBudget::new(rates))))
     }
 

@@ -419,7 +419,6 @@ impl PageScan {
             Evidence::Pages(evidence) => {
                 let counts = evidence.counts();
                 ScanResult {
-                    by_time: false,
                     checks: evidence.checks(),
                     ids: ids_of(&counts),
                     counts,
@@ -460,11 +459,6 @@ impl PageScan {
         }
     }
 
-    /// Pages read so far.
-    pub(super) fn pages_read(&self) -> u64 {
-        self.state.pages_read
-    }
-
     /// Records read so far, duplicates included.
     pub(super) fn records_read(&self) -> u64 {
         self.state.records_read
@@ -495,7 +489,6 @@ impl PageScan {
 /// What a scan proves whose pages stand alone.
 fn of_counts(counts: &HashMap<EventId, usize>, checks: Vec<Check>) -> ScanResult<EventId> {
     ScanResult {
-        by_time: true,
         checks,
         ids: ids_of(counts),
         counts: counts.clone(),

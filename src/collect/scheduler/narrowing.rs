@@ -31,11 +31,6 @@ impl WindowScheduler {
         self.unreadable = unreadable.into_iter().flat_map(|known| ranges::without(known, &[range])).collect();
     }
 
-    /// Whether all of this time was unreadable until now.
-    pub(in crate::collect) fn is_unreadable(&self, range: TimeRange) -> bool {
-        !range.is_empty() && ranges::without(range, &self.unreadable).is_empty()
-    }
-
     /// Whether a window that is set aside pauses now; `None` if it is not set aside.
     pub(super) fn pauses_aside(&self, id: WindowId) -> Option<bool> {
         self.aside.iter().find(|(aside, _)| *aside == id).map(|(_, pauses)| *pauses)

@@ -16,10 +16,10 @@ use std::time::Duration;
 use super::super::fetch::FetchError;
 use super::super::rate::Priority;
 use super::super::retrying_journal::StopReason;
-use super::super::scan::PageScan;
 use super::super::source::SourceEnd;
+use super::super::verdict::Verdict;
+use super::SourceLoop;
 use super::pages::take_request;
-use super::{FIRST_RECHECK_AFTER, SourceLoop};
 use crate::collect::errors::{ClearedBy, is_reportable};
 use crate::journal::{AfterPage, Completion, CoverageState, NewWindow, WindowId};
 use crate::time::TimeRange;
@@ -175,7 +175,7 @@ impl SourceLoop {
             state: CoverageState::Unreadable,
             reasons: vec![format!("unreadable:{error}")],
             covers: window.covers,
-            next_recheck_at: Some(at + FIRST_RECHECK_AFTER),
+            next_recheck_at: self.next_recheck_at(id, window, Some(&Verdict::InDoubt { reasons: Vec::new() })),
             evidence: self.evidence_of(id, window, 0),
         };
         self.commit_page(id, Vec::new(), None, AfterPage::Complete(completion)).await?;

@@ -8,16 +8,19 @@ use super::super::errors::{ClearedBy, is_reportable};
 use super::super::fetch::{FetchError, FetchedPage, request_fingerprint};
 use super::super::filter::{ExtraRecord, FilteredPage};
 use super::super::rate::{Priority, SharedBudget};
+use super::super::recheck::{self, Reading};
 use super::super::retrying_journal::{RetryingJournal, StopReason};
 use super::super::scan::{PageScan, WindowScans, can_resume};
+use super::super::scheduler::is_due_recheck;
 use super::super::source::{CollectMode, SourceEnd};
-use super::super::verdict::{Expected, Reason, Verdict};
-use super::{DAY, FIRST_RECHECK_AFTER, SourceLoop};
+use super::super::verdict::{Expected, Reason, ScanResult, Verdict};
+use super::{DAY, SourceLoop};
 use crate::event::EventId;
 use crate::journal::{
     AfterPage, Completion, CoverageState, EncodedBlock, LatenessCounts, NewWindow, PageCommit, ScanProgress, ScanSpec,
     WindowEvidence, WindowId, WindowKind,
 };
+use crate::time::{TimeRange, Timestamp};
 use crate::vendors::{ApiError, ApiErrorKind, RecordKey, RecordOrder};
 
 /// Waits until the budget allows a request, and takes it. What it leaves to live polls was considered before.
@@ -29,22 +32,20 @@ pub(super) async fn take_request(budget: &SharedBudget, journal: &RetryingJourna
 }
 
 impl SourceLoop {
-    /// Whether a window reads time again that was read before. Records of time that was unreadable are no surprise.
-    pub(super) fn is_second_look(&self, window: &NewWindow) -> bool {
-        let decides = window.kind == WindowKind::Recheck && !window.covers.is_empty();
-        decides && !self.scheduler.is_unreadable(window.covers)
-    }
-
     /// Makes one attempt at the next page of a window.
     pub(super) async fn read_page(&mut self, id: WindowId) -> Result<Option<SourceEnd>, StopReason> {
         if !self.scans.contains_key(&id) {
             match self.interrupted.remove(&id) {
                 Some(progress) => self.resume_scan(id, progress).await?,
-                None => self.start_scan(id, false, self.page_size_of(id)).await?,
+                None => self.start_scan(id, false, self.first_page_size(id)).await?,
             }
         }
         let Some(scan) = self.scans.get_mut(&id) else { return Ok(None) };
         self.polls.page_requested(scan.window().kind);
+        if is_due_recheck(&scan.window()) {
+            // The lane was ready, or the page is prefetched.
+            let _ = self.recheck_budget.try_take(Priority::Live, Instant::now());
+        }
         if !scan.is_prefetched() {
             take_request(&self.budget, &self.journal).await?;
         }
@@ -52,6 +53,12 @@ impl SourceLoop {
             Ok(page) => self.handle_page(id, page).await.map(|()| None),
             Err(error) => self.handle_error(id, error).await,
         }
+    }
+
+    /// A recheck reads with another page size than the scans before: what is wrong about a page may be cached.
+    fn first_page_size(&self, id: WindowId) -> u32 {
+        let is_recheck = self.scheduler.window_of(id).is_some_and(|window| is_due_recheck(&window));
+        (self.page_size_of(id) - u32::from(is_recheck)).max(1)
     }
 
     /// Stores a page, or splits or repeats its window.
@@ -73,7 +80,9 @@ impl SourceLoop {
         self.report_damaged(id, page.damaged);
         if let Some(vendor_time) = page.vendor_time {
             self.skew.record(vendor_time, page.observed_at);
-            self.clock_monitor.check_skew(self.skew.millis(), self.settings.spec.delay, Instant::now());
+            let behind = self.skew.behind();
+            self.scheduler.set_clock_behind(behind);
+            self.clock_monitor.check_skew(behind, self.settings.spec.delay, Instant::now());
         }
         let normalizer = self.fetcher.vendor.normalizer();
         let keys: Vec<RecordKey> = page.records().map(|raw| normalizer.key_of(raw)).collect();
@@ -85,15 +94,16 @@ impl SourceLoop {
         let (taken, evidence) = scan.take(&page, &keys);
         state.note_page(&page, &keys, taken, scan.has_ids());
         let (over, by_piece) = (scan.is_over(), scan.is_by_piece());
+        let result = (over && !by_piece).then(|| scan.result());
         if !over {
             self.prefetch(id, priority);
         }
-        let verdict = (over && !by_piece).then(|| self.judge(id, &window));
-        let extra = self.extra_records(id, verdict.as_ref());
+        let verdict = result.clone().map(|result| self.judge(id, &window, result));
+        let extra = result.map_or_else(Vec::new, |result| self.extra_records(id, &result));
         let filtered = self.filter.filter(&mut self.journal, (&page, &keys), (id, &window), taken, &extra).await?;
         let FilteredPage { block, stored, new_times } = filtered;
         if let (Some(scan), Some(state)) = (self.scans.get_mut(&id), self.windows.get_mut(&id)) {
-            state.found += stored as u64;
+            state.found += new_times.len() as u64;
             state.staged_bytes += block.as_ref().map_or(0, |block| (block.data.len() + block.keys.len()) as u64);
             let covered = |at| self.scheduler.is_covered(at);
             self.lateness.record_page(&window, page.observed_at, &new_times, covered, &mut scan.lateness);
@@ -121,14 +131,11 @@ impl SourceLoop {
     }
 
     /// Identical records on several pages, once the scan has proved that they exist.
-    pub(super) fn extra_records(&self, id: WindowId, verdict: Option<&Verdict<EventId>>) -> Vec<ExtraRecord> {
-        let (Some(scan), Some(state)) = (self.scans.get(&id), self.windows.get(&id)) else { return Vec::new() };
-        if verdict.is_none() || scan.has_ids() {
-            return Vec::new();
-        }
+    fn extra_records(&self, id: WindowId, result: &ScanResult<EventId>) -> Vec<ExtraRecord> {
+        let Some(state) = self.windows.get(&id).filter(|_| !self.settings.spec.has_ids) else { return Vec::new() };
         let mut extra = Vec::new();
         for (id, held) in &state.held {
-            let on_one_page = scan.result().on_one_page.get(id).copied().unwrap_or(0);
+            let on_one_page = result.on_one_page.get(id).copied().unwrap_or(0);
             let count = state.verdict.union().get(id).copied().unwrap_or(0);
             for number in on_one_page..count {
                 let occurrence = u32::try_from(number).unwrap_or(u32::MAX);
@@ -138,7 +145,7 @@ impl SourceLoop {
         extra
     }
 
-    /// A recheck that finds new records puts its time in doubt, although its scan agrees.
+    /// A recheck that finds new records in covered time puts it in doubt, although its scan agrees.
     pub(super) fn found_by_recheck(
         &self,
         id: WindowId,
@@ -146,8 +153,9 @@ impl SourceLoop {
         verdict: Option<Verdict<EventId>>,
     ) -> Option<Verdict<EventId>> {
         let found = self.windows.get(&id).is_some_and(|state| state.found > 0);
+        let was_covered = self.scheduler.due_of(window).is_some_and(|due| due.state == CoverageState::Covered);
         match verdict {
-            Some(Verdict::Covered { .. }) if found && self.is_second_look(window) => {
+            Some(Verdict::Covered { .. }) if found && was_covered => {
                 Some(Verdict::InDoubt { reasons: vec![Reason::Found] })
             }
             other => other,
@@ -164,11 +172,40 @@ impl SourceLoop {
                 (CoverageState::InDoubt, names, 0)
             }
         };
-        let at = self.clock.now();
-        let next_recheck_at = (state == CoverageState::InDoubt).then(|| at + FIRST_RECHECK_AFTER);
+        let next_recheck_at = self.next_recheck_at(id, window, verdict);
         let mut evidence = self.evidence_of(id, window, gone);
         evidence.checks.clone_from(&reasons);
-        AfterPage::Complete(Completion { at, state, reasons, covers: window.covers, next_recheck_at, evidence })
+        let (at, covers) = (self.clock.now(), self.decided(window));
+        AfterPage::Complete(Completion { at, state, reasons, covers, next_recheck_at, evidence })
+    }
+
+    /// The time that a verdict is about: nothing beyond the source's clock, which may be known only since the window was
+    /// opened.
+    pub(super) fn decided(&self, window: &NewWindow) -> TimeRange {
+        let covers = window.covers;
+        if window.kind == WindowKind::Recheck {
+            return covers;
+        }
+        TimeRange::new(covers.from, covers.to.min(self.now() - self.settings.spec.delay).max(covers.from))
+    }
+
+    /// When the time of a window is read again.
+    pub(super) fn next_recheck_at(
+        &self,
+        id: WindowId,
+        window: &NewWindow,
+        verdict: Option<&Verdict<EventId>>,
+    ) -> Option<Timestamp> {
+        let state = self.windows.get(&id)?;
+        let due = self.scheduler.due_of(window);
+        let reading = Reading {
+            at: self.clock.now(),
+            covers: window.covers,
+            before: due.map(|due| (due.doubts, due.completed_at)),
+            is_empty: state.verdict.union().is_empty() && state.expected.is_empty(),
+            only_total: self.learned.distrusts_total(),
+        };
+        recheck::next(&reading, verdict, &self.settings)
     }
 
     pub(super) fn evidence_of(&self, id: WindowId, window: &NewWindow, gone: u64) -> WindowEvidence {
@@ -190,7 +227,7 @@ impl SourceLoop {
             checks: Vec::new(),
             kept: window.kept,
             settings_hash: scan.spec().request_fingerprint.clone(),
-            skew_millis: 0,
+            skew_millis: self.skew.millis().unwrap_or(0),
         }
     }
 
@@ -211,7 +248,10 @@ impl SourceLoop {
     pub(super) fn prefetch(&mut self, id: WindowId, priority: Priority) {
         let now = Instant::now();
         let is_next = priority == Priority::Live || now < self.next_poll;
-        let ready = is_next && self.errors.ready_at(priority) <= now && self.journal.has_room();
+        let is_limited =
+            |scan: &PageScan| is_due_recheck(&scan.window()) && self.recheck_budget.ready_at(priority, now) > now;
+        let can_wait = self.scans.get(&id).is_none_or(is_limited);
+        let ready = is_next && !can_wait && self.errors.ready_at(priority) <= now && self.journal.has_room();
         if let Some(scan) = self.scans.get_mut(&id).filter(|_| ready)
             && self.budget.try_take(priority, now).is_ok()
         {

@@ -12,8 +12,8 @@ use super::super::rate::Priority;
 use super::super::retrying_journal::StopReason;
 use super::super::scan::{PageScan, WindowScans, can_resume};
 use super::super::source::{CollectMode, SourceEnd};
-use super::super::verdict::{Expected, Reason, Verdict};
-use super::{DAY, FIRST_RECHECK_AFTER, SourceLoop};
+use super::super::verdict::{Expected, Reason, ScanResult, Verdict};
+use super::{DAY, SourceLoop};
 use crate::event::EventId;
 use crate::journal::{
     AfterPage, Completion, CoverageState, EncodedBlock, LatenessCounts, NewWindow, PageCommit, ScanProgress, ScanSpec,
@@ -116,7 +116,7 @@ impl SourceLoop {
     }
 
     /// Judges a scan whose last page was read.
-    pub(super) fn judge(&mut self, id: WindowId, window: &NewWindow) -> Verdict<EventId> {
+    pub(super) fn judge(&mut self, id: WindowId, window: &NewWindow, result: ScanResult<EventId>) -> Verdict<EventId> {
         let (Some(scan), Some(state)) = (self.scans.get(&id), self.windows.get_mut(&id)) else {
             return Verdict::Covered { gone: Vec::new() };
         };
@@ -131,12 +131,11 @@ impl SourceLoop {
         let expected = Expected {
             known: state.expected.clone(),
             is_read_again: window.kind == WindowKind::Live && covers + spec.poll_interval <= spec.overlap,
-            is_recheck: window.kind == WindowKind::Recheck && !self.scheduler.is_unreadable(window.covers),
-            found: state.found,
-            doubts: 0,
+            is_recheck: window.kind == WindowKind::Recheck,
+            doubts: self.scheduler.due_of(window).map_or(0, |due| due.doubts),
             by_time: by_time::may_apply(spec),
         };
-        state.verdict.judge(scan.result(), &expected, &mut self.learned)
+        state.verdict.judge(result, &expected, &mut self.learned)
     }
 
     /// Scans a window again, after a pause.
@@ -172,7 +171,7 @@ impl SourceLoop {
         let (pages, records) = self.windows.remove(&id).map_or((0, 0), |state| (state.pages, state.records));
         let priority = self.priority_of(id, window);
         self.failing.completed(id);
-        self.scheduler.completed(id, window.covers, self.clock.now(), records);
+        self.scheduler.completed(id, self.decided(window), self.clock.now(), records);
         if priority == Priority::Live {
             self.polls.live_completed(window, &self.settings.spec, Instant::now());
         }
