@@ -56,8 +56,6 @@ use crate::time::Timestamp;
 use crate::units::Rate;
 use crate::vendors::{ApiError, ApiErrorKind, RecordKey, RecordOrder};
 
-/// A time filter of this granularity or coarser cannot be split by time.
-const DAY: Duration = Duration::from_secs(86_400);
 /// Time that is due to be read again is asked for this often, while none is known.
 const DUE_INTERVAL: Duration = Duration::from_secs(60);
 /// No more ranges of due time are asked for at once.

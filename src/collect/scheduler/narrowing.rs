@@ -36,13 +36,13 @@ impl WindowScheduler {
         self.aside.iter().find(|(aside, _)| *aside == id).map(|(_, pauses)| *pauses)
     }
 
-    /// Until when the last time before `at` cannot be read now, and a step of the time filter more.
+    /// Until when the last time before `at` cannot be read now, and at most a step of the time filter more.
     pub(super) fn unreadable_until(&self, at: Timestamp) -> Option<Timestamp> {
         let failing = self.open.iter().filter(|(id, _)| self.aside.iter().any(|(aside, _)| aside == id));
         let failing =
             failing.map(|(_, window)| if window.covers.is_empty() { window.fetch_range } else { window.covers });
-        let ends = failing.chain(self.unreadable.iter().copied()).map(|range| range.to + self.spec.time_granularity);
-        ends.filter(|to| *to <= at).max()
+        let ends = failing.chain(self.unreadable.iter().copied()).map(|range| range.to).filter(|to| *to <= at);
+        ends.max().map(|to| (to + self.spec.time_granularity).min(at))
     }
 
     /// The two windows that a window which cannot be read whole is split into, down to steps of the time filter. They

@@ -20,10 +20,13 @@ use super::super::source::SourceEnd;
 use super::super::verdict::Verdict;
 use super::SourceLoop;
 use super::pages::take_request;
-use crate::collect::errors::{ClearedBy, is_reportable};
+use crate::collect::errors::ClearedBy;
 use crate::journal::{AfterPage, Completion, CoverageState, NewWindow, WindowId};
 use crate::time::TimeRange;
 use crate::vendors::{ApiError, ApiErrorKind, PageRequest, Paging};
+
+/// After so many failures in a row another request shows whether the vendor is down.
+const PROBE_AFTER: u32 = 3;
 
 impl SourceLoop {
     /// A request failed that may be the only one to fail.
@@ -36,7 +39,7 @@ impl SourceLoop {
         let FetchError { error, retry_after, may_be_size, .. } = failed;
         let is_final = matches!(error.kind, ApiErrorKind::Permanent | ApiErrorKind::PageTooLarge);
         let failures = self.failing.failed(id);
-        let is_due = is_final || is_reportable(failures);
+        let is_due = is_final || failures.is_multiple_of(PROBE_AFTER);
         let is_proven = self.failing.is_proven(id) || (is_due && self.probe(id, priority).await?);
         if !is_proven && is_final {
             return self.stop(priority, error).await;
@@ -174,7 +177,7 @@ impl SourceLoop {
             at,
             state: CoverageState::Unreadable,
             reasons: vec![format!("unreadable:{error}")],
-            covers: window.covers,
+            covers: self.decided(window),
             next_recheck_at: self.next_recheck_at(id, window, Some(&Verdict::InDoubt { reasons: Vec::new() })),
             evidence: self.evidence_of(id, window, 0),
         };

@@ -14,7 +14,7 @@ use super::super::scan::{PageScan, WindowScans, can_resume};
 use super::super::scheduler::is_due_recheck;
 use super::super::source::{CollectMode, SourceEnd};
 use super::super::verdict::{Expected, Reason, ScanResult, Verdict};
-use super::{DAY, SourceLoop};
+use super::SourceLoop;
 use crate::event::EventId;
 use crate::journal::{
     AfterPage, Completion, CoverageState, EncodedBlock, LatenessCounts, NewWindow, PageCommit, ScanProgress, ScanSpec,

@@ -103,6 +103,14 @@ pub(super) fn body(text: &str) -> Reply {
     Some(Ok(Response { status: 200, body: text.into(), ..Response::default() }))
 }
 
+/// A page of records, newest first, with a total.
+pub(super) fn page_of(call: &Call, records: &[FakeRecord]) -> Response {
+    let clock = ManualClock::starting_at(call.at);
+    let state = State { records: vec![], calls: vec![], hook: Box::new(|_, _, _| None), stop: None };
+    let api = FakeApi { clock, order: RecordOrder::NewestFirst, has_total: true, state: Mutex::new(state) };
+    api.page(records, call)
+}
+
 /// The vendor's API.
 pub(super) struct FakeApi {
     clock: ManualClock,
@@ -280,6 +288,7 @@ pub(super) struct FakeSource {
     pub(super) options: SourceOptions,
     /// What the pipeline file filters by.
     pub(super) filter: &'static str,
+    pub(super) max_staged_bytes: u64,
     api: Arc<FakeApi>,
     data_dir: tempfile::TempDir,
     journal: Option<Arc<dyn Journal>>,
@@ -309,6 +318,7 @@ impl FakeSource {
             spec,
             options: SourceOptions::default(),
             filter: "",
+            max_staged_bytes: u64::MAX,
             api: Arc::new(api),
             data_dir,
             journal: None,
@@ -384,7 +394,7 @@ impl FakeSource {
             journal: self.wrapper.clone().unwrap_or_else(|| self.journal()),
             transport: self.api.clone(),
             rate_limit_groups: RateLimitGroups::default(),
-            max_staged_bytes: 1 << 28,
+            max_staged_bytes: self.max_staged_bytes,
             clock: Arc::new(self.clock.clone()),
             rng_seed: 1,
             mode,
