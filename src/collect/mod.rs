@@ -42,6 +42,7 @@ mod source;
 mod source_loop;
 mod transport;
 mod verdict;
+mod window_scans;
 
 pub use healthcheck::{RedactedRequest, healthcheck, redacted_request};
 pub use http::{BadAddress, HttpClients, HttpTransport};

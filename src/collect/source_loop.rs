@@ -31,30 +31,28 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::clock_skew::ClockSkew;
-use super::errors::{ClearedBy, SourceErrors, is_reportable};
-use super::evidence::Taken;
+use super::errors::SourceErrors;
 use super::failing::FailingWindows;
-use super::fetch::{FetchError, FetchedPage, Fetcher, request_fingerprint};
-use super::filter::{ExtraRecord, FilteredPage, PageFilter};
+use super::fetch::Fetcher;
+use super::filter::PageFilter;
 use super::lateness::LatenessMonitor;
 use super::options::SourceSettings;
 use super::rate::{Priority, SharedBudget};
 use super::retrying_journal::{RetryingJournal, StopReason};
-use super::scan::{PageScan, PagingTraits, WindowScans, can_resume};
+use super::scan::{PageScan, PagingTraits};
 use super::scheduler::{ClockMonitor, PollMonitor, WindowScheduler, Work, has_outdated};
 use super::source::{CollectError, CollectMode, Source, SourceContext, SourceEnd, log_start};
 use super::transport::ResponseLimits;
-use super::verdict::{Expected, Learned, Reason, Verdict};
+use super::verdict::{Learned, Reason};
+use super::window_scans::WindowScans;
 use crate::backoff::Backoff;
 use crate::clock::SharedClock;
 use crate::event::EventId;
 use crate::journal::{
-    AfterPage, Completion, CoverageState, EncodedBlock, JournalError, LatenessCounts, NewWindow, PageCommit,
-    ScanProgress, ScanSpec, SourceId, SourceRegistration, SourceState, WindowEvidence, WindowId, WindowKind,
+    JournalError, NewWindow, ScanProgress, SourceId, SourceRegistration, SourceState, WindowId, WindowKind,
 };
 use crate::time::Timestamp;
 use crate::units::Rate;
-use crate::vendors::{ApiError, ApiErrorKind, RecordKey, RecordOrder};
 
 /// Time that is due to be read again is asked for this often, while none is known.
 const DUE_INTERVAL: Duration = Duration::from_secs(60);
