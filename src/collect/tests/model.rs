@@ -61,7 +61,6 @@ const NOT_KEPT_YET: &[&str] = &[
     "bad pages, cached, no total",
     "bad pages, cached, cursor",
     "next link missing, no total",
-    "cursors expire after 6 s",
     "mixed faulty",
 ];
 
