@@ -12,9 +12,18 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::time::Duration;
 
 use super::evidence::{Check, PageFacts};
-use crate::vendors::Paging;
+use crate::vendors::{ApiSpec, Paging, RecordOrder};
+
+/// A time filter of this granularity or coarser does not narrow a request.
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Whether a vendor with this spec can be scanned by time: its filter is finer than a day, and its order is known.
+pub(super) fn may_apply(spec: &ApiSpec) -> bool {
+    spec.time_granularity < DAY && spec.order != RecordOrder::Unknown
+}
 
 /// One second, in the unit of the times given.
 #[derive(Clone, Copy, Debug)]

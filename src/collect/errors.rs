@@ -100,14 +100,10 @@ impl SourceErrors {
         cleared_by: ClearedBy,
         retry_in: Option<Duration>,
     ) -> Result<(), StopReason> {
-        let ApiError { message, hint, kind } = error.clone();
-        let last_error = LastError { message, hint, since: self.clock.now() };
-        let state = self.state(priority);
-        if state.last_error.as_ref().is_some_and(|known| known.message == last_error.message) {
+        let kind = error.kind;
+        if !self.is_new(priority, error, cleared_by) {
             return Ok(());
         }
-        state.last_error = Some(last_error);
-        state.cleared_by = cleared_by;
         let (error, hint) = (&error.message, Some(error.hint.as_str()).filter(|hint| !hint.is_empty()));
         let retry_in_secs = retry_in.map(|wait| wait.as_secs_f64());
         if kind == ApiErrorKind::Permanent {
@@ -116,6 +112,36 @@ impl SourceErrors {
             tracing::warn!(event = "source_retrying", error, hint, retry_in_secs, "source is retrying");
         }
         self.store(journal).await
+    }
+
+    /// Stores a wait that the vendor asks for as the source's last error, and logs it once.
+    pub(super) async fn report_wait(
+        &mut self,
+        journal: &mut RetryingJournal,
+        priority: Priority,
+        error: &ApiError,
+        wait: Duration,
+    ) -> Result<(), StopReason> {
+        let wait_secs = wait.as_secs_f64();
+        let hint = format!("the vendor asks for a wait of {wait_secs:.0}s; if it lasts, lower `rate_limit`");
+        if !self.is_new(priority, &ApiError { hint, ..error.clone() }, ClearedBy::Page) {
+            return Ok(());
+        }
+        tracing::info!(event = "waiting_for_vendor", wait_secs, error = error.message, "waiting as the vendor asks");
+        self.store(journal).await
+    }
+
+    /// Whether an error differs from the last one; then it is the last one now.
+    fn is_new(&mut self, priority: Priority, error: &ApiError, cleared_by: ClearedBy) -> bool {
+        let ApiError { message, hint, .. } = error.clone();
+        let last_error = LastError { message, hint, since: self.clock.now() };
+        let state = self.state(priority);
+        if state.last_error.as_ref().is_some_and(|known| known.message == last_error.message) {
+            return false;
+        }
+        state.last_error = Some(last_error);
+        state.cleared_by = cleared_by;
+        true
     }
 
     /// A page was read or a window completed: clears the error that this ends.

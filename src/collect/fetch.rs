@@ -63,6 +63,8 @@ pub(super) struct FetchError {
     pub(super) retry_after: Option<Duration>,
     /// Whether a smaller page might have succeeded.
     pub(super) may_be_size: bool,
+    /// Whether it may concern this request alone, so that requests for other time succeed.
+    pub(super) may_be_request: bool,
     /// Whether the scan cannot continue from here and must restart at its first page.
     pub(super) must_restart: bool,
 }
@@ -70,7 +72,7 @@ pub(super) struct FetchError {
 impl FetchError {
     /// An error after which the same page is requested again.
     pub(super) fn new(error: ApiError) -> Self {
-        Self { error, retry_after: None, may_be_size: false, must_restart: false }
+        Self { error, retry_after: None, may_be_size: false, may_be_request: false, must_restart: false }
     }
 
     /// An error after which the scan restarts.
@@ -81,13 +83,14 @@ impl FetchError {
 }
 
 impl Fetcher {
-    async fn fetch(&self, page: &PageRequest<'_>) -> Result<FetchedPage, FetchError> {
+    pub(super) async fn fetch(&self, page: &PageRequest<'_>) -> Result<FetchedPage, FetchError> {
         let request = self.vendor.request(page);
         let response = self.transport.send(&request, self.limits).await.map_err(|error| self.no_response(&error))?;
         if !(200..300).contains(&response.status) {
             let error = response.classify_error(self.vendor.as_ref(), page.cursor.is_some());
-            let may_be_size = response.status >= 500;
-            return Err(FetchError { retry_after: response.retry_after, may_be_size, ..FetchError::new(error) });
+            let (retry_after, may_be_size) = (response.retry_after, response.status >= 500);
+            let may_be_request = response.status >= 400 && !matches!(response.status, 401 | 403 | 407 | 420 | 429);
+            return Err(FetchError { retry_after, may_be_size, may_be_request, ..FetchError::new(error) });
         }
         let vendor_time = response.date.filter(|_| !response.is_cached);
         let read = match response.status {
@@ -101,12 +104,14 @@ impl Fetcher {
 
     fn no_response(&self, error: &TransportError) -> FetchError {
         let may_be_size = error.may_be_size();
-        FetchError { may_be_size, ..FetchError::new(error.to_api_error(self.vendor.spec().name)) }
+        let may_be_request = may_be_size || matches!(error, TransportError::Broken(_) | TransportError::TooLarge(_));
+        FetchError { may_be_size, may_be_request, ..FetchError::new(error.to_api_error(self.vendor.spec().name)) }
     }
 
     fn unreadable(&self, reason: &str) -> FetchError {
         let message = format!("{} sent a page that cannot be read: {reason}", self.vendor.spec().name);
-        FetchError::new(ApiError { kind: ApiErrorKind::Transient, message, hint: String::new() })
+        let error = ApiError { kind: ApiErrorKind::Transient, message, hint: String::new() };
+        FetchError { may_be_request: true, ..FetchError::new(error) }
     }
 }
 

@@ -18,11 +18,13 @@
 //! two pages of a backfill, and a process that is killed anywhere resumes at the page that was not committed. While a page
 //! is stored, the next one may already be requested.
 
+mod by_piece;
 mod by_time;
 mod clock_skew;
 mod dedup;
 mod errors;
 mod evidence;
+mod failing;
 mod fetch;
 mod filter;
 mod healthcheck;
@@ -40,10 +42,12 @@ mod source;
 mod source_loop;
 mod transport;
 mod verdict;
+mod window_scans;
 
 pub use healthcheck::{RedactedRequest, healthcheck, redacted_request};
 pub use http::{BadAddress, HttpClients, HttpTransport};
 pub use options::{PointInTime, SourceOptions, SourceSettings, StartTime};
+pub use rate::RateLimitGroups;
 pub use source::{CollectError, CollectMode, Source, SourceContext, SourceEnd};
 pub use source_loop::run;
 pub use transport::{Response, ResponseLimits, Transport, TransportError};

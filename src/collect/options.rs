@@ -30,6 +30,8 @@ pub struct SourceOptions {
     pub page_size: Option<u32>,
     /// Allowed requests: `2/s`, or a list of rates that hold at once.
     pub rate_limit: Option<RateLimit>,
+    /// Sources with the same name here share one request budget, with all their rates: for several sources of one account.
+    pub rate_limit_group: Option<String>,
     /// Time limit of one request.
     pub timeout: Option<Span>,
     /// Length of a backfill window.
@@ -109,6 +111,8 @@ pub struct SourceSettings {
     pub end_time: Option<Timestamp>,
     /// The vendor's spec with the options applied.
     pub spec: ApiSpec,
+    /// The name of the request budget that it shares with other sources.
+    pub rate_limit_group: Option<String>,
     /// Time after which covered time is read again; `None`: never.
     pub recheck_after: Option<Duration>,
     /// Time until a stopped source retries.
@@ -179,6 +183,7 @@ impl SourceOptions {
             backfill_start_time: self.backfill_start_time,
             end_time: self.end_time.map(|end| end.0),
             spec,
+            rate_limit_group: self.rate_limit_group.clone(),
             recheck_after: Some(self.recheck_after.map_or(RECHECK_AFTER, |span| span.0)).filter(|span| !span.is_zero()),
             error_retry_interval: self.error_retry_interval.map_or(Duration::from_secs(300), |span| span.0),
             max_body_bytes: self.max_body_bytes.map_or(64 << 20, |size| size.0),

@@ -1,8 +1,9 @@
-//! How fast a source sends requests: their priority, the request budget, and the page size.
+//! How fast a source sends requests: their priority, and the request budget, which sources of one account may share.
 //!
 //! Nothing here waits: the budget returns a moment, and the source loop sleeps.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -10,8 +11,10 @@ use tokio::time::Instant;
 use crate::journal::WindowKind;
 use crate::units::Rate;
 
-/// After this many complete windows a reduced page size is doubled.
-const WINDOWS_UNTIL_LARGER: u32 = 10;
+/// A live request that is this late does not hold back others any more: its source has ended, or waits for something else.
+const LIVE_WAITS: Duration = Duration::from_secs(1);
+/// Others come this much later than a live request that waits.
+const AFTER_LIVE: Duration = Duration::from_millis(1);
 
 /// Which work a request belongs to. Each priority has its own errors and pauses; live goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +39,64 @@ impl Priority {
 /// the span. A tenth of every rate of ten requests or more is reserved for live polls, so that a backfill cannot use up
 /// an hourly quota. What the vendor asks for (`Retry-After`) moves the budget forward.
 #[derive(Debug)]
-pub(super) struct RequestBudget {
+struct RequestBudget {
     rates: Vec<RateWindow>,
     held_until: Option<Instant>,
+    /// When a live request that waits may go.
+    live_at: Option<Instant>,
+}
+
+/// The request budget of a source, or of all sources of a group. Each source asks and takes on its own; the moments of
+/// requests and the waits that the vendor asks for are shared.
+#[derive(Clone, Debug)]
+pub(super) struct SharedBudget(Arc<Mutex<RequestBudget>>);
+
+/// The request budgets that several sources of one account share, by the name of their `rate_limit_group`.
+#[derive(Clone, Debug, Default)]
+pub struct RateLimitGroups(Arc<Mutex<HashMap<String, SharedBudget>>>);
+
+impl RateLimitGroups {
+    /// The budget of a source: one of its own, or that of its group. All rates of a group's sources hold at once.
+    pub(super) fn budget(&self, group: Option<&str>, rates: &[Rate]) -> SharedBudget {
+        let Some(group) = group else { return SharedBudget::new(rates) };
+        let mut groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let budget = groups.entry(group.to_owned()).or_insert_with(|| SharedBudget::new(&[])).clone();
+        budget.lock().add(rates);
+        budget
+    }
+}
+
+impl SharedBudget {
+    /// A full budget.
+    pub(super) fn new(rates: &[Rate]) -> Self {
+        Self(Arc::new(Mutex::new(RequestBudget::new(rates))))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, RequestBudget> {
+        // No call leaves it half changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The moment from which a request of `priority` is within all rates; `now` if it is already.
+    pub(super) fn ready_at(&self, priority: Priority, now: Instant) -> Instant {
+        self.lock().ready_at(priority, now)
+    }
+
+    /// Counts a request that is made now; else says when it can be made.
+    pub(super) fn try_take(&self, priority: Priority, now: Instant) -> Result<(), Instant> {
+        let mut budget = self.lock();
+        let ready = budget.ready_at(priority, now);
+        if ready > now {
+            return Err(ready);
+        }
+        budget.take(now);
+        Ok(())
+    }
+
+    /// The vendor asked for no requests until then.
+    pub(super) fn hold_until(&self, until: Instant) {
+        self.lock().hold_until(until);
+    }
 }
 
 #[derive(Debug)]
@@ -49,24 +107,38 @@ struct RateWindow {
 }
 
 impl RequestBudget {
-    /// A full budget.
-    pub(super) fn new(rates: &[Rate]) -> Self {
-        let rates = rates.iter().map(|rate| RateWindow {
-            allowed: usize::try_from(rate.requests.max(1)).unwrap_or(usize::MAX),
-            per: rate.per,
-            requests: VecDeque::new(),
-        });
-        Self { rates: rates.collect(), held_until: None }
+    fn new(rates: &[Rate]) -> Self {
+        let mut budget = Self { rates: Vec::new(), held_until: None, live_at: None };
+        budget.add(rates);
+        budget
     }
 
-    /// The moment from which a request of `priority` is within all rates; `now` if it is already.
-    pub(super) fn ready_at(&self, priority: Priority, now: Instant) -> Instant {
+    fn add(&mut self, rates: &[Rate]) {
+        for rate in rates {
+            let allowed = usize::try_from(rate.requests.max(1)).unwrap_or(usize::MAX);
+            if !self.rates.iter().any(|known| (known.allowed, known.per) == (allowed, rate.per)) {
+                self.rates.push(RateWindow { allowed, per: rate.per, requests: VecDeque::new() });
+            }
+        }
+    }
+
+    fn ready_at(&mut self, priority: Priority, now: Instant) -> Instant {
         let free = self.rates.iter().filter_map(|rate| rate.free_at(priority));
-        free.chain(self.held_until).fold(now, Instant::max)
+        let ready = free.chain(self.held_until).fold(now, Instant::max);
+        match priority {
+            Priority::Live => {
+                self.live_at = (ready > now).then_some(ready).or(self.live_at);
+                ready
+            }
+            Priority::Backfill => {
+                let live = self.live_at.filter(|at| now < *at + LIVE_WAITS);
+                live.map_or(ready, |live| ready.max(live + AFTER_LIVE))
+            }
+        }
     }
 
-    /// Counts a request that is made now.
-    pub(super) fn take(&mut self, now: Instant) {
+    fn take(&mut self, now: Instant) {
+        self.live_at = self.live_at.filter(|at| *at > now);
         for rate in &mut self.rates {
             rate.requests.push_back(now);
             if rate.requests.len() > rate.allowed {
@@ -75,8 +147,7 @@ impl RequestBudget {
         }
     }
 
-    /// The vendor asked for no requests until then.
-    pub(super) fn hold_until(&mut self, until: Instant) {
+    fn hold_until(&mut self, until: Instant) {
         self.held_until = self.held_until.max(Some(until));
     }
 }
@@ -89,45 +160,6 @@ impl RateWindow {
         };
         let oldest = self.requests.len().checked_sub(allowed)?;
         Some(self.requests[oldest] + self.per)
-    }
-}
-
-/// How many records to ask for per page: the configured number, fewer while the vendor cannot return that many.
-#[derive(Debug)]
-pub(super) struct PageSize {
-    configured: u32,
-    current: u32,
-    windows: u32,
-}
-
-impl PageSize {
-    pub(super) fn new(configured: u32) -> Self {
-        Self { configured, current: configured, windows: 0 }
-    }
-
-    /// Records to ask for per page.
-    pub(super) fn current(&self) -> u32 {
-        self.current
-    }
-
-    /// What the options or the vendor's spec say.
-    pub(super) fn configured(&self) -> u32 {
-        self.configured
-    }
-
-    /// Larger pages have failed.
-    pub(super) fn reduce_to(&mut self, size: u32) {
-        self.current = self.current.min(size);
-        self.windows = 0;
-    }
-
-    /// Counts a complete window.
-    pub(super) fn window_completed(&mut self) {
-        self.windows += 1;
-        if self.windows >= WINDOWS_UNTIL_LARGER {
-            self.current = self.current.saturating_mul(2).min(self.configured);
-            self.windows = 0;
-        }
     }
 }
 
@@ -185,14 +217,18 @@ mod tests {
     }
 
     #[test]
-    fn the_page_size_shrinks_at_once_and_grows_back_slowly() {
-        let mut size = PageSize::new(100);
-        size.reduce_to(25);
-        let mut sizes = Vec::new();
-        for _ in 0..30 {
-            size.window_completed();
-            sizes.push(size.current());
-        }
-        assert_eq!((sizes[8], sizes[9], sizes[19], sizes[29]), (25, 50, 100, 100));
+    fn sources_of_a_group_share_one_budget_and_a_live_request_that_waits_goes_first() {
+        let groups = RateLimitGroups::default();
+        let [polls, backfill] = [(); 2].map(|()| groups.budget(Some("acme"), &[rate(1, 10)]));
+        let now = Instant::now();
+        assert_eq!(groups.budget(None, &[rate(1, 10)]).try_take(Priority::Live, now), Ok(()));
+        assert_eq!(backfill.try_take(Priority::Backfill, now), Ok(()));
+        let free = now + Duration::from_secs(10);
+        assert_eq!(polls.try_take(Priority::Live, now), Err(free));
+        assert_eq!(backfill.try_take(Priority::Backfill, free), Err(free + AFTER_LIVE));
+        assert_eq!(polls.try_take(Priority::Live, free), Ok(()));
+        assert_eq!(backfill.try_take(Priority::Backfill, free), Err(free + Duration::from_secs(10)));
+        polls.hold_until(now + Duration::from_secs(60));
+        assert_eq!(backfill.ready_at(Priority::Backfill, free), now + Duration::from_secs(60));
     }
 }

@@ -13,19 +13,18 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::by_piece::ByPieceEvidence;
 use super::by_time::{ByTimeEvidence, ByTimeRules, NextByTime};
-use super::evidence::{Next, PageFacts, ScanEvidence, ScanRules, Taken};
+use super::evidence::{Check, Next, PageFacts, ScanEvidence, ScanRules, Taken};
 use super::fetch::{FetchError, FetchedPage, Fetcher, PageSpec, PrefetchedPages, request_fingerprint};
-use super::verdict::{ScanResult, WindowVerdict};
+use super::verdict::ScanResult;
 use crate::event::EventId;
 use crate::journal::{LatenessCounts, NewWindow, ScanProgress, ScanSpec};
 use crate::time::{TimeRange, Timestamp};
 use crate::vendors::{ApiSpec, Paging, RecordKey, RecordOrder, Vendor};
 
-/// The smallest page that is requested.
+/// The smallest page that is requested of a whole window.
 const SMALLEST_PAGE: u32 = 10;
-/// After this many failures in a row that a smaller page might have avoided, pages get smaller.
-const SIZE_FAILURES: u32 = 3;
 /// The time of a record without one, in stored evidence.
 const NO_TIME: i64 = i64::MIN;
 
@@ -34,6 +33,7 @@ const NO_TIME: i64 = i64::MIN;
 enum Evidence {
     Pages(ScanEvidence<EventId>),
     ByTime(ByTimeEvidence<EventId>),
+    ByPiece(ByPieceEvidence<EventId>),
 }
 
 /// A page as evidence: its facts, and its records' own times.
@@ -103,62 +103,6 @@ pub(super) struct PagingTraits {
     pub(super) offsets_are_exact: bool,
     /// The announced total can be used.
     pub(super) total_counts: bool,
-}
-
-/// The scans of one window so far.
-#[derive(Debug, Default)]
-pub(super) struct WindowScans {
-    /// The number of the present scan, from 1.
-    pub(super) number: u32,
-    /// How often a scan was given up because its cursor was rejected.
-    pub(super) restarts: u32,
-    pub(super) verdict: WindowVerdict<EventId>,
-    /// Known records that each scan has to meet.
-    pub(super) expected: HashSet<EventId>,
-    /// Whether damaged records were reported.
-    pub(super) damaged_reported: bool,
-    /// Records of the window that were not known.
-    pub(super) found: u64,
-    /// For vendors without ids: a copy of each record that stood on several pages of the present scan.
-    pub(super) held: HashMap<EventId, HeldRecord>,
-    /// Keys of the present scan's earlier pages.
-    pub(super) earlier: HashSet<EventId>,
-    /// Pages of all scans.
-    pub(super) pages: u64,
-    /// Records of all scans.
-    pub(super) records: u64,
-    /// Requests of all scans.
-    pub(super) requests: u64,
-}
-
-/// A record that may be identical to one on another page.
-#[derive(Debug)]
-pub(super) struct HeldRecord {
-    pub(super) raw: String,
-    pub(super) key: RecordKey,
-}
-
-impl WindowScans {
-    /// Counts a page, and keeps a copy of what stood on an earlier page too.
-    pub(super) fn note_page(&mut self, page: &FetchedPage, keys: &[RecordKey], taken: Taken, has_ids: bool) {
-        self.pages += 1;
-        self.records += keys.len() as u64;
-        let Taken::Page { known } = taken else { return };
-        if has_ids {
-            return;
-        }
-        for (raw, key) in page.records().zip(keys).skip(known).filter(|(_, key)| self.earlier.contains(&key.id)) {
-            self.held.entry(key.id).or_insert_with(|| HeldRecord { raw: raw.to_owned(), key: *key });
-        }
-        self.earlier.extend(keys.iter().map(|key| key.id));
-    }
-
-    /// Begins another scan.
-    pub(super) fn begin_scan(&mut self) {
-        self.number += 1;
-        self.held.clear();
-        self.earlier.clear();
-    }
 }
 
 impl Default for PagingTraits {
@@ -239,6 +183,9 @@ impl ScanState {
                 let range = TimeRange::new(Timestamp::from_nanos(from), Timestamp::from_nanos(to));
                 Some(PageSpec { range, cursor, page_size })
             }
+            Evidence::ByPiece(evidence) => {
+                evidence.next().map(|(cursor, page_size)| PageSpec { range, cursor, page_size })
+            }
         }
     }
 
@@ -250,6 +197,10 @@ impl ScanState {
             Evidence::Pages(evidence) => evidence.take(&page.facts),
             Evidence::ByTime(evidence) => {
                 evidence.take(&page.facts, &page.times);
+                Taken::Page { known: 0 }
+            }
+            Evidence::ByPiece(evidence) => {
+                evidence.take(&page.facts.keys, page.facts.total);
                 Taken::Page { known: 0 }
             }
         }
@@ -318,7 +269,6 @@ pub(super) struct PageScan {
     pages: PrefetchedPages,
     /// Requests since the last commit.
     pub(super) requests: u64,
-    size_failures: u32,
     /// How late its new events became visible.
     pub(super) lateness: LatenessCounts,
 }
@@ -328,7 +278,7 @@ impl PageScan {
     pub(super) fn begin(fetcher: Arc<Fetcher>, window: NewWindow, spec: ScanSpec, traits: PagingTraits) -> Self {
         let state = ScanState::new(fetcher.vendor.spec(), window, spec, traits);
         let lateness = LatenessCounts::default();
-        Self { state, pages: PrefetchedPages::new(fetcher), requests: 0, size_failures: 0, lateness }
+        Self { state, pages: PrefetchedPages::new(fetcher), requests: 0, lateness }
     }
 
     /// Replays the stored pages of an interrupted scan. `false` if one of them cannot be read.
@@ -357,13 +307,31 @@ impl PageScan {
         let Some(page) = self.state.next_page() else {
             return Err(FetchError::restart("the scan has ended already".to_owned(), ""));
         };
-        let attempt = self.pages.fetch(page).await;
-        match &attempt {
-            Ok(_) => self.size_failures = 0,
-            Err(error) if error.may_be_size => self.size_failures += 1,
-            Err(_) => self.size_failures = 0,
+        self.pages.fetch(page).await
+    }
+
+    /// From now on it reads in pieces whatever can be read, from the beginning.
+    pub(super) fn read_by_piece(&mut self) {
+        let evidence = ByPieceEvidence::new(self.state.api.paging, self.state.api.page_size);
+        self.state.evidence = Evidence::ByPiece(evidence);
+    }
+
+    /// Whether it reads in pieces.
+    pub(super) fn is_by_piece(&self) -> bool {
+        matches!(&self.state.evidence, Evidence::ByPiece(_))
+    }
+
+    /// Whether the next page is a single record.
+    pub(super) fn is_one_record(&mut self) -> bool {
+        self.state.next_page().is_some_and(|page| page.page_size == 1)
+    }
+
+    /// The next piece cannot be read: smaller ones, or without its record. Returns whether a record was stepped over.
+    pub(super) fn narrow_piece(&mut self) -> bool {
+        match &mut self.state.evidence {
+            Evidence::ByPiece(evidence) => evidence.narrow(),
+            Evidence::Pages(_) | Evidence::ByTime(_) => false,
         }
-        attempt
     }
 
     /// Requests the next page before it is needed.
@@ -400,22 +368,14 @@ impl PageScan {
                     apart: evidence.is_apart() && !evidence.counts_by_page(),
                 }
             }
-            Evidence::ByTime(evidence) => ScanResult {
-                checks: evidence.checks(),
-                ids: ids_of(evidence.counts()),
-                counts: evidence.counts().clone(),
-                on_one_page: evidence.counts().clone(),
-                totals: Vec::new(),
-                order: 0,
-                apart: false,
-            },
+            Evidence::ByTime(evidence) => of_counts(evidence.counts(), evidence.checks()),
+            Evidence::ByPiece(evidence) => of_counts(evidence.counts(), vec![Check::End]),
         }
     }
 
     /// Whether the scan says anything at all: a scan by time does not where pages are not sorted by time.
     pub(super) fn applies(&self) -> bool {
-        matches!(&self.state.evidence, Evidence::Pages(_))
-            || matches!(&self.state.evidence, Evidence::ByTime(e) if e.applies())
+        !matches!(&self.state.evidence, Evidence::ByTime(evidence) if !evidence.applies())
     }
 
     /// Whether the vendor was seen to round offsets to whole pages.
@@ -427,7 +387,7 @@ impl PageScan {
     pub(super) fn shift(&self) -> u64 {
         match &self.state.evidence {
             Evidence::Pages(evidence) => evidence.shift() as u64,
-            Evidence::ByTime(_) => 0,
+            Evidence::ByTime(_) | Evidence::ByPiece(_) => 0,
         }
     }
 
@@ -435,7 +395,7 @@ impl PageScan {
     pub(super) fn totals(&self) -> (Option<u64>, Option<u64>) {
         match &self.state.evidence {
             Evidence::Pages(evidence) => (evidence.totals().first().copied(), evidence.totals().last().copied()),
-            Evidence::ByTime(_) => (None, None),
+            Evidence::ByTime(_) | Evidence::ByPiece(_) => (None, None),
         }
     }
 
@@ -462,8 +422,20 @@ impl PageScan {
     /// Half the page size, after repeated failures that may come from the size. Not below a tenth of the configured size:
     /// most such errors have other causes, and tiny pages cost requests.
     pub(super) fn smaller_page_after_failures(&self, configured: u32) -> Option<u32> {
-        let due = self.size_failures > 0 && self.size_failures.is_multiple_of(SIZE_FAILURES);
-        if due { halved(self.state.spec.page_size, SMALLEST_PAGE.max(configured / 10)) } else { None }
+        halved(self.state.spec.page_size, SMALLEST_PAGE.max(configured / 10))
+    }
+}
+
+/// What a scan proves whose pages stand alone.
+fn of_counts(counts: &HashMap<EventId, usize>, checks: Vec<Check>) -> ScanResult<EventId> {
+    ScanResult {
+        checks,
+        ids: ids_of(counts),
+        counts: counts.clone(),
+        on_one_page: counts.clone(),
+        totals: Vec::new(),
+        order: 0,
+        apart: false,
     }
 }
 

@@ -28,10 +28,15 @@
 //! the next one if its end is already that day somewhere. So all that a window covers was requested, the present day is
 //! read by each poll, and time up to `now - delay` may be covered.
 //!
+//! A window whose requests fail while others succeed is set aside: it counts as backfill, and newer windows leave its time
+//! out of their overlap, as they do with time that is unreadable.
+//!
 //! Within backfill, open windows come first, then a recheck of records that change later, then the next slice: a backfill
 //! of months must not delay changed records. Rechecks of time that is due have a lane of their own, one window at a time;
 //! they keep only records of the time that they cover. [`PollMonitor`] gives backfill a page after each live window, so that polls that
 //! take longer than `poll_interval` do not hold it up.
+
+mod narrowing;
 
 use std::time::Duration;
 
@@ -86,6 +91,12 @@ pub(crate) struct WindowScheduler {
     /// Time that is due to be read again, in order of urgency.
     due: Vec<DueRecheck>,
     slice_factor: u32,
+    /// Windows that are set aside, each with whether it pauses now.
+    aside: Vec<(WindowId, bool)>,
+    /// Time that is unreadable.
+    unreadable: Vec<TimeRange>,
+    /// Windows that read an overlap alone.
+    overlaps: Vec<WindowId>,
     configured_end: Option<Timestamp>,
     until: Option<Timestamp>,
 }
@@ -170,6 +181,9 @@ impl WindowScheduler {
             rechecked: false,
             due: Vec::new(),
             slice_factor: 1,
+            aside: Vec::new(),
+            unreadable: narrowing::unreadable_of(state),
+            overlaps: Vec::new(),
             configured_end: settings.end_time,
             until,
         }
@@ -212,8 +226,10 @@ impl WindowScheduler {
 
     /// The next window of time that is due to be read again.
     pub(crate) fn next_due(&self) -> Option<Work> {
-        if let Some((id, _)) = self.open.iter().find(|(_, window)| is_due_recheck(window)) {
-            return Some(Work::Resume(*id));
+        let mut open = self.open.iter().filter(|(_, window)| is_due_recheck(window)).peekable();
+        if open.peek().is_some() {
+            let ready = open.find(|(id, _)| self.pauses_aside(*id) != Some(true));
+            return ready.map(|(id, _)| Work::Resume(*id));
         }
         let due = self.due.first()?.range;
         let covers = TimeRange::new(due.from, self.window_end(due, self.spec.slice));
@@ -276,10 +292,14 @@ impl WindowScheduler {
         let Some(window) = self.take_open(id) else { return };
         match window.kind {
             WindowKind::Recheck if window.covers.is_empty() => {
-                (self.last_recheck_at, self.rechecked) = (Some(at), true);
+                if !self.overlaps.contains(&id) {
+                    (self.last_recheck_at, self.rechecked) = (Some(at), true);
+                }
+                self.overlaps.retain(|overlap| *overlap != id);
                 return;
             }
             WindowKind::Recheck => {
+                self.note_read(window.covers);
                 let left = |due: DueRecheck| {
                     let parts = ranges::without(due.range, &[window.covers]);
                     parts.into_iter().map(move |range| DueRecheck { range, ..due.clone() })
@@ -314,6 +334,9 @@ impl WindowScheduler {
     /// A window was replaced by two.
     pub(super) fn split(&mut self, id: WindowId, parts: [(WindowId, NewWindow); 2]) {
         self.take_open(id);
+        if self.overlaps.contains(&id) {
+            self.overlaps.extend(parts.iter().map(|(part, _)| *part));
+        }
         self.open.extend(parts);
         self.slice_factor = 1;
     }
@@ -411,8 +434,10 @@ impl WindowScheduler {
     }
 
     fn oldest_open(&self, priority: Priority) -> Option<WindowId> {
-        let is_of = |window: &NewWindow| Priority::of(window.kind) == priority && !is_due_recheck(window);
-        let matching = self.open.iter().filter(|(_, window)| is_of(window));
+        let matching = self.open.iter().filter(|(id, window)| match self.pauses_aside(*id) {
+            Some(pauses) => priority == Priority::Backfill && !pauses && !is_due_recheck(window),
+            None => Priority::of(window.kind) == priority && !is_due_recheck(window),
+        });
         matching
             .min_by_key(|(id, window)| (window.kind == WindowKind::Recheck, window.covers.from, *id))
             .map(|(id, _)| *id)
@@ -448,9 +473,11 @@ impl WindowScheduler {
         floored_inside(range, (range.from + longest).min(range.to), self.spec.time_granularity)
     }
 
-    /// What to request to cover a range: the overlap before it too, but nothing before the start.
+    /// What to request to cover a range: the overlap before it too, but nothing before the start, and nothing that cannot
+    /// be read now.
     fn fetch_range(&self, covers: TimeRange) -> TimeRange {
         let from = (covers.from - self.spec.overlap).max(self.start.min(covers.from));
+        let from = self.unreadable_until(covers.from).map_or(from, |until| until.max(from));
         self.aligned(TimeRange::new(from, covers.to))
     }
 

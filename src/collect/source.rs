@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::options::{SourceSettings, StartTime};
+use super::rate::RateLimitGroups;
 use super::transport::Transport;
 use crate::clock::SharedClock;
 use crate::journal::{CollectJournal, JournalError, SourceRegistration, SourceState};
@@ -40,6 +41,10 @@ pub struct SourceContext {
     pub journal: Arc<dyn CollectJournal>,
     /// Sends requests to the vendor.
     pub transport: Arc<dyn Transport>,
+    /// The request budgets that sources of one account share.
+    pub rate_limit_groups: RateLimitGroups,
+    /// A window that has stored more than this without being complete is split, in bytes.
+    pub max_staged_bytes: u64,
     /// The time of day.
     pub clock: SharedClock,
     /// Seed of the backoff's jitter.

@@ -10,13 +10,16 @@
 //!
 //! | Error | What follows |
 //! |---|---|
-//! | transient | backoff, the same page again; a smaller page after three errors that may come from its size |
+//! | transient | backoff, the same page again |
+//! | transient or rejected, while other requests succeed | the window is set aside and narrowed, down to one record, which is unreadable |
 //! | rate limited | the whole budget waits as long as the vendor asks, or at least the spec's default and longer each time |
-//! | cursor expired | the window from its first page, once; then the window is split |
+//! | cursor expired | the window from its first page, once; then it is split, read by time, or in doubt |
 //! | page too large | half the page size, the window from its first page |
 //! | permanent | reported once, retried every `error_retry_interval` |
 
+mod cursors;
 mod errors;
+mod narrowing;
 mod pages;
 mod windows;
 
@@ -29,17 +32,19 @@ use tracing::Instrument;
 
 use super::clock_skew::ClockSkew;
 use super::errors::SourceErrors;
+use super::failing::FailingWindows;
 use super::fetch::Fetcher;
 use super::filter::PageFilter;
 use super::lateness::LatenessMonitor;
 use super::options::SourceSettings;
-use super::rate::{PageSize, Priority, RequestBudget};
+use super::rate::{Priority, SharedBudget};
 use super::retrying_journal::{RetryingJournal, StopReason};
-use super::scan::{PageScan, PagingTraits, WindowScans};
+use super::scan::{PageScan, PagingTraits};
 use super::scheduler::{ClockMonitor, PollMonitor, WindowScheduler, Work, has_outdated};
 use super::source::{CollectError, CollectMode, Source, SourceContext, SourceEnd, log_start};
 use super::transport::ResponseLimits;
 use super::verdict::{Learned, Reason};
+use super::window_scans::WindowScans;
 use crate::backoff::Backoff;
 use crate::clock::SharedClock;
 use crate::event::EventId;
@@ -49,8 +54,6 @@ use crate::journal::{
 use crate::time::Timestamp;
 use crate::units::Rate;
 
-/// A time filter of this granularity or coarser cannot be split by time.
-const DAY: Duration = Duration::from_secs(86_400);
 /// Time that is due to be read again is asked for this often, while none is known.
 const DUE_INTERVAL: Duration = Duration::from_secs(60);
 /// No more ranges of due time are asked for at once.
@@ -122,10 +125,11 @@ struct SourceLoop {
     traits: PagingTraits,
     /// Causes of doubt that were reported since a window was last covered.
     reported: HashSet<Reason>,
-    budget: RequestBudget,
+    budget: SharedBudget,
     /// The share of the budget for time that is due to be read again.
-    recheck_budget: RequestBudget,
-    page_size: PageSize,
+    recheck_budget: SharedBudget,
+    failing: FailingWindows,
+    max_staged_bytes: u64,
     backoff: Backoff,
     errors: SourceErrors,
     lateness: LatenessMonitor,
@@ -140,13 +144,13 @@ struct SourceLoop {
 }
 
 /// A tenth of the budget, so that live polls and the backfill have the rest. A run that ends has no later polls: all of it.
-fn recheck_budget(rates: &[Rate], until: Option<Timestamp>) -> RequestBudget {
+fn recheck_budget(rates: &[Rate], until: Option<Timestamp>) -> SharedBudget {
     let tenth = |rate: &Rate| match rate.requests {
         10.. => Rate { requests: rate.requests / 10, ..*rate },
         few => Rate { requests: few, per: rate.per * 10 },
     };
     let rates: Vec<Rate> = if until.is_some() { Vec::new() } else { rates.iter().map(tenth).collect() };
-    RequestBudget::new(&rates)
+    SharedBudget::new(&rates)
 }
 
 enum Step {
@@ -180,9 +184,10 @@ impl SourceLoop {
             learned: Learned::default(),
             traits: PagingTraits::default(),
             reported: HashSet::new(),
-            budget: RequestBudget::new(&settings.spec.rate_limit),
+            budget: context.rate_limit_groups.budget(settings.rate_limit_group.as_deref(), &settings.spec.rate_limit),
             recheck_budget: recheck_budget(&settings.spec.rate_limit, until),
-            page_size: PageSize::new(settings.spec.page_size),
+            failing: FailingWindows::default(),
+            max_staged_bytes: context.max_staged_bytes,
             backoff: Backoff::new(context.rng_seed, LONGEST_BACKOFF),
             errors: SourceErrors::new(state.id, clock, now),
             lateness: LatenessMonitor::new(&settings.spec),
@@ -266,11 +271,13 @@ impl SourceLoop {
     fn next_step(&mut self) -> Step {
         let (now, instant) = (self.now(), Instant::now());
         let poll_due = instant >= self.next_poll;
+        self.scheduler.set_aside(self.failing.set_aside(instant));
         let live = self.scheduler.next_live(now, poll_due);
         if live.is_none() && poll_due {
             self.next_poll = instant + self.until_next_check(now);
         }
         let mut wake: Vec<Instant> = self.last_poll(now, instant).into_iter().collect();
+        wake.extend(self.failing.next_retry(instant));
         if live.is_none() {
             wake.push(self.next_poll);
         }
@@ -316,6 +323,16 @@ impl SourceLoop {
     fn last_poll(&self, now: Timestamp, instant: Instant) -> Option<Instant> {
         let at = self.scheduler.last_poll_at()?;
         (at > now).then(|| instant + at.since(now).min(self.settings.spec.poll_interval))
+    }
+
+    /// A window that is set aside does not hold up live ones.
+    fn priority_of(&self, id: WindowId, window: &NewWindow) -> Priority {
+        if self.failing.is_set_aside(id) { Priority::Backfill } else { Priority::of(window.kind) }
+    }
+
+    /// Records to ask for per page.
+    fn page_size_of(&self, id: WindowId) -> u32 {
+        self.failing.page_size(id).unwrap_or(self.settings.spec.page_size)
     }
 
     fn is_prefetched(&self, work: &Work) -> bool {

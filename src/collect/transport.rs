@@ -36,13 +36,13 @@ pub struct Response {
 }
 
 impl Response {
-    /// What an unsuccessful response to one of `vendor`'s requests means. Some vendors refuse with 403 or 420 when there
-    /// were too many requests.
+    /// What an unsuccessful response to one of `vendor`'s requests means. Some vendors refuse with 403, 420 or 503 when
+    /// there were too many requests, and say how long to wait.
     #[must_use]
     pub fn classify_error(&self, vendor: &dyn Vendor, has_cursor: bool) -> ApiError {
         let body = String::from_utf8_lossy(&self.body);
         let mut error = vendor.classify_error(self.status, &body, has_cursor);
-        if self.is_rate_limited && matches!(self.status, 403 | 420) {
+        if self.is_rate_limited && matches!(self.status, 403 | 420 | 503) {
             error.kind = ApiErrorKind::RateLimited;
             error.hint.clear();
         }

@@ -1,7 +1,7 @@
 //! The values of [`CollectJournal`](super::CollectJournal): sources, windows, pages, coverage.
 
 use super::block::{EncodedBlock, SourceId};
-use super::coverage::{Completion, DoubtfulTime, WindowKind};
+use super::coverage::{Completion, CoverageState, DoubtfulTime, WindowKind};
 use super::lateness::LatenessCounts;
 use crate::time::{TimeRange, Timestamp};
 use crate::vendors::NormalizerConfig;
@@ -73,6 +73,14 @@ pub struct PageCommit {
     pub evidence: Vec<u8>,
     /// Whether the scan continues or the window is complete.
     pub then: AfterPage,
+}
+
+impl PageCommit {
+    /// Whether no page was read, and the window is complete without one: it is unreadable.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.block.is_none()
+            && matches!(&self.then, AfterPage::Complete(completion) if completion.state == CoverageState::Unreadable)
+    }
 }
 
 /// What follows a page.

@@ -38,7 +38,7 @@ pub async fn run(pipeline: ValidatedPipeline, options: RunOptions) -> Result<Run
     let options = RunOptions { shutdown: options.shutdown.child_token(), ..options };
     let drain = CancellationToken::new();
     let mut sinks = start_sinks(&pipeline, &journal, &options, &drain)?;
-    let mut sources = start_sources(&pipeline.sources, &journal, &options)?;
+    let mut sources = start_sources(&pipeline, &journal, &options)?;
     let mut report = RunReport::new();
     let running = RunningComponents::of(&pipeline);
     let watch = tokio::spawn(give_up(journal.clone(), options.clone(), running.clone()));

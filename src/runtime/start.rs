@@ -54,18 +54,21 @@ impl RunOptions {
 /// The running tasks, each with the name of its component.
 pub(super) type Tasks<T> = JoinSet<(String, T)>;
 
+/// A window may take this part of the journal before it is complete.
+const STAGED_SHARE: u64 = 4;
 /// The delay between the starts of sources, so that a thousand of them do not connect at the same moment.
 const START_INTERVAL: Duration = Duration::from_millis(5);
 
 pub(super) fn start_sources(
-    sources: &[ValidatedSource],
+    pipeline: &ValidatedPipeline,
     journal: &Arc<dyn Journal>,
     options: &RunOptions,
 ) -> Result<Tasks<Result<SourceEnd, CollectError>>, RunError> {
     let now = options.clock.now();
     let mut tasks = JoinSet::new();
     let clients = HttpClients::default();
-    for (index, source) in sources.iter().enumerate() {
+    let rate_limit_groups = collect::RateLimitGroups::default();
+    for (index, source) in pipeline.sources.iter().enumerate() {
         let settings = source.options.over(source.vendor.spec());
         let transport = build_transport(source, &clients, &options.clock)?;
         let delay = settings.spec.delay;
@@ -73,6 +76,8 @@ pub(super) fn start_sources(
         let parts = collect::SourceContext {
             journal: journal.clone(),
             transport: Arc::new(transport),
+            rate_limit_groups: rate_limit_groups.clone(),
+            max_staged_bytes: pipeline.settings.journal.max_size.0 / STAGED_SHARE,
             clock: Arc::clone(&options.clock),
             rng_seed: options.seed.wrapping_add(index as u64),
             mode: match options.mode {

@@ -185,6 +185,8 @@ impl Harness {
         let context = SourceContext {
             journal: self.journal(),
             transport,
+            rate_limit_groups: collect::RateLimitGroups::default(),
+            max_staged_bytes: 1 << 28,
             clock: Arc::clone(&self.clock) as SharedClock,
             rng_seed: 1,
             mode,

@@ -33,6 +33,7 @@ fn settings(start: Option<StartTime>) -> SourceSettings {
         backfill_start_time: start,
         end_time: None,
         spec,
+        rate_limit_group: None,
         recheck_after: None,
         error_retry_interval: secs(300),
         max_body_bytes: 1 << 20,

@@ -13,6 +13,9 @@ use super::SourceLoop;
 use crate::journal::WindowId;
 use crate::vendors::{ApiError, ApiErrorKind};
 
+/// A wait that the vendor asks for is shown if it is longer.
+const LONG_WAIT: Duration = Duration::from_secs(60);
+
 impl SourceLoop {
     /// Handles a failed attempt. Returns the end of the source if it must not continue.
     pub(super) async fn handle_error(
@@ -20,36 +23,30 @@ impl SourceLoop {
         id: WindowId,
         failed: FetchError,
     ) -> Result<Option<SourceEnd>, StopReason> {
-        let FetchError { error, retry_after, must_restart, .. } = failed;
         let Some(scan) = self.scans.get(&id) else { return Ok(None) };
-        let priority = Priority::of(scan.window().kind);
-        if must_restart || error.kind == ApiErrorKind::CursorExpired {
-            return self.handle_expired_cursor(id, &error).await.map(|()| None);
+        let priority = self.priority_of(id, &scan.window());
+        let kind = failed.error.kind;
+        if failed.must_restart || kind == ApiErrorKind::CursorExpired {
+            return self.handle_expired_cursor(id, &failed.error).await.map(|()| None);
         }
-        match error.kind {
-            ApiErrorKind::PageTooLarge => match scan.smaller_page() {
-                Some(size) => self.reduce_page_size(id, size, &error).await?,
-                None => return self.stop(priority, error).await,
-            },
-            ApiErrorKind::Permanent => return self.stop(priority, error).await,
-            ApiErrorKind::Unauthorized if self.errors.failures(priority) > 0 => {
-                return self.stop(priority, error).await;
-            }
-            ApiErrorKind::RateLimited
-            | ApiErrorKind::Transient
-            | ApiErrorKind::CursorExpired
-            | ApiErrorKind::Unauthorized => {
-                let smaller = scan.smaller_page_after_failures(self.page_size.configured());
-                let rate_limited = error.kind == ApiErrorKind::RateLimited;
-                self.back_off(priority, &error, retry_after).await?;
-                if let Some(size) = smaller.filter(|_| !rate_limited) {
-                    self.reduce_page_size(id, size, &error).await?;
-                }
-            }
+        if kind == ApiErrorKind::PageTooLarge
+            && let Some(size) = scan.smaller_page()
+        {
+            return self.reduce_page_size(id, size, &failed.error).await.map(|()| None);
         }
-        Ok(None)
+        let asks_to_wait = kind == ApiErrorKind::RateLimited;
+        if failed.may_be_request && !asks_to_wait {
+            return self.resist(id, priority, failed).await;
+        }
+        let FetchError { error, retry_after, .. } = failed;
+        let is_refused_again = kind == ApiErrorKind::Unauthorized && self.errors.failures(priority) > 0;
+        if is_refused_again || matches!(kind, ApiErrorKind::Permanent | ApiErrorKind::PageTooLarge) {
+            return self.stop(priority, error).await;
+        }
+        self.back_off(priority, &error, retry_after).await.map(|()| None)
     }
 
+    /// Scans a window again in smaller pages. Other windows keep theirs.
     pub(super) async fn reduce_page_size(
         &mut self,
         id: WindowId,
@@ -64,7 +61,7 @@ impl SourceLoop {
             error,
             "window restarts in smaller pages"
         );
-        self.page_size.reduce_to(page_size);
+        self.failing.set_page_size(id, page_size);
         self.start_scan(id, false, page_size).await
     }
 
@@ -86,6 +83,9 @@ impl SourceLoop {
             self.budget.hold_until(Instant::now() + wait);
         } else {
             self.errors.pause(priority, wait);
+        }
+        if rate_limited && wait > LONG_WAIT {
+            return self.errors.report_wait(&mut self.journal, priority, error, wait).await;
         }
         if !is_reportable(failures) {
             return Ok(());

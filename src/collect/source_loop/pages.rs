@@ -5,9 +5,9 @@ use tokio::time::Instant;
 use super::super::errors::ClearedBy;
 use super::super::fetch::FetchedPage;
 use super::super::filter::{ExtraRecord, FilteredPage};
-use super::super::rate::Priority;
+use super::super::rate::{Priority, SharedBudget};
 use super::super::recheck::{self, Reading};
-use super::super::retrying_journal::StopReason;
+use super::super::retrying_journal::{RetryingJournal, StopReason};
 use super::super::scan::PageScan;
 use super::super::scheduler::is_due_recheck;
 use super::super::source::SourceEnd;
@@ -21,6 +21,14 @@ use crate::journal::{
 use crate::time::{TimeRange, Timestamp};
 use crate::vendors::RecordKey;
 
+/// Waits until the budget allows a request, and takes it. What it leaves to live polls was considered before.
+pub(super) async fn take_request(budget: &SharedBudget, journal: &RetryingJournal) -> Result<(), StopReason> {
+    while let Err(ready) = budget.try_take(Priority::Live, Instant::now()) {
+        journal.sleep_until(ready).await?;
+    }
+    Ok(())
+}
+
 impl SourceLoop {
     /// Makes one attempt at the next page of a window.
     pub(super) async fn read_page(&mut self, id: WindowId) -> Result<Option<SourceEnd>, StopReason> {
@@ -33,10 +41,11 @@ impl SourceLoop {
         let Some(scan) = self.scans.get_mut(&id) else { return Ok(None) };
         self.polls.page_requested(scan.window().kind);
         if is_due_recheck(&scan.window()) {
-            self.recheck_budget.take(Instant::now());
+            // A part of it is free, or the page is prefetched.
+            let _ = self.recheck_budget.try_take(Priority::Live, Instant::now());
         }
         if !scan.is_prefetched() {
-            self.budget.take(Instant::now());
+            take_request(&self.budget, &self.journal).await?;
         }
         match self.journal.unless_shut_down(scan.attempt()).await? {
             Ok(page) => self.handle_page(id, page).await.map(|()| None),
@@ -47,18 +56,21 @@ impl SourceLoop {
     /// A recheck reads with another page size than the scans before: what is wrong about a page may be cached.
     fn first_page_size(&self, id: WindowId) -> u32 {
         let is_recheck = self.scheduler.window_of(id).is_some_and(|window| is_due_recheck(&window));
-        (self.page_size.current() - u32::from(is_recheck)).max(1)
+        (self.page_size_of(id) - u32::from(is_recheck)).max(1)
     }
 
     /// Stores a page, or splits or repeats its window.
     pub(super) async fn handle_page(&mut self, id: WindowId, page: FetchedPage) -> Result<(), StopReason> {
         let Some(window) = self.scans.get(&id).map(PageScan::window) else { return Ok(()) };
-        let priority = Priority::of(window.kind);
+        let priority = self.priority_of(id, &window);
+        self.failing.page_read(id);
         self.errors.record_success(&mut self.journal, priority, ClearedBy::Page).await?;
         let Some(scan) = self.scans.get(&id) else { return Ok(()) };
-        if scan.is_deeper_than(self.settings.spec.max_window_records) {
+        let staged_bytes = self.windows.get(&id).map_or(0, |state| state.staged_bytes);
+        if scan.is_deeper_than(self.settings.spec.max_window_records) || staged_bytes > self.max_staged_bytes {
             if let Some(parts) = self.scheduler.bisect(window) {
-                return self.split(id, parts).await;
+                let reason = "it holds too many records";
+                return self.split(id, parts, reason).await.map(drop);
             }
             let records = scan.records_read();
             tracing::debug!(event = "window_too_deep", window = id.0, records, "window cannot be split");
@@ -79,8 +91,9 @@ impl SourceLoop {
         let (Some(scan), Some(state)) = (self.scans.get_mut(&id), self.windows.get_mut(&id)) else { return Ok(()) };
         let (taken, evidence) = scan.take(&page, &keys);
         state.note_page(&page, &keys, taken, scan.has_ids());
-        let result = scan.is_over().then(|| scan.result());
-        if result.is_none() {
+        let (over, by_piece) = (scan.is_over(), scan.is_by_piece());
+        let result = (over && !by_piece).then(|| scan.result());
+        if !over {
             self.prefetch(id, priority);
         }
         let verdict = result.clone().map(|result| self.judge(id, &window, result));
@@ -89,6 +102,7 @@ impl SourceLoop {
         let FilteredPage { block, stored, new_times } = filtered;
         if let (Some(scan), Some(state)) = (self.scans.get_mut(&id), self.windows.get_mut(&id)) {
             state.found += new_times.len() as u64;
+            state.staged_bytes += block.as_ref().map_or(0, |block| (block.data.len() + block.keys.len()) as u64);
             let covered = |at| self.scheduler.is_covered(at);
             self.lateness.record_page(&window, page.observed_at, &new_times, covered, &mut scan.lateness);
         }
@@ -98,6 +112,7 @@ impl SourceLoop {
         let records = page.records().len();
         tracing::debug!(event = "page_stored", window = id.0, records, stored, "page stored");
         match verdict {
+            None if over => self.end_pieces(id, &window).await,
             None => Ok(()),
             Some(Verdict::Rescan { by_time, smaller_by, pause_secs }) => {
                 self.rescan(id, &window, (by_time, smaller_by, pause_secs)).await
@@ -173,7 +188,7 @@ impl SourceLoop {
     }
 
     /// When the time of a window is read again.
-    fn next_recheck_at(
+    pub(super) fn next_recheck_at(
         &self,
         id: WindowId,
         window: &NewWindow,
@@ -231,13 +246,13 @@ impl SourceLoop {
     pub(super) fn prefetch(&mut self, id: WindowId, priority: Priority) {
         let now = Instant::now();
         let is_next = priority == Priority::Live || now < self.next_poll;
-        let ready = self.errors.ready_at(priority).max(self.budget.ready_at(priority, now)) <= now;
         let is_limited =
             |scan: &PageScan| is_due_recheck(&scan.window()) && self.recheck_budget.ready_at(priority, now) > now;
         let can_wait = self.scans.get(&id).is_none_or(is_limited);
-        if let Some(scan) = self.scans.get_mut(&id).filter(|_| is_next && ready && !can_wait && self.journal.has_room())
+        let ready = is_next && !can_wait && self.errors.ready_at(priority) <= now && self.journal.has_room();
+        if let Some(scan) = self.scans.get_mut(&id).filter(|_| ready)
+            && self.budget.try_take(priority, now).is_ok()
         {
-            self.budget.take(now);
             scan.prefetch();
         }
     }

@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::errors::{ClearedBy, is_reportable};
+use super::super::by_time;
+use super::super::errors::ClearedBy;
 use super::super::fetch::request_fingerprint;
 use super::super::rate::Priority;
 use super::super::retrying_journal::StopReason;
-use super::super::scan::{PageScan, WindowScans, can_resume};
+use super::super::scan::{PageScan, can_resume};
 use super::super::verdict::{Expected, Reason, ScanResult, Verdict};
-use super::{DAY, SourceLoop};
+use super::super::window_scans::WindowScans;
+use super::SourceLoop;
 use crate::event::EventId;
 use crate::journal::{NewWindow, ScanProgress, ScanSpec, WindowId, WindowKind};
-use crate::vendors::{ApiError, ApiErrorKind, RecordOrder};
 
 impl SourceLoop {
     pub(super) async fn begin(&mut self, window: NewWindow) -> Result<(), StopReason> {
@@ -43,7 +44,7 @@ impl SourceLoop {
     pub(super) async fn resume_scan(&mut self, id: WindowId, progress: ScanProgress) -> Result<(), StopReason> {
         let Some(window) = self.scheduler.window_of(id) else { return Ok(()) };
         let Some((last, earlier)) = progress.scans.split_last() else {
-            return self.start_scan(id, false, self.page_size.current()).await;
+            return self.start_scan(id, false, self.page_size_of(id)).await;
         };
         let replayed = |(spec, pages): &(ScanSpec, Vec<Vec<u8>>)| {
             let mut scan = PageScan::begin(self.fetcher.clone(), window, spec.clone(), self.traits);
@@ -81,7 +82,7 @@ impl SourceLoop {
         let restarts = self.windows.get(&id).map_or(0, |state| state.restarts);
         self.discard_scans(id);
         self.windows.insert(id, WindowScans { restarts, ..WindowScans::default() });
-        self.start_scan(id, false, self.page_size.current()).await
+        self.start_scan(id, false, self.page_size_of(id)).await
     }
 
     /// Removes the scans of a window, and the seen records that only its staged pages held.
@@ -91,41 +92,22 @@ impl SourceLoop {
         self.filter.clear();
     }
 
-    pub(super) async fn split(&mut self, id: WindowId, parts: [NewWindow; 2]) -> Result<(), StopReason> {
+    /// Replaces a window by two. Returns their ids.
+    pub(super) async fn split(
+        &mut self,
+        id: WindowId,
+        parts: [NewWindow; 2],
+        reason: &str,
+    ) -> Result<[WindowId; 2], StopReason> {
         let requests = self.scans.get(&id).map_or(0, |scan| scan.requests);
         self.journal.retry(|journal| journal.restart_window(id, requests)).await?;
         let ids = self.journal.retry(|journal| journal.split_window(id, parts)).await?;
         let at = parts[1].covers.from;
-        tracing::info!(event = "window_split", window = id.0, %at, "window holds too many records and is split");
+        tracing::info!(event = "window_split", window = id.0, %at, reason, "window is split");
         self.discard_scans(id);
+        self.failing.split(id, &ids);
         self.scheduler.split(id, [(ids[0], parts[0]), (ids[1], parts[1])]);
-        Ok(())
-    }
-
-    /// A request that carried a cursor was rejected: the window is scanned from its first page, and split if that happens
-    /// again.
-    pub(super) async fn handle_expired_cursor(&mut self, id: WindowId, error: &ApiError) -> Result<(), StopReason> {
-        let Some(window) = self.scheduler.window_of(id) else { return Ok(()) };
-        let state = self.windows.entry(id).or_default();
-        state.restarts = state.restarts.saturating_add(1);
-        let restarts = state.restarts;
-        if restarts > 1
-            && let Some(parts) = self.scheduler.bisect(window)
-        {
-            return self.split(id, parts).await;
-        }
-        let (wait, priority, reason) =
-            (self.backoff.after_failure(restarts), Priority::of(window.kind), &error.message);
-        let retry_in_secs = wait.as_secs_f64();
-        tracing::debug!(event = "window_restarted", window = id.0, restarts, retry_in_secs, reason, "window restarts");
-        self.errors.pause(priority, wait);
-        self.start_scan(id, false, self.page_size.current()).await?;
-        if !is_reportable(restarts) {
-            return Ok(());
-        }
-        let hint = "set a shorter `backfill_slice` for this source".to_owned();
-        let error = ApiError { kind: ApiErrorKind::Transient, message: reason.clone(), hint };
-        self.errors.report(&mut self.journal, priority, &error, ClearedBy::Window, Some(wait)).await
+        Ok(ids)
     }
 
     /// Judges a scan whose last page was read.
@@ -146,7 +128,7 @@ impl SourceLoop {
             is_read_again: window.kind == WindowKind::Live && covers + spec.poll_interval <= spec.overlap,
             is_recheck: window.kind == WindowKind::Recheck,
             doubts: self.scheduler.due_of(window).map_or(0, |due| due.doubts),
-            by_time: spec.time_granularity < DAY && spec.order != RecordOrder::Unknown,
+            by_time: by_time::may_apply(spec),
         };
         state.verdict.judge(result, &expected, &mut self.learned)
     }
@@ -162,8 +144,8 @@ impl SourceLoop {
         let factor = self.settings.spec.poll_interval.as_secs_f64().min(60.0) / 60.0;
         let pause = Duration::from_secs(pause_secs).mul_f64(factor);
         tracing::debug!(event = "window_rescanned", window = id.0, by_time, "checks disagree, window is scanned again");
-        self.errors.pause(Priority::of(window.kind), pause);
-        let page_size = self.page_size.current();
+        self.errors.pause(self.priority_of(id, window), pause);
+        let page_size = self.page_size_of(id);
         self.start_scan(id, by_time, page_size.saturating_sub(smaller_by).max(1)).await
     }
 
@@ -182,13 +164,14 @@ impl SourceLoop {
     pub(super) async fn complete(&mut self, id: WindowId, window: &NewWindow) -> Result<(), StopReason> {
         self.scans.remove(&id);
         let (pages, records) = self.windows.remove(&id).map_or((0, 0), |state| (state.pages, state.records));
-        self.page_size.window_completed();
+        let priority = self.priority_of(id, window);
+        self.failing.completed(id);
         self.scheduler.completed(id, self.decided(window), self.clock.now(), records);
-        if window.kind == WindowKind::Live {
+        if priority == Priority::Live {
             self.polls.live_completed(window, &self.settings.spec, Instant::now());
         }
         self.filter.prune(&self.scheduler.ranges_in_use());
         self.lateness.log_completed(id, window, pages, records);
-        self.errors.record_success(&mut self.journal, Priority::of(window.kind), ClearedBy::Window).await
+        self.errors.record_success(&mut self.journal, priority, ClearedBy::Window).await
     }
 }

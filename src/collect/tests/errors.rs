@@ -13,7 +13,7 @@ use crate::collect::{CollectMode, SourceEnd};
 use crate::journal::*;
 use crate::time::{TimeRange, Timestamp};
 use crate::units::Span;
-use crate::vendors::{ApiErrorKind, ApiSpec};
+use crate::vendors::{ApiErrorKind, ApiSpec, Paging};
 
 fn few() -> Vec<FakeRecord> {
     (0..25).map(|n| record(&format!("r{n}"), n)).collect()
@@ -182,10 +182,153 @@ async fn a_cursor_that_no_request_line_can_hold_is_a_bad_page() {
 async fn an_error_of_the_backfill_leaves_live_polls_alone() {
     let mut source = source();
     source.options.backfill_start_time = Some(crate::collect::options::StartTime::Earliest);
-    source.hook(|_, call, _| if is_backfill(call) { status(400) } else { None });
-    source.poll(40).await;
+    let is_probe = |call: &Call| call.to.since(call.from) == Duration::from_secs(1);
+    source.hook(move |_, call, _| if is_backfill(call) && !is_probe(call) { status(400) } else { None });
+    source.collect_until(30).await;
     assert_exact(&mut source).await;
-    assert!(source.last_error().await.expect("shown").contains("400"));
+    assert!(unreadable(&source).iter().all(|time| time.reasons[0].contains("400")));
+    let rejected = source.calls().iter().filter(|call| is_backfill(call)).count();
+    assert!(rejected < 300, "{rejected} requests for time that the vendor rejects as a whole");
+}
+
+/// Time that is unreadable.
+fn unreadable(source: &FakeSource) -> Vec<DoubtfulTime> {
+    let snapshot = source.snapshot().expect("exists");
+    let in_doubt = snapshot.source("audit").expect("known").state.in_doubt.clone();
+    in_doubt.into_iter().filter(|time| time.state == CoverageState::Unreadable).collect()
+}
+
+/// Whether a page holds a record of this second; newest first.
+fn holds(call: &Call, records: &[FakeRecord], secs: i64) -> bool {
+    let listed =
+        |record: &&FakeRecord| record.visible_from <= call.at && call.from <= record.at && record.at <= call.to;
+    let mut times: Vec<Timestamp> = records.iter().filter(listed).map(|record| record.at).collect();
+    times.sort_unstable_by(|one, other| other.cmp(one));
+    times.iter().skip(call.offset).take(call.limit).any(|at| *at == at_secs(secs))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_fails_its_page_is_cut_around_and_newer_windows_go_on() {
+    for reply in [|| status(500), || status(400), || body("<html>")] {
+        let mut source = FakeSource::new(example_spec(), true, (0..300).map(|n| record(&format!("r{n}"), n)).collect());
+        source.hook(move |_, call, records| if holds(call, records, 60) { reply() } else { None });
+        source.poll(250).await;
+        let mut truth = source.truth();
+        truth.retain(|raw, _| *raw != record("r60", 60).raw);
+        let until = source.now() - Duration::from_secs(40);
+        let due: Vec<String> = truth.into_keys().filter(|raw| raw_time(raw) < until).collect();
+        let collected = source.collected().await;
+        let lost: Vec<&String> = due.iter().filter(|raw| !collected.contains_key(*raw)).collect();
+        assert_eq!((due.len() > 100, lost), (true, vec![]));
+        let holes = unreadable(&source);
+        assert!(holes.iter().all(|hole| hole.range.to.since(hole.range.from) < Duration::from_secs(2)), "{holes:?}");
+        assert!(holes.iter().any(|hole| hole.range.from <= at_secs(60) && at_secs(60) < hole.range.to), "{holes:?}");
+        assert!(holes.len() < 5, "{holes:?}");
+        source.hook(|_, _, _| None);
+        source.restart();
+        source.collect_until(20_000).await;
+        assert_exact(&mut source).await;
+        assert_eq!(unreadable(&source), vec![], "a recheck reads it");
+    }
+}
+
+fn raw_time(raw: &str) -> Timestamp {
+    let millis = raw.split("\"at\":").nth(1).and_then(|rest| rest.split(',').next()).expect("has a time");
+    Timestamp::from_millis(millis.parse().expect("a number"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_fails_is_stepped_over_where_the_filter_cannot_leave_it_out() {
+    for paging in [Paging::Offset, Paging::PageNumber] {
+        let spec = ApiSpec { time_granularity: Duration::from_secs(3_600), paging, ..example_spec() };
+        let mut source = FakeSource::new(spec, true, (0..40).map(|n| record(&format!("r{n}"), n)).collect());
+        source.hook(move |_, call, records| {
+            let first =
+                if paging == Paging::PageNumber { call.offset.saturating_sub(1) * call.limit } else { call.offset };
+            let call = Call { offset: first, ..call.clone() };
+            if holds(&call, records, 17) { status(500) } else { Some(Ok(page_of(&call, records))) }
+        });
+        source.collect_until(50).await;
+        let mut truth = source.truth();
+        truth.retain(|raw, _| *raw != record("r17", 17).raw);
+        assert_eq!(source.collected().await, truth, "{paging:?}");
+        assert!(!unreadable(&source).is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_narrows_nothing() {
+    let mut source = source();
+    source.options.backfill_start_time = Some(crate::collect::options::StartTime::Earliest);
+    source.hook(|_, _, _| status(500));
+    source.poll(100).await;
+    let calls = source.calls();
+    let smaller = calls.iter().filter(|call| call.limit != 10 && call.limit != 1).count();
+    assert_eq!((smaller, unreadable(&source)), (0, vec![]));
+    let ranges: std::collections::HashSet<_> =
+        calls.iter().filter(|call| call.limit == 10).map(|call| (call.from, call.to)).collect();
+    assert!(ranges.len() <= 4, "{ranges:?}");
+    source.hook(|_, _, _| None);
+    source.collect_until(30).await;
+    assert_exact(&mut source).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn cursors_that_always_expire_do_not_end_in_restarts_for_ever() {
+    let spec = ApiSpec { paging: Paging::Cursor, ..example_spec() };
+    let mut source = FakeSource::new(spec, false, few());
+    source.hook(|_, call, _| if call.offset > 0 { status(404) } else { None });
+    assert_eq!(source.collect_until(30).await, SourceEnd::Finished);
+    assert_exact(&mut source).await;
+    assert!(source.calls().len() < 30, "{}", source.calls().len());
+    // Neither a scan by time nor larger pages help here: the order is unknown, and no page is larger.
+    let spec = ApiSpec {
+        paging: Paging::Cursor,
+        order: crate::vendors::RecordOrder::Unknown,
+        max_page_size: 10,
+        time_granularity: Duration::from_secs(3_600),
+        ..example_spec()
+    };
+    let mut source = FakeSource::new(spec, false, few());
+    source.hook(|_, call, _| if call.offset > 0 { status(404) } else { None });
+    assert_eq!(source.collect_until(30).await, SourceEnd::Finished);
+    let state = source.snapshot().expect("exists").source("audit").expect("known").state.clone();
+    assert!(state.in_doubt.iter().all(|time| time.reasons == ["end"]) && !state.in_doubt.is_empty(), "{state:?}");
+    assert!((10..25).contains(&source.events().await.len()), "what came is delivered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_that_stores_too_much_is_split() {
+    let old = (0..100).map(|n| record(&format!("r{n}"), n - 3_000)).collect();
+    let mut source = FakeSource::new(example_spec(), true, old);
+    source.options.backfill_start_time = Some(crate::collect::options::StartTime::At(at_secs(-3_200)));
+    source.max_staged_bytes = 1_000;
+    source.collect_until(0).await;
+    assert_exact(&mut source).await;
+    let first_pages: std::collections::HashSet<_> = source.calls().iter().map(|call| (call.from, call.to)).collect();
+    assert!(first_pages.len() >= 3, "{first_pages:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_wait_that_the_vendor_asks_for_is_shown_at_once() {
+    for code in [429, 503, 403, 420] {
+        let mut source = source();
+        source.hook(move |number, _, _| {
+            let wait = Response { status: code, is_rate_limited: true, ..Response::default() };
+            (number == 1).then(|| Ok(Response { retry_after: Some(Duration::from_secs(300)), ..wait }))
+        });
+        let journal = source.journal();
+        let observed = tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(100)).await;
+            journal.stats().await.expect("read").sources[0].last_error.clone()
+        });
+        source.collect_until(30).await;
+        let waits = observed.await.expect("no panic").expect("shown");
+        assert!(waits.message.contains(&code.to_string()) && waits.hint.contains("wait of 30"), "{waits:?}");
+        assert!((300..=301).contains(&pause_before_second(&source).as_secs()));
+        assert_eq!(source.last_error().await, None);
+        assert_exact(&mut source).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -201,11 +344,11 @@ async fn pages_that_loop_are_discarded_and_read_again() {
     let mut source = source();
     source.hook(|number, call, _| {
         let again = r#"{"records":[],"next":"10","total":25}"#;
-        if call.offset == 10 && number < 12 { body(again) } else { None }
+        if call.offset > 0 && number < 12 { body(again) } else { None }
     });
     source.collect_until(30).await;
     assert_exact(&mut source).await;
-    assert!(source.calls().len() >= 12);
+    assert!(source.calls().len() >= 4);
 }
 
 #[tokio::test(start_paused = true)]
@@ -226,7 +369,11 @@ async fn pages_that_are_too_large_become_smaller() {
     source.hook(|_, call, _| if call.limit > 30 { status(413) } else { None });
     source.collect_until(30).await;
     let limits: Vec<usize> = source.calls().iter().map(|call| call.limit).collect();
-    assert_eq!(limits, [100, 50, 25, 25]);
+    assert_eq!(
+        limits,
+        [100, 50, 25, 100, 50, 25, 25],
+        "each window finds its size; the last page shows that there is no more"
+    );
     assert_exact(&mut source).await;
 }
 
@@ -237,7 +384,8 @@ async fn pages_that_time_out_again_and_again_become_smaller() {
     source.hook(|_, call, _| (call.limit > 30).then(|| Err(TransportError::Timeout(Duration::from_secs(30)))));
     source.collect_until(30).await;
     let limits: Vec<usize> = source.calls().iter().map(|call| call.limit).collect();
-    assert_eq!(limits, [100, 100, 100, 50, 50, 50, 25, 25]);
+    let window = [100, 100, 100, 1, 50, 25];
+    assert_eq!(limits, [&window[..], &window, &[25]].concat(), "a request for one record succeeds: it is the size");
     assert_exact(&mut source).await;
 }
 

@@ -13,7 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, ManualClock};
 use crate::collect::transport::{Response, ResponseLimits, Transport, TransportError};
-use crate::collect::{CollectMode, Source, SourceContext, SourceEnd, SourceOptions, SourceSettings, run};
+use crate::collect::{
+    CollectMode, RateLimitGroups, Source, SourceContext, SourceEnd, SourceOptions, SourceSettings, run,
+};
 use crate::event::{Event, EventId};
 use crate::forecast::{Assumption, Forecast, forecast, initial_state};
 use crate::journal::{CollectJournal, Journal, JournalOptions, JournalSnapshot, SnapshotQuery, SqliteJournal};
@@ -99,6 +101,14 @@ pub(super) fn status(status: u16) -> Reply {
 
 pub(super) fn body(text: &str) -> Reply {
     Some(Ok(Response { status: 200, body: text.into(), ..Response::default() }))
+}
+
+/// A page of records, newest first, with a total.
+pub(super) fn page_of(call: &Call, records: &[FakeRecord]) -> Response {
+    let clock = ManualClock::starting_at(call.at);
+    let state = State { records: vec![], calls: vec![], hook: Box::new(|_, _, _| None), stop: None };
+    let api = FakeApi { clock, order: RecordOrder::NewestFirst, has_total: true, state: Mutex::new(state) };
+    api.page(records, call)
 }
 
 /// The vendor's API.
@@ -278,6 +288,7 @@ pub(super) struct FakeSource {
     pub(super) options: SourceOptions,
     /// What the pipeline file filters by.
     pub(super) filter: &'static str,
+    pub(super) max_staged_bytes: u64,
     api: Arc<FakeApi>,
     data_dir: tempfile::TempDir,
     journal: Option<Arc<dyn Journal>>,
@@ -307,6 +318,7 @@ impl FakeSource {
             spec,
             options: SourceOptions::default(),
             filter: "",
+            max_staged_bytes: u64::MAX,
             api: Arc::new(api),
             data_dir,
             journal: None,
@@ -381,6 +393,8 @@ impl FakeSource {
         let context = SourceContext {
             journal: self.wrapper.clone().unwrap_or_else(|| self.journal()),
             transport: self.api.clone(),
+            rate_limit_groups: RateLimitGroups::default(),
+            max_staged_bytes: self.max_staged_bytes,
             clock: Arc::new(self.clock.clone()),
             rng_seed: 1,
             mode,

@@ -27,7 +27,9 @@ use super::model_vendor::{
     Behavior, FIRST_START, LAST_RECORD, LIVE_END, Logged, ModelApi, ModelRecord, ModelVendor, START,
 };
 use crate::clock::{Clock, ManualClock};
-use crate::collect::{CollectMode, Source, SourceContext, SourceEnd, SourceOptions, StartTime, ranges, run};
+use crate::collect::{
+    CollectMode, RateLimitGroups, Source, SourceContext, SourceEnd, SourceOptions, StartTime, ranges, run,
+};
 use crate::journal::{
     DoubtfulTime, Journal, JournalOptions, NewWindow, OpenWindow, SourceRegistration, SourceState, SqliteJournal,
 };
@@ -59,7 +61,6 @@ const NOT_KEPT_YET: &[&str] = &[
     "bad pages, cached, no total",
     "bad pages, cached, cursor",
     "next link missing, no total",
-    "cursors expire after 6 s",
     "mixed faulty",
 ];
 
@@ -146,6 +147,8 @@ impl Model {
         let context = SourceContext {
             journal: self.journal.clone(),
             transport: self.api.clone(),
+            rate_limit_groups: RateLimitGroups::default(),
+            max_staged_bytes: 1 << 28,
             clock: Arc::new(self.clock.clone()),
             rng_seed: self.seed,
             mode: CollectMode::Continuous,

@@ -315,8 +315,8 @@ pub(super) fn commit_page(connection: &Connection, page: &PageCommit) -> Result<
         stage(connection, source, page.window, window.fetch_range, block)?;
     }
     connection
-        .prepare_cached("UPDATE sources SET pages = pages + 1, requests = requests + ?2 WHERE id = ?1")?
-        .execute(params![source, int(page.requests)])?;
+        .prepare_cached("UPDATE sources SET pages = pages + ?3, requests = requests + ?2 WHERE id = ?1")?
+        .execute(params![source, int(page.requests), u64::from(!page.is_missing()).cast_signed()])?;
     match &page.then {
         AfterPage::Continue => append_evidence(connection, page.window, &page.evidence),
         AfterPage::Complete(completion) => {
