@@ -57,7 +57,7 @@ pub use block::{
     BlockBuilder, BlockKeys, BlockRecord, DecodedBlock, EncodedBlock, RecordBlock, SeenKey, Seq, SourceId,
 };
 pub use collecting::{
-    AfterPage, NewWindow, OpenWindow, PageCommit, ScanProgress, ScanSpec, SourceInfo, SourceRegistration, SourceState,
+    AfterPage, KnownRecords, NewWindow, OpenWindow, PageCommit, ScanProgress, ScanSpec, SourceInfo, SourceRegistration, SourceState,
     WindowId,
 };
 pub use contract::{CollectJournal, DeliverJournal, Journal, JournalFuture, LogReader};
