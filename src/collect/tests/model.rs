@@ -284,8 +284,8 @@ fn scan_starts(log: &[Logged]) -> HashMap<usize, i64> {
 }
 
 fn times_delivered(behavior: &Behavior, record: &ModelRecord, observed: &Observed) -> usize {
-    let contents = if behavior.has_ids { record.contents() } else { 1 };
-    (0..contents).filter_map(|content| observed.delivered.get(&record.raw(behavior, content))).sum()
+    let distinct = record.contents(behavior).iter().take(2);
+    distinct.filter_map(|content| observed.delivered.get(&record.raw(behavior, *content))).sum()
 }
 
 /// Deliveries of records beyond those that exist.
@@ -297,9 +297,8 @@ fn delivered_twice(api: &ModelApi, observed: &Observed) -> usize {
 fn surplus<'a>(api: &ModelApi, observed: &'a Observed) -> impl Iterator<Item = (&'a String, usize)> + use<'a> {
     let mut existing: HashMap<String, usize> = HashMap::new();
     for record in &api.records {
-        let contents = if api.behavior.has_ids { record.contents() } else { 1 };
-        for content in 0..contents {
-            *existing.entry(record.raw(&api.behavior, content)).or_default() += 1;
+        for content in record.contents(&api.behavior) {
+            *existing.entry(record.raw(&api.behavior, *content)).or_default() += 1;
         }
     }
     observed.delivered.iter().map(move |(raw, count)| (raw, count.saturating_sub(existing[raw])))

@@ -71,7 +71,7 @@ pub use schema::JOURNAL_FILE;
 pub struct JournalOptions {
     /// The directory of the journal and its lock; created if it does not exist.
     pub data_dir: PathBuf,
-    /// Bytes of compressed events at which [`CollectJournal::full`] becomes true. Keys and indexes come on top: about 25
+    /// Bytes of compressed events at which [`CollectJournal::full`] becomes true. Keys and indexes come on top: about 35
     /// bytes per event for as long as the overlap needs its key.
     pub max_size: ByteSize,
 }
