@@ -9,7 +9,8 @@
 //!
 //! A vendor with ids may change a record without saying so. The hash of its content tells, and it is delivered again in a
 //! higher version. A content that was delivered before and comes back is either a change back or an answer of a replica
-//! that is behind: only when a second window meets it, and no window met the latest content in between, is it a change.
+//! that is behind: only when a second window meets it a minute later or more, and no window met the latest content in
+//! between, is it a change.
 //! Two records that share one id are neither: while both are listed, each is delivered once.
 //!
 //! ```text
@@ -35,6 +36,8 @@ use crate::time::{TimeRange, Timestamp};
 const NEARBY: Duration = Duration::from_secs(600);
 /// Below this many keys, a pruning pass is not worth its cost.
 const SMALL: usize = 4_096;
+/// Two answers with a content that has come back are evidence if they are this far apart.
+const RETURN_PAUSE: Duration = Duration::from_secs(60);
 
 /// An id is a part of a cryptographic hash: eight of its bytes are used as they are.
 type ById = BuildHasherDefault<FirstBytes>;
@@ -81,8 +84,8 @@ struct SeenRecord {
 struct Changes {
     /// Contents that were delivered before, with the record's own time in them.
     earlier: Vec<(u64, Option<Timestamp>)>,
-    /// One of them that has come back, and the window that met it.
-    returned: Option<(u64, WindowId)>,
+    /// One of them that has come back, and the scan that met it first.
+    returned: Option<(u64, Reader)>,
     /// The window that met the latest content last.
     latest_met: Option<WindowId>,
 }
@@ -99,15 +102,17 @@ impl Changes {
     }
 
     /// Whether a content that differs from the latest one, whose record has the time `latest`, is a change.
-    fn is_change(&mut self, key: &SeenKey, latest: Option<Timestamp>, window: WindowId) -> bool {
+    fn is_change(&mut self, key: &SeenKey, latest: Option<Timestamp>, reader: Reader) -> bool {
         let Some((_, time)) = self.earlier.iter().find(|(known, _)| *known == key.content) else { return true };
-        if *time != latest || self.latest_met == Some(window) {
+        if *time != latest || self.latest_met == Some(reader.window) {
             return false;
         }
         match self.returned {
-            Some((content, first)) if content == key.content => first != window,
+            Some((content, first)) if content == key.content => {
+                first.window != reader.window && reader.at.since(first.at) >= RETURN_PAUSE
+            }
             _ => {
-                self.returned = Some((key.content, window));
+                self.returned = Some((key.content, reader));
                 false
             }
         }
@@ -119,6 +124,8 @@ impl Changes {
 pub(super) struct Reader {
     /// Its window.
     pub(super) window: WindowId,
+    /// When the page was read.
+    pub(super) at: Timestamp,
     /// The end of the time that it requests.
     pub(super) until: Timestamp,
 }
@@ -187,7 +194,7 @@ impl SeenSet {
             false
         } else {
             let changes = self.changes.get_mut(&key.id);
-            changes.is_none_or(|changes| changes.is_change(key, seen.timestamp, reader.window))
+            changes.is_none_or(|changes| changes.is_change(key, seen.timestamp, reader))
         };
         if is_changed { RecordStatus::Changed { version: seen.version } } else { RecordStatus::Duplicate }
     }

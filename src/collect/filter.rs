@@ -139,7 +139,7 @@ impl PageFilter {
             key: seen_key(&record.raw, &record.key, record.occurrence, self.spec.has_ids),
             occurrence: record.occurrence,
         }));
-        let reader = Reader { window: id, until: window.fetch_range.to };
+        let reader = Reader { window: id, at: page.observed_at, until: window.fetch_range.to };
         self.load(journal, self.seen.missing(key_range(window, &self.spec)), reader.until).await?;
         self.load(journal, self.seen.missing_around(times(&records)), reader.until).await?;
         let forgotten = self.load_by_id(journal, &records, reader.until).await?;

@@ -30,9 +30,9 @@ fn with(content: u64) -> SeenKey {
     SeenKey { content, ..key(1, 0, 50) }
 }
 
-/// A scan of this window.
+/// A scan of this window: one per minute.
 fn reader(window: i64) -> Reader {
-    Reader { window: WindowId(window), until: Timestamp::from_secs(9_600) }
+    Reader { window: WindowId(window), at: Timestamp::from_secs(window * 60), until: Timestamp::from_secs(9_600) }
 }
 
 /// What windows meet, one after the other; changes are inserted. Returns the contents that are delivered.
@@ -71,6 +71,17 @@ fn each_content_is_delivered_once() {
 fn a_content_that_returns_is_delivered_when_a_second_window_meets_it() {
     assert_eq!(delivered(&[(1, 7), (2, 8), (3, 7), (3, 7), (4, 7), (5, 7)]), [7, 8, 7]);
     assert_eq!(delivered(&[(1, 7), (2, 8), (3, 7), (4, 7), (5, 8), (6, 8)]), [7, 8, 7, 8]);
+}
+
+#[test]
+fn windows_that_read_at_the_same_time_are_one_piece_of_evidence() {
+    let mut seen = SeenSet::default();
+    seen.insert(with(7), Timestamp::from_secs(100));
+    seen.insert(SeenKey { version: 1, ..with(8) }, Timestamp::from_secs(100));
+    let met = |window: i64, secs| Reader { at: Timestamp::from_secs(secs), ..reader(window) };
+    assert_eq!(seen.check(&with(7), met(1, 100)), RecordStatus::Duplicate);
+    assert_eq!(seen.check(&with(7), met(2, 130)), RecordStatus::Duplicate);
+    assert_eq!(seen.check(&with(7), met(2, 160)), RecordStatus::Changed { version: 1 });
 }
 
 #[test]

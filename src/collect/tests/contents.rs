@@ -88,7 +88,7 @@ async fn a_record_that_changes_back_is_delivered_when_two_windows_have_met_it() 
         source.collect_until(until).await;
         assert_eq!(words(&mut source, "a").await, wanted, "at {until}");
     }
-    source.poll(4).await;
+    source.poll(12).await;
     assert_eq!(words(&mut source, "a").await, ["one", "two", "one"]);
 }
 
