@@ -254,9 +254,8 @@ fn records_in_scope<'p>(
     let occurrences = if has_ids { vec![0; keys.len()] } else { occurrences_on_page(keys) };
     let records = page.records().zip(keys).zip(occurrences).take(take).skip(skip);
     let in_scope = records.filter(|((_, key), _)| scope.contains(key.timestamp));
-    let record = |((raw, key), occurrence)| {
-        InScopeRecord { raw, key: seen_key(raw, key, occurrence, has_ids), occurrence }
-    };
+    let record =
+        |((raw, key), occurrence)| InScopeRecord { raw, key: seen_key(raw, key, occurrence, has_ids), occurrence };
     in_scope.map(record).collect()
 }
 

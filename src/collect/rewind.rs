@@ -8,11 +8,11 @@
 //! edit the caller holds the journal's directory lock: nothing changes in between, and a process that is killed leaves the
 //! rewind applied as a whole or not at all. Holds about 35 bytes of memory for each event whose key was trimmed.
 
+use super::filter::seen_key;
 use crate::journal::{
     BlockKeys, Edit, Journal, JournalError, RecordBlock, Rewind, RewindPreview, SeenKey, SourceEdit, SourceInfo,
 };
 use crate::vendors::{Normalizer, registry};
-use super::filter::seen_key;
 
 /// Blocks read at once. A block is a vendor's page.
 const BLOCKS_AT_ONCE: usize = 16;

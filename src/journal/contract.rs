@@ -7,7 +7,9 @@ use super::admin::{
     Edit, Redeliver, RedeliverPreview, Rewind, RewindPreview, SinkEdit, SinkHistory, SourceEdit, SourceHistory,
 };
 use super::block::{RecordBlock, SeenKey, Seq, SourceId};
-use super::collecting::{KnownRecords, NewWindow, PageCommit, ScanSpec, SourceInfo, SourceRegistration, SourceState, WindowId};
+use super::collecting::{
+    KnownRecords, NewWindow, PageCommit, ScanSpec, SourceInfo, SourceRegistration, SourceState, WindowId,
+};
 use super::coverage::{DueRecheck, EvidenceRow};
 use super::delivering::{BatchCommit, PendingBatch, SinkId, SinkStart, SinkState};
 use super::error::JournalError;

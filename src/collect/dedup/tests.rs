@@ -148,7 +148,10 @@ fn what_is_out_of_use_is_removed_and_loaded_again_when_needed() {
         let mut id = [0; 16];
         id[..4].copy_from_slice(&secs.to_le_bytes());
         let timestamp = Some(Timestamp::from_secs(i64::from(secs)));
-        seen.insert(SeenKey { id: EventId(id), version: 0, timestamp, content: 0 }, Timestamp::from_secs(i64::from(secs)));
+        seen.insert(
+            SeenKey { id: EventId(id), version: 0, timestamp, content: 0 },
+            Timestamp::from_secs(i64::from(secs)),
+        );
     }
     seen.prune(&[range(9_000, 2_000_000)]);
     assert_eq!(seen.records.len(), 1_000);

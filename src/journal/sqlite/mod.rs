@@ -50,9 +50,10 @@ use tokio::sync::watch;
 use super::lock::DirectoryLock;
 use super::{
     BatchCommit, CollectJournal, DeliverJournal, DueRecheck, EvidenceRow, JournalError, JournalFuture, JournalSnapshot,
-    JournalStats, KnownRecords, LastError, LogReader, NewWindow, PageCommit, PendingBatch, RecordBlock, Redeliver, RedeliverPreview,
-    Rewind, RewindPreview, RollbackRecord, ScanSpec, SeenKey, Seq, SinkEdit, SinkHistory, SinkId, SinkStart, SinkState,
-    SnapshotQuery, SourceEdit, SourceHistory, SourceId, SourceInfo, SourceRegistration, SourceState, WindowId,
+    JournalStats, KnownRecords, LastError, LogReader, NewWindow, PageCommit, PendingBatch, RecordBlock, Redeliver,
+    RedeliverPreview, Rewind, RewindPreview, RollbackRecord, ScanSpec, SeenKey, Seq, SinkEdit, SinkHistory, SinkId,
+    SinkStart, SinkState, SnapshotQuery, SourceEdit, SourceHistory, SourceId, SourceInfo, SourceRegistration,
+    SourceState, WindowId,
 };
 use crate::event::EventId;
 use crate::time::{TimeRange, Timestamp};

@@ -626,9 +626,8 @@ async fn a_file_that_another_sink_writes_is_refused_whatever_its_path_looks_like
     fs::create_dir(directory.path().join("real")).expect("created");
     std::os::unix::fs::symlink("real", directory.path().join("link")).expect("links");
     let other = SinkName { pipeline: "p", sink: "other" };
-    let build = |path: &str, name| {
-        config(&directory.path().join(path), "").build(Arc::new(SystemClock), name).expect("a sink")
-    };
+    let build =
+        |path: &str, name| config(&directory.path().join(path), "").build(Arc::new(SystemClock), name).expect("a sink");
     write(&mut build("real/a.ndjson", NAME), &["1"]).await.expect("written");
     let (_, error) = write(&mut build("link/a.ndjson", other), &["2"]).await.expect_err("is refused");
     let SinkError::Stopped { message, .. } = error else { panic!("{error}") };
