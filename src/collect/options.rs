@@ -8,6 +8,9 @@ use crate::time::{TimeRange, Timestamp};
 use crate::units::{RateLimit, Span};
 use crate::vendors::{ApiSpec, Recheck};
 
+/// Covered time is read again after this.
+const RECHECK_AFTER: Duration = Duration::from_secs(86_400);
+
 /// Options common to all sources. An option that is not set comes from the vendor's [`ApiSpec`].
 #[derive(Clone, Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -37,6 +40,8 @@ pub struct SourceOptions {
     pub recheck_interval: Option<Span>,
     /// How much of the past a recheck reads again; 0 disables rechecks.
     pub recheck_lookback: Option<Span>,
+    /// Time after which covered time is read again, once, to see whether records were missed; 0 disables it.
+    pub recheck_after: Option<Span>,
     /// Time until a source that stopped on a permanent error retries.
     pub error_retry_interval: Option<Span>,
     /// The longest accepted response body, after decompression.
@@ -104,6 +109,8 @@ pub struct SourceSettings {
     pub end_time: Option<Timestamp>,
     /// The vendor's spec with the options applied.
     pub spec: ApiSpec,
+    /// Time after which covered time is read again; `None`: never.
+    pub recheck_after: Option<Duration>,
     /// Time until a stopped source retries.
     pub error_retry_interval: Duration,
     /// The longest accepted body, in bytes.
@@ -172,6 +179,7 @@ impl SourceOptions {
             backfill_start_time: self.backfill_start_time,
             end_time: self.end_time.map(|end| end.0),
             spec,
+            recheck_after: Some(self.recheck_after.map_or(RECHECK_AFTER, |span| span.0)).filter(|span| !span.is_zero()),
             error_retry_interval: self.error_retry_interval.map_or(Duration::from_secs(300), |span| span.0),
             max_body_bytes: self.max_body_bytes.map_or(64 << 20, |size| size.0),
         }
