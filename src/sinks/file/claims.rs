@@ -1,5 +1,6 @@
 //! Which sink of this process writes to which file. Two templates may name one file; then the rollback of one sink would cut
-//! off what the other has delivered. So a file belongs to the first sink that chooses it, and the other one stops.
+//! off what the other has delivered. So a file belongs to the first sink that chooses it, and the other one stops. Files of
+//! batches that the last process left unfinished are claimed before any sink starts.
 //!
 //! ```text
 //! out/{{ vendor }}.ndjson --+
@@ -22,13 +23,13 @@ static CLAIMS: Mutex<Option<HashMap<PathBuf, String>>> = Mutex::new(None);
 
 /// Claims files for one sink.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Claims {
+pub(in crate::sinks) struct Claims {
     owner: String,
 }
 
 impl Claims {
     /// For the sink of this name.
-    pub(super) fn new(name: SinkName<'_>) -> Self {
+    pub(in crate::sinks) fn new(name: SinkName<'_>) -> Self {
         Self { owner: format!("{} of pipeline {}", name.sink, name.pipeline) }
     }
 
@@ -36,7 +37,7 @@ impl Claims {
     ///
     /// # Errors
     /// [`SinkError::Stopped`] if another sink of this process writes to it.
-    pub(super) fn claim(&self, path: &Path) -> Result<(), SinkError> {
+    pub(in crate::sinks) fn claim(&self, path: &Path) -> Result<(), SinkError> {
         let real = real_path(path);
         let mut claims = CLAIMS.lock().unwrap_or_else(PoisonError::into_inner);
         let claims = claims.get_or_insert_default();
