@@ -6,8 +6,8 @@
 //!            keys of the time that is read, or of the id at any time: the journal
 //! ```
 //!
-//! Where dedup keys are gone, a record cannot be told from a collected one. So a record of such time that the window does
-//! not cover for the first time is left out, counted and reported.
+//! Where dedup keys are gone, a record cannot be distinguished from a collected one. So a record of such time that the window
+//! does not cover for the first time is left out, counted and reported.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -60,7 +60,7 @@ pub(super) struct PageFilter {
     report: ChangeReport,
 }
 
-/// Reports changed records, and those that cannot be told from collected ones: each at most once per hour.
+/// Reports changed records, and those that cannot be distinguished from collected ones: each at most once per hour.
 #[derive(Debug, Default)]
 struct ChangeReport {
     changed: u64,

@@ -383,7 +383,7 @@ mod tests {
         fn records_and_keys_survive_encoding(records in prop::collection::vec((".*", any_key(), 0_u32..3), 1..40)) {
             let mut builder = BlockBuilder::new(Timestamp::EPOCH);
             for (raw, key, occurrence) in &records {
-                if key.version % 2 == 0 {
+                if key.version.is_multiple_of(2) {
                     builder.push(raw, *key, *occurrence);
                 } else {
                     builder.push_changed(raw, *key, *occurrence);
@@ -392,7 +392,7 @@ mod tests {
             let block = builder.finish().expect("compresses").expect("has records");
             let decoded = stored(&block, 7).decode().expect("decodes");
             let found: Vec<_> = decoded.records().collect();
-            let version = |key: &SeenKey| if key.version % 2 == 0 { 0 } else { key.version };
+            let version = |key: &SeenKey| if key.version.is_multiple_of(2) { 0 } else { key.version };
             let wanted: Vec<_> = (7..)
                 .zip(&records)
                 .map(|(seq, (raw, key, occurrence))| {

@@ -9,8 +9,8 @@ use crate::clock::SharedClock;
 use crate::journal::{DeliverJournal, Journal, SinkStart};
 use crate::pipeline::ValidatedPipeline;
 use crate::sinks::SinkError;
-use crate::sinks::orphans::{claim_files, roll_back_orphans};
-use crate::sinks::registry::SinkName;
+use crate::sinks::claims::claim_files;
+use crate::sinks::orphans::roll_back_orphans;
 use crate::time::Timestamp;
 
 /// How often the journal is trimmed.
@@ -57,7 +57,7 @@ pub(super) async fn roll_back_removed_sinks(
         let state = journal.open_sink(&sink.name, SinkStart::Beginning).await?;
         let Some(intent) = state.intent else { continue };
         if pipeline.sinks.iter().any(|configured| configured.name == sink.name) {
-            claim_files(SinkName { pipeline: &pipeline.name, sink: &sink.name }, &intent.records);
+            claim_files(&pipeline.name, &sink.name, &intent.records);
             continue;
         }
         roll_back_orphans(&intent.records)

@@ -1,23 +1,12 @@
-//! Claims or rolls back what an unfinished batch touched. It is rolled back here without the sink that wrote it
-//! if that was removed from the pipeline file, renamed, or changed its type.
+//! Rolls back what an unfinished batch touched, without the sink that wrote it: the sink was removed from the pipeline file,
+//! renamed, or changed its type.
 //!
 //! Local files need only their records. Objects in a bucket need the sink's endpoint and credentials, so they are left and
 //! named in a log line. A Kafka rejection has no effect on the target.
 
 use super::SinkError;
-use super::file::claims::Claims;
 use super::local_files::roll_back_files;
-use super::registry::SinkName;
 use crate::journal::{FileRecord, RollbackRecord};
-
-/// Claims the files of an unfinished batch for its sink, before any sink of this process starts.
-pub fn claim_files(name: SinkName<'_>, records: &[RollbackRecord]) {
-    let claims = Claims::new(name);
-    for record in records {
-        // The first sink has the file; the other one is told when it rolls back.
-        let _ = if let RollbackRecord::File(file) = record { claims.claim(&file.path) } else { Ok(()) };
-    }
-}
 
 /// Rolls back the records that need no sink, and logs the outputs that are left.
 ///

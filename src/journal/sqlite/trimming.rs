@@ -15,7 +15,7 @@
 //! its coverage is covered again.
 //!
 //! The time of which keys were deleted is stored, one range per stretch of time that is at rest: a record of it that is
-//! read again cannot be told from a collected one. The latest event times trimmed so far are stored for rewind and
+//! read again cannot be distinguished from a collected one. The latest event times trimmed so far are stored for rewind and
 //! redeliver.
 
 use std::collections::HashMap;
@@ -190,7 +190,7 @@ pub(super) fn forgotten(connection: &Connection, source: SourceId) -> Result<Vec
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Time from `from` on counts as known again: its keys were restored, or are not wanted any more.
+/// Time from `from` on is not forgotten any more: its keys were restored, or are not wanted any more.
 pub(super) fn recall(connection: &Connection, source: SourceId, from: Timestamp) -> Result<(), SqliteError> {
     let sql = "DELETE FROM forgotten_keys WHERE source = ?1 AND from_time >= ?2";
     connection.prepare_cached(sql)?.execute(params![source, from])?;

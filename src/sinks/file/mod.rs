@@ -1,7 +1,6 @@
 //! The `file` sink: NDJSON files; each batch is appended exactly once. `sink` draws the data flow; users read
 //! `docs/files.md`.
 
-pub(super) mod claims;
 mod config;
 mod manifests;
 mod rotation;

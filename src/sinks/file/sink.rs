@@ -18,7 +18,6 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use super::claims::Claims;
 use super::config::FileConfig;
 use super::manifests::Manifests;
 use super::rotation::{Pins, Rotation};
@@ -28,6 +27,7 @@ use crate::diagnostic::SettingDiagnostic;
 use crate::event::{Event, EventId};
 use crate::journal::{FileRecord, RollbackRecord, Seq};
 use crate::sinks::blocking::blocking;
+use crate::sinks::claims::Claims;
 use crate::sinks::compression::Compression;
 use crate::sinks::encoding::{EncodingOptions, push_line};
 use crate::sinks::local_files::{self, Disk, LocalDisk, check_writable, io_error};
@@ -101,7 +101,7 @@ impl FileConfig {
             events: 0,
             batch: Batch::default(),
             manifests,
-            claims: Claims::new(name),
+            claims: Claims::new(name.pipeline, name.sink),
             pins: Pins::default(),
         })
     }

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::claims::Claims;
 use super::rotation::{self, Pins, Rotation};
 use crate::journal::RollbackRecord;
 use crate::sinks::SinkError;
+use crate::sinks::claims::Claims;
 use crate::sinks::local_files::{Disk, DiskFile, changed_directories, io_error, record_of};
 use crate::time::Timestamp;
 

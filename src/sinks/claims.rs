@@ -13,8 +13,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use crate::sinks::SinkError;
-use crate::sinks::registry::SinkName;
+use super::SinkError;
+use crate::journal::RollbackRecord;
 
 /// More files than this are forgotten and claimed anew.
 const MAX_CLAIMS: usize = 65_536;
@@ -23,21 +23,21 @@ static CLAIMS: Mutex<Option<HashMap<PathBuf, String>>> = Mutex::new(None);
 
 /// Claims files for one sink.
 #[derive(Clone, Debug, Default)]
-pub(in crate::sinks) struct Claims {
+pub(super) struct Claims {
     owner: String,
 }
 
 impl Claims {
-    /// For the sink of this name.
-    pub(in crate::sinks) fn new(name: SinkName<'_>) -> Self {
-        Self { owner: format!("{} of pipeline {}", name.sink, name.pipeline) }
+    /// For a sink.
+    pub(super) fn new(pipeline: &str, sink: &str) -> Self {
+        Self { owner: format!("{sink} of pipeline {pipeline}") }
     }
 
     /// Claims a file, or says which sink it belongs to.
     ///
     /// # Errors
     /// [`SinkError::Stopped`] if another sink of this process writes to it.
-    pub(in crate::sinks) fn claim(&self, path: &Path) -> Result<(), SinkError> {
+    pub(super) fn claim(&self, path: &Path) -> Result<(), SinkError> {
         let real = real_path(path);
         let mut claims = CLAIMS.lock().unwrap_or_else(PoisonError::into_inner);
         let claims = claims.get_or_insert_default();
@@ -53,6 +53,15 @@ impl Claims {
             hint: "set paths with which no two sinks write to one file, for example with the sink's name in them"
                 .to_owned(),
         })
+    }
+}
+
+/// Claims the files of an unfinished batch for its sink, before any sink of this process starts.
+pub fn claim_files(pipeline: &str, sink: &str, records: &[RollbackRecord]) {
+    let claims = Claims::new(pipeline, sink);
+    for record in records {
+        // The first sink has the file; the other one is refused when it rolls back.
+        let _ = if let RollbackRecord::File(file) = record { claims.claim(&file.path) } else { Ok(()) };
     }
 }
 
