@@ -89,7 +89,7 @@ async fn measure(vendor: VendorName) -> anyhow::Result<()> {
 }
 
 fn key(key: &vendors::RecordKey) -> SeenKey {
-    SeenKey { id: key.id, version: key.version, timestamp: key.timestamp }
+    SeenKey { id: key.id, version: key.version, timestamp: key.timestamp, content: 1 }
 }
 
 fn block(records: &[String], keys: &[SeenKey]) -> anyhow::Result<EncodedBlock> {

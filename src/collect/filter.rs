@@ -1,21 +1,29 @@
 //! Which records of a page go into the journal: those in the window's scope, numbered, deduplicated, oldest first.
 //!
 //! ```text
-//!   page --key_of--> in scope? --occurrence number--> seen before? --sort--> block
+//!   page --key_of--> in scope? --occurrence number--> sort --> seen before? --> block
+//!                                                              |
+//!            keys of the time that is read, or of the id at any time: the journal
 //! ```
+//!
+//! Where dedup keys are gone, a record cannot be distinguished from a collected one. So a record of such time that the window
+//! does not cover for the first time is left out, counted and reported.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::dedup::{RecordStatus, SeenSet, greatest_versions};
+use tokio::time::Instant;
+
+use super::dedup::{Reader, RecordStatus, SeenSet, greatest_versions};
 use super::evidence::Taken;
 use super::fetch::FetchedPage;
 use super::ranges;
 use super::retrying_journal::{RetryingJournal, StopReason};
-use super::scheduler::key_range;
+use super::scheduler::{HourlyWarning, key_range};
 use crate::event::EventId;
 use crate::journal::{BlockBuilder, EncodedBlock, JournalError, NewWindow, SeenKey, SourceId, WindowId, WindowKind};
 use crate::time::{TimeRange, Timestamp};
+use crate::vendors::content::content_hash;
 use crate::vendors::{ApiSpec, RecordKey, RecordOrder};
 
 /// A time filter of this granularity or coarser returns records of later windows too.
@@ -49,12 +57,49 @@ pub(super) struct PageFilter {
     source: SourceId,
     spec: ApiSpec,
     seen: SeenSet,
+    report: ChangeReport,
+}
+
+/// Reports changed records, and those that cannot be distinguished from collected ones: each at most once per hour.
+#[derive(Debug, Default)]
+struct ChangeReport {
+    changed: u64,
+    changed_warning: HourlyWarning,
+    without_keys: u64,
+    without_keys_warning: HourlyWarning,
+}
+
+impl ChangeReport {
+    fn add_changed(&mut self, records: usize, example: Option<EventId>) {
+        let Some(id) = example else { return };
+        self.changed += records as u64;
+        if self.changed_warning.is_due(Instant::now()) {
+            tracing::warn!(
+                event = "records_changed",
+                records = std::mem::take(&mut self.changed),
+                %id,
+                "records have other content under a known id: they are delivered again in a higher version"
+            );
+        }
+    }
+
+    fn add_without_keys(&mut self, records: usize) {
+        self.without_keys += records as u64;
+        if records > 0 && self.without_keys_warning.is_due(Instant::now()) {
+            tracing::warn!(
+                event = "records_without_dedup_keys",
+                records = std::mem::take(&mut self.without_keys),
+                hint = "set a longer journal.key_retention to read this time again",
+                "records of covered time whose dedup keys are gone are left out: they may have been delivered before"
+            );
+        }
+    }
 }
 
 impl PageFilter {
     /// For a source with this spec.
     pub(super) fn new(source: SourceId, spec: &ApiSpec) -> Self {
-        Self { source, spec: spec.clone(), seen: SeenSet::default() }
+        Self { source, spec: spec.clone(), seen: SeenSet::default(), report: ChangeReport::default() }
     }
 
     /// What is known of the time that a window requests: a scan has to meet it. Records close to the ends of the range, or
@@ -91,12 +136,16 @@ impl PageFilter {
         let out_of_range = page.records().len() - records.len();
         records.extend(extra.iter().map(|record| InScopeRecord {
             raw: &record.raw,
-            key: seen_key(&record.key, record.occurrence),
+            key: seen_key(&record.raw, &record.key, record.occurrence, self.spec.has_ids),
             occurrence: record.occurrence,
         }));
-        let until = window.fetch_range.to;
-        self.load(journal, self.seen.missing(key_range(window, &self.spec)), until).await?;
-        self.load(journal, self.seen.missing_around(times(&records)), until).await?;
+        let reader = Reader { window: id, at: page.observed_at, until: window.fetch_range.to };
+        self.load(journal, self.seen.missing(key_range(window, &self.spec)), reader.until).await?;
+        self.load(journal, self.seen.missing_around(times(&records)), reader.until).await?;
+        let forgotten = self.load_by_id(journal, &records, reader.until).await?;
+        let before = records.len();
+        records.retain(|record| self.seen.knows(&record.key) || !is_forgotten(record, window, &forgotten));
+        self.report.add_without_keys(before - records.len());
         if out_of_range > 0 {
             tracing::debug!(
                 event = "records_out_of_range",
@@ -105,7 +154,31 @@ impl PageFilter {
                 "records outside of the time to collect were dropped"
             );
         }
-        new_records(page, &records, &mut self.seen, self.spec.order, until).map_err(StopReason::Journal)
+        let records = oldest_first(records, self.spec.order);
+        let (filtered, changed) = new_records(page, records, &mut self.seen, reader).map_err(StopReason::Journal)?;
+        self.report.add_changed(changed.len(), changed.first().copied());
+        Ok(filtered)
+    }
+
+    /// Adds what the journal knows of records that no key of their own time explains: their vendor may have given them
+    /// another time. Returns the time whose keys are gone.
+    async fn load_by_id(
+        &mut self,
+        journal: &mut RetryingJournal,
+        records: &[InScopeRecord<'_>],
+        until: Timestamp,
+    ) -> Result<Vec<TimeRange>, StopReason> {
+        let unknown = records.iter().filter(|record| !self.seen.knows(&record.key)).map(|record| record.key.id);
+        let unknown: Vec<EventId> = unknown.collect();
+        if unknown.is_empty() {
+            return Ok(Vec::new());
+        }
+        // An id that is made of the record's time is never met at another one.
+        let ids = if self.spec.has_ids { unknown } else { Vec::new() };
+        let source = self.source;
+        let known = journal.retry(|journal| journal.known_records(source, ids.clone())).await?;
+        known.keys.into_iter().for_each(|key| self.seen.insert(key, until));
+        Ok(known.forgotten)
     }
 
     async fn load(
@@ -181,7 +254,9 @@ fn records_in_scope<'p>(
     let occurrences = if has_ids { vec![0; keys.len()] } else { occurrences_on_page(keys) };
     let records = page.records().zip(keys).zip(occurrences).take(take).skip(skip);
     let in_scope = records.filter(|((_, key), _)| scope.contains(key.timestamp));
-    in_scope.map(|((raw, key), occurrence)| InScopeRecord { raw, key: seen_key(key, occurrence), occurrence }).collect()
+    let record =
+        |((raw, key), occurrence)| InScopeRecord { raw, key: seen_key(raw, key, occurrence, has_ids), occurrence };
+    in_scope.map(record).collect()
 }
 
 /// The number of each record among those with the same id. The greatest version comes first, so that a number stays with
@@ -199,8 +274,20 @@ fn occurrences_on_page(keys: &[RecordKey]) -> Vec<u32> {
     occurrences
 }
 
-fn seen_key(key: &RecordKey, occurrence: u32) -> SeenKey {
-    SeenKey { id: key.id.nth(occurrence), version: key.version, timestamp: key.timestamp }
+/// The key of a record. Its content is hashed where nothing else would tell that it has changed: neither an id that is
+/// made of the content nor a version of the vendor's.
+pub(super) fn seen_key(raw: &str, key: &RecordKey, occurrence: u32, has_ids: bool) -> SeenKey {
+    let RecordKey { id, timestamp, version } = *key;
+    let content = if has_ids && version == 0 { content_hash(raw) } else { 0 };
+    SeenKey { id: id.nth(occurrence), version, timestamp, content }
+}
+
+/// Whether a record, if no key of it is known, may have been collected nevertheless: keys of its time are gone, and it is
+/// not time that the window is the first to cover.
+fn is_forgotten(record: &InScopeRecord<'_>, window: &NewWindow, forgotten: &[TimeRange]) -> bool {
+    let Some(at) = record.key.timestamp else { return false };
+    let is_first = window.kind != WindowKind::Recheck && ranges::contains(window.covers, at);
+    !is_first && forgotten.iter().any(|range| ranges::contains(*range, at))
 }
 
 /// The records' own times.
@@ -208,32 +295,41 @@ fn times(records: &[InScopeRecord<'_>]) -> Vec<Timestamp> {
     records.iter().filter_map(|record| record.key.timestamp).collect()
 }
 
-/// Keeps what is new or changed, adds it to the seen records, and puts it into a block, oldest first. `until` is the end
-/// of the time range that the scan requests.
+/// Keeps what is new or changed, adds it to the seen records, and puts it into a block. Returns the ids of records with
+/// another content too. The records are in order, so that of two contents on one page the later record has the higher
+/// version.
 fn new_records(
     page: &FetchedPage,
-    records: &[InScopeRecord<'_>],
+    records: Vec<InScopeRecord<'_>>,
     seen: &mut SeenSet,
-    order: RecordOrder,
-    until: Timestamp,
-) -> Result<FilteredPage, JournalError> {
+    reader: Reader,
+) -> Result<(FilteredPage, Vec<EventId>), JournalError> {
     let mut kept = Vec::new();
-    let mut new_times = Vec::new();
-    for record in records {
-        match seen.check(record.key, until) {
+    let (mut new_times, mut changed) = (Vec::new(), Vec::new());
+    for mut record in records {
+        match seen.check(&record.key, reader) {
             RecordStatus::Duplicate => continue,
             RecordStatus::New => new_times.extend(record.key.timestamp),
-            RecordStatus::Changed => {}
+            RecordStatus::Changed { version } if record.key.content != 0 => {
+                let observed = u64::try_from(page.observed_at.as_micros()).unwrap_or(0);
+                record.key.version = observed.max(version + 1);
+                changed.push(record.key.id);
+            }
+            RecordStatus::Changed { .. } => {}
         }
-        seen.insert(record.key, until);
-        kept.push(*record);
+        seen.insert(record.key, reader.until);
+        kept.push(record);
     }
-    let kept = oldest_first(without_superseded(kept), order);
+    let kept = without_superseded(kept);
     let mut block = BlockBuilder::new(page.observed_at);
     for record in &kept {
-        block.push(record.raw, record.key, record.occurrence);
+        if record.key.content != 0 && record.key.version > 0 {
+            block.push_changed(record.raw, record.key, record.occurrence);
+        } else {
+            block.push(record.raw, record.key, record.occurrence);
+        }
     }
-    Ok(FilteredPage { block: block.finish()?, stored: kept.len(), new_times })
+    Ok((FilteredPage { block: block.finish()?, stored: kept.len(), new_times }, changed))
 }
 
 fn without_superseded(records: Vec<InScopeRecord<'_>>) -> Vec<InScopeRecord<'_>> {

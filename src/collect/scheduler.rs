@@ -604,13 +604,13 @@ impl PollMonitor {
 
 /// Limits a warning to one an hour.
 #[derive(Debug, Default)]
-struct HourlyWarning {
+pub(super) struct HourlyWarning {
     warned_at: Option<Instant>,
 }
 
 impl HourlyWarning {
     /// Whether the warning may be given now; then it counts as given.
-    fn is_due(&mut self, at: Instant) -> bool {
+    pub(super) fn is_due(&mut self, at: Instant) -> bool {
         let due = !self.was_given(at);
         if due {
             self.warned_at = Some(at);

@@ -103,7 +103,8 @@ impl BatchWriter<'_> {
     ) -> Result<(Seq, bool), StepError> {
         for record in block.records().filter(|record| range.contains(&record.seq)) {
             let context = ReadContext { source: source.name(), observed_at, occurrence: record.occurrence };
-            let event = source.normalizer.normalize(record.raw, &context);
+            let mut event = source.normalizer.normalize(record.raw, &context);
+            event.version = event.version.or((record.version > 0).then_some(record.version));
             self.last_event = Some(event.id);
             if !source.passes(&event) {
                 self.filtered += 1;

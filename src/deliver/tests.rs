@@ -79,7 +79,12 @@ impl TestJournal {
         let mut block = BlockBuilder::new(self.clock.now());
         let raws: Vec<_> = records.map(|number| (number, record(name, number))).collect();
         for (number, raw) in &raws {
-            let key = SeenKey { id: EventId::of_key("clumio", None, raw), version: 0, timestamp: Some(hour(*number)) };
+            let key = SeenKey {
+                id: EventId::of_key("clumio", None, raw),
+                version: 0,
+                timestamp: Some(hour(*number)),
+                content: 0,
+            };
             block.push(raw, key, 0);
         }
         let page = PageCommit {

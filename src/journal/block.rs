@@ -12,8 +12,8 @@
 //! so that similar bytes are adjacent for the compressor:
 //!
 //! ```text
-//! data = count, number of repeated records, (index, occurrence) for each, length of each record, all records' bytes
-//! keys = count, per key: flags, 16 bytes id, [version], [time minus the previous time]
+//! data = count, number of marked records, (index, occurrence, version) for each, length of each record, all records' bytes
+//! keys = count, per key: flags, 16 bytes id, [version], [time minus the previous time], [8 bytes content]
 //! ```
 
 use super::codec::{self, Cursor};
@@ -26,6 +26,7 @@ const KEYS_FORMAT: u8 = 1;
 
 const HAS_VERSION: u8 = 1;
 const HAS_TIME: u8 = 2;
+const HAS_CONTENT: u8 = 4;
 
 /// A sequence number in the log. The first event has 1; 0 is before the first.
 pub type Seq = u64;
@@ -39,10 +40,20 @@ pub struct SourceId(pub i64);
 pub struct SeenKey {
     /// The record's event id, its occurrence number included.
     pub id: EventId,
-    /// Its version; 0 if its vendor's records never change.
+    /// Its version; 0 for the first one, unless the vendor gives versions of its own.
     pub version: u64,
     /// Its own time.
     pub timestamp: Option<Timestamp>,
+    /// The hash of its content; 0 where the id or the vendor's version tells that it has changed.
+    pub content: u64,
+}
+
+/// What the bytes of a record do not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mark {
+    index: u32,
+    occurrence: u32,
+    version: u64,
 }
 
 /// Collects the new records of a page in the order of delivery.
@@ -50,7 +61,7 @@ pub struct SeenKey {
 pub struct BlockBuilder<'page> {
     observed_at: Timestamp,
     records: Vec<&'page str>,
-    repeated: Vec<(usize, u32)>,
+    marks: Vec<Mark>,
     keys: Vec<SeenKey>,
 }
 
@@ -77,13 +88,23 @@ impl<'page> BlockBuilder<'page> {
     /// An empty block of records that were read at `observed_at`.
     #[must_use]
     pub fn new(observed_at: Timestamp) -> Self {
-        Self { observed_at, records: Vec::new(), repeated: Vec::new(), keys: Vec::new() }
+        Self { observed_at, records: Vec::new(), marks: Vec::new(), keys: Vec::new() }
     }
 
     /// Adds a record: its bytes, its key, and its occurrence number among identical records, from 0.
     pub fn push(&mut self, raw: &'page str, key: SeenKey, occurrence: u32) {
-        if occurrence > 0 {
-            self.repeated.push((self.records.len(), occurrence));
+        self.push_marked(raw, key, occurrence, 0);
+    }
+
+    /// Adds a record that was collected before with another content: its key has the version that it is delivered with.
+    pub fn push_changed(&mut self, raw: &'page str, key: SeenKey, occurrence: u32) {
+        self.push_marked(raw, key, occurrence, key.version);
+    }
+
+    fn push_marked(&mut self, raw: &'page str, key: SeenKey, occurrence: u32, version: u64) {
+        if occurrence > 0 || version > 0 {
+            let index = u32::try_from(self.records.len()).unwrap_or(u32::MAX);
+            self.marks.push(Mark { index, occurrence, version });
         }
         self.records.push(raw);
         self.keys.push(key);
@@ -119,12 +140,13 @@ impl<'page> BlockBuilder<'page> {
     }
 
     fn plain(&self, raw_bytes: usize) -> Vec<u8> {
-        let mut plain = Vec::with_capacity(raw_bytes + 5 * self.records.len() + 10 * self.repeated.len() + 16);
+        let mut plain = Vec::with_capacity(raw_bytes + 5 * self.records.len() + 20 * self.marks.len() + 16);
         codec::put_number(&mut plain, self.records.len() as u64);
-        codec::put_number(&mut plain, self.repeated.len() as u64);
-        for &(index, occurrence) in &self.repeated {
-            codec::put_number(&mut plain, index as u64);
-            codec::put_number(&mut plain, u64::from(occurrence));
+        codec::put_number(&mut plain, self.marks.len() as u64);
+        for mark in &self.marks {
+            codec::put_number(&mut plain, u64::from(mark.index));
+            codec::put_number(&mut plain, u64::from(mark.occurrence));
+            codec::put_number(&mut plain, mark.version);
         }
         for record in &self.records {
             codec::put_number(&mut plain, record.len() as u64);
@@ -184,14 +206,14 @@ impl RecordBlock {
         }
         plain.drain(..header.bytes);
         let text = String::from_utf8(plain).map_err(|_| "a record is not UTF-8")?;
-        DecodedBlock { first: self.first, text, lengths: header.lengths, repeated: header.repeated }.checked()
+        DecodedBlock { first: self.first, text, lengths: header.lengths, marks: header.marks }.checked()
     }
 }
 
 /// The numbers before the records' bytes.
 struct Header {
     lengths: Vec<u32>,
-    repeated: Vec<(u32, u32)>,
+    marks: Vec<Mark>,
     bytes: usize,
 }
 
@@ -199,17 +221,18 @@ impl Header {
     fn read(plain: &[u8]) -> Option<Self> {
         let mut cursor = Cursor::new(plain);
         let count = cursor.number_u32()?;
-        let repeated_count = cursor.number_u32()?;
+        let marked = cursor.number_u32()?;
         // Each number takes at least one byte, so a count larger than the blob ends the loops before memory runs out.
-        let mut repeated = Vec::new();
-        for _ in 0..repeated_count {
-            repeated.push((cursor.number_u32()?, cursor.number_u32()?));
+        let mut marks = Vec::new();
+        for _ in 0..marked {
+            let (index, occurrence) = (cursor.number_u32()?, cursor.number_u32()?);
+            marks.push(Mark { index, occurrence, version: cursor.number()? });
         }
         let mut lengths = Vec::new();
         for _ in 0..count {
             lengths.push(cursor.number_u32()?);
         }
-        Some(Self { lengths, repeated, bytes: plain.len() - cursor.remaining() })
+        Some(Self { lengths, marks, bytes: plain.len() - cursor.remaining() })
     }
 }
 
@@ -219,7 +242,7 @@ pub struct DecodedBlock {
     first: Seq,
     text: String,
     lengths: Vec<u32>,
-    repeated: Vec<(u32, u32)>,
+    marks: Vec<Mark>,
 }
 
 /// One record of a block.
@@ -231,6 +254,8 @@ pub struct BlockRecord<'a> {
     pub raw: &'a str,
     /// Its occurrence number among identical records, from 0.
     pub occurrence: u32,
+    /// The version of a changed record whose vendor gives none; otherwise 0.
+    pub version: u64,
 }
 
 impl DecodedBlock {
@@ -249,12 +274,13 @@ impl DecodedBlock {
     /// The records in the order of their sequence numbers. Nothing is copied.
     pub fn records(&self) -> impl Iterator<Item = BlockRecord<'_>> {
         let mut rest = self.text.as_str();
-        let mut repeated = self.repeated.iter().copied().peekable();
+        let mut marks = self.marks.iter().peekable();
         (0_u32..).zip(&self.lengths).map(move |(index, &length)| {
             let (raw, after) = rest.split_at(length as usize);
             rest = after;
-            let occurrence = repeated.next_if(|&(at, _)| at == index).map_or(0, |(_, occurrence)| occurrence);
-            BlockRecord { seq: self.first + Seq::from(index), raw, occurrence }
+            let mark = marks.next_if(|mark| mark.index == index);
+            let (occurrence, version) = mark.map_or((0, 0), |mark| (mark.occurrence, mark.version));
+            BlockRecord { seq: self.first + Seq::from(index), raw, occurrence, version }
         })
     }
 }
@@ -280,12 +306,13 @@ impl BlockKeys {
 
 /// Compresses keys into one blob.
 pub(super) fn encode_keys(keys: &[SeenKey]) -> Result<Vec<u8>, JournalError> {
-    let mut plain = Vec::with_capacity(24 * keys.len() + 4);
+    let mut plain = Vec::with_capacity(32 * keys.len() + 4);
     let mut previous_time = 0_i64;
     codec::put_number(&mut plain, keys.len() as u64);
     for key in keys {
         let version_flag = if key.version == 0 { 0 } else { HAS_VERSION };
-        plain.push(version_flag | key.timestamp.map_or(0, |_| HAS_TIME));
+        let content_flag = if key.content == 0 { 0 } else { HAS_CONTENT };
+        plain.push(version_flag | content_flag | key.timestamp.map_or(0, |_| HAS_TIME));
         plain.extend_from_slice(&key.id.0);
         if key.version != 0 {
             codec::put_number(&mut plain, key.version);
@@ -293,6 +320,9 @@ pub(super) fn encode_keys(keys: &[SeenKey]) -> Result<Vec<u8>, JournalError> {
         if let Some(time) = key.timestamp {
             codec::put_signed(&mut plain, time.as_nanos().wrapping_sub(previous_time));
             previous_time = time.as_nanos();
+        }
+        if key.content != 0 {
+            plain.extend_from_slice(&key.content.to_le_bytes());
         }
     }
     codec::pack(KEYS_FORMAT, &plain).map_err(|error| not_compressed(&error))
@@ -316,7 +346,8 @@ fn read_keys(plain: &[u8], keys: &mut Vec<SeenKey>) -> Option<()> {
             previous_time = previous_time.wrapping_add(cursor.signed()?);
             timestamp = Some(Timestamp::from_nanos(previous_time));
         }
-        keys.push(SeenKey { id, version, timestamp });
+        let content = if flags & HAS_CONTENT == 0 { 0 } else { u64::from_le_bytes(cursor.array()?) };
+        keys.push(SeenKey { id, version, timestamp, content });
     }
     (cursor.remaining() == 0).then_some(())
 }
@@ -327,10 +358,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn any_key() -> impl Strategy<Value = SeenKey> {
-        (any::<[u8; 16]>(), any::<u64>(), any::<Option<i64>>()).prop_map(|(id, version, nanos)| SeenKey {
+        let parts = (any::<[u8; 16]>(), any::<u64>(), any::<Option<i64>>(), any::<u64>());
+        parts.prop_map(|(id, version, nanos, content)| SeenKey {
             id: EventId(id),
             version,
             timestamp: nanos.map(Timestamp::from_nanos),
+            content,
         })
     }
 
@@ -350,13 +383,22 @@ mod tests {
         fn records_and_keys_survive_encoding(records in prop::collection::vec((".*", any_key(), 0_u32..3), 1..40)) {
             let mut builder = BlockBuilder::new(Timestamp::EPOCH);
             for (raw, key, occurrence) in &records {
-                builder.push(raw, *key, *occurrence);
+                if key.version.is_multiple_of(2) {
+                    builder.push(raw, *key, *occurrence);
+                } else {
+                    builder.push_changed(raw, *key, *occurrence);
+                }
             }
             let block = builder.finish().expect("compresses").expect("has records");
             let decoded = stored(&block, 7).decode().expect("decodes");
-            let found: Vec<_> = decoded.records().map(|record| (record.seq, record.raw, record.occurrence)).collect();
-            let wanted: Vec<_> =
-                (7..).zip(&records).map(|(seq, (raw, _, occurrence))| (seq, raw.as_str(), *occurrence)).collect();
+            let found: Vec<_> = decoded.records().collect();
+            let version = |key: &SeenKey| if key.version.is_multiple_of(2) { 0 } else { key.version };
+            let wanted: Vec<_> = (7..)
+                .zip(&records)
+                .map(|(seq, (raw, key, occurrence))| {
+                    BlockRecord { seq, raw, occurrence: *occurrence, version: version(key) }
+                })
+                .collect();
             prop_assert_eq!(found, wanted);
 
             let mut keys = Vec::new();
@@ -393,6 +435,7 @@ mod tests {
             id: EventId([0; 16]),
             version: 0,
             timestamp: nanos.map(Timestamp::from_nanos),
+            content: 0,
         };
         let times = |keys: &[SeenKey]| {
             let mut builder = BlockBuilder::new(Timestamp::EPOCH);

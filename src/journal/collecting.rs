@@ -1,6 +1,6 @@
 //! The values of [`CollectJournal`](super::CollectJournal): sources, windows, pages, coverage.
 
-use super::block::{EncodedBlock, SourceId};
+use super::block::{EncodedBlock, SeenKey, SourceId};
 use super::coverage::{Completion, CoverageState, DoubtfulTime, WindowKind};
 use super::lateness::LatenessCounts;
 use crate::time::{TimeRange, Timestamp};
@@ -91,6 +91,15 @@ pub enum AfterPage {
     Continue,
     /// The window is complete: its events become visible and its time gets its state.
     Complete(Completion),
+}
+
+/// What the journal knows of records, whatever their times.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KnownRecords {
+    /// All keys with the ids that were asked for.
+    pub keys: Vec<SeenKey>,
+    /// Time of which keys were trimmed, in order: a record of it may have been collected although no key is left.
+    pub forgotten: Vec<TimeRange>,
 }
 
 /// A source at its start.

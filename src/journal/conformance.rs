@@ -86,7 +86,7 @@ pub(crate) fn live(from: i64, to: i64) -> NewWindow {
 
 /// A key whose id is derived from the record's text.
 pub(crate) fn key_of(raw: &str, time: Option<i64>) -> SeenKey {
-    SeenKey { id: EventId::of_key("test", None, raw), version: 0, timestamp: time.map(at) }
+    SeenKey { id: EventId::of_key("test", None, raw), version: 0, timestamp: time.map(at), content: 0 }
 }
 
 /// A page of records, each with its time; `then` is what follows it.

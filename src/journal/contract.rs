@@ -7,12 +7,15 @@ use super::admin::{
     Edit, Redeliver, RedeliverPreview, Rewind, RewindPreview, SinkEdit, SinkHistory, SourceEdit, SourceHistory,
 };
 use super::block::{RecordBlock, SeenKey, Seq, SourceId};
-use super::collecting::{NewWindow, PageCommit, ScanSpec, SourceInfo, SourceRegistration, SourceState, WindowId};
+use super::collecting::{
+    KnownRecords, NewWindow, PageCommit, ScanSpec, SourceInfo, SourceRegistration, SourceState, WindowId,
+};
 use super::coverage::{DueRecheck, EvidenceRow};
 use super::delivering::{BatchCommit, PendingBatch, SinkId, SinkStart, SinkState};
 use super::error::JournalError;
 use super::rollback::RollbackRecord;
 use super::stats::{JournalStats, LastError};
+use crate::event::EventId;
 use crate::time::{TimeRange, Timestamp};
 
 /// What every call returns.
@@ -56,6 +59,9 @@ pub trait CollectJournal: Send + Sync {
     /// The keys of all records of the source, visible or staged, whose pages have times within `range`. Pages that hold a
     /// record without a time are always included.
     fn keys_within(&self, source: SourceId, range: TimeRange) -> JournalFuture<'_, Vec<SeenKey>>;
+
+    /// The keys of the source with these ids, whatever their times, and the time of which keys are gone.
+    fn known_records(&self, source: SourceId, ids: Vec<EventId>) -> JournalFuture<'_, KnownRecords>;
 
     /// Time that is due to be read again at `now`: first what is in doubt or unreadable, then by time; at most `limit`.
     fn due_rechecks(&self, source: SourceId, now: Timestamp, limit: usize) -> JournalFuture<'_, Vec<DueRecheck>>;

@@ -57,8 +57,8 @@ pub use block::{
     BlockBuilder, BlockKeys, BlockRecord, DecodedBlock, EncodedBlock, RecordBlock, SeenKey, Seq, SourceId,
 };
 pub use collecting::{
-    AfterPage, NewWindow, OpenWindow, PageCommit, ScanProgress, ScanSpec, SourceInfo, SourceRegistration, SourceState,
-    WindowId,
+    AfterPage, KnownRecords, NewWindow, OpenWindow, PageCommit, ScanProgress, ScanSpec, SourceInfo, SourceRegistration,
+    SourceState, WindowId,
 };
 pub use contract::{CollectJournal, DeliverJournal, Journal, JournalFuture, LogReader};
 pub use coverage::{Completion, CoverageState, DoubtfulTime, DueRecheck, EvidenceRow, WindowEvidence, WindowKind};

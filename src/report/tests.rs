@@ -103,7 +103,7 @@ impl JournalBuilder {
         let raws: Vec<String> = (0..events).map(raw).collect();
         for raw in &raws {
             let id = EventId::of_key("test", None, raw);
-            block.push(raw, SeenKey { id, version: 0, timestamp: Some(at(span.0)) }, 0);
+            block.push(raw, SeenKey { id, version: 0, timestamp: Some(at(span.0)), content: 0 }, 0);
         }
         let then = AfterPage::Complete(Completion::covered(TimeRange::new(at(span.0), at(span.1)), at(span.1)));
         let block = block.finish().expect("packs");

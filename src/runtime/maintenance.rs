@@ -9,6 +9,7 @@ use crate::clock::SharedClock;
 use crate::journal::{DeliverJournal, Journal, SinkStart};
 use crate::pipeline::ValidatedPipeline;
 use crate::sinks::SinkError;
+use crate::sinks::claims::claim_files;
 use crate::sinks::orphans::roll_back_orphans;
 use crate::time::Timestamp;
 
@@ -45,18 +46,20 @@ pub(super) async fn trim_regularly(journal: Arc<dyn Journal>, clock: SharedClock
     }
 }
 
-/// Rolls back the unfinished batches of sinks that were removed from the file or renamed. This happens before any sink
+/// Rolls back the unfinished batches of sinks that were removed from the file or renamed, and claims the files of the
+/// others. This happens before any sink
 /// starts, since another sink may now write to the same files.
 pub(super) async fn roll_back_removed_sinks(
     pipeline: &ValidatedPipeline,
     journal: &dyn DeliverJournal,
 ) -> Result<(), RunError> {
     for sink in journal.stats().await?.sinks.into_iter().filter(|sink| sink.active) {
-        if pipeline.sinks.iter().any(|configured| configured.name == sink.name) {
-            continue;
-        }
         let state = journal.open_sink(&sink.name, SinkStart::Beginning).await?;
         let Some(intent) = state.intent else { continue };
+        if pipeline.sinks.iter().any(|configured| configured.name == sink.name) {
+            claim_files(&pipeline.name, &sink.name, &intent.records);
+            continue;
+        }
         roll_back_orphans(&intent.records)
             .map_err(|error| RunError::Component { name: sink.name.clone(), reason: explained(&error) })?;
         journal.abort_batch(state.id).await?;

@@ -4,6 +4,7 @@
 //! sink by name. `file`, `kafka`, `s3` and `console` implement the contract.
 
 pub(crate) mod blocking;
+pub mod claims;
 pub mod compression;
 #[cfg(test)]
 mod conformance;

@@ -16,6 +16,7 @@ pub mod captivateiq;
 pub mod clumio;
 mod configured;
 pub mod confluence;
+pub mod content;
 pub mod contract;
 pub mod damaged;
 mod lenient;

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::fake_api::*;
 use crate::collect::transport::{Response, TransportError};
 use crate::collect::{CollectMode, SourceEnd};
+use crate::event::EventId;
 use crate::journal::*;
 use crate::time::{TimeRange, Timestamp};
 use crate::units::Span;
@@ -462,6 +463,7 @@ impl CollectJournal for FailingJournal {
         split_window(window: WindowId, parts: [NewWindow; 2]) -> [WindowId; 2];
         discard_windows(source: SourceId) -> ();
         keys_within(source: SourceId, range: TimeRange) -> Vec<SeenKey>;
+        known_records(source: SourceId, ids: Vec<EventId>) -> KnownRecords;
         due_rechecks(source: SourceId, now: Timestamp, limit: usize) -> Vec<DueRecheck>;
         mark_unreadable(source: SourceId, range: TimeRange, error: String, at: Timestamp, next_recheck_at: Option<Timestamp>) -> ();
         cut_coverage(source: SourceId, from: Timestamp) -> ();

@@ -1,6 +1,7 @@
 //! Collecting from a fake vendor in memory into the real journal.
 
 mod changes;
+mod contents;
 mod errors;
 pub(in crate::collect) mod fake_api;
 mod forecast;

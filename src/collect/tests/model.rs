@@ -167,12 +167,15 @@ impl Model {
         let state = self.journal.open_source(registration).await.expect("read");
         let head = *self.journal.head().borrow();
         let blocks = self.journal.read(1, head, vec![state.id], usize::MAX >> 1).await.expect("read");
-        let mut delivered = HashMap::new();
+        let mut versions: BTreeMap<String, Vec<(u64, String)>> = BTreeMap::new();
         for block in blocks {
             for record in block.decode().expect("sound").records() {
-                *delivered.entry(record.raw.to_owned()).or_default() += 1;
+                let id = record.raw.split(",\"content\"").next().unwrap_or_default();
+                versions.entry(id.to_owned()).or_default().push((record.version, record.raw.to_owned()));
             }
         }
+        let mut delivered = HashMap::new();
+        versions.into_values().for_each(|versions| count_versions(versions, &mut delivered));
         let in_doubt = in_doubt(&state);
         let covered = state.coverage.iter().flat_map(|range| ranges::without(*range, &in_doubt)).collect();
         let secs = |open: &OpenWindow| {
@@ -181,6 +184,20 @@ impl Model {
         };
         let open = state.open.iter().map(secs).collect();
         Observed { delivered, covered, in_doubt, doubts: state.in_doubt, open, log: self.api.log() }
+    }
+}
+
+/// Counts what was delivered under one id. A replica that is behind may show the former content after the present one was
+/// delivered: then the present one comes back once, in a higher version, and that does not count.
+fn count_versions(mut versions: Vec<(u64, String)>, delivered: &mut HashMap<String, usize>) {
+    versions.sort();
+    let mut returned = HashSet::new();
+    for (index, (version, raw)) in versions.iter().enumerate() {
+        let comes_back = index > 0 && versions[index - 1].0 < *version && versions[index - 1].1 != *raw;
+        let count: &mut usize = delivered.entry(raw.clone()).or_default();
+        if *count == 0 || !comes_back || !returned.insert(raw) {
+            *count += 1;
+        }
     }
 }
 
@@ -290,8 +307,8 @@ fn scan_starts(log: &[Logged]) -> HashMap<usize, i64> {
 }
 
 fn times_delivered(behavior: &Behavior, record: &ModelRecord, observed: &Observed) -> usize {
-    let contents = if behavior.has_ids { record.contents() } else { 1 };
-    (0..contents).filter_map(|content| observed.delivered.get(&record.raw(behavior, content))).sum()
+    let distinct = record.contents(behavior).iter().take(2);
+    distinct.filter_map(|content| observed.delivered.get(&record.raw(behavior, *content))).sum()
 }
 
 /// Deliveries of records beyond those that exist.
@@ -303,9 +320,8 @@ fn delivered_twice(api: &ModelApi, observed: &Observed) -> usize {
 fn surplus<'a>(api: &ModelApi, observed: &'a Observed) -> impl Iterator<Item = (&'a String, usize)> + use<'a> {
     let mut existing: HashMap<String, usize> = HashMap::new();
     for record in &api.records {
-        let contents = if api.behavior.has_ids { record.contents() } else { 1 };
-        for content in 0..contents {
-            *existing.entry(record.raw(&api.behavior, content)).or_default() += 1;
+        for content in record.contents(&api.behavior) {
+            *existing.entry(record.raw(&api.behavior, *content)).or_default() += 1;
         }
     }
     observed.delivered.iter().map(move |(raw, count)| (raw, count.saturating_sub(existing[raw])))

@@ -138,6 +138,7 @@ static HEALTHY: &[Class] = &[
     healthy("filter cuts to 20 s", |b, _| (b.hidden_granularity, b.rate) = (Some(20), 0.4)),
     healthy("records change", |b, _| b.changed = 0.2),
     healthy("records change, replica 30 s behind", |b, _| (b.changed, b.replica, b.lag) = (0.2, 0.3, 30)),
+    healthy("records change and change back", |b, _| (b.changed, b.changed_back) = (0.3, 0.7)),
     healthy("quiet", |b, _| (b.rate, b.total) = (0.004, Total::None)),
 ];
 

@@ -145,6 +145,8 @@ pub(super) struct Behavior {
     pub(super) hidden_counted: bool,
     pub(super) rounds_offsets: bool,
     pub(super) changed: f64,
+    /// Share of changed records that change back.
+    pub(super) changed_back: f64,
     /// Share of further pages at which the collector is stopped, and for how long at most.
     pub(super) restarts: f64,
     pub(super) restart_secs: i64,
@@ -203,6 +205,7 @@ impl Behavior {
             hidden_counted: true,
             rounds_offsets: false,
             changed: 0.0,
+            changed_back: 0.0,
             restarts: 0.0,
             restart_secs: 300,
             unit: 1,
@@ -262,6 +265,7 @@ pub(super) struct ModelRecord {
     visible_from: i64,
     gone_at: i64,
     changed_at: i64,
+    changed_back_at: i64,
     hidden: (i64, i64),
     tie: f64,
 }
@@ -273,9 +277,14 @@ impl ModelRecord {
         self.visible_from <= first && last < self.gone_at && !hidden
     }
 
-    /// How many contents it has over time.
-    pub(super) fn contents(&self) -> i64 {
-        1 + i64::from(self.changed_at != NEVER)
+    /// The contents that it has over time, one after the other.
+    pub(super) fn contents(&self, behavior: &Behavior) -> &'static [i64] {
+        match (self.changed_at, self.changed_back_at) {
+            _ if !behavior.has_ids => &[0],
+            (NEVER, _) => &[0],
+            (_, NEVER) => &[0, 1],
+            _ => &[0, 1, 0],
+        }
     }
 
     fn is_visible(&self, now: i64) -> bool {
@@ -343,13 +352,16 @@ fn draw_record(behavior: &Behavior, number: usize, at: i64, rng: &mut Rng) -> Mo
     let mut gone_at = if deleted { rng.i64(FIRST_START - 30..=LAST_RECORD) } else { NEVER };
     gone_at = gone_at.min(behavior.retention.map_or(NEVER, |kept| at + kept));
     let changed_at = if rng.f64() < behavior.changed { rng.i64(at..=11_500) } else { NEVER };
+    let is_back = behavior.changed_back > 0.0 && changed_at != NEVER && rng.f64() < behavior.changed_back;
+    let changed_back_at = if is_back { changed_at + rng.i64(1..=600) } else { NEVER };
     let mut hidden = (0, 0);
     if rng.f64() < behavior.hidden {
         let from = if rng.u8(..3) == 0 { rng.i64(visible_from..=visible_from + 200) } else { 0 };
         hidden = (from, visible_from.max(from) + rng.i64(1..=behavior.hidden_for));
     }
     let at = at + behavior.skew_at(at);
-    ModelRecord { number, key: number, at, visible_from, gone_at, changed_at, hidden, tie: rng.f64() }
+    let tie = rng.f64();
+    ModelRecord { number, key: number, at, visible_from, gone_at, changed_at, changed_back_at, hidden, tie }
 }
 
 /// A request that was received.
@@ -539,7 +551,7 @@ impl ModelApi {
             count = if behavior.outage_keeps_total { count } else { 0 };
         }
         let total = self.total(rng, query, count, page.len(), offset, now);
-        let content = |record: &ModelRecord| i64::from(record.changed_at <= view);
+        let content = |record: &ModelRecord| i64::from(record.changed_at <= view && view < record.changed_back_at);
         let records = page.iter().map(|index| &self.records[*index]);
         Answer { records: records.map(|record| record.raw(behavior, content(record))).collect(), next, total }
     }

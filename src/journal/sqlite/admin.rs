@@ -28,7 +28,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::collecting::delete_open_windows;
 use super::sql::{Count, Counts, SqliteError, int};
 use super::totals::Totals;
-use super::{coverage, log};
+use super::{coverage, log, trimming};
 use crate::journal::block::{decode_keys, encode_keys};
 use crate::journal::{
     BlockKeys, ComponentKind, EvidenceRow, RecordBlock, Redeliver, RedeliverPreview, Rewind, RewindPreview, SeenKey,
@@ -132,6 +132,7 @@ fn apply_rewind(
     delete_open_windows(connection, source)?;
     coverage::cut(connection, source, rewind.to)?;
     restore_keys(connection, source, rewind.reads_from(), keys)?;
+    trimming::recall(connection, source, if exact { rewind.reads_from() } else { rewind.to })?;
     if rewind.redeliver {
         delete_keys_from(connection, source, rewind.to)?;
     }
@@ -295,6 +296,7 @@ fn reset_source(connection: &Connection, id: SourceId, at: Timestamp) -> Result<
     delete_open_windows(connection, id)?;
     connection.execute("DELETE FROM covered WHERE source = ?1", [id])?;
     connection.execute("DELETE FROM lateness WHERE source = ?1", [id])?;
+    connection.execute("DELETE FROM forgotten_keys WHERE source = ?1", [id])?;
     empty_keys(connection, id)?;
     connection.execute(
         "UPDATE sources SET first_started_at = ?2, last_recheck_at = NULL, overlap = 0, rewound_from = NULL,

@@ -15,6 +15,7 @@
 //! | `coverage` | states of time, with evidence |
 //! | `delivering` | sinks, positions, batch intents |
 //! | `log`, `snapshot` | reads; reading a journal that may be in use |
+//! | `known_ids` | finds keys by their ids |
 //! | `trimming` | deletes events and keys while a pipeline runs |
 //! | `admin` | what an operator changes while none does |
 //!
@@ -29,6 +30,7 @@ mod coverage;
 #[cfg(test)]
 mod crash_tests;
 mod delivering;
+mod known_ids;
 mod log;
 mod schema;
 mod snapshot;
@@ -48,14 +50,17 @@ use tokio::sync::watch;
 use super::lock::DirectoryLock;
 use super::{
     BatchCommit, CollectJournal, DeliverJournal, DueRecheck, EvidenceRow, JournalError, JournalFuture, JournalSnapshot,
-    JournalStats, LastError, LogReader, NewWindow, PageCommit, PendingBatch, RecordBlock, Redeliver, RedeliverPreview,
-    Rewind, RewindPreview, RollbackRecord, ScanSpec, SeenKey, Seq, SinkEdit, SinkHistory, SinkId, SinkStart, SinkState,
-    SnapshotQuery, SourceEdit, SourceHistory, SourceId, SourceInfo, SourceRegistration, SourceState, WindowId,
+    JournalStats, KnownRecords, LastError, LogReader, NewWindow, PageCommit, PendingBatch, RecordBlock, Redeliver,
+    RedeliverPreview, Rewind, RewindPreview, RollbackRecord, ScanSpec, SeenKey, Seq, SinkEdit, SinkHistory, SinkId,
+    SinkStart, SinkState, SnapshotQuery, SourceEdit, SourceHistory, SourceId, SourceInfo, SourceRegistration,
+    SourceState, WindowId,
 };
+use crate::event::EventId;
 use crate::time::{TimeRange, Timestamp};
 use crate::units::ByteSize;
 
 use connections::{Readers, Writer};
+use known_ids::KnownIds;
 use log::BatchLimits;
 use sql::SqliteError;
 use totals::{Publisher, Totals};
@@ -67,7 +72,7 @@ pub use schema::JOURNAL_FILE;
 pub struct JournalOptions {
     /// The directory of the journal and its lock; created if it does not exist.
     pub data_dir: PathBuf,
-    /// Bytes of compressed events at which [`CollectJournal::full`] becomes true. Keys and indexes come on top: about 25
+    /// Bytes of compressed events at which [`CollectJournal::full`] becomes true. Keys and indexes come on top: about 35
     /// bytes per event for as long as the overlap needs its key.
     pub max_size: ByteSize,
 }
@@ -79,6 +84,7 @@ pub struct SqliteJournal {
     // Fields are dropped in this order: readers and writer close the file before the lock is released.
     readers: Arc<Readers>,
     writer: Writer,
+    known_ids: Arc<KnownIds>,
     head: watch::Receiver<Seq>,
     full: watch::Receiver<bool>,
     path: String,
@@ -103,7 +109,8 @@ impl SqliteJournal {
         let publisher = Publisher::new(options.max_size.0, totals);
         let (head, full) = (publisher.head(), publisher.full());
         let writer = Writer::start(connection, publisher).map_err(io_error)?;
-        Ok(Self { readers: Arc::new(Readers::new(path)), writer, head, full, path: shown_path, _lock: lock })
+        let readers = Arc::new(Readers::new(path));
+        Ok(Self { readers, writer, known_ids: Arc::default(), head, full, path: shown_path, _lock: lock })
     }
 
     /// Reads a snapshot of the journal of a directory without opening it for work: takes no lock, changes nothing, and
@@ -147,6 +154,7 @@ impl SqliteJournal {
         while let Some(after) = next {
             next = self.write(move |file| trimming::trim_keys(file, keys_before, after)).await?;
         }
+        self.known_ids.trimmed();
         Ok(trimmed)
     }
 }
@@ -188,6 +196,14 @@ impl CollectJournal for SqliteJournal {
 
     fn keys_within(&self, source: SourceId, range: TimeRange) -> JournalFuture<'_, Vec<SeenKey>> {
         self.query(move |file| collecting::keys_within(file, source, range))
+    }
+
+    fn known_records(&self, source: SourceId, ids: Vec<EventId>) -> JournalFuture<'_, KnownRecords> {
+        let known_ids = self.known_ids.clone();
+        self.query(move |file| {
+            let keys = known_ids.find(file, source, &ids)?;
+            Ok(KnownRecords { keys, forgotten: trimming::forgotten(file, source)? })
+        })
     }
 
     fn due_rechecks(&self, source: SourceId, now: Timestamp, limit: usize) -> JournalFuture<'_, Vec<DueRecheck>> {
@@ -247,7 +263,11 @@ impl CollectJournal for SqliteJournal {
     }
 
     fn edit_source(&self, edit: SourceEdit) -> JournalFuture<'_, ()> {
-        self.write(move |file| admin::edit_source(file, &edit))
+        Box::pin(async move {
+            self.write(move |file| admin::edit_source(file, &edit)).await?;
+            self.known_ids.clear();
+            Ok(())
+        })
     }
 }
 

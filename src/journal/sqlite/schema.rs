@@ -5,6 +5,7 @@
 //!         --< covered (complete ones, merged when old)           totals (one row: head, sizes, identity)
 //!         --< blocks (one row per page) --- block_data (records)
 //!         --< keys   (one row per page; outlives its block)
+//!         --< forgotten_keys (time of which keys were trimmed)
 //!         --< lateness (counts of seven days)
 //! ```
 //!
@@ -156,6 +157,13 @@ CREATE TABLE keys (
 ) STRICT;
 CREATE INDEX keys_by_time ON keys (source, max_time);
 CREATE INDEX keys_by_end ON keys (fetch_to, block);
+
+CREATE TABLE forgotten_keys (
+    source    INTEGER NOT NULL REFERENCES sources (id) ON DELETE CASCADE,
+    from_time INTEGER NOT NULL,
+    to_time   INTEGER NOT NULL,
+    PRIMARY KEY (source, from_time)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE lateness (
     source INTEGER NOT NULL REFERENCES sources (id) ON DELETE CASCADE,

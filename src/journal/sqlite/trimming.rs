@@ -14,7 +14,9 @@
 //! records before its gap when it returns. After a rewind, all keys from its moment on are kept until the time that lost
 //! its coverage is covered again.
 //!
-//! The latest event times trimmed so far are stored for rewind and redeliver.
+//! The time of which keys were deleted is stored, one range per stretch of time that is at rest: a record of it that is
+//! read again cannot be distinguished from a collected one. The latest event times trimmed so far are stored for rewind and
+//! redeliver.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -144,7 +146,8 @@ pub(super) fn trim_keys(
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(unknown) => unknown.insert(needed_times(connection, source)?),
         };
-        if !needed.contain(&times) {
+        if let Some(quiet) = needed.release(&times) {
+            store_forgotten(connection, source, quiet, times)?;
             connection.prepare_cached("DELETE FROM keys WHERE block = ?1")?.execute([place.1])?;
             if !has_record {
                 store_latest(connection, "forgotten_to", source, times.to)?;
@@ -154,6 +157,48 @@ pub(super) fn trim_keys(
     Ok(last_place)
 }
 
+/// Adds the time of deleted keys to what was forgotten of the time around it.
+fn store_forgotten(
+    connection: &Connection,
+    source: SourceId,
+    quiet: TimeRange,
+    times: TimeRange,
+) -> Result<(), SqliteError> {
+    const WITHIN: &str = "source = ?1 AND to_time > ?2 AND from_time < ?3";
+    let known: (Option<Timestamp>, Option<Timestamp>) = connection
+        .prepare_cached(&format!("SELECT min(from_time), max(to_time) FROM forgotten_keys WHERE {WITHIN}"))?
+        .query_row(params![source, quiet.from, quiet.to], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let from = known.0.map_or(times.from, |from| from.min(times.from));
+    let to = known.1.unwrap_or(times.to).max(times.to + Duration::from_nanos(1));
+    if known == (Some(from), Some(to)) {
+        return Ok(());
+    }
+    connection
+        .prepare_cached(&format!("DELETE FROM forgotten_keys WHERE {WITHIN}"))?
+        .execute(params![source, quiet.from, quiet.to])?;
+    connection
+        .prepare_cached("INSERT INTO forgotten_keys (source, from_time, to_time) VALUES (?1, ?2, ?3)")?
+        .execute(params![source, from, to])?;
+    Ok(())
+}
+
+/// The time of which keys are gone, in order.
+pub(super) fn forgotten(connection: &Connection, source: SourceId) -> Result<Vec<TimeRange>, SqliteError> {
+    let sql = "SELECT from_time, to_time FROM forgotten_keys WHERE source = ?1 ORDER BY from_time";
+    let mut rows = connection.prepare_cached(sql)?;
+    let rows = rows.query_map([source], |row| Ok(TimeRange::new(row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Time from `from` on is not forgotten any more: its keys were restored, or are not wanted any more.
+pub(super) fn recall(connection: &Connection, source: SourceId, from: Timestamp) -> Result<(), SqliteError> {
+    let sql = "DELETE FROM forgotten_keys WHERE source = ?1 AND from_time >= ?2";
+    connection.prepare_cached(sql)?.execute(params![source, from])?;
+    let sql = "UPDATE forgotten_keys SET to_time = ?2 WHERE source = ?1 AND to_time > ?2";
+    connection.prepare_cached(sql)?.execute(params![source, from])?;
+    Ok(())
+}
+
 /// The time that no present or future window reads, and the open windows and rewind that read it nevertheless.
 struct NeededTimes {
     quiet: Vec<TimeRange>,
@@ -161,11 +206,13 @@ struct NeededTimes {
 }
 
 impl NeededTimes {
-    /// Whether a window may read a record of `times`, which includes its end, unlike other ranges: it is the earliest and
-    /// the latest time of a record.
-    fn contain(&self, times: &TimeRange) -> bool {
-        let quiet = self.quiet.iter().any(|range| times.from > range.from && times.to < range.to);
-        !quiet || self.needed.iter().any(|range| times.to >= range.from && times.from <= range.to)
+    /// The time around `times` that no window reads; `None` if one may read a record of `times`. That includes its end,
+    /// unlike other ranges: it is the earliest and the latest time of a record.
+    fn release(&self, times: &TimeRange) -> Option<TimeRange> {
+        if self.needed.iter().any(|range| times.to >= range.from && times.from <= range.to) {
+            return None;
+        }
+        self.quiet.iter().copied().find(|range| times.from > range.from && times.to < range.to)
     }
 }
 

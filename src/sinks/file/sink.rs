@@ -27,6 +27,7 @@ use crate::diagnostic::SettingDiagnostic;
 use crate::event::{Event, EventId};
 use crate::journal::{FileRecord, RollbackRecord, Seq};
 use crate::sinks::blocking::blocking;
+use crate::sinks::claims::Claims;
 use crate::sinks::compression::Compression;
 use crate::sinks::encoding::{EncodingOptions, push_line};
 use crate::sinks::local_files::{self, Disk, LocalDisk, check_writable, io_error};
@@ -61,6 +62,7 @@ pub struct FileSink {
     events: u64,
     pub(super) batch: Batch,
     manifests: Option<Manifests>,
+    claims: Claims,
     /// The files of the batch that was rolled back last.
     pins: Pins,
 }
@@ -99,6 +101,7 @@ impl FileConfig {
             events: 0,
             batch: Batch::default(),
             manifests,
+            claims: Claims::new(name.pipeline, name.sink),
             pins: Pins::default(),
         })
     }
@@ -147,8 +150,13 @@ impl FileSink {
     }
 
     fn choose_files(&mut self, pieces: &[Piece]) -> Result<Vec<RollbackRecord>, SinkError> {
-        let context =
-            WriteContext { disk: self.disk.as_ref(), rotation: self.rotation, pins: &self.pins, now: self.clock.now() };
+        let context = WriteContext {
+            disk: self.disk.as_ref(),
+            rotation: self.rotation,
+            pins: &self.pins,
+            claims: &self.claims,
+            now: self.clock.now(),
+        };
         self.batch.choose(&context, pieces)
     }
 
@@ -200,7 +208,10 @@ impl FileSink {
                 other => others.push(other.clone()),
             }
         }
-        blocking(|| local_files::roll_back(self.disk.as_ref(), &files))?;
+        blocking(|| {
+            files.iter().try_for_each(|file| self.claims.claim(&file.path))?;
+            local_files::roll_back(self.disk.as_ref(), &files)
+        })?;
         roll_back_orphans(&others)?;
         self.pins = Pins::of(files.iter().map(|file| file.path.as_path()));
         Ok(())

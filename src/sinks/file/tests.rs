@@ -619,3 +619,20 @@ fn a_file_in_place_of_a_directory_is_named() {
     let error = check_below(root.path(), "audit/{{ vendor }}.ndjson").expect_err("a file");
     assert!(error.to_string().contains("audit"), "{error}");
 }
+
+#[tokio::test]
+async fn a_file_that_another_sink_writes_is_refused_whatever_its_path_looks_like() {
+    let directory = tempfile::tempdir().expect("a directory");
+    fs::create_dir(directory.path().join("real")).expect("created");
+    std::os::unix::fs::symlink("real", directory.path().join("link")).expect("links");
+    let other = SinkName { pipeline: "p", sink: "other" };
+    let build =
+        |path: &str, name| config(&directory.path().join(path), "").build(Arc::new(SystemClock), name).expect("a sink");
+    write(&mut build("real/a.ndjson", NAME), &["1"]).await.expect("written");
+    let (_, error) = write(&mut build("link/a.ndjson", other), &["2"]).await.expect_err("is refused");
+    let SinkError::Stopped { message, .. } = error else { panic!("{error}") };
+    assert!(message.contains("written by the sink s of pipeline p"), "{message}");
+    assert_eq!(contents(directory.path())["real/a.ndjson"], b"1\n");
+    write(&mut build("link/b.ndjson", other), &["3"]).await.expect("another file");
+    write(&mut build("real/a.ndjson", NAME), &["4"]).await.expect("the same sink");
+}

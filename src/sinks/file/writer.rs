@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use super::rotation::{self, Pins, Rotation};
 use crate::journal::RollbackRecord;
 use crate::sinks::SinkError;
+use crate::sinks::claims::Claims;
 use crate::sinks::local_files::{Disk, DiskFile, changed_directories, io_error, record_of};
 use crate::time::Timestamp;
 
@@ -179,6 +180,7 @@ pub(super) struct WriteContext<'a> {
     pub(super) disk: &'a dyn Disk,
     pub(super) rotation: Rotation,
     pub(super) pins: &'a Pins,
+    pub(super) claims: &'a Claims,
     pub(super) now: Timestamp,
 }
 
@@ -219,6 +221,9 @@ impl Batch {
         let incoming = u64::try_from(piece.bytes.len()).unwrap_or(u64::MAX);
         let choice = rotation::choose(context.disk, context.rotation, context.pins, &piece.base, incoming, context.now)
             .map_err(|error| io_error("inspect", &piece.base, &error))?;
+        if choice.state.is_none_or(|state| state.regular) {
+            context.claims.claim(&choice.path)?;
+        }
         self.chosen.insert(piece.base.clone(), choice.path.clone());
         if self.files.contains_key(&choice.path) {
             return Ok(None);
