@@ -16,7 +16,7 @@ use crate::units::Span;
 ///
 /// Ctrl-C or SIGTERM stops it after the current page and batch; a second signal ends it at once, and the next run recovers.
 /// Exit code 0 if all work is done or the run was stopped, 1 if it failed, 2 if the file is wrong, 3 if a source or sink could
-/// not finish its work.
+/// not finish its work, or if time that it read with --once is in doubt or unreadable.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
     /// The pipeline file
@@ -63,7 +63,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
     let give_up_after = arguments.give_up_after.0;
     let mode = if arguments.once { RunMode::Once { give_up_after } } else { RunMode::Continuous };
     match run_pipeline(pipeline, mode) {
-        Ok(report) => conclude(&report, mode),
+        Ok(report) => conclude(&report, mode, &arguments.file.display().to_string()),
         Err(reason) => {
             print_stderr(&format!("error: {reason}\n"));
             EXIT_FAILED
@@ -105,10 +105,11 @@ fn is_healthy(pipeline: &ValidatedPipeline) -> bool {
     healthy
 }
 
-fn conclude(report: &RunReport, mode: RunMode) -> u8 {
-    print_stderr(&summary::of(report));
+fn conclude(report: &RunReport, mode: RunMode, file: &str) -> u8 {
+    print_stderr(&summary::of(report, file));
     let once = mode != RunMode::Continuous;
-    if report.unfinished().is_empty() && !(report.cut_short && once) { EXIT_DONE } else { EXIT_INCOMPLETE }
+    let incomplete = report.cut_short || !report.doubts.is_empty();
+    if report.unfinished().is_empty() && !(incomplete && once) { EXIT_DONE } else { EXIT_INCOMPLETE }
 }
 
 /// Runs `pipeline` on an async runtime of its own until it is done or a signal stops it.

@@ -42,7 +42,7 @@ mod verdict;
 
 pub use healthcheck::{RedactedRequest, healthcheck, redacted_request};
 pub use http::{BadAddress, HttpClients, HttpTransport};
-pub use options::{PointInTime, SourceOptions, SourceSettings, StartTime};
+pub use options::{CheckName, IgnoredChecks, PointInTime, SourceOptions, SourceSettings, StartTime};
 pub use source::{CollectError, CollectMode, Source, SourceContext, SourceEnd};
 pub use source_loop::run;
 pub use transport::{Response, ResponseLimits, Transport, TransportError};

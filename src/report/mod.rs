@@ -10,6 +10,8 @@
 //! [`FORMAT`].
 
 pub mod coverage;
+pub mod doubt;
+pub mod evidence;
 mod observation;
 pub mod plan;
 pub mod status;

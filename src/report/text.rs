@@ -143,9 +143,20 @@ pub(crate) fn wrapped(text: &str, indent: &str) -> String {
     lines + &line + "\n"
 }
 
+/// Column in which the values of a report's labels begin.
+const VALUE_COLUMN: usize = 15;
+
+/// Wraps a text for the column of the values; the lines come without their indent.
+pub(super) fn wrapped_value(text: &str) -> String {
+    let indent = " ".repeat(VALUE_COLUMN);
+    wrapped(&format!("{indent}{text}"), &indent).lines().fold(String::new(), |lines, line| {
+        lines + &line[VALUE_COLUMN..] + "\n"
+    })
+}
+
 /// Splits a word that is too long for a line, such as a URL.
 fn pieces(word: &str) -> Vec<String> {
-    const LONGEST: usize = WIDTH - 8;
+    const LONGEST: usize = WIDTH - 20;
     let letters: Vec<char> = word.chars().collect();
     letters.chunks(LONGEST).map(|piece| piece.iter().collect()).collect()
 }

@@ -1,0 +1,85 @@
+//! Time in doubt, around a run: at its start, doubt that the settings now ignore is accepted; at its end, new doubt is
+//! reported.
+
+use super::report::RunError;
+use crate::journal::{CoverageState, DoubtfulTime, EvidenceRow, Journal};
+use crate::pipeline::ValidatedPipeline;
+use crate::time::TimeRange;
+
+/// Accepts what is in doubt for nothing but checks that the source ignores, and that no recheck will read again. What is read
+/// again gets a new verdict then.
+pub(super) async fn accept_ignored(pipeline: &ValidatedPipeline, journal: &dyn Journal) -> Result<(), RunError> {
+    let known = journal.sources().await?;
+    for source in &pipeline.sources {
+        let ignored = &source.options.ignore_checks;
+        if ignored.is_empty() || !known.iter().any(|known| known.name == source.name) {
+            continue;
+        }
+        for row in journal.evidence(&source.name, TimeRange::ALL).await? {
+            let is_ignored = row.reasons.iter().all(|reason| ignored.contains(reason));
+            if row.state != CoverageState::InDoubt || row.next_recheck_at.is_some() || !is_ignored {
+                continue;
+            }
+            let windows = journal.accept(&source.name, row.covers).await?;
+            tracing::info!(
+                event = "doubt_accepted",
+                source = source.name,
+                windows,
+                from = %row.covers.from,
+                to = %row.covers.to,
+                reasons = row.reasons.join(", "),
+                "time in doubt counts as covered: the source ignores these checks"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Rows that are in doubt or unreadable, by source, in the order of the file.
+pub(super) type Doubts = Vec<(String, Vec<EvidenceRow>)>;
+
+/// All time that is in doubt or unreadable.
+pub(super) async fn doubts(pipeline: &ValidatedPipeline, journal: &dyn Journal) -> Result<Doubts, RunError> {
+    let known = journal.sources().await?;
+    let mut doubts = Vec::new();
+    for source in pipeline.sources.iter().filter(|source| known.iter().any(|known| known.name == source.name)) {
+        let mut rows = journal.evidence(&source.name, TimeRange::ALL).await?;
+        rows.retain(|row| row.state != CoverageState::Covered);
+        doubts.push((source.name.clone(), rows));
+    }
+    Ok(doubts)
+}
+
+/// What a run has read that is in doubt or unreadable after it: rows that were not there before, or got one more verdict.
+pub(super) fn doubts_of_run(before: &Doubts, after: Doubts) -> Vec<(String, DoubtfulTime)> {
+    let mut new = Vec::new();
+    for (name, mut rows) in after {
+        let known = before.iter().find(|(known, _)| *known == name).map_or(&[][..], |(_, rows)| rows);
+        rows.retain(|row| !known.iter().any(|before| is_untouched(before, row)));
+        new.extend(joined(rows.into_iter()).into_iter().map(|doubtful| (name.clone(), doubtful)));
+    }
+    new
+}
+
+/// Whether a row is what was there before, or a part of it.
+fn is_untouched(before: &EvidenceRow, row: &EvidenceRow) -> bool {
+    let verdict = |row: &EvidenceRow| (row.state, row.doubts, row.since);
+    before.covers.from <= row.covers.from && row.covers.to <= before.covers.to && verdict(before) == verdict(row)
+}
+
+/// Rows that touch and have the same state and reasons, as one.
+fn joined(rows: impl Iterator<Item = EvidenceRow>) -> Vec<DoubtfulTime> {
+    let mut joined: Vec<DoubtfulTime> = Vec::new();
+    for EvidenceRow { covers: range, state, reasons, doubts, since, next_recheck_at, .. } in rows {
+        match joined.last_mut() {
+            Some(last) if last.range.to == range.from && last.state == state && last.reasons == reasons => {
+                last.range.to = range.to;
+                last.doubts = last.doubts.max(doubts);
+                last.since = last.since.min(since);
+                last.next_recheck_at = [last.next_recheck_at, next_recheck_at].into_iter().flatten().min();
+            }
+            _ => joined.push(DoubtfulTime { range, state, reasons, doubts, since, next_recheck_at }),
+        }
+    }
+    joined
+}
