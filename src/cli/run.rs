@@ -124,3 +124,34 @@ fn run_pipeline(pipeline: ValidatedPipeline, mode: RunMode) -> Result<RunReport,
     runtime.shutdown_background();
     report
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::runtime::{CoverageState, DoubtfulTime, JournalStats};
+    use crate::time::{TimeRange, Timestamp};
+
+    #[test]
+    fn time_in_doubt_ends_a_bounded_run_with_3_and_the_summary_names_it() {
+        let (from, to) = (Timestamp::from_secs(1_764_000_000), Timestamp::from_secs(1_764_003_600));
+        let doubt = DoubtfulTime {
+            range: TimeRange::new(from, to),
+            state: CoverageState::InDoubt,
+            reasons: vec!["end".to_owned(), "total".to_owned()],
+            doubts: 1,
+            since: to,
+            next_recheck_at: Some(to + Duration::from_secs(900)),
+        };
+        let stats = JournalStats { sources: Vec::new(), sinks: Vec::new(), head: 0, oldest: 1, bytes: 0 };
+        let (sources, sinks, backlogs) = (Vec::new(), Vec::new(), Vec::new());
+        let mut report = RunReport { sources, sinks, stats, backlogs, doubts: Vec::new(), cut_short: false };
+        let once = RunMode::Once { give_up_after: Duration::ZERO };
+        assert_eq!(conclude(&report, once, "acme.yaml"), EXIT_DONE);
+        report.doubts.push(("audit".to_owned(), doubt));
+        assert_eq!(conclude(&report, once, "acme.yaml"), EXIT_INCOMPLETE);
+        assert_eq!(conclude(&report, RunMode::Continuous, "acme.yaml"), EXIT_DONE);
+        insta::assert_snapshot!(summary::of(&report, "acme.yaml"), @"");
+    }
+}

@@ -252,7 +252,8 @@ impl SourceOptions {
             backfill_start_time: self.backfill_start_time,
             end_time: self.end_time.map(|end| end.0),
             spec,
-            recheck_after: Some(self.recheck_after.map_or(RECHECK_AFTER, |span| span.0)).filter(|after| !after.is_zero()),
+            recheck_after: Some(self.recheck_after.map_or(RECHECK_AFTER, |span| span.0))
+                .filter(|after| !after.is_zero()),
             ignore_checks: self.ignore_checks.clone(),
             error_retry_interval: self.error_retry_interval.map_or(Duration::from_secs(300), |span| span.0),
             max_body_bytes: self.max_body_bytes.map_or(64 << 20, |size| size.0),

@@ -41,7 +41,7 @@ pub(super) fn doubts(view: &SourceView<'_>, state: CoverageState) -> Vec<DoubtRe
 
 /// The length of all these times together, in seconds.
 pub(super) fn total_seconds(doubts: &[DoubtReport]) -> f64 {
-    doubts.iter().map(|doubt| doubt.span.seconds).sum()
+    doubts.iter().fold(0.0, |total, doubt| total + doubt.span.seconds)
 }
 
 /// The checks that would have to be ignored; empty if one of the reasons is not a check.
@@ -85,7 +85,7 @@ pub(super) fn explanation(doubt: &DoubtReport, file: &str, source: &str, now: Ti
     let follows = match doubt.next_recheck_at {
         Some(at) if at > now => format!("read again at {}", at.with_digits(0)),
         Some(_) => "due to be read again".to_owned(),
-        None => "not read again: you decide".to_owned(),
+        None => "no recheck is left. You decide:".to_owned(),
     };
     let text = wrapped_value(&format!("{why}; since {since}, {verdicts}; {follows}"));
     if doubt.next_recheck_at.is_some() {
@@ -103,7 +103,7 @@ pub(super) fn ways_out_now(doubts: &[DoubtReport], file: &str, source: &str) -> 
     checks.dedup();
     let time = of_seconds(waiting.iter().map(|doubt| doubt.span.seconds).sum());
     let span = TimeSpan { to: last.span.to, ..first.span };
-    Some(wrapped_value(&format!("{time} is read again. To decide now:")) + &ways_out(&checks, span, file, source))
+    Some(wrapped_value(&format!("{time} of it is read again. To decide now:")) + &ways_out(&checks, span, file, source))
 }
 
 fn ways_out(checks: &[&str], span: TimeSpan, file: &str, source: &str) -> String {
@@ -111,10 +111,10 @@ fn ways_out(checks: &[&str], span: TimeSpan, file: &str, source: &str) -> String
     if !checks.is_empty() {
         let checks = checks.join(", ");
         text += &wrapped_value(&format!(
-            "- set `ignore_checks: [{checks}]` in this source, if the vendor is known to be wrong there"
+            "- `ignore_checks: [{checks}]` in this source, if the vendor is known to be wrong there"
         ));
     }
-    text += &wrapped_value("- or accept the time, if you have compared it with the vendor's own view:");
+    text += &wrapped_value("- accept this time, if you have compared it with the vendor's own view:");
     // On lines of its own and not wrapped, so that it can be copied.
     let (from, to) = (span.from, span.to);
     text + &format!("  auditflow state accept {file} {source} \\\n    --from {from} --to {to}\n")

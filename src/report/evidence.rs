@@ -163,8 +163,7 @@ impl From<EvidenceRow> for DayEvidence {
 
 impl DayEvidence {
     fn text(&self) -> String {
-        let reasons = if self.reasons.is_empty() { String::new() } else { format!(" ({})", self.reasons.join(", ")) };
-        let state = format!("{}  {}, {}{reasons}", super::coverage::span_text(self.span), self.kind, self.state);
+        let head = format!("{}  {}, {}\n", super::coverage::span_text(self.span), self.kind, self.state);
         let read = format!(
             "{}, {}, {}, {}, {} and {} read",
             counted(self.windows, "window"),
@@ -175,7 +174,11 @@ impl DayEvidence {
             counted(self.records_read, "record"),
         );
         let rechecks = format!("{} rechecked, events found in {}", count(self.rechecked), count(self.found));
-        [state, read, self.details(), rechecks].iter().map(|part| wrapped_value(part)).collect()
+        let mut parts = vec![read, self.details(), rechecks];
+        if !self.reasons.is_empty() {
+            parts.insert(0, format!("reasons: {}", self.reasons.join(", ")));
+        }
+        parts.iter().fold(head, |text, part| text + &wrapped_value(part))
     }
 
     fn details(&self) -> String {

@@ -36,11 +36,7 @@ pub struct Observation {
 ///
 /// # Errors
 /// The journal exists and cannot be read.
-pub fn observe(
-    pipeline: &ValidatedPipeline,
-    at: Timestamp,
-    with_evidence: bool,
-) -> Result<Observation, JournalError> {
+pub fn observe(pipeline: &ValidatedPipeline, at: Timestamp, with_evidence: bool) -> Result<Observation, JournalError> {
     let data_dir = &pipeline.settings.data_dir;
     let sinks: Vec<_> = pipeline
         .sinks

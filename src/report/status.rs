@@ -355,7 +355,8 @@ fn problems(report: &StatusReport, file: &str) -> String {
         report.sources.iter().filter(|source| source.has_doubt()).map(|source| doubt_text(source, file)).collect();
     let sources = report.sources.iter().map(|source| (&source.name, &source.last_error));
     let sinks = report.sinks.iter().map(|sink| (&sink.name, &sink.last_error));
-    let errors = sources.chain(sinks).filter_map(|(name, error)| Some(last_error(name, error.as_ref()?, report.head.at)));
+    let errors =
+        sources.chain(sinks).filter_map(|(name, error)| Some(last_error(name, error.as_ref()?, report.head.at)));
     let problems = in_doubt + &errors.collect::<String>();
     if problems.is_empty() { problems } else { format!("\n{problems}") }
 }
@@ -363,7 +364,11 @@ fn problems(report: &StatusReport, file: &str) -> String {
 fn doubt_text(source: &SourceStatus, file: &str) -> String {
     let mut parts = Vec::new();
     if source.in_doubt_seconds > 0.0 {
-        parts.push(format!("{} in doubt ({})", of_seconds(source.in_doubt_seconds), source.in_doubt_reasons.join(", ")));
+        parts.push(format!(
+            "{} in doubt ({})",
+            of_seconds(source.in_doubt_seconds),
+            source.in_doubt_reasons.join(", ")
+        ));
     }
     if source.unreadable_seconds > 0.0 {
         parts.push(format!("{} unreadable", of_seconds(source.unreadable_seconds)));

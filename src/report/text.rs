@@ -149,9 +149,9 @@ const VALUE_COLUMN: usize = 15;
 /// Wraps a text for the column of the values; the lines come without their indent.
 pub(super) fn wrapped_value(text: &str) -> String {
     let indent = " ".repeat(VALUE_COLUMN);
-    wrapped(&format!("{indent}{text}"), &indent).lines().fold(String::new(), |lines, line| {
-        lines + &line[VALUE_COLUMN..] + "\n"
-    })
+    wrapped(&format!("{indent}{text}"), &indent)
+        .lines()
+        .fold(String::new(), |lines, line| lines + &line[VALUE_COLUMN..] + "\n")
 }
 
 /// Splits a word that is too long for a line, such as a URL.

@@ -83,3 +83,47 @@ fn joined(rows: impl Iterator<Item = EvidenceRow>) -> Vec<DoubtfulTime> {
     }
     joined
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::{WindowEvidence, WindowKind};
+    use crate::time::Timestamp;
+
+    fn at(secs: i64) -> Timestamp {
+        Timestamp::from_secs(secs)
+    }
+
+    fn row(from: i64, to: i64, doubts: u32) -> EvidenceRow {
+        EvidenceRow {
+            kind: WindowKind::Live,
+            covers: TimeRange::new(at(from), at(to)),
+            state: CoverageState::InDoubt,
+            reasons: vec!["total".to_owned()],
+            doubts,
+            since: at(100),
+            next_recheck_at: Some(at(1_000)),
+            windows: 1,
+            rechecked: 0,
+            found: 0,
+            events: 0,
+            first_time: None,
+            last_time: None,
+            completed_at: at(100),
+            evidence: WindowEvidence::default(),
+        }
+    }
+
+    #[test]
+    fn a_run_reports_new_doubt_and_doubt_that_it_did_not_resolve() {
+        let of = |rows: Vec<EvidenceRow>| vec![("audit".to_owned(), rows)];
+        let before = of(vec![row(0, 10, 1), row(20, 40, 1)]);
+        let after = of(vec![row(0, 10, 1), row(20, 30, 1), row(30, 40, 2), row(50, 60, 1), row(60, 70, 1)]);
+        let found: Vec<_> =
+            doubts_of_run(&before, after).into_iter().map(|(_, doubt)| (doubt.range, doubt.doubts)).collect();
+        let range = |from, to| TimeRange::new(at(from), at(to));
+        assert_eq!(found, [(range(30, 40), 2), (range(50, 70), 1)]);
+        assert_eq!(doubts_of_run(&before, of(vec![row(0, 10, 1)])), [], "an earlier run has reported it");
+        assert_eq!(doubts_of_run(&Vec::new(), of(vec![row(0, 10, 1)])).len(), 1);
+    }
+}

@@ -27,7 +27,14 @@ impl RunReport {
     /// The report of a run that has just begun.
     pub(super) fn new() -> Self {
         let stats = JournalStats { sources: Vec::new(), sinks: Vec::new(), head: 0, oldest: 1, bytes: 0 };
-        Self { sources: Vec::new(), sinks: Vec::new(), stats, backlogs: Vec::new(), doubts: Vec::new(), cut_short: false }
+        Self {
+            sources: Vec::new(),
+            sinks: Vec::new(),
+            stats,
+            backlogs: Vec::new(),
+            doubts: Vec::new(),
+            cut_short: false,
+        }
     }
 
     /// Names of sources and sinks that could not finish their work, with the reason.
