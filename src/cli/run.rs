@@ -152,6 +152,9 @@ mod tests {
         report.doubts.push(("audit".to_owned(), doubt));
         assert_eq!(conclude(&report, once, "acme.yaml"), EXIT_INCOMPLETE);
         assert_eq!(conclude(&report, RunMode::Continuous, "acme.yaml"), EXIT_DONE);
-        insta::assert_snapshot!(summary::of(&report, "acme.yaml"), @"");
+        insta::assert_snapshot!(summary::of(&report, "acme.yaml"), @r"
+        in doubt: audit: 2025-11-24T16:00:00Z to 2025-11-24T17:00:00Z: end, total; read again by the first run after 2025-11-24T17:15:00Z
+        what came of this time is delivered; `auditflow coverage acme.yaml` says what to do
+        ");
     }
 }

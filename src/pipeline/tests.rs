@@ -245,7 +245,7 @@ fn ignored_checks_are_names_of_checks() {
     let wrong = load("ignore_checks: [totals]").expect_err("no such check");
     assert_eq!(
         (wrong[0].message.as_str(), wrong[0].key.as_str()),
-        ("unknown value `totals`", "sources.a.ignore_checks")
+        ("unknown value `totals`", "sources.a.ignore_checks[0]")
     );
     assert!(wrong[0].hint.contains("`total`"), "{}", wrong[0].hint);
     let settings = |options| {
