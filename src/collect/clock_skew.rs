@@ -1,7 +1,7 @@
 //! How far a vendor's clock is behind this machine's.
 //!
 //! ```text
-//! response: Date - time of receipt --> the last 64 --least--> skew --> warning if it exceeds the source's delay
+//! response: Date - time of receipt --> the last 64 --least--> skew --> the source's clock: nothing is covered beyond it
 //! ```
 //!
 //! `Date` was written before the response arrived and has whole seconds, so each difference is a lower bound of the skew: a
@@ -9,11 +9,14 @@
 //! with a clock of its own, and the slowest of them has records yet to write.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use crate::time::Timestamp;
 
 /// How many answers are remembered.
 const ANSWERS: usize = 64;
+/// A clock that is right seems to be behind by so much: `Date` has whole seconds, and answers take time.
+const NOISE: Duration = Duration::from_secs(2);
 
 /// What is known of a vendor's clock.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +37,12 @@ impl ClockSkew {
     /// The least difference in milliseconds, negative if the vendor's clock is behind; `None` before the first answer.
     pub(super) fn millis(&self) -> Option<i64> {
         self.differences.iter().min().copied()
+    }
+
+    /// How far the vendor's clock is behind: zero if it may be right.
+    pub(super) fn behind(&self) -> Duration {
+        let behind = Duration::from_millis(self.millis().map_or(0, |millis| millis.min(0).unsigned_abs()));
+        if behind > NOISE { behind } else { Duration::ZERO }
     }
 }
 
@@ -59,6 +68,8 @@ mod tests {
     #[test]
     fn the_slowest_server_decides_until_it_is_64_answers_ago() {
         assert_eq!(after([-20, 0, -1, 0]).millis(), Some(-20_000));
+        assert_eq!(after([-20, 0, -1, 0]).behind(), Duration::from_secs(20));
+        assert_eq!(after([-1, 30, -2]).behind(), Duration::ZERO);
         assert_eq!(after(std::iter::once(-20).chain([-1; 63])).millis(), Some(-20_000));
         assert_eq!(after(std::iter::once(-20).chain([-1; 64])).millis(), Some(-1_000));
     }

@@ -31,6 +31,7 @@ mod lateness;
 pub(crate) mod options;
 pub(crate) mod ranges;
 mod rate;
+mod recheck;
 mod retrying_journal;
 pub mod rewind;
 pub(crate) mod scan;

@@ -391,7 +391,6 @@ impl PageScan {
             Evidence::Pages(evidence) => {
                 let counts = evidence.counts();
                 ScanResult {
-                    by_time: false,
                     checks: evidence.checks(),
                     ids: ids_of(&counts),
                     counts,
@@ -402,7 +401,6 @@ impl PageScan {
                 }
             }
             Evidence::ByTime(evidence) => ScanResult {
-                by_time: true,
                 checks: evidence.checks(),
                 ids: ids_of(evidence.counts()),
                 counts: evidence.counts().clone(),
@@ -439,11 +437,6 @@ impl PageScan {
             Evidence::Pages(evidence) => (evidence.totals().first().copied(), evidence.totals().last().copied()),
             Evidence::ByTime(_) => (None, None),
         }
-    }
-
-    /// Pages read so far.
-    pub(super) fn pages_read(&self) -> u64 {
-        self.state.pages_read
     }
 
     /// Records read so far, duplicates included.

@@ -9,8 +9,9 @@
 //!   missing = wanted - coverage - what open windows cover
 //!
 //!   kept         [start, end_time) of the settings with which a window opens; a window covers a part of it
-//!   last second  with end_time, it is left to a last window, which opens `overlap` later and so reads the last overlap
-//!                once more:   ---- covered ----|1s|  end_time ---- overlap ---->| last window
+//!   last second  with end_time, polls go on for `overlap` after it, so that late records of the last overlap are read
+//!                too: each covers a part of the last second, the last one its end
+//!                    ---- covered ----|1s|  end_time --- poll --- poll --- overlap --->| last window
 //! ```
 //!
 //! Coverage is the only cursor: whatever was interrupted, split or reconfigured in between, what is missing is computed
@@ -28,8 +29,8 @@
 //! read by each poll, and time up to `now - delay` may be covered.
 //!
 //! Within backfill, open windows come first, then a recheck of records that change later, then the next slice: a backfill
-//! of months must not delay changed records. Rechecks of time that is due come last, one at a time; they keep only
-//! records of the time that they cover. [`PollMonitor`] gives backfill a page after each live window, so that polls that
+//! of months must not delay changed records. Rechecks of time that is due have a lane of their own, one window at a time;
+//! they keep only records of the time that they cover. [`PollMonitor`] gives backfill a page after each live window, so that polls that
 //! take longer than `poll_interval` do not hold it up.
 
 use std::time::Duration;
@@ -74,7 +75,6 @@ pub(crate) struct WindowScheduler {
     /// What new windows keep.
     kept: TimeRange,
     end: Option<End>,
-    once: bool,
     spec: ApiSpec,
     first_started_at: Timestamp,
     /// No live window begins before this moment.
@@ -84,8 +84,10 @@ pub(crate) struct WindowScheduler {
     last_recheck_at: Option<Timestamp>,
     rechecked: bool,
     /// Time that is due to be read again, in order of urgency.
-    due: Vec<TimeRange>,
+    due: Vec<DueRecheck>,
     slice_factor: u32,
+    configured_end: Option<Timestamp>,
+    until: Option<Timestamp>,
 }
 
 /// Where collecting ends.
@@ -99,21 +101,31 @@ struct End {
 }
 
 impl End {
-    /// With `end_time`, the last window waits until the last overlap can be read once more. A run that ends before that
-    /// leaves the last part to the next one.
-    fn of(settings: &SourceSettings, until: Option<Timestamp>) -> Option<Self> {
-        let (delay, overlap) = (settings.spec.delay, settings.spec.overlap);
+    /// With `end_time`, the last overlap is read until every record that is late by less than that has been read. A run
+    /// that ends before that leaves the last part to the next one.
+    fn of(configured: Option<Timestamp>, spec: &ApiSpec, until: Option<Timestamp>) -> Option<Self> {
+        let (delay, overlap) = (spec.delay, spec.overlap);
         let at_once = |at: Timestamp| Self { at, last_part: at, readable_at: at + delay };
-        let configured = settings.end_time.map(|at| match overlap > delay {
+        let configured = configured.map(|at| match overlap > delay {
             true => Self { at, last_part: at - LAST_PART, readable_at: at + overlap },
             false => at_once(at),
         });
         let Some(until) = until else { return configured };
         match configured {
-            Some(end) if end.readable_at <= until + delay => Some(end),
-            Some(end) => Some(at_once(end.last_part.min(until))),
+            Some(end) => Some(at_once(end.wanted(until + delay, delay))),
             None => Some(at_once(until)),
         }
+    }
+
+    /// Up to where time is wanted at `now`: the last part a little more with each poll.
+    fn wanted(&self, now: Timestamp, delay: Duration) -> Timestamp {
+        let readable = now - delay;
+        if now >= self.readable_at || readable <= self.last_part {
+            return self.at.min(readable);
+        }
+        let (waited, whole) = (readable.since(self.last_part), self.readable_at.since(self.last_part + delay));
+        let share = waited.as_secs_f64() / whole.as_secs_f64();
+        self.last_part + self.at.since(self.last_part).mul_f64(share.min(1.0))
     }
 }
 
@@ -149,8 +161,7 @@ impl WindowScheduler {
             start,
             kept: settings.kept(state.first_started_at),
             live_from: (live_since - settings.spec.delay).max(start),
-            end: End::of(settings, until),
-            once: until.is_some(),
+            end: End::of(settings.end_time, &settings.spec, until),
             spec: settings.spec.clone(),
             first_started_at: state.first_started_at,
             coverage: state.settled(),
@@ -159,6 +170,15 @@ impl WindowScheduler {
             rechecked: false,
             due: Vec::new(),
             slice_factor: 1,
+            configured_end: settings.end_time,
+            until,
+        }
+    }
+
+    /// The vendor's clock is this much behind. A run that ends at a moment does not wait for the vendor to reach it.
+    pub(super) fn set_clock_behind(&mut self, behind: Duration) {
+        if let Some(until) = self.until {
+            self.end = End::of(self.configured_end, &self.spec, Some(until - behind));
         }
     }
 
@@ -178,7 +198,7 @@ impl WindowScheduler {
         Some(Work::Begin(self.window(WindowKind::Live, covers)))
     }
 
-    /// The next backfill work: open windows, rechecks of records that change later, gaps, time that is due.
+    /// The next backfill work: open windows, rechecks of records that change later, gaps.
     pub(crate) fn next_backfill(&self, now: Timestamp) -> Option<Work> {
         if let Some(id) = self.oldest_open(Priority::Backfill) {
             return Some(Work::Resume(id));
@@ -186,10 +206,16 @@ impl WindowScheduler {
         if let Some(range) = self.recheck_due(now) {
             return Some(Work::Begin(self.lookback_window(range)));
         }
-        if let Some(covers) = self.next_slice(now) {
-            return Some(Work::Begin(self.window(WindowKind::Backfill, covers)));
+        let covers = self.next_slice(now)?;
+        Some(Work::Begin(self.window(WindowKind::Backfill, covers)))
+    }
+
+    /// The next window of time that is due to be read again.
+    pub(crate) fn next_due(&self) -> Option<Work> {
+        if let Some((id, _)) = self.open.iter().find(|(_, window)| is_due_recheck(window)) {
+            return Some(Work::Resume(*id));
         }
-        let due = *self.due.first()?;
+        let due = self.due.first()?.range;
         let covers = TimeRange::new(due.from, self.window_end(due, self.spec.slice));
         Some(Work::Begin(self.recheck_window(covers)))
     }
@@ -197,8 +223,14 @@ impl WindowScheduler {
     /// Time that is due to be read again, in order of urgency; replaces what was due before. Time that is not wanted any
     /// more is left out.
     pub(crate) fn recheck(&mut self, due: &[DueRecheck]) {
-        let due = due.iter().map(|due| ranges::intersection(due.range, self.kept));
-        self.due = due.filter(|range| !range.is_empty()).collect();
+        let wanted = |due: &DueRecheck| DueRecheck { range: ranges::intersection(due.range, self.kept), ..due.clone() };
+        self.due = due.iter().map(wanted).filter(|due| !due.range.is_empty()).collect();
+    }
+
+    /// What is known of the time that a recheck reads again: the state that it was given before.
+    pub(super) fn due_of(&self, window: &NewWindow) -> Option<&DueRecheck> {
+        let is_of = |due: &&DueRecheck| ranges::contains(due.range, window.covers.from);
+        self.due.iter().find(is_of).filter(|_| is_due_recheck(window))
     }
 
     /// Whether time that is due is left.
@@ -209,7 +241,7 @@ impl WindowScheduler {
     /// Whether nothing will ever be left to do.
     pub(crate) fn is_done(&self, now: Timestamp) -> bool {
         let Some(end) = self.end else { return false };
-        let rechecked = !self.once || self.rechecked || self.recheck_range(now).is_none();
+        let rechecked = !self.until.is_some() || self.rechecked || self.recheck_range(now).is_none();
         rechecked && self.open.is_empty() && self.due.is_empty() && self.missing_until(end.at).is_empty()
     }
 
@@ -248,8 +280,11 @@ impl WindowScheduler {
                 return;
             }
             WindowKind::Recheck => {
-                let due = std::mem::take(&mut self.due);
-                self.due = due.into_iter().flat_map(|due| ranges::without(due, &[window.covers])).collect();
+                let left = |due: DueRecheck| {
+                    let parts = ranges::without(due.range, &[window.covers]);
+                    parts.into_iter().map(move |range| DueRecheck { range, ..due.clone() })
+                };
+                self.due = std::mem::take(&mut self.due).into_iter().flat_map(left).collect();
                 return;
             }
             WindowKind::Backfill if records_read == 0 => {
@@ -343,7 +378,9 @@ impl WindowScheduler {
     fn recheck_due(&self, now: Timestamp) -> Option<TimeRange> {
         let recheck = self.spec.recheck?;
         let due = match self.end {
-            Some(end) if self.once => !self.rechecked && self.open.is_empty() && self.missing_until(end.at).is_empty(),
+            Some(end) if self.until.is_some() => {
+                !self.rechecked && self.open.is_empty() && self.missing_until(end.at).is_empty()
+            }
             _ => self.interval_passed(recheck, now),
         };
         self.recheck_range(now).filter(|_| due)
@@ -363,12 +400,7 @@ impl WindowScheduler {
     }
 
     fn wanted_end(&self, now: Timestamp) -> Timestamp {
-        let readable = now - self.spec.delay;
-        match self.end {
-            Some(end) if now >= end.readable_at => end.at.min(readable),
-            Some(end) => end.last_part.min(readable),
-            None => readable,
-        }
+        self.end.map_or(now - self.spec.delay, |end| end.wanted(now, self.spec.delay))
     }
 
     /// Where the next live window begins.
@@ -379,7 +411,8 @@ impl WindowScheduler {
     }
 
     fn oldest_open(&self, priority: Priority) -> Option<WindowId> {
-        let matching = self.open.iter().filter(|(_, window)| Priority::of(window.kind) == priority);
+        let is_of = |window: &NewWindow| Priority::of(window.kind) == priority && !is_due_recheck(window);
+        let matching = self.open.iter().filter(|(_, window)| is_of(window));
         matching
             .min_by_key(|(id, window)| (window.kind == WindowKind::Recheck, window.covers.from, *id))
             .map(|(id, _)| *id)
@@ -439,6 +472,11 @@ pub(super) fn key_range(window: &NewWindow, spec: &ApiSpec) -> TimeRange {
     TimeRange::new(window.fetch_range.from - margin, to)
 }
 
+/// Whether a window reads time again that is due, and decides its state anew.
+pub(super) fn is_due_recheck(window: &NewWindow) -> bool {
+    window.kind == WindowKind::Recheck && !window.covers.is_empty()
+}
+
 /// `at` floored to a step, if that is still inside the range; else `at` as it is.
 fn floored_inside(range: TimeRange, at: Timestamp, step: Duration) -> Timestamp {
     let floored = at.floor_to(step);
@@ -453,9 +491,8 @@ pub(super) struct ClockMonitor {
 }
 
 impl ClockMonitor {
-    /// Warns if the vendor's clock is behind this machine's by more than the delay, at most once an hour.
-    pub(super) fn check_skew(&mut self, skew_millis: Option<i64>, delay: Duration, at: Instant) -> bool {
-        let behind = Duration::from_millis(skew_millis.map_or(0, |millis| millis.min(0).unsigned_abs()));
+    /// Warns if the vendor's clock is `behind` this machine's by more than the delay, at most once an hour.
+    pub(super) fn check_skew(&mut self, behind: Duration, delay: Duration, at: Instant) -> bool {
         if behind <= delay + CLOCK_TOLERANCE || !self.warned_of_skew.is_due(at) {
             return false;
         }
@@ -463,8 +500,8 @@ impl ClockMonitor {
             event = "vendor_clock_behind",
             behind_secs = behind.as_secs_f64(),
             delay_secs = delay.as_secs_f64(),
-            hint = "set `delay` of this source to more than behind_secs, and check this machine's clock",
-            "the vendor's clock is behind this machine's: records may appear in time that is covered already"
+            hint = "check this machine's clock (NTP)",
+            "the vendor's clock is behind this machine's: nothing is covered beyond the vendor's"
         );
         true
     }

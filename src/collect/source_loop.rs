@@ -49,12 +49,11 @@ use crate::journal::{
     ScanProgress, ScanSpec, SourceId, SourceRegistration, SourceState, WindowEvidence, WindowId, WindowKind,
 };
 use crate::time::Timestamp;
+use crate::units::Rate;
 use crate::vendors::{ApiError, ApiErrorKind, RecordKey, RecordOrder};
 
 /// A time filter of this granularity or coarser cannot be split by time.
 const DAY: Duration = Duration::from_secs(86_400);
-/// Time in doubt is read again after this.
-const FIRST_RECHECK_AFTER: Duration = Duration::from_secs(900);
 /// Time that is due to be read again is asked for this often, while none is known.
 const DUE_INTERVAL: Duration = Duration::from_secs(60);
 /// No more ranges of due time are asked for at once.
@@ -127,6 +126,8 @@ struct SourceLoop {
     /// Causes of doubt that were reported since a window was last covered.
     reported: HashSet<Reason>,
     budget: RequestBudget,
+    /// The share of the budget for time that is due to be read again.
+    recheck_budget: RequestBudget,
     page_size: PageSize,
     backoff: Backoff,
     errors: SourceErrors,
@@ -139,6 +140,16 @@ struct SourceLoop {
     /// When time that is due was asked for last.
     due_at: Option<Instant>,
     skew: ClockSkew,
+}
+
+/// A tenth of the budget, so that live polls and the backfill have the rest. A run that ends has no later polls: all of it.
+fn recheck_budget(rates: &[Rate], until: Option<Timestamp>) -> RequestBudget {
+    let tenth = |rate: &Rate| match rate.requests {
+        10.. => Rate { requests: rate.requests / 10, ..*rate },
+        few => Rate { requests: few, per: rate.per * 10 },
+    };
+    let rates: Vec<Rate> = if until.is_some() { Vec::new() } else { rates.iter().map(tenth).collect() };
+    RequestBudget::new(&rates)
 }
 
 enum Step {
@@ -173,6 +184,7 @@ impl SourceLoop {
             traits: PagingTraits::default(),
             reported: HashSet::new(),
             budget: RequestBudget::new(&settings.spec.rate_limit),
+            recheck_budget: recheck_budget(&settings.spec.rate_limit, until),
             page_size: PageSize::new(settings.spec.page_size),
             backoff: Backoff::new(context.rng_seed, LONGEST_BACKOFF),
             errors: SourceErrors::new(state.id, clock, now),
@@ -205,9 +217,14 @@ impl SourceLoop {
         }
     }
 
+    /// The source's clock: the earlier of this machine's and the vendor's.
+    fn now(&self) -> Timestamp {
+        self.clock.now() - self.skew.behind()
+    }
+
     /// Gives up coverage that lies ahead of the clock. Where dedup keys are gone, the journal refuses that.
     async fn cut_coverage(&mut self) -> Result<(), StopReason> {
-        let (source, now, instant) = (self.id, self.clock.now(), Instant::now());
+        let (source, now, instant) = (self.id, self.now(), Instant::now());
         let behind = self.scheduler.clock_behind_by(now);
         let from = self.scheduler.cut_for_clock(now).filter(|_| !self.clock_monitor.has_warned(instant));
         let Some(from) = from else {
@@ -250,7 +267,7 @@ impl SourceLoop {
 
     /// Live work first. If nothing can be done now, the moment at which something may be.
     fn next_step(&mut self) -> Step {
-        let (now, instant) = (self.clock.now(), Instant::now());
+        let (now, instant) = (self.now(), Instant::now());
         let poll_due = instant >= self.next_poll;
         let live = self.scheduler.next_live(now, poll_due);
         if live.is_none() && poll_due {
@@ -260,10 +277,13 @@ impl SourceLoop {
         if live.is_none() {
             wake.push(self.next_poll);
         }
-        let backfill = self.scheduler.next_backfill(now);
-        for (priority, budget, work) in self.polls.order(live, backfill) {
+        let (due, due_at) = (self.scheduler.next_due(), self.recheck_budget.ready_at(Priority::Live, instant));
+        let past = due.filter(|_| due_at <= instant).or_else(|| self.scheduler.next_backfill(now)).or(due);
+        for (priority, budget, work) in self.polls.order(live, past) {
             let Some(work) = work else { continue };
-            let ready = self.errors.ready_at(priority).max(self.budget.ready_at(budget, instant));
+            let due_at = due_at.max(instant);
+            let lane = if Some(work) == due { due_at } else { instant };
+            let ready = self.errors.ready_at(priority).max(self.budget.ready_at(budget, instant)).max(lane);
             if ready <= instant || self.is_prefetched(&work) {
                 return self.step_of(work, instant);
             }

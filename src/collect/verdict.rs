@@ -58,8 +58,6 @@ impl Reason {
 /// One finished scan.
 #[derive(Clone, Debug)]
 pub(super) struct ScanResult<K> {
-    /// Whether it was a scan by time.
-    pub(super) by_time: bool,
     /// Checks that disagree.
     pub(super) checks: Vec<Check>,
     /// How often each record exists, as far as the scan proves it.
@@ -85,9 +83,7 @@ pub(super) struct Expected<K> {
     pub(super) is_read_again: bool,
     /// Whether this is a second look at covered time.
     pub(super) is_recheck: bool,
-    /// Records that the window's scans have found and that were not known.
-    pub(super) found: u64,
-    /// How often the window was in doubt before.
+    /// How often the window's time was in doubt before.
     pub(super) doubts: u32,
     /// Whether a scan by time may apply: a filter finer than a day, and a known order.
     pub(super) by_time: bool,
@@ -166,11 +162,6 @@ impl<K: Copy + Eq + Hash> WindowVerdict<K> {
         self.note_run(scan);
     }
 
-    /// Scans so far.
-    pub(super) fn scans(&self) -> u32 {
-        self.scans
-    }
-
     /// Every record met by a scan of this window, with how many there are: what is delivered.
     pub(super) fn union(&self) -> &HashMap<K, usize> {
         &self.union
@@ -206,12 +197,12 @@ impl<K: Copy + Eq + Hash> WindowVerdict<K> {
                     .rescan(expected, learned)
                     .unwrap_or(Verdict::InDoubt { reasons: vec![Reason::Check(Check::Unconfirmed)] });
             }
-            return self.covered(&scan, expected, learned);
+            return self.covered(&scan, learned);
         }
         self.confirmed = Some(self.union.keys().copied().collect());
         self.lacked_only_known |= reasons.iter().eq([&Reason::Overlap]);
         if self.run_is_complete(expected) && !reasons.contains(&Reason::Check(Check::Range)) {
-            return self.covered(&scan, expected, learned);
+            return self.covered(&scan, learned);
         }
         match self.rescan(expected, learned) {
             Some(rescan) => rescan,
@@ -286,18 +277,17 @@ impl<K: Copy + Eq + Hash> WindowVerdict<K> {
         let only_overlap = self.last_reasons.iter().eq([&Reason::Overlap]);
         let by_time = expected.by_time && self.scans % 2 == 1 && !only_overlap;
         let pause_secs = [5, 20, 60][(self.scans as usize - 1).min(2)];
-        Some(Verdict::Rescan { by_time, smaller_by: self.scans + u32::from(expected.is_recheck), pause_secs })
+        // By time, the records of one second have to fit into a page.
+        let smaller_by = if by_time { self.scans / 2 } else { self.scans + u32::from(expected.is_recheck) };
+        Some(Verdict::Rescan { by_time, smaller_by, pause_secs })
     }
 
-    fn covered(&self, scan: &ScanResult<K>, expected: &Expected<K>, learned: &mut Learned<K>) -> Verdict<K> {
+    fn covered(&self, scan: &ScanResult<K>, learned: &mut Learned<K>) -> Verdict<K> {
         if !scan.totals.is_empty() && !scan.checks.contains(&Check::Total) {
             learned.wrong_totals = 0;
         }
         for key in self.union.keys() {
             learned.missing.remove(key);
-        }
-        if expected.is_recheck && expected.found > 0 {
-            return Verdict::InDoubt { reasons: vec![Reason::Found] };
         }
         Verdict::Covered { gone: Vec::new() }
     }

@@ -12,7 +12,7 @@ use super::super::retrying_journal::StopReason;
 use super::super::scan::{PageScan, WindowScans, can_resume};
 use super::super::source::{CollectMode, SourceEnd};
 use super::super::verdict::{Expected, Reason, Verdict};
-use super::{DAY, FIRST_RECHECK_AFTER, SourceLoop};
+use super::{DAY, SourceLoop};
 use crate::event::EventId;
 use crate::journal::{
     AfterPage, Completion, CoverageState, EncodedBlock, LatenessCounts, NewWindow, PageCommit, ScanProgress, ScanSpec,

@@ -8,16 +8,19 @@ use super::super::errors::{ClearedBy, is_reportable};
 use super::super::fetch::{FetchError, FetchedPage, request_fingerprint};
 use super::super::filter::{ExtraRecord, FilteredPage};
 use super::super::rate::Priority;
+use super::super::recheck::{self, Reading};
 use super::super::retrying_journal::StopReason;
 use super::super::scan::{PageScan, WindowScans, can_resume};
+use super::super::scheduler::is_due_recheck;
 use super::super::source::{CollectMode, SourceEnd};
-use super::super::verdict::{Expected, Reason, Verdict};
-use super::{DAY, FIRST_RECHECK_AFTER, SourceLoop};
+use super::super::verdict::{Expected, Reason, ScanResult, Verdict};
+use super::{DAY, SourceLoop};
 use crate::event::EventId;
 use crate::journal::{
     AfterPage, Completion, CoverageState, EncodedBlock, LatenessCounts, NewWindow, PageCommit, ScanProgress, ScanSpec,
     WindowEvidence, WindowId, WindowKind,
 };
+use crate::time::{TimeRange, Timestamp};
 use crate::vendors::{ApiError, ApiErrorKind, RecordKey, RecordOrder};
 
 impl SourceLoop {
@@ -26,11 +29,14 @@ impl SourceLoop {
         if !self.scans.contains_key(&id) {
             match self.interrupted.remove(&id) {
                 Some(progress) => self.resume_scan(id, progress).await?,
-                None => self.start_scan(id, false, self.page_size.current()).await?,
+                None => self.start_scan(id, false, self.first_page_size(id)).await?,
             }
         }
         let Some(scan) = self.scans.get_mut(&id) else { return Ok(None) };
         self.polls.page_requested(scan.window().kind);
+        if is_due_recheck(&scan.window()) {
+            self.recheck_budget.take(Instant::now());
+        }
         if !scan.is_prefetched() {
             self.budget.take(Instant::now());
         }
@@ -38,6 +44,12 @@ impl SourceLoop {
             Ok(page) => self.handle_page(id, page).await.map(|()| None),
             Err(error) => self.handle_error(id, error).await,
         }
+    }
+
+    /// A recheck reads with another page size than the scans before: what is wrong about a page may be cached.
+    fn first_page_size(&self, id: WindowId) -> u32 {
+        let is_recheck = self.scheduler.window_of(id).is_some_and(|window| is_due_recheck(&window));
+        (self.page_size.current() - u32::from(is_recheck)).max(1)
     }
 
     /// Stores a page, or splits or repeats its window.
@@ -56,7 +68,9 @@ impl SourceLoop {
         self.report_damaged(id, page.damaged);
         if let Some(vendor_time) = page.vendor_time {
             self.skew.record(vendor_time, page.observed_at);
-            self.clock_monitor.check_skew(self.skew.millis(), self.settings.spec.delay, Instant::now());
+            let behind = self.skew.behind();
+            self.scheduler.set_clock_behind(behind);
+            self.clock_monitor.check_skew(behind, self.settings.spec.delay, Instant::now());
         }
         let normalizer = self.fetcher.vendor.normalizer();
         let keys: Vec<RecordKey> = page.records().map(|raw| normalizer.key_of(raw)).collect();
@@ -67,16 +81,16 @@ impl SourceLoop {
         let (Some(scan), Some(state)) = (self.scans.get_mut(&id), self.windows.get_mut(&id)) else { return Ok(()) };
         let (taken, evidence) = scan.take(&page, &keys);
         state.note_page(&page, &keys, taken, scan.has_ids());
-        let over = scan.is_over();
-        if !over {
+        let result = scan.is_over().then(|| scan.result());
+        if result.is_none() {
             self.prefetch(id, priority);
         }
-        let verdict = over.then(|| self.judge(id, &window));
-        let extra = self.extra_records(id, verdict.as_ref());
+        let verdict = result.clone().map(|result| self.judge(id, &window, result));
+        let extra = result.map_or_else(Vec::new, |result| self.extra_records(id, &result));
         let filtered = self.filter.filter(&mut self.journal, (&page, &keys), (id, &window), taken, &extra).await?;
         let FilteredPage { block, stored, new_times } = filtered;
         if let (Some(scan), Some(state)) = (self.scans.get_mut(&id), self.windows.get_mut(&id)) {
-            state.found += stored as u64;
+            state.found += new_times.len() as u64;
             let covered = |at| self.scheduler.is_covered(at);
             self.lateness.record_page(&window, page.observed_at, &new_times, covered, &mut scan.lateness);
         }
@@ -102,14 +116,11 @@ impl SourceLoop {
     }
 
     /// Identical records on several pages, once the scan has proved that they exist.
-    pub(super) fn extra_records(&self, id: WindowId, verdict: Option<&Verdict<EventId>>) -> Vec<ExtraRecord> {
-        let (Some(scan), Some(state)) = (self.scans.get(&id), self.windows.get(&id)) else { return Vec::new() };
-        if verdict.is_none() || scan.has_ids() {
-            return Vec::new();
-        }
+    fn extra_records(&self, id: WindowId, result: &ScanResult<EventId>) -> Vec<ExtraRecord> {
+        let Some(state) = self.windows.get(&id).filter(|_| !self.settings.spec.has_ids) else { return Vec::new() };
         let mut extra = Vec::new();
         for (id, held) in &state.held {
-            let on_one_page = scan.result().on_one_page.get(id).copied().unwrap_or(0);
+            let on_one_page = result.on_one_page.get(id).copied().unwrap_or(0);
             let count = state.verdict.union().get(id).copied().unwrap_or(0);
             for number in on_one_page..count {
                 let occurrence = u32::try_from(number).unwrap_or(u32::MAX);
@@ -119,7 +130,7 @@ impl SourceLoop {
         extra
     }
 
-    /// A recheck that finds new records puts its time in doubt, although its scan agrees.
+    /// A recheck that finds new records in covered time puts it in doubt, although its scan agrees.
     pub(super) fn found_by_recheck(
         &self,
         id: WindowId,
@@ -127,10 +138,9 @@ impl SourceLoop {
         verdict: Option<Verdict<EventId>>,
     ) -> Option<Verdict<EventId>> {
         let found = self.windows.get(&id).is_some_and(|state| state.found > 0);
+        let was_covered = self.scheduler.due_of(window).is_some_and(|due| due.state == CoverageState::Covered);
         match verdict {
-            Some(Verdict::Covered { .. })
-                if found && window.kind == WindowKind::Recheck && !window.covers.is_empty() =>
-            {
+            Some(Verdict::Covered { .. }) if found && was_covered => {
                 Some(Verdict::InDoubt { reasons: vec![Reason::Found] })
             }
             other => other,
@@ -147,11 +157,40 @@ impl SourceLoop {
                 (CoverageState::InDoubt, names, 0)
             }
         };
-        let at = self.clock.now();
-        let next_recheck_at = (state == CoverageState::InDoubt).then(|| at + FIRST_RECHECK_AFTER);
+        let next_recheck_at = self.next_recheck_at(id, window, verdict);
         let mut evidence = self.evidence_of(id, window, gone);
         evidence.checks.clone_from(&reasons);
-        AfterPage::Complete(Completion { at, state, reasons, covers: window.covers, next_recheck_at, evidence })
+        let (at, covers) = (self.clock.now(), self.decided(window));
+        AfterPage::Complete(Completion { at, state, reasons, covers, next_recheck_at, evidence })
+    }
+
+    /// The time that a verdict is about: nothing beyond the source's clock, which may be known only since the window was
+    /// opened.
+    pub(super) fn decided(&self, window: &NewWindow) -> TimeRange {
+        let covers = window.covers;
+        if window.kind == WindowKind::Recheck {
+            return covers;
+        }
+        TimeRange::new(covers.from, covers.to.min(self.now() - self.settings.spec.delay).max(covers.from))
+    }
+
+    /// When the time of a window is read again.
+    fn next_recheck_at(
+        &self,
+        id: WindowId,
+        window: &NewWindow,
+        verdict: Option<&Verdict<EventId>>,
+    ) -> Option<Timestamp> {
+        let state = self.windows.get(&id)?;
+        let due = self.scheduler.due_of(window);
+        let reading = Reading {
+            at: self.clock.now(),
+            covers: window.covers,
+            before: due.map(|due| (due.doubts, due.completed_at)),
+            is_empty: state.verdict.union().is_empty() && state.expected.is_empty(),
+            only_total: self.learned.distrusts_total(),
+        };
+        recheck::next(&reading, verdict, &self.settings)
     }
 
     pub(super) fn evidence_of(&self, id: WindowId, window: &NewWindow, gone: u64) -> WindowEvidence {
@@ -173,7 +212,7 @@ impl SourceLoop {
             checks: Vec::new(),
             kept: window.kept,
             settings_hash: scan.spec().request_fingerprint.clone(),
-            skew_millis: 0,
+            skew_millis: self.skew.millis().unwrap_or(0),
         }
     }
 
@@ -195,7 +234,11 @@ impl SourceLoop {
         let now = Instant::now();
         let is_next = priority == Priority::Live || now < self.next_poll;
         let ready = self.errors.ready_at(priority).max(self.budget.ready_at(priority, now)) <= now;
-        if let Some(scan) = self.scans.get_mut(&id).filter(|_| is_next && ready && self.journal.has_room()) {
+        let is_limited =
+            |scan: &PageScan| is_due_recheck(&scan.window()) && self.recheck_budget.ready_at(priority, now) > now;
+        let can_wait = self.scans.get(&id).is_none_or(is_limited);
+        if let Some(scan) = self.scans.get_mut(&id).filter(|_| is_next && ready && !can_wait && self.journal.has_room())
+        {
             self.budget.take(now);
             scan.prefetch();
         }

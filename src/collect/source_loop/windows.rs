@@ -11,8 +11,8 @@ use super::super::rate::Priority;
 use super::super::retrying_journal::StopReason;
 use super::super::scan::{PageScan, WindowScans, can_resume};
 use super::super::source::{CollectMode, SourceEnd};
-use super::super::verdict::{Expected, Reason, Verdict};
-use super::{DAY, FIRST_RECHECK_AFTER, SourceLoop};
+use super::super::verdict::{Expected, Reason, ScanResult, Verdict};
+use super::{DAY, SourceLoop};
 use crate::event::EventId;
 use crate::journal::{
     AfterPage, Completion, CoverageState, EncodedBlock, LatenessCounts, NewWindow, PageCommit, ScanProgress, ScanSpec,
@@ -134,7 +134,7 @@ impl SourceLoop {
     }
 
     /// Judges a scan whose last page was read.
-    pub(super) fn judge(&mut self, id: WindowId, window: &NewWindow) -> Verdict<EventId> {
+    pub(super) fn judge(&mut self, id: WindowId, window: &NewWindow, result: ScanResult<EventId>) -> Verdict<EventId> {
         let (Some(scan), Some(state)) = (self.scans.get(&id), self.windows.get_mut(&id)) else {
             return Verdict::Covered { gone: Vec::new() };
         };
@@ -150,11 +150,10 @@ impl SourceLoop {
             known: state.expected.clone(),
             is_read_again: window.kind == WindowKind::Live && covers + spec.poll_interval <= spec.overlap,
             is_recheck: window.kind == WindowKind::Recheck,
-            found: state.found,
-            doubts: 0,
+            doubts: self.scheduler.due_of(window).map_or(0, |due| due.doubts),
             by_time: spec.time_granularity < DAY && spec.order != RecordOrder::Unknown,
         };
-        state.verdict.judge(scan.result(), &expected, &mut self.learned)
+        state.verdict.judge(result, &expected, &mut self.learned)
     }
 
     /// Scans a window again, after a pause.
@@ -189,7 +188,7 @@ impl SourceLoop {
         self.scans.remove(&id);
         let (pages, records) = self.windows.remove(&id).map_or((0, 0), |state| (state.pages, state.records));
         self.page_size.window_completed();
-        self.scheduler.completed(id, window.covers, self.clock.now(), records);
+        self.scheduler.completed(id, self.decided(window), self.clock.now(), records);
         if window.kind == WindowKind::Live {
             self.polls.live_completed(window, &self.settings.spec, Instant::now());
         }

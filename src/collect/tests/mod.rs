@@ -2,7 +2,7 @@
 
 mod changes;
 mod errors;
-mod fake_api;
+pub(in crate::collect) mod fake_api;
 mod forecast;
 mod model;
 mod model_classes;

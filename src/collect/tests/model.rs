@@ -4,7 +4,7 @@
 //!   seed --> ModelApi <--requests-- collect::run --pages--> SQLite journal
 //!               |                                               |
 //!               |    backfill, six minutes of polls,            |
-//!               |    nine days of what is due again             |
+//!               |    eleven days of what is due again             |
 //!               v                                               v
 //!             listed when ------------> examine <------- delivered, covered, in doubt
 //! ```
@@ -28,7 +28,9 @@ use super::model_vendor::{
 };
 use crate::clock::{Clock, ManualClock};
 use crate::collect::{CollectMode, Source, SourceContext, SourceEnd, SourceOptions, StartTime, ranges, run};
-use crate::journal::{Journal, JournalOptions, NewWindow, OpenWindow, SourceRegistration, SourceState, SqliteJournal};
+use crate::journal::{
+    DoubtfulTime, Journal, JournalOptions, NewWindow, OpenWindow, SourceRegistration, SourceState, SqliteJournal,
+};
 use crate::time::TimeRange;
 use crate::units::{ByteSize, Span};
 use crate::vendors::NormalizerConfig;
@@ -36,8 +38,8 @@ use crate::vendors::NormalizerConfig;
 /// Seeds per class, and how many more of the mixed classes.
 const SEEDS: u64 = 5;
 const MIXED_FACTOR: u64 = 5;
-/// The last recheck comes a week after the first scan.
-const RECHECKS_END: Duration = Duration::from_secs(9 * 86_400);
+/// The last recheck comes a week and a quarter after the first scan.
+const RECHECKS_END: Duration = Duration::from_secs(11 * 86_400);
 
 /// The head of a list is read again within so many seconds.
 const HEAD_AFTER: i64 = 4;
@@ -76,6 +78,7 @@ struct Observed {
     delivered: HashMap<String, usize>,
     covered: Vec<TimeRange>,
     in_doubt: Vec<TimeRange>,
+    doubts: Vec<DoubtfulTime>,
     /// Windows whose scan has not ended, in model seconds: from where they cover, and to where they request.
     open: Vec<(i64, i64)>,
     log: Vec<Logged>,
@@ -101,7 +104,7 @@ impl Model {
         &self.api.behavior
     }
 
-    /// Collects with polls once a minute, then for nine days with a poll a day. Returns what was observed after each.
+    /// Collects with polls once a minute, then for eleven days with a poll a day. Returns what was observed after each.
     async fn collect(&mut self) -> [Observed; 2] {
         let options = SourceOptions {
             backfill_start_time: Some(StartTime::At(self.behavior().time(START))),
@@ -174,7 +177,7 @@ impl Model {
             (self.behavior().secs(covers.from), self.behavior().secs(fetch_range.to))
         };
         let open = state.open.iter().map(secs).collect();
-        Observed { delivered, covered, in_doubt, open, log: self.api.log() }
+        Observed { delivered, covered, in_doubt, doubts: state.in_doubt, open, log: self.api.log() }
     }
 }
 
@@ -369,8 +372,9 @@ fn print_requests(api: &ModelApi, end: &Observed) {
     for (raw, count) in surplus(api, end).filter(|(_, count)| *count > 0) {
         eprintln!("delivered {count} times too often: {raw}");
     }
-    for range in &end.in_doubt {
-        eprintln!("in doubt: {}..{}", api.behavior.secs(range.from), api.behavior.secs(range.to));
+    for DoubtfulTime { range, state, reasons, doubts, .. } in &end.doubts {
+        let (from, to) = (api.behavior.secs(range.from), api.behavior.secs(range.to));
+        eprintln!("{state:?} for the {doubts}th time: {from}..{to}, {reasons:?}");
     }
 }
 
@@ -490,6 +494,7 @@ async fn what_was_listed_and_covered_and_is_not_delivered_is_lost() {
         delivered: HashMap::new(),
         covered: vec![all],
         in_doubt: Vec::new(),
+        doubts: Vec::new(),
         open: Vec::new(),
         log: vec![request],
     };
