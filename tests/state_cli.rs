@@ -381,11 +381,22 @@ fn time_that_is_not_covered_is_shown_until_it_is_accepted() {
     );
 
     let accept = |from, to, last| harness.state(&["accept", "audit", "--from", from, "--to", to, last]);
-    insta::assert_snapshot!(harness.rejected(&["accept", "audit", "--from", to, "--to", from, "--yes"]), @"");
-    insta::assert_snapshot!(harness.rejected(&["accept", "audt", "--from", from, "--to", to, "--yes"]), @"");
+    insta::assert_snapshot!(harness.rejected(&["accept", "audit", "--from", to, "--to", from, "--yes"]), @r"
+    error: --to 2019-01-31T08:00:00Z is not after --from 2019-01-31T09:00:00Z; write the beginning of the time first
+    ");
+    insta::assert_snapshot!(harness.rejected(&["accept", "audt", "--from", from, "--to", to, "--yes"]), @r"
+    error: DIRECTORY/acme.yaml has no source `audt`; it has: audit
+    ");
     let (code, printed) = accept(from, "2019-01-31T08:30:00Z", "--dry-run");
     assert_eq!(code, 0);
-    insta::assert_snapshot!(printed, @"");
+    insta::assert_snapshot!(printed, @r"
+    accept 1 window of source `audit`
+      unreadable      2019-01-31T08:00:00Z to 2019-01-31T08:30:00Z (30m): 500 Internal Server Error
+      then            this time counts as covered, and no recheck reads it again; its evidence keeps the reasons
+      kept            what was read of it was delivered, and stays delivered
+      alternative     to read it again without duplicates: auditflow state rewind DIRECTORY/acme.yaml audit --to 2019-01-31T08:00:00Z
+    dry run: nothing was changed
+    ");
     assert_eq!(harness.report(&["status"]).0, 1, "a dry run changes nothing");
     let (code, printed) = accept(from, "2019-01-31T08:30:00Z", "--yes");
     assert_eq!((code, printed.ends_with("\ndone\n")), (0, true), "{printed}");
@@ -395,9 +406,11 @@ fn time_that_is_not_covered_is_shown_until_it_is_accepted() {
     assert_eq!((code, harness.report(&["status"]).0, harness.report(&["coverage"]).0), (0, 0, 0));
     let (code, printed) = accept(from, to, "--yes");
     assert_eq!(code, 0);
-    insta::assert_snapshot!(printed, @"");
+    insta::assert_snapshot!(printed, @r"
+    nothing to do: `audit` has no time in doubt or unreadable from 2019-01-31T08:00:00Z to 2019-01-31T09:00:00Z; `auditflow coverage DIRECTORY/acme.yaml` lists it
+    ");
     let (_, evidence) = harness.report(&["coverage", "--evidence"]);
-    assert!(evidence.contains("unreadable:500 Internal Server Error, accepted"), "{evidence}");
+    assert!(evidence.contains("reasons: 500 Internal Server Error, accepted"), "{evidence}");
     // It is not read again.
     harness.pipeline.run_once(&harness.file);
     assert_eq!(harness.lines(), EVENTS);

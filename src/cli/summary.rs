@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::format::count;
 use crate::journal::{JournalStats, SinkStats, SourceStats};
+use crate::report::reasons_text;
 use crate::runtime::{CoverageState, DoubtfulTime, RunReport};
 use crate::units::{ByteSize, Span};
 
@@ -79,7 +80,7 @@ fn doubt_line(source: &str, doubtful: &DoubtfulTime) -> String {
         Some(at) => format!("read again by the first run after {}", at.with_digits(0)),
         None => "not read again".to_owned(),
     };
-    format!("{state}: {source}: {from} to {to}: {}; {follows}", doubtful.reasons.join(", "))
+    format!("{state}: {source}: {from} to {to}: {}; {follows}", reasons_text(&doubtful.reasons))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::doubt::{self, DoubtReport};
 use super::evidence::EvidenceReport;
 use super::observation::{LastErrorReport, Observation, ReportHead, SourceView, TimeSpan, seconds, window_kind};
-use super::text::{counted, last_error, name, of_seconds, wrapped_value};
+use super::text::{counted, last_error, name, of_seconds, span_text, wrapped_value};
 use crate::collect::ranges;
 use crate::collect::scan::ScanCounts;
 use crate::forecast::{Assumption, Gap, forecast};
@@ -343,11 +343,6 @@ fn list<T>(text: &mut String, label: &str, entries: &[T], entry_text: impl Fn(&T
     if entries.is_empty() {
         line(text, label, "-");
     }
-}
-
-pub(super) fn span_text(span: TimeSpan) -> String {
-    let (from, to) = (span.from.with_digits(0), span.to.with_digits(0));
-    format!("{from} .. {to}  {:>8}", of_seconds(span.seconds))
 }
 
 fn window_text(window: &WindowReport) -> String {

@@ -53,17 +53,13 @@ fn checks_to_ignore(reasons: &[String]) -> Vec<&'static str> {
 
 impl From<&DoubtfulTime> for DoubtReport {
     fn from(doubtful: &DoubtfulTime) -> Self {
-        let (errors, reasons): (Vec<&str>, Vec<&str>) = doubtful
-            .reasons
-            .iter()
-            .map(String::as_str)
-            .filter(|reason| doubtful.state == CoverageState::Unreadable || !reason.starts_with(UNREADABLE))
-            .partition(|reason| reason.starts_with(UNREADABLE));
+        let is_error = |reason: &&String| reason.starts_with(UNREADABLE);
+        let error = doubtful.reasons.iter().find(is_error).map(|error| error[UNREADABLE.len()..].to_owned());
         Self {
             span: doubtful.range.into(),
-            error: errors.first().map(|error| error[UNREADABLE.len()..].to_owned()),
+            error: error.filter(|_| doubtful.state == CoverageState::Unreadable),
             ignore_checks: checks_to_ignore(&doubtful.reasons),
-            reasons: reasons.into_iter().map(str::to_owned).collect(),
+            reasons: doubtful.reasons.iter().filter(|reason| !is_error(reason)).cloned().collect(),
             since: doubtful.since,
             doubts: doubtful.doubts,
             next_recheck_at: doubtful.next_recheck_at,
@@ -73,6 +69,12 @@ impl From<&DoubtfulTime> for DoubtReport {
 
 /// What the reason of unreadable time begins with; the vendor's error follows.
 const UNREADABLE: &str = "unreadable:";
+
+/// Reasons for people: the names of checks, or the vendor's error as it is.
+pub(crate) fn reasons_text(reasons: &[String]) -> String {
+    let texts: Vec<&str> = reasons.iter().map(|reason| reason.strip_prefix(UNREADABLE).unwrap_or(reason)).collect();
+    texts.join(", ")
+}
 
 /// The lines below a time: why, since when, what follows, and what a person can do if nothing does.
 pub(super) fn explanation(doubt: &DoubtReport, file: &str, source: &str, now: Timestamp) -> String {

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::doubt::reasons_text;
 use super::observation::{TimeSpan, seconds, window_kind};
-use super::text::{counted, wrapped_value};
+use super::text::{counted, span_text, wrapped_value};
 use crate::format::count;
 use crate::journal::EvidenceRow;
 use crate::time::{TimeRange, Timestamp};
@@ -163,7 +164,7 @@ impl From<EvidenceRow> for DayEvidence {
 
 impl DayEvidence {
     fn text(&self) -> String {
-        let head = format!("{}  {}, {}\n", super::coverage::span_text(self.span), self.kind, self.state);
+        let head = format!("{}  {}, {}\n", span_text(self.span), self.kind, self.state);
         let read = format!(
             "{}, {}, {}, {}, {} and {} read",
             counted(self.windows, "window"),
@@ -176,7 +177,7 @@ impl DayEvidence {
         let rechecks = format!("{} rechecked, events found in {}", count(self.rechecked), count(self.found));
         let mut parts = vec![read, self.details(), rechecks];
         if !self.reasons.is_empty() {
-            parts.insert(0, format!("reasons: {}", self.reasons.join(", ")));
+            parts.insert(0, format!("reasons: {}", reasons_text(&self.reasons)));
         }
         parts.iter().fold(head, |text, part| text + &wrapped_value(part))
     }

@@ -20,6 +20,7 @@ mod tests;
 mod text;
 
 pub use coverage::CoverageReport;
+pub(crate) use doubt::reasons_text;
 pub use observation::{FORMAT, LastErrorReport, Observation, Process, ReportHead, TimeSpan, observe};
 pub use plan::PlanReport;
 pub use status::StatusReport;

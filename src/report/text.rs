@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::format::count;
 use crate::units::Span;
 
-use super::observation::LastErrorReport;
+use super::observation::{LastErrorReport, TimeSpan};
 use crate::time::Timestamp;
 
 /// Maximum line width, in columns.
@@ -90,6 +90,12 @@ pub(crate) fn brief(duration: Duration) -> String {
 /// Seconds of a JSON field, as a duration in its two largest units.
 pub(super) fn of_seconds(seconds: f64) -> String {
     brief(Duration::try_from_secs_f64(seconds).unwrap_or_default())
+}
+
+/// A span of time and its length.
+pub(super) fn span_text(span: TimeSpan) -> String {
+    let (from, to) = (span.from.with_digits(0), span.to.with_digits(0));
+    format!("{from} .. {to}  {:>8}", of_seconds(span.seconds))
 }
 
 /// A number in at most ten characters: `99,999,999`, then `123.4M`, `5.6B`.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::context::{Common, Context, Message, Proposal, Proposed, Refusal, point_in_time};
 use crate::collect::ranges;
 use crate::journal::{CollectJournal, CoverageState, EvidenceRow};
-use crate::report::{brief, counted};
+use crate::report::{brief, counted, reasons_text};
 use crate::time::{TimeRange, Timestamp};
 
 /// Count time that is in doubt or unreadable as covered, because you have compared it with the vendor's own view
@@ -57,7 +57,7 @@ fn message(context: &Context, name: &str, range: TimeRange, doubtful: &[Evidence
             part.from.with_digits(0),
             part.to.with_digits(0),
             brief(part.to.since(part.from)),
-            row.reasons.join(", ")
+            reasons_text(&row.reasons)
         );
         message = message.with(row.state.as_str(), &time);
     }
@@ -65,7 +65,7 @@ fn message(context: &Context, name: &str, range: TimeRange, doubtful: &[Evidence
     message
         .with_if(more > 0, "", &format!("and {more} more"))
         .with("then", "this time counts as covered, and no recheck reads it again; its evidence keeps the reasons")
-        .with("kept", "what was read of it is delivered already, and stays so")
+        .with("kept", "what was read of it was delivered, and stays delivered")
         .with(
             "alternative",
             &format!(
