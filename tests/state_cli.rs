@@ -407,7 +407,7 @@ fn time_that_is_not_covered_is_shown_until_it_is_accepted() {
     let (code, printed) = accept(from, to, "--yes");
     assert_eq!(code, 0);
     insta::assert_snapshot!(printed, @r"
-    nothing to do: `audit` has no time in doubt or unreadable from 2019-01-31T08:00:00Z to 2019-01-31T09:00:00Z; `auditflow coverage DIRECTORY/acme.yaml` lists it
+    nothing to do: `audit` has no time in doubt from 2019-01-31T08:00:00Z to 2019-01-31T09:00:00Z
     ");
     let (_, evidence) = harness.report(&["coverage", "--evidence"]);
     assert!(evidence.contains("reasons: 500 Internal Server Error, accepted"), "{evidence}");

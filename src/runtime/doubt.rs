@@ -86,9 +86,17 @@ fn joined(rows: impl Iterator<Item = EvidenceRow>) -> Vec<DoubtfulTime> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
-    use crate::journal::{WindowEvidence, WindowKind};
+    use crate::journal::{
+        AfterPage, CollectJournal, Completion, JournalOptions, LatenessCounts, NewWindow, PageCommit,
+        SourceRegistration, SqliteJournal, WindowEvidence, WindowKind,
+    };
+    use crate::pipeline::{self, Environment, Overrides};
     use crate::time::Timestamp;
+    use crate::units::ByteSize;
+    use crate::vendors::NormalizerConfig;
 
     fn at(secs: i64) -> Timestamp {
         Timestamp::from_secs(secs)
@@ -125,5 +133,44 @@ mod tests {
         assert_eq!(found, [(range(30, 40), 2), (range(50, 70), 1)]);
         assert_eq!(doubts_of_run(&before, of(vec![row(0, 10, 1)])), [], "an earlier run has reported it");
         assert_eq!(doubts_of_run(&Vec::new(), of(vec![row(0, 10, 1)])).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_the_settings_ignore_is_accepted_if_no_recheck_is_left() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let options = JournalOptions { data_dir: directory.path().to_owned(), max_size: ByteSize(1 << 20) };
+        let journal = SqliteJournal::open(&options).expect("opens");
+        let (name, vendor) = ("audit".to_owned(), "clumio".to_owned());
+        let normalizer_config = NormalizerConfig::default();
+        let registration = SourceRegistration { name, vendor, normalizer_config, now: at(0) };
+        let source = journal.open_source(registration).await.expect("opens").id;
+        for (from, reasons, next) in [
+            (0, &["total"][..], None),
+            (10, &["overlap", "total"], None),
+            (20, &["total"], Some(at(900))),
+            (30, &["found"], None),
+        ] {
+            let covers = TimeRange::new(at(from), at(from + 10));
+            let window = NewWindow { kind: WindowKind::Live, covers, fetch_range: covers, kept: TimeRange::ALL };
+            let window = journal.add_windows(source, vec![window]).await.expect("adds")[0];
+            let completion = Completion {
+                state: CoverageState::InDoubt,
+                reasons: reasons.iter().map(|reason| (*reason).to_owned()).collect(),
+                next_recheck_at: next,
+                ..Completion::covered(covers, at(100))
+            };
+            let (lateness, then) = (LatenessCounts::default(), AfterPage::Complete(completion));
+            let page = PageCommit { window, block: None, requests: 1, lateness, evidence: Vec::new(), then };
+            journal.commit_page(page).await.expect("commits");
+        }
+        let text = "sources: {audit: {type: clumio, access_token: x, ignore_checks: [total]}}\n\
+                    sinks: {screen: {type: console, inputs: audit}}\n";
+        let environment = Environment::from_pairs([]);
+        let pipeline = pipeline::validate("acme.yaml", text, Path::new(""), &environment, &Overrides::default());
+        let pipeline = pipeline.expect("valid");
+        accept_ignored(&pipeline, &journal).await.expect("accepts");
+        let left = doubts(&pipeline, &journal).await.expect("reads");
+        let left: Vec<_> = left[0].1.iter().map(|row| row.covers.from).collect();
+        assert_eq!(left, [at(10), at(20), at(30)]);
     }
 }

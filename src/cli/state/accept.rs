@@ -38,10 +38,7 @@ pub(super) async fn propose(context: &Context, arguments: &Arguments) -> Propose
     let mut doubtful = context.journal.evidence(name, range).await?;
     doubtful.retain(|row| row.state != CoverageState::Covered);
     if doubtful.is_empty() {
-        return Ok(Proposal::NoChange(format!(
-            "nothing to do: `{name}` has no time in doubt or unreadable from {from} to {to}; `auditflow coverage {}` lists it\n",
-            context.file()
-        )));
+        return Ok(Proposal::NoChange(format!("nothing to do: `{name}` has no time in doubt from {from} to {to}\n")));
     }
     Ok(Proposal::Accept { message: message(context, name, range, &doubtful), source: name.clone(), range })
 }
