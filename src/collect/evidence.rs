@@ -46,7 +46,7 @@ pub(super) enum Next {
 pub(super) struct PageFacts<K> {
     /// The records' keys. Without ids: content hashes, so equal keys are identical records.
     pub(super) keys: Vec<K>,
-    /// The link or cursor of the next page.
+    /// The vendor's link or cursor of the next page.
     pub(super) next: Option<String>,
     /// The announced total.
     pub(super) total: Option<u64>,
@@ -470,13 +470,16 @@ impl<K: Copy + Eq + Hash> ScanEvidence<K> {
         let len = page.keys.len();
         let full_page_of_known = self.has_anchors() && len >= self.longest_page && len > 1;
         if new == 0 && !full_page_of_known {
+            if page.next.is_some() {
+                self.disagree(Check::End);
+            }
             return true;
         }
         let reached = if self.rules.paging == Paging::Offset { self.position } else { self.raw_records };
         let is_short = len < self.rules.page_size && (self.pages == 1 || len < self.longest_page);
         let all_announced = page.total.is_some_and(|total| reached as u64 >= total) && self.total_is_usable();
         let is_rounded = self.rules.paging == Paging::Offset && !self.rules.offsets_are_exact;
-        if is_short && (all_announced || is_rounded) {
+        if is_short && page.next.is_none() && (all_announced || is_rounded) {
             return true;
         }
         let stuck = self.pages_without_new >= PAGES_WITHOUT_NEW;

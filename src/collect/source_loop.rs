@@ -28,29 +28,26 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::clock_skew::ClockSkew;
-use super::errors::{ClearedBy, SourceErrors, is_reportable};
-use super::evidence::Taken;
-use super::fetch::{FetchError, FetchedPage, Fetcher, request_fingerprint};
-use super::filter::{ExtraRecord, FilteredPage, PageFilter};
+use super::errors::SourceErrors;
+use super::fetch::Fetcher;
+use super::filter::PageFilter;
 use super::lateness::LatenessMonitor;
 use super::options::SourceSettings;
 use super::rate::{PageSize, Priority, RequestBudget};
 use super::retrying_journal::{RetryingJournal, StopReason};
-use super::scan::{PageScan, PagingTraits, WindowScans, can_resume};
+use super::scan::{PageScan, PagingTraits, WindowScans};
 use super::scheduler::{ClockMonitor, PollMonitor, WindowScheduler, Work, has_outdated};
 use super::source::{CollectError, CollectMode, Source, SourceContext, SourceEnd, log_start};
 use super::transport::ResponseLimits;
-use super::verdict::{Expected, Learned, Reason, Verdict};
+use super::verdict::{Learned, Reason};
 use crate::backoff::Backoff;
 use crate::clock::SharedClock;
 use crate::event::EventId;
 use crate::journal::{
-    AfterPage, Completion, CoverageState, EncodedBlock, JournalError, LatenessCounts, NewWindow, PageCommit,
-    ScanProgress, ScanSpec, SourceId, SourceRegistration, SourceState, WindowEvidence, WindowId, WindowKind,
+    JournalError, NewWindow, ScanProgress, SourceId, SourceRegistration, SourceState, WindowId, WindowKind,
 };
 use crate::time::Timestamp;
 use crate::units::Rate;
-use crate::vendors::{ApiError, ApiErrorKind, RecordKey, RecordOrder};
 
 /// A time filter of this granularity or coarser cannot be split by time.
 const DAY: Duration = Duration::from_secs(86_400);

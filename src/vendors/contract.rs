@@ -169,10 +169,10 @@ pub enum Auth {
 pub struct Page<'a> {
     /// The records in the vendor's order, each the exact bytes of the vendor's JSON.
     pub records: Vec<&'a str>,
-    /// The cursor of the next page; `None` at the end.
+    /// The vendor's cursor or link of the next page; `None` if it gives none. Where pages are requested by offset or
+    /// number, only its presence counts: it says that there is more.
     pub next: Option<String>,
-    /// The total number of records of the scan, if the vendor announces it. `None` too if the vendor's number turns out
-    /// to count the records of the page.
+    /// The number of records that the vendor announces: of the scan, if its answers agree with that.
     pub total: Option<u64>,
     /// How many of the records are not valid JSON. Their bytes are kept: see [`super::damaged`].
     pub damaged: u32,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::api_error;
-use super::contract::{BadPage, Page};
+use super::contract::BadPage;
 use super::lenient::{self, FieldList, FieldName};
 
 /// Parses a page's envelope.
@@ -154,28 +154,6 @@ pub fn offset(cursor: Option<&str>) -> Result<u64, BadPage> {
     cursor.parse().map_err(|_| BadPage::unreadable(format!("the page cursor `{cursor}` is not an offset")))
 }
 
-/// A page of a scan by offsets. The next page begins behind its records (a vendor may return fewer than requested).
-/// It is the last one when it is empty, or ends where the total says. A total below that was not one: the scan goes on. A
-/// page behind an offset that is as long as the total shows that the vendor counts the page; so may a first page of
-/// `limit` records, which is never the last one by its total alone.
-///
-/// # Errors
-/// When the cursor is not a number.
-pub fn offset_page<'a>(
-    cursor: Option<&str>,
-    limit: u64,
-    records: Vec<&'a str>,
-    total: Option<u64>,
-) -> Result<Page<'a>, BadPage> {
-    let offset = offset(cursor)?;
-    let received = u64::try_from(records.len()).unwrap_or(u64::MAX);
-    let reached = offset.saturating_add(received);
-    let total = total.filter(|total| offset == 0 || received == 0 || *total != received);
-    let is_full_first = offset == 0 && received >= limit;
-    let is_last = received == 0 || (total == Some(reached) && !is_full_first);
-    Ok(Page { records, next: (!is_last).then(|| reached.to_string()), total, damaged: 0 })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,26 +190,6 @@ mod tests {
         assert_eq!(offset(None), Ok(0));
         assert_eq!(offset(Some("1000")), Ok(1000));
         assert!(offset(Some("cD0y")).is_err());
-    }
-
-    #[test]
-    fn offset_paging_ends_at_the_total_or_at_an_empty_page() {
-        let page = |cursor: Option<&str>, received, total| {
-            let page = offset_page(cursor, 25, vec!["{}"; received], total).expect("an offset");
-            (page.next, page.total)
-        };
-        let next = |offset: &str| Some(offset.to_owned());
-        assert_eq!(page(None, 3, Some(57)), (next("3"), Some(57)));
-        assert_eq!(page(None, 3, Some(3)), (None, Some(3)));
-        assert_eq!(page(Some("55"), 2, Some(57)), (None, Some(57)));
-        assert_eq!(page(Some("30"), 0, Some(57)), (None, Some(57)));
-        assert_eq!(page(Some("30"), 5, None), (next("35"), None));
-        // Full: the count may be that of the page.
-        assert_eq!(page(None, 25, Some(25)), (next("25"), Some(25)));
-        // Not a total: more records were met.
-        assert_eq!(page(Some("60"), 3, Some(57)), (next("63"), Some(57)));
-        // The count of the page.
-        assert_eq!(page(Some("25"), 25, Some(25)), (next("50"), None));
     }
 
     fn fields(json: &str) -> Fields<'_> {

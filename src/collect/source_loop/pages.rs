@@ -1,27 +1,25 @@
 //! One page of the loop of a source: read, judged, filtered, stored.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 
-use super::super::errors::{ClearedBy, is_reportable};
-use super::super::fetch::{FetchError, FetchedPage, request_fingerprint};
+use super::super::errors::ClearedBy;
+use super::super::fetch::FetchedPage;
 use super::super::filter::{ExtraRecord, FilteredPage};
 use super::super::rate::Priority;
 use super::super::recheck::{self, Reading};
 use super::super::retrying_journal::StopReason;
-use super::super::scan::{PageScan, WindowScans, can_resume};
+use super::super::scan::PageScan;
 use super::super::scheduler::is_due_recheck;
-use super::super::source::{CollectMode, SourceEnd};
-use super::super::verdict::{Expected, Reason, ScanResult, Verdict};
-use super::{DAY, SourceLoop};
+use super::super::source::SourceEnd;
+use super::super::verdict::{Reason, ScanResult, Verdict};
+use super::SourceLoop;
 use crate::event::EventId;
 use crate::journal::{
-    AfterPage, Completion, CoverageState, EncodedBlock, LatenessCounts, NewWindow, PageCommit, ScanProgress, ScanSpec,
-    WindowEvidence, WindowId, WindowKind,
+    AfterPage, Completion, CoverageState, EncodedBlock, LatenessCounts, NewWindow, PageCommit, WindowEvidence,
+    WindowId, WindowKind,
 };
 use crate::time::{TimeRange, Timestamp};
-use crate::vendors::{ApiError, ApiErrorKind, RecordKey, RecordOrder};
+use crate::vendors::RecordKey;
 
 impl SourceLoop {
     /// Makes one attempt at the next page of a window.

@@ -5,20 +5,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::super::errors::{ClearedBy, is_reportable};
-use super::super::fetch::{FetchError, FetchedPage, request_fingerprint};
-use super::super::filter::{ExtraRecord, FilteredPage};
+use super::super::fetch::request_fingerprint;
 use super::super::rate::Priority;
 use super::super::retrying_journal::StopReason;
 use super::super::scan::{PageScan, WindowScans, can_resume};
-use super::super::source::{CollectMode, SourceEnd};
 use super::super::verdict::{Expected, Reason, ScanResult, Verdict};
 use super::{DAY, SourceLoop};
 use crate::event::EventId;
-use crate::journal::{
-    AfterPage, Completion, CoverageState, EncodedBlock, LatenessCounts, NewWindow, PageCommit, ScanProgress, ScanSpec,
-    WindowEvidence, WindowId, WindowKind,
-};
-use crate::vendors::{ApiError, ApiErrorKind, RecordKey, RecordOrder};
+use crate::journal::{NewWindow, ScanProgress, ScanSpec, WindowId, WindowKind};
+use crate::vendors::{ApiError, ApiErrorKind, RecordOrder};
 
 impl SourceLoop {
     pub(super) async fn begin(&mut self, window: NewWindow) -> Result<(), StopReason> {

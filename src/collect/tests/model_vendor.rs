@@ -715,38 +715,10 @@ impl Vendor for ModelVendor {
         Request::json("/logs", query, Auth::Bearer(Secret::from_value("s3cret".into())))
     }
 
-    fn parse_page<'a>(&self, body: &'a str, page: &PageRequest<'_>) -> Result<Page<'a>, BadPage> {
+    fn parse_page<'a>(&self, body: &'a str, _page: &PageRequest<'_>) -> Result<Page<'a>, BadPage> {
         let envelope: Envelope<'a> =
             serde_json::from_str(body).map_err(|error| BadPage::unreadable(error.to_string()))?;
         let records: Vec<&str> = envelope.records.iter().map(|raw| raw.get()).collect();
-        let next = self.next(page, records.len() as u64, &envelope);
-        Ok(Page { records, next, total: Self::real_total(page, &envelope), damaged: 0 })
-    }
-}
-
-impl ModelVendor {
-    /// A page behind the first one that is as long as the total shows that the vendor counts the page.
-    fn real_total(page: &PageRequest<'_>, envelope: &Envelope<'_>) -> Option<u64> {
-        let received = envelope.records.len() as u64;
-        envelope.total.filter(|total| page.cursor.is_none() || received == 0 || *total != received)
-    }
-
-    /// A list without links ends at an empty page, or at a short one that reaches the total.
-    fn next(&self, page: &PageRequest<'_>, received: u64, envelope: &Envelope<'_>) -> Option<String> {
-        let at = page.cursor.and_then(|cursor| cursor.parse::<u64>().ok());
-        let is_short = received < u64::from(page.page_size);
-        let is_last = |reached| received == 0 || is_short && envelope.total.is_some_and(|total| reached >= total);
-        match self.paging {
-            Paging::Cursor | Paging::Link => envelope.next.clone(),
-            Paging::Offset => {
-                let reached = at.unwrap_or(0) + received;
-                (!is_last(reached)).then(|| reached.to_string())
-            }
-            Paging::PageNumber => {
-                let number = at.unwrap_or(1);
-                let is_last = if number == 1 { is_last(received) } else { received == 0 };
-                (!is_last).then(|| (number + 1).to_string())
-            }
-        }
+        Ok(Page { records, next: envelope.next, total: envelope.total, damaged: 0 })
     }
 }

@@ -133,8 +133,8 @@ pub(super) fn parse_page<'a>(body: &'a str, request: &PageRequest<'_>) -> Result
     let offset = page::offset(request.cursor)?;
     let total = envelope.count("total_count");
     let records = records_of(&envelope, body, total.map(|total| total.saturating_sub(offset)))?;
-    let page = page::offset_page(request.cursor, request.page_size.into(), records, total)?;
-    Ok(Page { next: next_offset(&envelope, &page, request)?, ..page })
+    let next = envelope.next("next")?.map(Cow::into_owned);
+    Ok(Page { records, next, total, ..Page::default() })
 }
 
 fn records_of<'a>(envelope: &Fields<'a>, body: &str, left: Option<u64>) -> Result<Vec<&'a str>, BadPage> {
@@ -142,20 +142,6 @@ fn records_of<'a>(envelope: &Fields<'a>, body: &str, left: Option<u64>) -> Resul
         return Err(page::not_a_page(NAME, body));
     }
     envelope.list("data", left)
-}
-
-/// The offset of the next page: that of the link; if the link has none, the number of records received so far, whatever
-/// page size the vendor applied. Without the field, the total decides, and without a total the length of the page.
-fn next_offset(envelope: &Fields<'_>, page: &Page<'_>, request: &PageRequest<'_>) -> Result<Option<String>, BadPage> {
-    let received = u64::try_from(page.records.len()).unwrap_or(u64::MAX);
-    if envelope.has_any(&["next"]) {
-        let Some(link) = envelope.next("next")? else { return Ok(None) };
-        let in_link: Option<u64> = page::query_value(&link, "offset").and_then(|offset| offset.parse().ok());
-        let after_received = page::offset(request.cursor)?.saturating_add(received);
-        return Ok(Some(in_link.unwrap_or(after_received).to_string()));
-    }
-    let is_last = page.total.is_none() && received < u64::from(request.page_size);
-    Ok(page.next.clone().filter(|_| !is_last))
 }
 
 /// Identifies and normalizes CaptivateIQ's records.

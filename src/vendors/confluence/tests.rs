@@ -163,18 +163,13 @@ fn a_page_gives_the_exact_bytes_and_its_size_is_the_total() {
     let page = plain().parse_page(PAGE, &page_request(None)).expect("a page");
     assert_eq!(page.records.len(), 3);
     assert!(page.records.iter().all(|record| PAGE.contains(record) && record.starts_with('{')));
-    assert_eq!((page.next.as_deref(), page.total), (Some("3"), Some(37)));
+    assert_eq!((page.next, page.total), (None, Some(37)));
 }
 
 #[test]
-fn a_scan_ends_at_the_total_or_at_an_empty_page() {
-    let read = |body: &str, cursor| plain().parse_page(body, &page_request(Some(cursor))).expect("a page").next;
-    let last = PAGE.replace("\"start\": 0", "\"start\": 34");
-    assert_eq!(read(&last, "34"), None);
-    assert_eq!(read(r#"{"results": [], "start": 10, "limit": 3, "size": 37}"#, "10"), None);
+fn links_are_never_followed() {
     let linked = r#"{"results": [{}], "start": 0, "size": 1, "_links": {"next": "/rest/api/audit?start=1"}}"#;
-    assert_eq!(read(linked, "0"), None, "links are never followed");
-    assert_eq!(read(r#"{"results": [{}]}"#, "7").as_deref(), Some("8"), "without a size, until a page is empty");
+    assert_eq!(plain().parse_page(linked, &page_request(Some("0"))).expect("a page").next, None);
 }
 
 #[test]
