@@ -75,7 +75,7 @@ async fn doubtful() -> (ValidatedPipeline, Observation) {
     let mut observation = observe(&pipeline, now(), true).expect("can be read");
     // The compressed size may change with the compression library.
     observation.journal.as_mut().expect("has run").stats.bytes = 4_321;
-    let settings = pipeline::Settings { data_dir: "data".into(), ..pipeline.settings.clone() };
+    let settings = pipeline::Settings { data_dir: "data".into(), ..pipeline.settings };
     let sources = pipeline.sources[..1].to_vec();
     (ValidatedPipeline { settings, sources, sinks: Vec::new(), ..pipeline }, observation)
 }
