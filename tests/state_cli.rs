@@ -8,8 +8,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use auditflow::journal::lock;
+use auditflow::journal::{CollectJournal, JournalOptions, LogReader, SqliteJournal, lock};
 use auditflow::simulator::{SimulatorOptions, Variants};
+use auditflow::time::{TimeRange, Timestamp};
+use auditflow::units::ByteSize;
 use common::TestPipeline;
 
 const EVENTS: usize = 60;
@@ -69,6 +71,28 @@ sinks:
         command.env_clear().env("SIMULATOR", address).stdin(Stdio::null()).output().unwrap()
     }
 
+    /// Exit code and output of a command that only reads.
+    fn report(&self, arguments: &[&str]) -> (i32, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_auditflow"));
+        command.arg(arguments[0]).arg(&self.file).args(&arguments[1..]);
+        let address = format!("http://{}", self.pipeline.simulator.address());
+        let output = command.env_clear().env("SIMULATOR", address).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    }
+
+    /// Marks time as unreadable, as collecting does after every request for it was rejected.
+    fn mark_unreadable(&self, from: &str, to: &str) {
+        let options = JournalOptions { data_dir: self.pipeline.path("data"), max_size: ByteSize(1 << 30) };
+        let journal = SqliteJournal::open(&options).unwrap();
+        let range = TimeRange::new(time(from), time(to));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let source = journal.sources().await.unwrap()[0].id;
+            let error = "500 Internal Server Error".to_owned();
+            journal.mark_unreadable(source, range, error, time("2019-03-01T00:00:00Z"), None).await.unwrap();
+        });
+    }
+
     /// Exit code and all output, without values that differ between runs.
     fn state(&self, arguments: &[&str]) -> (i32, String) {
         let output = self.output(arguments);
@@ -105,6 +129,10 @@ sinks:
     fn lines(&self) -> usize {
         fs::read_to_string(self.pipeline.path("out/clumio.ndjson")).unwrap().lines().count()
     }
+}
+
+fn time(text: &str) -> Timestamp {
+    Timestamp::parse_rfc3339(text).unwrap()
 }
 
 /// Every row of every table. The file's bytes say less: closing it moves pages, whoever opened it.
@@ -338,6 +366,57 @@ fn removing_what_is_no_longer_in_the_file_deletes_its_state() {
 }
 
 #[test]
+fn time_that_is_not_covered_is_shown_until_it_is_accepted() {
+    let harness = Harness::after_a_run();
+    let (from, to) = ("2019-01-31T08:00:00Z", "2019-01-31T09:00:00Z");
+    harness.mark_unreadable(from, to);
+    let (code, status) = harness.report(&["status"]);
+    assert_eq!(code, 1);
+    assert!(status.contains("! audit: 1h unreadable\n"), "{status}");
+    let (code, coverage) = harness.report(&["coverage"]);
+    assert_eq!(code, 1);
+    assert!(
+        coverage.contains("auditflow state accept ") && coverage.contains("500 Internal Server Error"),
+        "{coverage}"
+    );
+
+    let accept = |from, to, last| harness.state(&["accept", "audit", "--from", from, "--to", to, last]);
+    insta::assert_snapshot!(harness.rejected(&["accept", "audit", "--from", to, "--to", from, "--yes"]), @r"
+    error: --to 2019-01-31T08:00:00Z is not after --from 2019-01-31T09:00:00Z; write the beginning of the time first
+    ");
+    insta::assert_snapshot!(harness.rejected(&["accept", "audt", "--from", from, "--to", to, "--yes"]), @r"
+    error: DIRECTORY/acme.yaml has no source `audt`; it has: audit
+    ");
+    let (code, printed) = accept(from, "2019-01-31T08:30:00Z", "--dry-run");
+    assert_eq!(code, 0);
+    insta::assert_snapshot!(printed, @r"
+    accept 1 window of source `audit`
+      unreadable      2019-01-31T08:00:00Z to 2019-01-31T08:30:00Z (30m): 500 Internal Server Error
+      then            this time counts as covered, and no recheck reads it again; its evidence keeps the reasons
+      kept            what was read of it was delivered, and stays delivered
+      alternative     to read it again without duplicates: auditflow state rewind DIRECTORY/acme.yaml audit --to 2019-01-31T08:00:00Z
+    dry run: nothing was changed
+    ");
+    assert_eq!(harness.report(&["status"]).0, 1, "a dry run changes nothing");
+    let (code, printed) = accept(from, "2019-01-31T08:30:00Z", "--yes");
+    assert_eq!((code, printed.ends_with("\ndone\n")), (0, true), "{printed}");
+    let (_, status) = harness.report(&["status"]);
+    assert!(status.contains("! audit: 30m unreadable\n"), "{status}");
+    let (code, _) = accept("2019-01-31", "2019-02-01", "--yes");
+    assert_eq!((code, harness.report(&["status"]).0, harness.report(&["coverage"]).0), (0, 0, 0));
+    let (code, printed) = accept(from, to, "--yes");
+    assert_eq!(code, 0);
+    insta::assert_snapshot!(printed, @r"
+    nothing to do: `audit` has no time in doubt from 2019-01-31T08:00:00Z to 2019-01-31T09:00:00Z
+    ");
+    let (_, evidence) = harness.report(&["coverage", "--evidence"]);
+    assert!(evidence.contains("reasons: 500 Internal Server Error, accepted"), "{evidence}");
+    // It is not read again.
+    harness.pipeline.run_once(&harness.file);
+    assert_eq!(harness.lines(), EVENTS);
+}
+
+#[test]
 fn a_running_pipeline_is_rejected() {
     let harness = Harness::after_a_run();
     let arguments = ["run", harness.file.to_str().unwrap(), "--skip-check"];
@@ -346,6 +425,7 @@ fn a_running_pipeline_is_rejected() {
     for arguments in [
         ["rewind", "audit", "--to", "2001-01-31", "--yes"].as_slice(),
         &["redeliver", "files", "--from", "oldest", "--yes"],
+        &["accept", "audit", "--from", "2001-01-31", "--to", "2001-02-01", "--yes"],
         &["rename", "files", "archive", "--yes"],
         &["reset", "files", "--dry-run"],
     ] {

@@ -1,4 +1,4 @@
-//! `auditflow coverage`: which time ranges of each source are covered, and which are not.
+//! `auditflow coverage`: which time ranges of each source are covered, in doubt, unreadable or not read yet.
 
 use std::path::PathBuf;
 
@@ -7,11 +7,11 @@ use super::read_only::{self, Exit};
 use crate::pipeline::Overrides;
 use crate::report::CoverageReport;
 
-/// Show the covered time of each source, its gaps, and how late its events become visible
+/// Show which time of each source is covered, in doubt or unreadable, its gaps, and how late its events become visible
 ///
 /// Reads only the journal, whether the pipeline runs or not. The secrets of the file need not be set. Exit code 0 if no source
-/// has an error (gaps that are still to be read are not errors), 1 if a source has one or the journal cannot be read, 2 if
-/// the file is wrong.
+/// has an error or time in doubt (gaps that are still to be read are not errors), 1 if a source has one, or unreadable time,
+/// or if the journal cannot be read, 2 if the file is wrong.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
     /// The pipeline file
@@ -19,6 +19,9 @@ pub(super) struct Arguments {
     /// Print JSON (format: docs/status.md)
     #[arg(long)]
     json: bool,
+    /// Show what the state of the time rests on, by day: pages, totals, checks, rechecks, and the measured loss
+    #[arg(long)]
+    evidence: bool,
     #[command(flatten)]
     settings: Overrides,
 }
@@ -30,7 +33,8 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
 
 fn show(arguments: &Arguments) -> Result<u8, Exit> {
     let pipeline = read_only::load(&arguments.file, &arguments.settings)?;
-    let report = CoverageReport::new(&pipeline, &read_only::observe(&pipeline)?);
-    print(&if arguments.json { read_only::json(&report, false) } else { report.text() });
+    let report = CoverageReport::new(&pipeline, &read_only::observe(&pipeline, arguments.evidence)?);
+    let file = arguments.file.display().to_string();
+    print(&if arguments.json { read_only::json(&report, false) } else { report.text(&file) });
     Ok(read_only::exit_code(report.healthy))
 }

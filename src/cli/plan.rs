@@ -29,7 +29,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
 
 fn show(arguments: &Arguments) -> Result<u8, Exit> {
     let pipeline = read_only::load(&arguments.file, &arguments.settings)?;
-    let report = PlanReport::new(&pipeline, &read_only::observe(&pipeline)?);
+    let report = PlanReport::new(&pipeline, &read_only::observe(&pipeline, false)?);
     print(&if arguments.json { read_only::json(&report, false) } else { report.text() });
     Ok(EXIT_DONE)
 }

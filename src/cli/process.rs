@@ -12,7 +12,7 @@ pub const EXIT_DONE: u8 = 0;
 pub const EXIT_FAILED: u8 = 1;
 /// The arguments or the pipeline file are wrong; nothing was started.
 pub const EXIT_USAGE: u8 = 2;
-/// `run` ended, but a source or sink could not finish its work; the summary says which.
+/// `run` ended, but a source or sink could not finish its work, or time is in doubt; the summary says which.
 pub const EXIT_INCOMPLETE: u8 = 3;
 
 /// Exit code of a process that a second signal ended: 128 + SIGINT.

@@ -27,9 +27,9 @@ pub(super) fn load(file: &Path, overrides: &Overrides) -> Result<ValidatedPipeli
     })
 }
 
-/// Reads the pipeline's journal as it is now.
-pub(super) fn observe(pipeline: &ValidatedPipeline) -> Result<Observation, Exit> {
-    report::observe(pipeline, SystemClock.now()).map_err(|error| {
+/// Reads the pipeline's journal as it is now, if wanted with the evidence for all time.
+pub(super) fn observe(pipeline: &ValidatedPipeline, with_evidence: bool) -> Result<Observation, Exit> {
+    report::observe(pipeline, SystemClock.now(), with_evidence).map_err(|error| {
         print_stderr(&format!("error: {error}\n"));
         Exit(EXIT_FAILED)
     })

@@ -16,7 +16,7 @@ use crate::units::Span;
 ///
 /// Ctrl-C or SIGTERM stops it after the current page and batch; a second signal ends it at once, and the next run recovers.
 /// Exit code 0 if all work is done or the run was stopped, 1 if it failed, 2 if the file is wrong, 3 if a source or sink could
-/// not finish its work.
+/// not finish its work, or if time that it read with --once is in doubt or unreadable.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
     /// The pipeline file
@@ -63,7 +63,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
     let give_up_after = arguments.give_up_after.0;
     let mode = if arguments.once { RunMode::Once { give_up_after } } else { RunMode::Continuous };
     match run_pipeline(pipeline, mode) {
-        Ok(report) => conclude(&report, mode),
+        Ok(report) => conclude(&report, mode, &arguments.file.display().to_string()),
         Err(reason) => {
             print_stderr(&format!("error: {reason}\n"));
             EXIT_FAILED
@@ -105,10 +105,11 @@ fn is_healthy(pipeline: &ValidatedPipeline) -> bool {
     healthy
 }
 
-fn conclude(report: &RunReport, mode: RunMode) -> u8 {
-    print_stderr(&summary::of(report));
+fn conclude(report: &RunReport, mode: RunMode, file: &str) -> u8 {
+    print_stderr(&summary::of(report, file));
     let once = mode != RunMode::Continuous;
-    if report.unfinished().is_empty() && !(report.cut_short && once) { EXIT_DONE } else { EXIT_INCOMPLETE }
+    let incomplete = report.cut_short || !report.doubts.is_empty();
+    if report.unfinished().is_empty() && !(incomplete && once) { EXIT_DONE } else { EXIT_INCOMPLETE }
 }
 
 /// Runs `pipeline` on an async runtime of its own until it is done or a signal stops it.
@@ -122,4 +123,38 @@ fn run_pipeline(pipeline: ValidatedPipeline, mode: RunMode) -> Result<RunReport,
     });
     runtime.shutdown_background();
     report
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::runtime::{CoverageState, DoubtfulTime, JournalStats};
+    use crate::time::{TimeRange, Timestamp};
+
+    #[test]
+    fn time_in_doubt_ends_a_bounded_run_with_3_and_the_summary_names_it() {
+        let (from, to) = (Timestamp::from_secs(1_764_000_000), Timestamp::from_secs(1_764_003_600));
+        let doubt = DoubtfulTime {
+            range: TimeRange::new(from, to),
+            state: CoverageState::InDoubt,
+            reasons: vec!["end".to_owned(), "total".to_owned()],
+            doubts: 1,
+            since: to,
+            next_recheck_at: Some(to + Duration::from_secs(900)),
+        };
+        let stats = JournalStats { sources: Vec::new(), sinks: Vec::new(), head: 0, oldest: 1, bytes: 0 };
+        let (sources, sinks, backlogs) = (Vec::new(), Vec::new(), Vec::new());
+        let mut report = RunReport { sources, sinks, stats, backlogs, doubts: Vec::new(), cut_short: false };
+        let once = RunMode::Once { give_up_after: Duration::ZERO };
+        assert_eq!(conclude(&report, once, "acme.yaml"), EXIT_DONE);
+        report.doubts.push(("audit".to_owned(), doubt));
+        assert_eq!(conclude(&report, once, "acme.yaml"), EXIT_INCOMPLETE);
+        assert_eq!(conclude(&report, RunMode::Continuous, "acme.yaml"), EXIT_DONE);
+        insta::assert_snapshot!(summary::of(&report, "acme.yaml"), @r"
+        in doubt: audit: 2025-11-24T16:00:00Z to 2025-11-24T17:00:00Z: end, total; read again by the first run after 2025-11-24T17:15:00Z
+        what came of this time is delivered; `auditflow coverage acme.yaml` says what to do
+        ");
+    }
 }

@@ -11,7 +11,7 @@ use crate::units::Span;
 /// Show the state of each source and sink, whether the pipeline runs or not
 ///
 /// Reads only the journal. The secrets of the file need not be set. Exit code 0 if no source or sink has an error, 1 if one
-/// has, the journal is full or it cannot be read, 2 if the file is wrong.
+/// has, time is in doubt or unreadable, the journal is full or it cannot be read, 2 if the file is wrong.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
     /// The pipeline file
@@ -36,18 +36,19 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
 
 fn show(arguments: &Arguments) -> Result<u8, Exit> {
     let pipeline = read_only::load(&arguments.file, &arguments.settings)?;
+    let file = arguments.file.display().to_string();
     if arguments.watch {
         return Ok(read_only::watch(arguments.interval.0, |in_place| {
             let report = report(&pipeline)?;
             let separator = if in_place { "" } else { "\n" };
-            Ok(if arguments.json { read_only::json(&report, true) } else { report.text() + separator })
+            Ok(if arguments.json { read_only::json(&report, true) } else { report.text(&file) + separator })
         }));
     }
     let report = report(&pipeline)?;
-    print(&if arguments.json { read_only::json(&report, false) } else { report.text() });
+    print(&if arguments.json { read_only::json(&report, false) } else { report.text(&file) });
     Ok(read_only::exit_code(report.healthy))
 }
 
 fn report(pipeline: &ValidatedPipeline) -> Result<StatusReport, Exit> {
-    Ok(StatusReport::new(pipeline, &read_only::observe(pipeline)?))
+    Ok(StatusReport::new(pipeline, &read_only::observe(pipeline, false)?))
 }

@@ -1,15 +1,16 @@
-//! The summary at the end of a run: what was collected and delivered, and which work is unfinished.
+//! The summary at the end of a run: what was collected and delivered, which work is unfinished, and which time is in doubt.
 
 use std::fmt::Write;
 use std::time::Duration;
 
 use crate::format::count;
 use crate::journal::{JournalStats, SinkStats, SourceStats};
-use crate::runtime::RunReport;
+use crate::report::reasons_text;
+use crate::runtime::{CoverageState, DoubtfulTime, RunReport};
 use crate::units::{ByteSize, Span};
 
-/// The summary as text, one line per source and sink that ran.
-pub(super) fn of(report: &RunReport) -> String {
+/// The summary as text, one line per source and sink that ran. `file` is the pipeline file as the user names it.
+pub(super) fn of(report: &RunReport, file: &str) -> String {
     let mut text = String::new();
     let ran = |name: &str| report.sources.iter().any(|(source, _)| source == name);
     for source in report.stats.sources.iter().filter(|source| ran(&source.name)) {
@@ -21,6 +22,12 @@ pub(super) fn of(report: &RunReport) -> String {
     }
     for (name, reason) in report.unfinished() {
         line(&mut text, &format!("unfinished: {name}: {reason}"));
+    }
+    for (name, doubtful) in &report.doubts {
+        line(&mut text, &doubt_line(name, doubtful));
+    }
+    if !report.doubts.is_empty() {
+        line(&mut text, &format!("what came of this time is delivered; `auditflow coverage {file}` says what to do"));
     }
     if report.cut_short {
         line(&mut text, "stopped at the deadline: the next run repeats the work that was in progress");
@@ -64,6 +71,16 @@ fn sink_line(sink: &SinkStats, journal: &JournalStats) -> String {
         line += &format!(", {} {what}", count(number));
     }
     line
+}
+
+fn doubt_line(source: &str, doubtful: &DoubtfulTime) -> String {
+    let state = if doubtful.state == CoverageState::Unreadable { "unreadable" } else { "in doubt" };
+    let (from, to) = (doubtful.range.from.with_digits(0), doubtful.range.to.with_digits(0));
+    let follows = match doubtful.next_recheck_at {
+        Some(at) => format!("read again by the first run after {}", at.with_digits(0)),
+        None => "not read again".to_owned(),
+    };
+    format!("{state}: {source}: {from} to {to}: {}; {follows}", reasons_text(&doubtful.reasons))
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ mod window_scans;
 
 pub use healthcheck::{RedactedRequest, healthcheck, redacted_request};
 pub use http::{BadAddress, HttpClients, HttpTransport};
-pub use options::{PointInTime, SourceOptions, SourceSettings, StartTime};
+pub use options::{CheckName, IgnoredChecks, PointInTime, SourceOptions, SourceSettings, StartTime};
 pub use rate::RateLimitGroups;
 pub use source::{CollectError, CollectMode, Source, SourceContext, SourceEnd};
 pub use source_loop::run;

@@ -1,5 +1,6 @@
 //! The options that every source has, whatever its vendor.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
@@ -8,7 +9,7 @@ use crate::time::{TimeRange, Timestamp};
 use crate::units::{RateLimit, Span};
 use crate::vendors::{ApiSpec, Recheck};
 
-/// Covered time is read again after this.
+/// When covered time is read once more, unless the source says otherwise.
 const RECHECK_AFTER: Duration = Duration::from_secs(86_400);
 
 /// Options common to all sources. An option that is not set comes from the vendor's [`ApiSpec`].
@@ -42,12 +43,82 @@ pub struct SourceOptions {
     pub recheck_interval: Option<Span>,
     /// How much of the past a recheck reads again; 0 disables rechecks.
     pub recheck_lookback: Option<Span>,
-    /// Time after which covered time is read again, once, to see whether records were missed; 0 disables it.
+    /// How long after it was covered time is read once more, in full, from a tenth of the request budget; 0: never.
+    /// Default: `24h`.
     pub recheck_after: Option<Span>,
+    /// Checks of the vendor's answers that do not put time in doubt, such as `[total]` if the vendor's totals are wrong.
+    pub ignore_checks: IgnoredChecks,
     /// Time until a source that stopped on a permanent error retries.
     pub error_retry_interval: Option<Span>,
     /// The longest accepted response body, after decompression.
     pub max_body_bytes: Option<crate::units::ByteSize>,
+}
+
+/// A check of a vendor's answers, by the name that it has as a reason of doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum CheckName {
+    /// The last page is the last one.
+    End,
+    /// The announced total is the number of records met.
+    Total,
+    /// Each page begins where the one before ended.
+    Place,
+    /// No record is on two pages.
+    Repeats,
+    /// Records that are known are met again.
+    Overlap,
+    /// Records lie in the requested time.
+    Range,
+    /// Pages have the requested size.
+    PageSize,
+    /// A second scan adds nothing, where nothing else can prove that a scan was complete.
+    Unconfirmed,
+}
+
+impl CheckName {
+    /// The name in the pipeline file and in the reasons of doubt.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::End => "end",
+            Self::Total => "total",
+            Self::Place => "place",
+            Self::Repeats => "repeats",
+            Self::Overlap => "overlap",
+            Self::Range => "range",
+            Self::PageSize => "page_size",
+            Self::Unconfirmed => "unconfirmed",
+        }
+    }
+
+    /// The check that a reason of doubt names; `None` if the reason is not a check (`found`, `unreadable:...`).
+    #[must_use]
+    pub fn of_reason(reason: &str) -> Option<Self> {
+        use CheckName::{End, Overlap, PageSize, Place, Range, Repeats, Total, Unconfirmed};
+        let all = [End, Total, Place, Repeats, Overlap, Range, PageSize, Unconfirmed];
+        all.into_iter().find(|check| check.as_str() == reason)
+    }
+}
+
+/// The checks that a source ignores.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[schemars(inline)]
+pub struct IgnoredChecks(BTreeSet<CheckName>);
+
+impl IgnoredChecks {
+    /// Whether the check that a reason of doubt names is ignored.
+    #[must_use]
+    pub fn contains(&self, reason: &str) -> bool {
+        CheckName::of_reason(reason).is_some_and(|check| self.0.contains(&check))
+    }
+
+    /// Whether none is ignored.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 /// Where collecting starts.
@@ -113,8 +184,10 @@ pub struct SourceSettings {
     pub spec: ApiSpec,
     /// The name of the request budget that it shares with other sources.
     pub rate_limit_group: Option<String>,
-    /// Time after which covered time is read again; `None`: never.
+    /// How long after it was covered time is read once more; `None`: never.
     pub recheck_after: Option<Duration>,
+    /// Checks that do not put time in doubt.
+    pub ignore_checks: IgnoredChecks,
     /// Time until a stopped source retries.
     pub error_retry_interval: Duration,
     /// The longest accepted body, in bytes.
@@ -184,7 +257,9 @@ impl SourceOptions {
             end_time: self.end_time.map(|end| end.0),
             spec,
             rate_limit_group: self.rate_limit_group.clone(),
-            recheck_after: Some(self.recheck_after.map_or(RECHECK_AFTER, |span| span.0)).filter(|span| !span.is_zero()),
+            recheck_after: Some(self.recheck_after.map_or(RECHECK_AFTER, |span| span.0))
+                .filter(|after| !after.is_zero()),
+            ignore_checks: self.ignore_checks.clone(),
             error_retry_interval: self.error_retry_interval.map_or(Duration::from_secs(300), |span| span.0),
             max_body_bytes: self.max_body_bytes.map_or(64 << 20, |size| size.0),
         }

@@ -21,6 +21,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 
 use super::evidence::Check;
+use super::options::IgnoredChecks;
 
 /// Scans of a window at most, before it is in doubt.
 const MOST_SCANS: u32 = 4;
@@ -85,6 +86,8 @@ pub(super) struct Expected<K> {
     pub(super) is_recheck: bool,
     /// How often the window's time was in doubt before.
     pub(super) doubts: u32,
+    /// Checks that the source's settings leave out.
+    pub(super) ignored: IgnoredChecks,
     /// Whether a scan by time may apply: a filter finer than a day, and a known order.
     pub(super) by_time: bool,
 }
@@ -177,6 +180,7 @@ impl<K: Copy + Eq + Hash> WindowVerdict<K> {
     ) -> Verdict<K> {
         self.scans += 1;
         self.confirm_order(&mut scan);
+        scan.checks.retain(|check| !expected.ignored.contains(Reason::Check(*check).as_str()));
         let unconfirmed = scan.checks.contains(&Check::Unconfirmed);
         let mut reasons: BTreeSet<Reason> = scan
             .checks
@@ -187,7 +191,7 @@ impl<K: Copy + Eq + Hash> WindowVerdict<K> {
         self.note_union(&scan);
         let missing = self.missing(&scan, expected);
         let unexplained = missing.iter().any(|key| learned.missing.get(key) != Some(&true));
-        if unexplained {
+        if unexplained && !expected.ignored.contains(Reason::Overlap.as_str()) {
             reasons.insert(Reason::Overlap);
         }
         self.note_run(&scan);

@@ -93,6 +93,10 @@ fn value_of(setting: &Map<String, Value>) -> String {
         let first: Vec<String> = examples.iter().take(2).map(plain).collect();
         return format!("for example {}", quoted(&first));
     }
+    let choices = setting.get("items").and_then(Value::as_object).map(self::choices).unwrap_or_default();
+    if !choices.is_empty() {
+        return format!("list of {}", quoted(&choices));
+    }
     let types = words(setting.get("type"));
     let types: Vec<_> = types.iter().filter(|word| *word != "null").map(|word| type_in_words(word)).collect();
     types.join(" or ")

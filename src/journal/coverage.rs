@@ -235,6 +235,29 @@ pub struct EvidenceRow {
     pub evidence: WindowEvidence,
 }
 
+impl EvidenceRow {
+    /// Two rows of one kind and state that touch, as one.
+    #[must_use]
+    pub fn merge(self, other: &Self) -> Self {
+        let earliest = |times: [Option<Timestamp>; 2]| times.into_iter().flatten().min();
+        Self {
+            covers: TimeRange::new(self.covers.from.min(other.covers.from), self.covers.to.max(other.covers.to)),
+            doubts: self.doubts.max(other.doubts),
+            since: self.since.min(other.since),
+            next_recheck_at: earliest([self.next_recheck_at, other.next_recheck_at]),
+            windows: self.windows + other.windows,
+            rechecked: self.rechecked + other.rechecked,
+            found: self.found + other.found,
+            events: self.events + other.events,
+            first_time: earliest([self.first_time, other.first_time]),
+            last_time: self.last_time.max(other.last_time),
+            completed_at: self.completed_at.max(other.completed_at),
+            evidence: self.evidence.merge(&other.evidence),
+            ..self
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -233,3 +233,32 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn ignored_checks_are_names_of_checks() {
+    let source = |options: &str| {
+        format!(
+            "sources: {{a: {{type: clumio, access_token: x, {options}}}}}\nsinks: {{s: {{type: console, inputs: a}}}}\n"
+        )
+    };
+    let load = |options| validate("x.yaml", &source(options), Path::new(""), &environment(), &Overrides::default());
+    let wrong = load("ignore_checks: [totals]").expect_err("no such check");
+    assert_eq!(
+        (wrong[0].message.as_str(), wrong[0].key.as_str()),
+        ("unknown value `totals`", "sources.a.ignore_checks[0]")
+    );
+    assert!(wrong[0].hint.contains("`total`"), "{}", wrong[0].hint);
+    let settings = |options| {
+        let pipeline = load(options).expect("valid");
+        pipeline.sources[0].options.over(pipeline.sources[0].vendor.spec())
+    };
+    let given = settings("ignore_checks: [total, page_size], recheck_after: 0");
+    let is_ignored = ["total", "page_size", "overlap", "found", "unreadable:total"]
+        .map(|reason| given.ignore_checks.contains(reason));
+    assert_eq!((is_ignored, given.recheck_after), ([true, true, false, false, false], None));
+    let default = settings("delay: 1s");
+    assert_eq!(
+        (default.ignore_checks.is_empty(), default.recheck_after),
+        (true, Some(std::time::Duration::from_secs(86_400)))
+    );
+}

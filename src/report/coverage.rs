@@ -1,17 +1,22 @@
-//! `coverage`: which time of each source is covered, which is not, and how late its events become visible.
+//! `coverage`: which time of each source is covered, in doubt, unreadable or not read yet, and how late its events become
+//! visible.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use serde::Serialize;
 
+use super::doubt::{self, DoubtReport};
+use super::evidence::EvidenceReport;
 use super::observation::{LastErrorReport, Observation, ReportHead, SourceView, TimeSpan, seconds, window_kind};
-use super::text::{counted, last_error, name, of_seconds};
+use super::text::{counted, last_error, name, of_seconds, span_text, wrapped_value};
+use crate::collect::ranges;
 use crate::collect::scan::ScanCounts;
 use crate::forecast::{Assumption, Gap, forecast};
 use crate::format::count;
-use crate::journal::{LatenessCounts, OpenWindow, SourceStats};
+use crate::journal::{CoverageState, LatenessCounts, OpenWindow, SourceStats};
 use crate::pipeline::{ValidatedPipeline, ValidatedSource};
-use crate::time::Timestamp;
+use crate::time::{TimeRange, Timestamp};
 
 /// Which time of a pipeline's sources is covered.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -19,18 +24,30 @@ pub struct CoverageReport {
     /// What all reports begin with.
     #[serde(flatten)]
     pub head: ReportHead,
-    /// Whether no source has an error.
+    /// Whether no source has an error, and none has time that is in doubt or unreadable.
     pub healthy: bool,
     /// Each source of the file, in its order.
     pub sources: Vec<SourceCoverage>,
 }
 
-/// A time range that is wanted and not covered.
+/// Why a gap is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GapReason {
+    /// It will be.
+    NotYet,
+    /// An open window reads it.
+    InProgress,
+}
+
+/// A time range that is wanted and not read to the end.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct GapReport {
     /// The range.
     #[serde(flatten)]
     pub span: TimeSpan,
+    /// Why.
+    pub reason: GapReason,
     /// Whether it is the newest time, which the next polls will cover.
     pub at_head: bool,
 }
@@ -40,7 +57,7 @@ pub struct GapReport {
 pub struct WindowReport {
     /// `live`, `backfill` or `recheck`.
     pub kind: &'static str,
-    /// What it covers once it is complete; empty for a recheck.
+    /// What it covers once it is complete; of a recheck, the covered time whose state it decides anew, or empty.
     pub covers: TimeSpan,
     /// What it requests.
     pub fetch_range: TimeSpan,
@@ -61,8 +78,13 @@ pub struct LatenessReport {
     pub p50_seconds: Option<f64>,
     /// 99th percentile, in seconds.
     pub p99_seconds: Option<f64>,
+    /// 99.9th percentile, in seconds.
+    pub p999_seconds: Option<f64>,
     /// The overlap of polls, in seconds. Polls miss events that are later.
     pub overlap_seconds: f64,
+    /// The recommended overlap, in seconds: the 99.9th percentile and half of it, in whole minutes; the present overlap
+    /// if that is longer. `None` if nothing was measured.
+    pub recommended_overlap_seconds: Option<f64>,
 }
 
 /// A source's coverage.
@@ -80,7 +102,11 @@ pub struct SourceCoverage {
     pub covered_share: f64,
     /// What is covered, merged and in order.
     pub covered: Vec<TimeSpan>,
-    /// What is wanted and not covered, in order.
+    /// What was read and delivered, but may lack records, in order: checks of the vendor's answers disagree.
+    pub in_doubt: Vec<DoubtReport>,
+    /// What the vendor rejects every request for, in order.
+    pub unreadable: Vec<DoubtReport>,
+    /// What is wanted and not read to the end, in order.
     pub gaps: Vec<GapReport>,
     /// Windows in progress.
     pub in_progress: Vec<WindowReport>,
@@ -98,6 +124,8 @@ pub struct SourceCoverage {
     pub lag_seconds: Option<f64>,
     /// How late events become visible.
     pub lateness: LatenessReport,
+    /// What the state of its time rests on; `None` if it was not asked for.
+    pub evidence: Option<EvidenceReport>,
     /// The present error.
     pub last_error: Option<LastErrorReport>,
 }
@@ -109,20 +137,27 @@ impl CoverageReport {
         let sources: Vec<_> = pipeline.sources.iter().map(|plan| source_coverage(plan, observation)).collect();
         Self {
             head: ReportHead::new(pipeline, observation),
-            healthy: sources.iter().all(|source| source.last_error.is_none()),
+            healthy: sources.iter().all(SourceCoverage::is_healthy),
             sources,
         }
     }
 
-    /// The report for people: one block per source, in lines of at most 100 columns.
+    /// The report for people: one block per source, in lines of at most 100 columns. `file` is the pipeline file as the
+    /// user names it.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub fn text(&self, file: &str) -> String {
         let mut text = self.head.text("coverage");
         for source in &self.sources {
             text.push('\n');
-            text += &source_block(source, self.head.at);
+            text += &source_block(source, file, self.head.at);
         }
         text
+    }
+}
+
+impl SourceCoverage {
+    fn is_healthy(&self) -> bool {
+        self.last_error.is_none() && self.in_doubt.is_empty() && self.unreadable.is_empty()
     }
 }
 
@@ -141,7 +176,9 @@ fn source_coverage(plan: &ValidatedSource, observation: &Observation) -> SourceC
         wanted: view.progress.wanted.into(),
         covered_share: view.covered_share(),
         covered: view.progress.covered.iter().copied().map(TimeSpan::from).collect(),
-        gaps: view.progress.gaps.iter().copied().map(GapReport::from).collect(),
+        in_doubt: doubt::doubts(&view, CoverageState::InDoubt),
+        unreadable: doubt::doubts(&view, CoverageState::Unreadable),
+        gaps: gaps(&view),
         planned_windows: planned_windows(&view, observation.at).saturating_sub(in_progress.len() as u64),
         in_progress,
         events: stat(|stats| stats.events),
@@ -150,6 +187,7 @@ fn source_coverage(plan: &ValidatedSource, observation: &Observation) -> SourceC
         covered_to,
         lag_seconds: covered_to.map(|to| seconds(observation.at.since(to))),
         lateness: lateness(&view),
+        evidence: view.snapshot.filter(|_| observation.has_evidence).map(|found| EvidenceReport::new(&found.evidence)),
         last_error: stats.and_then(|stats| stats.last_error.as_ref()).map(LastErrorReport::from),
     }
 }
@@ -162,12 +200,38 @@ fn planned_windows(view: &SourceView<'_>, now: Timestamp) -> u64 {
 fn lateness(view: &SourceView<'_>) -> LatenessReport {
     let none = LatenessCounts::default();
     let counts = view.snapshot.map_or(&none, |snapshot| &snapshot.lateness);
+    let (p999, overlap) = (counts.quantile(0.999), view.settings.spec.overlap);
     LatenessReport {
         events: counts.events(),
         p50_seconds: counts.quantile(0.5).map(seconds),
         p99_seconds: counts.quantile(0.99).map(seconds),
-        overlap_seconds: seconds(view.settings.spec.overlap),
+        p999_seconds: p999.map(seconds),
+        overlap_seconds: seconds(overlap),
+        recommended_overlap_seconds: p999.map(|p999| seconds(recommended_overlap(p999).max(overlap))),
     }
+}
+
+/// The lateness and half of it, in whole minutes.
+fn recommended_overlap(p999: Duration) -> Duration {
+    const MINUTE: u64 = 60;
+    let secs = p999.as_secs().saturating_add(p999.as_secs() / 2).saturating_add(1);
+    Duration::from_secs(secs.div_ceil(MINUTE).saturating_mul(MINUTE))
+}
+
+/// The gaps, cut where open windows begin and end.
+fn gaps(view: &SourceView<'_>) -> Vec<GapReport> {
+    let open = view.snapshot.iter().flat_map(|snapshot| &snapshot.state.open);
+    let open = ranges::merged(open.map(|open| open.window.covers).filter(|covers| !covers.is_empty()).collect());
+    let mut reports = Vec::new();
+    for Gap { range, at_head } in &view.progress.gaps {
+        let report = |range: TimeRange, reason| GapReport { span: range.into(), reason, at_head: *at_head };
+        let read = open.iter().map(|open| ranges::intersection(*open, *range)).filter(|part| !part.is_empty());
+        reports.extend(read.map(|part| report(part, GapReason::InProgress)));
+        let unread = ranges::without(*range, &open);
+        reports.extend(unread.into_iter().map(|part| report(part, GapReason::NotYet)));
+    }
+    reports.sort_by_key(|gap| gap.span.from);
+    reports
 }
 
 impl From<&OpenWindow> for WindowReport {
@@ -184,25 +248,18 @@ impl From<&OpenWindow> for WindowReport {
     }
 }
 
-impl From<Gap> for GapReport {
-    fn from(gap: Gap) -> Self {
-        Self { span: gap.range.into(), at_head: gap.at_head }
-    }
-}
-
 /// Number of ranges shown per list in the text: the newest.
 const SHOWN: usize = 12;
 
-fn source_block(source: &SourceCoverage, now: Timestamp) -> String {
+fn source_block(source: &SourceCoverage, file: &str, now: Timestamp) -> String {
     let mut text = format!("{} ({})\n", name(&source.name), source.vendor);
     if !source.started {
         line(&mut text, "covered", "nothing yet: the source has not started");
         return text;
     }
     list(&mut text, "covered", &source.covered, |span| span_text(*span));
-    list(&mut text, "gaps", &source.gaps, |gap| {
-        span_text(gap.span) + if gap.at_head { "  (covered by the next polls)" } else { "" }
-    });
+    doubt_lists(&mut text, source, file, now);
+    list(&mut text, "gaps", &source.gaps, gap_text);
     if !source.in_progress.is_empty() {
         list(&mut text, "in progress", &source.in_progress, window_text);
     }
@@ -220,10 +277,52 @@ fn source_block(source: &SourceCoverage, now: Timestamp) -> String {
         line(&mut text, "lag", &of_seconds(lag));
     }
     line(&mut text, "lateness", &lateness_text(&source.lateness));
+    if let Some(evidence) = &source.evidence {
+        evidence_block(&mut text, evidence);
+    }
     if let Some(error) = &source.last_error {
         text += &last_error(&source.name, error, now);
     }
     text
+}
+
+fn doubt_lists(text: &mut String, source: &SourceCoverage, file: &str, now: Timestamp) {
+    for (label, doubts) in [("in doubt", &source.in_doubt), ("unreadable", &source.unreadable)] {
+        if doubts.is_empty() {
+            continue;
+        }
+        list(text, label, doubts, |doubt| {
+            span_text(doubt.span) + "\n" + &doubt::explanation(doubt, file, &source.name, now)
+        });
+        if let Some(now) = doubt::ways_out_now(doubts, file, &source.name) {
+            values(text, "", &now);
+        }
+    }
+}
+
+fn evidence_block(text: &mut String, evidence: &EvidenceReport) {
+    if evidence.rows.is_empty() {
+        line(text, "evidence", "-");
+    }
+    values(text, "evidence", &evidence.text());
+    values(text, "loss", &wrapped_value(&evidence.loss.text()));
+}
+
+/// The lines of a text in the column of the values, the label before the first one.
+fn values(text: &mut String, label: &str, value: &str) {
+    let mut label = label;
+    for value in value.lines() {
+        line(text, std::mem::take(&mut label), value);
+    }
+}
+
+fn gap_text(gap: &GapReport) -> String {
+    let why = match gap.reason {
+        GapReason::InProgress => "(in progress)",
+        GapReason::NotYet if gap.at_head => "(covered by the next polls)",
+        GapReason::NotYet => "(not read yet)",
+    };
+    format!("{}  {why}", span_text(gap.span))
 }
 
 fn line(text: &mut String, label: &str, value: &str) {
@@ -239,18 +338,11 @@ fn list<T>(text: &mut String, label: &str, entries: &[T], entry_text: impl Fn(&T
         line(text, std::mem::take(&mut label), &format!("({} earlier; --json lists all)", count(hidden as u64)));
     }
     for entry in &entries[hidden..] {
-        for value in entry_text(entry).lines() {
-            line(text, std::mem::take(&mut label), value);
-        }
+        values(text, std::mem::take(&mut label), &entry_text(entry));
     }
     if entries.is_empty() {
         line(text, label, "-");
     }
-}
-
-fn span_text(span: TimeSpan) -> String {
-    let (from, to) = (span.from.with_digits(0), span.to.with_digits(0));
-    format!("{from} .. {to}  {:>8}", of_seconds(span.seconds))
 }
 
 fn window_text(window: &WindowReport) -> String {
@@ -264,11 +356,15 @@ fn lateness_text(lateness: &LatenessReport) -> String {
     let (Some(p50), Some(p99)) = (lateness.p50_seconds, lateness.p99_seconds) else {
         return "not measured: polls have found no event in the last seven days".to_owned();
     };
-    format!(
+    let measured = format!(
         "p50 {}, p99 {} ({} in seven days); overlap {}",
         of_seconds(p50),
         of_seconds(p99),
         counted(lateness.events, "event"),
         of_seconds(lateness.overlap_seconds)
-    )
+    );
+    match lateness.recommended_overlap_seconds.filter(|overlap| *overlap > lateness.overlap_seconds) {
+        Some(overlap) => format!("{measured}, recommended {}", of_seconds(overlap)),
+        None => measured,
+    }
 }

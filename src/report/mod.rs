@@ -10,6 +10,8 @@
 //! [`FORMAT`].
 
 pub mod coverage;
+pub mod doubt;
+pub mod evidence;
 mod observation;
 pub mod plan;
 pub mod status;
@@ -18,6 +20,7 @@ mod tests;
 mod text;
 
 pub use coverage::CoverageReport;
+pub(crate) use doubt::reasons_text;
 pub use observation::{FORMAT, LastErrorReport, Observation, Process, ReportHead, TimeSpan, observe};
 pub use plan::PlanReport;
 pub use status::StatusReport;

@@ -27,22 +27,26 @@ pub struct Observation {
     pub process: Option<LockOwner>,
     /// What the journal holds; `None` if nothing has run yet.
     pub journal: Option<JournalSnapshot>,
+    /// Whether the evidence for the sources' time was read.
+    pub has_evidence: bool,
 }
 
-/// Reads a pipeline's journal, whether the pipeline runs or not. Changes nothing and blocks nobody.
+/// Reads a pipeline's journal, whether the pipeline runs or not, and if wanted the evidence for all time. Changes nothing and
+/// blocks nobody.
 ///
 /// # Errors
 /// The journal exists and cannot be read.
-pub fn observe(pipeline: &ValidatedPipeline, at: Timestamp) -> Result<Observation, JournalError> {
+pub fn observe(pipeline: &ValidatedPipeline, at: Timestamp, with_evidence: bool) -> Result<Observation, JournalError> {
     let data_dir = &pipeline.settings.data_dir;
     let sinks: Vec<_> = pipeline
         .sinks
         .iter()
         .map(|sink| (sink.name.clone(), sink.routes.iter().map(|route| route.source.clone()).collect()))
         .collect();
-    let journal =
-        SqliteJournal::snapshot(data_dir, &SnapshotQuery { now: at, sources: None, sinks: &sinks, evidence: None })?;
-    Ok(Observation { at, process: lock::owner(data_dir), journal })
+    let evidence = with_evidence.then_some(TimeRange::ALL);
+    let query = SnapshotQuery { now: at, sources: None, sinks: &sinks, evidence };
+    let journal = SqliteJournal::snapshot(data_dir, &query)?;
+    Ok(Observation { at, process: lock::owner(data_dir), journal, has_evidence: with_evidence })
 }
 
 impl Observation {

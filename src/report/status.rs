@@ -1,12 +1,15 @@
 //! `status`: the state of each source and sink, one line each.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
+use super::doubt::{self, DoubtReport};
 use super::observation::{LastErrorReport, Observation, ReportHead, SourceView, seconds};
 use super::text::{Side, Table, last_error, name, of_seconds, or_dash, short, wrapped};
 use crate::forecast::Phase;
 use crate::format::count;
-use crate::journal::{JournalSnapshot, SinkStats};
+use crate::journal::{CoverageState, JournalSnapshot, SinkStats};
 use crate::pipeline::{ValidatedPipeline, ValidatedSink, ValidatedSource};
 use crate::time::Timestamp;
 use crate::units::ByteSize;
@@ -17,7 +20,7 @@ pub struct StatusReport {
     /// What all reports begin with.
     #[serde(flatten)]
     pub head: ReportHead,
-    /// Whether no source or sink has an error and the journal is not full.
+    /// Whether no source or sink has an error, no time is in doubt or unreadable, and the journal is not full.
     pub healthy: bool,
     /// Each source of the file, in its order.
     pub sources: Vec<SourceStatus>,
@@ -68,6 +71,12 @@ pub struct SourceStatus {
     pub events: u64,
     /// Of these, events of windows that were completed in the last 24 hours, without rechecks.
     pub events_last_24h: u64,
+    /// Time that is in doubt: read and delivered, but perhaps not complete, in seconds.
+    pub in_doubt_seconds: f64,
+    /// Why, each reason once.
+    pub in_doubt_reasons: Vec<String>,
+    /// Time that the vendor rejects every request for, in seconds.
+    pub unreadable_seconds: f64,
     /// The present error.
     pub last_error: Option<LastErrorReport>,
 }
@@ -146,7 +155,7 @@ impl StatusReport {
         Self {
             head: ReportHead::new(pipeline, observation),
             healthy: !full
-                && sources.iter().all(|source| source.last_error.is_none())
+                && sources.iter().all(|source| source.last_error.is_none() && !source.has_doubt())
                 && sinks.iter().all(|sink| sink.last_error.is_none()),
             sources,
             sinks,
@@ -155,14 +164,15 @@ impl StatusReport {
         }
     }
 
-    /// The report for people: two tables, the errors, and the journal's size, in lines of at most 100 columns.
+    /// The report for people: two tables, what is in doubt, the errors, and the journal's size, in lines of at most 100
+    /// columns. `file` is the pipeline file as the user names it.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub fn text(&self, file: &str) -> String {
         let mut text = self.head.text("status") + "\n";
         text += &source_table(&self.sources);
         text.push('\n');
         text += &sink_table(&self.sinks);
-        text += &errors(self);
+        text += &problems(self, file);
         if let Some(journal) = &self.journal {
             text += &format!("\n{}\n", journal_line(journal));
         }
@@ -170,6 +180,12 @@ impl StatusReport {
             text += &wrapped(&format!("no longer in the file: {}", self.not_in_file.join(", ")), "  ");
         }
         text
+    }
+}
+
+impl SourceStatus {
+    fn has_doubt(&self) -> bool {
+        self.in_doubt_seconds > 0.0 || self.unreadable_seconds > 0.0
     }
 }
 
@@ -191,6 +207,7 @@ fn source_status(plan: &ValidatedSource, observation: &Observation, full: bool) 
     let stats = observation.source_stats(&plan.name);
     let covered_to = view.snapshot.and(view.progress.covered_to());
     let last_error = stats.and_then(|stats| stats.last_error.as_ref()).map(LastErrorReport::from);
+    let in_doubt = doubt::doubts(&view, CoverageState::InDoubt);
     SourceStatus {
         name: plan.name.clone(),
         vendor: plan.vendor_name,
@@ -200,8 +217,17 @@ fn source_status(plan: &ValidatedSource, observation: &Observation, full: bool) 
         lag_seconds: covered_to.map(|to| seconds(observation.at.since(to))),
         events: stats.map_or(0, |stats| stats.events),
         events_last_24h: view.snapshot.map_or(0, |snapshot| snapshot.events_last_day),
+        in_doubt_seconds: doubt::total_seconds(&in_doubt),
+        in_doubt_reasons: reasons(&in_doubt),
+        unreadable_seconds: doubt::total_seconds(&doubt::doubts(&view, CoverageState::Unreadable)),
         last_error,
     }
+}
+
+/// Each reason once, in order.
+fn reasons(doubts: &[DoubtReport]) -> Vec<String> {
+    let reasons: BTreeSet<&String> = doubts.iter().flat_map(|doubt| &doubt.reasons).collect();
+    reasons.into_iter().cloned().collect()
 }
 
 fn source_state(view: &SourceView<'_>, has_error: bool, full: bool) -> SourceState {
@@ -324,14 +350,31 @@ fn sink_table(sinks: &[SinkStatus]) -> String {
     table.render()
 }
 
-fn errors(report: &StatusReport) -> String {
+fn problems(report: &StatusReport, file: &str) -> String {
+    let in_doubt: String =
+        report.sources.iter().filter(|source| source.has_doubt()).map(|source| doubt_text(source, file)).collect();
     let sources = report.sources.iter().map(|source| (&source.name, &source.last_error));
     let sinks = report.sinks.iter().map(|sink| (&sink.name, &sink.last_error));
-    let errors: String = sources
-        .chain(sinks)
-        .filter_map(|(name, error)| Some(last_error(name, error.as_ref()?, report.head.at)))
-        .collect();
-    if errors.is_empty() { errors } else { format!("\n{errors}") }
+    let errors =
+        sources.chain(sinks).filter_map(|(name, error)| Some(last_error(name, error.as_ref()?, report.head.at)));
+    let problems = in_doubt + &errors.collect::<String>();
+    if problems.is_empty() { problems } else { format!("\n{problems}") }
+}
+
+fn doubt_text(source: &SourceStatus, file: &str) -> String {
+    let mut parts = Vec::new();
+    if source.in_doubt_seconds > 0.0 {
+        parts.push(format!(
+            "{} in doubt ({})",
+            of_seconds(source.in_doubt_seconds),
+            source.in_doubt_reasons.join(", ")
+        ));
+    }
+    if source.unreadable_seconds > 0.0 {
+        parts.push(format!("{} unreadable", of_seconds(source.unreadable_seconds)));
+    }
+    wrapped(&format!("! {}: {}", source.name, parts.join(", ")), "  ")
+        + &wrapped(&format!("  hint: `auditflow coverage {file}` shows which time, why, and what to do"), "    ")
 }
 
 fn journal_line(journal: &JournalStatus) -> String {

@@ -19,6 +19,8 @@ use crate::time::{TimeRange, Timestamp};
 use crate::units::ByteSize;
 use crate::vendors::NormalizerConfig;
 
+mod doubt;
+
 const PIPELINE: &str = r#"
 data_dir: DATA
 journal: {max_size: 1MiB}
@@ -189,7 +191,7 @@ async fn observed() -> (ValidatedPipeline, Observation) {
     let directory = tempfile::tempdir().expect("a directory");
     fill_journal(directory.path()).await;
     let pipeline = pipeline(directory.path());
-    let mut observation = observe(&pipeline, now()).expect("can be read");
+    let mut observation = observe(&pipeline, now(), false).expect("can be read");
     assert_eq!(observation.process, None);
     // The compressed size may change with the compression library.
     observation.journal.as_mut().expect("has run").stats.bytes = 4_321;
@@ -214,8 +216,8 @@ async fn status_as_text() {
     let (pipeline, observation) = observed().await;
     let report = StatusReport::new(&pipeline, &observation);
     assert!(!report.healthy);
-    assert_fits(&report.text());
-    insta::assert_snapshot!(report.text());
+    assert_fits(&report.text("acme.yaml"));
+    insta::assert_snapshot!(report.text("acme.yaml"));
 }
 
 #[tokio::test]
@@ -229,8 +231,8 @@ async fn status_as_json() {
 async fn coverage_as_text() {
     let (pipeline, observation) = observed().await;
     let report = CoverageReport::new(&pipeline, &observation);
-    assert_fits(&report.text());
-    insta::assert_snapshot!(report.text());
+    assert_fits(&report.text("acme.yaml"));
+    insta::assert_snapshot!(report.text("acme.yaml"));
 }
 
 #[tokio::test]
@@ -257,14 +259,14 @@ async fn plan_as_json() {
 fn before_the_first_run_nothing_has_started() {
     let directory = tempfile::tempdir().expect("a directory");
     let pipeline = pipeline(directory.path());
-    let observation = observe(&pipeline, now()).expect("a missing journal is not an error");
+    let observation = observe(&pipeline, now(), false).expect("a missing journal is not an error");
     let stable = |text: String| text.replace(directory.path().to_str().expect("text"), "DATA");
     let status = StatusReport::new(&pipeline, &observation);
     assert!(status.healthy);
-    insta::assert_snapshot!("status_before_the_first_run", stable(status.text()));
+    insta::assert_snapshot!("status_before_the_first_run", stable(status.text("acme.yaml")));
     insta::assert_snapshot!(
         "coverage_before_the_first_run",
-        stable(CoverageReport::new(&pipeline, &observation).text())
+        stable(CoverageReport::new(&pipeline, &observation).text("acme.yaml"))
     );
     insta::assert_snapshot!("plan_before_the_first_run", stable(PlanReport::new(&pipeline, &observation).text()));
     assert_eq!(std::fs::read_dir(directory.path()).expect("reads").count(), 0, "reading must not create files");

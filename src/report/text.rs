@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::format::count;
 use crate::units::Span;
 
-use super::observation::LastErrorReport;
+use super::observation::{LastErrorReport, TimeSpan};
 use crate::time::Timestamp;
 
 /// Maximum line width, in columns.
@@ -92,6 +92,12 @@ pub(super) fn of_seconds(seconds: f64) -> String {
     brief(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
+/// A span of time and its length.
+pub(super) fn span_text(span: TimeSpan) -> String {
+    let (from, to) = (span.from.with_digits(0), span.to.with_digits(0));
+    format!("{from} .. {to}  {:>8}", of_seconds(span.seconds))
+}
+
 /// A number in at most ten characters: `99,999,999`, then `123.4M`, `5.6B`.
 pub(super) fn short(number: u64) -> String {
     let (unit, letter) = match number {
@@ -143,9 +149,20 @@ pub(crate) fn wrapped(text: &str, indent: &str) -> String {
     lines + &line + "\n"
 }
 
+/// Column in which the values of a report's labels begin.
+const VALUE_COLUMN: usize = 15;
+
+/// Wraps a text for the column of the values; the lines come without their indent.
+pub(super) fn wrapped_value(text: &str) -> String {
+    let indent = " ".repeat(VALUE_COLUMN);
+    wrapped(&format!("{indent}{text}"), &indent)
+        .lines()
+        .fold(String::new(), |lines, line| lines + &line[VALUE_COLUMN..] + "\n")
+}
+
 /// Splits a word that is too long for a line, such as a URL.
 fn pieces(word: &str) -> Vec<String> {
-    const LONGEST: usize = WIDTH - 8;
+    const LONGEST: usize = WIDTH - 20;
     let letters: Vec<char> = word.chars().collect();
     letters.chunks(LONGEST).map(|piece| piece.iter().collect()).collect()
 }

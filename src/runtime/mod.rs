@@ -4,11 +4,13 @@
 //!  sources ---pages--->  journal  ---blocks--->  sinks          maintenance: trims the journal
 //!     |                                            |
 //!     +-- all ended? ---- drain -------------------+-- all ended? --> RunReport
+//!  at the start and the end: what is in doubt
 //!  shutdown: both stop after the page or batch in progress, within the deadline
 //! ```
 
 mod backlog;
 mod deadline;
+mod doubt;
 mod healthcheck;
 mod maintenance;
 mod report;
@@ -17,7 +19,7 @@ mod start;
 
 pub use crate::collect::{CollectError, SourceEnd};
 pub use crate::deliver::{DeliverError, SinkEnd};
-pub use crate::journal::{JournalError, JournalStats, LastError, SinkStats, SourceStats};
+pub use crate::journal::{CoverageState, DoubtfulTime, JournalError, JournalStats, LastError, SinkStats, SourceStats};
 
 pub use healthcheck::{ComponentKind, HealthcheckFailure, HealthcheckResult, healthcheck};
 pub use report::{RunError, RunReport};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::collect::{CollectError, SourceEnd};
 use crate::deliver::{DeliverError, SinkEnd};
-use crate::journal::{JournalError, JournalStats, LastError};
+use crate::journal::{DoubtfulTime, JournalError, JournalStats, LastError};
 
 /// How a run ended.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub struct RunReport {
     pub stats: JournalStats,
     /// Sources that stopped during a backfill or while catching up, with the time that is still to be read.
     pub backlogs: Vec<(String, Duration)>,
+    /// Time that this run read and that is in doubt or unreadable at its end, by source.
+    pub doubts: Vec<(String, DoubtfulTime)>,
     /// Whether the shutdown deadline passed before all components had stopped. The next start repeats their unfinished work.
     pub cut_short: bool,
 }
@@ -25,7 +27,14 @@ impl RunReport {
     /// The report of a run that has just begun.
     pub(super) fn new() -> Self {
         let stats = JournalStats { sources: Vec::new(), sinks: Vec::new(), head: 0, oldest: 1, bytes: 0 };
-        Self { sources: Vec::new(), sinks: Vec::new(), stats, backlogs: Vec::new(), cut_short: false }
+        Self {
+            sources: Vec::new(),
+            sinks: Vec::new(),
+            stats,
+            backlogs: Vec::new(),
+            doubts: Vec::new(),
+            cut_short: false,
+        }
     }
 
     /// Names of sources and sinks that could not finish their work, with the reason.

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::backlog::{backlog_reader, remaining_times};
 use super::deadline::{RunningComponents, give_up};
+use super::doubt::{accept_ignored, doubts, doubts_of_run};
 use super::maintenance::{Retention, retire_removed_components, roll_back_removed_sinks, trim_regularly};
 use super::report::{RunError, RunReport};
 use super::start::{RunOptions, Tasks, start_sinks, start_sources};
@@ -25,6 +26,8 @@ pub async fn run(pipeline: ValidatedPipeline, options: RunOptions) -> Result<Run
     let journal = open_journal(&pipeline)?;
     roll_back_removed_sinks(&pipeline, journal.as_ref()).await?;
     retire_removed_components(&pipeline, journal.as_ref()).await?;
+    accept_ignored(&pipeline, journal.as_ref()).await?;
+    let doubts_before = doubts(&pipeline, journal.as_ref()).await?;
     let display_stop = CancellationToken::new();
     if options.show_progress {
         let backlogs = backlog_reader(&pipeline, &options.clock);
@@ -61,6 +64,7 @@ pub async fn run(pipeline: ValidatedPipeline, options: RunOptions) -> Result<Run
     sort_in_file_order(&mut report.sinks, pipeline.sinks.iter().map(|sink| sink.name.as_str()));
     report.stats = journal.stats().await?;
     report.backlogs = remaining_times(&pipeline, &options.clock).await;
+    report.doubts = doubts_of_run(&doubts_before, doubts(&pipeline, journal.as_ref()).await?);
     let has_finished = |name: &str| {
         report.sources.iter().any(|(source, end)| source == name && matches!(end, Ok(SourceEnd::Finished)))
     };

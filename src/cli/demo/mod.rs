@@ -104,7 +104,7 @@ async fn collect_and_prove(arguments: &Arguments, simulator: &RunningSimulator) 
     let mode = RunMode::Once { give_up_after: GIVE_UP_AFTER };
     let options = RunOptions { show_progress: true, ..RunOptions::new(mode, shutdown.clone()) };
     let report = crate::runtime::run(pipeline, options).await.map_err(|error| error.to_string())?;
-    print_stderr(&summary::of(&report));
+    print_stderr(&summary::of(&report, &file.display().to_string()));
     if shutdown.is_cancelled() {
         print_stderr("\nstopped; run the demo again to continue\n");
         return Ok(EXIT_DONE);

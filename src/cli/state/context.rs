@@ -12,7 +12,7 @@ use crate::journal::{ComponentKind, Edit};
 use crate::journal::{JournalError, JournalOptions, SqliteJournal};
 use crate::pipeline::{self, Environment, Overrides, ValidatedPipeline, ValidatedSink, ValidatedSource};
 use crate::report::wrapped;
-use crate::time::Timestamp;
+use crate::time::{TimeRange, Timestamp};
 
 /// Options of every `state` command.
 #[derive(clap::Args, Debug)]
@@ -35,6 +35,15 @@ pub(super) enum Proposal {
         message: String,
         /// The change of the journal.
         edit: Edit,
+    },
+    /// This time will count as covered.
+    Accept {
+        /// What changes, for people.
+        message: String,
+        /// The source.
+        source: String,
+        /// The time.
+        range: TimeRange,
     },
     /// There is nothing to change; why.
     NoChange(String),
@@ -83,6 +92,12 @@ impl Context {
     /// A source of the pipeline file.
     pub(super) fn source(&self, name: &str) -> Option<&ValidatedSource> {
         self.pipeline.sources.iter().find(|source| source.name == name)
+    }
+
+    /// A source of the pipeline file, or why there is none.
+    pub(super) fn expect_source(&self, name: &str) -> Result<&ValidatedSource, Refusal> {
+        let known = || -> Vec<&str> { self.pipeline.sources.iter().map(|source| source.name.as_str()).collect() };
+        self.source(name).ok_or_else(|| self.not_in_file(ComponentKind::Source, name, &known()))
     }
 
     /// A sink of the pipeline file.

@@ -5,6 +5,7 @@
 //!                                              or Refusal (why not, and what to do)
 //! ```
 
+mod accept;
 mod context;
 mod redeliver;
 mod remove;
@@ -18,9 +19,9 @@ use std::path::Path;
 use self::context::{Common, Context, Proposal, Refusal};
 use super::process::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, print, print_stderr, runtime};
 use super::read_only::Exit;
-use crate::journal::Journal;
+use crate::journal::{CollectJournal, Journal, JournalError};
 
-/// Change the recorded state of a stopped pipeline: rewind, redeliver, rename, reset, remove
+/// Change the recorded state of a stopped pipeline: rewind, redeliver, accept, rename, reset, remove
 ///
 /// Each command first prints what it will change. On a terminal it then asks for confirmation; elsewhere it needs --yes. A
 /// change is one transaction: if the command is killed, it is made in full or not at all. Exit code 0 if the change is made
@@ -35,6 +36,7 @@ pub(super) struct Arguments {
 enum Change {
     Rewind(rewind::Arguments),
     Redeliver(redeliver::Arguments),
+    Accept(accept::Arguments),
     Rename(rename::Arguments),
     Reset(reset::Arguments),
     Remove(remove::Arguments),
@@ -45,6 +47,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
     let (file, common) = match &arguments.change {
         Change::Rewind(change) => (&change.file, &change.common),
         Change::Redeliver(change) => (&change.file, &change.common),
+        Change::Accept(change) => (&change.file, &change.common),
         Change::Rename(change) => (&change.file, &change.common),
         Change::Reset(change) => (&change.file, &change.common),
         Change::Remove(change) => (&change.file, &change.common),
@@ -59,19 +62,18 @@ fn execute(change: &Change, file: &Path, common: &Common) -> Result<u8, Exit> {
         match change {
             Change::Rewind(change) => rewind::propose(&context, change).await,
             Change::Redeliver(change) => redeliver::propose(&context, change).await,
+            Change::Accept(change) => accept::propose(&context, change).await,
             Change::Rename(change) => rename::propose(&context, change).await,
             Change::Reset(change) => reset::propose(&context, change).await,
             Change::Remove(change) => remove::propose(&context, change).await,
         }
     });
-    let (message, edit) = match proposed.map_err(|refusal| refusal.print())? {
-        Proposal::Change { message, edit } => (message, edit),
-        Proposal::NoChange(message) => {
-            print(&message);
-            return Ok(EXIT_DONE);
-        }
-    };
-    print(&message);
+    let proposal = proposed.map_err(|refusal| refusal.print())?;
+    let (Proposal::Change { message, .. } | Proposal::Accept { message, .. } | Proposal::NoChange(message)) = &proposal;
+    print(message);
+    if matches!(proposal, Proposal::NoChange(_)) {
+        return Ok(EXIT_DONE);
+    }
     if common.dry_run {
         print("dry run: nothing was changed\n");
         return Ok(EXIT_DONE);
@@ -79,9 +81,17 @@ fn execute(change: &Change, file: &Path, common: &Common) -> Result<u8, Exit> {
     if !common.yes {
         confirm()?;
     }
-    runtime.block_on(context.journal.apply(edit)).map_err(|error| Refusal::from(error).print())?;
+    runtime.block_on(apply(&context, proposal)).map_err(|error| Refusal::from(error).print())?;
     print("done\n");
     Ok(EXIT_DONE)
+}
+
+async fn apply(context: &Context, proposal: Proposal) -> Result<(), JournalError> {
+    match proposal {
+        Proposal::Change { edit, .. } => context.journal.apply(edit).await,
+        Proposal::Accept { source, range, .. } => context.journal.accept(&source, range).await.map(drop),
+        Proposal::NoChange(_) => Ok(()),
+    }
 }
 
 /// Asks for confirmation on the terminal. Ends the command if the answer is no, or if there is no terminal.

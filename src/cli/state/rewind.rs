@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::context::{Common, Context, Message, Proposal, Proposed, Refusal, point_in_time};
 use crate::collect::rewind;
-use crate::journal::{CollectJournal, ComponentKind, Rewind, RewindPreview, SourceHistory};
+use crate::journal::{CollectJournal, Rewind, RewindPreview, SourceHistory};
 use crate::report::{brief, counted};
 use crate::time::Timestamp;
 
@@ -27,10 +27,7 @@ pub(super) struct Arguments {
 
 pub(super) async fn propose(context: &Context, arguments: &Arguments) -> Proposed {
     let name = arguments.source.as_str();
-    let plan = context.source(name).ok_or_else(|| {
-        let known: Vec<&str> = context.pipeline.sources.iter().map(|source| source.name.as_str()).collect();
-        context.not_in_file(ComponentKind::Source, name, &known)
-    })?;
+    let plan = context.expect_source(name)?;
     let past = context.journal.source_history(name).await?;
     let past = past.ok_or_else(|| Refusal(format!("source `{name}` has not run yet: it has collected nothing")))?;
     let settings = plan.options.over(plan.vendor.spec());

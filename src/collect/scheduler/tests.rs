@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::collect::options::StartTime;
+use crate::collect::options::{IgnoredChecks, StartTime};
 use crate::collect::tests::example_spec;
 use crate::journal::{CoverageState, OpenWindow, SourceId};
 
@@ -35,6 +35,7 @@ fn settings(start: Option<StartTime>) -> SourceSettings {
         spec,
         rate_limit_group: None,
         recheck_after: None,
+        ignore_checks: IgnoredChecks::default(),
         error_retry_interval: secs(300),
         max_body_bytes: 1 << 20,
     }

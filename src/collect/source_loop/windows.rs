@@ -128,6 +128,7 @@ impl SourceLoop {
             is_read_again: window.kind == WindowKind::Live && covers + spec.poll_interval <= spec.overlap,
             is_recheck: window.kind == WindowKind::Recheck,
             doubts: self.scheduler.due_of(window).map_or(0, |due| due.doubts),
+            ignored: self.settings.ignore_checks.clone(),
             by_time: by_time::may_apply(spec),
         };
         state.verdict.judge(result, &expected, &mut self.learned)

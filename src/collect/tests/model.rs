@@ -141,7 +141,7 @@ impl Model {
     }
 
     fn run(&self, options: &SourceOptions, shutdown: CancellationToken) -> impl Future<Output = SourceEnd> + use<> {
-        let vendor = ModelVendor { spec: self.behavior().spec(), paging: self.behavior().paging };
+        let vendor = ModelVendor { spec: self.behavior().spec() };
         let settings = options.over(&vendor.spec);
         let source = Source { name: "audit".into(), vendor: Arc::new(vendor), settings };
         let context = SourceContext {

@@ -664,7 +664,6 @@ impl Transport for ModelApi {
 #[derive(Debug)]
 pub(super) struct ModelVendor {
     pub(super) spec: ApiSpec,
-    pub(super) paging: Paging,
 }
 
 #[derive(Deserialize)]

@@ -182,7 +182,7 @@ fn merge_with_neighbors(connection: &Connection, source: SourceId, old: Numbered
     let later = neighbor(connection, source, "covers_from", row.covers.to, &row)?;
     for (id, neighbor) in [earlier, later].into_iter().flatten() {
         delete(connection, id)?;
-        row = merge(row, &neighbor);
+        row = row.merge(&neighbor);
     }
     insert(connection, source, &row, true)
 }
@@ -208,25 +208,6 @@ fn may_merge(one: &EvidenceRow, other: &EvidenceRow) -> bool {
     let day = |row: &EvidenceRow| row.covers.from.floor_to(DAY);
     let due = |row: &EvidenceRow| row.next_recheck_at.map(|at| at.floor_to(SAME_RECHECK));
     day(one) == day(other) && due(one) == due(other) && one.reasons == other.reasons
-}
-
-fn merge(one: EvidenceRow, other: &EvidenceRow) -> EvidenceRow {
-    let earliest = |times: [Option<Timestamp>; 2]| times.into_iter().flatten().min();
-    EvidenceRow {
-        covers: TimeRange::new(one.covers.from.min(other.covers.from), one.covers.to.max(other.covers.to)),
-        doubts: one.doubts.max(other.doubts),
-        since: one.since.min(other.since),
-        next_recheck_at: earliest([one.next_recheck_at, other.next_recheck_at]),
-        windows: one.windows + other.windows,
-        rechecked: one.rechecked + other.rechecked,
-        found: one.found + other.found,
-        events: one.events + other.events,
-        first_time: earliest([one.first_time, other.first_time]),
-        last_time: one.last_time.max(other.last_time),
-        completed_at: one.completed_at.max(other.completed_at),
-        evidence: one.evidence.merge(&other.evidence),
-        ..one
-    }
 }
 
 // --- changes of state ---
