@@ -67,7 +67,7 @@ fn sixty_kills_lose_and_duplicate_nothing() {
         match kill {
             // The disk fails for ten runs.
             20 => break_disk(&pipeline),
-            30 => mend_disk(&pipeline),
+            30 => repair_disk(&pipeline),
             _ => {}
         }
         pipeline.run_and_kill(&file, run_duration(&mut random));
@@ -101,7 +101,7 @@ fn storm_of_kills_loses_and_duplicates_nothing() {
     for kill in 1..=kills {
         match kill % 100 {
             50 => break_disk(&pipeline),
-            55 => mend_disk(&pipeline),
+            55 => repair_disk(&pipeline),
             _ => {}
         }
         pipeline.run_and_kill(&file, run_duration(&mut random));
@@ -129,7 +129,7 @@ fn break_disk(pipeline: &TestPipeline) {
     fs::write(pipeline.path("out"), "a broken disk").unwrap();
 }
 
-fn mend_disk(pipeline: &TestPipeline) {
+fn repair_disk(pipeline: &TestPipeline) {
     fs::remove_file(pipeline.path("out")).unwrap();
     fs::rename(pipeline.path("away"), pipeline.path("out")).unwrap();
 }
