@@ -3,7 +3,7 @@
 //! ```text
 //!   in doubt   --15 min--> --2 h--> --1 day--> --7 days--> a person decides
 //!   covered    --recheck_after--> once; a find or a disagreement is doubt
-//!   empty      --15 min--> --2 h--> --1 day--> --7 days--> at rest: emptiness alone cannot be told from an outage
+//!   empty      --15 min--> --2 h--> --1 day--> --7 days--> at rest: an outage looks the same
 //! ```
 //!
 //! Moments are rounded up to a quarter of the wait, so that neighboring windows are due together and one request reads
