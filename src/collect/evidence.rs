@@ -358,7 +358,7 @@ impl<K: Copy + Eq + Hash> ScanEvidence<K> {
         let former = self.totals.iter().rev().nth(1).copied();
         match (total, former) {
             (Some(total), Some(former)) if self.total_is_usable() => {
-                if total < former + shift as u64 {
+                if total < former.saturating_add(shift as u64) {
                     self.moved |= check == Check::Place;
                     self.disagree(check);
                 }
@@ -581,8 +581,8 @@ impl<K: Copy + Eq + Hash> ScanEvidence<K> {
             || (self.rules.paging == Paging::PageNumber && self.shift > 0)
     }
 
-    fn count_of(&self, met: &Met) -> usize {
-        match (self.rules.has_ids, self.counts_by_page()) {
+    fn count_of(&self, met: &Met, by_page: bool) -> usize {
+        match (self.rules.has_ids, by_page) {
             (true, _) => 1,
             (false, true) => met.on_one_page as usize,
             (false, false) => met.count as usize,
@@ -590,12 +590,14 @@ impl<K: Copy + Eq + Hash> ScanEvidence<K> {
     }
 
     fn distinct(&self) -> usize {
-        self.met.values().map(|met| self.count_of(met)).sum()
+        let by_page = self.counts_by_page();
+        self.met.values().map(|met| self.count_of(met, by_page)).sum()
     }
 
     /// How often each record exists, as far as the scan proves it.
     pub(super) fn counts(&self) -> HashMap<K, usize> {
-        self.met.iter().map(|(key, met)| (*key, self.count_of(met))).collect()
+        let by_page = self.counts_by_page();
+        self.met.iter().map(|(key, met)| (*key, self.count_of(met, by_page))).collect()
     }
 
     /// How often each record stood on one page at most.
@@ -849,6 +851,29 @@ mod tests {
             let expected = if has_total { Vec::new() } else { vec![Check::Unconfirmed] };
             assert_eq!(evidence.checks(), expected, "{size} {has_total}");
         }
+    }
+
+    #[test]
+    fn a_list_that_grows_under_the_greatest_total_is_read() {
+        let rules = ScanRules {
+            paging: Paging::Offset,
+            has_ids: true,
+            newest_first: true,
+            page_size: 8,
+            total_counts: true,
+            offsets_are_exact: true,
+        };
+        let mut evidence = ScanEvidence::new(rules);
+        let page = |keys: std::ops::Range<usize>| PageFacts {
+            keys: keys.collect(),
+            total: Some(u64::MAX),
+            ..PageFacts::default()
+        };
+        let _ = evidence.next();
+        evidence.take(&page(0..8));
+        let _ = evidence.next();
+        evidence.take(&page(4..12));
+        assert_eq!((evidence.counts().len(), evidence.shift()), (12, 2));
     }
 
     #[test]
