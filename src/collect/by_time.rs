@@ -8,21 +8,22 @@
 //!
 //! Pages that shift, ties in unstable order, lost links, ignored offsets and capped totals all disappear, because each
 //! request stands alone and borders lie between seconds, not between places. It needs a time filter that is honored to the
-//! second and a page that is sorted by time: where either is missing, the scan says that it does not apply.
+//! second, and pages that are sorted by time, which their records show: where either is missing, the scan says that it does
+//! not apply.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;
 
-use super::evidence::{Check, PageFacts};
-use crate::vendors::{ApiSpec, Paging, RecordOrder};
+use super::facts::{Check, PageFacts};
+use crate::vendors::{ApiSpec, Paging};
 
 /// A time filter of this granularity or coarser does not narrow a request.
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Whether a vendor with this spec can be scanned by time: its filter is finer than a day, and its order is known.
+/// Whether a vendor with this spec can be scanned by time: its filter is finer than a day.
 pub(super) fn may_apply(spec: &ApiSpec) -> bool {
-    spec.time_granularity < DAY && spec.order != RecordOrder::Unknown
+    spec.time_granularity < DAY
 }
 
 /// One second, in the unit of the times given.
@@ -30,8 +31,6 @@ pub(super) fn may_apply(spec: &ApiSpec) -> bool {
 pub(super) struct ByTimeRules {
     /// How pages are addressed.
     pub(super) paging: Paging,
-    /// Whether the newest record comes first.
-    pub(super) newest_first: bool,
     /// Records asked for per page.
     pub(super) page_size: usize,
     /// Whether the total can be used.
@@ -63,6 +62,8 @@ enum Probe {
 #[derive(Clone, Debug)]
 pub(super) struct ByTimeEvidence<K> {
     rules: ByTimeRules,
+    /// Whether the newest record comes first, once a page has shown it.
+    newest_first: Option<bool>,
     from: i64,
     to: i64,
     next: NextByTime,
@@ -82,6 +83,7 @@ impl<K: Copy + Eq + Hash> ByTimeEvidence<K> {
     pub(super) fn new(rules: ByTimeRules, from: i64, to: i64) -> Self {
         Self {
             rules,
+            newest_first: None,
             from,
             to,
             next: NextByTime::First { from, to },
@@ -131,11 +133,8 @@ impl<K: Copy + Eq + Hash> ByTimeEvidence<K> {
         if times.contains(&i64::MIN) {
             return self.not_applicable();
         }
-        let in_order = |pair: &[i64]| {
-            if self.rules.newest_first { pair[0] >= pair[1] } else { pair[0] <= pair[1] }
-        };
-        if !times.windows(2).all(in_order) {
-            return self.stop(Check::Repeats);
+        if !self.is_sorted(times) {
+            return self.not_applicable();
         }
         let has_link = page.next.is_some() && self.rules.paging == Paging::Cursor;
         let is_short = len < self.longest_page || (len < self.rules.page_size && self.first_page);
@@ -148,6 +147,16 @@ impl<K: Copy + Eq + Hash> ByTimeEvidence<K> {
             return;
         }
         self.go_on(may_be_end);
+    }
+
+    /// Whether a page is sorted by time, in the order of the pages before it.
+    fn is_sorted(&mut self, times: &[i64]) -> bool {
+        let changes = times.windows(2).find(|pair| pair[0] != pair[1]);
+        let shown = changes.map(|pair| pair[0] > pair[1]);
+        self.newest_first = self.newest_first.or(shown);
+        let in_order =
+            |pair: &[i64]| if self.newest_first == Some(true) { pair[0] >= pair[1] } else { pair[0] <= pair[1] };
+        times.windows(2).all(in_order)
     }
 
     fn take_second(&mut self, has_more: bool) {
@@ -168,15 +177,17 @@ impl<K: Copy + Eq + Hash> ByTimeEvidence<K> {
             return;
         }
         let Some(last) = last else { return self.not_applicable() };
+        // Records of one second do not tell where the rest is.
+        let Some(newest_first) = self.newest_first else { return self.not_applicable() };
         let second = last.div_euclid(self.rules.step).saturating_mul(self.rules.step);
-        let narrowed = if self.rules.newest_first { second.saturating_add(self.rules.step) } else { second };
+        let narrowed = if newest_first { second.saturating_add(self.rules.step) } else { second };
         // The page went beyond the range: a vendor that shows other time too is not read to its end.
-        let is_beyond = if self.rules.newest_first { narrowed <= self.from } else { narrowed >= self.to };
+        let is_beyond = if newest_first { narrowed <= self.from } else { narrowed >= self.to };
         if is_beyond {
             self.next = NextByTime::Done;
             return;
         }
-        let is_stuck = if self.rules.newest_first { narrowed >= self.to } else { narrowed <= self.from };
+        let is_stuck = if newest_first { narrowed >= self.to } else { narrowed <= self.from };
         if is_stuck && has_link {
             return self.not_applicable();
         }
@@ -187,7 +198,7 @@ impl<K: Copy + Eq + Hash> ByTimeEvidence<K> {
                 if is_full { NextByTime::Second { from: self.from, to: self.to, skip: len } } else { NextByTime::Done };
             return;
         }
-        if self.rules.newest_first {
+        if newest_first {
             self.to = narrowed
         } else {
             self.from = narrowed
@@ -240,13 +251,11 @@ mod tests {
 
     const SECOND: i64 = 1_000_000_000;
 
-    fn rules(newest_first: bool) -> ByTimeRules {
-        ByTimeRules { paging: Paging::Offset, newest_first, page_size: 2, total_counts: true, step: SECOND }
-    }
+    const RULES: ByTimeRules = ByTimeRules { paging: Paging::Offset, page_size: 2, total_counts: true, step: SECOND };
 
     /// A scan of a vendor with these records that answers with at most two of those that `answers` lets through.
-    fn read(rules: ByTimeRules, range: (i64, i64), times: &[i64], answers: impl Fn(i64, (i64, i64)) -> bool) -> u32 {
-        let mut scan = ByTimeEvidence::new(rules, range.0, range.1);
+    fn read(range: (i64, i64), times: &[i64], answers: impl Fn(i64, (i64, i64)) -> bool) -> u32 {
+        let mut scan = ByTimeEvidence::new(RULES, range.0, range.1);
         let mut requests = 0;
         loop {
             let (from, to, skip) = match scan.next() {
@@ -265,18 +274,17 @@ mod tests {
     fn a_vendor_that_shows_older_time_too_is_not_read_to_its_beginning() {
         let newest_first: Vec<i64> = (0..1_000).map(|n| (1_000 - n) * SECOND).collect();
         let range = (990 * SECOND, 1_001 * SECOND);
-        assert!(read(rules(true), range, &newest_first, |at, (_, to)| at < to) < 20);
+        assert!(read(range, &newest_first, |at, (_, to)| at < to) < 20);
         let oldest_first: Vec<i64> = newest_first.iter().rev().copied().collect();
         let range = (0, 11 * SECOND);
-        assert!(read(rules(false), range, &oldest_first, |at, (from, _)| at >= from) < 20);
+        assert!(read(range, &oldest_first, |at, (from, _)| at >= from) < 20);
     }
 
     #[test]
     fn times_at_the_ends_of_the_calendar_are_read() {
-        for newest_first in [true, false] {
-            for at in [i64::MAX, i64::MIN + 1] {
-                assert!(read(rules(newest_first), (0, SECOND), &[at, at, at], |_, _| true) < 20);
-            }
+        let [last, first] = [i64::MAX, i64::MIN + 1];
+        for times in [[last, last - 1], [last - 1, last], [first + 1, first], [first, first + 1]] {
+            assert!(read((0, SECOND), &times, |_, _| true) < 20);
         }
     }
 }

@@ -14,9 +14,12 @@
 //!
 //! Page numbers and opaque links have no anchor: see [`Check::Unconfirmed`].
 
+mod checks;
+
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use super::facts::{Check, Next, PageFacts, ScanRules, Taken};
 use crate::vendors::Paging;
 
 /// Records that each request by offset reads again.
@@ -25,93 +28,6 @@ const ANCHOR: usize = 2;
 const PAGES_WITHOUT_NEW: u32 = 3;
 /// Empty pages with a new link are progress, up to so many in a row.
 const EMPTY_PAGES: u32 = 1_000;
-
-/// What one scan asks next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    /// The page at this offset.
-    Offset(usize),
-    /// The page with this number, from 1.
-    Page(usize),
-    /// The page of this cursor; `None` for the first one.
-    Cursor(Option<String>),
-    /// The first page once more, to see whether the list grew at its head.
-    Head,
-    /// Nothing: the scan is over.
-    Done,
-}
-
-/// What an answer shows, in the vendor's order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct PageFacts<K> {
-    /// The records' keys. Without ids: content hashes, so equal keys are identical records.
-    pub(super) keys: Vec<K>,
-    /// The vendor's link or cursor of the next page.
-    pub(super) next: Option<String>,
-    /// The announced total.
-    pub(super) total: Option<u64>,
-    /// Whether every record lies outside the asked range by more than its margin.
-    pub(super) outside: bool,
-}
-
-impl<K> Default for PageFacts<K> {
-    fn default() -> Self {
-        Self { keys: Vec::new(), next: None, total: None, outside: false }
-    }
-}
-
-/// A check that disagrees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Check {
-    /// The vendor says that there is more, but the scan could not go on.
-    End,
-    /// The announced total fell, or is not the number of records met.
-    Total,
-    /// A page did not begin where the one before it ended.
-    Place,
-    /// A record came on two pages.
-    Repeats,
-    /// A page lies outside the asked range as a whole.
-    Range,
-    /// The vendor changed the size of its pages during the scan.
-    PageSize,
-    /// Pages by number, no total, more than one page: nothing shows that the list stood. A second scan that adds nothing does.
-    Unconfirmed,
-}
-
-/// How a scan reads.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ScanRules {
-    /// How pages are addressed.
-    pub(super) paging: Paging,
-    /// Whether each record has an id of its own.
-    pub(super) has_ids: bool,
-    /// Whether the newest record comes first.
-    pub(super) newest_first: bool,
-    /// Records asked for per page.
-    pub(super) page_size: usize,
-    /// Whether the total can be used; it cannot where it was found to be wrong.
-    pub(super) total_counts: bool,
-    /// Whether offsets are honored to the record; a vendor that rounds them to pages has no anchors.
-    pub(super) offsets_are_exact: bool,
-}
-
-/// What became of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Taken {
-    /// Its records count but for the first ones, which were read before.
-    Page {
-        /// How many that are.
-        known: usize,
-    },
-    /// Its first records appeared at the head of the list during the scan.
-    Head {
-        /// How many that are.
-        new: usize,
-    },
-    /// It shows the place only; the next request says more.
-    Nothing,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -478,6 +394,10 @@ impl<K: Copy + Eq + Hash> ScanEvidence<K> {
         let reached = if self.rules.paging == Paging::Offset { self.position } else { self.raw_records };
         let is_short = len < self.rules.page_size && (self.pages == 1 || len < self.longest_page);
         let all_announced = page.total.is_some_and(|total| reached as u64 >= total) && self.total_is_usable();
+        // The total may be the number of records on the page, and the vendor's pages shorter than asked for.
+        let may_count_page =
+            self.totals_are_page_counts && self.pages == 1 && !self.rules.total_is_proven && !page.short;
+        let all_announced = all_announced && (!may_count_page || len == 0);
         let is_rounded = self.rules.paging == Paging::Offset && !self.rules.offsets_are_exact;
         if is_short && page.next.is_none() && (all_announced || is_rounded) {
             return true;
@@ -516,111 +436,6 @@ impl<K: Copy + Eq + Hash> ScanEvidence<K> {
         if !self.disagrees.contains(&check) {
             self.disagrees.push(check);
         }
-    }
-
-    /// A total that always equals the number of records on its own page is not a total.
-    fn total_is_page_count(&self) -> bool {
-        self.totals_are_page_counts && self.pages_with_records >= 2
-    }
-
-    fn total_is_usable(&self) -> bool {
-        self.rules.total_counts && !self.total_is_page_count()
-    }
-
-    /// The announced totals in the order of the answers; empty where they cannot be used.
-    pub(super) fn totals(&self) -> &[u64] {
-        if self.total_is_usable() { &self.totals } else { &[] }
-    }
-
-    /// Every check that disagrees, in a fixed order; empty if all agree. Only of a scan that is over.
-    pub(super) fn checks(&self) -> Vec<Check> {
-        let mut disagrees = self.disagrees.clone();
-        if self.has_false_repeats() || (self.is_apart() && !self.counts_by_page()) {
-            disagrees.push(Check::Repeats);
-        }
-        if self.total_disagrees() {
-            disagrees.push(Check::Total);
-        }
-        let by_number = match self.rules.paging {
-            Paging::PageNumber => true,
-            Paging::Offset => !self.is_anchored() && self.records > self.longest_page,
-            Paging::Cursor => false,
-        };
-        if disagrees.is_empty() && by_number && self.totals().is_empty() && self.pages > 1 {
-            disagrees.push(Check::Unconfirmed);
-        }
-        disagrees.sort_unstable();
-        disagrees.dedup();
-        disagrees
-    }
-
-    fn total_disagrees(&self) -> bool {
-        let totals = self.totals();
-        let Some(last) = totals.last() else { return false };
-        !totals.is_sorted() || (self.distinct() + self.shift) as u64 != *last
-    }
-
-    /// Whether identical records on two pages are the only doubt that the same order in a second scan would remove.
-    pub(super) fn is_apart(&self) -> bool {
-        !self.rules.has_ids && (self.apart || self.run_fills_page)
-    }
-
-    /// Whether records that were met on two pages may be one record that moved.
-    fn has_false_repeats(&self) -> bool {
-        !self.rules.has_ids && self.moved && self.on_two_pages
-    }
-
-    /// Whether only what stood on one page at once counts as several records.
-    pub(super) fn counts_by_page(&self) -> bool {
-        let total_changed = self.totals.windows(2).any(|pair| pair[0] != pair[1]) && !self.total_is_page_count();
-        let is_placed = self.is_anchored() && self.pages > 1 && !self.disagrees.contains(&Check::Place);
-        self.moved
-            || (total_changed && !is_placed)
-            || self.disagrees.contains(&Check::PageSize)
-            || self.disagrees.contains(&Check::Repeats)
-            || (self.rules.paging == Paging::PageNumber && self.shift > 0)
-    }
-
-    fn count_of(&self, met: &Met, by_page: bool) -> usize {
-        match (self.rules.has_ids, by_page) {
-            (true, _) => 1,
-            (false, true) => met.on_one_page as usize,
-            (false, false) => met.count as usize,
-        }
-    }
-
-    fn distinct(&self) -> usize {
-        let by_page = self.counts_by_page();
-        self.met.values().map(|met| self.count_of(met, by_page)).sum()
-    }
-
-    /// How often each record exists, as far as the scan proves it.
-    pub(super) fn counts(&self) -> HashMap<K, usize> {
-        let by_page = self.counts_by_page();
-        self.met.iter().map(|(key, met)| (*key, self.count_of(met, by_page))).collect()
-    }
-
-    /// How often each record stood on one page at most.
-    pub(super) fn counts_on_one_page(&self) -> HashMap<K, usize> {
-        self.met
-            .iter()
-            .map(|(key, met)| (*key, if self.rules.has_ids { 1 } else { met.on_one_page as usize }))
-            .collect()
-    }
-
-    /// A hash of the order in which records were met.
-    pub(super) fn order(&self) -> u64 {
-        self.order.finish()
-    }
-
-    /// Whether the vendor answered another offset with the same page: it rounds offsets to whole pages.
-    pub(super) fn offsets_are_rounded(&self) -> bool {
-        self.rounded
-    }
-
-    /// Records by which the list grew at its head during the scan.
-    pub(super) fn shift(&self) -> usize {
-        self.shift
     }
 }
 
@@ -693,7 +508,7 @@ mod tests {
             self.requests += 1;
             let keys: Vec<usize> = self.rows.iter().skip(offset).take(size).map(|(_, key)| *key).collect();
             let total = self.has_total.then_some(self.rows.len() as u64);
-            PageFacts { keys, next: None, total, outside: false }
+            PageFacts { keys, total, ..PageFacts::default() }
         }
 
         /// Whether a record that was listed at every request was not met.
@@ -728,6 +543,7 @@ mod tests {
             has_ids: list.has_ids,
             newest_first: true,
             page_size: asked,
+            total_is_proven: true,
             total_counts: true,
             offsets_are_exact: true,
         };
@@ -853,6 +669,31 @@ mod tests {
         }
     }
 
+    /// A vendor whose pages are shorter than asked for, and whose total may count the records of a page.
+    #[test]
+    fn a_first_page_is_not_the_last_one_by_a_total_that_may_count_it() {
+        let rules = ScanRules {
+            paging: Paging::Offset,
+            has_ids: true,
+            newest_first: true,
+            page_size: 100,
+            total_is_proven: false,
+            total_counts: true,
+            offsets_are_exact: true,
+        };
+        let page = PageFacts { keys: (0..25).collect(), total: Some(25), ..PageFacts::default() };
+        let next_after = |rules, page| {
+            let mut evidence = ScanEvidence::new(rules);
+            evidence.take(&page);
+            evidence.next()
+        };
+        assert_eq!(next_after(rules, page.clone()), Next::Offset(23));
+        assert_eq!(next_after(rules, PageFacts { short: true, ..page.clone() }), Next::Done);
+        assert_eq!(next_after(ScanRules { total_is_proven: true, ..rules }, page), Next::Done);
+        let empty = PageFacts { total: Some(0), ..PageFacts::default() };
+        assert_eq!(next_after(rules, empty), Next::Done);
+    }
+
     #[test]
     fn a_list_that_grows_under_the_greatest_total_is_read() {
         let rules = ScanRules {
@@ -860,6 +701,7 @@ mod tests {
             has_ids: true,
             newest_first: true,
             page_size: 8,
+            total_is_proven: true,
             total_counts: true,
             offsets_are_exact: true,
         };

@@ -39,6 +39,8 @@ pub(super) struct FetchedPage {
     pub(super) next: Option<String>,
     /// How many records the whole scan has, according to the vendor.
     pub(super) total: Option<u64>,
+    /// The page size that the vendor says it has applied.
+    pub(super) limit: Option<u64>,
     /// How many of the records are not valid JSON.
     pub(super) damaged: u32,
     /// When it was read.
@@ -98,8 +100,8 @@ impl Fetcher {
             204 => ReadPage::default(),
             _ => read_page(self.vendor.as_ref(), response.body, page).map_err(|bad| self.unreadable(&bad.message))?,
         };
-        let ReadPage { body, records, next, total, damaged } = read;
-        Ok(FetchedPage { body, records, next, total, damaged, observed_at: self.clock.now(), vendor_time })
+        let ReadPage { body, records, next, total, limit, damaged } = read;
+        Ok(FetchedPage { body, records, next, total, limit, damaged, observed_at: self.clock.now(), vendor_time })
     }
 
     fn no_response(&self, error: &TransportError) -> FetchError {

@@ -15,17 +15,21 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::dedup::{Reader, RecordStatus, SeenSet, greatest_versions};
-use super::evidence::Taken;
+use super::facts::Taken;
 use super::fetch::FetchedPage;
+use super::monitors::HourlyWarning;
 use super::ranges;
 use super::retrying_journal::{RetryingJournal, StopReason};
-use super::scheduler::{HourlyWarning, key_range};
+use super::scheduler::key_range;
 use crate::event::EventId;
 use crate::journal::{BlockBuilder, EncodedBlock, JournalError, NewWindow, SeenKey, SourceId, WindowId, WindowKind};
 use crate::time::{TimeRange, Timestamp};
 use crate::vendors::content::content_hash;
 use crate::vendors::{ApiSpec, RecordKey, RecordOrder};
 
+/// How far inside a requested range a record lies at least that a scan has to meet: some filters are coarser than they
+/// seem, or exclude the moments that they name. Less where the overlap is short, so that the overlap proves something.
+const BOUNDS_MARGIN: Duration = Duration::from_secs(60);
 /// A time filter of this granularity or coarser returns records of later windows too.
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -111,8 +115,9 @@ impl PageFilter {
         now: Timestamp,
     ) -> Result<HashSet<EventId>, StopReason> {
         self.load(journal, self.seen.missing(key_range(window, &self.spec)), window.fetch_range.to).await?;
-        let margin = Duration::from_secs(60) + self.spec.time_granularity;
-        let kept_since = self.spec.retention.map(|retention| now - retention + margin * 60);
+        let margin = BOUNDS_MARGIN.min(self.spec.overlap / 4) + self.spec.time_granularity;
+        let kept_since =
+            self.spec.retention.map(|retention| now - retention + (BOUNDS_MARGIN + self.spec.time_granularity) * 60);
         let range = window.fetch_range;
         let is_expected = |at: Timestamp| {
             at >= range.from + margin && at + margin < range.to && kept_since.is_none_or(|since| at >= since)

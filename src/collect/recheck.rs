@@ -12,7 +12,7 @@
 
 use std::time::Duration;
 
-use super::evidence::Check;
+use super::facts::Check;
 use super::options::SourceSettings;
 use super::verdict::{Reason, Verdict};
 use crate::time::{TimeRange, Timestamp};

@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 use super::by_piece::ByPieceEvidence;
 use super::by_time::{ByTimeEvidence, ByTimeRules, NextByTime};
-use super::evidence::{Check, Next, PageFacts, ScanEvidence, ScanRules, Taken};
+use super::evidence::ScanEvidence;
+use super::facts::{Check, Next, PageFacts, ScanRules, Taken};
 use super::fetch::{FetchError, FetchedPage, Fetcher, PageSpec, PrefetchedPages, request_fingerprint};
 use super::verdict::ScanResult;
 use crate::event::EventId;
@@ -57,6 +58,7 @@ impl PageEvidence {
             next: page.next.clone(),
             total: page.total,
             outside,
+            short: page.limit.is_some_and(|limit| (keys.len() as u64) < limit),
         };
         let times = keys.iter().map(|key| key.timestamp.map_or(NO_TIME, Timestamp::as_nanos)).collect();
         Self { facts, times, found: false, is_piece: false }
@@ -66,9 +68,13 @@ impl PageEvidence {
     pub(super) fn encode(&self) -> Vec<u8> {
         let facts = &self.facts;
         let mut bytes = Vec::with_capacity(16 + 24 * facts.keys.len());
-        let flags =
-            u8::from(facts.total.is_some()) | u8::from(facts.next.is_some()) << 1 | u8::from(facts.outside) << 2;
-        bytes.push(flags | u8::from(self.found) << 3 | u8::from(self.is_piece) << 4);
+        let flags = u8::from(facts.total.is_some())
+            | u8::from(facts.next.is_some()) << 1
+            | u8::from(facts.outside) << 2
+            | u8::from(facts.short) << 3
+            | u8::from(self.found) << 4
+            | u8::from(self.is_piece) << 5;
+        bytes.push(flags);
         bytes.extend(facts.total.unwrap_or(0).to_le_bytes());
         bytes.extend((facts.keys.len() as u64).to_le_bytes());
         for (key, time) in facts.keys.iter().zip(&self.times) {
@@ -96,8 +102,9 @@ impl PageEvidence {
         evidence.facts.total = (flags & 1 != 0).then(|| u64::from_le_bytes(*total));
         evidence.facts.next = (flags & 2 != 0).then(|| link.to_owned());
         evidence.facts.outside = flags & 4 != 0;
-        evidence.found = flags & 8 != 0;
-        evidence.is_piece = flags & 16 != 0;
+        evidence.facts.short = flags & 8 != 0;
+        evidence.found = flags & 16 != 0;
+        evidence.is_piece = flags & 32 != 0;
         Some(evidence)
     }
 }
@@ -107,13 +114,15 @@ impl PageEvidence {
 pub(super) struct PagingTraits {
     /// Offsets are honored to the record.
     pub(super) offsets_are_exact: bool,
+    /// A total was met that does not count the records of its own page.
+    pub(super) total_is_proven: bool,
     /// The announced total can be used.
     pub(super) total_counts: bool,
 }
 
 impl Default for PagingTraits {
     fn default() -> Self {
-        Self { offsets_are_exact: true, total_counts: true }
+        Self { offsets_are_exact: true, total_is_proven: false, total_counts: true }
     }
 }
 
@@ -138,7 +147,7 @@ impl ScanState {
         let evidence = if spec.by_time {
             let step = i64::try_from(api.time_granularity.as_nanos()).unwrap_or(i64::MAX).max(1_000_000_000);
             let (paging, total_counts) = (api.paging, traits.total_counts);
-            let rules = ByTimeRules { paging, newest_first, page_size, total_counts, step };
+            let rules = ByTimeRules { paging, page_size, total_counts, step };
             let range = window.fetch_range;
             Evidence::ByTime(ByTimeEvidence::new(rules, range.from.as_nanos(), range.to.as_nanos()))
         } else {
@@ -147,6 +156,7 @@ impl ScanState {
                 has_ids: api.has_ids,
                 newest_first,
                 page_size,
+                total_is_proven: traits.total_is_proven,
                 total_counts: traits.total_counts,
                 offsets_are_exact: traits.offsets_are_exact,
             };
@@ -398,6 +408,11 @@ impl PageScan {
         !matches!(&self.state.evidence, Evidence::ByTime(evidence) if !evidence.applies())
     }
 
+    /// Whether a total was met that does not count the records of its own page.
+    pub(super) fn total_is_proven(&self) -> bool {
+        matches!(&self.state.evidence, Evidence::Pages(evidence) if evidence.total_is_proven())
+    }
+
     /// Whether the vendor was seen to round offsets to whole pages.
     pub(super) fn offsets_are_rounded(&self) -> bool {
         matches!(&self.state.evidence, Evidence::Pages(evidence) if evidence.offsets_are_rounded())
@@ -512,6 +527,7 @@ mod tests {
             next: Some("cursor ä".to_owned()),
             total: Some(7),
             outside: true,
+            short: true,
         };
         for facts in [facts, PageFacts::default(), PageFacts { total: Some(0), ..PageFacts::default() }] {
             let times = facts.keys.iter().map(|_| NO_TIME).collect();

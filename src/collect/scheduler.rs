@@ -40,12 +40,11 @@ mod narrowing;
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
+use super::end::{End, LAST_PART};
 use super::options::SourceSettings;
 use super::ranges;
 use super::rate::Priority;
-use crate::journal::{DueRecheck, NewWindow, SourceState, WindowId, WindowKind};
+use crate::journal::{CoverageState, DueRecheck, NewWindow, SourceState, WindowId, WindowKind};
 use crate::time::{TimeRange, Timestamp};
 use crate::vendors::{ApiSpec, Recheck};
 
@@ -54,15 +53,11 @@ const LONGEST_SLICE_FACTOR: u32 = 32;
 /// No window is split into parts shorter than half of this, and the first live window is not shorter.
 const SHORTEST_SPLIT: Duration = Duration::from_secs(1);
 /// Coverage ends before the present; a clock that is behind it by more than this was set back.
-const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
-/// A warning is repeated after this time.
-const WARNING_INTERVAL: Duration = Duration::from_secs(3_600);
+pub(super) const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
 /// Time filters of this granularity or coarser count in the vendor's own days.
 const DAY: Duration = Duration::from_secs(86_400);
 /// No zone is further ahead of UTC.
 const EASTERNMOST: Duration = Duration::from_secs(14 * 3_600);
-/// With `end_time`, this much before it is left to the last window.
-const LAST_PART: Duration = Duration::from_secs(1);
 
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,45 +94,6 @@ pub(crate) struct WindowScheduler {
     overlaps: Vec<WindowId>,
     configured_end: Option<Timestamp>,
     until: Option<Timestamp>,
-}
-
-/// Where collecting ends.
-#[derive(Clone, Copy, Debug)]
-struct End {
-    at: Timestamp,
-    /// What is left to the last window begins here.
-    last_part: Timestamp,
-    /// When the last window can be opened.
-    readable_at: Timestamp,
-}
-
-impl End {
-    /// With `end_time`, the last overlap is read until every record that is late by less than that has been read. A run
-    /// that ends before that leaves the last part to the next one.
-    fn of(configured: Option<Timestamp>, spec: &ApiSpec, until: Option<Timestamp>) -> Option<Self> {
-        let (delay, overlap) = (spec.delay, spec.overlap);
-        let at_once = |at: Timestamp| Self { at, last_part: at, readable_at: at + delay };
-        let configured = configured.map(|at| match overlap > delay {
-            true => Self { at, last_part: at - LAST_PART, readable_at: at + overlap },
-            false => at_once(at),
-        });
-        let Some(until) = until else { return configured };
-        match configured {
-            Some(end) => Some(at_once(end.wanted(until + delay, delay))),
-            None => Some(at_once(until)),
-        }
-    }
-
-    /// Up to where time is wanted at `now`: the last part a little more with each poll.
-    fn wanted(&self, now: Timestamp, delay: Duration) -> Timestamp {
-        let readable = now - delay;
-        if now >= self.readable_at || readable <= self.last_part {
-            return self.at.min(readable);
-        }
-        let (waited, whole) = (readable.since(self.last_part), self.readable_at.since(self.last_part + delay));
-        let share = waited.as_secs_f64() / whole.as_secs_f64();
-        self.last_part + self.at.since(self.last_part).mul_f64(share.min(1.0))
-    }
 }
 
 /// Whether an open window keeps something else of what it reads than today's settings say. Then all open windows are
@@ -182,7 +138,7 @@ impl WindowScheduler {
             due: Vec::new(),
             slice_factor: 1,
             aside: Vec::new(),
-            unreadable: narrowing::unreadable_of(state),
+            unreadable: unreadable_of(state),
             overlaps: Vec::new(),
             configured_end: settings.end_time,
             until,
@@ -484,7 +440,9 @@ impl WindowScheduler {
     fn fetch_range(&self, covers: TimeRange) -> TimeRange {
         let from = (covers.from - self.spec.overlap).max(self.start.min(covers.from));
         let from = self.unreadable_until(covers.from).map_or(from, |until| until.max(from));
-        self.aligned(TimeRange::new(from, covers.to))
+        // A part of the last second counts with each poll, but all of it is requested.
+        let end = self.configured_end.filter(|end| covers.to <= *end && covers.to > *end - LAST_PART);
+        self.aligned(TimeRange::new(from, end.unwrap_or(covers.to)))
     }
 
     /// In whole steps of the time filter. One step more at the old end, even before the start: some filters exclude the
@@ -516,117 +474,10 @@ fn floored_inside(range: TimeRange, at: Timestamp, step: Duration) -> Timestamp 
     if floored > range.from { floored } else { at }
 }
 
-/// Warns when the source's clock is behind what is covered already, and that cannot be given up.
-#[derive(Debug, Default)]
-pub(super) struct ClockMonitor {
-    warned: HourlyWarning,
-    warned_of_skew: HourlyWarning,
-}
-
-impl ClockMonitor {
-    /// Warns if the vendor's clock is `behind` this machine's by more than the delay, at most once an hour.
-    pub(super) fn check_skew(&mut self, behind: Duration, delay: Duration, at: Instant) -> bool {
-        if behind <= delay + CLOCK_TOLERANCE || !self.warned_of_skew.is_due(at) {
-            return false;
-        }
-        tracing::warn!(
-            event = "vendor_clock_behind",
-            behind_secs = behind.as_secs_f64(),
-            delay_secs = delay.as_secs_f64(),
-            hint = "check this machine's clock (NTP)",
-            "the vendor's clock is behind this machine's: nothing is covered beyond the vendor's"
-        );
-        true
-    }
-
-    /// Whether it has warned within the last hour.
-    pub(super) fn has_warned(&self, at: Instant) -> bool {
-        self.warned.was_given(at)
-    }
-
-    /// Warns if the clock is `behind` the coverage, at most once an hour. Returns whether it warned.
-    pub(super) fn check(&mut self, behind: Duration, at: Instant) -> bool {
-        if behind <= CLOCK_TOLERANCE || !self.warned.is_due(at) {
-            return false;
-        }
-        tracing::warn!(
-            event = "clock_behind_coverage",
-            behind_secs = behind.as_secs_f64(),
-            hint = "set the clock; if it was ahead before, stop and run `auditflow state rewind` for this source",
-            "the clock is behind the collected time: nothing new is read until it catches up, and later events may be missed"
-        );
-        true
-    }
-}
-
-/// Gives backfill its share, and warns when polls take longer than their interval.
-#[derive(Debug, Default)]
-pub(super) struct PollMonitor {
-    began: Option<Instant>,
-    /// Whether no backfill page was read since the last live window.
-    backfill_owed: bool,
-    warned: HourlyWarning,
-}
-
-impl PollMonitor {
-    /// The order in which work is tried: live first, unless backfill is owed a page before the next live window. That page
-    /// may use the part of the request budget that is reserved for live polls.
-    pub(super) fn order(&self, live: Option<Work>, backfill: Option<Work>) -> [(Priority, Priority, Option<Work>); 2] {
-        let live_work = (Priority::Live, Priority::Live, live);
-        if self.backfill_owed && matches!(live, Some(Work::Begin(_))) {
-            return [(Priority::Backfill, Priority::Live, backfill), live_work];
-        }
-        [live_work, (Priority::Backfill, Priority::Backfill, backfill)]
-    }
-
-    /// A live window was opened.
-    pub(super) fn live_began(&mut self, at: Instant) {
-        self.began = Some(at);
-        self.backfill_owed = true;
-    }
-
-    /// A page of a window was requested.
-    pub(super) fn page_requested(&mut self, kind: WindowKind) {
-        self.backfill_owed &= kind == WindowKind::Live;
-    }
-
-    /// A live window completed. Returns whether it warned: not of windows of a whole slice, which catch up.
-    pub(super) fn live_completed(&mut self, window: &NewWindow, spec: &ApiSpec, at: Instant) -> bool {
-        let Some(took) = self.began.take().map(|began| at.duration_since(began)) else { return false };
-        let catches_up = ranges::length(window.covers) >= spec.slice;
-        if took <= spec.poll_interval || catches_up || !self.warned.is_due(at) {
-            return false;
-        }
-        tracing::warn!(
-            event = "polls_exceed_interval",
-            took_secs = took.as_secs_f64(),
-            interval_secs = spec.poll_interval.as_secs_f64(),
-            hint = "set a longer `poll_interval` or a shorter `overlap` for this source",
-            "a poll took longer than poll_interval: backfill gets one page after each poll"
-        );
-        true
-    }
-}
-
-/// Limits a warning to one an hour.
-#[derive(Debug, Default)]
-pub(super) struct HourlyWarning {
-    warned_at: Option<Instant>,
-}
-
-impl HourlyWarning {
-    /// Whether the warning may be given now; then it counts as given.
-    pub(super) fn is_due(&mut self, at: Instant) -> bool {
-        let due = !self.was_given(at);
-        if due {
-            self.warned_at = Some(at);
-        }
-        due
-    }
-
-    fn was_given(&self, at: Instant) -> bool {
-        self.warned_at.is_some_and(|warned| at.duration_since(warned) < WARNING_INTERVAL)
-    }
+/// Time of a source that is unreadable.
+fn unreadable_of(state: &SourceState) -> Vec<TimeRange> {
+    let doubtful = state.in_doubt.iter().filter(|doubtful| doubtful.state == CoverageState::Unreadable);
+    ranges::merged(doubtful.map(|doubtful| doubtful.range).collect())
 }
 
 #[cfg(test)]

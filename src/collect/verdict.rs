@@ -20,7 +20,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 
-use super::evidence::Check;
+use super::facts::Check;
 use super::options::IgnoredChecks;
 
 /// Scans of a window at most, before it is in doubt.

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::evidence::Taken;
+use super::facts::Taken;
 use super::fetch::FetchedPage;
 use super::verdict::WindowVerdict;
 use crate::event::EventId;

@@ -174,6 +174,8 @@ pub struct Page<'a> {
     pub next: Option<String>,
     /// The number of records that the vendor announces: of the scan, if its answers agree with that.
     pub total: Option<u64>,
+    /// The page size that the vendor says it has applied; less than requested if it has a limit of its own.
+    pub limit: Option<u64>,
     /// How many of the records are not valid JSON. Their bytes are kept: see [`super::damaged`].
     pub damaged: u32,
 }

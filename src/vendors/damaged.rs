@@ -39,6 +39,8 @@ pub struct ReadPage {
     pub next: Option<String>,
     /// As [`super::Page::total`].
     pub total: Option<u64>,
+    /// As [`super::Page::limit`].
+    pub limit: Option<u64>,
     /// As [`super::Page::damaged`].
     pub damaged: u32,
 }
@@ -69,7 +71,8 @@ fn parse(vendor: &dyn Vendor, body: &str, request: &PageRequest<'_>) -> Result<R
     }
     let records = page.records.iter().map(|record| range_within(record, body)).collect::<Option<Vec<_>>>();
     let records = records.ok_or_else(|| BadPage::unreadable("a record is not a part of the response"))?;
-    Ok(ReadPage { body: String::new(), records, next: page.next, total: page.total, damaged: page.damaged })
+    let (body, limit) = (String::new(), page.limit);
+    Ok(ReadPage { body, records, next: page.next, total: page.total, limit, damaged: page.damaged })
 }
 
 /// The byte range of a part within the whole text.

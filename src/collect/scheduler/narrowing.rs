@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::{WindowScheduler, floored_inside};
 use crate::collect::ranges;
-use crate::journal::{CoverageState, NewWindow, SourceState, WindowId};
+use crate::journal::{NewWindow, WindowId};
 use crate::time::{TimeRange, Timestamp};
 
 impl WindowScheduler {
@@ -80,10 +80,4 @@ impl WindowScheduler {
         let step = self.spec.time_granularity;
         TimeRange::new(range.from.floor_to(step), range.to.ceil_to(step))
     }
-}
-
-/// Time of a source that is unreadable.
-pub(super) fn unreadable_of(state: &SourceState) -> Vec<TimeRange> {
-    let doubtful = state.in_doubt.iter().filter(|doubtful| doubtful.state == CoverageState::Unreadable);
-    ranges::merged(doubtful.map(|doubtful| doubtful.range).collect())
 }

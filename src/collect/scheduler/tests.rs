@@ -1,6 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use tokio::time::Instant;
+
+use crate::collect::monitors::{ClockMonitor, PollMonitor};
 use crate::collect::options::{IgnoredChecks, StartTime};
 use crate::collect::tests::example_spec;
 use crate::journal::{CoverageState, OpenWindow, SourceId};
@@ -375,7 +378,7 @@ fn coverage_ahead_of_the_clock_is_read_again() {
 }
 
 #[test]
-fn backfill_gets_a_page_after_each_live_window() {
+fn backfill_gets_a_page_for_three_of_a_live_window() {
     let scheduler = scheduler(Some(StartTime::Earliest), vec![]);
     let live = scheduler.next_live(at(FIRST_START + 65), true);
     let backfill = scheduler.next_backfill(at(FIRST_START + 65));
@@ -386,6 +389,12 @@ fn backfill_gets_a_page_after_each_live_window() {
     assert_eq!(first(&polls, Some(Work::Resume(WindowId(1)))), Priority::Live, "a live window is read to its end");
     assert_eq!(first(&polls, live), Priority::Backfill);
     polls.page_requested(WindowKind::Live);
+    assert_eq!(first(&polls, live), Priority::Backfill);
+    polls.page_requested(WindowKind::Backfill);
+    assert_eq!(first(&polls, live), Priority::Live);
+    polls.live_began(Instant::now());
+    (0..7).for_each(|_| polls.page_requested(WindowKind::Live));
+    polls.page_requested(WindowKind::Backfill);
     assert_eq!(first(&polls, live), Priority::Backfill);
     polls.page_requested(WindowKind::Backfill);
     assert_eq!(first(&polls, live), Priority::Live);

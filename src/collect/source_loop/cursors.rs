@@ -9,7 +9,7 @@
 
 use super::super::by_time;
 use super::super::errors::{ClearedBy, is_reportable};
-use super::super::evidence::Check;
+use super::super::facts::Check;
 use super::super::retrying_journal::StopReason;
 use super::super::verdict::{Reason, Verdict};
 use super::SourceLoop;

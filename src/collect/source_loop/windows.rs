@@ -125,6 +125,7 @@ impl SourceLoop {
         if scan.offsets_are_rounded() && std::mem::replace(&mut self.traits.offsets_are_exact, false) {
             tracing::info!(event = "offsets_rounded", "the vendor rounds offsets to whole pages; whole pages are read");
         }
+        self.traits.total_is_proven |= scan.total_is_proven();
         if !scan.applies() {
             return Verdict::Rescan { by_time: false, smaller_by: state.number, pause_secs: 0 };
         }

@@ -266,7 +266,7 @@ impl Vendor for ExampleVendor {
             records: page.records.iter().map(|raw| raw.get()).collect(),
             next: page.next,
             total: page.total,
-            damaged: 0,
+            ..Page::default()
         })
     }
 

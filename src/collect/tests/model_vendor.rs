@@ -730,6 +730,6 @@ impl Vendor for ModelVendor {
         let envelope: Envelope<'a> =
             serde_json::from_str(body).map_err(|error| BadPage::unreadable(error.to_string()))?;
         let records: Vec<&str> = envelope.records.iter().map(|raw| raw.get()).collect();
-        Ok(Page { records, next: envelope.next, total: envelope.total, damaged: 0 })
+        Ok(Page { records, next: envelope.next, total: envelope.total, ..Page::default() })
     }
 }

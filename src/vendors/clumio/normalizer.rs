@@ -173,7 +173,7 @@ pub(super) fn parse_page(body: &str, before: u64) -> Result<Page<'_>, BadPage> {
     let is_null = envelope.get("_embedded").is_some_and(|json| json.get() == "null");
     let records = if is_null { envelope.list("_embedded", left) } else { embedded.list("items", left) }?;
     let next = next_page(&envelope.nested("_links"))?;
-    Ok(Page { records, next, total, damaged: 0 })
+    Ok(Page { records, next, total, ..Page::default() })
 }
 
 /// The page number in the link to the next page. A link without one is an error, as in the official SDK: treating it as

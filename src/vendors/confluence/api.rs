@@ -193,7 +193,8 @@ impl ConfiguredApi for Config {
             return Err(BadPage::unreadable(format!("it begins at record {start}, but {offset} was requested")));
         }
         let records = records_of(&envelope, body, offset)?;
-        Ok(Page { records, total: envelope.count(SIZE), ..Page::default() })
+        let (total, limit) = (envelope.count(SIZE), envelope.count("limit"));
+        Ok(Page { records, total, limit, ..Page::default() })
     }
 
     fn classify_error(&self, status: u16, body: &str, has_cursor: bool) -> ApiError {

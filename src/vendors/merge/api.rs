@@ -195,7 +195,7 @@ impl ConfiguredApi for Config {
         let envelope: Fields<'a> = page::envelope(NAME, body)?;
         let records = records_of(&envelope, body)?;
         let next = envelope.next("next")?.map(Cow::into_owned);
-        Ok(Page { records, next, total: None, damaged: 0 })
+        Ok(Page { records, next, ..Page::default() })
     }
 
     fn classify_error(&self, status: u16, body: &str, has_cursor: bool) -> ApiError {
