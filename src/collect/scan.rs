@@ -39,9 +39,13 @@ enum Evidence {
 
 /// A page as evidence: its facts, and its records' own times.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct PageEvidence {
+pub(super) struct PageEvidence {
     facts: PageFacts<EventId>,
     times: Vec<i64>,
+    /// Whether it brought a record that was not known.
+    pub(super) found: bool,
+    /// Whether it is a piece.
+    is_piece: bool,
 }
 
 impl PageEvidence {
@@ -57,17 +61,19 @@ impl PageEvidence {
             short: page.limit.is_some_and(|limit| (keys.len() as u64) < limit),
         };
         let times = keys.iter().map(|key| key.timestamp.map_or(NO_TIME, Timestamp::as_nanos)).collect();
-        Self { facts, times }
+        Self { facts, times, found: false, is_piece: false }
     }
 
     /// 24 bytes per record, and the total and link.
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let facts = &self.facts;
         let mut bytes = Vec::with_capacity(16 + 24 * facts.keys.len());
         let flags = u8::from(facts.total.is_some())
             | u8::from(facts.next.is_some()) << 1
             | u8::from(facts.outside) << 2
-            | u8::from(facts.short) << 3;
+            | u8::from(facts.short) << 3
+            | u8::from(self.found) << 4
+            | u8::from(self.is_piece) << 5;
         bytes.push(flags);
         bytes.extend(facts.total.unwrap_or(0).to_le_bytes());
         bytes.extend((facts.keys.len() as u64).to_le_bytes());
@@ -97,6 +103,8 @@ impl PageEvidence {
         evidence.facts.next = (flags & 2 != 0).then(|| link.to_owned());
         evidence.facts.outside = flags & 4 != 0;
         evidence.facts.short = flags & 8 != 0;
+        evidence.found = flags & 16 != 0;
+        evidence.is_piece = flags & 32 != 0;
         Some(evidence)
     }
 }
@@ -128,6 +136,8 @@ struct ScanState {
     pages_read: u64,
     records_read: u64,
     latest_total: Option<u64>,
+    /// Of replayed pages: how many brought a record that was not known.
+    pages_with_new: u64,
 }
 
 impl ScanState {
@@ -152,15 +162,26 @@ impl ScanState {
             };
             Evidence::Pages(ScanEvidence::new(rules))
         };
-        Self { window, spec, evidence, api: api.clone(), pages_read: 0, records_read: 0, latest_total: None }
+        Self {
+            window,
+            spec,
+            evidence,
+            api: api.clone(),
+            pages_read: 0,
+            records_read: 0,
+            latest_total: None,
+            pages_with_new: 0,
+        }
     }
 
-    /// Replays the stored pages of an interrupted scan. `false` if one of them cannot be read.
+    /// Replays the stored pages of an interrupted scan. `false` if one of them cannot be read or is a piece: where the next
+    /// one begins is not stored.
     fn replay(&mut self, pages: &[Vec<u8>]) -> bool {
         for bytes in pages {
-            let Some(page) = PageEvidence::decode(bytes) else { return false };
+            let Some(page) = PageEvidence::decode(bytes).filter(|page| !page.is_piece) else { return false };
             let _ = self.next_page();
             self.record(&page);
+            self.pages_with_new += u64::from(page.found);
         }
         true
     }
@@ -246,7 +267,7 @@ pub(crate) fn stored_page(records: u8, total: u64) -> Vec<u8> {
     let keys = (0..records).map(|number| EventId([number; 16])).collect();
     let facts = PageFacts { keys, total: Some(total), ..PageFacts::default() };
     let times = facts.keys.iter().map(|_| NO_TIME).collect();
-    PageEvidence { facts, times }.encode()
+    PageEvidence { facts, times, found: false, is_piece: false }.encode()
 }
 
 /// Where an interrupted scan resumes.
@@ -355,10 +376,11 @@ impl PageScan {
     }
 
     /// Takes a page into the evidence. Returns what became of it, and the row to store.
-    pub(super) fn take(&mut self, page: &FetchedPage, keys: &[RecordKey]) -> (Taken, Vec<u8>) {
-        let evidence = PageEvidence::of(page, keys, self.state.window.fetch_range, &self.state.api);
+    pub(super) fn take(&mut self, page: &FetchedPage, keys: &[RecordKey]) -> (Taken, PageEvidence) {
+        let mut evidence = PageEvidence::of(page, keys, self.state.window.fetch_range, &self.state.api);
+        evidence.is_piece = self.is_by_piece();
         let taken = self.state.record(&evidence);
-        (taken, evidence.encode())
+        (taken, evidence)
     }
 
     /// What the scan proves, now that it is over.
@@ -417,6 +439,11 @@ impl PageScan {
         self.state.records_read
     }
 
+    /// How many replayed pages brought a record that was not known.
+    pub(super) fn pages_with_new(&self) -> u64 {
+        self.state.pages_with_new
+    }
+
     /// Whether records of this vendor have ids.
     pub(super) fn has_ids(&self) -> bool {
         self.state.api.has_ids
@@ -472,6 +499,26 @@ fn halved(size: u32, smallest: u32) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::WindowKind;
+
+    #[test]
+    fn a_scan_in_pieces_is_not_continued_as_one_of_pages() {
+        let api = ApiSpec { paging: Paging::PageNumber, page_size: 20, ..crate::collect::tests::example_spec() };
+        let covers = TimeRange::new(Timestamp::from_secs(0), Timestamp::from_secs(60));
+        let window = NewWindow { kind: WindowKind::Backfill, covers, fetch_range: covers, kept: TimeRange::ALL };
+        let spec = ScanSpec { number: 1, by_time: false, page_size: 20, request_fingerprint: String::new() };
+        let pages = |is_piece| {
+            [0..16, 16..24].map(|records| {
+                let keys: Vec<EventId> = records.map(|number| EventId([number; 16])).collect();
+                let times = keys.iter().map(|_| NO_TIME).collect();
+                PageEvidence { facts: PageFacts { keys, ..PageFacts::default() }, times, found: false, is_piece }
+                    .encode()
+            })
+        };
+        let mut scan = ScanState::new(&api, window, spec, PagingTraits::default());
+        assert!(!scan.clone().replay(&pages(true)), "the third page would leave out sixteen records");
+        assert!(scan.replay(&pages(false)));
+    }
 
     #[test]
     fn stored_evidence_reads_back() {
@@ -484,7 +531,7 @@ mod tests {
         };
         for facts in [facts, PageFacts::default(), PageFacts { total: Some(0), ..PageFacts::default() }] {
             let times = facts.keys.iter().map(|_| NO_TIME).collect();
-            let page = PageEvidence { facts, times };
+            let page = PageEvidence { facts, times, found: true, is_piece: true };
             assert_eq!(PageEvidence::decode(&page.encode()), Some(page));
         }
         assert_eq!(PageEvidence::decode(&[0; 9]), None);

@@ -428,10 +428,10 @@ async fn an_error_of_live_polls_pauses_the_backfill_too() {
 }
 
 /// A journal whose storage fails at first, and that can be full.
-struct FailingJournal {
-    inner: Arc<dyn CollectJournal>,
-    failures: AtomicU32,
-    full: watch::Receiver<bool>,
+pub(super) struct FailingJournal {
+    pub(super) inner: Arc<dyn CollectJournal>,
+    pub(super) failures: AtomicU32,
+    pub(super) full: watch::Receiver<bool>,
 }
 
 impl FailingJournal {
