@@ -66,7 +66,7 @@ impl CoverageProgress {
         let wanted = scheduler.wanted(now);
         let covered = ranges::merged(state.coverage.clone());
         let head = scheduler.covered_head();
-        let missing = ranges::without(wanted, &state.settled());
+        let missing = ranges::without(wanted, &state.decided());
         let gaps: Vec<Gap> = missing.into_iter().flat_map(|gap| split_at_head(gap, head)).collect();
         let phase = phase(settings, &gaps, scheduler.is_done(now));
         Self { wanted, covered, gaps, phase }

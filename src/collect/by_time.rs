@@ -251,11 +251,13 @@ mod tests {
 
     const SECOND: i64 = 1_000_000_000;
 
-    const RULES: ByTimeRules = ByTimeRules { paging: Paging::Offset, page_size: 2, total_counts: true, step: SECOND };
+    fn rules() -> ByTimeRules {
+        ByTimeRules { paging: Paging::Offset, page_size: 2, total_counts: true, step: SECOND }
+    }
 
     /// A scan of a vendor with these records that answers with at most two of those that `answers` lets through.
-    fn read(range: (i64, i64), times: &[i64], answers: impl Fn(i64, (i64, i64)) -> bool) -> u32 {
-        let mut scan = ByTimeEvidence::new(RULES, range.0, range.1);
+    fn read(rules: ByTimeRules, range: (i64, i64), times: &[i64], answers: impl Fn(i64, (i64, i64)) -> bool) -> u32 {
+        let mut scan = ByTimeEvidence::new(rules, range.0, range.1);
         let mut requests = 0;
         loop {
             let (from, to, skip) = match scan.next() {
@@ -274,17 +276,16 @@ mod tests {
     fn a_vendor_that_shows_older_time_too_is_not_read_to_its_beginning() {
         let newest_first: Vec<i64> = (0..1_000).map(|n| (1_000 - n) * SECOND).collect();
         let range = (990 * SECOND, 1_001 * SECOND);
-        assert!(read(range, &newest_first, |at, (_, to)| at < to) < 20);
+        assert!(read(rules(), range, &newest_first, |at, (_, to)| at < to) < 20);
         let oldest_first: Vec<i64> = newest_first.iter().rev().copied().collect();
         let range = (0, 11 * SECOND);
-        assert!(read(range, &oldest_first, |at, (from, _)| at >= from) < 20);
+        assert!(read(rules(), range, &oldest_first, |at, (from, _)| at >= from) < 20);
     }
 
     #[test]
     fn times_at_the_ends_of_the_calendar_are_read() {
-        let [last, first] = [i64::MAX, i64::MIN + 1];
-        for times in [[last, last - 1], [last - 1, last], [first + 1, first], [first, first + 1]] {
-            assert!(read((0, SECOND), &times, |_, _| true) < 20);
+        for at in [[i64::MAX, i64::MAX - 1, i64::MAX - 2], [i64::MIN + 1, i64::MIN + 2, i64::MIN + 3]] {
+            assert!(read(rules(), (0, SECOND), &at, |_, _| true) < 20);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! When time is read again, after a verdict on it. Pure.
 //!
 //! ```text
-//!   in doubt   --15 min--> --2 h--> --1 day--> --7 days--> a person settles it
+//!   in doubt   --15 min--> --2 h--> --1 day--> --7 days--> a person decides
 //!   covered    --recheck_after--> once; a find or a disagreement is doubt
 //!   empty      --15 min--> --2 h--> --1 day--> --7 days--> at rest: emptiness alone cannot be told from an outage
 //!   covered, and the recheck cannot read it   like empty time: the next of these moments, not another 15 minutes

@@ -32,7 +32,7 @@
 //! out of their overlap, as they do with time that is unreadable.
 //!
 //! Within backfill, open windows come first, then a recheck of records that change later, then the next slice: a backfill
-//! of months must not delay changed records. Rechecks of time that is due have a lane of their own, one window at a time;
+//! of months must not delay changed records. Rechecks of time that is due are scheduled apart, one window at a time;
 //! they keep only records of the time that they cover. [`PollMonitor`] gives backfill a page after each live window, so that polls that
 //! take longer than `poll_interval` do not hold it up.
 
@@ -131,7 +131,7 @@ impl WindowScheduler {
             end: End::of(settings.end_time, &settings.spec, until),
             spec: settings.spec.clone(),
             first_started_at: state.first_started_at,
-            coverage: state.settled(),
+            coverage: state.decided(),
             open: open.iter().map(|open| (open.id, open.window)).collect(),
             last_recheck_at: state.last_recheck_at,
             rechecked: false,

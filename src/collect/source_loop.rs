@@ -288,8 +288,8 @@ impl SourceLoop {
         for (priority, budget, work) in self.polls.order(live, past) {
             let Some(work) = work else { continue };
             let due_at = due_at.max(instant);
-            let lane = if Some(work) == due { due_at } else { instant };
-            let ready = self.errors.ready_at(priority).max(self.budget.ready_at(budget, instant)).max(lane);
+            let earliest = if Some(work) == due { due_at } else { instant };
+            let ready = self.errors.ready_at(priority).max(self.budget.ready_at(budget, instant)).max(earliest);
             if ready <= instant || self.is_prefetched(&work) {
                 return self.step_of(work, instant);
             }

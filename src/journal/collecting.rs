@@ -140,18 +140,18 @@ pub struct SourceState {
 impl SourceState {
     /// All time that is not to be planned as new: covered, in doubt, or unreadable. Merged and in order.
     #[must_use]
-    pub fn settled(&self) -> Vec<TimeRange> {
+    pub fn decided(&self) -> Vec<TimeRange> {
         let doubtful = self.in_doubt.iter().map(|doubtful| doubtful.range);
         let mut ranges: Vec<TimeRange> = self.coverage.iter().copied().chain(doubtful).collect();
         ranges.sort_unstable();
-        let mut settled: Vec<TimeRange> = Vec::with_capacity(ranges.len());
+        let mut decided: Vec<TimeRange> = Vec::with_capacity(ranges.len());
         for range in ranges {
-            match settled.last_mut() {
+            match decided.last_mut() {
                 Some(last) if range.from <= last.to => last.to = last.to.max(range.to),
-                _ => settled.push(range),
+                _ => decided.push(range),
             }
         }
-        settled
+        decided
     }
 }
 

@@ -36,7 +36,7 @@ macro_rules! journal_conformance {
             a_recheck_that_cannot_read_changes_no_state,
             unreadable_time_lets_newer_windows_go_on,
             what_is_due_is_read_in_large_slices,
-            an_operator_settles_doubt,
+            an_operator_accepts_doubt,
             coverage_is_cut_back,
             coverage_without_keys_is_not_cut_back,
             evidence_is_stored,

@@ -62,7 +62,7 @@ pub(crate) async fn time_in_doubt_is_delivered_and_not_covered(journal: &dyn Jou
     assert_eq!(state.coverage, [range(0, 10)]);
     let one = DoubtfulTime { range: range(10, 30), ..doubtful(10, 20) };
     assert_eq!(state.in_doubt, [one], "windows that touch are one, with the earliest times");
-    assert_eq!(state.settled(), [range(0, 30)]);
+    assert_eq!(state.decided(), [range(0, 30)]);
     assert!(is_invalid_state(&journal.add_windows(source, vec![live(15, 40)]).await), "it is not planned anew");
 }
 
@@ -186,7 +186,7 @@ pub(crate) async fn what_is_due_is_read_in_large_slices(journal: &dyn Journal) {
     assert_eq!(due(970, 9).await.len(), 2, "what was read again is not due any more");
 }
 
-pub(crate) async fn an_operator_settles_doubt(journal: &dyn Journal) {
+pub(crate) async fn an_operator_accepts_doubt(journal: &dyn Journal) {
     let source = source(journal, "a").await;
     collect(journal, source, (0, 10), &[]).await;
     finish(journal, source, live(10, 20), doubt(10, 20), &[]).await;

@@ -45,7 +45,7 @@ pub trait CollectJournal: Send + Sync {
     fn commit_page(&self, page: PageCommit) -> JournalFuture<'_, ()>;
 
     /// Deletes what an open window has staged, and all its scans; it starts over. `requests` is the number of requests
-    /// made in vain.
+    /// made without a page.
     fn restart_window(&self, window: WindowId, requests: u64) -> JournalFuture<'_, ()>;
 
     /// Replaces an open window by two that meet, and deletes what it has staged. Both have its kind, and together they
@@ -113,7 +113,7 @@ pub trait CollectJournal: Send + Sync {
     /// The completed windows of a source that touch `range`, with their evidence, in order.
     fn evidence(&self, source: &str, range: TimeRange) -> JournalFuture<'_, Vec<EvidenceRow>>;
 
-    /// An operator settles doubt: all time of a source within `range` that is in doubt or unreadable is covered from now
+    /// An operator accepts doubt: all time of a source within `range` that is in doubt or unreadable is covered from now
     /// on, with the reason `accepted`. Returns the number of windows that it concerned.
     fn accept(&self, source: &str, range: TimeRange) -> JournalFuture<'_, u64>;
 

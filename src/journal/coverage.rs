@@ -209,7 +209,7 @@ pub struct EvidenceRow {
     pub covers: TimeRange,
     /// Its state.
     pub state: CoverageState,
-    /// See [`Completion::reasons`]; `accepted` if an operator settled it.
+    /// See [`Completion::reasons`]; `accepted` if an operator has accepted it.
     pub reasons: Vec<String>,
     /// See [`DoubtfulTime::doubts`].
     pub doubts: u32,

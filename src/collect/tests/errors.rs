@@ -195,7 +195,8 @@ async fn an_error_of_the_backfill_leaves_live_polls_alone() {
     assert_exact(&mut source).await;
     assert!(unreadable(&source).iter().all(|time| time.reasons[0].contains("400")));
     let rejected = rejected.load(Ordering::Relaxed);
-    assert!(rejected < 300, "{rejected} requests for time that the vendor rejects as a whole");
+    // Three slices, and the overlap of each: a window and its parts may cost 96.
+    assert!(rejected <= 6 * 96, "{rejected} requests for time that the vendor rejects as a whole");
 }
 
 /// Time that is unreadable.

@@ -259,13 +259,14 @@ impl Vendor for ExampleVendor {
         }
     }
 
-    fn parse_page<'a>(&self, body: &'a str, _page: &PageRequest<'_>) -> Result<Page<'a>, BadPage> {
+    fn parse_page<'a>(&self, body: &'a str, request: &PageRequest<'_>) -> Result<Page<'a>, BadPage> {
         let page: ExamplePage<'a> =
             serde_json::from_str(body).map_err(|error| BadPage::unreadable(error.to_string()))?;
         Ok(Page {
             records: page.records.iter().map(|raw| raw.get()).collect(),
             next: page.next,
             total: page.total,
+            limit: Some(request.page_size.into()),
             ..Page::default()
         })
     }

@@ -102,8 +102,8 @@ pub(super) fn preview_rewind(connection: &Connection, rewind: &Rewind) -> Result
 }
 
 fn coverage_after(connection: &Connection, source: SourceId, to: Timestamp) -> Result<Vec<TimeRange>, SqliteError> {
-    let settled = coverage::settled(connection, source)?.into_iter();
-    let after = settled.map(|range| TimeRange::new(range.from.max(to), range.to));
+    let decided = coverage::decided(connection, source)?.into_iter();
+    let after = decided.map(|range| TimeRange::new(range.from.max(to), range.to));
     Ok(after.filter(|range| !range.is_empty()).collect())
 }
 
@@ -283,7 +283,7 @@ pub(super) fn source_history(connection: &Connection, name: &str) -> Result<Opti
         Ok((row.get::<_, SourceId>(0)?, history))
     });
     let Some((id, history)) = found.optional()? else { return Ok(None) };
-    Ok(Some(SourceHistory { coverage: coverage::settled(connection, id)?, ..history }))
+    Ok(Some(SourceHistory { coverage: coverage::decided(connection, id)?, ..history }))
 }
 
 fn rename_source(connection: &Connection, id: SourceId, new_name: &str) -> Result<(), SqliteError> {

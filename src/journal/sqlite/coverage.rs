@@ -28,7 +28,7 @@ const SAME_RECHECK: Duration = Duration::from_secs(3_600);
 /// Rows merged per completion at most: more than are completed, so that merging keeps up.
 const MERGES_AT_ONCE: u32 = 16;
 
-/// The reason of time that an operator has settled.
+/// The reason of time that an operator has accepted.
 const ACCEPTED: &str = "accepted";
 
 const COLUMNS: &str =
@@ -292,7 +292,7 @@ pub(super) fn covered(connection: &Connection, source: SourceId) -> Result<Vec<T
 }
 
 /// All time of a source that has a state, merged and in order.
-pub(super) fn settled(connection: &Connection, source: SourceId) -> Result<Vec<TimeRange>, SqliteError> {
+pub(super) fn decided(connection: &Connection, source: SourceId) -> Result<Vec<TimeRange>, SqliteError> {
     joined(connection, source, "true")
 }
 

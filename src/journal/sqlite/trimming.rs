@@ -239,7 +239,7 @@ fn rewound_from(connection: &Connection, source: SourceId) -> Result<Option<Time
     let rewound =
         connection.prepare_cached(sql)?.query_row([source], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
     let Some((from, to)): Option<(Timestamp, Timestamp)> = rewound else { return Ok(None) };
-    if !coverage::settled(connection, source)?.iter().any(|range| range.from <= from && range.to >= to) {
+    if !coverage::decided(connection, source)?.iter().any(|range| range.from <= from && range.to >= to) {
         return Ok(Some(from));
     }
     let done = "UPDATE sources SET rewound_from = NULL, rewound_to = NULL WHERE id = ?1";
