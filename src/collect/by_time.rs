@@ -179,8 +179,14 @@ impl<K: Copy + Eq + Hash> ByTimeEvidence<K> {
         let Some(last) = last else { return self.not_applicable() };
         // Records of one second do not tell where the rest is.
         let Some(newest_first) = self.newest_first else { return self.not_applicable() };
-        let second = last.div_euclid(self.rules.step) * self.rules.step;
-        let narrowed = if newest_first { second + self.rules.step } else { second };
+        let second = last.div_euclid(self.rules.step).saturating_mul(self.rules.step);
+        let narrowed = if newest_first { second.saturating_add(self.rules.step) } else { second };
+        // The page went beyond the range: a vendor that shows other time too is not read to its end.
+        let is_beyond = if newest_first { narrowed <= self.from } else { narrowed >= self.to };
+        if is_beyond {
+            self.next = NextByTime::Done;
+            return;
+        }
         let is_stuck = if newest_first { narrowed >= self.to } else { narrowed <= self.from };
         if is_stuck && has_link {
             return self.not_applicable();
@@ -218,15 +224,15 @@ impl<K: Copy + Eq + Hash> ByTimeEvidence<K> {
     /// Every check that disagrees. Only a total above what was met does; below it, records may have gone meanwhile.
     pub(super) fn checks(&self) -> Vec<Check> {
         let mut disagrees = self.disagrees.clone();
-        let lacks = |(from, to, total): &(i64, i64, u64)| {
-            let inside: usize = self
-                .counts
-                .iter()
-                .filter(|(key, _)| (*from..*to).contains(&self.times[*key]))
-                .map(|(_, count)| count)
-                .sum();
-            *total > inside as u64
-        };
+        let mut met: Vec<(i64, usize)> = self.counts.iter().map(|(key, count)| (self.times[key], *count)).collect();
+        met.sort_unstable();
+        let mut sums = vec![0];
+        sums.extend(met.iter().scan(0, |sum, (_, count)| {
+            *sum += *count as u64;
+            Some(*sum)
+        }));
+        let before = |moment: i64| sums[met.partition_point(|(at, _)| *at < moment)];
+        let lacks = |(from, to, total): &(i64, i64, u64)| *total > before(*to).saturating_sub(before(*from));
         if self.asked.iter().any(lacks) {
             disagrees.push(Check::Total);
         }
@@ -236,5 +242,50 @@ impl<K: Copy + Eq + Hash> ByTimeEvidence<K> {
     /// How often each record was met on one page at most.
     pub(super) fn counts(&self) -> &HashMap<K, usize> {
         &self.counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: i64 = 1_000_000_000;
+
+    fn rules() -> ByTimeRules {
+        ByTimeRules { paging: Paging::Offset, page_size: 2, total_counts: true, step: SECOND }
+    }
+
+    /// A scan of a vendor with these records that answers with at most two of those that `answers` lets through.
+    fn read(rules: ByTimeRules, range: (i64, i64), times: &[i64], answers: impl Fn(i64, (i64, i64)) -> bool) -> u32 {
+        let mut scan = ByTimeEvidence::new(rules, range.0, range.1);
+        let mut requests = 0;
+        loop {
+            let (from, to, skip) = match scan.next() {
+                NextByTime::Done => return requests,
+                NextByTime::First { from, to } => (from, to, 0),
+                NextByTime::Second { from, to, skip } => (from, to, skip),
+            };
+            requests += 1;
+            let found = times.iter().copied().filter(|at| answers(*at, (from, to))).skip(skip).take(2);
+            let (keys, times) = found.map(|at| (at, at)).unzip::<_, _, Vec<i64>, Vec<i64>>();
+            scan.take(&PageFacts { keys, ..PageFacts::default() }, &times);
+        }
+    }
+
+    #[test]
+    fn a_vendor_that_shows_older_time_too_is_not_read_to_its_beginning() {
+        let newest_first: Vec<i64> = (0..1_000).map(|n| (1_000 - n) * SECOND).collect();
+        let range = (990 * SECOND, 1_001 * SECOND);
+        assert!(read(rules(), range, &newest_first, |at, (_, to)| at < to) < 20);
+        let oldest_first: Vec<i64> = newest_first.iter().rev().copied().collect();
+        let range = (0, 11 * SECOND);
+        assert!(read(rules(), range, &oldest_first, |at, (from, _)| at >= from) < 20);
+    }
+
+    #[test]
+    fn times_at_the_ends_of_the_calendar_are_read() {
+        for at in [[i64::MAX, i64::MAX - 1, i64::MAX - 2], [i64::MIN + 1, i64::MIN + 2, i64::MIN + 3]] {
+            assert!(read(rules(), (0, SECOND), &at, |_, _| true) < 20);
+        }
     }
 }

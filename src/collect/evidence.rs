@@ -274,7 +274,7 @@ impl<K: Copy + Eq + Hash> ScanEvidence<K> {
         let former = self.totals.iter().rev().nth(1).copied();
         match (total, former) {
             (Some(total), Some(former)) if self.total_is_usable() => {
-                if total < former + shift as u64 {
+                if total < former.saturating_add(shift as u64) {
                     self.moved |= check == Check::Place;
                     self.disagree(check);
                 }
@@ -692,6 +692,30 @@ mod tests {
         assert_eq!(next_after(ScanRules { total_is_proven: true, ..rules }, page), Next::Done);
         let empty = PageFacts { total: Some(0), ..PageFacts::default() };
         assert_eq!(next_after(rules, empty), Next::Done);
+    }
+
+    #[test]
+    fn a_list_that_grows_under_the_greatest_total_is_read() {
+        let rules = ScanRules {
+            paging: Paging::Offset,
+            has_ids: true,
+            newest_first: true,
+            page_size: 8,
+            total_is_proven: true,
+            total_counts: true,
+            offsets_are_exact: true,
+        };
+        let mut evidence = ScanEvidence::new(rules);
+        let page = |keys: std::ops::Range<usize>| PageFacts {
+            keys: keys.collect(),
+            total: Some(u64::MAX),
+            ..PageFacts::default()
+        };
+        let _ = evidence.next();
+        evidence.take(&page(0..8));
+        let _ = evidence.next();
+        evidence.take(&page(4..12));
+        assert_eq!((evidence.counts().len(), evidence.shift()), (12, 2));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //!   in doubt   --15 min--> --2 h--> --1 day--> --7 days--> a person decides
 //!   covered    --recheck_after--> once; a find or a disagreement is doubt
 //!   empty      --15 min--> --2 h--> --1 day--> --7 days--> at rest: an outage looks the same
+//!   covered, and the recheck cannot read it   like empty time: the next of these moments, not another 15 minutes
 //! ```
 //!
 //! Moments are rounded up to a quarter of the wait, so that neighboring windows are due together and one request reads
@@ -11,14 +12,15 @@
 
 use std::time::Duration;
 
+use super::facts::Check;
 use super::options::SourceSettings;
-use super::verdict::Verdict;
+use super::verdict::{Reason, Verdict};
 use crate::time::{TimeRange, Timestamp};
 
 /// The waits before time in doubt is read again, one after the other.
 const WAITS: [Duration; 4] =
     [Duration::from_secs(900), Duration::from_secs(7_200), Duration::from_secs(86_400), Duration::from_secs(604_800)];
-/// The first of [`WAITS`] where only a total is wrong that was wrong before: more would only cost requests.
+/// The first of [`WAITS`] where a total alone is wrong that was wrong before: more would only cost requests.
 const WAITS_FOR_TOTAL: usize = 2;
 
 /// What is known of a window whose verdict is being made.
@@ -30,19 +32,20 @@ pub(super) struct Reading {
     pub(super) covers: TimeRange,
     /// Of a recheck: how often its time was in doubt before, and when it was first read.
     pub(super) before: Option<(u32, Timestamp)>,
-    /// Whether no record of its time is known.
+    /// Whether no record of its time is known, or a recheck of covered time could not read it.
     pub(super) is_empty: bool,
     /// Whether the vendor's totals are known to be wrong.
-    pub(super) only_total: bool,
+    pub(super) distrusts_total: bool,
 }
 
 /// When the window's time is read again; `None`: never.
 pub(super) fn next<K>(reading: &Reading, verdict: Option<&Verdict<K>>, settings: &SourceSettings) -> Option<Timestamp> {
     let (since, wait) = match verdict? {
         Verdict::Rescan { .. } => return None,
-        Verdict::InDoubt { .. } => {
+        Verdict::InDoubt { reasons } => {
             let doubts = reading.before.map_or(0, |(doubts, _)| doubts as usize);
-            let skipped = if reading.only_total { WAITS_FOR_TOTAL } else { 0 };
+            let only_total = reading.distrusts_total && *reasons == [Reason::Check(Check::Total)];
+            let skipped = if only_total { WAITS_FOR_TOTAL } else { 0 };
             (reading.at, *WAITS.get(doubts + skipped)?)
         }
         Verdict::Covered { .. } if reading.is_empty => {
@@ -63,7 +66,6 @@ mod tests {
     use super::*;
     use crate::collect::options::SourceOptions;
     use crate::collect::tests::fake_api::example_spec;
-    use crate::collect::verdict::Reason;
     use crate::vendors::ApiSpec;
 
     const HOUR: i64 = 3_600;
@@ -78,7 +80,7 @@ mod tests {
     fn reading(before: Option<(u32, i64)>, at: i64) -> Reading {
         let covers = TimeRange::new(Timestamp::from_secs(READ_AT - 60), Timestamp::from_secs(READ_AT));
         let before = before.map(|(doubts, at)| (doubts, Timestamp::from_secs(at)));
-        Reading { at: Timestamp::from_secs(at), covers, before, is_empty: false, only_total: false }
+        Reading { at: Timestamp::from_secs(at), covers, before, is_empty: false, distrusts_total: false }
     }
 
     fn hours_until_next(reading: &Reading, verdict: &Verdict<u8>, settings: &SourceSettings) -> Option<f64> {
@@ -95,8 +97,10 @@ mod tests {
         assert_eq!(waits, [Some(0.25), Some(2.0), Some(24.0), Some(168.0), None]);
         let kept_for_a_day = settings(Some(24));
         assert_eq!(hours_until_next(&reading(Some((3, READ_AT)), READ_AT), &verdict, &kept_for_a_day), None);
-        let only_total = Reading { only_total: true, ..reading(None, READ_AT) };
-        assert_eq!(hours_until_next(&only_total, &verdict, &settings(None)), Some(24.0));
+        let distrusted = Reading { distrusts_total: true, ..reading(None, READ_AT) };
+        assert_eq!(hours_until_next(&distrusted, &verdict, &settings(None)), Some(0.25), "not the total");
+        let only_total = Verdict::InDoubt { reasons: vec![Reason::Check(Check::Total)] };
+        assert_eq!(hours_until_next(&distrusted, &only_total, &settings(None)), Some(24.0));
     }
 
     #[test]

@@ -39,10 +39,14 @@ enum Evidence {
 
 /// A page as evidence: its facts, its records' own times, and copies of records that wait for the verdict.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct PageEvidence {
+pub(super) struct PageEvidence {
     facts: PageFacts<EventId>,
     times: Vec<i64>,
     held: Vec<String>,
+    /// Whether it brought a record that was not known.
+    pub(super) found: bool,
+    /// Whether it is a piece.
+    is_piece: bool,
 }
 
 /// A page of an interrupted scan, as its evidence shows it.
@@ -66,17 +70,19 @@ impl PageEvidence {
             short: page.limit.is_some_and(|limit| (keys.len() as u64) < limit),
         };
         let times = keys.iter().map(|key| key.timestamp.map_or(NO_TIME, Timestamp::as_nanos)).collect();
-        Self { facts, times, held: Vec::new() }
+        Self { facts, times, held: Vec::new(), found: false, is_piece: false }
     }
 
     /// 24 bytes per record, the total, the link and the held records.
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let facts = &self.facts;
         let mut bytes = Vec::with_capacity(16 + 24 * facts.keys.len());
         let flags = u8::from(facts.total.is_some())
             | u8::from(facts.next.is_some()) << 1
             | u8::from(facts.outside) << 2
-            | u8::from(facts.short) << 3;
+            | u8::from(facts.short) << 3
+            | u8::from(self.found) << 4
+            | u8::from(self.is_piece) << 5;
         bytes.push(flags);
         bytes.extend(facts.total.unwrap_or(0).to_le_bytes());
         bytes.extend((facts.keys.len() as u64).to_le_bytes());
@@ -118,6 +124,8 @@ impl PageEvidence {
         evidence.facts.next = (flags & 2 != 0).then(|| link.to_owned());
         evidence.facts.outside = flags & 4 != 0;
         evidence.facts.short = flags & 8 != 0;
+        evidence.found = flags & 16 != 0;
+        evidence.is_piece = flags & 32 != 0;
         Some(evidence)
     }
 }
@@ -149,6 +157,8 @@ struct ScanState {
     pages_read: u64,
     records_read: u64,
     latest_total: Option<u64>,
+    /// Of replayed pages: how many brought a record that was not known.
+    pages_with_new: u64,
 }
 
 impl ScanState {
@@ -173,16 +183,27 @@ impl ScanState {
             };
             Evidence::Pages(ScanEvidence::new(rules))
         };
-        Self { window, spec, evidence, api: api.clone(), pages_read: 0, records_read: 0, latest_total: None }
+        Self {
+            window,
+            spec,
+            evidence,
+            api: api.clone(),
+            pages_read: 0,
+            records_read: 0,
+            latest_total: None,
+            pages_with_new: 0,
+        }
     }
 
-    /// Replays the stored pages of an interrupted scan. `None` if one of them cannot be read.
+    /// Replays the stored pages of an interrupted scan. `None` if one of them cannot be read or is a piece: where the next
+    /// one begins is not stored.
     fn replay(&mut self, pages: &[Vec<u8>]) -> Option<Vec<ReplayedPage>> {
         let mut replayed = Vec::with_capacity(pages.len());
         for bytes in pages {
-            let page = PageEvidence::decode(bytes)?;
+            let page = PageEvidence::decode(bytes).filter(|page| !page.is_piece)?;
             let _ = self.next_page();
             let taken = self.record(&page);
+            self.pages_with_new += u64::from(page.found);
             replayed.push(ReplayedPage { taken, keys: page.facts.keys, held: page.held });
         }
         Some(replayed)
@@ -269,7 +290,7 @@ pub(crate) fn stored_page(records: u8, total: u64) -> Vec<u8> {
     let keys = (0..records).map(|number| EventId([number; 16])).collect();
     let facts = PageFacts { keys, total: Some(total), ..PageFacts::default() };
     let times = facts.keys.iter().map(|_| NO_TIME).collect();
-    PageEvidence { facts, times, held: Vec::new() }.encode()
+    PageEvidence { facts, times, held: Vec::new(), found: false, is_piece: false }.encode()
 }
 
 /// Where an interrupted scan resumes.
@@ -376,17 +397,18 @@ impl PageScan {
     }
 
     /// Takes a page into the evidence. `hold` says which of its records wait for the verdict. Returns what became of the
-    /// page, and the row to store.
+    /// page, and what to store.
     pub(super) fn take(
         &mut self,
         page: &FetchedPage,
         keys: &[RecordKey],
         hold: impl FnOnce(Taken) -> Vec<String>,
-    ) -> (Taken, Vec<u8>) {
+    ) -> (Taken, PageEvidence) {
         let mut evidence = PageEvidence::of(page, keys, self.state.window.fetch_range, &self.state.api);
+        evidence.is_piece = self.is_by_piece();
         let taken = self.state.record(&evidence);
         evidence.held = hold(taken);
-        (taken, evidence.encode())
+        (taken, evidence)
     }
 
     /// What the scan proves, now that it is over.
@@ -445,6 +467,11 @@ impl PageScan {
         self.state.records_read
     }
 
+    /// How many replayed pages brought a record that was not known.
+    pub(super) fn pages_with_new(&self) -> u64 {
+        self.state.pages_with_new
+    }
+
     /// Whether records of this vendor have ids.
     pub(super) fn has_ids(&self) -> bool {
         self.state.api.has_ids
@@ -500,6 +527,31 @@ fn halved(size: u32, smallest: u32) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::WindowKind;
+
+    #[test]
+    fn a_scan_in_pieces_is_not_continued_as_one_of_pages() {
+        let api = ApiSpec { paging: Paging::PageNumber, page_size: 20, ..crate::collect::tests::example_spec() };
+        let covers = TimeRange::new(Timestamp::from_secs(0), Timestamp::from_secs(60));
+        let window = NewWindow { kind: WindowKind::Backfill, covers, fetch_range: covers, kept: TimeRange::ALL };
+        let spec = ScanSpec { number: 1, by_time: false, page_size: 20, request_fingerprint: String::new() };
+        let pages = |is_piece| {
+            [0..16, 16..24].map(|records| {
+                let keys: Vec<EventId> = records.map(|number| EventId([number; 16])).collect();
+                let times = keys.iter().map(|_| NO_TIME).collect();
+                PageEvidence {
+                    facts: PageFacts { keys, ..PageFacts::default() },
+                    times,
+                    is_piece,
+                    ..PageEvidence::default()
+                }
+                .encode()
+            })
+        };
+        let mut scan = ScanState::new(&api, window, spec, PagingTraits::default());
+        assert!(scan.clone().replay(&pages(true)).is_none(), "the third page would leave out sixteen records");
+        assert!(scan.replay(&pages(false)).is_some());
+    }
 
     #[test]
     fn stored_evidence_reads_back() {
@@ -513,7 +565,7 @@ mod tests {
         for facts in [facts, PageFacts::default(), PageFacts { total: Some(0), ..PageFacts::default() }] {
             let times = facts.keys.iter().map(|_| NO_TIME).collect();
             let held = facts.next.iter().map(|_| "a record ä".to_owned()).collect();
-            let page = PageEvidence { facts, times, held };
+            let page = PageEvidence { facts, times, held, found: true, is_piece: true };
             assert_eq!(PageEvidence::decode(&page.encode()), Some(page));
         }
         assert_eq!(PageEvidence::decode(&[0; 9]), None);

@@ -348,8 +348,14 @@ impl WindowScheduler {
     }
 
     fn next_slice(&self, now: Timestamp) -> Option<TimeRange> {
-        let gaps = self.missing_until(self.wanted_end(now).min(self.head()));
+        let wanted = self.wanted_end(now);
+        let gaps = self.missing_until(wanted.min(self.head()));
         let gap = *gaps.first()?;
+        // The vendor's clock is behind: what it has not reached yet is read poll by poll, not request by request.
+        let still_grows = gap.to == wanted && wanted < self.head() && self.end.is_none_or(|end| wanted < end.at);
+        if still_grows && ranges::length(gap) < self.spec.poll_interval {
+            return None;
+        }
         let longest = self.spec.slice.saturating_mul(self.slice_factor);
         Some(TimeRange::new(gap.from, self.window_end(gap, longest)))
     }

@@ -222,7 +222,8 @@ impl SourceLoop {
 
     /// The source's clock: the earlier of this machine's and the vendor's.
     fn now(&self) -> Timestamp {
-        self.clock.now() - self.skew.behind()
+        let now = self.clock.now();
+        now - self.skew.behind(now)
     }
 
     /// Gives up coverage that lies ahead of the clock. Where dedup keys are gone, the journal refuses that.

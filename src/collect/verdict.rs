@@ -138,7 +138,8 @@ pub(super) struct WindowVerdict<K> {
     confirmed: Option<HashSet<K>>,
     last_order: Option<u64>,
     last_reasons: BTreeSet<Reason>,
-    lacked_only_known: bool,
+    /// What a scan lacked that agreed in all else, while no later scan has met one of these or a further record.
+    lacked: Option<HashSet<K>>,
 }
 
 impl<K> Default for WindowVerdict<K> {
@@ -152,7 +153,7 @@ impl<K> Default for WindowVerdict<K> {
             confirmed: None,
             last_order: None,
             last_reasons: BTreeSet::new(),
-            lacked_only_known: false,
+            lacked: None,
         }
     }
 }
@@ -188,6 +189,7 @@ impl<K: Copy + Eq + Hash> WindowVerdict<K> {
             .filter(|check| **check != Check::Unconfirmed)
             .map(|check| Reason::Check(*check))
             .collect();
+        let met_before = self.union.len();
         self.note_union(&scan);
         let missing = self.missing(&scan, expected);
         let unexplained = missing.iter().any(|key| learned.missing.get(key) != Some(&true));
@@ -205,7 +207,12 @@ impl<K: Copy + Eq + Hash> WindowVerdict<K> {
             return self.covered(&scan, learned);
         }
         self.confirmed = Some(self.union.keys().copied().collect());
-        self.lacked_only_known |= reasons.iter().eq([&Reason::Overlap]);
+        let meets = |key: &K| scan.ids.contains(key) || scan.counts.contains_key(key);
+        if reasons.iter().eq([&Reason::Overlap]) {
+            self.lacked = Some(missing.iter().copied().collect());
+        } else if self.union.len() > met_before || self.lacked.iter().flatten().any(meets) {
+            self.lacked = None;
+        }
         if self.run_is_complete(expected) && !reasons.contains(&Reason::Check(Check::Range)) {
             return self.covered(&scan, learned);
         }
@@ -308,8 +315,7 @@ impl<K: Copy + Eq + Hash> WindowVerdict<K> {
         if reasons.iter().eq([&Reason::Check(Check::Total)]) {
             learned.wrong_totals += 1;
         }
-        let lacks_only_known = self.lacked_only_known || reasons.iter().eq([&Reason::Overlap]);
-        if !lacks_only_known {
+        if self.lacked.is_none() {
             return Verdict::InDoubt { reasons: reasons.into_iter().collect() };
         }
         let known = expected.known.len();
@@ -326,5 +332,47 @@ impl<K: Copy + Eq + Hash> WindowVerdict<K> {
             learned.missing.entry(*key).or_insert(false);
         }
         Verdict::InDoubt { reasons: vec![Reason::Overlap] }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scan(met: std::ops::Range<u32>, checks: &[Check]) -> ScanResult<u32> {
+        let counts: HashMap<u32, usize> = met.clone().map(|key| (key, 1)).collect();
+        let checks = checks.to_vec();
+        let on_one_page = counts.clone();
+        ScanResult { checks, counts, on_one_page, ids: met.collect(), totals: Vec::new(), order: 0, apart: false }
+    }
+
+    /// The verdict over scans of a window in which the first twenty records are known.
+    fn verdict_of(scans: &[ScanResult<u32>]) -> Verdict<u32> {
+        let expected = Expected { known: (0..20).collect(), ..Expected::default() };
+        let (mut window, mut learned) = (WindowVerdict::default(), Learned::default());
+        let mut verdicts = scans.iter().map(|scan| window.judge(scan.clone(), &expected, &mut learned));
+        verdicts.by_ref().take(scans.len() - 1).for_each(|verdict| {
+            assert!(matches!(verdict, Verdict::Rescan { .. }), "{verdict:?}");
+        });
+        verdicts.next().expect("a last scan")
+    }
+
+    #[test]
+    fn a_known_record_that_no_scan_meets_has_gone() {
+        let lacks_one = scan(1..20, &[]);
+        let gone = Verdict::Covered { gone: vec![0] };
+        assert_eq!(verdict_of(&[lacks_one.clone(), lacks_one.clone(), lacks_one.clone(), lacks_one.clone()]), gone);
+        let repeats = scan(1..20, &[Check::Repeats]);
+        assert_eq!(verdict_of(&[repeats.clone(), lacks_one, repeats.clone(), repeats]), gone);
+    }
+
+    #[test]
+    fn a_scan_that_lacked_what_a_later_one_met_proves_nothing() {
+        let (lacks_one, short) = (scan(1..20, &[]), scan(0..20, &[Check::Total]));
+        let doubt = Verdict::InDoubt { reasons: vec![Reason::Check(Check::Total)] };
+        assert_eq!(verdict_of(&[lacks_one.clone(), short.clone(), short.clone(), short.clone()]), doubt);
+        let longer = scan(1..30, &[Check::Total]);
+        let doubt = Verdict::InDoubt { reasons: vec![Reason::Check(Check::Total), Reason::Overlap] };
+        assert_eq!(verdict_of(&[lacks_one, longer.clone(), longer.clone(), longer]), doubt);
     }
 }

@@ -76,8 +76,8 @@ impl<K: Copy + Eq + Hash> ScanEvidence<K> {
             || (self.rules.paging == Paging::PageNumber && self.shift > 0)
     }
 
-    fn count_of(&self, met: &Met) -> usize {
-        match (self.rules.has_ids, self.counts_by_page()) {
+    fn count_of(&self, met: &Met, by_page: bool) -> usize {
+        match (self.rules.has_ids, by_page) {
             (true, _) => 1,
             (false, true) => met.on_one_page as usize,
             (false, false) => met.count as usize,
@@ -85,12 +85,14 @@ impl<K: Copy + Eq + Hash> ScanEvidence<K> {
     }
 
     fn distinct(&self) -> usize {
-        self.met.values().map(|met| self.count_of(met)).sum()
+        let by_page = self.counts_by_page();
+        self.met.values().map(|met| self.count_of(met, by_page)).sum()
     }
 
     /// How often each record exists, as far as the scan proves it.
     pub(in crate::collect) fn counts(&self) -> HashMap<K, usize> {
-        self.met.iter().map(|(key, met)| (*key, self.count_of(met))).collect()
+        let by_page = self.counts_by_page();
+        self.met.iter().map(|(key, met)| (*key, self.count_of(met, by_page))).collect()
     }
 
     /// How often each record stood on one page at most.

@@ -604,3 +604,14 @@ async fn clocks_that_differ_are_reported_once_an_hour() {
     assert!(monitor.check(minutes(2), Instant::now()));
     assert!(monitor.check_skew(minutes(2), minutes(1), Instant::now()));
 }
+
+#[test]
+fn what_the_clock_has_not_reached_is_backfilled_poll_by_poll() {
+    let covered = range(FIRST_START - 1_000, FIRST_START - 65);
+    let scheduler = scheduler(Some(StartTime::At(covered.from)), vec![covered]);
+    assert_eq!(scheduler.next_backfill(at(FIRST_START - 59)), None, "a second is not worth a request");
+    let window = begun(scheduler.next_backfill(at(FIRST_START - 30)));
+    assert_eq!(window.covers, range(FIRST_START - 65, FIRST_START - 35));
+    let rest = begun(scheduler.next_backfill(at(FIRST_START)));
+    assert_eq!(rest.covers, range(FIRST_START - 65, FIRST_START - 5));
+}

@@ -69,8 +69,9 @@ impl SourceLoop {
     async fn end_in_doubt(&mut self, id: WindowId, window: &NewWindow) -> Result<(), StopReason> {
         let reasons = vec![Reason::Check(Check::End)];
         self.report_doubt(id, window, &reasons);
-        let then = self.after_page(id, window, Some(&Verdict::InDoubt { reasons }));
+        let covers = self.decided(window);
+        let then = self.after_page(id, window, covers, Some(&Verdict::InDoubt { reasons }));
         self.commit_page(id, Vec::new(), None, then).await?;
-        self.complete(id, window).await
+        self.complete(id, window, covers).await
     }
 }

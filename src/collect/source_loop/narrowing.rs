@@ -17,7 +17,6 @@ use super::super::fetch::FetchError;
 use super::super::rate::Priority;
 use super::super::retrying_journal::StopReason;
 use super::super::source::SourceEnd;
-use super::super::verdict::Verdict;
 use super::SourceLoop;
 use super::pages::take_request;
 use crate::collect::errors::ClearedBy;
@@ -172,13 +171,13 @@ impl SourceLoop {
 
     /// Completes a window as unreadable. What came of it is delivered.
     async fn give_up(&mut self, id: WindowId, window: &NewWindow, error: &str) -> Result<(), StopReason> {
-        let at = self.clock.now();
+        let (at, covers) = (self.clock.now(), self.decided(window));
         let completion = Completion {
             at,
             state: CoverageState::Unreadable,
             reasons: vec![format!("unreadable:{error}")],
-            covers: self.decided(window),
-            next_recheck_at: self.next_recheck_at(id, window, Some(&Verdict::InDoubt { reasons: Vec::new() })),
+            covers,
+            next_recheck_at: self.next_try_at(id, window),
             evidence: self.evidence_of(id, window, 0),
         };
         self.commit_page(id, Vec::new(), None, AfterPage::Complete(completion)).await?;
@@ -189,7 +188,7 @@ impl SourceLoop {
         } else {
             tracing::debug!(event = "time_unreadable", window = id.0, %from, %to, error, "time is unreadable");
         }
-        self.complete(id, window).await?;
+        self.complete(id, window, covers).await?;
         self.scheduler.note_unreadable(range);
         Ok(())
     }

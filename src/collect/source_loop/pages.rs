@@ -78,7 +78,7 @@ impl SourceLoop {
         self.report_damaged(id, page.damaged);
         if let Some(vendor_time) = page.vendor_time {
             self.skew.record(vendor_time, page.observed_at);
-            let behind = self.skew.behind();
+            let behind = self.skew.behind(self.clock.now());
             self.scheduler.set_clock_behind(behind);
             self.clock_monitor.check_skew(behind, self.settings.spec.delay, Instant::now());
         }
@@ -90,7 +90,7 @@ impl SourceLoop {
         }
         let (Some(scan), Some(state)) = (self.scans.get_mut(&id), self.windows.get_mut(&id)) else { return Ok(()) };
         let has_ids = scan.has_ids();
-        let (taken, evidence) = scan.take(&page, &keys, |taken| state.note_page(&page, &keys, taken, has_ids));
+        let (taken, mut evidence) = scan.take(&page, &keys, |taken| state.note_page(&page, &keys, taken, has_ids));
         let (over, by_piece) = (scan.is_over(), scan.is_by_piece());
         let result = (over && !by_piece).then(|| scan.result());
         if !over {
@@ -100,6 +100,7 @@ impl SourceLoop {
         let extra = result.map_or_else(Vec::new, |result| self.extra_records(id, &result));
         let filtered = self.filter.filter(&mut self.journal, (&page, &keys), (id, &window), taken, &extra).await?;
         let FilteredPage { block, stored, new_times } = filtered;
+        evidence.found = !new_times.is_empty();
         if let (Some(scan), Some(state)) = (self.scans.get_mut(&id), self.windows.get_mut(&id)) {
             state.found += new_times.len() as u64;
             state.staged_bytes += block.as_ref().map_or(0, |block| (block.data.len() + block.keys.len()) as u64);
@@ -107,8 +108,9 @@ impl SourceLoop {
             self.lateness.record_page(&window, page.observed_at, &new_times, covered, &mut scan.lateness);
         }
         let verdict = self.found_by_recheck(id, &window, verdict);
-        let then = self.after_page(id, &window, verdict.as_ref());
-        self.commit_page(id, evidence, block, then).await?;
+        let covers = self.decided(&window);
+        let then = self.after_page(id, &window, covers, verdict.as_ref());
+        self.commit_page(id, evidence.encode(), block, then).await?;
         let records = page.records().len();
         tracing::debug!(event = "page_stored", window = id.0, records, stored, "page stored");
         match verdict {
@@ -119,11 +121,11 @@ impl SourceLoop {
             }
             Some(Verdict::Covered { .. }) => {
                 self.reported.clear();
-                self.complete(id, &window).await
+                self.complete(id, &window, covers).await
             }
             Some(Verdict::InDoubt { reasons }) => {
                 self.report_doubt(id, &window, &reasons);
-                self.complete(id, &window).await
+                self.complete(id, &window, covers).await
             }
         }
     }
@@ -161,7 +163,13 @@ impl SourceLoop {
     }
 
     /// What follows a page: another one, or the end of its window.
-    pub(super) fn after_page(&self, id: WindowId, window: &NewWindow, verdict: Option<&Verdict<EventId>>) -> AfterPage {
+    pub(super) fn after_page(
+        &self,
+        id: WindowId,
+        window: &NewWindow,
+        covers: TimeRange,
+        verdict: Option<&Verdict<EventId>>,
+    ) -> AfterPage {
         let (state, reasons, gone) = match verdict {
             None | Some(Verdict::Rescan { .. }) => return AfterPage::Continue,
             Some(Verdict::Covered { gone }) => (CoverageState::Covered, Vec::new(), gone.len() as u64),
@@ -173,7 +181,7 @@ impl SourceLoop {
         let next_recheck_at = self.next_recheck_at(id, window, verdict);
         let mut evidence = self.evidence_of(id, window, gone);
         evidence.checks.clone_from(&reasons);
-        let (at, covers) = (self.clock.now(), self.decided(window));
+        let at = self.clock.now();
         AfterPage::Complete(Completion { at, state, reasons, covers, next_recheck_at, evidence })
     }
 
@@ -195,15 +203,28 @@ impl SourceLoop {
         verdict: Option<&Verdict<EventId>>,
     ) -> Option<Timestamp> {
         let state = self.windows.get(&id)?;
-        let due = self.scheduler.due_of(window);
-        let reading = Reading {
+        let is_empty = state.verdict.union().is_empty() && state.expected.is_empty();
+        recheck::next(&self.reading(window, is_empty), verdict, &self.settings)
+    }
+
+    /// When time that could not be read is read again.
+    pub(super) fn next_try_at(&self, id: WindowId, window: &NewWindow) -> Option<Timestamp> {
+        let stays_covered = self.scheduler.due_of(window).is_some_and(|due| due.state == CoverageState::Covered);
+        if stays_covered {
+            let verdict = Verdict::<EventId>::Covered { gone: Vec::new() };
+            return recheck::next(&self.reading(window, true), Some(&verdict), &self.settings);
+        }
+        self.next_recheck_at(id, window, Some(&Verdict::InDoubt { reasons: Vec::new() }))
+    }
+
+    fn reading(&self, window: &NewWindow, is_empty: bool) -> Reading {
+        Reading {
             at: self.clock.now(),
             covers: window.covers,
-            before: due.map(|due| (due.doubts, due.completed_at)),
-            is_empty: state.verdict.union().is_empty() && state.expected.is_empty(),
-            only_total: self.learned.distrusts_total(),
-        };
-        recheck::next(&reading, verdict, &self.settings)
+            before: self.scheduler.due_of(window).map(|due| (due.doubts, due.completed_at)),
+            is_empty,
+            distrusts_total: self.learned.distrusts_total(),
+        }
     }
 
     pub(super) fn evidence_of(&self, id: WindowId, window: &NewWindow, gone: u64) -> WindowEvidence {
@@ -225,7 +246,7 @@ impl SourceLoop {
             checks: Vec::new(),
             kept: window.kept,
             settings_hash: scan.spec().request_fingerprint.clone(),
-            skew_millis: self.skew.millis().unwrap_or(0),
+            skew_millis: self.skew.millis(self.clock.now()).unwrap_or(0),
         }
     }
 

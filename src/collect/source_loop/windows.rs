@@ -15,6 +15,7 @@ use super::super::window_scans::WindowScans;
 use super::SourceLoop;
 use crate::event::EventId;
 use crate::journal::{NewWindow, ScanProgress, ScanSpec, WindowId, WindowKind};
+use crate::time::TimeRange;
 
 impl SourceLoop {
     pub(super) async fn begin(&mut self, window: NewWindow) -> Result<(), StopReason> {
@@ -53,12 +54,17 @@ impl SourceLoop {
         };
         let same_request = can_resume(self.fetcher.vendor.as_ref(), &window, &last.0);
         let (Some((mut scan, pages)), true) = (replayed(last), same_request) else {
-            let reason = "the source's settings have changed its requests";
+            let reason = if same_request {
+                "its last scan cannot resume"
+            } else {
+                "the source's settings have changed its requests"
+            };
             tracing::info!(event = "window_restarted", window = id.0, reason, "window restarts");
             return self.restart_window(id).await;
         };
-        let mut state = WindowScans { number: last.0.number, ..WindowScans::default() };
+        let mut state = WindowScans { number: last.0.number, found: scan.pages_with_new(), ..WindowScans::default() };
         for (scan, _) in earlier.iter().filter_map(replayed) {
+            state.found += scan.pages_with_new();
             state.verdict.resume(scan.result());
         }
         if scan.is_over() {
@@ -160,12 +166,18 @@ impl SourceLoop {
         }
     }
 
-    pub(super) async fn complete(&mut self, id: WindowId, window: &NewWindow) -> Result<(), StopReason> {
+    /// A window is complete, for the time that the journal has given a state.
+    pub(super) async fn complete(
+        &mut self,
+        id: WindowId,
+        window: &NewWindow,
+        covers: TimeRange,
+    ) -> Result<(), StopReason> {
         self.scans.remove(&id);
         let (pages, records) = self.windows.remove(&id).map_or((0, 0), |state| (state.pages, state.records));
         let priority = self.priority_of(id, window);
         self.failing.completed(id);
-        self.scheduler.completed(id, self.decided(window), self.clock.now(), records);
+        self.scheduler.completed(id, covers, self.clock.now(), records);
         if priority == Priority::Live {
             self.polls.live_completed(window, &self.settings.spec, Instant::now());
         }

@@ -8,6 +8,7 @@ mod forecast;
 mod model;
 mod model_classes;
 mod model_vendor;
+mod resumed;
 mod rewinds;
 mod scenarios;
 mod settings;
