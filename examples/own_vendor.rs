@@ -139,7 +139,7 @@ impl Vendor for Teahouse {
             next: Option<String>,
         }
         let envelope: Envelope<'a> = page::envelope(NAME, body)?;
-        Ok(Page { records: page::records(&envelope.events), next: envelope.next, total: None, damaged: 0 })
+        Ok(Page { records: page::records(&envelope.events), next: envelope.next, total: None, limit: None, damaged: 0 })
     }
 }
 

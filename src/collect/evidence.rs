@@ -274,8 +274,9 @@ impl<K: Copy + Eq + Hash> ScanEvidence<K> {
         let former = self.totals.iter().rev().nth(1).copied();
         match (total, former) {
             (Some(total), Some(former)) if self.total_is_usable() => {
-                if total < former.saturating_add(shift as u64) {
-                    self.moved |= check == Check::Place;
+                let is_short = total < former.saturating_add(shift as u64);
+                self.moved |= is_short && check == Check::Place;
+                if is_short {
                     self.disagree(check);
                 }
             }

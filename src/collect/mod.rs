@@ -34,6 +34,7 @@ mod http;
 mod lateness;
 mod monitors;
 pub(crate) mod options;
+pub(crate) mod page_evidence;
 pub(crate) mod ranges;
 mod rate;
 mod recheck;

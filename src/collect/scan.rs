@@ -16,8 +16,9 @@ use std::sync::Arc;
 use super::by_piece::ByPieceEvidence;
 use super::by_time::{ByTimeEvidence, ByTimeRules, NextByTime};
 use super::evidence::ScanEvidence;
-use super::facts::{Check, Next, PageFacts, ScanRules, Taken};
+use super::facts::{Check, Next, ScanRules, Taken};
 use super::fetch::{FetchError, FetchedPage, Fetcher, PageSpec, PrefetchedPages, request_fingerprint};
+use super::page_evidence::{PageEvidence, ReplayedPage};
 use super::verdict::ScanResult;
 use crate::event::EventId;
 use crate::journal::{LatenessCounts, NewWindow, ScanProgress, ScanSpec};
@@ -26,108 +27,12 @@ use crate::vendors::{ApiSpec, Paging, RecordKey, RecordOrder, Vendor};
 
 /// The smallest page that is requested of a whole window.
 const SMALLEST_PAGE: u32 = 10;
-/// The time of a record without one, in stored evidence.
-const NO_TIME: i64 = i64::MIN;
-
 /// The evidence of a scan.
 #[derive(Clone, Debug)]
 enum Evidence {
-    Pages(ScanEvidence<EventId>),
+    Pages(Box<ScanEvidence<EventId>>),
     ByTime(ByTimeEvidence<EventId>),
     ByPiece(ByPieceEvidence<EventId>),
-}
-
-/// A page as evidence: its facts, its records' own times, and copies of records that wait for the verdict.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct PageEvidence {
-    facts: PageFacts<EventId>,
-    times: Vec<i64>,
-    held: Vec<String>,
-    /// Whether it brought a record that was not known.
-    pub(super) found: bool,
-    /// Whether it is a piece.
-    is_piece: bool,
-}
-
-/// A page of an interrupted scan, as its evidence shows it.
-pub(super) struct ReplayedPage {
-    pub(super) taken: Taken,
-    pub(super) keys: Vec<EventId>,
-    /// Copies of records that wait for the verdict.
-    pub(super) held: Vec<String>,
-}
-
-impl PageEvidence {
-    fn of(page: &FetchedPage, keys: &[RecordKey], range: TimeRange, spec: &ApiSpec) -> Self {
-        let margin = spec.time_granularity.max(std::time::Duration::from_secs(60));
-        let inside = |at: Timestamp| at >= range.from - margin && at < range.to + margin;
-        let outside = !keys.is_empty() && keys.iter().all(|key| key.timestamp.is_some_and(|at| !inside(at)));
-        let facts = PageFacts {
-            keys: keys.iter().map(|key| key.id).collect(),
-            next: page.next.clone(),
-            total: page.total,
-            outside,
-            short: page.limit.is_some_and(|limit| (keys.len() as u64) < limit),
-        };
-        let times = keys.iter().map(|key| key.timestamp.map_or(NO_TIME, Timestamp::as_nanos)).collect();
-        Self { facts, times, held: Vec::new(), found: false, is_piece: false }
-    }
-
-    /// 24 bytes per record, the total, the link and the held records.
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let facts = &self.facts;
-        let mut bytes = Vec::with_capacity(16 + 24 * facts.keys.len());
-        let flags = u8::from(facts.total.is_some())
-            | u8::from(facts.next.is_some()) << 1
-            | u8::from(facts.outside) << 2
-            | u8::from(facts.short) << 3
-            | u8::from(self.found) << 4
-            | u8::from(self.is_piece) << 5;
-        bytes.push(flags);
-        bytes.extend(facts.total.unwrap_or(0).to_le_bytes());
-        bytes.extend((facts.keys.len() as u64).to_le_bytes());
-        for (key, time) in facts.keys.iter().zip(&self.times) {
-            bytes.extend(key.0);
-            bytes.extend(time.to_le_bytes());
-        }
-        bytes.extend((self.held.len() as u64).to_le_bytes());
-        for raw in &self.held {
-            bytes.extend((raw.len() as u64).to_le_bytes());
-            bytes.extend(raw.as_bytes());
-        }
-        bytes.extend(facts.next.as_deref().unwrap_or_default().as_bytes());
-        bytes
-    }
-
-    /// `None` if the bytes are not what [`Self::encode`] writes.
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let (flags, rest) = bytes.split_first()?;
-        let (total, rest) = rest.split_first_chunk()?;
-        let (count, mut rest) = rest.split_first_chunk()?;
-        let mut evidence = Self::default();
-        for _ in 0..u64::from_le_bytes(*count) {
-            let (key, after_key) = rest.split_first_chunk()?;
-            let (time, after_time) = after_key.split_first_chunk()?;
-            evidence.facts.keys.push(EventId(*key));
-            evidence.times.push(i64::from_le_bytes(*time));
-            rest = after_time;
-        }
-        let (held, mut rest) = rest.split_first_chunk()?;
-        for _ in 0..u64::from_le_bytes(*held) {
-            let (length, after_length) = rest.split_first_chunk()?;
-            let (raw, after_raw) = after_length.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
-            evidence.held.push(std::str::from_utf8(raw).ok()?.to_owned());
-            rest = after_raw;
-        }
-        let link = std::str::from_utf8(rest).ok()?;
-        evidence.facts.total = (flags & 1 != 0).then(|| u64::from_le_bytes(*total));
-        evidence.facts.next = (flags & 2 != 0).then(|| link.to_owned());
-        evidence.facts.outside = flags & 4 != 0;
-        evidence.facts.short = flags & 8 != 0;
-        evidence.found = flags & 16 != 0;
-        evidence.is_piece = flags & 32 != 0;
-        Some(evidence)
-    }
 }
 
 /// What a source has learned about its vendor's paging.
@@ -181,7 +86,7 @@ impl ScanState {
                 total_counts: traits.total_counts,
                 offsets_are_exact: traits.offsets_are_exact,
             };
-            Evidence::Pages(ScanEvidence::new(rules))
+            Evidence::Pages(Box::new(ScanEvidence::new(rules)))
         };
         Self {
             window,
@@ -282,15 +187,6 @@ impl ScanCounts {
         }
         Some(counts)
     }
-}
-
-/// The stored evidence of a page with so many records, for tests of reports.
-#[cfg(test)]
-pub(crate) fn stored_page(records: u8, total: u64) -> Vec<u8> {
-    let keys = (0..records).map(|number| EventId([number; 16])).collect();
-    let facts = PageFacts { keys, total: Some(total), ..PageFacts::default() };
-    let times = facts.keys.iter().map(|_| NO_TIME).collect();
-    PageEvidence { facts, times, held: Vec::new(), found: false, is_piece: false }.encode()
 }
 
 /// Where an interrupted scan resumes.
@@ -396,18 +292,11 @@ impl PageScan {
         self.pages.is_prefetched()
     }
 
-    /// Takes a page into the evidence. `hold` says which of its records wait for the verdict. Returns what became of the
-    /// page, and what to store.
-    pub(super) fn take(
-        &mut self,
-        page: &FetchedPage,
-        keys: &[RecordKey],
-        hold: impl FnOnce(Taken) -> Vec<String>,
-    ) -> (Taken, PageEvidence) {
+    /// Takes a page into the evidence. Returns what became of it, and what to store.
+    pub(super) fn take(&mut self, page: &FetchedPage, keys: &[RecordKey]) -> (Taken, PageEvidence) {
         let mut evidence = PageEvidence::of(page, keys, self.state.window.fetch_range, &self.state.api);
         evidence.is_piece = self.is_by_piece();
         let taken = self.state.record(&evidence);
-        evidence.held = hold(taken);
         (taken, evidence)
     }
 
@@ -527,6 +416,8 @@ fn halved(size: u32, smallest: u32) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collect::facts::PageFacts;
+    use crate::collect::page_evidence::NO_TIME;
     use crate::journal::WindowKind;
 
     #[test]
@@ -551,23 +442,5 @@ mod tests {
         let mut scan = ScanState::new(&api, window, spec, PagingTraits::default());
         assert!(scan.clone().replay(&pages(true)).is_none(), "the third page would leave out sixteen records");
         assert!(scan.replay(&pages(false)).is_some());
-    }
-
-    #[test]
-    fn stored_evidence_reads_back() {
-        let facts = PageFacts {
-            keys: vec![EventId([1; 16]), EventId([2; 16])],
-            next: Some("cursor ä".to_owned()),
-            total: Some(7),
-            outside: true,
-            short: true,
-        };
-        for facts in [facts, PageFacts::default(), PageFacts { total: Some(0), ..PageFacts::default() }] {
-            let times = facts.keys.iter().map(|_| NO_TIME).collect();
-            let held = facts.next.iter().map(|_| "a record ä".to_owned()).collect();
-            let page = PageEvidence { facts, times, held, found: true, is_piece: true };
-            assert_eq!(PageEvidence::decode(&page.encode()), Some(page));
-        }
-        assert_eq!(PageEvidence::decode(&[0; 9]), None);
     }
 }

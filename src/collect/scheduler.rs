@@ -213,7 +213,7 @@ impl WindowScheduler {
     /// Whether nothing will ever be left to do.
     pub(crate) fn is_done(&self, now: Timestamp) -> bool {
         let Some(end) = self.end else { return false };
-        let rechecked = !self.until.is_some() || self.rechecked || self.recheck_range(now).is_none();
+        let rechecked = self.until.is_none() || self.rechecked || self.recheck_range(now).is_none();
         rechecked && self.open.is_empty() && self.due.is_empty() && self.missing_until(end.at).is_empty()
     }
 

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::facts::Taken;
 use super::fetch::FetchedPage;
-use super::scan::ReplayedPage;
+use super::page_evidence::ReplayedPage;
 use super::verdict::WindowVerdict;
 use crate::event::EventId;
 use crate::vendors::{Normalizer, RecordKey};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::text::WIDTH;
 use super::*;
-use crate::collect::scan::stored_page;
+use crate::collect::page_evidence::stored_page;
 use crate::event::EventId;
 use crate::journal::lock::LockOwner;
 use crate::journal::{
