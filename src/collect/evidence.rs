@@ -650,7 +650,7 @@ mod tests {
             for (has_ids, has_total) in [(true, true), (true, false), (false, true), (false, false)] {
                 for paging in [Paging::Offset, Paging::PageNumber] {
                     let (scans, agree) = expect_no_loss(paging, has_ids, has_total, 2, size);
-                    println!(
+                    eprintln!(
                         "{paging:?}, pages of {size}, ids {has_ids}, total {has_total}: {scans} scans, {agree} agree"
                     );
                 }
@@ -723,7 +723,7 @@ mod tests {
     fn offsets_with_ids_and_a_total_lack_nothing_under_any_three_edits() {
         for size in [3, 4] {
             let (scans, agree) = expect_no_loss(Paging::Offset, true, true, 3, size);
-            println!("pages of {size}: {scans} scans, {agree} agree");
+            eprintln!("pages of {size}: {scans} scans, {agree} agree");
             assert!(agree > scans / 4, "most scans are put in doubt");
         }
     }

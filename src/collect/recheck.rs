@@ -118,7 +118,8 @@ mod tests {
             let empty = Reading { is_empty: true, ..reading(before, at) };
             let Some(hours) = hours_until_next(&empty, &covered, &settings(None)) else { break };
             waits.push(hours);
-            (at, before) = (READ_AT + (hours * 3_600.0) as i64, Some((0, READ_AT)));
+            let secs = i64::try_from(Duration::from_secs_f64(hours * 3_600.0).as_secs()).expect("days");
+            (at, before) = (READ_AT + secs, Some((0, READ_AT)));
         }
         assert_eq!(waits, [0.25, 2.0, 24.0, 168.0]);
     }

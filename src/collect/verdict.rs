@@ -370,7 +370,7 @@ mod tests {
     fn a_scan_that_lacked_what_a_later_one_met_proves_nothing() {
         let (lacks_one, short) = (scan(1..20, &[]), scan(0..20, &[Check::Total]));
         let doubt = Verdict::InDoubt { reasons: vec![Reason::Check(Check::Total)] };
-        assert_eq!(verdict_of(&[lacks_one.clone(), short.clone(), short.clone(), short.clone()]), doubt);
+        assert_eq!(verdict_of(&[lacks_one.clone(), short.clone(), short.clone(), short]), doubt);
         let longer = scan(1..30, &[Check::Total]);
         let doubt = Verdict::InDoubt { reasons: vec![Reason::Check(Check::Total), Reason::Overlap] };
         assert_eq!(verdict_of(&[lacks_one, longer.clone(), longer.clone(), longer]), doubt);
