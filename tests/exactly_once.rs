@@ -2,7 +2,8 @@
 //! errors, the disk fails and the pipeline file changes. Afterwards the files must contain each record of the simulator once,
 //! byte for byte.
 //!
-//! The random times come from a printed seed; set `AUDITFLOW_TEST_SEED` to repeat a run.
+//! The random times come from a printed seed; set `AUDITFLOW_TEST_SEED` to repeat a run. The storm, half an hour of kills, is
+//! ignored by default: `cargo test --test exactly_once -- --ignored --nocapture storm`; `AUDITFLOW_TEST_KILLS` sets their number.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -26,6 +27,10 @@ const FAULTS: &[&str] = &[
     "changing_records=0.2:8",
     "unknown_values",
 ];
+
+/// Faults of the storm, in addition.
+const STORM_FAULTS: &[&str] =
+    &["expired_cursor=0.02", "repeated_token=0.005", "rate_limit_date=0.005", "slow=0.02:0.2", "gzip=0.5"];
 
 fn with_faults(seed: u64, events: u64) -> SimulatorOptions {
     let mut variants = Variants::default();
@@ -60,16 +65,9 @@ fn sixty_kills_lose_and_duplicate_nothing() {
     ));
     for kill in 0..60 {
         match kill {
-            // The disk fails for ten runs: a file is where the output directory was.
-            20 => {
-                fs::create_dir_all(pipeline.path("out")).unwrap();
-                fs::rename(pipeline.path("out"), pipeline.path("away")).unwrap();
-                fs::write(pipeline.path("out"), "a broken disk").unwrap();
-            }
-            30 => {
-                fs::remove_file(pipeline.path("out")).unwrap();
-                fs::rename(pipeline.path("away"), pipeline.path("out")).unwrap();
-            }
+            // The disk fails for ten runs.
+            20 => break_disk(&pipeline),
+            30 => repair_disk(&pipeline),
             _ => {}
         }
         pipeline.run_and_kill(&file, run_duration(&mut random));
@@ -80,6 +78,60 @@ fn sixty_kills_lose_and_duplicate_nothing() {
     pipeline.assert_exact(&pipeline.path("out"));
     pipeline.assert_counters_add_up(&["files"]);
     pipeline.assert_no_secret_anywhere();
+}
+
+/// Thousands of kills at random moments of half an hour, while the vendors grow and return errors and the disk fails now and then.
+#[test]
+#[ignore = "takes half an hour; prints kills, events, lost and duplicates"]
+fn storm_of_kills_loses_and_duplicates_nothing() {
+    let kills = std::env::var("AUDITFLOW_TEST_KILLS").map_or(4_000, |kills| kills.parse().unwrap());
+    let seed = common::seed();
+    let mut random = fastrand::Rng::with_seed(seed);
+    let faults = FAULTS.iter().chain(STORM_FAULTS).map(|fault| fault.parse().unwrap()).collect();
+    let pipeline = TestPipeline::new(SimulatorOptions { faults, rate: 10.0, ..with_faults(seed, 6_000) });
+    let out = pipeline.path("out");
+    let file = pipeline.write_pipeline(&format!(
+        "sinks:
+  files: {{type: file, inputs: [events], path: \"{out}/{{{{ vendor }}}}/%Y-%m-%d.ndjson\", batch: {{max_events: 50, timeout_secs: 0.01}}}}
+  packed: {{type: file, inputs: [events], path: \"{packed}/%Y-%m-%d.ndjson.zst\", compression: zstd, batch: {{max_events: 200, timeout_secs: 0.05}}}}
+",
+        out = out.display(),
+        packed = pipeline.path("packed").display()
+    ));
+    for kill in 1..=kills {
+        match kill % 100 {
+            50 => break_disk(&pipeline),
+            55 => repair_disk(&pipeline),
+            _ => {}
+        }
+        pipeline.run_and_kill(&file, run_duration(&mut random));
+        if kill % 100 == 0 {
+            eprintln!(
+                "{kill} kills, {} events written",
+                common::delivered_below(&out).values().map(Vec::len).sum::<usize>()
+            );
+        }
+    }
+    assert_kills_interrupted_work(&pipeline);
+    eprintln!("{kills} kills; {} windows were in doubt", pipeline.event_count("window_in_doubt"));
+    pipeline.wait_until_quiet();
+    pipeline.run_once(&file);
+    pipeline.assert_exact(&out);
+    pipeline.assert_exact(&pipeline.path("packed"));
+    pipeline.assert_counters_add_up(&["files", "packed"]);
+    pipeline.assert_no_secret_anywhere();
+}
+
+/// Puts a file where the output directory was.
+fn break_disk(pipeline: &TestPipeline) {
+    fs::create_dir_all(pipeline.path("out")).unwrap();
+    fs::rename(pipeline.path("out"), pipeline.path("away")).unwrap();
+    fs::write(pipeline.path("out"), "a broken disk").unwrap();
+}
+
+fn repair_disk(pipeline: &TestPipeline) {
+    fs::remove_file(pipeline.path("out")).unwrap();
+    fs::rename(pipeline.path("away"), pipeline.path("out")).unwrap();
 }
 
 /// Kills interrupted batches, and windows were completed between them. Otherwise the test is inconclusive.

@@ -37,15 +37,24 @@ enum Evidence {
     ByPiece(ByPieceEvidence<EventId>),
 }
 
-/// A page as evidence: its facts, and its records' own times.
+/// A page as evidence: its facts, its records' own times, and copies of records that wait for the verdict.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct PageEvidence {
     facts: PageFacts<EventId>,
     times: Vec<i64>,
+    held: Vec<String>,
     /// Whether it brought a record that was not known.
     pub(super) found: bool,
     /// Whether it is a piece.
     is_piece: bool,
+}
+
+/// A page of an interrupted scan, as its evidence shows it.
+pub(super) struct ReplayedPage {
+    pub(super) taken: Taken,
+    pub(super) keys: Vec<EventId>,
+    /// Copies of records that wait for the verdict.
+    pub(super) held: Vec<String>,
 }
 
 impl PageEvidence {
@@ -61,10 +70,10 @@ impl PageEvidence {
             short: page.limit.is_some_and(|limit| (keys.len() as u64) < limit),
         };
         let times = keys.iter().map(|key| key.timestamp.map_or(NO_TIME, Timestamp::as_nanos)).collect();
-        Self { facts, times, found: false, is_piece: false }
+        Self { facts, times, held: Vec::new(), found: false, is_piece: false }
     }
 
-    /// 24 bytes per record, and the total and link.
+    /// 24 bytes per record, the total, the link and the held records.
     pub(super) fn encode(&self) -> Vec<u8> {
         let facts = &self.facts;
         let mut bytes = Vec::with_capacity(16 + 24 * facts.keys.len());
@@ -80,6 +89,11 @@ impl PageEvidence {
         for (key, time) in facts.keys.iter().zip(&self.times) {
             bytes.extend(key.0);
             bytes.extend(time.to_le_bytes());
+        }
+        bytes.extend((self.held.len() as u64).to_le_bytes());
+        for raw in &self.held {
+            bytes.extend((raw.len() as u64).to_le_bytes());
+            bytes.extend(raw.as_bytes());
         }
         bytes.extend(facts.next.as_deref().unwrap_or_default().as_bytes());
         bytes
@@ -97,6 +111,13 @@ impl PageEvidence {
             evidence.facts.keys.push(EventId(*key));
             evidence.times.push(i64::from_le_bytes(*time));
             rest = after_time;
+        }
+        let (held, mut rest) = rest.split_first_chunk()?;
+        for _ in 0..u64::from_le_bytes(*held) {
+            let (length, after_length) = rest.split_first_chunk()?;
+            let (raw, after_raw) = after_length.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
+            evidence.held.push(std::str::from_utf8(raw).ok()?.to_owned());
+            rest = after_raw;
         }
         let link = std::str::from_utf8(rest).ok()?;
         evidence.facts.total = (flags & 1 != 0).then(|| u64::from_le_bytes(*total));
@@ -174,16 +195,18 @@ impl ScanState {
         }
     }
 
-    /// Replays the stored pages of an interrupted scan. `false` if one of them cannot be read or is a piece: where the next
+    /// Replays the stored pages of an interrupted scan. `None` if one of them cannot be read or is a piece: where the next
     /// one begins is not stored.
-    fn replay(&mut self, pages: &[Vec<u8>]) -> bool {
+    fn replay(&mut self, pages: &[Vec<u8>]) -> Option<Vec<ReplayedPage>> {
+        let mut replayed = Vec::with_capacity(pages.len());
         for bytes in pages {
-            let Some(page) = PageEvidence::decode(bytes).filter(|page| !page.is_piece) else { return false };
+            let page = PageEvidence::decode(bytes).filter(|page| !page.is_piece)?;
             let _ = self.next_page();
-            self.record(&page);
+            let taken = self.record(&page);
             self.pages_with_new += u64::from(page.found);
+            replayed.push(ReplayedPage { taken, keys: page.facts.keys, held: page.held });
         }
-        true
+        Some(replayed)
     }
 
     /// The page to request next; `None` if the scan is over.
@@ -267,7 +290,7 @@ pub(crate) fn stored_page(records: u8, total: u64) -> Vec<u8> {
     let keys = (0..records).map(|number| EventId([number; 16])).collect();
     let facts = PageFacts { keys, total: Some(total), ..PageFacts::default() };
     let times = facts.keys.iter().map(|_| NO_TIME).collect();
-    PageEvidence { facts, times, found: false, is_piece: false }.encode()
+    PageEvidence { facts, times, held: Vec::new(), found: false, is_piece: false }.encode()
 }
 
 /// Where an interrupted scan resumes.
@@ -285,9 +308,7 @@ pub(crate) fn stored_scan(vendor: &dyn Vendor, window: &NewWindow, progress: &Sc
         return None;
     }
     let mut scan = ScanState::new(vendor.spec(), *window, spec.clone(), PagingTraits::default());
-    if !scan.replay(pages) {
-        return None;
-    }
+    scan.replay(pages)?;
     let cursor = scan.next_page()?.cursor;
     Some(ResumedScan { cursor, page_size: spec.page_size })
 }
@@ -310,8 +331,8 @@ impl PageScan {
         Self { state, pages: PrefetchedPages::new(fetcher), requests: 0, lateness }
     }
 
-    /// Replays the stored pages of an interrupted scan. `false` if one of them cannot be read.
-    pub(super) fn replay(&mut self, pages: &[Vec<u8>]) -> bool {
+    /// Replays the stored pages of an interrupted scan. `None` if one of them cannot be read.
+    pub(super) fn replay(&mut self, pages: &[Vec<u8>]) -> Option<Vec<ReplayedPage>> {
         self.state.replay(pages)
     }
 
@@ -375,11 +396,18 @@ impl PageScan {
         self.pages.is_prefetched()
     }
 
-    /// Takes a page into the evidence. Returns what became of it, and the row to store.
-    pub(super) fn take(&mut self, page: &FetchedPage, keys: &[RecordKey]) -> (Taken, PageEvidence) {
+    /// Takes a page into the evidence. `hold` says which of its records wait for the verdict. Returns what became of the
+    /// page, and what to store.
+    pub(super) fn take(
+        &mut self,
+        page: &FetchedPage,
+        keys: &[RecordKey],
+        hold: impl FnOnce(Taken) -> Vec<String>,
+    ) -> (Taken, PageEvidence) {
         let mut evidence = PageEvidence::of(page, keys, self.state.window.fetch_range, &self.state.api);
         evidence.is_piece = self.is_by_piece();
         let taken = self.state.record(&evidence);
+        evidence.held = hold(taken);
         (taken, evidence)
     }
 
@@ -511,13 +539,18 @@ mod tests {
             [0..16, 16..24].map(|records| {
                 let keys: Vec<EventId> = records.map(|number| EventId([number; 16])).collect();
                 let times = keys.iter().map(|_| NO_TIME).collect();
-                PageEvidence { facts: PageFacts { keys, ..PageFacts::default() }, times, found: false, is_piece }
-                    .encode()
+                PageEvidence {
+                    facts: PageFacts { keys, ..PageFacts::default() },
+                    times,
+                    is_piece,
+                    ..PageEvidence::default()
+                }
+                .encode()
             })
         };
         let mut scan = ScanState::new(&api, window, spec, PagingTraits::default());
-        assert!(!scan.clone().replay(&pages(true)), "the third page would leave out sixteen records");
-        assert!(scan.replay(&pages(false)));
+        assert!(scan.clone().replay(&pages(true)).is_none(), "the third page would leave out sixteen records");
+        assert!(scan.replay(&pages(false)).is_some());
     }
 
     #[test]
@@ -531,7 +564,8 @@ mod tests {
         };
         for facts in [facts, PageFacts::default(), PageFacts { total: Some(0), ..PageFacts::default() }] {
             let times = facts.keys.iter().map(|_| NO_TIME).collect();
-            let page = PageEvidence { facts, times, found: true, is_piece: true };
+            let held = facts.next.iter().map(|_| "a record ä".to_owned()).collect();
+            let page = PageEvidence { facts, times, held, found: true, is_piece: true };
             assert_eq!(PageEvidence::decode(&page.encode()), Some(page));
         }
         assert_eq!(PageEvidence::decode(&[0; 9]), None);

@@ -4,9 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use super::facts::Taken;
 use super::fetch::FetchedPage;
+use super::scan::ReplayedPage;
 use super::verdict::WindowVerdict;
 use crate::event::EventId;
-use crate::vendors::RecordKey;
+use crate::vendors::{Normalizer, RecordKey};
 
 /// The scans of one window so far.
 #[derive(Debug, Default)]
@@ -46,18 +47,42 @@ pub(super) struct HeldRecord {
 }
 
 impl WindowScans {
-    /// Counts a page, and keeps a copy of what stood on an earlier page too.
-    pub(super) fn note_page(&mut self, page: &FetchedPage, keys: &[RecordKey], taken: Taken, has_ids: bool) {
+    /// Counts a page, and keeps a copy of what stood on an earlier page too. Returns what it keeps from now on.
+    pub(super) fn note_page(
+        &mut self,
+        page: &FetchedPage,
+        keys: &[RecordKey],
+        taken: Taken,
+        has_ids: bool,
+    ) -> Vec<String> {
         self.pages += 1;
         self.records += keys.len() as u64;
-        let Taken::Page { known } = taken else { return };
+        let mut kept = Vec::new();
+        let Taken::Page { known } = taken else { return kept };
         if has_ids {
-            return;
+            return kept;
         }
         for (raw, key) in page.records().zip(keys).skip(known).filter(|(_, key)| self.earlier.contains(&key.id)) {
-            self.held.entry(key.id).or_insert_with(|| HeldRecord { raw: raw.to_owned(), key: *key });
+            self.held.entry(key.id).or_insert_with(|| {
+                kept.push(raw.to_owned());
+                HeldRecord { raw: raw.to_owned(), key: *key }
+            });
         }
         self.earlier.extend(keys.iter().map(|key| key.id));
+        kept
+    }
+
+    /// After a restart: what [`Self::note_page`] kept of the pages of the present scan.
+    pub(super) fn restore(&mut self, pages: Vec<ReplayedPage>, normalizer: &dyn Normalizer) {
+        for page in pages {
+            if matches!(page.taken, Taken::Page { .. }) && !normalizer.has_ids() {
+                self.earlier.extend(page.keys);
+            }
+            for raw in page.held {
+                let key = normalizer.key_of(&raw);
+                self.held.insert(key.id, HeldRecord { raw, key });
+            }
+        }
     }
 
     /// Begins another scan.

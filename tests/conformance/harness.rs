@@ -19,14 +19,16 @@ use std::time::Duration;
 
 use auditflow::clock::{Clock, ManualClock, SharedClock};
 use auditflow::collect::{self, CollectMode, HttpTransport, Source, SourceContext, SourceEnd, Transport};
-use auditflow::journal::{JournalOptions, LastError, LogReader, SourceStats, SqliteJournal};
+use auditflow::journal::{
+    CollectJournal, CoverageState, JournalOptions, LastError, LogReader, SourceStats, SqliteJournal,
+};
 use auditflow::pipeline::{self, Environment, Overrides, ValidatedSource};
 use auditflow::simulator::proof::{self, Delivered, Verdict};
 use auditflow::simulator::{
     FaultOrder, NewRecord, RunningSimulator, Simulator, SimulatorControl, SimulatorOptions, TruthRecord, Variants,
     VendorName,
 };
-use auditflow::time::Timestamp;
+use auditflow::time::{TimeRange, Timestamp};
 use auditflow::units::ByteSize;
 use auditflow::vendors::ReadContext;
 use tokio_util::sync::CancellationToken;
@@ -45,6 +47,8 @@ const DELAY: Duration = Duration::from_secs(1);
 pub(crate) const PAGE_SIZE: u64 = 7;
 /// The events of the history, unless a rule sets another number.
 pub(crate) const EVENTS: u64 = 60;
+/// Time in doubt is read again at the latest so long after it was read.
+pub(crate) const FIRST_RECHECK: Duration = Duration::from_secs(20 * 60);
 /// The longest time that a rule may take.
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -259,6 +263,13 @@ impl Harness {
 
     pub(crate) async fn stats(&mut self) -> SourceStats {
         self.stats_if_started().await.expect("the source was started")
+    }
+
+    /// Why time is in doubt: the reasons of each window.
+    pub(crate) async fn doubts(&mut self) -> Vec<String> {
+        let name = self.source.name.clone();
+        let rows = self.journal().evidence(&name, TimeRange::ALL).await.expect("readable");
+        rows.into_iter().filter(|row| row.state == CoverageState::InDoubt).flat_map(|row| row.reasons).collect()
     }
 
     /// The last error that the source reports.

@@ -66,7 +66,7 @@ rules! {
     pages::a_page_shift_loses_nothing_and_duplicates_nothing,
     pages::a_restart_at_every_page_loses_nothing_and_duplicates_nothing,
     pages::compressed_responses_are_read,
-    faults::a_repeated_token_is_an_error_and_not_an_endless_loop,
+    faults::a_repeated_token_puts_time_in_doubt_until_it_is_read_again,
     faults::retry_after_in_seconds_is_respected,
     faults::retry_after_as_a_date_is_respected,
     faults::a_401_stops_the_source_until_the_credentials_work,

@@ -89,8 +89,8 @@ impl SourceLoop {
             self.windows.entry(id).or_default().expected = expected;
         }
         let (Some(scan), Some(state)) = (self.scans.get_mut(&id), self.windows.get_mut(&id)) else { return Ok(()) };
-        let (taken, mut evidence) = scan.take(&page, &keys);
-        state.note_page(&page, &keys, taken, scan.has_ids());
+        let has_ids = scan.has_ids();
+        let (taken, mut evidence) = scan.take(&page, &keys, |taken| state.note_page(&page, &keys, taken, has_ids));
         let (over, by_piece) = (scan.is_over(), scan.is_by_piece());
         let result = (over && !by_piece).then(|| scan.result());
         if !over {

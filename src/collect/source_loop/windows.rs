@@ -49,10 +49,11 @@ impl SourceLoop {
         };
         let replayed = |(spec, pages): &(ScanSpec, Vec<Vec<u8>>)| {
             let mut scan = PageScan::begin(self.fetcher.clone(), window, spec.clone(), self.traits);
-            scan.replay(pages).then_some(scan)
+            let pages = scan.replay(pages)?;
+            Some((scan, pages))
         };
         let same_request = can_resume(self.fetcher.vendor.as_ref(), &window, &last.0);
-        let (Some(mut scan), true) = (replayed(last), same_request) else {
+        let (Some((mut scan, pages)), true) = (replayed(last), same_request) else {
             let reason = if same_request {
                 "its last scan cannot resume"
             } else {
@@ -62,22 +63,17 @@ impl SourceLoop {
             return self.restart_window(id).await;
         };
         let mut state = WindowScans { number: last.0.number, found: scan.pages_with_new(), ..WindowScans::default() };
-        for scan in earlier.iter().filter_map(replayed) {
+        for (scan, _) in earlier.iter().filter_map(replayed) {
             state.found += scan.pages_with_new();
             state.verdict.resume(scan.result());
         }
-        state.earlier.extend(scan.result().counts.keys());
-        // Identical records that waited for the verdict were in memory only: they are read again.
-        let incomplete = !scan.has_ids() && scan.result().counts != scan.result().on_one_page;
-        let over = scan.is_over();
-        if over {
+        if scan.is_over() {
             state.verdict.resume(scan.result());
+            self.windows.insert(id, state);
+            return self.start_scan(id, false, last.0.page_size).await;
         }
-        let page_size = last.0.page_size;
+        state.restore(pages, self.fetcher.vendor.normalizer());
         self.windows.insert(id, state);
-        if over || incomplete {
-            return self.start_scan(id, false, page_size).await;
-        }
         self.scans.insert(id, scan);
         Ok(())
     }
