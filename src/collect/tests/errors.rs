@@ -195,7 +195,8 @@ async fn an_error_of_the_backfill_leaves_live_polls_alone() {
     assert_exact(&mut source).await;
     assert!(unreadable(&source).iter().all(|time| time.reasons[0].contains("400")));
     let rejected = rejected.load(Ordering::Relaxed);
-    assert!(rejected < 300, "{rejected} requests for time that the vendor rejects as a whole");
+    // A window and its parts may cost 96, whatever can be read of them.
+    assert!(rejected <= 6 * 96, "{rejected} requests for time that the vendor rejects as a whole");
 }
 
 /// Time that is unreadable.

@@ -322,10 +322,16 @@ fn least_requests(log: &[Logged], page_size: u32) -> usize {
     least
 }
 
+/// Most seeds that may lose records where a share of them does: two standard deviations above the expected number, and one.
+#[expect(clippy::cast_precision_loss, reason = "small counts")]
+fn at_most(percent: f64, seeds: usize) -> f64 {
+    let expected = percent / 100.0 * seeds as f64;
+    expected + 2.0 * expected.sqrt() + 1.0
+}
+
 /// Why a class breaks its promise.
+#[expect(clippy::cast_precision_loss, reason = "small counts")]
 fn broken_promise(class: &Class, sum: &Outcome) -> Option<&'static str> {
-    #[expect(clippy::cast_precision_loss, reason = "small counts")]
-    let lossy_percent = 100.0 * sum.lossy as f64 / sum.seeds as f64;
     if sum.twice > 0 {
         return Some("records are delivered twice");
     }
@@ -336,7 +342,9 @@ fn broken_promise(class: &Class, sum: &Outcome) -> Option<&'static str> {
         return Some("time is neither covered nor in doubt");
     }
     match class.promise {
-        Promise::Measured(most) if lossy_percent > most => Some("more is lost in silence than was measured"),
+        Promise::Measured(most) if sum.lossy as f64 > at_most(most, sum.seeds) => {
+            Some("more is lost in silence than was measured")
+        }
         Promise::Measured(_) => None,
         _ if sum.lossy > 0 => Some("records are lost in silence"),
         Promise::Healthy if sum.in_doubt_at_end > 0.0 => Some("a healthy vendor ends in doubt"),

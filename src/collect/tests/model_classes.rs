@@ -197,7 +197,8 @@ static FAULTY: &[Class] = &[
     // Emptiness past the last recheck looks like a quiet time.
     traceless("outage: empty 20 d", 100.0, |b, _| b.outage = Some((10_905, 1_728_000))),
     faulty("bad pages, cached 5 min", |b, _| b.bad_pages = 0.1),
-    faulty("bad pages, cached, no total", |b, _| (b.bad_pages, b.total) = (0.1, Total::None)),
+    // Without a total, a last page that is cut down to what was read before looks like the end.
+    traceless("bad pages, cached, no total", 2.0, |b, _| (b.bad_pages, b.total) = (0.1, Total::None)),
     // A page cut short without a link looks like the last one.
     traceless("bad pages, cached, cursor", 6.0, |b, _| {
         paged(b, Paging::Cursor, Total::None);
