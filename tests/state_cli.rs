@@ -8,7 +8,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use auditflow::journal::{CollectJournal, JournalOptions, LogReader, SqliteJournal, lock};
+use auditflow::journal::{
+    AfterPage, CollectJournal, Completion, CoverageState, JournalOptions, LatenessCounts, LogReader, NewWindow,
+    PageCommit, SqliteJournal, WindowKind, lock,
+};
 use auditflow::simulator::{SimulatorOptions, Variants};
 use auditflow::time::{TimeRange, Timestamp};
 use auditflow::units::ByteSize;
@@ -88,8 +91,17 @@ sinks:
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let source = journal.sources().await.unwrap()[0].id;
-            let error = "500 Internal Server Error".to_owned();
-            journal.mark_unreadable(source, range, error, time("2019-03-01T00:00:00Z"), None).await.unwrap();
+            let window =
+                NewWindow { kind: WindowKind::Backfill, covers: range, fetch_range: range, kept: TimeRange::ALL };
+            let ids = journal.add_windows(source, vec![window]).await.unwrap();
+            let completion = Completion {
+                state: CoverageState::Unreadable,
+                reasons: vec!["unreadable:500 Internal Server Error".to_owned()],
+                ..Completion::covered(range, time("2019-03-01T00:00:00Z"))
+            };
+            let (lateness, then) = (LatenessCounts::default(), AfterPage::Complete(completion));
+            let page = PageCommit { window: ids[0], block: None, requests: 1, lateness, evidence: Vec::new(), then };
+            journal.commit_page(page).await.unwrap();
         });
     }
 

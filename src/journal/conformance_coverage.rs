@@ -18,6 +18,10 @@ fn doubt(from: i64, to: i64) -> Completion {
     }
 }
 
+fn unreadable(from: i64, to: i64, error: &str) -> Completion {
+    Completion { state: CoverageState::Unreadable, reasons: vec![format!("unreadable:{error}")], ..doubt(from, to) }
+}
+
 fn doubtful(from: i64, to: i64) -> DoubtfulTime {
     DoubtfulTime {
         range: range(from, to),
@@ -114,7 +118,7 @@ pub(crate) async fn a_recheck_that_cannot_read_changes_no_state(journal: &dyn Jo
     let source = source(journal, "a").await;
     collect(journal, source, (0, 10), &["1"]).await;
     finish(journal, source, live(10, 20), doubt(10, 20), &[]).await;
-    journal.mark_unreadable(source, range(20, 30), "500".to_owned(), at(30), Some(at(40))).await.expect("marks");
+    finish(journal, source, live(20, 30), unreadable(20, 30, "500"), &[]).await;
     let unread = Completion {
         state: CoverageState::Unreadable,
         reasons: vec!["unreadable:502".to_owned()],
@@ -143,23 +147,13 @@ pub(crate) async fn unreadable_time_lets_newer_windows_go_on(journal: &dyn Journ
     let bad = window(journal, source, live(0, 10)).await;
     let more = window(journal, source, live(10, 30)).await;
     journal.commit_page(page(bad, &[("read before", Some(1))], AfterPage::Continue)).await.expect("commits");
-    let mark = |range| journal.mark_unreadable(source, range, "500: boom".to_owned(), at(50), Some(at(950)));
-    assert!(is_invalid_state(&mark(range(0, 20)).await), "it has a part of an open window");
-    assert!(visible(journal, source).await.is_empty(), "a failed call changes nothing");
-    mark(range(0, 10)).await.expect("marks");
-    assert!(is_invalid_state(&mark(range(5, 10)).await), "it has a state");
-    assert!(is_invalid_state(&journal.restart_window(bad, 0).await), "its window is complete");
+    let gives_up = AfterPage::Complete(unreadable(0, 10, "500: boom"));
+    journal.commit_page(page(bad, &[], gives_up)).await.expect("commits");
     assert_eq!(visible(journal, source).await, [(1, "read before".to_owned())]);
     journal.commit_page(page(more, &[], complete(10, 30))).await.expect("commits");
     let found = state(journal).await;
     let reasons = vec!["unreadable:500: boom".to_owned()];
-    let unreadable = DoubtfulTime {
-        state: CoverageState::Unreadable,
-        reasons,
-        since: at(50),
-        next_recheck_at: Some(at(950)),
-        ..doubtful(0, 10)
-    };
+    let unreadable = DoubtfulTime { state: CoverageState::Unreadable, reasons, ..doubtful(0, 10) };
     assert_eq!((found.coverage, found.in_doubt), (vec![range(10, 30)], vec![unreadable]));
 }
 

@@ -66,18 +66,6 @@ pub trait CollectJournal: Send + Sync {
     /// Time that is due to be read again at `now`: first what is in doubt or unreadable, then by time; at most `limit`.
     fn due_rechecks(&self, source: SourceId, now: Timestamp, limit: usize) -> JournalFuture<'_, Vec<DueRecheck>>;
 
-    /// Marks time as unreadable, with the vendor's error, so that newer windows go on. Open windows within it are complete
-    /// with that: what they have staged becomes visible. Fails with [`JournalError::InvalidState`] if a part of it has a
-    /// state, or belongs to an open window that covers more.
-    fn mark_unreadable(
-        &self,
-        source: SourceId,
-        range: TimeRange,
-        error: String,
-        at: Timestamp,
-        next_recheck_at: Option<Timestamp>,
-    ) -> JournalFuture<'_, ()>;
-
     /// Gives up the state of all time at and after `from`, because a clock was wrong: it becomes a gap again. Events and
     /// dedup keys stay, so that it is read again without duplicates; fails with [`JournalError::InvalidState`] if keys of
     /// that time are gone. Open windows stay: complete them for less time ([`Completion::covers`]).

@@ -70,6 +70,7 @@ pub struct Completion {
 
 impl Completion {
     /// Of time that is covered and not read again.
+    #[cfg(any(test, feature = "internals"))]
     #[must_use]
     pub fn covered(covers: TimeRange, at: Timestamp) -> Self {
         Self {

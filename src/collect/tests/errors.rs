@@ -472,7 +472,6 @@ impl CollectJournal for FailingJournal {
         keys_within(source: SourceId, range: TimeRange) -> Vec<SeenKey>;
         known_records(source: SourceId, ids: Vec<EventId>) -> KnownRecords;
         due_rechecks(source: SourceId, now: Timestamp, limit: usize) -> Vec<DueRecheck>;
-        mark_unreadable(source: SourceId, range: TimeRange, error: String, at: Timestamp, next_recheck_at: Option<Timestamp>) -> ();
         cut_coverage(source: SourceId, from: Timestamp) -> ();
         set_source_error(source: SourceId, last_error: Option<LastError>) -> ();
     }

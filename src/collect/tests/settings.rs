@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::fake_api::*;
 use crate::collect::options::{PointInTime, StartTime};
 use crate::collect::{CollectMode, SourceEnd};
+use crate::journal::{AfterPage, Completion, CoverageState, LatenessCounts, NewWindow, PageCommit, WindowKind};
 use crate::time::TimeRange;
 use crate::units::{Rate, Span};
 use crate::vendors::ApiSpec;
@@ -94,7 +95,17 @@ async fn unreadable_time_is_read_again_when_it_is_due() {
     let range = TimeRange::new(at_secs(-1_000), at_secs(-900));
     let (at, due) = (source.now(), at_secs(1_000));
     let journal = source.journal();
-    journal.mark_unreadable(state.id, range, "HTTP 500".into(), at, Some(due)).await.expect("marked");
+    let window = NewWindow { kind: WindowKind::Backfill, covers: range, fetch_range: range, kept: TimeRange::ALL };
+    let ids = journal.add_windows(state.id, vec![window]).await.expect("added");
+    let completion = Completion {
+        state: CoverageState::Unreadable,
+        reasons: vec!["unreadable:HTTP 500".into()],
+        next_recheck_at: Some(due),
+        ..Completion::covered(range, at)
+    };
+    let (lateness, then) = (LatenessCounts::default(), AfterPage::Complete(completion));
+    let page = PageCommit { window: ids[0], block: None, requests: 1, lateness, evidence: Vec::new(), then };
+    journal.commit_page(page).await.expect("committed");
     source.options.backfill_start_time = Some(StartTime::At(at_secs(-1_000)));
     source.collect_until(900).await;
     assert_eq!(source.events().await.len(), 0, "not before it is due");

@@ -5,7 +5,6 @@
 //! begin_scan, commit_page ...    stage: blocks without sequence numbers, their records and keys; evidence, a row per page
 //!   | begin_scan                 another scan of the same window; what is staged stays
 //!   | commit_page, complete      publish: blocks get consecutive numbers; the records are not touched
-//!   | mark_unreadable            publish, and no verdict
 //!   | restart_window             unstage: blocks, records, keys and evidence are deleted
 //! ```
 
@@ -17,8 +16,7 @@ use super::staging::{Published, publish, stage, staged_times, unstage};
 use crate::journal::block::decode_keys;
 use crate::journal::{
     AfterPage, Completion, CoverageState, EvidenceRow, JournalError, LastError, LatenessCounts, NewWindow, OpenWindow,
-    PageCommit, ScanProgress, ScanSpec, SeenKey, SourceId, SourceRegistration, SourceState, WindowEvidence, WindowId,
-    WindowKind,
+    PageCommit, ScanProgress, ScanSpec, SeenKey, SourceId, SourceRegistration, SourceState, WindowId, WindowKind,
 };
 use crate::time::{TimeRange, Timestamp};
 
@@ -243,43 +241,6 @@ fn check_parts(original: &NewWindow, [first, second]: &[NewWindow; 2]) -> Result
         return Ok(());
     }
     Err(SqliteError::invalid_state("the parts of a split window do not cover what it covers"))
-}
-
-/// Completes the open windows within a range without a verdict, and stores why.
-pub(super) fn mark_unreadable(
-    connection: &Connection,
-    source: SourceId,
-    range: TimeRange,
-    error: &str,
-    (at, next_recheck_at): (Timestamp, Option<Timestamp>),
-) -> Result<(), SqliteError> {
-    let inside = |open: &OpenWindow| {
-        let OpenWindow { window: NewWindow { kind, covers, .. }, .. } = open;
-        *kind != WindowKind::Recheck && !covers.is_empty() && covers.from >= range.from && covers.to <= range.to
-    };
-    let mut kind = WindowKind::Backfill;
-    let mut published = Published::default();
-    for open in open_windows(connection, source)?.into_iter().filter(inside) {
-        kind = open.window.kind;
-        published.add(&publish(connection, open.id, at)?);
-        delete_window(connection, open.id)?;
-    }
-    if coverage::is_taken(connection, source, range)? {
-        return Err(SqliteError::invalid_state(format!(
-            "time from {} to {} is unreadable, but a part of it has a state or belongs to another window",
-            range.from, range.to
-        )));
-    }
-    count_events(connection, source, &published)?;
-    let completion = Completion {
-        at,
-        state: CoverageState::Unreadable,
-        reasons: vec![format!("unreadable:{error}")],
-        covers: range,
-        next_recheck_at,
-        evidence: WindowEvidence::default(),
-    };
-    coverage::add(connection, source, &completed(kind, &completion, &published))
 }
 
 // --- scans and pages ---

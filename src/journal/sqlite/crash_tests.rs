@@ -14,7 +14,10 @@ use tokio::runtime::Builder;
 use super::tests::options;
 use super::*;
 use crate::journal::conformance::{at, key_of, live, page, range, registration, scan, visible};
-use crate::journal::{AfterPage, BatchIntent, Completion, CoverageState, DoubtfulTime, ScanProgress, WindowKind};
+use crate::journal::{
+    AfterPage, BatchIntent, Completion, CoverageState, DoubtfulTime, LatenessCounts, PageCommit, ScanProgress,
+    WindowKind,
+};
 use crate::time::TimeRange;
 
 const SOURCES: [&str; 2] = ["a", "b"];
@@ -364,14 +367,16 @@ impl Pair {
 
     async fn mark_unreadable(&mut self, pick: usize) {
         let Some(index) = self.pick(pick) else { return };
-        let WindowModel { source, window, .. } = self.model.windows[index].clone();
+        let WindowModel { id, window, .. } = self.model.windows[index].clone();
         if window.kind == WindowKind::Recheck || window.covers.is_empty() {
             return;
         }
         let (now, state) = (self.model.steps, CoverageState::Unreadable);
-        let source = self.source_ids[source];
-        self.journal().mark_unreadable(source, window.covers, "500".to_owned(), at(now), None).await.expect("marks");
-        let completion = Completion { state, ..Completion::covered(window.covers, at(now)) };
+        let reasons = vec!["unreadable:500".to_owned()];
+        let completion = Completion { state, reasons, ..Completion::covered(window.covers, at(now)) };
+        let (lateness, then) = (LatenessCounts::default(), AfterPage::Complete(completion.clone()));
+        let page = PageCommit { window: id, block: None, requests: 1, lateness, evidence: Vec::new(), then };
+        self.journal().commit_page(page).await.expect("commits");
         self.model.complete(index, now, &completion);
     }
 

@@ -210,17 +210,6 @@ impl CollectJournal for SqliteJournal {
         self.query(move |file| coverage::due_rechecks(file, source, now, limit))
     }
 
-    fn mark_unreadable(
-        &self,
-        source: SourceId,
-        range: TimeRange,
-        error: String,
-        at: Timestamp,
-        next_recheck_at: Option<Timestamp>,
-    ) -> JournalFuture<'_, ()> {
-        self.write(move |file| collecting::mark_unreadable(file, source, range, &error, (at, next_recheck_at)))
-    }
-
     fn cut_coverage(&self, source: SourceId, from: Timestamp) -> JournalFuture<'_, ()> {
         self.write(move |file| admin::cut_coverage(file, source, from))
     }

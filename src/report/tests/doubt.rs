@@ -1,7 +1,7 @@
 //! Reports over a journal with time in doubt, unreadable time and rechecked time.
 
 use super::*;
-use crate::journal::{CoverageState, WindowEvidence};
+use crate::journal::{CoverageState, WindowEvidence, WindowId};
 
 const FILE: &str = "pipelines/acme.yaml";
 
@@ -39,9 +39,12 @@ impl JournalBuilder {
             reasons,
             ..Completion::covered(covers, covers.to)
         };
-        let then = AfterPage::Complete(completion);
-        let lateness = LatenessCounts::default();
-        let page = PageCommit { window, block: None, requests: 5, lateness, evidence: Vec::new(), then };
+        self.commit(window, 5, completion).await;
+    }
+
+    async fn commit(&self, window: WindowId, requests: u64, completion: Completion) {
+        let (lateness, then) = (LatenessCounts::default(), AfterPage::Complete(completion));
+        let page = PageCommit { window, block: None, requests, lateness, evidence: Vec::new(), then };
         self.journal.commit_page(page).await.expect("commits");
     }
 }
@@ -66,8 +69,14 @@ async fn doubtful() -> (ValidatedPipeline, Observation) {
     let unreadable = TimeRange::new(at("2026-02-13T08:00:00Z"), at("2026-02-13T08:00:01Z"));
     let error = "500 Internal Server Error: cannot render the audit record 7f3a, please contact support at https://status.clumio.example/incidents".to_owned();
     let again = Some(at("2026-03-03T00:00:00Z"));
-    let marked = builder.journal.mark_unreadable(source, unreadable, error, at("2026-02-28T23:59:00Z"), again);
-    marked.await.expect("marks");
+    let completion = Completion {
+        state: CoverageState::Unreadable,
+        reasons: vec![format!("unreadable:{error}")],
+        next_recheck_at: again,
+        ..Completion::covered(unreadable, at("2026-02-28T23:59:00Z"))
+    };
+    let window = builder.window(source, Backfill, "2026-02-13T08:00:00Z", "2026-02-13T08:00:01Z").await;
+    builder.commit(window, 0, completion).await;
     let waiting = ("2026-03-02T09:00:00Z", "2026-03-02T09:13:02Z");
     builder.judged(source, Live, waiting, &["place", "total"], Some("2026-03-02T09:28:02Z")).await;
     builder.in_progress(source, Backfill, ("2026-02-14T00:00:00Z", "2026-02-15T00:00:00Z")).await;
