@@ -116,13 +116,24 @@ impl PageFilter {
     ) -> Result<HashSet<EventId>, StopReason> {
         self.load(journal, self.seen.missing(key_range(window, &self.spec)), window.fetch_range.to).await?;
         let margin = BOUNDS_MARGIN.min(self.spec.overlap / 4) + self.spec.time_granularity;
-        let kept_since =
-            self.spec.retention.map(|retention| now - retention + (BOUNDS_MARGIN + self.spec.time_granularity) * 60);
+        let kept_since = self.kept_since(now);
         let range = window.fetch_range;
         let is_expected = |at: Timestamp| {
             at >= range.from + margin && at + margin < range.to && kept_since.is_none_or(|since| at >= since)
         };
         Ok(self.seen.ids_where(is_expected))
+    }
+
+    /// Known records that the vendor may no longer keep: they are close to the end of its retention, or beyond it.
+    pub(super) fn expired(&self, now: Timestamp) -> HashSet<EventId> {
+        let Some(kept_since) = self.kept_since(now) else { return HashSet::new() };
+        self.seen.ids_where(|at| at < kept_since)
+    }
+
+    /// What is younger is surely kept by the vendor; `None` if everything is.
+    fn kept_since(&self, now: Timestamp) -> Option<Timestamp> {
+        let margin = (BOUNDS_MARGIN + self.spec.time_granularity) * 60;
+        self.spec.retention.map(|retention| now - retention + margin)
     }
 
     /// What a page of a window adds to the journal. `taken` says which of its records were read before in this scan;

@@ -80,6 +80,8 @@ pub(super) struct ScanResult<K> {
 pub(super) struct Expected<K> {
     /// The ids of known records that a scan has to meet: well inside the asked range and inside retention.
     pub(super) known: HashSet<K>,
+    /// Records that the vendor may have stopped keeping since they were met.
+    pub(super) expired: HashSet<K>,
     /// Whether a poll after this one reads the window's time again.
     pub(super) is_read_again: bool,
     /// Whether this is a second look at covered time.
@@ -247,6 +249,7 @@ impl<K: Copy + Eq + Hash> WindowVerdict<K> {
         let known = expected.known.difference(&scan.ids).copied();
         let of_earlier =
             self.union.keys().filter(|key| !scan.counts.contains_key(key) && !expected.known.contains(key));
+        let of_earlier = of_earlier.filter(|key| !expected.expired.contains(key));
         known.chain(of_earlier.copied()).collect()
     }
 

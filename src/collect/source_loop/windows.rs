@@ -129,6 +129,7 @@ impl SourceLoop {
         let covers = window.covers.to.since(window.covers.from);
         let expected = Expected {
             known: state.expected.clone(),
+            expired: self.filter.expired(self.clock.now()),
             is_read_again: window.kind == WindowKind::Live && covers + spec.poll_interval <= spec.overlap,
             is_recheck: window.kind == WindowKind::Recheck,
             doubts: self.scheduler.due_of(window).map_or(0, |due| due.doubts),
