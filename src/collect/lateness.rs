@@ -4,12 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::monitors::HourlyWarning;
 use crate::journal::{LatenessCounts, NewWindow, WindowId, WindowKind};
 use crate::time::Timestamp;
 use crate::vendors::ApiSpec;
-
-/// One warning per source in this time.
-const WARNING_INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// Monitors the lateness of one source's events.
 #[derive(Debug)]
@@ -18,7 +16,7 @@ pub(super) struct LatenessMonitor {
     /// A poll that reads its window later than this after the window's start says nothing about lateness.
     timely: Duration,
     greatest: Duration,
-    warned_at: Option<Instant>,
+    warned: HourlyWarning,
     polled_before: bool,
 }
 
@@ -26,7 +24,13 @@ impl LatenessMonitor {
     /// For a source with this spec.
     pub(super) fn new(spec: &ApiSpec) -> Self {
         let timely = (spec.poll_interval + spec.delay) * 2;
-        Self { overlap: spec.overlap, timely, greatest: Duration::ZERO, warned_at: None, polled_before: false }
+        Self {
+            overlap: spec.overlap,
+            timely,
+            greatest: Duration::ZERO,
+            warned: HourlyWarning::default(),
+            polled_before: false,
+        }
     }
 
     /// Logs a completed window: backfill and the first poll for everybody, further polls with the lateness seen so far.
@@ -78,12 +82,7 @@ impl LatenessMonitor {
     fn record(&mut self, timestamp: Timestamp, observed_at: Timestamp, now: Instant) -> Option<Duration> {
         let late = observed_at.since(timestamp);
         self.greatest = self.greatest.max(late);
-        let warned_lately = self.warned_at.is_some_and(|at| now.duration_since(at) < WARNING_INTERVAL);
-        if late <= self.overlap || warned_lately {
-            return None;
-        }
-        self.warned_at = Some(now);
-        Some(late)
+        (late > self.overlap && self.warned.is_due(now)).then_some(late)
     }
 }
 
@@ -98,7 +97,7 @@ mod tests {
             overlap,
             timely: overlap,
             greatest: Duration::ZERO,
-            warned_at: None,
+            warned: HourlyWarning::default(),
             polled_before: false,
         };
         let start = Instant::now();

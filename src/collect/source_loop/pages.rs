@@ -1,5 +1,7 @@
 //! One page of the loop of a source: read, judged, filtered, stored.
 
+use std::collections::HashMap;
+
 use tokio::time::Instant;
 
 use super::super::errors::ClearedBy;
@@ -11,7 +13,7 @@ use super::super::retrying_journal::{RetryingJournal, StopReason};
 use super::super::scan::PageScan;
 use super::super::scheduler::is_due_recheck;
 use super::super::source::SourceEnd;
-use super::super::verdict::{Reason, ScanResult, Verdict};
+use super::super::verdict::{Reason, Verdict};
 use super::SourceLoop;
 use crate::event::EventId;
 use crate::journal::{
@@ -96,8 +98,10 @@ impl SourceLoop {
         if !over {
             self.prefetch(id, priority);
         }
-        let verdict = result.clone().map(|result| self.judge(id, &window, result));
-        let extra = result.map_or_else(Vec::new, |result| self.extra_records(id, &result));
+        let is_numbered = !self.settings.spec.has_ids;
+        let on_one_page = result.as_ref().filter(|_| is_numbered).map(|result| result.on_one_page.clone());
+        let verdict = result.map(|result| self.judge(id, &window, result));
+        let extra = on_one_page.map_or_else(Vec::new, |on_one_page| self.extra_records(id, &on_one_page));
         let filtered = self.filter.filter(&mut self.journal, (&page, &keys), (id, &window), taken, &extra).await?;
         let FilteredPage { block, stored, new_times } = filtered;
         evidence.found = !new_times.is_empty();
@@ -131,11 +135,11 @@ impl SourceLoop {
     }
 
     /// Identical records on several pages, once the scan has proved that they exist.
-    fn extra_records(&self, id: WindowId, result: &ScanResult<EventId>) -> Vec<ExtraRecord> {
-        let Some(state) = self.windows.get(&id).filter(|_| !self.settings.spec.has_ids) else { return Vec::new() };
+    fn extra_records(&self, id: WindowId, on_one_page: &HashMap<EventId, usize>) -> Vec<ExtraRecord> {
+        let Some(state) = self.windows.get(&id) else { return Vec::new() };
         let mut extra = Vec::new();
         for (id, held) in &state.held {
-            let on_one_page = result.on_one_page.get(id).copied().unwrap_or(0);
+            let on_one_page = on_one_page.get(id).copied().unwrap_or(0);
             let count = state.verdict.union().get(id).copied().unwrap_or(0);
             for number in on_one_page..count {
                 let occurrence = u32::try_from(number).unwrap_or(u32::MAX);

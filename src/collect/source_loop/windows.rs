@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::super::by_time;
 use super::super::errors::ClearedBy;
+use super::super::facts::Check;
 use super::super::fetch::request_fingerprint;
 use super::super::rate::Priority;
 use super::super::retrying_journal::StopReason;
@@ -116,7 +117,7 @@ impl SourceLoop {
     /// Judges a scan whose last page was read.
     pub(super) fn judge(&mut self, id: WindowId, window: &NewWindow, result: ScanResult<EventId>) -> Verdict<EventId> {
         let (Some(scan), Some(state)) = (self.scans.get(&id), self.windows.get_mut(&id)) else {
-            return Verdict::Covered { gone: Vec::new() };
+            return Verdict::InDoubt { reasons: vec![Reason::Check(Check::End)] };
         };
         if scan.offsets_are_rounded() && std::mem::replace(&mut self.traits.offsets_are_exact, false) {
             tracing::info!(event = "offsets_rounded", "the vendor rounds offsets to whole pages; whole pages are read");
