@@ -12,7 +12,6 @@ use crate::vendors::ApiSpec;
 /// Monitors the lateness of one source's events.
 #[derive(Debug)]
 pub(super) struct LatenessMonitor {
-    overlap: Duration,
     /// A poll that reads its window later than this after the window's start says nothing about lateness.
     timely: Duration,
     greatest: Duration,
@@ -24,13 +23,7 @@ impl LatenessMonitor {
     /// For a source with this spec.
     pub(super) fn new(spec: &ApiSpec) -> Self {
         let timely = (spec.poll_interval + spec.delay) * 2;
-        Self {
-            overlap: spec.overlap,
-            timely,
-            greatest: Duration::ZERO,
-            warned: HourlyWarning::default(),
-            polled_before: false,
-        }
+        Self { timely, greatest: Duration::ZERO, warned: HourlyWarning::default(), polled_before: false }
     }
 
     /// Logs a completed window: backfill and the first poll for everybody, further polls with the lateness seen so far.
@@ -53,6 +46,7 @@ impl LatenessMonitor {
         window: &NewWindow,
         observed_at: Timestamp,
         new_times: &[Timestamp],
+        overlap: Duration,
         is_covered: impl Fn(Timestamp) -> bool,
         counts: &mut LatenessCounts,
     ) {
@@ -65,12 +59,12 @@ impl LatenessMonitor {
             if covered || *at >= window.covers.from {
                 counts.add(observed_at.since(*at));
             }
-            if covered && let Some(late) = self.record(*at, observed_at, Instant::now()) {
+            if covered && let Some(late) = self.record(*at, observed_at, overlap, Instant::now()) {
                 tracing::warn!(
                     event = "lateness_exceeds_overlap",
                     lateness_secs = late.as_secs_f64(),
-                    overlap_secs = self.overlap.as_secs_f64(),
-                    hint = "raise `overlap` or `recheck_lookback` of this source",
+                    overlap_secs = overlap.as_secs_f64(),
+                    hint = "raise `overlap` or set it to `auto`; or raise `recheck_lookback`",
                     "events become visible later than the overlap covers"
                 );
             }
@@ -79,10 +73,16 @@ impl LatenessMonitor {
 
     /// A new event of `timestamp` was read at `observed_at`, although its time was covered already. Returns how late it
     /// is if that is worth a warning now: later than the overlap covers, so the next such event may be missed.
-    fn record(&mut self, timestamp: Timestamp, observed_at: Timestamp, now: Instant) -> Option<Duration> {
+    fn record(
+        &mut self,
+        timestamp: Timestamp,
+        observed_at: Timestamp,
+        overlap: Duration,
+        now: Instant,
+    ) -> Option<Duration> {
         let late = observed_at.since(timestamp);
         self.greatest = self.greatest.max(late);
-        (late > self.overlap && self.warned.is_due(now)).then_some(late)
+        (late > overlap && self.warned.is_due(now)).then_some(late)
     }
 }
 
@@ -94,7 +94,6 @@ mod tests {
     fn warns_once_an_hour_about_events_that_the_overlap_hardly_catches() {
         let overlap = Duration::from_secs(60);
         let mut lateness = LatenessMonitor {
-            overlap,
             timely: overlap,
             greatest: Duration::ZERO,
             warned: HourlyWarning::default(),
@@ -103,7 +102,7 @@ mod tests {
         let start = Instant::now();
         let observed = Timestamp::from_secs(10_000);
         let mut record = |late, after| {
-            lateness.record(observed - Duration::from_secs(late), observed, start + Duration::from_secs(after))
+            lateness.record(observed - Duration::from_secs(late), observed, overlap, start + Duration::from_secs(after))
         };
         assert_eq!(record(60, 0), None);
         assert_eq!(record(90, 1), Some(Duration::from_secs(90)));

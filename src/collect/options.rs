@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 
+use super::overlap::Overlap;
+use crate::journal::LatenessCounts;
 use crate::time::{TimeRange, Timestamp};
 use crate::units::{RateLimit, Span};
 use crate::vendors::{ApiSpec, Recheck};
@@ -23,8 +25,9 @@ pub struct SourceOptions {
     pub end_time: Option<PointInTime>,
     /// Time between two polls.
     pub poll_interval: Option<Span>,
-    /// How much of the recent past each poll reads again.
-    pub overlap: Option<Span>,
+    /// How much of the recent past each poll reads again; `auto`: as the measured lateness of events recommends, at least
+    /// the vendor's default, at most a day.
+    pub overlap: Option<Overlap>,
     /// How far behind the vendor's present a poll stays.
     pub delay: Option<Span>,
     /// Records to ask for per page.
@@ -180,8 +183,10 @@ pub struct SourceSettings {
     pub backfill_start_time: Option<StartTime>,
     /// Where it ends; `None`: never.
     pub end_time: Option<Timestamp>,
-    /// The vendor's spec with the options applied.
+    /// The vendor's spec with the options applied. Its overlap is the one before any lateness is measured.
     pub spec: ApiSpec,
+    /// The configured overlap.
+    pub(super) overlap: Overlap,
     /// The name of the request budget that it shares with other sources.
     pub rate_limit_group: Option<String>,
     /// How long after it was covered time is read once more; `None`: never.
@@ -220,10 +225,28 @@ impl SourceSettings {
         TimeRange::new(from, self.end_time.unwrap_or(TimeRange::ALL.to))
     }
 
+    /// The overlap, given the lateness measured so far.
+    #[must_use]
+    pub fn overlap(&self, lateness: &LatenessCounts) -> Duration {
+        self.overlap.given(self.spec.overlap, lateness)
+    }
+
+    /// Whether the overlap follows the measured lateness.
+    #[must_use]
+    pub fn has_automatic_overlap(&self) -> bool {
+        self.overlap == Overlap::Auto
+    }
+
+    /// The longest that its overlap can become.
+    #[must_use]
+    pub fn longest_overlap(&self) -> Duration {
+        self.overlap.longest(self.spec.overlap)
+    }
+
     /// How much earlier than its start a window may request, at most.
     #[must_use]
     pub fn max_lookback(&self) -> Duration {
-        self.spec.overlap + self.spec.time_granularity * 2
+        self.longest_overlap() + self.spec.time_granularity * 2
     }
 }
 
@@ -238,7 +261,9 @@ impl SourceOptions {
             }
         };
         set(&mut spec.poll_interval, self.poll_interval);
-        set(&mut spec.overlap, self.overlap);
+        if let Some(Overlap::Fixed(overlap)) = self.overlap {
+            spec.overlap = overlap;
+        }
         set(&mut spec.delay, self.delay);
         set(&mut spec.timeout, self.timeout);
         set(&mut spec.slice, self.backfill_slice);
@@ -255,6 +280,7 @@ impl SourceOptions {
         SourceSettings {
             backfill_start_time: self.backfill_start_time,
             end_time: self.end_time.map(|end| end.0),
+            overlap: self.overlap.unwrap_or(Overlap::Fixed(spec.overlap)),
             spec,
             rate_limit_group: self.rate_limit_group.clone(),
             recheck_after: Some(self.recheck_after.map_or(RECHECK_AFTER, |span| span.0))

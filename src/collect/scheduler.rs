@@ -101,7 +101,7 @@ pub(crate) struct WindowScheduler {
 pub(crate) fn has_outdated(settings: &SourceSettings, state: &SourceState) -> bool {
     let kept = settings.kept(state.first_started_at);
     state.open.iter().any(|open| {
-        let read = time_read(&open.window, settings.spec.overlap);
+        let read = time_read(&open.window, settings.longest_overlap());
         ranges::intersection(open.window.kept, read) != ranges::intersection(kept, read)
     })
 }
@@ -143,6 +143,18 @@ impl WindowScheduler {
             configured_end: settings.end_time,
             until,
         }
+    }
+
+    /// How much of the recent past new windows read again.
+    pub(super) fn overlap(&self) -> Duration {
+        self.spec.overlap
+    }
+
+    /// Sets how much of the recent past new windows read again. Returns whether that is a change.
+    pub(super) fn set_overlap(&mut self, overlap: Duration) -> bool {
+        let before = std::mem::replace(&mut self.spec.overlap, overlap);
+        self.end = End::of(self.configured_end, &self.spec, self.until);
+        before != overlap
     }
 
     /// The vendor's clock is this much behind. A run that ends at a moment does not wait for the vendor to reach it.

@@ -59,6 +59,8 @@ use crate::units::Rate;
 const DUE_INTERVAL: Duration = Duration::from_secs(60);
 /// No more ranges of due time are asked for at once.
 const DUE_LIMIT: usize = 1_000;
+/// An automatic overlap is adapted this often.
+const OVERLAP_INTERVAL: Duration = Duration::from_secs(3_600);
 /// No wait of the backoff is longer.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(120);
 
@@ -141,6 +143,8 @@ struct SourceLoop {
     polls: PollMonitor,
     /// When time that is due was asked for last.
     due_at: Option<Instant>,
+    /// When an automatic overlap was adapted last.
+    overlap_at: Option<Instant>,
     skew: ClockSkew,
 }
 
@@ -197,6 +201,7 @@ impl SourceLoop {
             clock_monitor: ClockMonitor::default(),
             polls: PollMonitor::default(),
             due_at: None,
+            overlap_at: None,
             skew: ClockSkew::default(),
             settings,
         }
@@ -207,6 +212,7 @@ impl SourceLoop {
             self.journal.wait_for_room().await?;
             self.cut_coverage().await?;
             self.load_due().await?;
+            self.adapt_overlap().await?;
             match self.next_step() {
                 Step::Begin(window) => self.begin(window).await?,
                 Step::Continue(window) => {
@@ -264,6 +270,28 @@ impl SourceLoop {
         self.due_at = Some(instant);
         let due = self.journal.retry(|journal| journal.due_rechecks(source, now, DUE_LIMIT)).await?;
         self.scheduler.recheck(&due);
+        Ok(())
+    }
+
+    /// Lets an automatic overlap follow the lateness of the events so far.
+    async fn adapt_overlap(&mut self) -> Result<(), StopReason> {
+        let (source, instant) = (self.id, Instant::now());
+        let adapted_lately = self.overlap_at.is_some_and(|at| instant.duration_since(at) < OVERLAP_INTERVAL);
+        if adapted_lately || !self.settings.has_automatic_overlap() {
+            return Ok(());
+        }
+        self.overlap_at = Some(instant);
+        let lateness = self.journal.retry(|journal| journal.lateness(source)).await?;
+        let overlap = self.settings.overlap(&lateness);
+        if self.scheduler.set_overlap(overlap) {
+            let (overlap_secs, events) = (overlap.as_secs_f64(), lateness.events());
+            tracing::info!(
+                event = "overlap_adapted",
+                overlap_secs,
+                events,
+                "the overlap follows the measured lateness"
+            );
+        }
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use super::collecting::{
 use super::coverage::{DueRecheck, EvidenceRow};
 use super::delivering::{BatchCommit, PendingBatch, SinkId, SinkStart, SinkState};
 use super::error::JournalError;
+use super::lateness::LatenessCounts;
 use super::rollback::RollbackRecord;
 use super::stats::{JournalStats, LastError};
 use crate::event::EventId;
@@ -65,6 +66,9 @@ pub trait CollectJournal: Send + Sync {
 
     /// Time that is due to be read again at `now`: first what is in doubt or unreadable, then by time; at most `limit`.
     fn due_rechecks(&self, source: SourceId, now: Timestamp, limit: usize) -> JournalFuture<'_, Vec<DueRecheck>>;
+
+    /// How late the source's events became visible, over the last seven days on which any were counted.
+    fn lateness(&self, source: SourceId) -> JournalFuture<'_, LatenessCounts>;
 
     /// Gives up the state of all time at and after `from`, because a clock was wrong: it becomes a gap again. Events and
     /// dedup keys stay, so that it is read again without duplicates; fails with [`JournalError::InvalidState`] if keys of

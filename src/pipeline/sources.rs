@@ -38,9 +38,9 @@ impl CheckedSource {
 
     /// How far back it reads again.
     pub(super) fn lookback(&self) -> Option<Span> {
-        let spec = self.options.as_ref()?.over(self.vendor.as_ref()?.spec()).spec;
-        let rechecked = spec.recheck.map_or(Duration::ZERO, |recheck| recheck.lookback);
-        Some(Span(spec.overlap.max(rechecked)))
+        let settings = self.options.as_ref()?.over(self.vendor.as_ref()?.spec());
+        let rechecked = settings.spec.recheck.map_or(Duration::ZERO, |recheck| recheck.lookback);
+        Some(Span(settings.longest_overlap().max(rechecked)))
     }
 }
 

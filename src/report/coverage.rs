@@ -2,7 +2,6 @@
 //! visible.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use serde::Serialize;
 
@@ -10,8 +9,8 @@ use super::doubt::{self, DoubtReport};
 use super::evidence::EvidenceReport;
 use super::observation::{LastErrorReport, Observation, ReportHead, SourceView, TimeSpan, seconds, window_kind};
 use super::text::{counted, last_error, name, of_seconds, span_text, wrapped_value};
-use crate::collect::ranges;
 use crate::collect::scan::ScanCounts;
+use crate::collect::{ranges, recommended_overlap};
 use crate::forecast::{Assumption, Gap, forecast};
 use crate::format::count;
 use crate::journal::{CoverageState, LatenessCounts, OpenWindow, SourceStats};
@@ -200,22 +199,15 @@ fn planned_windows(view: &SourceView<'_>, now: Timestamp) -> u64 {
 fn lateness(view: &SourceView<'_>) -> LatenessReport {
     let none = LatenessCounts::default();
     let counts = view.snapshot.map_or(&none, |snapshot| &snapshot.lateness);
-    let (p999, overlap) = (counts.quantile(0.999), view.settings.spec.overlap);
+    let overlap = view.settings.overlap(counts);
     LatenessReport {
         events: counts.events(),
         p50_seconds: counts.quantile(0.5).map(seconds),
         p99_seconds: counts.quantile(0.99).map(seconds),
-        p999_seconds: p999.map(seconds),
+        p999_seconds: counts.quantile(0.999).map(seconds),
         overlap_seconds: seconds(overlap),
-        recommended_overlap_seconds: p999.map(|p999| seconds(recommended_overlap(p999).max(overlap))),
+        recommended_overlap_seconds: recommended_overlap(counts).map(|recommended| seconds(recommended.max(overlap))),
     }
-}
-
-/// The lateness and half of it, in whole minutes.
-fn recommended_overlap(p999: Duration) -> Duration {
-    const MINUTE: u64 = 60;
-    let secs = p999.as_secs().saturating_add(p999.as_secs() / 2).saturating_add(1);
-    Duration::from_secs(secs.div_ceil(MINUTE).saturating_mul(MINUTE))
 }
 
 /// The gaps, cut where open windows begin and end.

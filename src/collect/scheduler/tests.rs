@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use tokio::time::Instant;
 
+use crate::collect::Overlap;
 use crate::collect::monitors::{ClockMonitor, PollMonitor};
 use crate::collect::options::{IgnoredChecks, StartTime};
 use crate::collect::tests::example_spec;
@@ -35,6 +36,7 @@ fn settings(start: Option<StartTime>) -> SourceSettings {
     SourceSettings {
         backfill_start_time: start,
         end_time: None,
+        overlap: Overlap::Fixed(spec.overlap),
         spec,
         rate_limit_group: None,
         recheck_after: None,

@@ -104,12 +104,13 @@ impl SourceLoop {
         let extra = on_one_page.map_or_else(Vec::new, |on_one_page| self.extra_records(id, &on_one_page));
         let filtered = self.filter.filter(&mut self.journal, (&page, &keys), (id, &window), taken, &extra).await?;
         let FilteredPage { block, stored, new_times } = filtered;
+        let overlap = self.scheduler.overlap();
         evidence.found = !new_times.is_empty();
         if let (Some(scan), Some(state)) = (self.scans.get_mut(&id), self.windows.get_mut(&id)) {
             state.found += new_times.len() as u64;
             state.staged_bytes += block.as_ref().map_or(0, |block| (block.data.len() + block.keys.len()) as u64);
             let covered = |at| self.scheduler.is_covered(at);
-            self.lateness.record_page(&window, page.observed_at, &new_times, covered, &mut scan.lateness);
+            self.lateness.record_page(&window, page.observed_at, &new_times, overlap, covered, &mut scan.lateness);
         }
         let verdict = self.found_by_recheck(id, &window, verdict);
         let covers = self.decided(&window);

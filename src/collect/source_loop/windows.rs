@@ -131,7 +131,7 @@ impl SourceLoop {
         let expected = Expected {
             known: state.expected.clone(),
             expired: self.filter.expired(self.clock.now()),
-            is_read_again: window.kind == WindowKind::Live && covers + spec.poll_interval <= spec.overlap,
+            is_read_again: window.kind == WindowKind::Live && covers + spec.poll_interval <= self.scheduler.overlap(),
             is_recheck: window.kind == WindowKind::Recheck,
             doubts: self.scheduler.due_of(window).map_or(0, |due| due.doubts),
             ignored: self.settings.ignore_checks.clone(),

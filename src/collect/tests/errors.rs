@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::fake_api::*;
 use crate::collect::transport::{Response, TransportError};
-use crate::collect::{CollectMode, SourceEnd};
+use crate::collect::{CollectMode, Overlap, SourceEnd};
 use crate::event::EventId;
 use crate::journal::*;
 use crate::time::{TimeRange, Timestamp};
@@ -472,6 +472,7 @@ impl CollectJournal for FailingJournal {
         keys_within(source: SourceId, range: TimeRange) -> Vec<SeenKey>;
         known_records(source: SourceId, ids: Vec<EventId>) -> KnownRecords;
         due_rechecks(source: SourceId, now: Timestamp, limit: usize) -> Vec<DueRecheck>;
+        lateness(source: SourceId) -> LatenessCounts;
         cut_coverage(source: SourceId, from: Timestamp) -> ();
         set_source_error(source: SourceId, last_error: Option<LastError>) -> ();
     }
@@ -535,7 +536,7 @@ async fn every_request_is_counted() {
         _ => None,
     });
     source.options.max_window_records = Some(20);
-    source.options.overlap = Some(Span(Duration::ZERO));
+    source.options.overlap = Some(Overlap::Fixed(Duration::ZERO));
     source.run(CollectMode::Once { until: at_secs(30) }, None).await;
     let summary = source.journal().stats().await.expect("read");
     assert_eq!(summary.sources[0].requests, source.calls().len() as u64);

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use super::fake_api::*;
 use crate::collect::options::{PointInTime, StartTime};
-use crate::collect::{CollectMode, SourceEnd};
+use crate::collect::{CollectMode, Overlap, SourceEnd};
 use crate::journal::{AfterPage, Completion, CoverageState, LatenessCounts, NewWindow, PageCommit, WindowKind};
 use crate::time::TimeRange;
-use crate::units::{Rate, Span};
+use crate::units::Rate;
 use crate::vendors::ApiSpec;
 
 fn before_start(records: i64) -> Vec<FakeRecord> {
@@ -119,7 +121,7 @@ async fn unreadable_time_is_read_again_when_it_is_due() {
 async fn time_that_was_covered_by_a_clock_that_was_ahead_is_read_again() {
     let records = (0..60).map(|n| record(&format!("r{n}"), n * 10)).collect();
     let mut source = FakeSource::new(example_spec(), true, records);
-    source.options.overlap = Some(Span(Duration::from_secs(1)));
+    source.options.overlap = Some(Overlap::Fixed(Duration::from_secs(1)));
     source.hook(|_, _, _| body(r#"{"records":[],"next":null,"total":0}"#));
     source.collect_until(500).await;
     source.hook(|_, _, _| None);
@@ -130,4 +132,22 @@ async fn time_that_was_covered_by_a_clock_that_was_ahead_is_read_again() {
     let collected = source.collected().await;
     let lost: Vec<_> = (20..60).filter(|n| !collected.contains_key(&record(&format!("r{n}"), n * 10).raw)).collect();
     assert_eq!(lost, Vec::<i64>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_automatic_overlap_follows_the_lateness_of_the_events_and_fetches_what_a_fixed_one_misses() {
+    let punctual = (0..500).map(|n| late(&format!("r{n}"), n * 10, n * 10 + 50));
+    let records: Vec<FakeRecord> = punctual.chain([late("later", 4_000, 4_110)]).collect();
+    for (overlap, is_found) in [(None, false), (Some(Overlap::Auto), true)] {
+        let mut source = FakeSource::new(ApiSpec { delay: Duration::ZERO, ..example_spec() }, true, records.clone());
+        source.options.overlap = overlap;
+        let shutdown = CancellationToken::new();
+        let end = tokio::time::sleep(Duration::from_secs(4_500));
+        let cancel = async {
+            end.await;
+            shutdown.cancel();
+        };
+        tokio::join!(source.run_with(CollectMode::Continuous, shutdown.clone()), cancel);
+        assert_eq!(source.collected().await.contains_key(&records[500].raw), is_found, "{overlap:?}");
+    }
 }

@@ -50,9 +50,9 @@ use tokio::sync::watch;
 use super::lock::DirectoryLock;
 use super::{
     BatchCommit, CollectJournal, DeliverJournal, DueRecheck, EvidenceRow, JournalError, JournalFuture, JournalSnapshot,
-    JournalStats, KnownRecords, LastError, LogReader, NewWindow, PageCommit, PendingBatch, RecordBlock, Redeliver,
-    RedeliverPreview, Rewind, RewindPreview, RollbackRecord, ScanSpec, SeenKey, Seq, SinkEdit, SinkHistory, SinkId,
-    SinkStart, SinkState, SnapshotQuery, SourceEdit, SourceHistory, SourceId, SourceInfo, SourceRegistration,
+    JournalStats, KnownRecords, LastError, LatenessCounts, LogReader, NewWindow, PageCommit, PendingBatch, RecordBlock,
+    Redeliver, RedeliverPreview, Rewind, RewindPreview, RollbackRecord, ScanSpec, SeenKey, Seq, SinkEdit, SinkHistory,
+    SinkId, SinkStart, SinkState, SnapshotQuery, SourceEdit, SourceHistory, SourceId, SourceInfo, SourceRegistration,
     SourceState, WindowId,
 };
 use crate::event::EventId;
@@ -208,6 +208,10 @@ impl CollectJournal for SqliteJournal {
 
     fn due_rechecks(&self, source: SourceId, now: Timestamp, limit: usize) -> JournalFuture<'_, Vec<DueRecheck>> {
         self.query(move |file| coverage::due_rechecks(file, source, now, limit))
+    }
+
+    fn lateness(&self, source: SourceId) -> JournalFuture<'_, LatenessCounts> {
+        self.query(move |file| collecting::lateness_of(file, source))
     }
 
     fn cut_coverage(&self, source: SourceId, from: Timestamp) -> JournalFuture<'_, ()> {

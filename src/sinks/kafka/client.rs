@@ -43,6 +43,7 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(config: &KafkaConfig, names: Names, clock: SharedClock) -> Self {
+        keep_openssl_until_exit();
         let mut base = ClientConfig::new();
         for (name, value) in &config.librdkafka_options {
             base.set(name, value.as_str());
@@ -159,6 +160,13 @@ impl Connection {
             last_error: Default::default(),
         })
     }
+}
+
+/// Keeps OpenSSL from freeing its memory when the process exits. By default it does so in an exit handler, and a thread that
+/// used TLS and ends at that moment frees its own part a second time, which aborts a process whose work was done. Only the
+/// first initialization can choose, so this precedes every client.
+fn keep_openssl_until_exit() {
+    openssl_sys::init();
 }
 
 /// Runs a consumer call that waits for the broker, and polls meanwhile, so that the client's callbacks run: it may need a
