@@ -7,7 +7,8 @@ use tokio::time::Instant;
 use super::rate::Priority;
 use super::retrying_journal::{RetryingJournal, StopReason};
 use crate::clock::SharedClock;
-use crate::journal::{LastError, SourceId};
+use crate::journal::LastError;
+use crate::time::Timestamp;
 use crate::vendors::{ApiError, ApiErrorKind};
 
 /// An error is reported after this many failures in a row.
@@ -24,7 +25,6 @@ pub(super) fn is_reportable(failures: u32) -> bool {
 /// only backfill meets (a date that the API rejects, a window that times out) leaves live polls alone.
 #[derive(Debug)]
 pub(super) struct SourceErrors {
-    source: SourceId,
     clock: SharedClock,
     live: ErrorState,
     backfill: ErrorState,
@@ -34,8 +34,18 @@ pub(super) struct SourceErrors {
 struct ErrorState {
     retry_at: Instant,
     failures: u32,
-    last_error: Option<LastError>,
+    /// When the first request since the last success failed.
+    failing_since: Option<Timestamp>,
+    /// The error since then, and its kind.
+    outage: Option<(ApiErrorKind, LastError)>,
     cleared_by: ClearedBy,
+}
+
+/// What an error is, compared with the one before.
+enum Noted {
+    New,
+    OtherText,
+    Known,
 }
 
 /// What shows that an error is over.
@@ -49,9 +59,15 @@ pub(super) enum ClearedBy {
 
 impl SourceErrors {
     /// Without errors.
-    pub(super) fn new(source: SourceId, clock: SharedClock, now: Instant) -> Self {
-        let state = || ErrorState { retry_at: now, failures: 0, last_error: None, cleared_by: ClearedBy::Page };
-        Self { source, clock, live: state(), backfill: state() }
+    pub(super) fn new(clock: SharedClock, now: Instant) -> Self {
+        let state = || ErrorState {
+            retry_at: now,
+            failures: 0,
+            failing_since: None,
+            outage: None,
+            cleared_by: ClearedBy::Page,
+        };
+        Self { clock, live: state(), backfill: state() }
     }
 
     /// When the pauses allow the next request of `priority`.
@@ -77,7 +93,9 @@ impl SourceErrors {
         error: &ApiError,
         wait: impl FnOnce(u32) -> Duration,
     ) -> (u32, Duration) {
+        let now = self.clock.now();
         let state = self.state(priority);
+        state.failing_since.get_or_insert(now);
         state.failures = state.failures.saturating_add(1);
         let failures = state.failures;
         let wait = wait(failures);
@@ -91,7 +109,7 @@ impl SourceErrors {
         self.state(priority).retry_at = Instant::now() + wait;
     }
 
-    /// Stores an error as the source's last error, and logs it once. `retry_in` is `None` if the source ends.
+    /// Stores an error as the source's last error, and logs it once per kind. `retry_in` is `None` if the source ends.
     pub(super) async fn report(
         &mut self,
         journal: &mut RetryingJournal,
@@ -101,8 +119,10 @@ impl SourceErrors {
         retry_in: Option<Duration>,
     ) -> Result<(), StopReason> {
         let kind = error.kind;
-        if !self.is_new(priority, error, cleared_by) {
-            return Ok(());
+        match self.note(priority, error, cleared_by) {
+            Noted::Known => return Ok(()),
+            Noted::OtherText => return self.store(journal).await,
+            Noted::New => {}
         }
         let (error, hint) = (&error.message, Some(error.hint.as_str()).filter(|hint| !hint.is_empty()));
         let retry_in_secs = retry_in.map(|wait| wait.as_secs_f64());
@@ -123,25 +143,34 @@ impl SourceErrors {
         wait: Duration,
     ) -> Result<(), StopReason> {
         let wait_secs = wait.as_secs_f64();
-        let hint = format!("the vendor asks for a wait of {wait_secs:.0}s; if it lasts, lower `rate_limit`");
-        if !self.is_new(priority, &ApiError { hint, ..error.clone() }, ClearedBy::Page) {
-            return Ok(());
+        let until = (self.clock.now() + wait).with_digits(0);
+        let mut hint = format!("the vendor asks for a wait of {wait_secs:.0}s, until {until}");
+        if error.kind == ApiErrorKind::RateLimited {
+            hint += "; if it lasts, lower `rate_limit`";
+        }
+        match self.note(priority, &ApiError { hint, ..error.clone() }, ClearedBy::Page) {
+            Noted::Known => return Ok(()),
+            Noted::OtherText => return self.store(journal).await,
+            Noted::New => {}
         }
         tracing::info!(event = "waiting_for_vendor", wait_secs, error = error.message, "waiting as the vendor asks");
         self.store(journal).await
     }
 
-    /// Whether an error differs from the last one; then it is the last one now.
-    fn is_new(&mut self, priority: Priority, error: &ApiError, cleared_by: ClearedBy) -> bool {
-        let ApiError { message, hint, .. } = error.clone();
-        let last_error = LastError { message, hint, since: self.clock.now() };
+    /// Notes an error. Until the next success it belongs to the same outage, whatever its text: `since` stays.
+    fn note(&mut self, priority: Priority, error: &ApiError, cleared_by: ClearedBy) -> Noted {
+        let now = self.clock.now();
         let state = self.state(priority);
-        if state.last_error.as_ref().is_some_and(|known| known.message == last_error.message) {
-            return false;
-        }
-        state.last_error = Some(last_error);
+        let (kind, ApiError { message, hint, .. }) = (error.kind, error.clone());
+        let noted = match &state.outage {
+            Some((known, last)) if *known == kind && last.message == message && last.hint == hint => Noted::Known,
+            Some((known, _)) if *known == kind => Noted::OtherText,
+            _ => Noted::New,
+        };
+        let since = state.outage.as_ref().map(|(_, last)| last.since).or(state.failing_since).unwrap_or(now);
+        state.outage = Some((kind, LastError { message, hint, since }));
         state.cleared_by = cleared_by;
-        true
+        noted
     }
 
     /// A page was read or a window completed: clears the error that this ends.
@@ -152,16 +181,20 @@ impl SourceErrors {
         what: ClearedBy,
     ) -> Result<(), StopReason> {
         let state = self.state(priority);
-        state.failures = 0;
+        (state.failures, state.failing_since) = (0, None);
         let over = what == state.cleared_by || what == ClearedBy::Window;
-        let Some(LastError { message, since, .. }) = state.last_error.take_if(|_| over) else { return Ok(()) };
+        let Some(LastError { message, since, .. }) = state.outage.take_if(|_| over).map(|(_, last)| last) else {
+            return Ok(());
+        };
         tracing::info!(event = "source_recovered", error = message, %since, "source recovered");
         self.store(journal).await
     }
 
     async fn store(&self, journal: &mut RetryingJournal) -> Result<(), StopReason> {
-        let last_error = self.live.last_error.clone().or_else(|| self.backfill.last_error.clone());
-        journal.retry(|journal| journal.set_source_error(self.source, last_error.clone())).await
+        let outages = [&self.live.outage, &self.backfill.outage];
+        let since = outages.iter().filter_map(|outage| Some(outage.as_ref()?.1.since)).min();
+        let last = outages.into_iter().flatten().next().zip(since);
+        journal.set_last_error(last.map(|((_, last), since)| LastError { since, ..last.clone() })).await
     }
 
     fn state(&mut self, priority: Priority) -> &mut ErrorState {

@@ -86,6 +86,19 @@ impl HttpTransport {
         Ok(Self { client, base, clock })
     }
 
+    /// Why there is no response; names the address if there was no connection.
+    fn send_error(&self, error: reqwest::Error, limits: ResponseLimits) -> TransportError {
+        let is_connect_timeout = error.is_connect() && error.is_timeout();
+        let reason = match transport_error(error, limits) {
+            TransportError::Unreachable(reason) => reason,
+            TransportError::Timeout(_) if is_connect_timeout => format!("no connection within {CONNECT_TIMEOUT:?}"),
+            other => return other,
+        };
+        let (scheme, host) = (self.base.scheme(), self.base.host_str().unwrap_or_default());
+        let port = self.base.port_or_known_default().unwrap_or_default();
+        TransportError::Unreachable(format!("{scheme}://{host}:{port}: {reason}"))
+    }
+
     async fn exchange(&self, request: &Request, limits: ResponseLimits) -> Result<Response, TransportError> {
         let mut call = self.client.get(url_below(&self.base, request)?).timeout(limits.timeout);
         for (name, value) in &request.headers {
@@ -95,7 +108,7 @@ impl HttpTransport {
             call = call.header(*name, sensitive(&secret.reveal()?)?);
         }
         call = authenticate(call, &request.auth)?;
-        let mut response = call.send().await.map_err(|error| transport_error(error, limits))?;
+        let mut response = call.send().await.map_err(|error| self.send_error(error, limits))?;
         let mut answer = about(response.status().as_u16(), response.headers(), self.clock.now());
         answer.body = if response.status().is_success() {
             let body = read_whole(&mut response, limits).await?;

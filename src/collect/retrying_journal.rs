@@ -7,7 +7,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
-use crate::journal::{CollectJournal, JournalError, JournalFuture};
+use crate::clock::SharedClock;
+use crate::journal::{CollectJournal, JournalError, JournalFuture, LastError, SourceId};
 
 /// Why the source loop stops before its work is done.
 #[derive(Debug)]
@@ -23,11 +24,41 @@ pub(super) struct RetryingJournal {
     journal: Arc<dyn CollectJournal>,
     backoff: Backoff,
     shutdown: CancellationToken,
+    clock: SharedClock,
+    /// The source that works with it, once it is registered.
+    source: Option<SourceId>,
+    /// The last error of that source, beside those of the journal.
+    last_error: Option<LastError>,
 }
 
 impl RetryingJournal {
-    pub(super) fn new(journal: Arc<dyn CollectJournal>, backoff: Backoff, shutdown: CancellationToken) -> Self {
-        Self { journal, backoff, shutdown }
+    pub(super) fn new(
+        journal: Arc<dyn CollectJournal>,
+        backoff: Backoff,
+        shutdown: CancellationToken,
+        clock: SharedClock,
+    ) -> Self {
+        Self { journal, backoff, shutdown, clock, source: None, last_error: None }
+    }
+
+    /// The source is registered: from now on it has an error while the journal cannot be written.
+    pub(super) fn registered(&mut self, source: SourceId) {
+        self.source = Some(source);
+    }
+
+    /// Stores the last error of the source.
+    pub(super) async fn set_last_error(&mut self, last_error: Option<LastError>) -> Result<(), StopReason> {
+        self.last_error.clone_from(&last_error);
+        let Some(source) = self.source else { return Ok(()) };
+        self.retry(|journal| journal.set_source_error(source, last_error.clone())).await
+    }
+
+    /// Shows an error of the journal as that of the source, or what error it has beside that.
+    async fn show_error(&self, last_error: Option<LastError>) {
+        let Some(source) = self.source else { return };
+        if let Err(error) = self.journal.set_source_error(source, last_error).await {
+            tracing::debug!(event = "source_error_not_stored", %error, "cannot store the source's error");
+        }
     }
 
     /// Makes a call until the storage accepts it. A call that failed has changed nothing, so nothing is done twice.
@@ -41,6 +72,7 @@ impl RetryingJournal {
                 Ok(answer) => {
                     if failures > 0 {
                         tracing::info!(event = "journal_recovered", failures, "journal can be written again");
+                        self.show_error(self.last_error.clone()).await;
                     }
                     return Ok(answer);
                 }
@@ -50,12 +82,18 @@ impl RetryingJournal {
                     if failures == 1 {
                         let retry_in_secs = wait.as_secs_f64();
                         tracing::error!(event = "journal_unavailable", %error, retry_in_secs, "journal is unavailable, retrying");
+                        self.show_error(Some(self.journal_error(&error))).await;
                     }
                     self.unless_shut_down(tokio::time::sleep(wait)).await?;
                 }
                 Err(error) => return Err(StopReason::Journal(error)),
             }
         }
+    }
+
+    fn journal_error(&self, error: &JournalError) -> LastError {
+        let hint = "free space on the disk that holds `data_dir`, or fix the disk".to_owned();
+        LastError { message: error.to_string(), hint, since: self.clock.now() }
     }
 
     /// Whether the journal is below its size limit.

@@ -83,20 +83,32 @@ pub async fn run(source: Source, context: SourceContext) -> Result<SourceEnd, Co
 
 async fn collect(source: Source, context: SourceContext) -> Result<SourceEnd, StopReason> {
     let backoff = Backoff::new(context.rng_seed ^ 1, LONGEST_BACKOFF);
-    let mut journal = RetryingJournal::new(context.journal.clone(), backoff, context.shutdown.clone());
+    let mut journal =
+        RetryingJournal::new(context.journal.clone(), backoff, context.shutdown.clone(), context.clock.clone());
     let registration = SourceRegistration {
         name: source.name.clone(),
         vendor: source.settings.spec.name.to_owned(),
         normalizer_config: source.vendor.normalizer_config(),
-        now: context.clock.now(),
+        now: started_at(&context, source.settings.spec.delay),
     };
     let mut state = journal.retry(|journal| journal.open_source(registration.clone())).await?;
     if has_outdated(&source.settings, &state) {
         discard_windows(&mut journal, &mut state).await?;
     }
     log_start(&state, &registration, &source.settings);
-    journal.retry(|journal| journal.set_source_error(state.id, None)).await?;
+    journal.registered(state.id);
+    journal.set_last_error(None).await?;
     SourceLoop::new(source, context, journal, state).run().await
+}
+
+/// Now. A run that ends covers up to `until`: were its first start later than that by the moment that starting took, this
+/// moment would be a gap before the first live window.
+fn started_at(context: &SourceContext, delay: Duration) -> Timestamp {
+    let now = context.clock.now();
+    match context.mode {
+        CollectMode::Once { until } => now.min(until + delay),
+        CollectMode::Continuous => now,
+    }
 }
 
 /// Discards the open windows, since the settings no longer say what they keep.
@@ -194,7 +206,7 @@ impl SourceLoop {
             failing: FailingWindows::default(),
             max_staged_bytes: context.max_staged_bytes,
             backoff: Backoff::new(context.rng_seed, LONGEST_BACKOFF),
-            errors: SourceErrors::new(state.id, clock, now),
+            errors: SourceErrors::new(clock, now),
             lateness: LatenessMonitor::new(&settings.spec),
             next_poll: now,
             interrupted: state.open.into_iter().filter_map(|open| Some((open.id, open.progress?))).collect(),

@@ -90,6 +90,8 @@ pub struct SinkEnd {
     pub bytes: u64,
     /// The error that blocked delivery when the loop ended.
     pub last_error: Option<LastError>,
+    /// Whether it ended because nobody reads what it writes any more.
+    pub reader_closed: bool,
 }
 
 impl SinkEnd {
@@ -105,6 +107,7 @@ impl SinkEnd {
             dead_lettered: 0,
             bytes: 0,
             last_error: None,
+            reader_closed: false,
         }
     }
 }
@@ -158,6 +161,8 @@ pub(super) enum StepError {
     Transient { message: String, hint: String },
     /// Retry immediately.
     Again { reason: String },
+    /// Nobody reads what the sink writes any more: the loop ends.
+    ReaderClosed,
     /// A retry does not help.
     Fatal(DeliverError),
 }
@@ -180,6 +185,7 @@ impl From<SinkError> for StepError {
             SinkError::Transient { message, hint } => Self::Transient { message, hint },
             SinkError::Again { reason } => Self::Again { reason },
             SinkError::Stopped { message, hint } => Self::Fatal(DeliverError::Stopped { message, hint }),
+            SinkError::ReaderClosed => Self::ReaderClosed,
             SinkError::Journal(error) => error.into(),
         }
     }

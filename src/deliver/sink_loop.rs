@@ -93,6 +93,11 @@ impl SinkLoop {
                     self.end.drained = true;
                     break;
                 }
+                Err(StepError::ReaderClosed) => {
+                    tracing::info!(event = "reader_closed", sink = self.task.name, "the reader has closed the output");
+                    self.end.reader_closed = true;
+                    break;
+                }
                 Err(error) => self.failed(error).await?,
             }
         }
@@ -326,6 +331,7 @@ impl SinkLoop {
                 self.pause(wait).await;
                 Ok(())
             }
+            StepError::ReaderClosed => Ok(()),
             StepError::Again { reason } => {
                 tracing::debug!(event = "batch_retried", sink = self.task.name, reason, "batch is written again");
                 Ok(())

@@ -77,7 +77,8 @@ pub trait CollectJournal: Send + Sync {
     /// [`Completion::covers`]: super::Completion::covers
     fn cut_coverage(&self, source: SourceId, from: Timestamp) -> JournalFuture<'_, ()>;
 
-    /// Stores the last error of a source; `None` clears it.
+    /// Stores the last error of a source; `None` clears it. If the journal cannot be written, keeps it beside the journal
+    /// where [`LogReader::stats`] and snapshots find it.
     fn set_source_error(&self, source: SourceId, last_error: Option<LastError>) -> JournalFuture<'_, ()>;
 
     /// Whether the size limit is reached; it stays true until a tenth of the limit is free again. Sources pause while it
@@ -173,7 +174,7 @@ pub trait DeliverJournal: LogReader {
     /// Deletes the open intent, if there is one: its batch has been rolled back.
     fn abort_batch(&self, sink: SinkId) -> JournalFuture<'_, ()>;
 
-    /// Stores the last error of a sink; `None` clears it.
+    /// Stores the last error of a sink; `None` clears it. Kept beside the journal like that of a source.
     fn set_sink_error(&self, sink: SinkId, last_error: Option<LastError>) -> JournalFuture<'_, ()>;
 
     /// Deletes events that every active sink has passed and that became visible before `visible_before` (now minus

@@ -39,6 +39,8 @@ pub struct SourceStats {
     pub covered_to: Option<Timestamp>,
     /// Windows that are not complete.
     pub open_windows: u64,
+    /// Events of these windows so far; sinks do not see them yet.
+    pub staged: u64,
     /// The present error.
     pub last_error: Option<LastError>,
 }

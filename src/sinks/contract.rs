@@ -111,6 +111,9 @@ pub enum SinkError {
         /// What the user must do before the next start.
         hint: String,
     },
+    /// Nobody reads what it prints any more, as after `| head`: the run has done what was asked for.
+    #[error("the reader has closed the output")]
+    ReaderClosed,
     /// A rollback record could not be stored.
     #[error(transparent)]
     Journal(#[from] JournalError),

@@ -220,7 +220,8 @@ async fn timeout_and_unreachable_server() {
     assert!(matches!(result, Err(TransportError::Timeout(_))), "{result:?}");
     drop(silent);
     let result = transport(&base).send(&request("/logs", bearer()), LIMITS).await;
-    assert!(matches!(result, Err(TransportError::Unreachable(_))), "{result:?}");
+    let Err(TransportError::Unreachable(reason)) = result else { panic!("{result:?}") };
+    assert!(reason.starts_with(&format!("{base}: ")), "the address is named: {reason}");
 }
 
 #[tokio::test]

@@ -84,7 +84,7 @@ impl SourceLoop {
         } else {
             self.errors.pause(priority, wait);
         }
-        if rate_limited && wait > LONG_WAIT {
+        if (rate_limited || requested.is_some()) && wait > LONG_WAIT {
             return self.errors.report_wait(&mut self.journal, priority, error, wait).await;
         }
         if !is_reportable(failures) {

@@ -81,6 +81,30 @@ async fn transient_errors_are_retried_without_end_and_shown_after_the_third() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_outage_with_many_texts_is_one_error_since_its_first_request() {
+    let mut source = source();
+    source.hook(|number, _, _| status([500, 502, 503][number % 3]));
+    source.poll(20).await;
+    let (first, last) = (source.calls()[0].at, source.calls()[19].at);
+    assert!(last.since(first) > Duration::from_secs(60), "{first} to {last}");
+    let stats = source.journal().stats().await.expect("read");
+    let error = stats.sources[0].last_error.clone().expect("shown");
+    assert!(error.since.since(first) < Duration::from_secs(1), "{error:?}, first request at {first}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_wait_that_a_vendor_asks_for_is_shown_at_once() {
+    let mut source = source();
+    source.hook(|number, _, _| {
+        let retry_after = (number == 1).then_some(Duration::from_secs(600));
+        (number == 1).then(|| Ok(Response { status: 500, retry_after, ..Response::default() }))
+    });
+    source.poll(2).await;
+    assert!(source.calls()[1].at.since(source.calls()[0].at) >= Duration::from_secs(600));
+    assert!(source.last_error().await.expect("shown").contains("500"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_permanent_error_is_retried_slowly_and_recovers_without_a_restart() {
     let mut source = source();
     source.options.error_retry_interval = Some(Span(Duration::from_secs(200)));

@@ -149,7 +149,9 @@ fn source_stats(connection: &Connection) -> Result<Vec<SourceStats>, SqliteError
     let mut rows = connection.prepare_cached(
         "SELECT name, vendor, events, raw_bytes, pages, requests, last_error,
                 (SELECT max(covers_to) FROM covered WHERE source = sources.id AND state = 'covered'),
-                (SELECT count(*) FROM windows WHERE source = sources.id)
+                (SELECT count(*) FROM windows WHERE source = sources.id),
+                (SELECT coalesce(sum(count), 0) FROM blocks
+                 WHERE first IS NULL AND window IN (SELECT id FROM windows WHERE source = sources.id))
          FROM sources ORDER BY id",
     )?;
     let mut rows = rows.query([])?;
@@ -164,6 +166,7 @@ fn source_stats(connection: &Connection) -> Result<Vec<SourceStats>, SqliteError
             requests: row.count(5)?,
             covered_to: row.get(7)?,
             open_windows: row.count(8)?,
+            staged: row.count(9)?,
             last_error: last_error(row, 6)?,
         });
     }

@@ -40,6 +40,7 @@ mod staging;
 mod tests;
 mod totals;
 mod trimming;
+mod unwritten;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -64,6 +65,7 @@ use known_ids::KnownIds;
 use log::BatchLimits;
 use sql::SqliteError;
 use totals::{Publisher, Totals};
+use unwritten::{Component, UnwrittenErrors};
 
 pub use schema::JOURNAL_FILE;
 
@@ -87,6 +89,7 @@ pub struct SqliteJournal {
     known_ids: Arc<KnownIds>,
     head: watch::Receiver<Seq>,
     full: watch::Receiver<bool>,
+    unwritten: Arc<UnwrittenErrors>,
     path: String,
     _lock: DirectoryLock,
 }
@@ -110,7 +113,8 @@ impl SqliteJournal {
         let (head, full) = (publisher.head(), publisher.full());
         let writer = Writer::start(connection, publisher).map_err(io_error)?;
         let readers = Arc::new(Readers::new(path));
-        Ok(Self { readers, writer, known_ids: Arc::default(), head, full, path: shown_path, _lock: lock })
+        let unwritten = Arc::new(UnwrittenErrors::open(&options.data_dir));
+        Ok(Self { readers, writer, known_ids: Arc::default(), head, full, unwritten, path: shown_path, _lock: lock })
     }
 
     /// Reads a snapshot of the journal of a directory without opening it for work: takes no lock, changes nothing, and
@@ -139,6 +143,21 @@ impl SqliteJournal {
         W: FnOnce(&Connection) -> Result<T, SqliteError> + Send + 'static,
     {
         Box::pin(async move { self.readers.clone().run(work).await.map_err(|error| error.at(&self.path)) })
+    }
+
+    /// Stores the last error of a component, beside the journal if the journal cannot be written.
+    fn set_last_error<W>(&self, component: Component, error: Option<LastError>, work: W) -> JournalFuture<'_, ()>
+    where
+        W: FnOnce(&Connection) -> Result<(), SqliteError> + Send + 'static,
+    {
+        Box::pin(async move {
+            match self.write(work).await {
+                Ok(()) => self.unwritten.stored(component),
+                Err(JournalError::Storage { .. }) => self.unwritten.set(component, error),
+                Err(other) => return Err(other),
+            }
+            Ok(())
+        })
     }
 
     async fn trim_in_steps(&self, visible_before: Timestamp, keys_before: Timestamp) -> Result<u64, JournalError> {
@@ -219,7 +238,8 @@ impl CollectJournal for SqliteJournal {
     }
 
     fn set_source_error(&self, source: SourceId, last_error: Option<LastError>) -> JournalFuture<'_, ()> {
-        self.write(move |file| collecting::set_error(file, source, last_error.as_ref()))
+        let error = last_error.clone();
+        self.set_last_error(source.into(), error, move |file| collecting::set_error(file, source, last_error.as_ref()))
     }
 
     fn full(&self) -> watch::Receiver<bool> {
@@ -293,7 +313,12 @@ impl LogReader for SqliteJournal {
     }
 
     fn stats(&self) -> JournalFuture<'_, JournalStats> {
-        self.query(log::stats)
+        let unwritten = Arc::clone(&self.unwritten);
+        self.query(move |file| {
+            let mut stats = log::stats(file)?;
+            unwritten.apply(file, &mut stats)?;
+            Ok(stats)
+        })
     }
 }
 
@@ -324,7 +349,8 @@ impl DeliverJournal for SqliteJournal {
     }
 
     fn set_sink_error(&self, sink: SinkId, last_error: Option<LastError>) -> JournalFuture<'_, ()> {
-        self.write(move |file| delivering::set_error(file, sink, last_error.as_ref()))
+        let error = last_error.clone();
+        self.set_last_error(sink.into(), error, move |file| delivering::set_error(file, sink, last_error.as_ref()))
     }
 
     fn trim(&self, visible_before: Timestamp, keys_before: Timestamp) -> JournalFuture<'_, u64> {

@@ -17,7 +17,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use super::log::{self, BatchLimits};
 use super::schema::{self, JOURNAL_FILE};
 use super::sql::{Counts, SqliteError};
-use super::{collecting, coverage};
+use super::{collecting, coverage, unwritten};
 use crate::journal::{
     JournalError, JournalSnapshot, PendingBatch, SnapshotQuery, SourceId, SourceInfo, SourceSnapshot,
 };
@@ -103,7 +103,11 @@ fn snapshot_of(
     let held = snapshot
         .prepare_cached("SELECT coalesce(sum(count), 0) FROM blocks WHERE first IS NOT NULL")?
         .query_row([], |row| row.count(0))?;
-    Ok(Some(JournalSnapshot { stats: log::stats(&snapshot)?, held, sources, pending }))
+    let mut stats = log::stats(&snapshot)?;
+    if let Some(data_dir) = path.parent() {
+        unwritten::apply_file(data_dir, &snapshot, &mut stats)?;
+    }
+    Ok(Some(JournalSnapshot { stats, held, sources, pending }))
 }
 
 fn source_snapshot(

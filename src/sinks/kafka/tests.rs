@@ -144,7 +144,7 @@ fn sentence(error: SinkError) -> String {
         SinkError::Transient { message, hint } => format!("transient: {message}; {hint}"),
         SinkError::Again { reason } => format!("again: {reason}"),
         SinkError::Stopped { message, hint } => format!("stopped: {message}; {hint}"),
-        SinkError::Journal(error) => error.to_string(),
+        other @ (SinkError::Journal(_) | SinkError::ReaderClosed) => other.to_string(),
     }
 }
 
