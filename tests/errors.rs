@@ -4,6 +4,7 @@
 mod common;
 
 use std::fs;
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use auditflow::simulator::{SimulatorOptions, Variants};
@@ -78,6 +79,35 @@ fn a_full_journal_is_trimmed_before_its_retention_and_the_run_continues() {
     pipeline.run_once(&file);
     assert!(pipeline.event_count("journal_full") > 0, "the journal was never full: {}", pipeline.log_tail());
     pipeline.assert_exact(&pipeline.path("out"));
+}
+
+#[test]
+fn a_journal_that_cannot_be_written_shows_in_status_and_in_the_exit_code() {
+    let pipeline = test_pipeline(5_000);
+    let file = pipeline.write_pipeline(&sink(&pipeline, "files"));
+    // No file may become larger than this: like a full disk, without one.
+    let script = "trap '' XFSZ; ulimit -f 1000; exec \"$0\" run \"$1\" --skip-check";
+    let program = env!("CARGO_BIN_EXE_auditflow");
+    let log = fs::File::create(pipeline.path("log")).unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", script, program, file.to_str().unwrap()]).envs(pipeline.environment());
+    let mut child = command.stdin(Stdio::null()).stderr(log).spawn().unwrap();
+    common::until("the journal cannot be written", || pipeline.event_count("journal_unavailable") > 0);
+    let status = || {
+        let mut command = Command::new(program);
+        command.args(["status", file.to_str().unwrap()]).envs(pipeline.environment()).output().unwrap()
+    };
+    let printed = |output: &Output| String::from_utf8(output.stdout.clone()).unwrap();
+    common::until("status shows it", || printed(&status()).contains("cannot write the journal"));
+    assert_eq!(status().status.code(), Some(1));
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+    let mut ended = None;
+    common::until("the program has ended", || {
+        ended = child.try_wait().unwrap();
+        ended.is_some()
+    });
+    assert_eq!(ended.unwrap().code(), Some(3), "{}", pipeline.log_tail());
+    assert!(pipeline.text_count("unfinished: ") > 0, "{}", pipeline.log_tail());
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::process::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, print, print_stderr, runtime};
+use super::process::{EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, StopSignals, print, print_stderr, runtime};
+use super::read_only::Exit;
 use super::validate;
 use crate::clock::{SharedClock, SystemClock};
 use crate::pipeline::{self, Environment, Overrides, ValidatedPipeline};
@@ -12,7 +13,7 @@ use crate::runtime::{self, HealthcheckFailure, HealthcheckResult};
 /// Connect to every source and sink of a pipeline with the real credentials
 ///
 /// Requests one page from each source and asks each sink whether it accepts writes. Keeps and writes nothing. `run` does the
-/// same before it starts. Exit code 0 if all succeed, 1 if one fails, 2 if the file is wrong.
+/// same before it starts. Exit code 0 if all succeed, 1 if one fails, 2 if the file is wrong, 130 after Ctrl-C.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
     /// The pipeline file
@@ -31,7 +32,8 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
         }
     };
     match check_components(&pipeline) {
-        Ok(results) => report(&results),
+        Ok(Ok(results)) => report(&results),
+        Ok(Err(Exit(code))) => code,
         Err(reason) => {
             print_stderr(&format!("error: {reason}\n"));
             EXIT_FAILED
@@ -40,10 +42,18 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
 }
 
 /// Checks all sources and sinks of a pipeline, on an async runtime of its own.
-pub(super) fn check_components(pipeline: &ValidatedPipeline) -> Result<Vec<HealthcheckResult>, String> {
+/// A signal ends it.
+fn check_components(pipeline: &ValidatedPipeline) -> Result<Result<Vec<HealthcheckResult>, Exit>, String> {
     let runtime = runtime(pipeline.settings.threads)?;
     let clock: SharedClock = Arc::new(SystemClock);
-    let results = runtime.block_on(runtime::healthcheck(pipeline, &clock)).map_err(|error| error.to_string());
+    let results = runtime.block_on(async {
+        let mut signals = StopSignals::install()?;
+        tokio::select! {
+            biased;
+            _ = signals.next() => Ok(Err(Exit(EXIT_INTERRUPTED))),
+            results = runtime::healthcheck(pipeline, &clock) => results.map(Ok).map_err(|error| error.to_string()),
+        }
+    });
     runtime.shutdown_background();
     results
 }

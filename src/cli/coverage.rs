@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use super::process::print;
 use super::read_only::{self, Exit};
 use crate::pipeline::Overrides;
 use crate::report::CoverageReport;
@@ -35,6 +34,6 @@ fn show(arguments: &Arguments) -> Result<u8, Exit> {
     let pipeline = read_only::load(&arguments.file, &arguments.settings)?;
     let report = CoverageReport::new(&pipeline, &read_only::observe(&pipeline, arguments.evidence)?);
     let file = arguments.file.display().to_string();
-    print(&if arguments.json { read_only::json(&report, false) } else { report.text(&file) });
+    read_only::show(arguments.json, &report, || report.text(&file));
     Ok(read_only::exit_code(report.healthy))
 }

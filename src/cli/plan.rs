@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::process::{EXIT_DONE, print};
+use super::process::EXIT_DONE;
 use super::read_only::{self, Exit};
 use crate::pipeline::Overrides;
 use crate::report::PlanReport;
@@ -30,6 +30,6 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
 fn show(arguments: &Arguments) -> Result<u8, Exit> {
     let pipeline = read_only::load(&arguments.file, &arguments.settings)?;
     let report = PlanReport::new(&pipeline, &read_only::observe(&pipeline, false)?);
-    print(&if arguments.json { read_only::json(&report, false) } else { report.text() });
+    read_only::show(arguments.json, &report, || report.text());
     Ok(EXIT_DONE)
 }

@@ -1,10 +1,12 @@
-//! What all commands share: exit codes, messages on standard error, the async runtime, and signals.
+//! What all commands share: exit codes, output, the async runtime, and signals.
 
 use std::io::Write;
 use std::num::NonZeroUsize;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+use crate::format::printable;
 
 /// The command succeeded.
 pub const EXIT_DONE: u8 = 0;
@@ -14,17 +16,21 @@ pub const EXIT_FAILED: u8 = 1;
 pub const EXIT_USAGE: u8 = 2;
 /// `run` ended, but a source or sink could not finish its work, or time is in doubt; the summary says which.
 pub const EXIT_INCOMPLETE: u8 = 3;
+/// Ctrl-C ended the process before it had started its work, or a second signal ended it at once: 128 + SIGINT.
+pub(super) const EXIT_INTERRUPTED: u8 = 130;
 
-/// Exit code of a process that a second signal ended: 128 + SIGINT.
-const EXIT_SECOND_SIGNAL: i32 = 130;
-
-/// Writes to standard error. Write errors are ignored: there is nowhere left to report them.
+/// Writes text for people to standard error. Write errors are ignored: there is nowhere left to report them.
 pub(super) fn print_stderr(text: &str) {
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    let _ = std::io::stderr().lock().write_all(printable(text).as_bytes());
 }
 
-/// Writes to standard output. Returns whether it could be written: `false` if the reader has closed the pipe.
+/// Writes text for people to standard output. Returns whether it could be written: `false` if the reader has closed the pipe.
 pub(super) fn print(text: &str) -> bool {
+    print_data(&printable(text))
+}
+
+/// Writes to standard output as it is: JSON, a schema, what a command was asked to convert.
+pub(super) fn print_data(text: &str) -> bool {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_ok()
 }
@@ -38,28 +44,51 @@ pub(super) fn runtime(threads: Option<NonZeroUsize>) -> Result<tokio::runtime::R
     builder.enable_all().build().map_err(|reason| format!("cannot start threads: {reason}"))
 }
 
-/// Cancels `shutdown` on the first SIGINT or SIGTERM. A second signal ends the process at once; the journal makes that safe.
-pub(super) async fn stop_on_signals(shutdown: CancellationToken) {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        tracing::warn!(
-            event = "signals_unavailable",
-            "cannot install signal handlers; a signal ends the process at once, and the next run recovers"
-        );
-        return;
-    };
-    let mut either = async || {
+/// The signals that stop a process.
+#[derive(Debug)]
+pub(super) struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    /// From now on SIGINT and SIGTERM are received here, and SIGHUP and SIGUSR1 are logged and ignored: a closed terminal or
+    /// a tool that asks for a reload must not kill a pipeline. Called within an async runtime.
+    pub(super) fn install() -> Result<Self, String> {
+        let install = |kind| signal(kind).map_err(|reason| format!("cannot install signal handlers: {reason}"));
+        let (hangup, user) = (install(SignalKind::hangup())?, install(SignalKind::user_defined1())?);
+        tokio::spawn(log_ignored("SIGHUP", hangup));
+        tokio::spawn(log_ignored("SIGUSR1", user));
+        Ok(Self { interrupt: install(SignalKind::interrupt())?, terminate: install(SignalKind::terminate())? })
+    }
+
+    /// Waits for the next signal. Returns the exit code of a process that it ends before the work has started.
+    pub(super) async fn next(&mut self) -> u8 {
         tokio::select! {
-            _ = interrupt.recv() => (),
-            _ = terminate.recv() => (),
+            _ = self.interrupt.recv() => EXIT_INTERRUPTED,
+            _ = self.terminate.recv() => EXIT_DONE,
         }
-    };
-    either().await;
-    shutdown.cancel();
-    tracing::info!(
-        event = "shutdown_requested",
-        "shutting down after the current page and batch; send a second signal to exit now"
-    );
-    either().await;
-    std::process::exit(EXIT_SECOND_SIGNAL);
+    }
+
+    /// Cancels `shutdown` on the first signal. A second one ends the process at once; the journal makes that safe.
+    pub(super) async fn stop(mut self, shutdown: CancellationToken) {
+        self.next().await;
+        shutdown.cancel();
+        tracing::info!(
+            event = "shutdown_requested",
+            "shutting down after the current page and batch; send a second signal to exit now"
+        );
+        self.next().await;
+        std::process::exit(EXIT_INTERRUPTED.into());
+    }
+}
+
+async fn log_ignored(name: &'static str, mut signals: Signal) {
+    while signals.recv().await.is_some() {
+        tracing::info!(
+            event = "signal_ignored",
+            signal = name,
+            "signal ignored; restart auditflow to apply a changed pipeline file"
+        );
+    }
 }

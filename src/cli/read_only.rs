@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::process::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, print, print_stderr};
+use super::process::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, print, print_data, print_stderr};
 use super::validate;
 use crate::clock::{Clock, SystemClock};
 use crate::pipeline::{self, Environment, Overrides, ValidatedPipeline};
@@ -35,10 +35,19 @@ pub(super) fn observe(pipeline: &ValidatedPipeline, with_evidence: bool) -> Resu
     })
 }
 
-/// A report as JSON: pretty-printed, or on one line.
-pub(super) fn json(report: &impl Serialize, one_line: bool) -> String {
-    let text = if one_line { serde_json::to_string(report) } else { serde_json::to_string_pretty(report) };
-    text.expect("reports hold strings and numbers only") + "\n"
+/// Prints a report: pretty-printed JSON, or its text for people.
+pub(super) fn show(json: bool, report: &impl Serialize, text: impl FnOnce() -> String) {
+    if json {
+        let json = serde_json::to_string_pretty(report).expect("reports hold strings and numbers only");
+        print_data(&(json + "\n"));
+    } else {
+        print(&text());
+    }
+}
+
+/// A report as JSON on one line.
+pub(super) fn json_line(report: &impl Serialize) -> String {
+    serde_json::to_string(report).expect("reports hold strings and numbers only") + "\n"
 }
 
 /// The exit code of a report.
@@ -67,7 +76,7 @@ pub(super) fn watch(interval: Duration, mut render: impl FnMut(bool) -> Result<S
                 Ok(text) => text,
                 Err(Exit(code)) => return code,
             };
-            if !print(&if in_place { redraw(&text) } else { text }) {
+            if !print_data(&if in_place { redraw(&text) } else { text }) {
                 return EXIT_DONE;
             }
         }

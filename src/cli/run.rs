@@ -1,11 +1,14 @@
 //! `auditflow run`: runs a pipeline until it is stopped, or once.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::process::{EXIT_DONE, EXIT_FAILED, EXIT_INCOMPLETE, EXIT_USAGE, print_stderr, runtime, stop_on_signals};
-use super::{check, summary, validate};
+use super::process::{EXIT_DONE, EXIT_FAILED, EXIT_INCOMPLETE, EXIT_USAGE, StopSignals, print_stderr, runtime};
+use super::read_only::Exit;
+use super::{summary, validate};
+use crate::clock::{SharedClock, SystemClock};
 use crate::pipeline::{self, Environment, LogFormat, Overrides, ValidatedPipeline};
 use crate::runtime::{HealthcheckFailure, HealthcheckResult};
 use crate::runtime::{RunMode, RunOptions, RunReport};
@@ -16,7 +19,8 @@ use crate::units::Span;
 ///
 /// Ctrl-C or SIGTERM stops it after the current page and batch; a second signal ends it at once, and the next run recovers.
 /// Exit code 0 if all work is done or the run was stopped, 1 if it failed, 2 if the file is wrong, 3 if a source or sink could
-/// not finish its work, or if time that it read with --once is in doubt or unreadable.
+/// not finish its work, or if time that it read with --once is in doubt or unreadable, 130 if Ctrl-C ended the check at the
+/// start.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
     /// The pipeline file
@@ -39,47 +43,96 @@ pub(super) struct Arguments {
 
 /// Runs the command; returns the exit code.
 pub(super) fn run(arguments: &Arguments) -> u8 {
-    let pipeline = match pipeline::load(&arguments.file, &Environment::of_process(), &arguments.settings) {
+    let environment = Environment::of_process();
+    let pipeline = match pipeline::load(&arguments.file, &environment, &arguments.settings) {
         Ok(pipeline) => pipeline,
         Err(diagnostics) => {
-            validate::print_diagnostics(&diagnostics);
+            validate::print_to_log(&diagnostics, arguments.settings.wants_json_log(&environment));
             return EXIT_USAGE;
         }
     };
     let log = pipeline.settings.log;
-    if let Err(reason) = logging::init(log.level.as_str(), log.format == LogFormat::Json) {
+    let json = log.format == LogFormat::Json;
+    if let Err(reason) = logging::init(log.level.as_str(), json) {
         print_stderr(&format!("error: {reason}\n"));
         return EXIT_USAGE;
     }
+    log_start(&pipeline);
+    run_pipeline(pipeline, arguments, json).unwrap_or_else(|reason| {
+        fail(json, &reason);
+        EXIT_FAILED
+    })
+}
+
+fn log_start(pipeline: &ValidatedPipeline) {
+    let (version, sources, sinks) = (env!("CARGO_PKG_VERSION"), pipeline.sources.len(), pipeline.sinks.len());
+    tracing::info!(event = "run_started", version, pipeline = pipeline.name, sources, sinks, "auditflow starts");
     for warning in &pipeline.warnings {
         tracing::warn!(event = "config_warning", setting = warning.key, hint = warning.hint, "{}", warning.message);
     }
-    if !arguments.skip_check && !is_healthy(&pipeline) && arguments.require_healthy {
-        print_stderr(
-            "error: nothing was started: a source or sink failed its check; fix it, or run without --require-healthy\n",
-        );
-        return EXIT_FAILED;
+}
+
+fn fail(json: bool, reason: &str) {
+    if json {
+        tracing::error!(event = "run_failed", error = reason, "the pipeline cannot run");
+    } else {
+        print_stderr(&format!("error: {reason}\n"));
     }
+}
+
+/// Checks and runs `pipeline` on an async runtime of its own until it is done or a signal stops it.
+fn run_pipeline(pipeline: ValidatedPipeline, arguments: &Arguments, json: bool) -> Result<u8, String> {
     let give_up_after = arguments.give_up_after.0;
     let mode = if arguments.once { RunMode::Once { give_up_after } } else { RunMode::Continuous };
-    match run_pipeline(pipeline, mode) {
-        Ok(report) => conclude(&report, mode, &arguments.file.display().to_string()),
-        Err(reason) => {
-            print_stderr(&format!("error: {reason}\n"));
-            EXIT_FAILED
+    let runtime = runtime(pipeline.settings.threads)?;
+    let report = runtime.block_on(async {
+        let mut signals = StopSignals::install()?;
+        if let Err(Exit(code)) = check(&pipeline, arguments, &mut signals).await? {
+            return Ok(Err(code));
         }
+        let shutdown = CancellationToken::new();
+        tokio::spawn(signals.stop(shutdown.clone()));
+        let options = RunOptions { show_progress: true, ..RunOptions::new(mode, shutdown) };
+        crate::runtime::run(pipeline, options).await.map(Ok).map_err(|error| error.to_string())
+    });
+    runtime.shutdown_background();
+    Ok(match report? {
+        Ok(report) => conclude(&report, mode, &arguments.file.display().to_string(), json),
+        Err(code) => code,
+    })
+}
+
+/// The check at the start: whether the pipeline may run. A signal ends it at once.
+async fn check(
+    pipeline: &ValidatedPipeline,
+    arguments: &Arguments,
+    signals: &mut StopSignals,
+) -> Result<Result<(), Exit>, String> {
+    if arguments.skip_check {
+        return Ok(Ok(()));
     }
+    let healthy = tokio::select! {
+        biased;
+        code = signals.next() => return Ok(Err(Exit(code))),
+        healthy = is_healthy(pipeline) => healthy,
+    };
+    if !healthy && arguments.require_healthy {
+        return Err("nothing was started: a source or sink failed its check; fix it, or run without --require-healthy"
+            .to_owned());
+    }
+    Ok(Ok(()))
 }
 
 /// Checks all sources and sinks, logs those that fail, and returns whether none does.
 ///
 /// A failed check does not stop the other components unless the user asks for that (`--require-healthy`): after a restart,
 /// one expired token must not stop all collecting.
-fn is_healthy(pipeline: &ValidatedPipeline) -> bool {
-    let results = match check::check_components(pipeline) {
+async fn is_healthy(pipeline: &ValidatedPipeline) -> bool {
+    let clock: SharedClock = Arc::new(SystemClock);
+    let results = match crate::runtime::healthcheck(pipeline, &clock).await {
         Ok(results) => results,
         Err(error) => {
-            tracing::error!(event = "healthcheck_failed", error, "the sources and sinks cannot be checked");
+            tracing::error!(event = "healthcheck_failed", %error, "the sources and sinks cannot be checked");
             return false;
         }
     };
@@ -105,24 +158,15 @@ fn is_healthy(pipeline: &ValidatedPipeline) -> bool {
     healthy
 }
 
-fn conclude(report: &RunReport, mode: RunMode, file: &str) -> u8 {
-    print_stderr(&summary::of(report, file));
+fn conclude(report: &RunReport, mode: RunMode, file: &str, json: bool) -> u8 {
+    if json {
+        summary::log(report, file);
+    } else {
+        print_stderr(&summary::of(report, file));
+    }
     let once = mode != RunMode::Continuous;
     let incomplete = report.cut_short || !report.doubts.is_empty();
     if report.unfinished().is_empty() && !(incomplete && once) { EXIT_DONE } else { EXIT_INCOMPLETE }
-}
-
-/// Runs `pipeline` on an async runtime of its own until it is done or a signal stops it.
-fn run_pipeline(pipeline: ValidatedPipeline, mode: RunMode) -> Result<RunReport, String> {
-    let runtime = runtime(pipeline.settings.threads)?;
-    let report = runtime.block_on(async {
-        let shutdown = CancellationToken::new();
-        tokio::spawn(stop_on_signals(shutdown.clone()));
-        let options = RunOptions { show_progress: true, ..RunOptions::new(mode, shutdown) };
-        crate::runtime::run(pipeline, options).await.map_err(|error| error.to_string())
-    });
-    runtime.shutdown_background();
-    report
 }
 
 #[cfg(test)]
@@ -145,13 +189,12 @@ mod tests {
             next_recheck_at: Some(to + Duration::from_secs(900)),
         };
         let stats = JournalStats { sources: Vec::new(), sinks: Vec::new(), head: 0, oldest: 1, bytes: 0 };
-        let (sources, sinks, backlogs) = (Vec::new(), Vec::new(), Vec::new());
-        let mut report = RunReport { sources, sinks, stats, backlogs, doubts: Vec::new(), cut_short: false };
+        let mut report = RunReport::new(stats);
         let once = RunMode::Once { give_up_after: Duration::ZERO };
-        assert_eq!(conclude(&report, once, "acme.yaml"), EXIT_DONE);
+        assert_eq!(conclude(&report, once, "acme.yaml", false), EXIT_DONE);
         report.doubts.push(("audit".to_owned(), doubt));
-        assert_eq!(conclude(&report, once, "acme.yaml"), EXIT_INCOMPLETE);
-        assert_eq!(conclude(&report, RunMode::Continuous, "acme.yaml"), EXIT_DONE);
+        assert_eq!(conclude(&report, once, "acme.yaml", false), EXIT_INCOMPLETE);
+        assert_eq!(conclude(&report, RunMode::Continuous, "acme.yaml", false), EXIT_DONE);
         insta::assert_snapshot!(summary::of(&report, "acme.yaml"), @r"
         in doubt: audit: 2025-11-24T16:00:00Z to 2025-11-24T17:00:00Z: end, total; read again by the first run after 2025-11-24T17:15:00Z
         what came of this time is delivered; `auditflow coverage acme.yaml` says what to do

@@ -1,6 +1,6 @@
 //! `auditflow schema`: the JSON Schema of the pipeline file, for editors.
 
-use super::process::{EXIT_DONE, print};
+use super::process::{EXIT_DONE, print_data};
 use crate::config::{options_page, schema};
 
 /// Print the JSON Schema of the pipeline file
@@ -29,6 +29,6 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
         Format::Json => format!("{:#}\n", schema::document()),
         Format::Markdown => options_page::page(),
     };
-    print(&text);
+    print_data(&text);
     EXIT_DONE
 }

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::process::print;
 use super::read_only::{self, Exit};
+use crate::format::printable;
 use crate::pipeline::{Overrides, ValidatedPipeline};
 use crate::report::StatusReport;
 use crate::units::Span;
@@ -41,11 +41,15 @@ fn show(arguments: &Arguments) -> Result<u8, Exit> {
         return Ok(read_only::watch(arguments.interval.0, |in_place| {
             let report = report(&pipeline)?;
             let separator = if in_place { "" } else { "\n" };
-            Ok(if arguments.json { read_only::json(&report, true) } else { report.text(&file) + separator })
+            Ok(if arguments.json {
+                read_only::json_line(&report)
+            } else {
+                printable(&report.text(&file)).into_owned() + separator
+            })
         }));
     }
     let report = report(&pipeline)?;
-    print(&if arguments.json { read_only::json(&report, false) } else { report.text(&file) });
+    read_only::show(arguments.json, &report, || report.text(&file));
     Ok(read_only::exit_code(report.healthy))
 }
 

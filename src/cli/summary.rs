@@ -3,8 +3,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::format::count;
-use crate::journal::{JournalStats, SinkStats, SourceStats};
+use crate::format::{count, counted};
+use crate::journal::{SinkStats, SourceStats};
 use crate::report::reasons_text;
 use crate::runtime::{CoverageState, DoubtfulTime, RunReport};
 use crate::units::{ByteSize, Span};
@@ -15,10 +15,12 @@ pub(super) fn of(report: &RunReport, file: &str) -> String {
     let ran = |name: &str| report.sources.iter().any(|(source, _)| source == name);
     for source in report.stats.sources.iter().filter(|source| ran(&source.name)) {
         let unread = report.backlogs.iter().find(|(name, _)| *name == source.name).map(|(_, unread)| *unread);
-        line(&mut text, &source_line(source, unread));
+        let before = report.before.sources.iter().find(|before| before.name == source.name);
+        line(&mut text, &source_line(source, before, unread));
     }
     for sink in report.stats.sinks.iter().filter(|sink| sink.active) {
-        line(&mut text, &sink_line(sink, &report.stats));
+        let before = report.before.sinks.iter().find(|before| before.name == sink.name);
+        line(&mut text, &sink_line(sink, before, report.stats.head));
     }
     for (name, reason) in report.unfinished() {
         line(&mut text, &format!("unfinished: {name}: {reason}"));
@@ -35,12 +37,70 @@ pub(super) fn of(report: &RunReport, file: &str) -> String {
     text
 }
 
+/// The same as log lines, for a log in JSON: numbers are numbers.
+pub(super) fn log(report: &RunReport, file: &str) {
+    let ran = |name: &str| report.sources.iter().any(|(source, _)| source == name);
+    for source in report.stats.sources.iter().filter(|source| ran(&source.name)) {
+        let before = report.before.sources.iter().find(|before| before.name == source.name);
+        let unread = report.backlogs.iter().find(|(name, _)| *name == source.name).map(|(_, unread)| *unread);
+        tracing::info!(
+            event = "source_summary",
+            source = source.name,
+            events = grown(source, before, |source| source.events),
+            pages = grown(source, before, |source| source.pages),
+            requests = grown(source, before, |source| source.requests),
+            events_total = source.events,
+            covered_to = source.covered_to.map(tracing::field::display),
+            unread_secs = unread.map(|unread| unread.as_secs_f64()),
+            "what this run collected"
+        );
+    }
+    for sink in report.stats.sinks.iter().filter(|sink| sink.active) {
+        let before = report.before.sinks.iter().find(|before| before.name == sink.name);
+        tracing::info!(
+            event = "sink_summary",
+            sink = sink.name,
+            delivered = grown(sink, before, |sink| sink.delivered),
+            bytes = grown(sink, before, |sink| sink.bytes),
+            filtered = grown(sink, before, |sink| sink.filtered),
+            dead_lettered = grown(sink, before, |sink| sink.dead_lettered),
+            behind = report.stats.head.saturating_sub(sink.position),
+            delivered_total = sink.delivered,
+            "what this run delivered"
+        );
+    }
+    for (component, error) in report.unfinished() {
+        tracing::error!(event = "work_unfinished", component, error, "the run ended before its work was done");
+    }
+    for (source, doubtful) in &report.doubts {
+        let (from, to) = (doubtful.range.from, doubtful.range.to);
+        let reasons = reasons_text(&doubtful.reasons);
+        let hint = format!("`auditflow coverage {file}` says what to do");
+        let state = state_text(doubtful);
+        tracing::warn!(event = "time_in_doubt", source, state, %from, %to, reasons, hint, "time is {state}");
+    }
+    if report.cut_short {
+        tracing::warn!(event = "deadline_passed", "stopped at the deadline: the next run repeats the work in progress");
+    }
+}
+
 fn line(text: &mut String, line: &str) {
     // Writing into a String cannot fail.
     let _ = writeln!(text, "{line}");
 }
 
-fn source_line(source: &SourceStats, unread: Option<Duration>) -> String {
+/// What a counter has grown by since `before`.
+fn grown<T>(now: &T, before: Option<&T>, counter: fn(&T) -> u64) -> u64 {
+    counter(now).saturating_sub(before.map_or(0, counter))
+}
+
+/// A counter since the first start, if this run did not count all of it.
+fn in_all(of_this_run: u64, in_all: u64) -> String {
+    if of_this_run == in_all { String::new() } else { format!(", {} since the first start", count(in_all)) }
+}
+
+fn source_line(source: &SourceStats, before: Option<&SourceStats>, unread: Option<Duration>) -> String {
+    let events = grown(source, before, |source| source.events);
     let covered = source.covered_to.map_or_else(
         || "nothing yet (a source without backfill_start_time starts at the present)".to_owned(),
         |to| format!("up to {}", to.with_digits(0)),
@@ -51,30 +111,36 @@ fn source_line(source: &SourceStats, unread: Option<Duration>) -> String {
         format!(", {} of it not yet read", Span(Duration::from_secs(unread.as_secs())))
     });
     format!(
-        "source {:<20} {:>12} events in {} pages and {} requests, covered {covered}{unread}",
+        "source {:<20} {:>12} events in {} and {}{}, covered {covered}{unread}",
         source.name,
-        count(source.events),
-        count(source.pages),
-        count(source.requests)
+        count(events),
+        counted(grown(source, before, |source| source.pages), "page"),
+        counted(grown(source, before, |source| source.requests), "request"),
+        in_all(events, source.events),
     )
 }
 
-fn sink_line(sink: &SinkStats, journal: &JournalStats) -> String {
-    let mut line =
-        format!("sink   {:<20} {:>12} events delivered, {}", sink.name, count(sink.delivered), ByteSize(sink.bytes));
+fn sink_line(sink: &SinkStats, before: Option<&SinkStats>, head: u64) -> String {
+    let delivered = grown(sink, before, |sink| sink.delivered);
+    let bytes = ByteSize(grown(sink, before, |sink| sink.bytes));
+    let mut line = format!("sink   {:<20} {:>12} events delivered, {bytes}", sink.name, count(delivered));
     let others = [
-        (sink.filtered, "filtered"),
-        (sink.dead_lettered, "in the dead letter"),
-        (journal.head.saturating_sub(sink.position), "behind"),
+        (grown(sink, before, |sink| sink.filtered), "filtered"),
+        (grown(sink, before, |sink| sink.dead_lettered), "in the dead letter"),
+        (head.saturating_sub(sink.position), "behind"),
     ];
     for (number, what) in others.into_iter().filter(|(number, _)| *number > 0) {
         line += &format!(", {} {what}", count(number));
     }
-    line
+    line + &in_all(delivered, sink.delivered)
+}
+
+fn state_text(doubtful: &DoubtfulTime) -> &'static str {
+    if doubtful.state == CoverageState::Unreadable { "unreadable" } else { "in doubt" }
 }
 
 fn doubt_line(source: &str, doubtful: &DoubtfulTime) -> String {
-    let state = if doubtful.state == CoverageState::Unreadable { "unreadable" } else { "in doubt" };
+    let state = state_text(doubtful);
     let (from, to) = (doubtful.range.from.with_digits(0), doubtful.range.to.with_digits(0));
     let follows = match doubtful.next_recheck_at {
         Some(at) => format!("read again by the first run after {}", at.with_digits(0)),
@@ -90,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_source_stopped_during_a_backfill_shows_the_unread_time() {
-        let source = SourceStats {
+        let mut source = SourceStats {
             name: "audit".to_owned(),
             vendor: "clumio".to_owned(),
             events: 30,
@@ -99,13 +165,19 @@ mod tests {
             requests: 230,
             covered_to: Some(Timestamp::from_secs(1_764_000_000)),
             open_windows: 0,
+            staged: 0,
             last_error: None,
         };
         let unread = Duration::from_millis(27 * 86_400_000 + 5);
         assert!(
-            source_line(&source, Some(unread)).ends_with("covered up to 2025-11-24T16:00:00Z, 27d of it not yet read")
+            source_line(&source, None, Some(unread))
+                .ends_with("covered up to 2025-11-24T16:00:00Z, 27d of it not yet read")
         );
-        assert!(source_line(&source, Some(Duration::from_secs(59))).ends_with("16:00:00Z"));
-        assert!(source_line(&source, None).ends_with("16:00:00Z"));
+        assert!(source_line(&source, None, Some(Duration::from_secs(59))).ends_with("16:00:00Z"));
+        assert!(source_line(&source, None, None).contains(" 30 events in 191 pages and 230 requests, covered up to"));
+        let before = source.clone();
+        (source.events, source.pages, source.requests) = (32, 192, 232);
+        let line = source_line(&source, Some(&before), None);
+        assert!(line.contains(" 2 events in 1 page and 2 requests, 32 since the first start, covered"), "{line}");
     }
 }

@@ -148,7 +148,7 @@ impl CoverageReport {
         let mut text = self.head.text("coverage");
         for source in &self.sources {
             text.push('\n');
-            text += &source_block(source, file, self.head.at);
+            text += &source_block(source, file, &self.head);
         }
         text
     }
@@ -243,7 +243,8 @@ impl From<&OpenWindow> for WindowReport {
 /// Number of ranges shown per list in the text: the newest.
 const SHOWN: usize = 12;
 
-fn source_block(source: &SourceCoverage, file: &str, now: Timestamp) -> String {
+fn source_block(source: &SourceCoverage, file: &str, head: &ReportHead) -> String {
+    let now = head.at;
     let mut text = format!("{} ({})\n", name(&source.name), source.vendor);
     if !source.started {
         line(&mut text, "covered", "nothing yet: the source has not started");
@@ -251,7 +252,9 @@ fn source_block(source: &SourceCoverage, file: &str, now: Timestamp) -> String {
     }
     list(&mut text, "covered", &source.covered, |span| span_text(*span));
     doubt_lists(&mut text, source, file, now);
-    list(&mut text, "gaps", &source.gaps, gap_text);
+    // Less than a second at the growing end is the time that this command took.
+    let gaps: Vec<_> = source.gaps.iter().filter(|gap| !gap.at_head || gap.span.seconds >= 1.0).collect();
+    list(&mut text, "gaps", &gaps, |gap| gap_text(gap, head.process.running));
     if !source.in_progress.is_empty() {
         list(&mut text, "in progress", &source.in_progress, window_text);
     }
@@ -308,9 +311,11 @@ fn values(text: &mut String, label: &str, value: &str) {
     }
 }
 
-fn gap_text(gap: &GapReport) -> String {
+fn gap_text(gap: &GapReport, runs: bool) -> String {
     let why = match gap.reason {
+        GapReason::InProgress if !runs => "(begun)",
         GapReason::InProgress => "(in progress)",
+        GapReason::NotYet if !runs => "(read by the next run)",
         GapReason::NotYet if gap.at_head => "(covered by the next polls)",
         GapReason::NotYet => "(not read yet)",
     };

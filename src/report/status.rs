@@ -50,6 +50,8 @@ pub enum SourceState {
     Live,
     /// All time up to its `end_time` is covered.
     Done,
+    /// The pipeline does not run; the next run collects what is missing.
+    Stopped,
 }
 
 /// A source.
@@ -79,6 +81,9 @@ pub struct SourceStatus {
     pub unreadable_seconds: f64,
     /// The present error.
     pub last_error: Option<LastErrorReport>,
+    /// Whether time before the newest covered time is missing.
+    #[serde(skip)]
+    has_holes: bool,
 }
 
 /// The state of a sink.
@@ -211,7 +216,7 @@ fn source_status(plan: &ValidatedSource, observation: &Observation, full: bool) 
     SourceStatus {
         name: plan.name.clone(),
         vendor: plan.vendor_name,
-        state: source_state(&view, last_error.is_some(), full),
+        state: source_state(&view, last_error.is_some(), full, observation.process.is_some()),
         covered_share: view.covered_share(),
         covered_to,
         lag_seconds: covered_to.map(|to| seconds(observation.at.since(to))),
@@ -221,6 +226,7 @@ fn source_status(plan: &ValidatedSource, observation: &Observation, full: bool) 
         in_doubt_reasons: reasons(&in_doubt),
         unreadable_seconds: doubt::total_seconds(&doubt::doubts(&view, CoverageState::Unreadable)),
         last_error,
+        has_holes: view.progress.phase == Phase::Backfill,
     }
 }
 
@@ -230,13 +236,14 @@ fn reasons(doubts: &[DoubtReport]) -> Vec<String> {
     reasons.into_iter().cloned().collect()
 }
 
-fn source_state(view: &SourceView<'_>, has_error: bool, full: bool) -> SourceState {
+fn source_state(view: &SourceView<'_>, has_error: bool, full: bool, runs: bool) -> SourceState {
     if view.snapshot.is_none() {
         return SourceState::NotStarted;
     }
     match view.progress.phase {
         _ if has_error => SourceState::Error,
         Phase::Done => SourceState::Done,
+        _ if !runs => SourceState::Stopped,
         _ if full => SourceState::Paused,
         Phase::Backfill => SourceState::Backfill,
         Phase::Behind => SourceState::Behind,
@@ -314,6 +321,8 @@ fn source_state_text(source: &SourceStatus) -> String {
         SourceState::Behind => "behind".to_owned(),
         SourceState::Live => "live".to_owned(),
         SourceState::Done => "done".to_owned(),
+        SourceState::Stopped if source.has_holes => format!("stopped at {:.0} %", percent(source.covered_share)),
+        SourceState::Stopped => "stopped".to_owned(),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::format::count;
+pub(crate) use crate::format::counted;
 use crate::units::Span;
 
 use super::observation::{LastErrorReport, TimeSpan};
@@ -111,11 +112,6 @@ pub(super) fn short(number: u64) -> String {
 /// The text, or a dash.
 pub(super) fn or_dash(text: Option<String>) -> String {
     text.unwrap_or_else(|| "-".to_owned())
-}
-
-/// `1 window`, `2 windows`.
-pub(crate) fn counted(number: u64, noun: &str) -> String {
-    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
 }
 
 /// An error with its hint, in wrapped lines.

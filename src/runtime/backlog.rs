@@ -25,7 +25,7 @@ pub(super) fn backlog_reader(pipeline: &ValidatedPipeline, clock: &SharedClock) 
         let settings_of = |name: &str| sources.iter().find(|(known, _)| known == name).map(|(_, settings)| settings);
         let backlogs = snapshot.sources.iter().filter_map(|source| {
             let progress = CoverageProgress::new(settings_of(&source.name)?, &source.state, look.now);
-            Some((source.name.clone(), backlog(source, &progress)?))
+            Some((source.name.clone(), backlog(source, settings_of(&source.name)?, &progress)?))
         });
         backlogs.collect()
     })
@@ -36,22 +36,29 @@ pub(super) async fn remaining_times(pipeline: &ValidatedPipeline, clock: &Shared
     let read = backlog_reader(pipeline, clock);
     let names: Vec<String> = pipeline.sources.iter().map(|source| source.name.clone()).collect();
     let backlogs = tokio::task::spawn_blocking(move || read(&names)).await.unwrap_or_default();
-    backlogs.into_iter().map(|(name, backlog)| (name, backlog.remaining())).collect()
+    backlogs.into_iter().map(|(name, backlog)| (name, backlog.remaining)).collect()
 }
 
-fn backlog(source: &SourceSnapshot, progress: &CoverageProgress) -> Option<Backlog> {
-    let remaining = progress.missing().saturating_sub(source.state.open.iter().map(time_read).sum());
-    match progress.phase {
-        Phase::Backfill => Some(Backlog::backfill(remaining, progress.wanted.to.since(progress.wanted.from))),
-        Phase::Behind => Some(Backlog::catch_up(remaining)),
-        Phase::Live | Phase::Done => None,
-    }
+fn backlog(source: &SourceSnapshot, settings: &SourceSettings, progress: &CoverageProgress) -> Option<Backlog> {
+    let open = &source.state.open;
+    let read: Vec<Option<Duration>> = open.iter().map(time_read).collect();
+    let is_backfill = match progress.phase {
+        Phase::Backfill => true,
+        Phase::Behind => false,
+        Phase::Live | Phase::Done => return None,
+    };
+    Some(Backlog {
+        remaining: progress.missing().saturating_sub(read.iter().flatten().sum()),
+        is_backfill,
+        slice: settings.spec.slice,
+        has_totals: !read.is_empty() && read.iter().all(Option::is_some),
+    })
 }
 
-/// The part of an open window that is read, if the vendor reports the number of records.
-fn time_read(open: &OpenWindow) -> Duration {
-    let Some(scan) = open.progress.as_ref().and_then(ScanCounts::of) else { return Duration::ZERO };
-    let Some(total) = scan.total.filter(|total| *total > 0) else { return Duration::ZERO };
+/// The part of an open window that is read, if the vendor announces the number of records.
+fn time_read(open: &OpenWindow) -> Option<Duration> {
+    let scan = open.progress.as_ref().and_then(ScanCounts::of)?;
+    let total = scan.total.filter(|total| *total > 0)?;
     let covers = open.window.covers;
-    covers.to.since(covers.from).mul_f64((scan.records_read as f64 / total as f64).min(1.0))
+    Some(covers.to.since(covers.from).mul_f64((scan.records_read as f64 / total as f64).min(1.0)))
 }

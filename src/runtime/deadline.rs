@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::start::{RunMode, RunOptions};
-use crate::journal::{JournalStats, LogReader};
+use crate::journal::{Journal, JournalStats, LastError};
 use crate::pipeline::ValidatedPipeline;
 use crate::time::Timestamp;
 
@@ -26,14 +26,19 @@ impl RunningComponents {
         self.names().remove(name);
     }
 
+    /// Their names.
+    pub(super) fn list(&self) -> Vec<String> {
+        self.names().iter().cloned().collect()
+    }
+
     fn names(&self) -> MutexGuard<'_, BTreeSet<String>> {
         // A panic while the lock is held leaves the set of names valid.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether errors have blocked all remaining work since before `then`: that of every running source or, if none runs, of
-    /// every running sink.
-    fn are_blocked_since(&self, then: Timestamp, stats: &JournalStats) -> bool {
+    /// Whether errors of this run have blocked all remaining work since before `then`: that of every running source or, if
+    /// none runs or all wait for a full journal, of every running sink.
+    fn are_blocked_since(&self, started: Timestamp, then: Timestamp, stats: &JournalStats, full: bool) -> bool {
         let running = self.names();
         let sources: Vec<_> = stats
             .sources
@@ -42,20 +47,23 @@ impl RunningComponents {
             .map(|source| &source.last_error)
             .collect();
         let sinks = stats.sinks.iter().filter(|sink| running.contains(&sink.name)).map(|sink| &sink.last_error);
-        let remaining: Vec<_> = if sources.is_empty() { sinks.collect() } else { sources };
-        !remaining.is_empty()
-            && remaining.iter().all(|last_error| last_error.as_ref().is_some_and(|last_error| last_error.since < then))
+        let remaining: Vec<_> = if sources.is_empty() || full { sinks.collect() } else { sources };
+        // The journal may still hold an error of the run before, which says nothing about this one.
+        let blocks = |error: &LastError| error.since >= started && error.since < then;
+        !remaining.is_empty() && remaining.iter().all(|last_error| last_error.as_ref().is_some_and(blocks))
     }
 }
 
 /// Shuts a bounded run down if errors block all remaining work for `give_up_after`.
-pub(super) async fn give_up(journal: Arc<dyn LogReader>, options: RunOptions, running: RunningComponents) {
+pub(super) async fn give_up(journal: Arc<dyn Journal>, options: RunOptions, running: RunningComponents) {
     let RunMode::Once { give_up_after } = options.mode else { return };
+    let started = options.clock.now();
     let mut ticks = tokio::time::interval(give_up_after.div_f64(10.0).max(Duration::from_millis(100)));
     loop {
         ticks.tick().await;
         let Ok(stats) = journal.stats().await else { continue };
-        if running.are_blocked_since(options.clock.now() - give_up_after, &stats) {
+        let full = *journal.full().borrow();
+        if running.are_blocked_since(started, options.clock.now() - give_up_after, &stats, full) {
             tracing::error!(
                 event = "run_gave_up",
                 after_secs = give_up_after.as_secs(),

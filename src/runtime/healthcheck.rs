@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::time::Instant;
 
+use super::deadline::RunningComponents;
 use super::report::RunError;
 use super::start::{build_sink, build_transport};
 use crate::clock::SharedClock;
@@ -16,6 +18,11 @@ pub use crate::journal::ComponentKind;
 
 /// How long one component may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A check that takes longer than this is shown.
+const FIRST_PROGRESS: Duration = Duration::from_secs(2);
+/// And again this often.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The result for one source or sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,10 +55,33 @@ pub async fn healthcheck(
     clock: &SharedClock,
 ) -> Result<Vec<HealthcheckResult>, RunError> {
     let clients = HttpClients::default();
-    let sources = join_all(pipeline.sources.iter().map(|source| check_source(source, &clients, clock)));
-    let sinks = join_all(pipeline.sinks.iter().map(|sink| check_sink(pipeline, sink, clock)));
-    let (sources, sinks) = tokio::join!(sources, sinks);
-    sources.into_iter().chain(sinks).collect()
+    let waiting = RunningComponents::of(pipeline);
+    let sources = pipeline.sources.iter().map(|source| async {
+        let result = check_source(source, &clients, clock).await;
+        waiting.remove(&source.name);
+        result
+    });
+    let sinks = pipeline.sinks.iter().map(|sink| async {
+        let result = check_sink(pipeline, sink, clock).await;
+        waiting.remove(&sink.name);
+        result
+    });
+    let checks = async { tokio::join!(join_all(sources), join_all(sinks)) };
+    tokio::select! {
+        (sources, sinks) = checks => sources.into_iter().chain(sinks).collect(),
+        never = log_waiting(&waiting) => match never {},
+    }
+}
+
+/// Logs who has not answered yet, again and again.
+async fn log_waiting(waiting: &RunningComponents) -> std::convert::Infallible {
+    let begin = Instant::now();
+    let mut ticks = tokio::time::interval_at(begin + FIRST_PROGRESS, PROGRESS_INTERVAL);
+    loop {
+        ticks.tick().await;
+        let (components, waited_secs) = (waiting.list().join(", "), begin.elapsed().as_secs());
+        tracing::info!(event = "healthcheck_waiting", components, waited_secs, "checking sources and sinks");
+    }
 }
 
 async fn check_source(

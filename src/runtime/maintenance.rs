@@ -77,7 +77,7 @@ pub(super) async fn roll_back_removed_sinks(
 fn explained(error: &SinkError) -> String {
     match error {
         SinkError::Transient { message, hint } | SinkError::Stopped { message, hint } => with_hint(message, hint),
-        SinkError::Again { .. } | SinkError::Journal(_) => error.to_string(),
+        SinkError::Again { .. } | SinkError::ReaderClosed | SinkError::Journal(_) => error.to_string(),
     }
 }
 

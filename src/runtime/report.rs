@@ -13,6 +13,8 @@ pub struct RunReport {
     pub sources: Vec<(String, Result<SourceEnd, CollectError>)>,
     /// How each sink ended, by name, in the order of the file.
     pub sinks: Vec<(String, Result<SinkEnd, DeliverError>)>,
+    /// The statistics of the journal at the start.
+    pub before: JournalStats,
     /// The statistics of the journal at the end.
     pub stats: JournalStats,
     /// Sources that stopped during a backfill or while catching up, with the time that is still to be read.
@@ -21,19 +23,22 @@ pub struct RunReport {
     pub doubts: Vec<(String, DoubtfulTime)>,
     /// Whether the shutdown deadline passed before all components had stopped. The next start repeats their unfinished work.
     pub cut_short: bool,
+    /// Whether a signal, the caller or a closed standard output stopped the run.
+    pub stopped: bool,
 }
 
 impl RunReport {
-    /// The report of a run that has just begun.
-    pub(super) fn new() -> Self {
-        let stats = JournalStats { sources: Vec::new(), sinks: Vec::new(), head: 0, oldest: 1, bytes: 0 };
+    /// The report of a run that has just begun on a journal with these statistics.
+    pub(crate) fn new(before: JournalStats) -> Self {
         Self {
             sources: Vec::new(),
             sinks: Vec::new(),
-            stats,
+            stats: before.clone(),
+            before,
             backlogs: Vec::new(),
             doubts: Vec::new(),
             cut_short: false,
+            stopped: false,
         }
     }
 
@@ -55,7 +60,24 @@ impl RunReport {
                 unfinished.push((name, with_hint(&last_error.message, &last_error.hint)));
             }
         }
+        for (name, what) in self.ended_early() {
+            if !unfinished.iter().any(|(known, _)| *known == name) {
+                unfinished.push((name, format!("ended before it had {what} everything; the next run continues")));
+            }
+        }
         unfinished
+    }
+
+    /// Components that ended although nobody stopped the run and work was left, as after giving up; and what they do.
+    fn ended_early(&self) -> Vec<(&str, &'static str)> {
+        if self.stopped {
+            return Vec::new();
+        }
+        let head = self.stats.head;
+        let sources = self.sources.iter().filter(|(_, end)| matches!(end, Ok(SourceEnd::Shutdown)));
+        let sinks = self.sinks.iter().filter(|(_, end)| matches!(end, Ok(end) if !end.drained && end.position < head));
+        let sources = sources.map(|(name, _)| (name.as_str(), "read"));
+        sources.chain(sinks.map(|(name, _)| (name.as_str(), "delivered"))).collect()
     }
 
     /// The errors of this run's sources and sinks that were unresolved at the end.

@@ -1,6 +1,7 @@
 //! Runs a pipeline from start to end.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinError;
@@ -13,9 +14,10 @@ use super::maintenance::{Retention, retire_removed_components, roll_back_removed
 use super::report::{RunError, RunReport};
 use super::start::{RunOptions, Tasks, start_sinks, start_sources};
 use crate::collect::SourceEnd;
+use crate::deliver::SinkEnd;
 use crate::journal::Journal;
 use crate::journal::sqlite::{JournalOptions, SqliteJournal};
-use crate::pipeline::ValidatedPipeline;
+use crate::pipeline::{LogFormat, ValidatedPipeline};
 use crate::telemetry::progress;
 
 /// Runs a pipeline to its end.
@@ -28,36 +30,46 @@ pub async fn run(pipeline: ValidatedPipeline, options: RunOptions) -> Result<Run
     retire_removed_components(&pipeline, journal.as_ref()).await?;
     accept_ignored(&pipeline, journal.as_ref()).await?;
     let doubts_before = doubts(&pipeline, journal.as_ref()).await?;
+    let mut report = RunReport::new(journal.stats().await?);
     let display_stop = CancellationToken::new();
     if options.show_progress {
         let backlogs = backlog_reader(&pipeline, &options.clock);
-        tokio::spawn(progress::show(journal.clone(), Arc::clone(&options.clock), backlogs, display_stop.clone()));
+        let json = pipeline.settings.log.format == LogFormat::Json;
+        tokio::spawn(progress::show(journal.clone(), Arc::clone(&options.clock), backlogs, display_stop.clone(), json));
     }
     let maintenance =
         tokio::spawn(trim_regularly(journal.clone(), Arc::clone(&options.clock), Retention::of(&pipeline)));
 
     let deadline = pipeline.settings.shutdown_timeout.0;
+    let stop = options.shutdown.clone();
     // Cancelled by the caller, or when a bounded run gives up.
     let options = RunOptions { shutdown: options.shutdown.child_token(), ..options };
     let drain = CancellationToken::new();
     let mut sinks = start_sinks(&pipeline, &journal, &options, &drain)?;
     let mut sources = start_sources(&pipeline, &journal, &options)?;
-    let mut report = RunReport::new();
     let running = RunningComponents::of(&pipeline);
     let watch = tokio::spawn(give_up(journal.clone(), options.clone(), running.clone()));
+    let closed = AtomicBool::new(false);
     let finish = async {
         let collecting = async {
-            gather(&mut sources, &mut report.sources, &running).await;
+            gather(&mut sources, &mut report.sources, &running, |_| ()).await;
             drain.cancel();
         };
-        tokio::join!(collecting, gather(&mut sinks, &mut report.sinks, &running));
+        // Nobody reads what a sink writes any more: what was asked for is done.
+        let sink_ended = |end: &SinkEnd| {
+            if end.reader_closed {
+                closed.store(true, Ordering::Relaxed);
+                options.shutdown.cancel();
+            }
+        };
+        tokio::join!(collecting, gather(&mut sinks, &mut report.sinks, &running, sink_ended));
     };
     let cut_short = tokio::select! {
         () = finish => false,
         () = past_deadline(&options.shutdown, deadline) => true,
     };
     watch.abort();
-    report.cut_short = cut_short;
+    (report.cut_short, report.stopped) = (cut_short, stop.is_cancelled() || closed.into_inner());
     maintenance.abort();
     display_stop.cancel();
     sort_in_file_order(&mut report.sources, pipeline.sources.iter().map(|source| source.name.as_str()));
@@ -82,11 +94,15 @@ async fn gather<T: 'static, E: std::fmt::Display + 'static>(
     tasks: &mut Tasks<Result<T, E>>,
     ends: &mut Vec<(String, Result<T, E>)>,
     running: &RunningComponents,
+    ended: impl Fn(&T),
 ) {
     while let Some(joined) = tasks.join_next().await {
         let (name, end) = joined.unwrap_or_else(resume_panic);
         if let Err(error) = &end {
             tracing::error!(event = "component_failed", component = name, %error, "component failed");
+        }
+        if let Ok(end) = &end {
+            ended(end);
         }
         running.remove(&name);
         ends.push((name, end));

@@ -11,6 +11,7 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +19,7 @@ use super::eta::{BacklogReader, Rates, SourceProgress, collected, delivered, sou
 use super::screen::Screen;
 use crate::clock::SharedClock;
 use crate::format::count;
-use crate::journal::{JournalStats, LogReader};
+use crate::journal::{JournalStats, LogReader, SinkStats, SourceStats};
 
 const REDRAW_INTERVAL: Duration = Duration::from_millis(500);
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
@@ -32,13 +33,14 @@ pub(crate) async fn show(
     clock: SharedClock,
     backlogs: BacklogReader,
     stop: CancellationToken,
+    json: bool,
 ) {
     let progress =
         Progress { journal, clock, backlogs, rates: Rates::default(), sources: BTreeMap::new(), backlogs_read: None };
-    if std::io::stderr().is_terminal() {
+    if std::io::stderr().is_terminal() && !json {
         progress.draw(stop).await;
     } else {
-        progress.log_lines(stop).await;
+        progress.log_lines(stop, json).await;
     }
 }
 
@@ -65,20 +67,38 @@ impl Progress {
         screen.clear();
     }
 
-    async fn log_lines(mut self, stop: CancellationToken) {
+    async fn log_lines(mut self, stop: CancellationToken, json: bool) {
         // Without this update the first line would have no rate.
         self.update().await;
         let mut ticks = tokio::time::interval_at(Instant::now() + LOG_INTERVAL, LOG_INTERVAL);
         while next(&mut ticks, &stop).await {
             let Some(stats) = self.update().await else { continue };
-            tracing::info!(
-                event = "progress",
-                collected = collected(&stats),
-                delivered = delivered(&stats),
-                journal_bytes = stats.bytes,
-                "{}",
-                line(&stats, &self.rates, &self.sources)
-            );
+            let line = line(&stats, &self.rates, &self.sources);
+            let (collected, delivered, journal_bytes) = (collected(&stats), delivered(&stats), stats.bytes);
+            if !json {
+                tracing::info!(event = "progress", collected, delivered, journal_bytes, "{line}");
+                continue;
+            }
+            let sources = json_of(&stats.sources.iter().map(|source| self.source_fields(source)).collect::<Vec<_>>());
+            let active = stats.sinks.iter().filter(|sink| sink.active);
+            let sinks = json_of(&active.map(|sink| SinkFields::of(sink, stats.head)).collect::<Vec<_>>());
+            tracing::info!(event = "progress", collected, delivered, journal_bytes, sources, sinks, "{line}");
+        }
+    }
+
+    fn source_fields<'s>(&self, source: &'s SourceStats) -> SourceFields<'s> {
+        let progress = self.sources.get(&source.name);
+        let lag = source.covered_to.map(|to| self.clock.now().since(to).as_secs_f64());
+        SourceFields {
+            name: &source.name,
+            events: source.events,
+            staged: source.staged,
+            pages: source.pages,
+            requests: source.requests,
+            lag_seconds: lag,
+            backlog_share: progress.and_then(SourceProgress::share),
+            backlog_seconds: progress.and_then(SourceProgress::eta).map(|eta| eta.as_secs_f64()),
+            error: source.last_error.as_ref().map(|error| error.message.as_str()),
         }
     }
 
@@ -87,7 +107,7 @@ impl Progress {
         let now = Instant::now();
         self.rates.update(&stats, now);
         for source in &stats.sources {
-            self.sources.entry(source.name.clone()).or_default().record_events(source.events, now);
+            self.sources.entry(source.name.clone()).or_default().record_stats(source, now);
         }
         if self.backlogs_read.is_none_or(|at| now.duration_since(at) >= BACKLOG_INTERVAL) {
             self.backlogs_read = Some(now);
@@ -110,6 +130,51 @@ impl Progress {
     }
 }
 
+/// What a progress line in JSON says of a source.
+#[derive(Serialize)]
+struct SourceFields<'s> {
+    name: &'s str,
+    events: u64,
+    staged: u64,
+    pages: u64,
+    requests: u64,
+    lag_seconds: Option<f64>,
+    backlog_share: Option<f64>,
+    backlog_seconds: Option<f64>,
+    error: Option<&'s str>,
+}
+
+/// What it says of a sink.
+#[derive(Serialize)]
+struct SinkFields<'s> {
+    name: &'s str,
+    delivered: u64,
+    behind: u64,
+    filtered: u64,
+    dead_lettered: u64,
+    bytes: u64,
+    error: Option<&'s str>,
+}
+
+impl<'s> SinkFields<'s> {
+    fn of(sink: &'s SinkStats, head: u64) -> Self {
+        Self {
+            name: &sink.name,
+            delivered: sink.delivered,
+            behind: head.saturating_sub(sink.position),
+            filtered: sink.filtered,
+            dead_lettered: sink.dead_lettered,
+            bytes: sink.bytes,
+            error: sink.last_error.as_ref().map(|error| error.message.as_str()),
+        }
+    }
+}
+
+/// The log puts it into its line as it is.
+fn json_of(fields: &impl Serialize) -> String {
+    serde_json::to_string(fields).expect("strings and numbers only")
+}
+
 async fn next(ticks: &mut tokio::time::Interval, stop: &CancellationToken) -> bool {
     tokio::select! {
         () = stop.cancelled() => false,
@@ -118,7 +183,7 @@ async fn next(ticks: &mut tokio::time::Interval, stop: &CancellationToken) -> bo
 }
 
 fn line(stats: &JournalStats, rates: &Rates, sources: &BTreeMap<String, SourceProgress>) -> String {
-    let mut line = format!("collected {} events ({:.0}/s)", count(collected(stats)), rates.collected);
+    let mut line = format!("collected {} events ({:.0}/s)", count(collected(stats)), rates.collected.per_second);
     for sink in stats.sinks.iter().filter(|sink| sink.active) {
         line += &format!(
             "; {}: {} delivered, {} behind",
@@ -173,11 +238,14 @@ mod tests {
         let start = Instant::now();
         let mut source = SourceProgress::default();
         for (second, remaining) in [(0, 1_000), (10, 900), (20, 800)] {
-            let backlog = Backlog::backfill(Duration::from_secs(remaining), Duration::from_secs(2_000));
-            source.record_backlog(Some(backlog), start + Duration::from_secs(second));
+            let (remaining, slice) = (Duration::from_secs(remaining), Duration::from_secs(100));
+            let backlog = Backlog { remaining, is_backfill: true, slice, has_totals: false };
+            let now = start + Duration::from_secs(second);
+            source.record_stats(&SourceStats { pages: second, ..stats().sources.remove(0) }, now);
+            source.record_backlog(Some(backlog), now);
         }
         let sources = BTreeMap::from([("acme".to_owned(), source)]);
         let text = line(&stats(), &Rates::default(), &sources);
-        assert!(text.ends_with("234 behind; acme: backfill 60 %, 1m20s left"), "{text}");
+        assert!(text.ends_with("234 behind; acme: backfill 20 %, 1m20s left"), "{text}");
     }
 }

@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::eta::{Rates, SourceProgress};
 use super::logging::display;
-use crate::format::{count, whole_seconds};
+use crate::format::{count, counted, printable, whole_seconds};
 use crate::journal::{JournalStats, SinkStats, SourceStats};
 use crate::time::Timestamp;
 use crate::units::{ByteSize, Span};
@@ -58,7 +58,7 @@ impl Screen {
             self.rows.push(Row { bar, has_bar: false });
         }
         for (row, line) in self.rows.iter_mut().zip(lines) {
-            row.draw(line);
+            row.draw(&line);
         }
     }
 
@@ -69,13 +69,13 @@ impl Screen {
 }
 
 impl Row {
-    fn draw(&mut self, line: Line) {
+    fn draw(&mut self, line: &Line) {
         if self.has_bar != line.share.is_some() {
             self.has_bar = line.share.is_some();
             self.bar.set_style(style(if self.has_bar { BAR } else { PLAIN }));
         }
-        self.bar.set_prefix(line.name);
-        self.bar.set_message(line.message);
+        self.bar.set_prefix(printable(&line.name).into_owned());
+        self.bar.set_message(printable(&line.message).into_owned());
         self.bar.set_position(line.share.map_or(0, steps));
         self.bar.tick();
     }
@@ -95,7 +95,10 @@ impl Line {
 }
 
 fn heading(rates: &Rates) -> String {
-    format!("collecting {:.0} events/s, delivering {:.0} events/s", rates.collected, rates.delivered)
+    format!(
+        "collecting {:.0} events/s, delivering {:.0} events/s",
+        rates.collected.per_second, rates.delivered.per_second
+    )
 }
 
 /// At most [`MAX_ROWS`] lines; sources with a backlog come first.
@@ -127,9 +130,17 @@ fn source_row(source: &SourceStats, progress: &SourceProgress, now: Timestamp) -
     if let Some(last_error) = &source.last_error {
         return format!("{:>12} events  ! {}", count(source.events), last_error.message);
     }
+    if progress.share().is_none() && progress.has_backlog() {
+        let (read, rate) = (count(source.events + source.staged), progress.records_per_second());
+        return format!("{read:>12} events, {rate:.0}/s, {} so far", counted(source.pages, "page"));
+    }
     if progress.share().is_some() {
         let left = progress.eta().map(|left| format!(", {} left", Span(whole_seconds(left)))).unwrap_or_default();
-        return format!("{:>12} events, {:.0}/s{left}", count(source.events), progress.events_per_second());
+        return format!(
+            "{:>12} events, {:.0}/s{left}",
+            count(source.events + source.staged),
+            progress.records_per_second()
+        );
     }
     let state = match source.covered_to {
         Some(covered_to) => format!("covered to {} ago", Span(whole_seconds(now.since(covered_to)))),
@@ -164,6 +175,7 @@ pub(super) mod fixture {
                 requests: 14,
                 covered_to: Some(Timestamp::from_secs(100)),
                 open_windows: 0,
+                staged: 0,
                 last_error: None,
             }],
             sinks: vec![SinkStats {
@@ -233,8 +245,9 @@ mod tests {
         let mut source = SourceProgress::default();
         for (second, remaining, events) in [(0, 1_000, 0), (10, 900, 5_000), (20, 800, 10_000)] {
             let now = start + Duration::from_secs(second);
-            source.record_events(events, now);
-            let backlog = Backlog::backfill(Duration::from_secs(remaining), Duration::from_secs(2_000));
+            source.record_stats(&SourceStats { events, pages: events / 100, ..stats().sources.remove(0) }, now);
+            let (remaining, slice) = (Duration::from_secs(remaining), Duration::from_secs(100));
+            let backlog = Backlog { remaining, is_backfill: true, slice, has_totals: false };
             source.record_backlog(Some(backlog), now);
         }
         let mut stats = stats();
