@@ -133,7 +133,7 @@ fn every_error_is_shown_with_its_line_and_a_hint() {
       |                ^^^^
       = help: write it in digits, such as 10
 
-    error: `${BAD_SPAN}` is not a duration; write seconds (90) or a number with ms, s, m, h or d (90s, 15m, 1h30m)
+    error: `${BAD_SPAN}` is not a duration; write seconds (90) or a number with ms, s, m, h or d (90s, 15m, 1h30m), or `auto`
       --> a.yaml:10:14 (sources.acme_clumio.overlap)
        |
     10 |     overlap: ${BAD_SPAN}
@@ -145,6 +145,13 @@ fn every_error_is_shown_with_its_line_and_a_hint() {
     12 |     type: mergee
        |           ^^^^^^
       = help: did you mean `merge`? allowed here: `akuity`, `captivateiq`, `clumio`, `confluence`, `merge`
+
+    warning: the secret `api_key` is written in the file
+      --> a.yaml:13:14 (sources.acme_merge.api_key)
+       |
+    13 |     api_key: ...
+       |              ^^^
+      = help: take it from the environment, `${VARIABLE}`, or from a file, `{file: path}`
 
     error: the setting `organization_id` is missing
       --> a.yaml:14:3 (sources.acme_akuity)
@@ -256,6 +263,8 @@ fn every_error_is_shown_with_its_line_and_a_hint() {
     46 |     inputs: ... lake ...
        |                 ^^^^
       = help: name a source or a transform
+
+    a.yaml: invalid, 22 errors, 1 warning
     "#);
 }
 
@@ -269,7 +278,7 @@ sources:
     page_size: five                         # error 2: a wrong type
   acme_merge:
     type: mergee                            # error 3: an unknown vendor
-    api_key: hunter2-literal
+    api_key: ${VENDOR_SECRET}
   acme_akuity:
     type: akuity
     organization_id: ${NOT_SET}             # error 4: an unset variable
@@ -381,6 +390,8 @@ fn ten_errors_are_reported_as_ten() {
     35 |   events: ...
        |   ^^^^^^
       = help: give each source, transform and sink a unique name
+
+    a.yaml: invalid, 10 errors
     "##);
 }
 
@@ -481,6 +492,8 @@ fn errors_in_conditions_are_shown_with_their_span() {
     30 |     condition: ... action ...
        |                    ^^^^^^
       = help: compare it, for example with `== "..."`, or test whether it is present: has(field)
+
+    a.yaml: invalid, 8 errors
     "#);
 }
 
@@ -502,7 +515,7 @@ fn all_files_are_checked_and_one_invalid_file_sets_the_exit_code() {
 
 #[test]
 fn a_warning_of_a_vendor_is_shown_once_with_its_line() {
-    let text = "sources:\n  clumio:\n    type: clumio\n    access_token: t\n    bucket_region: us-west-2\n\
+    let text = "sources:\n  clumio:\n    type: clumio\n    access_token: ${VENDOR_SECRET}\n    bucket_region: us-west-2\n\
                 sinks:\n  out:\n    type: console\n    inputs: [clumio]\n";
     let assert = validate(&[text], &[]).code(0);
     insta::assert_snapshot!(stderr(&assert), @r"
@@ -521,7 +534,7 @@ fn a_file_with_a_warning_is_valid() {
         GOOD.replace("transforms:", "  unread:\n    type: clumio\n    access_token: ${VENDOR_SECRET}\ntransforms:");
     let assert = validate(&[&text], &[]).code(0);
     assert!(stderr(&assert).starts_with("warning: no sink reads source `unread`"), "{}", stderr(&assert));
-    assert!(stdout(&assert).ends_with("ok\n"));
+    assert!(stdout(&assert).ends_with("ok, 1 warning\n"));
 }
 
 #[test]
@@ -618,4 +631,53 @@ fn every_pipeline_of_the_project_lists_its_variables_at_the_top() {
             assert!(top.contains(name), "{}: {name}", pipeline.display());
         }
     }
+}
+
+#[test]
+fn diagnostics_are_counted_and_warnings_can_be_denied() {
+    let literal = GOOD.replace("${VENDOR_SECRET}", SECRETS[1]);
+    let assert = validate(&[&literal], &[]).code(0);
+    assert_eq!(stdout(&assert), "a.yaml: 1 source, 1 transform, 1 sink: ok, 1 warning\n");
+    let printed = stderr(&assert);
+    assert!(printed.contains("the secret `access_token` is written in the file"), "{printed}");
+    assert!(!printed.contains(SECRETS[1]), "{printed}");
+    let assert = validate(&[&literal], &["--deny-warnings"]).code(2);
+    assert!(stderr(&assert).ends_with("a.yaml: 1 source, 1 transform, 1 sink: ok, 1 warning\n"), "{}", stderr(&assert));
+    validate(&[GOOD], &["--deny-warnings"]).code(0);
+    let two = GOOD.replace("region", "").replace("type: file", "type: flie\n    batch: {max_events: many}");
+    let assert = validate(&[&two], &[]).code(2);
+    assert!(stderr(&assert).ends_with("a.yaml: invalid, 2 errors\n"), "{}", stderr(&assert));
+}
+
+#[test]
+fn mistakes_behind_others_are_shown_too() {
+    let text = GOOD
+        .replace(
+            "    access_token: ${VENDOR_SECRET}\n",
+            "    base_url: http://audit:hunter2-literal@example.com/v1?key=s3cret-span\n",
+        )
+        .replace("    path: out/%Y-%m-%d.ndjson\n", "    paht: out/%Q.ndjson\n    rotate: {max_bytes: 0}\n");
+    let assert = validate(&[&text], &[]).code(2);
+    let printed = stderr(&assert);
+    for expected in ["`access_token` is missing", "http://***@example.com/v1?key=***", "`paht`", "max_bytes"] {
+        assert!(printed.contains(expected), "{expected}: {printed}");
+    }
+    for secret in SECRETS {
+        assert!(!printed.contains(secret), "{printed}");
+    }
+}
+
+#[test]
+fn encoding_without_normalize_is_doubtful() {
+    let text = GOOD.replace("inputs: [events]", "inputs: [acme]\n    encoding: {schema: ocsf}");
+    let assert = validate(&[&text], &[]).code(0);
+    assert!(stderr(&assert).contains("`encoding` does not apply to source `acme`"), "{}", stderr(&assert));
+}
+
+#[test]
+fn a_start_before_the_first_start_is_valid() {
+    let with = |start: &str| GOOD.replace("type: clumio", &format!("type: clumio\n    backfill_start_time: {start}"));
+    validate(&[&with("30d")], &["--deny-warnings"]).code(0);
+    let assert = validate(&[&with("30")], &[]).code(2);
+    assert!(stderr(&assert).contains("`30d` (before the first start)"), "{}", stderr(&assert));
 }

@@ -1,15 +1,14 @@
 //! `auditflow validate`: checks pipeline files and reports all errors in them at once.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 
-use super::process::{EXIT_DONE, EXIT_USAGE, print};
+use super::process::{EXIT_DONE, EXIT_USAGE, print, print_data, print_stderr};
 use crate::pipeline::{self, Diagnostic, Environment, Overrides, ValidatedPipeline};
 
 /// Check pipeline files
 ///
 /// Reads only these files: no network, no data directory, no secret files. The environment variables that the files name must
-/// be set. Exit code 0 if all files are valid (warnings allowed), 2 if not.
+/// be set. Exit code 0 if all files are valid (warnings allowed, unless --deny-warnings), 2 if not.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
     /// The pipeline files
@@ -18,6 +17,9 @@ pub(super) struct Arguments {
     /// Print diagnostics as JSON, one per line
     #[arg(long)]
     json: bool,
+    /// Treat warnings as errors
+    #[arg(long)]
+    deny_warnings: bool,
 }
 
 /// Runs the command; returns the exit code.
@@ -25,20 +27,35 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
     let environment = Environment::of_process();
     let mut all_valid = true;
     for file in &arguments.files {
-        match pipeline::load(file, &environment, &Overrides::default()) {
-            Ok(pipeline) => {
-                report(&pipeline.warnings, arguments.json);
-                if !arguments.json {
-                    print(&format!("{}: {}: ok\n", file.display(), summary(&pipeline)));
-                }
-            }
-            Err(diagnostics) => {
-                report(&diagnostics, arguments.json);
-                all_valid = false;
-            }
+        let (diagnostics, found) = match pipeline::load(file, &environment, &Overrides::default()) {
+            Ok(pipeline) => (pipeline.warnings.clone(), summary(&pipeline) + ": ok"),
+            Err(diagnostics) => (diagnostics, "invalid".to_owned()),
+        };
+        report(&diagnostics, arguments.json);
+        let errors = diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count();
+        let is_valid = errors == 0 && (diagnostics.is_empty() || !arguments.deny_warnings);
+        all_valid &= is_valid;
+        if arguments.json {
+            continue;
+        }
+        let line = format!("{}: {found}{}\n", file.display(), counted_diagnostics(errors, diagnostics.len() - errors));
+        if is_valid {
+            print(&line);
+        } else {
+            print_stderr(&line);
         }
     }
     if all_valid { EXIT_DONE } else { EXIT_USAGE }
+}
+
+/// `, 3 errors, 1 warning`; empty if there is none.
+fn counted_diagnostics(errors: usize, warnings: usize) -> String {
+    let counts = [(errors, "error"), (warnings, "warning")];
+    counts
+        .into_iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, noun)| format!(", {}", count(number, noun)))
+        .collect()
 }
 
 fn report(diagnostics: &[Diagnostic], json: bool) {
@@ -46,15 +63,28 @@ fn report(diagnostics: &[Diagnostic], json: bool) {
         return print_diagnostics(diagnostics);
     }
     for diagnostic in diagnostics {
-        print(&(serde_json::to_string(diagnostic).expect("diagnostics hold strings and numbers only") + "\n"));
+        print_data(&json_line(diagnostic));
     }
+}
+
+fn json_line(diagnostic: &Diagnostic) -> String {
+    serde_json::to_string(diagnostic).expect("diagnostics hold strings and numbers only") + "\n"
 }
 
 /// Prints diagnostics to standard error, for people.
 pub(super) fn print_diagnostics(diagnostics: &[Diagnostic]) {
-    let mut stderr = io::stderr().lock();
     for diagnostic in diagnostics {
-        drop(writeln!(stderr, "{diagnostic}\n"));
+        print_stderr(&format!("{diagnostic}\n\n"));
+    }
+}
+
+/// Prints diagnostics to standard error in the form of the log, before the log is started.
+pub(super) fn print_to_log(diagnostics: &[Diagnostic], json: bool) {
+    if !json {
+        return print_diagnostics(diagnostics);
+    }
+    for diagnostic in diagnostics {
+        print_stderr(&json_line(diagnostic));
     }
 }
 

@@ -131,6 +131,8 @@ pub enum StartTime {
     Earliest,
     /// At this time.
     At(Timestamp),
+    /// This long before the first start: a later start does not move it.
+    Ago(Duration),
 }
 
 /// A time (RFC 3339) or a date (its first instant in UTC).
@@ -160,15 +162,22 @@ impl<'de> Deserialize<'de> for StartTime {
         if text == "earliest" {
             return Ok(Self::Earliest);
         }
-        PointInTime::parse(&text).map(|time| Self::At(time.0)).ok_or_else(|| {
-            de::Error::custom(format!("`{text}` is not a time; write 2026-01-31T00:00:00Z, 2026-01-31 or `earliest`"))
+        if let Some(time) = PointInTime::parse(&text) {
+            return Ok(Self::At(time.0));
+        }
+        // Without its unit, a duration might be meant as a year.
+        let ago = Span::parse(&text).ok().filter(|_| text.ends_with(|last: char| last.is_ascii_alphabetic()));
+        ago.map(|ago| Self::Ago(ago.0)).ok_or_else(|| {
+            de::Error::custom(format!(
+                "`{text}` is not a time; write 2026-01-31T00:00:00Z, 2026-01-31, `30d` (before the first start) or `earliest`"
+            ))
         })
     }
 }
 
 crate::json_schema::written_as!(StartTime, "StartTime", {
     "type": "string",
-    "examples": ["2026-01-01", "2026-01-01T00:00:00Z", "earliest"]
+    "examples": ["2026-01-01", "2026-01-01T00:00:00Z", "30d", "earliest"]
 });
 
 crate::json_schema::written_as!(PointInTime, "PointInTime", {
@@ -207,6 +216,7 @@ impl SourceSettings {
         match self.backfill_start_time {
             None => first_started_at,
             Some(StartTime::At(at)) => at,
+            Some(StartTime::Ago(ago)) => first_started_at - ago,
             Some(StartTime::Earliest) => match self.spec.retention {
                 Some(retention) => self.spec.earliest.max(first_started_at - retention),
                 None => self.spec.earliest,
@@ -220,7 +230,7 @@ impl SourceSettings {
     pub fn kept(&self, first_started_at: Timestamp) -> TimeRange {
         let from = match self.backfill_start_time {
             Some(StartTime::Earliest) => TimeRange::ALL.from,
-            Some(StartTime::At(_)) | None => self.starts_at(first_started_at),
+            Some(StartTime::At(_) | StartTime::Ago(_)) | None => self.starts_at(first_started_at),
         };
         TimeRange::new(from, self.end_time.unwrap_or(TimeRange::ALL.to))
     }

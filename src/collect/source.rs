@@ -92,7 +92,11 @@ pub(super) fn log_start(state: &SourceState, registration: &SourceRegistration, 
             "settings that determine event ids have changed; events in the overlap will be delivered again with new ids"
         );
     }
-    if let (Some(StartTime::At(from)), Some(retention)) = (settings.backfill_start_time, settings.spec.retention)
+    let from = match settings.backfill_start_time {
+        Some(StartTime::At(_) | StartTime::Ago(_)) => Some(settings.starts_at(state.first_started_at)),
+        Some(StartTime::Earliest) | None => None,
+    };
+    if let (Some(from), Some(retention)) = (from, settings.spec.retention)
         && from < registration.now - retention
     {
         tracing::warn!(

@@ -6,9 +6,12 @@
 //!
 //! A diagnostic quotes only the key and the rejected word of its line. The rest of the line may be a secret.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::LazyLock;
 
+use regex::{Captures, Regex};
 use serde::Serialize;
 
 use super::node::{NodeId, TextSpan};
@@ -112,8 +115,24 @@ impl Diagnostic {
     fn resolve(self, file: &str, text: &str) -> Self {
         let excerpt = self.span.and_then(|span| Excerpt::cut(text, span, self.shows_token));
         let file = if self.file.is_empty() { file.to_owned() } else { self.file };
-        Self { file, excerpt, ..self }
+        let (message, hint) = (mask_urls(&self.message).into_owned(), mask_urls(&self.hint).into_owned());
+        Self { file, message, hint, excerpt, ..self }
     }
+}
+
+/// The text without what may be secret in URLs: user, password, and the values of the query.
+fn mask_urls(text: &str) -> Cow<'_, str> {
+    static URL: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r#"[A-Za-z][A-Za-z0-9+.-]*://[^\s`'"]+"#).expect("a valid pattern"));
+    static SECRET: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"(://)[^/?#@]*@|([?&][^=&#]*=)[^&#]+").expect("a valid pattern"));
+    URL.replace_all(text, |url: &Captures<'_>| {
+        let masked = SECRET.replace_all(&url[0], |found: &Captures<'_>| match found.get(1) {
+            Some(start) => format!("{}***@", start.as_str()),
+            None => format!("{}***", &found[2]),
+        });
+        masked.into_owned()
+    })
 }
 
 impl fmt::Display for Diagnostic {
@@ -217,7 +236,7 @@ impl Excerpt {
         }
         let caret_at = shown.chars().count();
         if shows_token {
-            shown.extend(&line[from..to]);
+            shown.push_str(&mask_urls(&line[from..to].iter().collect::<String>()));
         } else if from < line.len() {
             shown.push_str("...");
         }
@@ -277,6 +296,15 @@ mod tests {
         assert_eq!(excerpt("  a: {api_token: hunter2, sie: 5}", "sie", true), "  a: ... sie: ...");
         assert_eq!(excerpt("  hunter2, x", "x", true), "  ... x");
         assert_eq!(excerpt("  - acme_clumoi", "acme_clumoi", true), "  - acme_clumoi");
+    }
+
+    #[test]
+    fn urls_are_shown_without_what_may_be_secret() {
+        let url = "http://audit:hunter2@api.example.com/v1?key=hunter3&page=4#top";
+        let masked = "http://***@api.example.com/v1?key=***&page=***#top";
+        assert_eq!(mask_urls(&format!("`{url}` is not encrypted")), format!("`{masked}` is not encrypted"));
+        assert_eq!(excerpt(&format!("  base_url: {url}"), url, true), format!("  base_url: {masked}"));
+        assert_eq!(mask_urls("https://api.example.com/a@b"), "https://api.example.com/a@b");
     }
 
     #[test]

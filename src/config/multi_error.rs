@@ -17,7 +17,8 @@ use super::read_error::{ErrorLocation, ReadError};
 /// The result of reading a settings type.
 #[derive(Debug)]
 pub(crate) struct ReadOutcome<T> {
-    /// The settings without the wrong values; `None` if a required setting is wrong or missing.
+    /// The settings without the wrong values, and with placeholders for required settings that are wrong or missing, so that
+    /// further checks can find what else is wrong; `None` if they cannot be read even so.
     pub(crate) partial: Option<T>,
     /// Whether nothing was wrong.
     pub(crate) clean: bool,
@@ -54,7 +55,7 @@ pub(crate) fn read_all<T>(
         match read(NodeDeserializer::new(node, attempt)) {
             Ok(value) => {
                 let clean = diagnostics.len() == found_before && !had_dropped;
-                return ReadOutcome { partial: placeholders.is_empty().then_some(value), clean };
+                return ReadOutcome { partial: Some(value), clean: clean && placeholders.is_empty() };
             }
             Err(error) => {
                 if !record_error(error, node, path, diagnostics, &mut placeholders) {

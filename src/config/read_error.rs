@@ -98,7 +98,7 @@ const SECRET_EXPECTED: &str = "expected a secret";
 /// Whether a setting of this name holds a secret.
 pub(crate) fn names_a_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    ["token", "secret", "password", "api_key"].iter().any(|end| key.ends_with(end))
+    ["token", "secret", "password", "api_key", "secret_access_key"].iter().any(|end| key.ends_with(end))
 }
 
 impl de::Error for ReadError {

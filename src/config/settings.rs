@@ -177,6 +177,13 @@ fn environment_source(variables: Map<String, String>) -> config::Environment {
 }
 
 impl Overrides {
+    /// Whether flags or the environment ask for a log in JSON: what is known of a file that cannot be read.
+    #[must_use]
+    pub fn wants_json_log(&self, environment: &Environment) -> bool {
+        let variable = || environment.with_prefix("AUDITFLOW_LOG__FORMAT").any(|(_, value)| value == "json");
+        self.log_format.map_or_else(variable, |format| format == LogFormat::Json)
+    }
+
     fn apply_to(&self, settings: &mut Settings) {
         if let Some(data_dir) = &self.data_dir {
             settings.data_dir.clone_from(data_dir);

@@ -122,7 +122,7 @@ fn all_errors_are_found_in_one_run() {
     let (outcome, diagnostics) = read::<Example>(
         "regoin: us_west\napi_token: {fil: x}\npage_size: five\nverbose: maybe\nnested: {dep: 1, othr: 2}\nnames: {a: b}\n",
     );
-    assert!(outcome.partial.is_none());
+    assert!(outcome.complete().is_none());
     let found: Vec<_> =
         diagnostics.iter().map(|diagnostic| (diagnostic.key.as_str(), diagnostic.hint.as_str())).collect();
     assert_eq!(
@@ -144,7 +144,7 @@ fn all_errors_are_found_in_one_run() {
 #[test]
 fn a_required_setting_that_is_wrong_is_not_reported_as_missing_too() {
     let (outcome, diagnostics) = read::<Example>("region: mars\napi_token: x\norganization_id: a\n");
-    assert!(outcome.partial.is_none());
+    assert!(outcome.complete().is_none());
     assert_eq!(diagnostics.len(), 1, "{diagnostics:#?}");
     assert!(diagnostics[0].hint.contains("`us_west`, `eu_central`, `custom`"));
 }

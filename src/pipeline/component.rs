@@ -205,6 +205,27 @@ pub(super) fn read_fields<T>(
     multi_error::read_all(&Node { span: component.span, ..part }, &component.path, diagnostics, read)
 }
 
+/// Warns of secrets that are written in the file itself.
+pub(super) fn warn_of_literal_secrets(component: &Component<'_>, diagnostics: &mut Diagnostics) {
+    warn_of_literals_below(component.node, &component.path, diagnostics);
+}
+
+fn warn_of_literals_below(node: &Node, path: &KeyPath, diagnostics: &mut Diagnostics) {
+    for entry in node.entries() {
+        let path = path.key(&entry.key);
+        let Value::Scalar(scalar) = &entry.value.value else {
+            warn_of_literals_below(&entry.value, &path, diagnostics);
+            continue;
+        };
+        let is_literal = scalar.written.is_none() && !scalar.text.is_empty() && !entry.value.is_null();
+        if is_literal && names_a_secret(&entry.key) && !diagnostics.is_dropped(entry.value.id) {
+            let message = format!("the secret `{}` is written in the file", entry.key);
+            let hint = "take it from the environment, `${VARIABLE}`, or from a file, `{file: path}`";
+            diagnostics.push(Diagnostic::warning(Some(entry.value.span), &path, message, hint).without_token());
+        }
+    }
+}
+
 /// Reports the diagnostics of a vendor, transform or sink with their spans. If a setting was skipped (`clean` is false),
 /// diagnostics of absent settings are dropped, since they may be consequences.
 pub(super) fn report_setting_diagnostics(

@@ -22,6 +22,8 @@ use crate::config::environment::{Environment, interpolate};
 use crate::config::node::{Node, Value};
 use crate::config::settings::{self, Overrides, Settings};
 use crate::config::{suggest, yaml};
+use crate::deliver::Route;
+use crate::sinks::EventForm;
 
 /// Reads and validates a pipeline file.
 ///
@@ -84,6 +86,7 @@ fn build(
     let checked = check_components(&components, text, directory, diagnostics);
     sinks::report_conflicting_targets(&components, &checked.sinks, diagnostics);
     check_key_retention(&settings, &checked.sources, &root, diagnostics);
+    components.iter().for_each(|component| component::warn_of_literal_secrets(component, diagnostics));
     let sinks = route(&components, &checked.inputs, &checked.filters, checked.sinks, diagnostics);
     let sources = checked.sources.into_iter().map(CheckedSource::into_validated).collect::<Option<Vec<_>>>()?;
     let transforms = components.iter().filter(|component| component.section == Section::Transform).count();
@@ -176,7 +179,21 @@ fn route<'c, 't>(
     let mut validated = Vec::new();
     for component in components.iter().filter(is_sink) {
         let routes = finder.routes(component, diagnostics);
+        warn_of_raw_records(component, &routes, diagnostics);
         validated.extend(checked.remove(component.name).map(|sink| sink.into_validated(component.name, routes)));
     }
     validated
+}
+
+/// Settings of events have no effect on a vendor's raw records.
+fn warn_of_raw_records(sink: &Component<'_>, routes: &[Route], diagnostics: &mut Diagnostics) {
+    let Some(entry) = sink.node.entry("encoding").filter(|entry| !entry.value.is_null()) else { return };
+    let Some(raw) = routes.iter().find(|route| route.form == EventForm::Raw) else { return };
+    let message = format!(
+        "`encoding` does not apply to source `{}`: sink `{}` gets its raw records, since no `normalize` is between them",
+        raw.source, sink.name
+    );
+    let hint = "read a transform of `type: normalize` instead of the source, or remove `encoding`";
+    let key = sink.path.key("encoding");
+    diagnostics.push(Diagnostic::warning(Some(entry.span), &key, message, hint).without_token());
 }
