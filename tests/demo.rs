@@ -18,6 +18,15 @@ fn demo(directory: &Path) -> Command {
     command
 }
 
+/// Runs a line of shell that the demo prints; returns the number that it prints.
+fn shell(directory: &tempfile::TempDir) -> impl Fn(&str) -> String {
+    let directory = directory.path().to_owned();
+    move |line| {
+        let output = Command::new("sh").args(["-c", line]).current_dir(&directory).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+}
+
 #[test]
 fn the_demo_collects_delivers_and_verifies_and_resumes_after_a_kill() {
     let directory = tempfile::tempdir().unwrap();
@@ -30,6 +39,8 @@ fn the_demo_collects_delivers_and_verifies_and_resumes_after_a_kill() {
     }
     first.kill().unwrap();
     first.wait().unwrap();
+    let was_killed = directory.path().join("auditflow-demo/unfinished").exists();
+    let kills = if was_killed { "; 1 kill so far" } else { "; 0 kills so far" };
 
     for _ in 0..2 {
         let output = demo(directory.path()).output().unwrap();
@@ -41,8 +52,24 @@ fn the_demo_collects_delivers_and_verifies_and_resumes_after_a_kill() {
             assert_eq!(columns, ["400", "400", "0", "0"], "{vendor}: {printed}");
         }
         assert!(printed.contains("demo_clumio") && printed.contains("Try also"), "{printed}");
+        assert!(printed.contains("It got through ") && printed.contains(kills), "{printed}");
+        let counts: Vec<String> =
+            printed.lines().filter(|line| line.starts_with("  cat ")).map(shell(&directory)).collect();
+        assert_eq!(counts, ["2000", "0"], "{printed}");
         assert!(!printed.contains(SECRET), "{printed}");
     }
+    let file = directory.path().join("auditflow-demo/pipeline.yaml");
+    for command in ["validate", "status", "coverage"] {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_auditflow")).arg(command).arg(&file).env_clear().output().unwrap();
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("  files:", "  archive:")).unwrap();
+    let output = demo(directory.path()).output().unwrap();
+    let printed = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{printed}");
+    assert!(printed.contains("state rename") && !printed.contains("This is a bug"), "{printed}");
     for file in common::files_below(directory.path()) {
         let bytes = std::fs::read(&file).unwrap();
         let found = memchr::memmem::find(&bytes, SECRET.as_bytes());

@@ -60,7 +60,11 @@ fn the_same_seed_and_start_give_the_same_records_in_every_process() {
 
 #[test]
 fn it_prints_a_pipeline_file_for_itself() {
-    let mut running = start(&["--events", "1", "--print-pipeline"]);
+    let mut child = simulate(&["--events", "1", "--print-pipeline"]).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut address = String::new();
+    BufReader::new(child.stderr.take().expect("piped")).read_line(&mut address).expect("a line");
+    let address = address.trim().strip_prefix("listening on http://").expect("the address").to_owned();
+    let mut running = Running { output: BufReader::new(child.stdout.take().expect("its output")), child, address };
     let mut text = String::new();
     let mut line = String::new();
     while !text.contains("path:") {
@@ -72,6 +76,7 @@ fn it_prints_a_pipeline_file_for_itself() {
         assert!(text.contains(&format!("type: {vendor}\n")), "{text}");
     }
     assert_eq!(text.matches(&format!("base_url: http://{}", running.address)).count(), 5);
+    assert!(text.lines().all(|line| !line.starts_with("listening")), "only YAML: {text}");
 }
 
 #[test]

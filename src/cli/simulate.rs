@@ -53,7 +53,7 @@ pub(super) struct Arguments {
     /// List the variants and exit
     #[arg(long)]
     list_variants: bool,
-    /// After the address, print a pipeline file for the simulator
+    /// Print a pipeline file for the simulator on standard output, and the address on standard error
     #[arg(long)]
     print_pipeline: bool,
 }
@@ -128,11 +128,13 @@ fn serve(options: SimulatorOptions, print_pipeline: bool) -> anyhow::Result<()> 
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let simulator = Simulator::start(options).await?;
-        let mut text = format!("listening on http://{}\n", simulator.address());
+        let address = format!("listening on http://{}\n", simulator.address());
         if print_pipeline {
-            text.push_str(&simulator.pipeline_file());
+            print_stderr(&address);
+            write_out(&simulator.pipeline_file())?;
+        } else {
+            write_out(&address)?;
         }
-        write_out(&text)?;
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
@@ -160,10 +162,9 @@ fn list_variants(variants: &[VariantInfo]) -> String {
 }
 
 fn print(text: &str) -> u8 {
-    match write_out(text) {
-        Ok(()) => EXIT_DONE,
-        Err(_) => EXIT_FAILED,
-    }
+    // A closed pipe is not an error: the reader wants no more.
+    let _ = write_out(text);
+    EXIT_DONE
 }
 
 fn write_out(text: &str) -> std::io::Result<()> {

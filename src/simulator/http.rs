@@ -231,6 +231,8 @@ pub struct RequestStats {
     pub requests: u64,
     /// The number of requests per status.
     pub by_status: BTreeMap<u16, u64>,
+    /// How often each fault was applied to an answer.
+    pub faults: BTreeMap<&'static str, u64>,
     /// The number of requests in flight.
     pub in_flight: u64,
     /// The highest number of requests in flight so far.

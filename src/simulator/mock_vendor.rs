@@ -208,7 +208,11 @@ impl MockVendor {
 
     /// Whether a fault occurs now.
     fn triggers(&mut self, fault: FaultName) -> bool {
-        self.faults.get(fault).is_some_and(|setting| self.rng.f64() < setting.probability)
+        let occurs = self.faults.get(fault).is_some_and(|setting| self.rng.f64() < setting.probability);
+        if occurs {
+            *self.stats.faults.entry(fault.as_str()).or_default() += 1;
+        }
+        occurs
     }
 
     /// Inserts an event into the window that is being scanned, where a perfect collector still finds it: at the end of a

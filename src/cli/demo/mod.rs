@@ -18,11 +18,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use super::process::{EXIT_DONE, EXIT_FAILED, EXIT_INCOMPLETE, EXIT_USAGE, print_stderr, runtime, stop_on_signals};
+use super::process::{EXIT_DONE, EXIT_FAILED, EXIT_INCOMPLETE, EXIT_USAGE, StopSignals, print_stderr, runtime};
 use super::{summary, validate};
 use crate::clock::{Clock, SystemClock};
 use crate::pipeline::{self, Environment, Overrides};
-use crate::runtime::{RunMode, RunOptions};
+use crate::runtime::{RunMode, RunOptions, RunReport};
 use crate::simulator::{Credentials, FaultOrder, RunningSimulator, Simulator, SimulatorOptions, Variants};
 use crate::telemetry::logging;
 use crate::time::Timestamp;
@@ -77,15 +77,15 @@ fn demonstrate(arguments: &Arguments) -> Result<u8, String> {
     let setup = DemoSetup::open(arguments)?;
     runtime(None)?.block_on(async {
         let simulator = start_simulator(&setup).await?;
-        let code = collect_and_prove(arguments, &simulator).await;
+        let code = collect_and_prove(arguments, &simulator, setup.kills).await;
         simulator.shutdown().await;
         code
     })
 }
 
-async fn collect_and_prove(arguments: &Arguments, simulator: &RunningSimulator) -> Result<u8, String> {
+async fn collect_and_prove(arguments: &Arguments, simulator: &RunningSimulator, kills: u64) -> Result<u8, String> {
     let file = arguments.dir.join("pipeline.yaml");
-    let variables = variables(arguments, simulator);
+    let variables = variables(simulator);
     let environment = Environment::from_pairs(variables.iter().map(|(name, value)| (*name, value.as_str())));
     let pipeline = match pipeline::load(&file, &environment, &Overrides::default()) {
         Ok(pipeline) => pipeline,
@@ -100,7 +100,7 @@ async fn collect_and_prove(arguments: &Arguments, simulator: &RunningSimulator) 
         arguments.dir.display()
     ));
     let shutdown = CancellationToken::new();
-    tokio::spawn(stop_on_signals(shutdown.clone()));
+    tokio::spawn(StopSignals::install()?.stop(shutdown.clone()));
     let mode = RunMode::Once { give_up_after: GIVE_UP_AFTER };
     let options = RunOptions { show_progress: true, ..RunOptions::new(mode, shutdown.clone()) };
     let report = crate::runtime::run(pipeline, options).await.map_err(|error| error.to_string())?;
@@ -112,21 +112,30 @@ async fn collect_and_prove(arguments: &Arguments, simulator: &RunningSimulator) 
     if !report.unfinished().is_empty() {
         return Ok(EXIT_INCOMPLETE);
     }
-    conclude(&arguments.dir, simulator)
-}
-
-fn conclude(dir: &Path, simulator: &RunningSimulator) -> Result<u8, String> {
-    let proof = proof::compare(&dir.join("events"), simulator)?;
+    let proof = proof::compare(&arguments.dir.join("events"), simulator)?;
     print_stderr(&format!("\n{}", proof.table()));
     if !proof.is_perfect() {
-        print_stderr(&format!(
-            "\nThis is a bug in auditflow: please report it and attach the directory {}\n",
-            dir.display()
-        ));
+        print_stderr(&format!("\n{}\n", what_is_wrong(&arguments.dir, &report)?));
         return Ok(EXIT_FAILED);
     }
-    print_stderr(&next_steps(dir, proof.example.as_deref()));
+    print_stderr(&format!("\n{}", proof::survived(simulator, kills)?));
+    print_stderr(&next_steps(&arguments.dir, proof.example.as_deref()));
+    fs::remove_file(arguments.dir.join(UNFINISHED)).map_err(|reason| format!("cannot note the end: {reason}"))?;
     Ok(EXIT_DONE)
+}
+
+/// Somebody who has edited the pipeline may have asked for what the proof calls an error.
+fn what_is_wrong(dir: &Path, report: &RunReport) -> Result<String, String> {
+    let written = fs::read_to_string(dir.join("pipeline.yaml")).unwrap_or_default();
+    let dir_text = dir.display();
+    if written == pipeline_text(dir)? && report.stats.sinks.len() == 1 {
+        return Ok(format!("This is a bug in auditflow: please report it and attach the directory {dir_text}"));
+    }
+    Ok(format!(
+        "The pipeline file is not the demo's, or was not: the comparison counts everything that any sink has written below\n\
+         {dir_text}/events. A sink with a new name delivers all events again (`auditflow state rename` keeps its position).\n\
+         For another proof start over in a new directory: `--dir`"
+    ))
 }
 
 fn next_steps(dir: &Path, example: Option<&Path>) -> String {
@@ -134,12 +143,17 @@ fn next_steps(dir: &Path, example: Option<&Path>) -> String {
     let example = example.unwrap_or(dir);
     format!(
         "
-The events are in {dir}/events; the pipeline file is {dir}/pipeline.yaml.
+The events are in {dir}/events; the pipeline file is {dir}/pipeline.yaml. Count them yourself:
+
+  cat {dir}/events/*/*.ndjson | wc -l                                   # as many as all vendors have
+  cat {dir}/events/*/*.ndjson | cut -d '\"' -f 8 | sort | uniq -d | wc -l   # ids that came twice: 0
+  for vendor in {dir}/events/*; do echo $vendor $(cat $vendor/*.ndjson | wc -l); done
+
 Start another demo (a new --dir, more --events), kill it while it runs, run it again, and compare. Try also:
 
   head -n 1 {example}            # one event, with the vendor's record in `raw`
   {program} demo --dir {dir}   # again: no new events, no duplicates
-  DEMO={dir} SIMULATOR=http://127.0.0.1 {program} coverage {dir}/pipeline.yaml   # the covered time; `status` shows the sinks too
+  {program} coverage {dir}/pipeline.yaml   # the covered time; `status` shows the sinks too
   {program} simulate --rate 5 --print-pipeline   # the five APIs on this machine, and a pipeline file for them
 ",
         dir = dir.display(),
@@ -153,6 +167,18 @@ struct DemoSetup {
     seed: u64,
     events: u64,
     start: Timestamp,
+    /// How often the demo was killed so far.
+    #[serde(default)]
+    kills: u64,
+}
+
+/// This file exists while a demo runs, and after it was killed.
+const UNFINISHED: &str = "unfinished";
+
+/// The pipeline file of a demo in this directory, wherever it is read from.
+fn pipeline_text(dir: &Path) -> Result<String, String> {
+    let dir = std::path::absolute(dir).map_err(|reason| format!("cannot find {}: {reason}", dir.display()))?;
+    Ok(PIPELINE.replace("DEMO_DIR", &dir.display().to_string()))
 }
 
 impl DemoSetup {
@@ -162,20 +188,28 @@ impl DemoSetup {
         fs::create_dir_all(dir).map_err(|reason| format!("cannot create {}: {reason}", dir.display()))?;
         let file = dir.join("simulator.json");
         if let Ok(text) = fs::read_to_string(&file) {
-            return serde_json::from_str(&text).map_err(|reason| {
+            let mut setup: Self = serde_json::from_str(&text).map_err(|reason| {
                 format!(
                     "cannot read {} ({reason}); delete the directory {} to start over",
                     file.display(),
                     dir.display()
                 )
-            });
+            })?;
+            setup.kills += u64::from(dir.join(UNFINISHED).exists());
+            return setup.begin(dir);
         }
         let start = (SystemClock.now() - HISTORY_END).floor_to(Duration::from_secs(1));
-        let setup = Self { seed: arguments.seed, events: arguments.events, start };
-        write(&dir.join("pipeline.yaml"), PIPELINE)?;
-        let text = serde_json::to_string_pretty(&setup).map_err(|reason| reason.to_string())?;
-        write(&file, &text)?;
-        Ok(setup)
+        let setup = Self { seed: arguments.seed, events: arguments.events, start, kills: 0 };
+        write(&dir.join("pipeline.yaml"), &pipeline_text(dir)?)?;
+        setup.begin(dir)
+    }
+
+    /// Notes that the demo runs from now on.
+    fn begin(self, dir: &Path) -> Result<Self, String> {
+        let text = serde_json::to_string_pretty(&self).map_err(|reason| reason.to_string())?;
+        write(&dir.join("simulator.json"), &text)?;
+        write(&dir.join(UNFINISHED), "")?;
+        Ok(self)
     }
 }
 
@@ -203,7 +237,7 @@ async fn start_simulator(setup: &DemoSetup) -> Result<RunningSimulator, String> 
     Simulator::start(options).await.map_err(|reason| reason.to_string())
 }
 
-fn variables(arguments: &Arguments, simulator: &RunningSimulator) -> Vec<(&'static str, String)> {
+fn variables(simulator: &RunningSimulator) -> Vec<(&'static str, String)> {
     let Credentials {
         clumio_access_token,
         captivateiq_api_token,
@@ -216,7 +250,6 @@ fn variables(arguments: &Arguments, simulator: &RunningSimulator) -> Vec<(&'stat
         confluence_api_token,
     } = simulator.credentials().clone();
     vec![
-        ("DEMO", arguments.dir.display().to_string()),
         ("SIMULATOR", format!("http://{}", simulator.address())),
         ("CLUMIO_ACCESS_TOKEN", clumio_access_token),
         ("CAPTIVATEIQ_API_TOKEN", captivateiq_api_token),

@@ -5,9 +5,9 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-use crate::format::count;
+use crate::format::{count, counted};
 use crate::simulator::proof::{self, Delivered, Verdict};
-use crate::simulator::{RunningSimulator, VendorName};
+use crate::simulator::{FaultName, RunningSimulator, VendorName};
 
 /// The result of the comparison.
 #[derive(Debug)]
@@ -56,6 +56,30 @@ pub(super) fn compare(events: &Path, simulator: &RunningSimulator) -> Result<Pro
         verdicts.push((vendor, proof::compare(expected.iter().map(|record| record.raw.as_str()), &delivered)));
     }
     Ok(Proof { verdicts, example: files.into_iter().next() })
+}
+
+/// What this run and the runs before it got through.
+pub(super) fn survived(simulator: &RunningSimulator, kills: u64) -> Result<String, String> {
+    let (mut refused, mut failed, mut damaged, mut late) = (0, 0, 0, 0);
+    for vendor in VendorName::ALL {
+        let requests = simulator.control().requests(vendor).map_err(|reason| reason.to_string())?;
+        let statuses =
+            |range: std::ops::Range<u16>| requests.by_status.range(range).map(|(_, count)| count).sum::<u64>();
+        refused += statuses(429..430);
+        failed += statuses(500..600);
+        let fault = |fault: FaultName| requests.faults.get(fault.as_str()).copied().unwrap_or(0);
+        damaged += fault(FaultName::CutBody) + fault(FaultName::Html200);
+        let truth = simulator.control().truth(vendor).map_err(|reason| reason.to_string())?;
+        late += truth.iter().filter(|record| record.visible_at > record.timestamp).count();
+    }
+    Ok(format!(
+        "It got through {} with 429, {}, and {} that broke off or were no JSON in this run; {} came late at the vendors; {} so far.\n",
+        counted(refused, "answer"),
+        counted(failed, "server error"),
+        counted(damaged, "answer"),
+        counted(late as u64, "event"),
+        counted(kills, "kill"),
+    ))
 }
 
 fn collect_files(directory: &Path, files: &mut Vec<PathBuf>) -> Result<(), String> {
