@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_closed_output_is_told_from_one_that_fails() {
+    async fn a_closed_output_is_not_an_error_of_the_target() {
         let mut sink = ConsoleSink::new(Box::new(Closed), "standard output", EncodingOptions::default());
         sink.begin(BatchRange { first: 1, last: 1 });
         let written = sink.write(1, &event("{}", "2026-01-02T03:04:05Z"), EventForm::Normalized).expect("encoded");

@@ -9,7 +9,7 @@ use assert_cmd::Command;
 use crate::pages::all_blocks;
 
 /// What a page may omit when it shows only a sink.
-const SOURCES: &str = "sources:\n  acme:\n    type: clumio\n    access_token: token\n";
+const SOURCES: &str = "sources:\n  acme:\n    type: clumio\n    access_token: {file: token}\n";
 const TRANSFORMS: &str = "transforms:\n  events:\n    type: normalize\n    inputs: [acme]\n";
 
 #[test]
