@@ -3,11 +3,15 @@
 //! In the pipeline file a secret is a string (usually `${VARIABLE}`) or `{file: path}`. The file is read whenever the secret is
 //! needed: a rotated file takes effect without a restart, and validating a pipeline reads no secret files.
 
+mod mask;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, de};
+
+pub use mask::SecretMask;
 
 /// A value that must not be shown. `Debug` prints `***`; there is no `Display` and no `Serialize`.
 #[derive(Clone)]

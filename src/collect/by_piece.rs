@@ -10,9 +10,9 @@
 //! Pieces are powers of two and begin at a multiple of their size, so that offsets and page numbers name the same ones. Such
 //! a scan proves nothing: its window ends unreadable, and what came is delivered.
 
-use std::collections::HashMap;
 use std::hash::Hash;
 
+use super::by_id::IdMap;
 use crate::vendors::Paging;
 
 /// The largest piece.
@@ -29,14 +29,14 @@ pub(super) struct ByPieceEvidence<K> {
     offset: u64,
     holes_in_a_row: u32,
     is_over: bool,
-    counts: HashMap<K, usize>,
+    counts: IdMap<K, usize>,
 }
 
 impl<K: Copy + Eq + Hash> ByPieceEvidence<K> {
     /// A scan that has not begun, for vendors whose pages can be addressed by number.
     pub(super) fn new(paging: Paging, page_size: u32) -> Self {
         let largest = previous_power_of_two(u64::from(page_size).clamp(1, LARGEST));
-        let counts = HashMap::new();
+        let counts = IdMap::default();
         Self { paging, largest, size: largest, offset: 0, holes_in_a_row: 0, is_over: false, counts }
     }
 
@@ -76,7 +76,7 @@ impl<K: Copy + Eq + Hash> ByPieceEvidence<K> {
     }
 
     /// How often each record was met.
-    pub(super) fn counts(&self) -> &HashMap<K, usize> {
+    pub(super) fn counts(&self) -> &IdMap<K, usize> {
         &self.counts
     }
 }

@@ -11,10 +11,10 @@
 //! second, and pages that are sorted by time, which their records show: where either is missing, the scan says that it does
 //! not apply.
 
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;
 
+use super::by_id::IdMap;
 use super::facts::{Check, PageFacts};
 use crate::vendors::{ApiSpec, Paging};
 
@@ -70,8 +70,8 @@ pub(super) struct ByTimeEvidence<K> {
     probe: Probe,
     first_page: bool,
     longest_page: usize,
-    counts: HashMap<K, usize>,
-    times: HashMap<K, i64>,
+    counts: IdMap<K, usize>,
+    times: IdMap<K, i64>,
     asked: Vec<(i64, i64, u64)>,
     last: Option<(usize, Option<u64>, bool, Option<i64>)>,
     disagrees: Vec<Check>,
@@ -90,8 +90,8 @@ impl<K: Copy + Eq + Hash> ByTimeEvidence<K> {
             probe: Probe::End,
             first_page: true,
             longest_page: 0,
-            counts: HashMap::new(),
-            times: HashMap::new(),
+            counts: IdMap::default(),
+            times: IdMap::default(),
             asked: Vec::new(),
             last: None,
             disagrees: Vec::new(),
@@ -120,7 +120,7 @@ impl<K: Copy + Eq + Hash> ByTimeEvidence<K> {
         if let Some(total) = total {
             self.asked.push((self.from, self.to, total));
         }
-        let mut on_page: HashMap<K, usize> = HashMap::new();
+        let mut on_page: IdMap<K, usize> = IdMap::default();
         for (key, time) in page.keys.iter().zip(times) {
             *on_page.entry(*key).or_default() += 1;
             self.times.insert(*key, *time);
@@ -240,7 +240,7 @@ impl<K: Copy + Eq + Hash> ByTimeEvidence<K> {
     }
 
     /// How often each record was met on one page at most.
-    pub(super) fn counts(&self) -> &HashMap<K, usize> {
+    pub(super) fn counts(&self) -> &IdMap<K, usize> {
         &self.counts
     }
 }

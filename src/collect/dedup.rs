@@ -23,10 +23,9 @@
 //! window's staged pages are discarded.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasherDefault, Hasher};
 use std::time::Duration;
 
+use super::by_id::{IdMap, IdSet};
 use super::ranges;
 use crate::event::EventId;
 use crate::journal::{SeenKey, WindowId};
@@ -39,33 +38,12 @@ const SMALL: usize = 4_096;
 /// Two answers with a content that has come back are evidence if they are this far apart.
 const RETURN_PAUSE: Duration = Duration::from_secs(60);
 
-/// An id is a part of a cryptographic hash: eight of its bytes are used as they are.
-type ById = BuildHasherDefault<FirstBytes>;
-
-#[derive(Debug, Default)]
-struct FirstBytes(u64);
-
-impl Hasher for FirstBytes {
-    fn write(&mut self, bytes: &[u8]) {
-        if let Some(first) = bytes.first_chunk() {
-            self.0 = u64::from_le_bytes(*first);
-        }
-    }
-
-    /// The length of the id, which is always the same.
-    fn write_usize(&mut self, _length: usize) {}
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
 /// The keys of collected records, for the time ranges in use.
 #[derive(Debug, Default)]
 pub(super) struct SeenSet {
-    records: HashMap<EventId, SeenRecord, ById>,
+    records: IdMap<EventId, SeenRecord>,
     /// Of the records that have changed.
-    changes: HashMap<EventId, Changes, ById>,
+    changes: IdMap<EventId, Changes>,
     loaded: Vec<TimeRange>,
     size_after_pruning: usize,
 }
@@ -226,7 +204,7 @@ impl SeenSet {
     }
 
     /// The ids of the loaded records whose own time fulfills a condition.
-    pub(super) fn ids_where(&self, is_wanted: impl Fn(Timestamp) -> bool) -> HashSet<EventId> {
+    pub(super) fn ids_where(&self, is_wanted: impl Fn(Timestamp) -> bool) -> IdSet<EventId> {
         let wanted = self.records.iter().filter(|(_, seen)| seen.timestamp.is_some_and(&is_wanted));
         wanted.map(|(id, _)| *id).collect()
     }
@@ -254,7 +232,8 @@ impl SeenSet {
 /// Of the records of one page that are to be delivered, keeps the greatest of the vendor's versions of each id; returns
 /// which ones to keep. Every content is kept.
 pub(super) fn greatest_versions(keys: &[SeenKey]) -> Vec<bool> {
-    let mut greatest: HashMap<EventId, u64, ById> = HashMap::with_capacity_and_hasher(keys.len(), ById::default());
+    let mut greatest: IdMap<EventId, u64> = IdMap::default();
+    greatest.reserve(keys.len());
     for key in keys {
         let best = greatest.entry(key.id).or_insert(key.version);
         *best = key.version.max(*best);

@@ -16,9 +16,10 @@
 
 mod checks;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use super::by_id::IdMap;
 use super::facts::{Check, Next, PageFacts, ScanRules, Taken};
 use crate::vendors::Paging;
 
@@ -52,7 +53,7 @@ struct Met {
 pub(super) struct ScanEvidence<K> {
     rules: ScanRules,
     stage: Stage,
-    met: HashMap<K, Met>,
+    met: IdMap<K, Met>,
     /// The last records in the order met, anchors left out; at least a page of them.
     tail: Vec<K>,
     /// The first records, by which a repeated head is recognized.
@@ -100,7 +101,7 @@ impl<K: Copy + Eq + Hash> ScanEvidence<K> {
         Self {
             rules,
             stage: Stage::Reading,
-            met: HashMap::new(),
+            met: IdMap::default(),
             tail: Vec::new(),
             first: Vec::new(),
             order: DefaultHasher::new(),
@@ -312,10 +313,12 @@ impl<K: Copy + Eq + Hash> ScanEvidence<K> {
             self.position + new.len()
         };
         self.pages += 1;
-        self.note_place_on_page(if self.moved { keys } else { new });
+        if !self.rules.has_ids {
+            self.note_place_on_page(if self.moved { keys } else { new });
+            new.iter().for_each(|key| key.hash(&mut self.order));
+        }
         for key in new {
             self.met.entry(*key).or_default().count += 1;
-            key.hash(&mut self.order);
         }
         self.records += new.len();
         self.raw_records += keys.len();
@@ -330,7 +333,7 @@ impl<K: Copy + Eq + Hash> ScanEvidence<K> {
     fn note_place_on_page(&mut self, keys: &[K]) {
         let anchored = self.is_anchored();
         let mut previous = self.tail.last().copied();
-        let mut on_page: HashMap<K, u32> = HashMap::new();
+        let mut on_page: IdMap<K, u32> = IdMap::default();
         for key in keys {
             *on_page.entry(*key).or_default() += 1;
             let former = self.met.get(key).map_or(0, |met| met.page);
@@ -448,9 +451,9 @@ fn hash_of<K: Hash>(keys: &[K]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
 
     use super::*;
+    use crate::collect::by_id::IdSet;
 
     /// A change of the list before one of the requests.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -466,8 +469,8 @@ mod tests {
     /// A vendor's list that is edited between requests. A row is a record; rows of one key are identical.
     struct List {
         rows: Vec<(usize, usize)>,
-        keys: HashMap<usize, usize>,
-        always_listed: HashSet<usize>,
+        keys: IdMap<usize, usize>,
+        always_listed: IdSet<usize>,
         inserted: usize,
         requests: usize,
         has_ids: bool,
@@ -513,20 +516,20 @@ mod tests {
         }
 
         /// Whether a record that was listed at every request was not met.
-        fn lacks(&self, met: &HashMap<usize, usize>) -> bool {
+        fn lacks(&self, met: &IdMap<usize, usize>) -> bool {
             let listed = counted(self.always_listed.iter().map(|row| self.keys[row]));
             listed.iter().any(|(key, count)| met.get(key).is_none_or(|met| met < count))
         }
 
         /// Whether a record was met more often than it ever existed.
-        fn is_exceeded_by(&self, met: &HashMap<usize, usize>) -> bool {
+        fn is_exceeded_by(&self, met: &IdMap<usize, usize>) -> bool {
             let existed = counted(self.keys.values().copied());
             met.iter().any(|(key, count)| existed.get(key).is_none_or(|existed| existed < count))
         }
     }
 
-    fn counted(keys: impl IntoIterator<Item = usize>) -> HashMap<usize, usize> {
-        let mut counts = HashMap::new();
+    fn counted(keys: impl IntoIterator<Item = usize>) -> IdMap<usize, usize> {
+        let mut counts = IdMap::default();
         for key in keys {
             *counts.entry(key).or_default() += 1;
         }

@@ -95,12 +95,17 @@ impl Fetcher {
             return Err(FetchError { retry_after, may_be_size, may_be_request, ..FetchError::new(error) });
         }
         let vendor_time = response.date.filter(|_| !response.is_cached);
+        let mask = response.mask;
         let read = match response.status {
             // No content: an empty page.
             204 => ReadPage::default(),
-            _ => read_page(self.vendor.as_ref(), response.body, page).map_err(|bad| self.unreadable(&bad.message))?,
+            _ => read_page(self.vendor.as_ref(), response.body, page)
+                .map_err(|bad| self.unreadable(&mask.mask(&bad.message)))?,
         };
         let ReadPage { body, records, next, total, limit, damaged } = read;
+        if next.as_ref().is_some_and(|cursor| mask.is_in(cursor)) {
+            return Err(self.unreadable("its page cursor contains the secret of this source, and cursors are stored"));
+        }
         Ok(FetchedPage { body, records, next, total, limit, damaged, observed_at: self.clock.now(), vendor_time })
     }
 

@@ -9,11 +9,11 @@
 //! Where dedup keys are gone, a record cannot be distinguished from a collected one. So a record of such time that the window
 //! does not cover for the first time is left out, counted and reported.
 
-use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::by_id::{IdMap, IdSet};
 use super::dedup::{Reader, RecordStatus, SeenSet, greatest_versions};
 use super::facts::Taken;
 use super::fetch::FetchedPage;
@@ -113,7 +113,7 @@ impl PageFilter {
         journal: &mut RetryingJournal,
         window: &NewWindow,
         now: Timestamp,
-    ) -> Result<HashSet<EventId>, StopReason> {
+    ) -> Result<IdSet<EventId>, StopReason> {
         self.load(journal, self.seen.missing(key_range(window, &self.spec)), window.fetch_range.to).await?;
         let margin = BOUNDS_MARGIN.min(self.spec.overlap / 4) + self.spec.time_granularity;
         let kept_since = self.kept_since(now);
@@ -125,8 +125,8 @@ impl PageFilter {
     }
 
     /// Known records that the vendor may no longer keep: they are close to the end of its retention, or beyond it.
-    pub(super) fn expired(&self, now: Timestamp) -> HashSet<EventId> {
-        let Some(kept_since) = self.kept_since(now) else { return HashSet::new() };
+    pub(super) fn expired(&self, now: Timestamp) -> IdSet<EventId> {
+        let Some(kept_since) = self.kept_since(now) else { return IdSet::default() };
         self.seen.ids_where(|at| at < kept_since)
     }
 
@@ -280,7 +280,7 @@ fn records_in_scope<'p>(
 fn occurrences_on_page(keys: &[RecordKey]) -> Vec<u32> {
     let mut order: Vec<usize> = (0..keys.len()).collect();
     order.sort_by_key(|at| std::cmp::Reverse(keys[*at].version));
-    let mut next: HashMap<EventId, u32> = HashMap::new();
+    let mut next: IdMap<EventId, u32> = IdMap::default();
     let mut occurrences = vec![0; keys.len()];
     for at in order {
         let number = next.entry(keys[at].id).or_default();

@@ -40,9 +40,10 @@ pub async fn healthcheck(
     if response.status == 204 {
         return Ok(());
     }
+    let mask = response.mask;
     read_page(vendor, response.body, &page).map(|_| ()).map_err(|bad| ApiError {
         kind: ApiErrorKind::Transient,
-        message: format!("{} sent a page that cannot be read: {bad}", spec.name),
+        message: format!("{} sent a page that cannot be read: {}", spec.name, mask.mask(&bad.to_string())),
         hint: "check base_url: another service may respond there".to_owned(),
     })
 }

@@ -8,6 +8,7 @@
 
 use std::io::Read as _;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,11 +16,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::header::{HeaderMap, HeaderValue};
 use url::{Host, Url};
 
+use super::tls::{self, TlsOptions};
 use super::transport::{Response, ResponseLimits, Transport, TransportError};
 use crate::clock::SharedClock;
+use crate::secret::SecretMask;
 use crate::time::Timestamp;
 use crate::vendors::{Auth, Request};
 
@@ -39,6 +42,8 @@ pub struct HttpTransport {
     client: reqwest::Client,
     base: Url,
     clock: SharedClock,
+    /// Every secret that was sent: an answer may repeat one that was rotated since.
+    sent: Mutex<SecretMask>,
 }
 
 /// Why a source's URL cannot be used.
@@ -55,6 +60,26 @@ pub enum BadAddress {
     /// Credentials would be sent unencrypted.
     #[error("`{0}` would send the credentials unencrypted; use https (http is for this machine only)")]
     NotEncrypted(String),
+    /// A file of its TLS settings cannot be used.
+    #[error("cannot use `tls.{option}` ({}): {reason}; fix the file or the option", path.display())]
+    Tls {
+        /// The option.
+        option: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A variable of the environment names a proxy that is not a URL.
+    #[error(
+        "the environment variable {variable} does not name a proxy: {reason}; set it to a URL such as http://proxy:3128, or unset it"
+    )]
+    BadProxy {
+        /// The variable.
+        variable: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// TLS or the resolver cannot be set up.
     #[error("cannot set up HTTP: {0}; check the certificates and proxy settings of this machine")]
     NoClient(String),
@@ -68,22 +93,27 @@ impl HttpTransport {
     /// The text is not a URL or not encrypted, or TLS cannot be set up.
     #[cfg(any(test, feature = "internals"))]
     pub fn new(base_url: &str, clock: SharedClock) -> Result<Self, BadAddress> {
-        Self::sharing(&HttpClients::default(), base_url, clock)
+        Self::sharing(&HttpClients::default(), base_url, &TlsOptions::default(), clock)
     }
 
     /// The same, with a client shared within the run.
     ///
     /// # Errors
     /// As [`HttpTransport::new`].
-    pub fn sharing(clients: &HttpClients, base_url: &str, clock: SharedClock) -> Result<Self, BadAddress> {
+    pub fn sharing(
+        clients: &HttpClients,
+        base_url: &str,
+        tls: &TlsOptions,
+        clock: SharedClock,
+    ) -> Result<Self, BadAddress> {
         let base = Url::parse(base_url)
             .map_err(|error| BadAddress::NotAUrl { url: base_url.to_owned(), reason: error.to_string() })?;
         let loopback = is_loopback(&base);
         if base.scheme() != "https" && !(base.scheme() == "http" && loopback) {
             return Err(BadAddress::NotEncrypted(base_url.to_owned()));
         }
-        let client = clients.get(loopback)?;
-        Ok(Self { client, base, clock })
+        let client = clients.get(loopback, tls)?;
+        Ok(Self { client, base, clock, sent: Mutex::default() })
     }
 
     /// Why there is no response; names the address if there was no connection.
@@ -95,29 +125,73 @@ impl HttpTransport {
             other => return other,
         };
         let (scheme, host) = (self.base.scheme(), self.base.host_str().unwrap_or_default());
+        if let Some(hint) = tls::hint(&reason) {
+            return TransportError::Tls { host: host.to_owned(), reason, hint };
+        }
         let port = self.base.port_or_known_default().unwrap_or_default();
         TransportError::Unreachable(format!("{scheme}://{host}:{port}: {reason}"))
     }
 
     async fn exchange(&self, request: &Request, limits: ResponseLimits) -> Result<Response, TransportError> {
-        let mut call = self.client.get(url_below(&self.base, request)?).timeout(limits.timeout);
+        let url = url_below(&self.base, request)?;
+        let credentials = Credentials::of(request)?;
+        let mask = self.masking(&credentials.values);
+        let mut call = self.client.get(url).timeout(limits.timeout);
         for (name, value) in &request.headers {
             call = call.header(*name, value);
         }
-        for (name, secret) in &request.secret_headers {
-            call = call.header(*name, sensitive(&secret.reveal()?)?);
+        for (name, value) in credentials.headers {
+            call = call.header(name, value);
         }
-        call = authenticate(call, &request.auth)?;
         let mut response = call.send().await.map_err(|error| self.send_error(error, limits))?;
         let mut answer = about(response.status().as_u16(), response.headers(), self.clock.now());
         answer.body = if response.status().is_success() {
             let body = read_whole(&mut response, limits).await?;
             if body.starts_with(&GZIP_MAGIC) { unpack(&body, limits)? } else { body }
         } else {
-            without_secrets(read_beginning(&mut response).await, request)?.into_bytes()
+            mask.mask(&read_beginning(&mut response).await).into_bytes()
         };
+        answer.mask = mask;
         Ok(answer)
     }
+
+    /// The mask of all secrets that were sent, these included.
+    fn masking(&self, values: &[String]) -> SecretMask {
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        *sent = sent.with(values);
+        sent.clone()
+    }
+}
+
+/// The credentials of one request, read once: what is masked in the answer is what was sent.
+struct Credentials {
+    headers: Vec<(&'static str, HeaderValue)>,
+    /// Each secret, and what was made of it.
+    values: Vec<String>,
+}
+
+impl Credentials {
+    fn of(request: &Request) -> Result<Self, TransportError> {
+        let mut values = Vec::new();
+        let authorization = match &request.auth {
+            Auth::Bearer(secret) => format!("Bearer {}", kept(&mut values, secret.reveal()?)),
+            Auth::Scheme(scheme, secret) => format!("{scheme} {}", kept(&mut values, secret.reveal()?)),
+            Auth::Basic { user, password } => {
+                let password = kept(&mut values, password.reveal()?);
+                format!("Basic {}", kept(&mut values, BASE64.encode(format!("{user}:{password}"))))
+            }
+        };
+        let mut headers = vec![("authorization", sensitive(&authorization)?)];
+        for (name, secret) in &request.secret_headers {
+            headers.push((name, sensitive(&kept(&mut values, secret.reveal()?))?));
+        }
+        Ok(Self { headers, values })
+    }
+}
+
+fn kept(values: &mut Vec<String>, value: String) -> String {
+    values.push(value.clone());
+    value
 }
 
 /// The HTTP clients that all transports of a run share. Each is created when it is first needed.
@@ -126,24 +200,41 @@ impl HttpTransport {
 /// vendor then share.
 #[derive(Debug, Default)]
 pub struct HttpClients {
-    /// For this machine: never through a proxy.
-    local: Mutex<Option<reqwest::Client>>,
-    remote: Mutex<Option<reqwest::Client>>,
+    /// Each with what it is for: addresses on this machine (never through a proxy) or others, and the TLS settings.
+    clients: Mutex<Vec<((bool, TlsOptions), reqwest::Client)>>,
 }
 
 impl HttpClients {
     /// The client for addresses on this machine, or for all others. Fails if TLS or the resolver cannot be set up.
-    fn get(&self, loopback: bool) -> Result<reqwest::Client, BadAddress> {
-        let client = if loopback { &self.local } else { &self.remote };
-        let mut client = client.lock().unwrap_or_else(PoisonError::into_inner);
-        match client.as_ref() {
-            Some(client) => Ok(client.clone()),
-            None => Ok(client.insert(new_client(loopback)?).clone()),
+    fn get(&self, loopback: bool, tls: &TlsOptions) -> Result<reqwest::Client, BadAddress> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (loopback, tls.clone());
+        if let Some((_, client)) = clients.iter().find(|(present, _)| *present == key) {
+            return Ok(client.clone());
         }
+        let client = new_client(loopback, tls)?;
+        clients.push((key, client.clone()));
+        Ok(client)
     }
 }
 
-fn new_client(loopback: bool) -> Result<reqwest::Client, BadAddress> {
+/// The variables that name proxies. A client ignores one that it cannot parse, and then goes around the proxy.
+const PROXIES: [&str; 6] = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
+
+/// Fails if a variable names a proxy that the client cannot use.
+fn check_proxies(value_of: impl Fn(&str) -> Option<String>) -> Result<(), BadAddress> {
+    for variable in PROXIES {
+        let Some(value) = value_of(variable).filter(|value| !value.trim().is_empty()) else { continue };
+        let reason = match reqwest::Proxy::all(value.trim()) {
+            Ok(_) => continue,
+            Err(error) => chain(&error.without_url()),
+        };
+        return Err(BadAddress::BadProxy { variable, reason });
+    }
+    Ok(())
+}
+
+fn new_client(loopback: bool, tls: &TlsOptions) -> Result<reqwest::Client, BadAddress> {
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("auditflow/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
@@ -152,8 +243,10 @@ fn new_client(loopback: bool) -> Result<reqwest::Client, BadAddress> {
         .gzip(true);
     if loopback {
         builder = builder.no_proxy();
+    } else {
+        check_proxies(|variable| std::env::var(variable).ok())?;
     }
-    builder.build().map_err(|error| BadAddress::NoClient(chain(&error)))
+    tls.apply(builder)?.build().map_err(|error| BadAddress::NoClient(chain(&error)))
 }
 
 /// The URL of a request; always below the base URL.
@@ -196,6 +289,7 @@ fn about(status: u16, headers: &HeaderMap, now: Timestamp) -> Response {
         date: header("date").and_then(|text| http_date(text.trim())),
         is_cached: headers.contains_key("age"),
         body: Vec::new(),
+        mask: SecretMask::default(),
     }
 }
 
@@ -250,40 +344,11 @@ fn text_header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-fn authenticate(call: reqwest::RequestBuilder, auth: &Auth) -> Result<reqwest::RequestBuilder, TransportError> {
-    let value = match auth {
-        Auth::Basic { user, password } => return Ok(call.basic_auth(user, Some(password.reveal()?))),
-        Auth::Bearer(secret) => format!("Bearer {}", secret.reveal()?),
-        Auth::Scheme(scheme, secret) => format!("{scheme} {}", secret.reveal()?),
-    };
-    Ok(call.header(AUTHORIZATION, sensitive(&value)?))
-}
-
 fn sensitive(value: &str) -> Result<HeaderValue, TransportError> {
     let mut value = HeaderValue::try_from(value)
         .map_err(|_| TransportError::NotSent("the secret has characters that an HTTP header cannot hold".to_owned()))?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-/// The body of an error response goes into messages, and some APIs repeat in it what they received.
-fn without_secrets(mut body: String, request: &Request) -> Result<String, TransportError> {
-    let mut secrets = Vec::new();
-    match &request.auth {
-        Auth::Bearer(secret) | Auth::Scheme(_, secret) => secrets.push(secret.reveal()?),
-        Auth::Basic { user, password } => {
-            let password = password.reveal()?;
-            secrets.push(BASE64.encode(format!("{user}:{password}")));
-            secrets.push(password);
-        }
-    }
-    for (_, secret) in &request.secret_headers {
-        secrets.push(secret.reveal()?);
-    }
-    for secret in secrets {
-        body = body.replace(&secret, "***");
-    }
-    Ok(body)
 }
 
 async fn read_whole(response: &mut reqwest::Response, limits: ResponseLimits) -> Result<Vec<u8>, TransportError> {
@@ -351,3 +416,5 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;

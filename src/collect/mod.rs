@@ -18,6 +18,7 @@
 //! two pages of a backfill, and a process that is killed anywhere resumes at the page that was not committed. While a page
 //! is stored, the next one may already be requested.
 
+mod by_id;
 mod by_piece;
 mod by_time;
 mod clock_skew;
@@ -45,6 +46,7 @@ pub(crate) mod scan;
 pub(crate) mod scheduler;
 mod source;
 mod source_loop;
+mod tls;
 mod transport;
 mod verdict;
 mod window_scans;
@@ -56,6 +58,7 @@ pub use overlap::{Overlap, recommended as recommended_overlap};
 pub use rate::RateLimitGroups;
 pub use source::{CollectError, CollectMode, Source, SourceContext, SourceEnd};
 pub use source_loop::run;
+pub use tls::TlsOptions;
 pub use transport::{Response, ResponseLimits, Transport, TransportError};
 
 #[cfg(test)]

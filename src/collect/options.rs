@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, de};
 
 use super::overlap::Overlap;
+use super::tls::TlsOptions;
 use crate::journal::LatenessCounts;
 use crate::time::{TimeRange, Timestamp};
 use crate::units::{RateLimit, Span};
@@ -53,6 +54,8 @@ pub struct SourceOptions {
     pub ignore_checks: IgnoredChecks,
     /// Time until a source that stopped on a permanent error retries.
     pub error_retry_interval: Option<Span>,
+    /// Certificate authorities to trust, and a client certificate.
+    pub tls: TlsOptions,
     /// The longest accepted response body, after decompression.
     pub max_body_bytes: Option<crate::units::ByteSize>,
 }
@@ -202,6 +205,8 @@ pub struct SourceSettings {
     pub recheck_after: Option<Duration>,
     /// Checks that do not put time in doubt.
     pub ignore_checks: IgnoredChecks,
+    /// Certificate authorities to trust, and a client certificate.
+    pub tls: TlsOptions,
     /// Time until a stopped source retries.
     pub error_retry_interval: Duration,
     /// The longest accepted body, in bytes.
@@ -296,6 +301,7 @@ impl SourceOptions {
             recheck_after: Some(self.recheck_after.map_or(RECHECK_AFTER, |span| span.0))
                 .filter(|after| !after.is_zero()),
             ignore_checks: self.ignore_checks.clone(),
+            tls: self.tls.clone(),
             error_retry_interval: self.error_retry_interval.map_or(Duration::from_secs(300), |span| span.0),
             max_body_bytes: self.max_body_bytes.map_or(64 << 20, |size| size.0),
         }

@@ -60,15 +60,15 @@ impl PageEvidence {
         bytes.extend(facts.total.unwrap_or(0).to_le_bytes());
         bytes.extend((facts.keys.len() as u64).to_le_bytes());
         for (key, time) in facts.keys.iter().zip(&self.times) {
-            bytes.extend(key.0);
-            bytes.extend(time.to_le_bytes());
+            bytes.extend_from_slice(&key.0);
+            bytes.extend_from_slice(&time.to_le_bytes());
         }
         bytes.extend((self.held.len() as u64).to_le_bytes());
         for raw in &self.held {
             bytes.extend((raw.len() as u64).to_le_bytes());
-            bytes.extend(raw.as_bytes());
+            bytes.extend_from_slice(raw.as_bytes());
         }
-        bytes.extend(facts.next.as_deref().unwrap_or_default().as_bytes());
+        bytes.extend_from_slice(facts.next.as_deref().unwrap_or_default().as_bytes());
         bytes
     }
 

@@ -10,9 +10,9 @@
 //! The evidence is stored page by page. After a restart it is replayed, so that a scan which was interrupted proves as much
 //! as one that was not.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::by_id::{IdMap, IdSet};
 use super::by_piece::ByPieceEvidence;
 use super::by_time::{ByTimeEvidence, ByTimeRules, NextByTime};
 use super::evidence::ScanEvidence;
@@ -304,12 +304,12 @@ impl PageScan {
     pub(super) fn result(&self) -> ScanResult<EventId> {
         match &self.state.evidence {
             Evidence::Pages(evidence) => {
-                let counts = evidence.counts();
+                let (counts, on_one_page) = (evidence.counts(), evidence.counts_on_one_page());
                 ScanResult {
                     checks: evidence.checks(),
-                    ids: ids_of(&counts),
+                    ids: on_one_page.is_some().then(|| ids_of(&counts)),
                     counts,
-                    on_one_page: evidence.counts_on_one_page(),
+                    on_one_page,
                     totals: evidence.totals().to_vec(),
                     order: evidence.order(),
                     apart: evidence.is_apart() && !evidence.counts_by_page(),
@@ -384,12 +384,12 @@ impl PageScan {
 }
 
 /// What a scan proves whose pages stand alone.
-fn of_counts(counts: &HashMap<EventId, usize>, checks: Vec<Check>) -> ScanResult<EventId> {
+fn of_counts(counts: &IdMap<EventId, usize>, checks: Vec<Check>) -> ScanResult<EventId> {
     ScanResult {
         checks,
-        ids: ids_of(counts),
+        ids: Some(ids_of(counts)),
         counts: counts.clone(),
-        on_one_page: counts.clone(),
+        on_one_page: Some(counts.clone()),
         totals: Vec::new(),
         order: 0,
         apart: false,
@@ -397,7 +397,7 @@ fn of_counts(counts: &HashMap<EventId, usize>, checks: Vec<Check>) -> ScanResult
 }
 
 /// The event ids of identical records: of n records, n ids.
-fn ids_of(counts: &HashMap<EventId, usize>) -> HashSet<EventId> {
+fn ids_of(counts: &IdMap<EventId, usize>) -> IdSet<EventId> {
     let all = counts
         .iter()
         .flat_map(|(id, count)| (0..*count).map(|number| id.nth(u32::try_from(number).unwrap_or(u32::MAX))));

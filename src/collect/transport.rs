@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::secret::SecretError;
+use crate::secret::{SecretError, SecretMask};
 use crate::time::Timestamp;
 use crate::vendors::{ApiError, ApiErrorKind, Request, Vendor};
 
@@ -31,8 +31,10 @@ pub struct Response {
     pub date: Option<Timestamp>,
     /// Whether it was stored in between (header `Age`): then `date` may be long ago.
     pub is_cached: bool,
-    /// The body, which may be any bytes; of an unsuccessful response at most the first kilobytes.
+    /// The body, which may be any bytes; of an unsuccessful response at most the first kilobytes, without secrets.
     pub body: Vec<u8>,
+    /// The secrets of the request: no text of a successful body enters a message or the journal before it is masked.
+    pub mask: SecretMask,
 }
 
 impl Response {
@@ -59,6 +61,16 @@ pub enum TransportError {
     /// No connection: name, network, TLS.
     #[error("cannot be reached: {0}")]
     Unreachable(String),
+    /// The TLS handshake failed.
+    #[error("the TLS handshake with {host} failed: {reason}")]
+    Tls {
+        /// The host of the URL.
+        host: String,
+        /// What the library says.
+        reason: String,
+        /// What to do about it.
+        hint: &'static str,
+    },
     /// The connection broke in the middle of the response, or its compression is damaged.
     #[error("the response broke off: {0}")]
     Broken(String),
@@ -83,6 +95,7 @@ impl TransportError {
                 ApiErrorKind::Transient,
                 "check base_url, site or region of this source, and this machine's network, proxy and DNS",
             ),
+            Self::Tls { hint, .. } => (ApiErrorKind::Transient, *hint),
             Self::TooLarge(_) => {
                 (ApiErrorKind::PageTooLarge, "raise max_body_bytes of this source if smaller pages do not help")
             }

@@ -17,9 +17,10 @@
 //! | unconfirmed | pages by number without a total: the next scan has to add nothing |
 //! | found | a recheck of covered time met a new record |
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::hash::Hash;
 
+use super::by_id::{IdMap, IdSet};
 use super::facts::Check;
 use super::options::IgnoredChecks;
 
@@ -62,11 +63,11 @@ pub(super) struct ScanResult<K> {
     /// Checks that disagree.
     pub(super) checks: Vec<Check>,
     /// How often each record exists, as far as the scan proves it.
-    pub(super) counts: HashMap<K, usize>,
-    /// How often each record stood on one page at most.
-    pub(super) on_one_page: HashMap<K, usize>,
-    /// The ids of all of `counts`: of n identical records, n ids.
-    pub(super) ids: HashSet<K>,
+    pub(super) counts: IdMap<K, usize>,
+    /// How often each record stood on one page at most; `None` if that is `counts`.
+    pub(super) on_one_page: Option<IdMap<K, usize>>,
+    /// The ids of all of `counts`: of n identical records, n ids. `None` if there are no identical records.
+    pub(super) ids: Option<IdSet<K>>,
     /// The announced totals; empty where they cannot be used.
     pub(super) totals: Vec<u64>,
     /// A hash of the order in which records were met.
@@ -75,13 +76,29 @@ pub(super) struct ScanResult<K> {
     pub(super) apart: bool,
 }
 
+impl<K: Copy + Eq + Hash> ScanResult<K> {
+    /// How often each record stood on one page at most.
+    fn proved(&self) -> &IdMap<K, usize> {
+        self.on_one_page.as_ref().unwrap_or(&self.counts)
+    }
+
+    /// Whether a record with this id was met.
+    fn has_id(&self, key: &K) -> bool {
+        self.ids.as_ref().map_or_else(|| self.counts.contains_key(key), |ids| ids.contains(key))
+    }
+
+    fn all_ids(&self) -> IdSet<K> {
+        self.ids.clone().unwrap_or_else(|| self.counts.keys().copied().collect())
+    }
+}
+
 /// What is known of a window before a verdict.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Expected<K> {
     /// The ids of known records that a scan has to meet: well inside the asked range and inside retention.
-    pub(super) known: HashSet<K>,
+    pub(super) known: IdSet<K>,
     /// Records that the vendor may have stopped keeping since they were met.
-    pub(super) expired: HashSet<K>,
+    pub(super) expired: IdSet<K>,
     /// Whether a poll after this one reads the window's time again.
     pub(super) is_read_again: bool,
     /// Whether this is a second look at covered time.
@@ -110,14 +127,14 @@ pub(super) enum Verdict<K> {
 pub(super) struct Learned<K> {
     wrong_totals: u32,
     /// Records that were missing, and whether they count as gone.
-    missing: HashMap<K, bool>,
+    missing: IdMap<K, bool>,
     /// Records that have gone, over all windows.
     pub(super) gone: u64,
 }
 
 impl<K> Default for Learned<K> {
     fn default() -> Self {
-        Self { wrong_totals: 0, missing: HashMap::new(), gone: 0 }
+        Self { wrong_totals: 0, missing: IdMap::default(), gone: 0 }
     }
 }
 
@@ -132,26 +149,26 @@ impl<K> Learned<K> {
 #[derive(Clone, Debug)]
 pub(super) struct WindowVerdict<K> {
     scans: u32,
-    union: HashMap<K, usize>,
+    union: IdMap<K, usize>,
     /// The total that every scan of the present run announced, and the union of these scans.
     run_total: Option<u64>,
-    run: HashMap<K, usize>,
-    run_ids: HashSet<K>,
-    confirmed: Option<HashSet<K>>,
+    run: IdMap<K, usize>,
+    run_ids: IdSet<K>,
+    confirmed: Option<IdSet<K>>,
     last_order: Option<u64>,
     last_reasons: BTreeSet<Reason>,
     /// What a scan lacked that agreed in all else, while no later scan has met one of these or a further record.
-    lacked: Option<HashSet<K>>,
+    lacked: Option<IdSet<K>>,
 }
 
 impl<K> Default for WindowVerdict<K> {
     fn default() -> Self {
         Self {
             scans: 0,
-            union: HashMap::new(),
+            union: IdMap::default(),
             run_total: None,
-            run: HashMap::new(),
-            run_ids: HashSet::new(),
+            run: IdMap::default(),
+            run_ids: IdSet::default(),
             confirmed: None,
             last_order: None,
             last_reasons: BTreeSet::new(),
@@ -170,7 +187,7 @@ impl<K: Copy + Eq + Hash> WindowVerdict<K> {
     }
 
     /// Every record met by a scan of this window, with how many there are: what is delivered.
-    pub(super) fn union(&self) -> &HashMap<K, usize> {
+    pub(super) fn union(&self) -> &IdMap<K, usize> {
         &self.union
     }
 
@@ -198,18 +215,19 @@ impl<K: Copy + Eq + Hash> WindowVerdict<K> {
         if unexplained && !expected.ignored.contains(Reason::Overlap.as_str()) {
             reasons.insert(Reason::Overlap);
         }
-        self.note_run(&scan);
         self.last_reasons.clone_from(&reasons);
         if reasons.is_empty() {
             if unconfirmed && (!expected.is_read_again) && !self.adds_nothing() {
+                self.note_run(&scan);
                 return self
                     .rescan(expected, learned)
                     .unwrap_or(Verdict::InDoubt { reasons: vec![Reason::Check(Check::Unconfirmed)] });
             }
             return self.covered(&scan, learned);
         }
+        self.note_run(&scan);
         self.confirmed = Some(self.union.keys().copied().collect());
-        let meets = |key: &K| scan.ids.contains(key) || scan.counts.contains_key(key);
+        let meets = |key: &K| scan.has_id(key) || scan.counts.contains_key(key);
         if reasons.iter().eq([&Reason::Overlap]) {
             self.lacked = Some(missing.iter().copied().collect());
         } else if self.union.len() > met_before || self.lacked.iter().flatten().any(meets) {
@@ -234,10 +252,16 @@ impl<K: Copy + Eq + Hash> WindowVerdict<K> {
             return;
         }
         self.last_order = Some(scan.order);
-        scan.counts.clone_from(&scan.on_one_page);
+        if let Some(on_one_page) = &scan.on_one_page {
+            scan.counts.clone_from(on_one_page);
+        }
     }
 
     fn note_union(&mut self, scan: &ScanResult<K>) {
+        if self.union.is_empty() {
+            self.union.clone_from(&scan.counts);
+            return;
+        }
         for (key, count) in &scan.counts {
             let most = self.union.entry(*key).or_default();
             *most = (*count).max(*most);
@@ -246,9 +270,10 @@ impl<K: Copy + Eq + Hash> WindowVerdict<K> {
 
     /// Known records that this scan has not met, and records of earlier scans of this window.
     fn missing(&self, scan: &ScanResult<K>, expected: &Expected<K>) -> Vec<K> {
-        let known = expected.known.difference(&scan.ids).copied();
-        let of_earlier =
-            self.union.keys().filter(|key| !scan.counts.contains_key(key) && !expected.known.contains(key));
+        let known = expected.known.iter().filter(|key| !scan.has_id(key)).copied();
+        let earlier = (self.scans > 1).then_some(&self.union);
+        let of_earlier = earlier.into_iter().flat_map(IdMap::keys);
+        let of_earlier = of_earlier.filter(|key| !scan.counts.contains_key(key) && !expected.known.contains(key));
         let of_earlier = of_earlier.filter(|key| !expected.expired.contains(key));
         known.chain(of_earlier.copied()).collect()
     }
@@ -256,18 +281,18 @@ impl<K: Copy + Eq + Hash> WindowVerdict<K> {
     fn note_run(&mut self, scan: &ScanResult<K>) {
         let Some(first) = scan.totals.first() else { return };
         let stood = scan.totals.iter().all(|total| total == first);
-        let proved = &scan.on_one_page;
+        let proved = scan.proved();
         if stood && self.run_total == Some(*first) {
             for (key, count) in proved {
                 let most = self.run.entry(*key).or_default();
                 *most = (*count).max(*most);
             }
-            self.run_ids.extend(&scan.ids);
+            self.run_ids.extend(scan.all_ids());
             return;
         }
         self.run_total = stood.then_some(*first);
         self.run.clone_from(proved);
-        self.run_ids.clone_from(&scan.ids);
+        self.run_ids = scan.all_ids();
     }
 
     /// Whether the union of scans in a row with one unmoved total has that size and lacks nothing known.
@@ -278,7 +303,7 @@ impl<K: Copy + Eq + Hash> WindowVerdict<K> {
     }
 
     fn adds_nothing(&mut self) -> bool {
-        let now: HashSet<K> = self.union.keys().copied().collect();
+        let now: IdSet<K> = self.union.keys().copied().collect();
         let same = self.confirmed.as_ref() == Some(&now);
         self.confirmed = Some(now);
         same
@@ -301,9 +326,7 @@ impl<K: Copy + Eq + Hash> WindowVerdict<K> {
         if !scan.totals.is_empty() && !scan.checks.contains(&Check::Total) {
             learned.wrong_totals = 0;
         }
-        for key in self.union.keys() {
-            learned.missing.remove(key);
-        }
+        learned.missing.retain(|key, _| !self.union.contains_key(key));
         Verdict::Covered { gone: Vec::new() }
     }
 
@@ -343,10 +366,9 @@ mod tests {
     use super::*;
 
     fn scan(met: std::ops::Range<u32>, checks: &[Check]) -> ScanResult<u32> {
-        let counts: HashMap<u32, usize> = met.clone().map(|key| (key, 1)).collect();
+        let counts: IdMap<u32, usize> = met.clone().map(|key| (key, 1)).collect();
         let checks = checks.to_vec();
-        let on_one_page = counts.clone();
-        ScanResult { checks, counts, on_one_page, ids: met.collect(), totals: Vec::new(), order: 0, apart: false }
+        ScanResult { checks, counts, on_one_page: None, ids: None, totals: Vec::new(), order: 0, apart: false }
     }
 
     /// The verdict over scans of a window in which the first twenty records are known.

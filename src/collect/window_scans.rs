@@ -1,7 +1,6 @@
 //! What the scans of one window have in common: the verdict so far, counts, and records that wait for the verdict.
 
-use std::collections::{HashMap, HashSet};
-
+use super::by_id::{IdMap, IdSet};
 use super::facts::Taken;
 use super::fetch::FetchedPage;
 use super::page_evidence::ReplayedPage;
@@ -18,7 +17,7 @@ pub(super) struct WindowScans {
     pub(super) restarts: u32,
     pub(super) verdict: WindowVerdict<EventId>,
     /// Known records that each scan has to meet.
-    pub(super) expected: HashSet<EventId>,
+    pub(super) expected: IdSet<EventId>,
     /// Bytes of the records that it has stored.
     pub(super) staged_bytes: u64,
     /// Why a part of it cannot be read.
@@ -28,9 +27,9 @@ pub(super) struct WindowScans {
     /// Records of the window that were not known.
     pub(super) found: u64,
     /// For vendors without ids: a copy of each record that stood on several pages of the present scan.
-    pub(super) held: HashMap<EventId, HeldRecord>,
+    pub(super) held: IdMap<EventId, HeldRecord>,
     /// Keys of the present scan's earlier pages.
-    pub(super) earlier: HashSet<EventId>,
+    pub(super) earlier: IdSet<EventId>,
     /// Pages of all scans.
     pub(super) pages: u64,
     /// Records of all scans.

@@ -77,6 +77,32 @@ pub fn push_optional_string(out: &mut Vec<u8>, text: Option<&str>) {
     }
 }
 
+/// Readers of JSON refuse what is nested deeper than their limit; few have one below this.
+const DEEPEST: usize = 256;
+
+/// Whether JSON is nested deeper than 256 levels.
+pub fn is_too_deep(json: &str) -> bool {
+    // Nearly every record has fewer brackets than that.
+    if json.len() <= 2 * DEEPEST || memchr::memchr2_iter(b'[', b'{', json.as_bytes()).count() <= DEEPEST {
+        return false;
+    }
+    let (mut depth, mut in_text, mut is_escaped) = (0_usize, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if in_text => is_escaped = true,
+            b'"' => in_text = !in_text,
+            b'[' | b'{' if !in_text => depth += 1,
+            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEEPEST {
+            return true;
+        }
+    }
+    false
+}
+
 /// Appends `json`, which must be valid JSON, on one line: byte for byte if it has no line break, else without the white space
 /// between its tokens. All tokens keep their bytes: numbers their digits, strings their escapes.
 pub fn push_in_one_line(out: &mut Vec<u8>, json: &str) {

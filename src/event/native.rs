@@ -10,7 +10,7 @@ use std::io::Write;
 
 use super::Event;
 use super::fields::{FIELDS, Field, Item, Kind, List};
-use super::json::{push_in_one_line, push_optional_string, push_string};
+use super::json::{is_too_deep, push_in_one_line, push_optional_string, push_string};
 
 /// How the vendor's record is written into its event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
@@ -28,8 +28,8 @@ pub enum RawForm {
 /// Appends `event` as one JSON object, without a line break in it or after it.
 ///
 /// With [`RawForm::Keep`] the record's bytes are copied unchanged. Two exceptions keep the output valid with one event per
-/// line: white space between the tokens of a record with line breaks is removed, and a record that is not valid JSON is
-/// written as a JSON string. Records without `normalize_error` have been parsed as JSON by their normalizer, so only the
+/// line: white space between the tokens of a record with line breaks is removed, and a record that is not valid JSON, or
+/// nested more than 256 levels deep, is written as a JSON string. Records without `normalize_error` have been parsed as JSON by their normalizer, so only the
 /// others are checked.
 pub fn encode(event: &Event<'_>, raw: RawForm, out: &mut Vec<u8>) {
     out.reserve(event.raw.len() + 1_024);
@@ -104,8 +104,20 @@ fn push_item(list: List, item: Item<'_>, out: &mut Vec<u8>) {
 }
 
 fn push_raw(event: &Event<'_>, form: RawForm, out: &mut Vec<u8>) {
-    let is_invalid = event.normalize_error.is_some() && !is_json(event.raw);
-    if form == RawForm::String || is_invalid { push_string(out, event.raw) } else { push_in_one_line(out, event.raw) }
+    match form {
+        RawForm::String => push_string(out, event.raw),
+        RawForm::Keep | RawForm::Drop => push_record(event, out),
+    }
+}
+
+/// Appends the vendor's record, byte for byte unless it has line breaks. A record that is not JSON, or so deep that readers
+/// refuse it, becomes a JSON string.
+pub fn push_record(event: &Event<'_>, out: &mut Vec<u8>) {
+    let may_be_invalid = event.normalize_error.is_some();
+    if is_too_deep(event.raw) || (may_be_invalid && !is_json(event.raw)) {
+        return push_string(out, event.raw);
+    }
+    push_in_one_line(out, event.raw);
 }
 
 fn is_json(text: &str) -> bool {
@@ -210,5 +222,10 @@ mod tests {
         let mut broken = event("{\"a\": \n");
         broken.normalize_error = Some("cut off".into());
         assert!(encoded(&broken, RawForm::Keep).ends_with(r#","raw":"{\"a\": \n"}"#));
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(encoded(&event(&nested(256)), RawForm::Keep).ends_with(&format!(",\"raw\":{}}}", nested(256))));
+        assert!(encoded(&event(&nested(257)), RawForm::Keep).ends_with(&format!(",\"raw\":\"{}\"}}", nested(257))));
+        let flat = format!("{{\"a\":\"{}\"}}", "[{".repeat(500));
+        assert!(encoded(&event(&flat), RawForm::Keep).ends_with(&format!(",\"raw\":{flat}}}")), "brackets in texts");
     }
 }

@@ -47,9 +47,10 @@ impl CheckedSource {
 /// Checks a source.
 pub(super) fn check(component: &Component<'_>, directory: &Path, diagnostics: &mut Diagnostics) -> CheckedSource {
     let common_fields = field_names(|probe| SourceOptions::deserialize(probe));
-    let options =
+    let mut options =
         component::read_fields(component, common_fields, diagnostics, |reader| SourceOptions::deserialize(reader));
-    if let Some(options) = &options.partial {
+    if let Some(options) = &mut options.partial {
+        options.tls.resolve_against(directory);
         check_options(component, options, diagnostics);
     }
     let vendor =
@@ -104,6 +105,11 @@ fn invalid_settings(component: &Component<'_>) -> Diagnostic {
 
 fn check_options(component: &Component<'_>, options: &SourceOptions, diagnostics: &mut Diagnostics) {
     check_times(component, options, diagnostics);
+    if options.tls.is_half_a_pair() {
+        let hint = "set both `crt_file` and `key_file`, or neither";
+        let message = "a client certificate needs its key, and a key its certificate";
+        diagnostics.push(Diagnostic::error(span_of(component, "tls"), &component.path.key("tls"), message, hint));
+    }
     let is_zero = |span: Option<Span>| span.is_some_and(|span| span.0.is_zero());
     let zeroes = [
         ("page_size", options.page_size == Some(0)),

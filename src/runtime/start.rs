@@ -132,7 +132,7 @@ pub(super) fn build_transport(
     clients: &HttpClients,
     clock: &SharedClock,
 ) -> Result<HttpTransport, RunError> {
-    HttpTransport::sharing(clients, source.vendor.base_url(), Arc::clone(clock))
+    HttpTransport::sharing(clients, source.vendor.base_url(), &source.options.tls, Arc::clone(clock))
         .map_err(|reason| RunError::Component { name: source.name.clone(), reason: reason.to_string() })
 }
 

@@ -1,11 +1,13 @@
 //! The admin API below `/_sim/`: the truth, request counts and controls over HTTP. Not part of any vendor's API.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
-use axum::http::{StatusCode, header};
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
@@ -21,6 +23,9 @@ use super::proof::TruthQuery;
 use super::server_state::ServerState;
 use super::vendor_name::VendorName;
 use crate::time::Timestamp;
+
+/// Most answers that can be ordered at once.
+const MOST_ANSWERS: usize = 10_000;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -40,7 +45,29 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>(state: Arc<ServerState>, 
         .route("/records/{vendor}", post(insert))
         .route("/records/{vendor}/{key}", put(change))
         .route("/pipeline", get(pipeline))
+        .layer(axum::middleware::from_fn(refuse_web_pages))
         .with_state(AdminApi { control: SimulatorControl::new(state), pipeline_file: pipeline_file.into() })
+}
+
+/// Refuses what a web page in a browser on this machine sends: it must not control the simulator.
+async fn refuse_web_pages(request: Request, next: Next) -> Response {
+    match refusal(request.headers()) {
+        Some(reason) => AdminError(StatusCode::FORBIDDEN, reason.to_owned()).into_response(),
+        None => next.run(request).await,
+    }
+}
+
+/// A web page sends its `Origin`, or reaches this address by a name of its own (DNS rebinding). Addresses, and names without
+/// a dot such as those of containers, are no such names.
+fn refusal(headers: &HeaderMap) -> Option<&'static str> {
+    if headers.contains_key(header::ORIGIN) {
+        return Some("requests of web pages are refused; use a client such as curl");
+    }
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let without_port = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+    let name = without_port.map_or(host, |(name, _)| name).trim_start_matches('[').trim_end_matches(']');
+    let is_public = name.contains('.') && name.parse::<IpAddr>().is_err();
+    is_public.then_some("the host is a name with a dot; use an IP address or `localhost`")
 }
 
 /// An error reply with the reason as JSON.
@@ -196,6 +223,9 @@ async fn fail_next(
     body: Bytes,
 ) -> Result<StatusCode, AdminError> {
     let FailNext { count, status, headers, body } = read(&body)?;
+    if count > MOST_ANSWERS || !(200..=599).contains(&status) {
+        return Err(bad_request(format!("`count` is at most {MOST_ANSWERS}, and `status` lies between 200 and 599")));
+    }
     let answer = CannedReply { status, headers: headers.into_iter().collect(), body };
     api.control.fail_next(vendor(&name)?, count, answer)?;
     Ok(StatusCode::NO_CONTENT)
@@ -245,4 +275,27 @@ async fn change(
 
 async fn pipeline(State(api): State<AdminApi>) -> Response {
     ([(header::CONTENT_TYPE, "application/yaml")], api.pipeline_file.to_string()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn web_pages_are_refused_and_clients_are_not() {
+        let refused = |host: &'static str, origin: Option<&'static str>| {
+            let mut headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static(host))]);
+            headers.extend(origin.map(|origin| (header::ORIGIN, HeaderValue::from_static(origin))));
+            refusal(&headers).is_some()
+        };
+        for host in ["127.0.0.1:8080", "localhost:8080", "localhost", "[::1]:8080", "::1", "simulator:80", "10.0.0.7"] {
+            assert!(!refused(host, None), "{host}");
+            assert!(refused(host, Some("https://attacker.example")), "{host}");
+        }
+        for host in ["attacker.example", "attacker.example:8080", "127.0.0.1.attacker.example:80"] {
+            assert!(refused(host, None), "{host}");
+        }
+    }
 }

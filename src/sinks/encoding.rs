@@ -5,7 +5,6 @@ use serde::Deserialize;
 use super::EventForm;
 use crate::event::Event;
 use crate::event::ecs;
-use crate::event::json;
 use crate::event::native::{self, RawForm};
 use crate::event::ocsf::{self, OcsfVersion};
 
@@ -44,21 +43,12 @@ pub fn push_line(event: &Event<'_>, form: EventForm, options: EncodingOptions, o
 /// Appends the event in its form, without line breaks.
 pub fn push_event(event: &Event<'_>, form: EventForm, options: EncodingOptions, out: &mut Vec<u8>) {
     match (form, options.schema) {
-        (EventForm::Raw, _) => push_record(event, out),
+        // Every line of the output is valid JSON.
+        (EventForm::Raw, _) => native::push_record(event, out),
         (EventForm::Normalized, Schema::Native) => native::encode(event, options.raw, out),
         (EventForm::Normalized, Schema::Ocsf) => ocsf::encode(event, options.ocsf_version, options.raw, out),
         (EventForm::Normalized, Schema::Ecs) => ecs::encode(event, options.raw, out),
     }
-}
-
-/// Only the vendor's record, byte for byte unless it has line breaks. A record that is not JSON becomes a JSON string, so
-/// that every line of the output is valid.
-fn push_record(event: &Event<'_>, out: &mut Vec<u8>) {
-    let may_be_invalid = event.normalize_error.is_some();
-    if may_be_invalid && serde_json::from_str::<serde::de::IgnoredAny>(event.raw).is_err() {
-        return json::push_string(out, event.raw);
-    }
-    json::push_in_one_line(out, event.raw);
 }
 
 #[cfg(test)]

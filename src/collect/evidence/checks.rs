@@ -1,16 +1,18 @@
 //! What the pages of a scan prove together: its checks, and how often each record exists.
 
-use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 
 use super::{Met, ScanEvidence};
+use crate::collect::by_id::IdMap;
 use crate::collect::facts::Check;
 use crate::vendors::Paging;
 
 impl<K: Copy + Eq + Hash> ScanEvidence<K> {
-    /// A total that always equals the number of records on its own page is not a total.
+    /// A total that always equals the number of records on its own page is not a total: on two pages with records, or on
+    /// one and an empty page that announces none.
     fn total_is_page_count(&self) -> bool {
-        self.totals_are_page_counts && self.pages_with_records >= 2
+        let announces_none = self.pages_with_records == 1 && self.totals.last() == Some(&0);
+        self.totals_are_page_counts && (self.pages_with_records >= 2 || announces_none)
     }
 
     /// Whether a total was met that does not count the records of its own page.
@@ -90,17 +92,15 @@ impl<K: Copy + Eq + Hash> ScanEvidence<K> {
     }
 
     /// How often each record exists, as far as the scan proves it.
-    pub(in crate::collect) fn counts(&self) -> HashMap<K, usize> {
+    pub(in crate::collect) fn counts(&self) -> IdMap<K, usize> {
         let by_page = self.counts_by_page();
         self.met.iter().map(|(key, met)| (*key, self.count_of(met, by_page))).collect()
     }
 
-    /// How often each record stood on one page at most.
-    pub(in crate::collect) fn counts_on_one_page(&self) -> HashMap<K, usize> {
-        self.met
-            .iter()
-            .map(|(key, met)| (*key, if self.rules.has_ids { 1 } else { met.on_one_page as usize }))
-            .collect()
+    /// How often each record stood on one page at most; `None` for records with ids, which are one each.
+    pub(in crate::collect) fn counts_on_one_page(&self) -> Option<IdMap<K, usize>> {
+        let on_one_page = || self.met.iter().map(|(key, met)| (*key, met.on_one_page as usize)).collect();
+        (!self.rules.has_ids).then(on_one_page)
     }
 
     /// A hash of the order in which records were met.

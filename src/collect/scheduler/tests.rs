@@ -3,10 +3,10 @@ use proptest::prelude::*;
 use super::*;
 use tokio::time::Instant;
 
-use crate::collect::Overlap;
 use crate::collect::monitors::{ClockMonitor, PollMonitor};
 use crate::collect::options::{IgnoredChecks, StartTime};
 use crate::collect::tests::example_spec;
+use crate::collect::{Overlap, TlsOptions};
 use crate::journal::{CoverageState, OpenWindow, SourceId};
 
 const FIRST_START: i64 = 1_000_000;
@@ -41,6 +41,7 @@ fn settings(start: Option<StartTime>) -> SourceSettings {
         rate_limit_group: None,
         recheck_after: None,
         ignore_checks: IgnoredChecks::default(),
+        tls: TlsOptions::default(),
         error_retry_interval: secs(300),
         max_body_bytes: 1 << 20,
     }

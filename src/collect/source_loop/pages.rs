@@ -1,9 +1,8 @@
 //! One page of the loop of a source: read, judged, filtered, stored.
 
-use std::collections::HashMap;
-
 use tokio::time::Instant;
 
+use super::super::by_id::IdMap;
 use super::super::errors::ClearedBy;
 use super::super::fetch::FetchedPage;
 use super::super::filter::{ExtraRecord, FilteredPage};
@@ -99,7 +98,7 @@ impl SourceLoop {
             self.prefetch(id, priority);
         }
         let is_numbered = !self.settings.spec.has_ids;
-        let on_one_page = result.as_ref().filter(|_| is_numbered).map(|result| result.on_one_page.clone());
+        let on_one_page = result.as_ref().filter(|_| is_numbered).and_then(|result| result.on_one_page.clone());
         let verdict = result.map(|result| self.judge(id, &window, result));
         let extra = on_one_page.map_or_else(Vec::new, |on_one_page| self.extra_records(id, &on_one_page));
         let filtered = self.filter.filter(&mut self.journal, (&page, &keys), (id, &window), taken, &extra).await?;
@@ -136,7 +135,7 @@ impl SourceLoop {
     }
 
     /// Identical records on several pages, once the scan has proved that they exist.
-    fn extra_records(&self, id: WindowId, on_one_page: &HashMap<EventId, usize>) -> Vec<ExtraRecord> {
+    fn extra_records(&self, id: WindowId, on_one_page: &IdMap<EventId, usize>) -> Vec<ExtraRecord> {
         let Some(state) = self.windows.get(&id) else { return Vec::new() };
         let mut extra = Vec::new();
         for (id, held) in &state.held {

@@ -49,7 +49,7 @@ const DELAY: i64 = 10;
 const CACHE_SECS: i64 = 300;
 const NEVER: i64 = i64::MAX / 4;
 /// A seed with more requests than this is given up.
-const MAX_REQUESTS: usize = 3_000;
+const MAX_REQUESTS: usize = 20_000;
 
 /// How a list is paged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,11 @@
+//! Attacks, with the real program: a hostile vendor, hostile authors of audit records.
+//!
+//! ```text
+//!   hostile server --answers--> auditflow run --once --> files, journal, logs, status, coverage
+//!                                                         \--> no secret, no file elsewhere, nothing lost, no end without a word
+//! ```
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod echoes;
+mod records;
+mod server;
