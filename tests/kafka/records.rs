@@ -66,6 +66,28 @@ fn an_oversized_record_is_dead_lettered_once_and_the_others_are_delivered() {
     }
 }
 
+/// Which compressed records are too large shows only when they are sent; one attempt finds all of a batch.
+#[test]
+#[ignore = "needs a container engine: cargo test --features servers -- --ignored"]
+fn several_oversized_records_cost_one_more_attempt_in_a_transaction() {
+    const LARGE: usize = 8;
+    let harness = Harness::without_faults(Broker::shared(), 100);
+    harness.configure("delivery: exactly_once, compression: zstd");
+    let mut random = fastrand::Rng::with_seed(harness.seed);
+    for _ in 0..LARGE {
+        insert_with_note(&harness, &(0..60_000).map(|_| random.alphanumeric()).collect::<String>());
+    }
+    insert_large(&harness);
+    harness.pipeline.wait_until_quiet();
+    reader::create_topic(&harness.broker.address(), &harness.topic, &[("max.message.bytes", "20000")]);
+    harness.run_once();
+    let dead = dead_letter(&harness);
+    assert_eq!(dead.len(), LARGE);
+    assert_all_are_somewhere(&harness, &dead, "exactly_once");
+    let attempts = harness.pipeline.event_count("batch_retried");
+    assert!((1..=2).contains(&attempts), "{attempts} more attempts");
+}
+
 /// The broker measures compressed records.
 #[test]
 #[ignore = "needs a container engine: cargo test --features servers -- --ignored"]
@@ -166,13 +188,17 @@ fn topics_made_from_values_do_not_collide() {
     harness.assert_exactly_once(&committed(&harness.broker.address(), &own));
 }
 
-/// Adds a record of more than 40 kB.
+/// Adds a record of more than 40 kB, which becomes small when it is compressed.
 fn insert_large(harness: &Harness) {
+    insert_with_note(harness, &"x".repeat(40_000));
+}
+
+fn insert_with_note(harness: &Harness, note: &str) {
     let (control, vendor) = (harness.pipeline.simulator.control(), VendorName::Merge);
     let key = control.insert(vendor, NewRecord::default()).unwrap();
     let record = control.truth(vendor).unwrap().into_iter().find(|record| record.key == key).unwrap();
     let rest = record.raw.strip_suffix('}').unwrap();
-    control.change(vendor, &key, format!(r#"{rest},"note":"{}"}}"#, "x".repeat(40_000))).unwrap();
+    control.change(vendor, &key, format!(r#"{rest},"note":"{note}"}}"#)).unwrap();
 }
 
 /// The ids in both.

@@ -38,7 +38,10 @@ pub(super) async fn healthcheck(connection: &Connection, topics: &Topics, expect
     expect_reachable(connection).await?;
     if let Some(name) = name {
         match (found, topics.create()) {
-            (true, _) => accepts(&topics::rules_of(connection, &name).await?, &name, expected, connection)?,
+            (true, _) => {
+                let rules = topics::rules_of(connection, &[&name]).await?;
+                rules.iter().try_for_each(|rules| accepts(rules, &name, expected, connection))?;
+            }
             (false, None) => return Err(stopped_for_people(topics::missing(connection, &name))),
             (false, Some(settings)) => topics::try_create(connection, &name, settings).await?,
         }

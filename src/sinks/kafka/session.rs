@@ -175,12 +175,15 @@ impl Session {
     async fn probe(&mut self, buffer: &RecordBuffer, record: Record) -> Result<(), SessionError> {
         self.await_reports().await?;
         self.send_one(buffer, record).await?;
-        match self.await_reports().await {
-            Err(SessionError { error: SinkError::Again { .. }, .. }) if !self.has_open_transaction() => {
-                self.open_transaction()
-            }
-            done => done,
+        let done = self.await_reports().await;
+        if self.refused.is_empty() || done.is_ok() || done.as_ref().is_err_and(|failure| failure.fenced) {
+            return done;
         }
+        // After a refused record the sequence numbers have a hole, so a record that would be accepted may fail too.
+        if self.has_open_transaction() || self.open_transaction().is_err() {
+            return Err(self.again(true));
+        }
+        Ok(())
     }
 
     fn open_transaction(&mut self) -> Result<(), SessionError> {

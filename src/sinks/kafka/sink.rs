@@ -262,6 +262,9 @@ impl KafkaSink {
         }
         let refused = self.session.as_mut().map(Session::take_refused).unwrap_or_default();
         let done = self.end_on_error(done);
+        let mut topics: Vec<String> = refused.iter().map(|record| record.topic.clone()).collect();
+        topics.dedup();
+        self.topics.renew(&self.connection, &topics).await?;
         self.reject(refused);
         self.store_rejections(log).await?;
         done

@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use rdkafka::admin::{AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminOptions, ConfigResource, NewTopic, OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
@@ -21,7 +23,7 @@ use crate::sinks::template::Template;
 /// The most topics with different values of events that a sink writes to from one start to the next.
 pub(super) const MAX_TOPICS_OF_VALUES: usize = 1_000;
 
-/// Settings of a topic that refused a record are read again after this time, because somebody may have changed them.
+/// Older settings of a topic are read again before they refuse a record, because somebody may have changed them.
 const RULES_LIFETIME: Duration = Duration::from_secs(60);
 
 /// How long to wait for the settings of a topic, which are useful but not required.
@@ -53,19 +55,21 @@ struct Topic {
     /// Why the topic cannot exist.
     invalid: Option<String>,
     read_at: Instant,
-    /// Whether a record was refused without asking the broker.
-    has_refused: bool,
+    /// Whether the settings must be read again.
+    is_outdated: bool,
     /// Whether the broker refused a record of the current batch that may be too old or too new.
     refuses_times: bool,
 }
 
 impl Topic {
-    fn new(rules: TopicRules, invalid: Option<String>) -> Self {
-        Self { rules, invalid, read_at: Instant::now(), has_refused: false, refuses_times: false }
+    fn new(rules: TopicRules, invalid: Option<String>, refuses_times: bool) -> Self {
+        Self { rules, invalid, read_at: Instant::now(), is_outdated: false, refuses_times }
     }
 
-    fn is_outdated(&self) -> bool {
-        self.has_refused && self.read_at.elapsed() > RULES_LIFETIME
+    /// Whether what is known may be used; if not, it is read again.
+    fn is_current(&mut self) -> bool {
+        self.is_outdated |= self.read_at.elapsed() > RULES_LIFETIME;
+        !self.is_outdated
     }
 
     fn refusal(&self, record: &Record, is_compressed: bool, now_ms: i64) -> Option<String> {
@@ -100,17 +104,30 @@ impl Topics {
     /// # Errors
     /// A topic is missing, and must not or cannot be created.
     pub(super) async fn ensure(&mut self, connection: &Connection, names: &[String]) -> Result<(), SinkError> {
-        for name in names {
-            if self.known.get(name).is_some_and(|topic| !topic.is_outdated()) {
-                continue;
+        let is_unknown = |name: &&String| self.known.get(*name).is_none_or(|topic| topic.is_outdated);
+        let unknown: Vec<&String> = names.iter().filter(is_unknown).collect();
+        let (mut existing, mut invalid) = (Vec::new(), Vec::new());
+        for name in unknown {
+            match self.create_missing(connection, name).await? {
+                None => existing.push(name.as_str()),
+                Some(reason) => invalid.push((name.clone(), TopicRules::default(), Some(reason))),
             }
-            let refuses_times = self.known.get(name).is_some_and(|topic| topic.refuses_times);
-            let invalid = self.create_missing(connection, name).await?;
-            let rules = if invalid.is_some() { TopicRules::default() } else { rules_of(connection, name).await? };
-            let topic = Topic { refuses_times, ..Topic::new(rules, invalid) };
-            self.known.insert(name.clone(), topic);
+        }
+        let rules = rules_of(connection, &existing).await?;
+        let existing = existing.into_iter().zip(rules).map(|(name, rules)| (name.to_owned(), rules, None));
+        for (name, rules, invalid) in existing.chain(invalid) {
+            let refuses_times = self.known.get(&name).is_some_and(|topic| topic.refuses_times);
+            self.known.insert(name, Topic::new(rules, invalid, refuses_times));
         }
         Ok(())
+    }
+
+    /// Reads the settings of topics that refused records, unless that was done a moment ago.
+    pub(super) async fn renew(&mut self, connection: &Connection, names: &[String]) -> Result<(), SinkError> {
+        for name in names {
+            self.known.get_mut(name).map(Topic::is_current);
+        }
+        self.ensure(connection, names).await
     }
 
     /// Creates a topic if it is missing. Returns why it can never exist, if its name was made from values.
@@ -128,7 +145,8 @@ impl Topics {
         }
     }
 
-    /// Why a record will never be accepted by its topic, if that is known.
+    /// Why a record will never be accepted by its topic, if that is known. What is known for long is read again first, by the
+    /// next [`Topics::ensure`].
     pub(super) fn refusal(&mut self, record: &Record, topic: &TopicName, now_ms: i64) -> Option<String> {
         if let Some(values) = &topic.of_values
             && !self.of_values.contains(values)
@@ -143,8 +161,7 @@ impl Topics {
         }
         let known = self.known.get_mut(&topic.name)?;
         let refusal = known.refusal(record, self.is_compressed, now_ms)?;
-        known.has_refused = true;
-        Some(refusal)
+        known.is_current().then_some(refusal)
     }
 
     /// Whether the sink writes to as many topics made from values as it may.
@@ -158,7 +175,6 @@ impl Topics {
         let topic = self.known.get_mut(topic)?;
         let refusal = topic.rules.time_refusal(time_ms, now_ms)?;
         topic.refuses_times = true;
-        topic.has_refused = true;
         Some(refusal)
     }
 
@@ -317,27 +333,32 @@ fn patient(longest: Duration) -> AdminOptions {
     AdminOptions::new().request_timeout(Some(longest)).operation_timeout(Some(longest))
 }
 
-/// The topic's settings; `None` if they are not visible.
-async fn settings_of(connection: &Connection, name: &str) -> Result<Option<ConfigResource>, SinkError> {
-    if !connection.has_administrator() {
-        return Ok(None);
+/// The settings of topics, as far as they are visible.
+async fn settings_of(connection: &Connection, names: &[&str]) -> Result<Vec<ConfigResource>, SinkError> {
+    if names.is_empty() || !connection.has_administrator() {
+        return Ok(Vec::new());
     }
     let admin = connection.admin()?;
-    let asked = [ResourceSpecifier::Topic(name)];
+    let asked: Vec<_> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
     let answered = admin.describe_configs(&asked, &patient(DESCRIBE_TIMEOUT)).await;
-    Ok(answered.ok().and_then(|mut results| results.pop()).and_then(Result::ok))
+    Ok(answered.unwrap_or_default().into_iter().filter_map(Result::ok).collect())
 }
 
-/// What the topic accepts, as far as its settings are visible.
-pub(super) async fn rules_of(connection: &Connection, name: &str) -> Result<TopicRules, SinkError> {
-    let settings = settings_of(connection, name).await?;
-    Ok(TopicRules::of(|setting| settings.as_ref()?.get(setting)?.value.clone()))
+/// What each of the topics accepts, as far as their settings are visible.
+pub(super) async fn rules_of(connection: &Connection, names: &[&str]) -> Result<Vec<TopicRules>, SinkError> {
+    let settings = settings_of(connection, names).await?;
+    let of_topic = |name: &str| {
+        let specifier = OwnedResourceSpecifier::Topic(name.to_owned());
+        let of_topic = settings.iter().find(|resource| resource.specifier == specifier);
+        TopicRules::of(|setting| of_topic?.get(setting)?.value.clone())
+    };
+    Ok(names.iter().map(|name| of_topic(name)).collect())
 }
 
 /// A position that expires would deliver events twice after a long pause.
 pub(super) async fn expect_compacted(connection: &Connection, name: &str) -> Result<(), SinkError> {
-    let settings = settings_of(connection, name).await?;
-    let policy = settings.as_ref().and_then(|settings| settings.get("cleanup.policy")?.value.as_deref());
+    let settings = settings_of(connection, &[name]).await?;
+    let policy = settings.first().and_then(|settings| settings.get("cleanup.policy")?.value.as_deref());
     match policy {
         None => tracing::warn!(
             event = "position_topic_unverified",
@@ -354,4 +375,17 @@ pub(super) async fn expect_compacted(connection: &Connection, name: &str) -> Res
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_read_a_while_ago_is_read_again_before_it_refuses_a_record() {
+        let mut topic = Topic::new(TopicRules::default(), None, false);
+        assert!(topic.is_current());
+        tokio::time::advance(RULES_LIFETIME + Duration::from_secs(1)).await;
+        assert!(!topic.is_current() && topic.is_outdated);
+    }
 }
