@@ -33,6 +33,7 @@ pub(super) struct Expected {
 /// Connects to the brokers with the real credentials and checks the topics. Creates none.
 pub(super) async fn healthcheck(connection: &Connection, topics: &Topics, expected: Expected) -> Result<(), SinkError> {
     let positions = &connection.names.position_topic;
+    let now_ms = connection.clock.now().as_millis();
     let name = topics.fixed_topic();
     let found = topics::exists(connection, name.as_ref().unwrap_or(positions)).await.map_err(stopped_for_people)?;
     expect_reachable(connection).await?;
@@ -40,7 +41,7 @@ pub(super) async fn healthcheck(connection: &Connection, topics: &Topics, expect
         match (found, topics.create()) {
             (true, _) => {
                 let rules = topics::rules_of(connection, &[&name]).await?;
-                rules.iter().try_for_each(|rules| accepts(rules, &name, expected, connection))?;
+                rules.iter().try_for_each(|rules| accepts(rules, &name, expected, now_ms))?;
             }
             (false, None) => return Err(stopped_for_people(topics::missing(connection, &name))),
             (false, Some(settings)) => topics::try_create(connection, &name, settings).await?,
@@ -97,7 +98,7 @@ async fn unreachable_reason(host: String, port: i32) -> Option<String> {
 }
 
 /// Whether the topic's settings accept what the sink will send.
-fn accepts(rules: &TopicRules, topic: &str, expected: Expected, connection: &Connection) -> Result<(), SinkError> {
+fn accepts(rules: &TopicRules, topic: &str, expected: Expected, now_ms: i64) -> Result<(), SinkError> {
     let alter = |setting: &str| format!("kafka-configs --alter --topic {topic} --add-config {setting}");
     if let Some(limit) = rules.max_message_bytes.filter(|limit| *limit < SMALLEST_LIMIT) {
         return Err(stopped(
@@ -111,7 +112,6 @@ fn accepts(rules: &TopicRules, topic: &str, expected: Expected, connection: &Con
             "set `key_field: id`, or use a topic with cleanup.policy=delete",
         ));
     }
-    let now_ms = connection.clock.now().as_millis();
     let Some(oldest) = expected.oldest_event else { return Ok(()) };
     match rules.time_refusal(oldest.as_millis(), now_ms) {
         None => Ok(()),
@@ -119,5 +119,51 @@ fn accepts(rules: &TopicRules, topic: &str, expected: Expected, connection: &Con
             format!("the topic `{topic}` refuses events of the backfill, which begins at {oldest}: {reason}"),
             format!("{}, or set a later `backfill_start_time`", alter("message.timestamp.type=LogAppendTime")),
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rules::AcceptedTimes;
+    use super::*;
+
+    #[tokio::test]
+    async fn an_advertised_address_that_nobody_listens_on_is_named() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = i32::from(listener.local_addr().expect("an address").port());
+        assert_eq!(unreachable_reason("127.0.0.1".to_owned(), port).await, None);
+        drop(listener);
+        let reason = unreachable_reason("127.0.0.1".to_owned(), port).await.expect("nobody listens");
+        assert!(reason.contains(&format!("127.0.0.1:{port}")), "{reason}");
+    }
+
+    #[test]
+    fn a_topic_that_refuses_what_will_be_sent_is_named_with_the_setting_to_change() {
+        const DAY_MS: i64 = 86_400_000;
+        let now_ms = 1_000 * DAY_MS;
+        let sent = |age_days: i64, may_lack_key| Expected {
+            delivery: DeliveryGuarantee::AtLeastOnce,
+            may_lack_key,
+            oldest_event: Some(Timestamp::from_millis(now_ms - age_days * DAY_MS)),
+        };
+        let small = TopicRules { max_message_bytes: Some(2_000), ..TopicRules::default() };
+        let compacted = TopicRules { is_compacted: true, ..TopicRules::default() };
+        let times = Some(AcceptedTimes { before_ms: 7 * DAY_MS, after_ms: i64::MAX });
+        let young = TopicRules { times, ..TopicRules::default() };
+        for (rules, sent, word) in [
+            (&TopicRules::default(), sent(900, true), None),
+            (&small, sent(0, false), Some("max.message.bytes=1048588")),
+            (&compacted, sent(0, true), Some("key_field")),
+            (&compacted, sent(0, false), None),
+            (&young, sent(8, false), Some("message.timestamp.type=LogAppendTime")),
+            (&young, sent(6, false), None),
+        ] {
+            let found = match accepts(rules, "audit", sent, now_ms) {
+                Err(SinkError::Stopped { message, hint }) => Some(format!("{message}; {hint}")),
+                other => other.map(|()| None).expect("stopped or fine"),
+            };
+            assert_eq!(found.is_some(), word.is_some(), "{found:?}");
+            assert!(found.is_none_or(|text| text.contains("`audit`") && text.contains(word.unwrap_or_default())));
+        }
     }
 }
