@@ -681,3 +681,35 @@ fn a_start_before_the_first_start_is_valid() {
     let assert = validate(&[&with("30")], &[]).code(2);
     assert!(stderr(&assert).contains("`30d` (before the first start)"), "{}", stderr(&assert));
 }
+
+/// librdkafka loads a plugin as soon as the option is set: `validate` must refuse the option before.
+#[cfg(feature = "kafka")]
+#[test]
+fn an_option_that_names_a_library_is_rejected_and_the_library_is_not_loaded() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| directory.path().join(name);
+    let (source, library, marker) = (path("plugin.c"), path("plugin.so"), path("loaded"));
+    let text = format!(
+        "#include <stdio.h>\n__attribute__((constructor)) static void loaded(void) {{ fclose(fopen({:?}, \"w\")); }}\n",
+        marker.display().to_string()
+    );
+    std::fs::write(&source, text).expect("written");
+    let compiled =
+        std::process::Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status();
+    assert!(compiled.expect("a C compiler").success());
+    let files = "  files:\n    type: file\n    inputs: [events]\n    path: out/%Y-%m-%d.ndjson\n";
+    let kafka = |option: &str, value: &str| {
+        let sink = format!(
+            "  stream: {{type: kafka, inputs: [events], bootstrap_servers: \"127.0.0.1:1\", topic: audit, librdkafka_options: {{{option}: \"{value}\"}}}}\n"
+        );
+        GOOD.replace(files, &sink)
+    };
+    for option in ["plugin.library.paths", "ssl.engine.location", "sasl.kerberos.kinit.cmd", "ssl.providers"] {
+        let assert = validate(&[&kafka(option, &library.display().to_string())], &[]).code(2);
+        let printed = stdout(&assert) + &stderr(&assert);
+        assert!(printed.contains(&format!("`{option}` cannot be set here")), "{printed}");
+        assert!(printed.contains("loads libraries or runs commands"), "{printed}");
+    }
+    assert!(!marker.exists(), "the library was loaded");
+    validate(&[&kafka("linger.ms", "20")], &[]).success();
+}

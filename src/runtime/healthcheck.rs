@@ -13,6 +13,7 @@ use crate::clock::SharedClock;
 use crate::collect::{self, HttpClients};
 use crate::pipeline::{ValidatedPipeline, ValidatedSink, ValidatedSource};
 use crate::sinks::SinkError;
+use crate::time::Timestamp;
 
 pub use crate::journal::ComponentKind;
 
@@ -108,7 +109,11 @@ async fn check_sink(
     sink: &ValidatedSink,
     clock: &SharedClock,
 ) -> Result<HealthcheckResult, RunError> {
-    let mut built = build_sink(pipeline, sink, clock)?;
+    let mut sink = sink.clone();
+    if let Some(oldest) = oldest_event(pipeline, &sink, clock) {
+        sink.config.expect_events_since(oldest);
+    }
+    let mut built = build_sink(pipeline, &sink, clock)?;
     let failure = match tokio::time::timeout(TIMEOUT, built.healthcheck()).await {
         Err(_) => Some(timed_out()),
         Ok(Ok(())) => None,
@@ -123,6 +128,14 @@ async fn check_sink(
         }
     };
     Ok(HealthcheckResult { kind: ComponentKind::Sink, name: sink.name.clone(), failure })
+}
+
+/// Where the earliest backfill of the sink's sources begins.
+fn oldest_event(pipeline: &ValidatedPipeline, sink: &ValidatedSink, clock: &SharedClock) -> Option<Timestamp> {
+    let is_routed = |source: &&ValidatedSource| sink.routes.iter().any(|route| route.source == source.name);
+    let settings = pipeline.sources.iter().filter(is_routed).map(|source| source.options.over(source.vendor.spec()));
+    let backfills = settings.filter(|settings| settings.backfill_start_time.is_some());
+    backfills.map(|settings| settings.starts_at(clock.now())).min()
 }
 
 fn timed_out() -> HealthcheckFailure {

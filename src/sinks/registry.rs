@@ -120,6 +120,15 @@ impl SinkConfig {
         }
     }
 
+    /// Says how old the events are that are going to be collected, so that the check of a target can compare.
+    #[cfg_attr(not(feature = "kafka"), allow(unused_variables))]
+    pub fn expect_events_since(&mut self, oldest: crate::time::Timestamp) {
+        #[cfg(feature = "kafka")]
+        if let Self::Kafka(config) = self {
+            config.oldest_event = Some(oldest);
+        }
+    }
+
     /// Every secret of the sink, so that relative file paths can be resolved.
     pub fn secrets_mut(&mut self) -> Vec<&mut crate::secret::Secret> {
         match self {

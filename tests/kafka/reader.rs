@@ -1,6 +1,6 @@
 //! The verifying consumer, and topic administration.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use auditflow::simulator::proof::Delivered;
@@ -32,6 +32,13 @@ pub fn create_topic(broker: &str, name: &str, settings: &[(&str, &str)]) {
         .fold(NewTopic::new(name, 3, TopicReplication::Fixed(1)), |topic, (key, value)| topic.set(key, value));
     let created = administer(broker, async |admin, options| admin.create_topics([&topic], &options).await);
     created.unwrap().into_iter().for_each(|result| drop(result.unwrap()));
+}
+
+/// The names of all topics.
+pub fn topics(broker: &str) -> BTreeSet<String> {
+    let consumer: BaseConsumer = client(broker).create().unwrap();
+    let metadata = consumer.fetch_metadata(None, TIMEOUT).unwrap();
+    metadata.topics().iter().map(|topic| topic.name().to_owned()).collect()
 }
 
 /// One record as a consumer sees it.

@@ -11,6 +11,7 @@ use rdkafka::producer::{Producer, ThreadedProducer};
 use super::config::{KafkaConfig, Sasl, SaslMechanism, Tls};
 use super::context::{BearerToken, DeliveryReports, SinkContext};
 use super::error::{is_fenced, stopped, transient};
+use super::log::FoldedLog;
 use super::names::Names;
 use crate::clock::SharedClock;
 use crate::sinks::SinkError;
@@ -24,8 +25,20 @@ const LONGEST_TRANSACTION_MS: u32 = 900_000;
 /// The size of librdkafka's queue.
 const QUEUE_KBYTES: u32 = 32 * 1_024;
 
+/// librdkafka's default of `batch.size`.
+const BATCH_BYTES: usize = 1_000_000;
+
 /// How long one poll for callbacks takes before the result of a call is checked again.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// What a producer puts into one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Requests {
+    /// The most bytes of records that share a request; a larger record is alone in its own.
+    pub(super) max_bytes: usize,
+    /// Each record has a request of its own.
+    pub(super) of_one_record: bool,
+}
 
 /// Creates clients. Secrets are read when a client is created, so that a rotated one takes effect in the next session.
 #[derive(Clone)]
@@ -33,7 +46,8 @@ pub(super) struct Connection {
     pub(super) names: Names,
     /// Identifies this process among all that ever used the names.
     pub(super) instance: String,
-    clock: SharedClock,
+    pub(super) clock: SharedClock,
+    log: Arc<FoldedLog>,
     base: ClientConfig,
     tls: Option<Tls>,
     sasl: Option<Sasl>,
@@ -48,15 +62,15 @@ impl Connection {
         for (name, value) in &config.librdkafka_options {
             base.set(name, value.as_str());
         }
-        base.set("bootstrap.servers", &config.bootstrap_servers)
-            .set("client.id", "auditflow")
-            .set("compression.type", config.compression.as_str());
+        set_default(&mut base, "client.id", "auditflow");
+        base.set("bootstrap.servers", &config.bootstrap_servers).set("compression.type", config.compression.as_str());
         let message_timeout_ms = config.message_timeout_ms.map(std::num::NonZeroU32::get);
         let transaction_timeout_ms = message_timeout_ms.unwrap_or(TRANSACTION_TIMEOUT_MS).min(LONGEST_TRANSACTION_MS);
         Self {
             instance: instance_of(&clock),
             names,
             clock,
+            log: Arc::default(),
             base,
             tls: config.tls.clone().filter(|tls| tls.enabled),
             sasl: config.sasl.clone(),
@@ -66,8 +80,16 @@ impl Connection {
     }
 
     /// A producer whose records are each written once to their partition, in order.
-    pub(super) fn producer(&self, transactional: bool) -> Result<ThreadedProducer<SinkContext>, SinkError> {
+    pub(super) fn producer(
+        &self,
+        transactional: bool,
+        requests: Requests,
+    ) -> Result<ThreadedProducer<SinkContext>, SinkError> {
         let mut config = self.secured()?;
+        config.set("batch.size", requests.max_bytes.to_string());
+        if requests.of_one_record {
+            config.set("batch.num.messages", "1");
+        }
         set_default(&mut config, "queue.buffering.max.kbytes", &QUEUE_KBYTES.to_string());
         // A key lands on the partition that Java's producers choose for it.
         set_default(&mut config, "partitioner", "murmur2_random");
@@ -79,6 +101,12 @@ impl Connection {
             config.set("message.timeout.ms", millis.to_string());
         }
         config.create_with_context(self.context()?).map_err(|error| unusable(&error))
+    }
+
+    /// The requests of a producer for topics that accept this many bytes in one.
+    pub(super) fn requests(&self, accepted: Option<usize>, of_one_record: bool) -> Requests {
+        let configured = self.base.get("batch.size").and_then(|bytes| bytes.parse().ok()).unwrap_or(BATCH_BYTES);
+        Requests { max_bytes: accepted.map_or(configured, |accepted| accepted.min(configured)).max(1), of_one_record }
     }
 
     /// A consumer that sees what is committed, for the position and for the cluster's metadata. It joins no group.
@@ -155,6 +183,7 @@ impl Connection {
         let token = token.map(|secret| BearerToken { secret, clock: self.clock.clone() });
         Ok(SinkContext {
             sink: self.names.sink.clone(),
+            log: Arc::clone(&self.log),
             reports: DeliveryReports::default(),
             token,
             last_error: Default::default(),

@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
 
-use rdkafka::ClientConfig;
-use rdkafka::error::KafkaError;
 use serde::Deserialize;
 
 use super::names::{sanitized, template_problem};
+use super::options;
 use crate::diagnostic::SettingDiagnostic;
 use crate::event::Event;
 use crate::secret::Secret;
 use crate::sinks::encoding::EncodingOptions;
 use crate::sinks::template::{Field, Template, TemplateError};
+use crate::time::Timestamp;
 use crate::units::PlainText;
 
 /// The settings of a `kafka` sink.
@@ -22,7 +22,8 @@ use crate::units::PlainText;
 pub struct KafkaConfig {
     /// Initial brokers: `host:port`, separated by commas.
     pub bootstrap_servers: String,
-    /// The topic: a name, or a template such as `audit.{{ vendor }}`. Characters that a topic name cannot contain become `_`.
+    /// The topic: a name, or a template such as `audit.{{ vendor }}`. In values, dots and characters that a topic name cannot
+    /// contain become `_`.
     pub topic: String,
     /// The event field that is the record's key: `id` (default), `vendor_event_id`, or a template field such as `actor.id`.
     /// Records with one key keep their order. A record whose field is empty has no key.
@@ -53,9 +54,12 @@ pub struct KafkaConfig {
     /// transaction timeout, at most 15 minutes by the broker's default.
     #[serde(default)]
     pub message_timeout_ms: Option<NonZeroU32>,
-    /// More librdkafka options by their own names, except those that would break the delivery guarantee.
+    /// More librdkafka options by their own names: those that only tune connections, metadata, batches and queues.
     #[serde(default)]
     pub librdkafka_options: BTreeMap<String, PlainText>,
+    /// The time of the oldest event that is going to be collected, if there is a backfill: for checks of the topic.
+    #[serde(skip)]
+    pub oldest_event: Option<Timestamp>,
 }
 
 /// The delivery guarantee.
@@ -217,9 +221,9 @@ impl KafkaConfig {
         let mut problems = Vec::new();
         for (name, value) in &self.librdkafka_options {
             let key = format!("librdkafka_options.{name}");
-            if let Some(hint) = option_rejection(name) {
+            if let Some(hint) = options::rejection(name) {
                 problems.push(problem(&key, format!("`{name}` cannot be set here"), hint));
-            } else if let Err(message) = try_option(name, value.as_str()) {
+            } else if let Err(message) = options::check_value(name, value.as_str()) {
                 problems.push(problem(&key, message, "see the producer's options in librdkafka's CONFIGURATION.md"));
             }
         }
@@ -229,13 +233,34 @@ impl KafkaConfig {
     /// Settings that work but are probably a mistake.
     #[must_use]
     pub fn warnings(&self) -> Vec<SettingDiagnostic> {
-        let in_the_clear = !self.tls.as_ref().is_some_and(|tls| tls.enabled);
-        let plain = self.sasl.as_ref().is_some_and(|sasl| sasl.mechanism == SaslMechanism::Plain);
-        if in_the_clear && plain {
-            let message = "the password is sent unencrypted over the network";
-            return vec![problem("sasl.mechanism", message, "add `tls: {}`, or use SCRAM-SHA-512")];
+        let tls = self.tls.as_ref().filter(|tls| tls.enabled);
+        let mut warnings = Vec::new();
+        let mechanism = self.sasl.as_ref().filter(|_| tls.is_none()).map(|sasl| sasl.mechanism);
+        match mechanism {
+            Some(SaslMechanism::Plain) => {
+                let message = "the password is sent unencrypted over the network";
+                warnings.push(problem("sasl.mechanism", message, "add `tls: {}`, or use SCRAM-SHA-512"));
+            }
+            Some(SaslMechanism::OauthBearer) => {
+                let message = "the token is sent unencrypted over the network";
+                warnings.push(problem("sasl.mechanism", message, "add `tls: {}`"));
+            }
+            _ => {}
         }
-        Vec::new()
+        if tls.is_some_and(|tls| !tls.verify_certificate) {
+            let message = "anybody on the network path can pose as the brokers and read events and credentials";
+            warnings.push(problem(
+                "tls.verify_certificate",
+                message,
+                "set `ca_file` to the brokers' authority instead",
+            ));
+        }
+        if tls.is_some_and(|tls| !tls.verify_hostname) {
+            let message = "anybody with a certificate of the same authority can pose as the brokers";
+            let hint = "connect by a host name that is in the brokers' certificates instead";
+            warnings.push(problem("tls.verify_hostname", message, hint));
+        }
+        warnings
     }
 
     /// Every secret of the sink, so that relative file paths can be resolved.
@@ -250,13 +275,14 @@ impl KafkaConfig {
     /// # Errors
     /// What is wrong with the template.
     pub(super) fn topic_template(&self) -> Result<Template, Vec<SettingDiagnostic>> {
-        Template::parse(&self.topic).map_err(|error| vec![of_template("topic", &self.topic, &error)])
+        let template = Template::parse(&self.topic).map_err(|error| vec![of_template("topic", &self.topic, &error)])?;
+        Ok(template.without_dots())
     }
 
     /// The topic and key of an event's record.
     #[must_use]
     pub fn example(&self, event: &Event<'_>) -> Vec<(&'static str, String)> {
-        let Ok(topic) = Template::parse(&self.topic) else { return Vec::new() };
+        let Ok(topic) = self.topic_template() else { return Vec::new() };
         let mut key = Vec::new();
         KeyField::of(self).push(event, &mut key);
         let key = if key.is_empty() { "(none)".to_owned() } else { String::from_utf8_lossy(&key).into_owned() };
@@ -339,71 +365,10 @@ impl KeyField {
     pub(super) fn push(self, event: &Event<'_>, out: &mut Vec<u8>) {
         self.0.push(event, out);
     }
-}
 
-/// The hint for an option that is not passed through to librdkafka; `None` if it is. Options that would break the delivery
-/// guarantee or that have a setting of their own are rejected.
-fn option_rejection(name: &str) -> Option<&'static str> {
-    const GUARANTEE: &str = "auditflow sets it, because the delivery guarantee depends on it: remove it";
-    const TLS: &str = "set it under `tls` instead, where secrets are protected";
-    const CONSUMING: &str = "it is for consumers: remove it";
-    let hint = match name {
-        "bootstrap.servers" | "metadata.broker.list" => "set `bootstrap_servers` instead",
-        "security.protocol" => "set `tls` and `sasl` instead",
-        "message.timeout.ms" | "delivery.timeout.ms" => "set `message_timeout_ms` instead",
-        "compression.type" | "compression.codec" => "set `compression` instead",
-        "transaction.timeout.ms" => "set `message_timeout_ms` instead",
-        _ if name.starts_with("sasl.") && !name.starts_with("sasl.kerberos") => {
-            "set it under `sasl` instead, where secrets are protected"
-        }
-        "ssl.ca.location" | "ssl.certificate.location" | "ssl.endpoint.identification.algorithm" => TLS,
-        "enable.ssl.certificate.verification" => TLS,
-        _ if name.starts_with("ssl.key") || name.ends_with(".pem") || name.ends_with(".password") => TLS,
-        "enable.idempotence"
-        | "acks"
-        | "request.required.acks"
-        | "transactional.id"
-        | "max.in.flight"
-        | "max.in.flight.requests.per.connection"
-        | "retries"
-        | "message.send.max.retries"
-        | "queuing.strategy"
-        | "delivery.report.only.error"
-        | "enable.gapless.guarantee"
-        | "test.mock.num.brokers"
-        | "test.mock.broker.rtt" => GUARANTEE,
-        "group.id" | "isolation.level" | "enable.auto.commit" | "auto.offset.reset" | "enable.partition.eof" => {
-            CONSUMING
-        }
-        _ => return None,
-    };
-    Some(hint)
-}
-
-/// Whether librdkafka accepts an option.
-fn try_option(name: &str, value: &str) -> Result<(), String> {
-    let mut config = ClientConfig::new();
-    config.set(name, value);
-    match config.create_native_config() {
-        Ok(_) => Ok(()),
-        Err(KafkaError::ClientConfig(_, reason, ..)) => Err(reason),
-        Err(other) => Err(other.to_string()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn options_of_the_guarantee_and_secrets_are_rejected() {
-        for name in
-            ["acks", "enable.idempotence", "transactional.id", "sasl.password", "ssl.key.pem", "isolation.level"]
-        {
-            assert!(option_rejection(name).is_some(), "{name}");
-        }
-        for name in ["linger.ms", "batch.size", "message.max.bytes", "ssl.cipher.suites", "socket.timeout.ms"] {
-            assert_eq!(option_rejection(name), None, "{name}");
-        }
+    /// Whether the field of an event may be empty.
+    pub(super) fn may_be_empty(self) -> bool {
+        const NEVER_EMPTY: [&str; 7] = ["id", "vendor", "source", "action", "category", "outcome", "actor.type"];
+        !NEVER_EMPTY.contains(&self.0.path())
     }
 }

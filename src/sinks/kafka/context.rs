@@ -1,8 +1,9 @@
 //! The callbacks that librdkafka calls on its own threads: log lines, errors, delivery reports, token requests.
 
+use std::collections::HashSet;
 use std::error::Error;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rdkafka::ClientContext;
@@ -14,6 +15,8 @@ use rdkafka::producer::{DeliveryResult, ProducerContext};
 use rdkafka::statistics::Statistics;
 use tokio::sync::Notify;
 
+use super::log::FoldedLog;
+use super::rejections::is_permanent;
 use crate::clock::SharedClock;
 use crate::secret::Secret;
 
@@ -30,6 +33,7 @@ const TRANSACTION_FAILED: &str = "TXNERR";
 /// Receives the callbacks of librdkafka for one client of a sink.
 pub(super) struct SinkContext {
     pub(super) sink: String,
+    pub(super) log: Arc<FoldedLog>,
     pub(super) reports: DeliveryReports,
     pub(super) token: Option<BearerToken>,
     pub(super) last_error: Mutex<Option<(RDKafkaErrorCode, String)>>,
@@ -52,14 +56,34 @@ pub(super) struct DeliveryReports {
 /// Records that the broker did not accept.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Failures {
-    /// The first failure that is not about one record's size, and the topic.
+    /// The first failure that does not refuse records permanently, and the topic.
     pub(super) first: Option<(KafkaError, String)>,
-    /// The records that came in a request that was too large, by the number they were sent with.
-    pub(super) too_large: Vec<usize>,
+    /// The records of requests that the broker refuses permanently.
+    pub(super) refused: Vec<RefusedNumber>,
+    /// The partitions of which the broker named the refused records of a request: topic and number.
+    naming: HashSet<(String, i32)>,
     /// A record that was dropped unsent because of something else that failed, and the topic.
     pub(super) dropped: Option<(KafkaError, String)>,
     /// Why the whole transaction can only be aborted. The reports of its records may arrive much later.
     pub(super) transaction: Option<String>,
+}
+
+/// A record of a request that the broker refuses.
+#[derive(Clone, Debug)]
+pub(super) struct RefusedNumber {
+    /// The number that the record was sent with.
+    pub(super) number: usize,
+    pub(super) code: RDKafkaErrorCode,
+    pub(super) partition: (String, i32),
+}
+
+impl Failures {
+    /// Whether the broker named this record among those of its request.
+    pub(super) fn is_named(&self, refused: &RefusedNumber) -> bool {
+        let is_of_request =
+            matches!(refused.code, RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::MessageBatchTooLarge);
+        !is_of_request && self.naming.contains(&refused.partition)
+    }
 }
 
 impl DeliveryReports {
@@ -92,7 +116,7 @@ impl DeliveryReports {
 
     pub(super) fn has_failures(&self) -> bool {
         let failures = self.lock();
-        failures.first.is_some() || failures.transaction.is_some() || !failures.too_large.is_empty()
+        failures.first.is_some() || failures.transaction.is_some() || !failures.refused.is_empty()
     }
 
     /// Waits for one more wake-up: some or all reports have arrived.
@@ -106,10 +130,18 @@ impl DeliveryReports {
         std::mem::take(&mut *self.lock())
     }
 
-    pub(super) fn failed(&self, error: KafkaError, topic: &str, number: usize) {
+    pub(super) fn failed(&self, error: KafkaError, topic: &str, partition: i32, number: usize) {
         let mut failures = self.lock();
         match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::MessageSizeTooLarge) => failures.too_large.push(number),
+            Some(code) if is_permanent(code) => {
+                let partition = (topic.to_owned(), partition);
+                failures.refused.push(RefusedNumber { number, code, partition });
+            }
+            // The record is valid; the broker names another one of its request, which is reported with it.
+            Some(RDKafkaErrorCode::InvalidDifferentRecord) => {
+                failures.naming.insert((topic.to_owned(), partition));
+                failures.dropped = Some((error, topic.to_owned()));
+            }
             // Dropped unsent, after a fatal error or when a transaction is aborted: the earlier error is the cause.
             Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) => {
                 failures.dropped = Some((error, topic.to_owned()));
@@ -153,16 +185,15 @@ impl ClientContext for SinkContext {
         if facility == TRANSACTION_FAILED {
             self.reports.transaction_failed(message);
         }
-        match level {
-            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
-                tracing::warn!(target: "librdkafka", event = "librdkafka", sink, facility, "{message}");
-            }
-            RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice => {
-                tracing::info!(target: "librdkafka", event = "librdkafka", sink, facility, "{message}");
-            }
-            RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
-                tracing::debug!(target: "librdkafka", event = "librdkafka", sink, facility, "{message}");
-            }
+        if matches!(level, RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug) {
+            tracing::debug!(target: "librdkafka", event = "librdkafka", sink, facility, "{message}");
+            return;
+        }
+        let Some(repeated) = self.log.admit(message, tokio::time::Instant::now()) else { return };
+        if matches!(level, RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice) {
+            tracing::info!(target: "librdkafka", event = "librdkafka", sink, facility, repeated, "{message}");
+        } else {
+            tracing::warn!(target: "librdkafka", event = "librdkafka", sink, facility, repeated, "{message}");
         }
     }
 
@@ -194,7 +225,7 @@ impl ProducerContext for SinkContext {
     fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
         use rdkafka::Message as _;
         if let Err((error, message)) = result {
-            self.reports.failed(error.clone(), message.topic(), number);
+            self.reports.failed(error.clone(), message.topic(), message.partition(), number);
         }
         self.reports.reported();
     }

@@ -4,9 +4,14 @@ mod client;
 mod config;
 mod context;
 mod error;
+mod healthcheck;
+mod log;
 mod names;
+mod options;
 mod position;
 mod record;
+mod rejections;
+mod rules;
 mod session;
 mod sink;
 #[cfg(test)]

@@ -7,21 +7,23 @@
 //! value    the event in the sink's schema
 //! ```
 
-use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use rdkafka::message::{Header, OwnedHeaders};
 
 use super::config::{KafkaConfig, KeyField};
-use super::names::sanitized;
+use super::names::{TopicName, TopicNames};
 use crate::event::{Event, EventId, SCHEMA_VERSION};
 use crate::journal::{KafkaRejection, RollbackRecord};
 use crate::sinks::EventForm;
 use crate::sinks::encoding::{EncodingOptions, push_event};
-use crate::sinks::template::{PathCache, Template, TemplateError};
+use crate::sinks::template::{Template, TemplateError};
 
 /// The size of a record in a request besides its key, value and headers: the most that librdkafka counts.
 const RECORD_OVERHEAD: usize = 70;
+
+/// The size of the header of a batch of records (message format 2).
+const BATCH_HEADER: usize = 61;
 
 /// Identifies a record: the event's id, and its version for vendors that change their records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,12 +44,12 @@ impl RecordId {
 }
 
 impl RecordId {
-    fn rejection(self, reason: String) -> RollbackRecord {
+    pub(super) fn rejection(self, reason: String) -> RollbackRecord {
         RollbackRecord::KafkaRejection(KafkaRejection { event_id: self.id.to_string(), version: self.version, reason })
     }
 
     /// `None` if the id does not have 32 hexadecimal digits.
-    fn of_rejection(rejection: &KafkaRejection) -> Option<Self> {
+    pub(super) fn of_rejection(rejection: &KafkaRejection) -> Option<Self> {
         let KafkaRejection { event_id, version, .. } = rejection;
         let number = Some(event_id).filter(|hex| hex.len() == 32).and_then(|hex| u128::from_str_radix(hex, 16).ok())?;
         Some(Self { id: EventId(number.to_be_bytes()), version: *version })
@@ -57,8 +59,7 @@ impl RecordId {
 /// Encodes events as records.
 #[derive(Debug)]
 pub(super) struct Encoder {
-    topic: Template,
-    paths: PathCache,
+    topics: TopicNames,
     key: KeyField,
     headers: Vec<(String, Template)>,
     encoding: EncodingOptions,
@@ -71,8 +72,7 @@ impl Encoder {
     pub(super) fn new(config: &KafkaConfig, topic: &Template) -> Result<Self, TemplateError> {
         let headers = config.headers.iter().map(|(name, text)| Ok((name.clone(), Template::parse(text)?)));
         Ok(Self {
-            topic: topic.clone(),
-            paths: PathCache::default(),
+            topics: TopicNames::new(topic),
             key: KeyField::of(config),
             headers: headers.collect::<Result<_, TemplateError>>()?,
             encoding: config.encoding,
@@ -82,15 +82,14 @@ impl Encoder {
 
     /// Adds the event's record to the buffer. If it is too large it is not added, and the reason is returned.
     pub(super) fn push(&mut self, event: &Event<'_>, form: EventForm, buffer: &mut RecordBuffer) -> Option<String> {
-        let (path, is_other) = self.paths.render(&self.topic, event);
-        if is_other || buffer.topics.is_empty() {
-            buffer.select_topic(&sanitized(path));
+        if let Some(topic) = self.topics.next(event) {
+            buffer.select_topic(topic);
         }
         let start = buffer.bytes.len();
         self.key.push(event, &mut buffer.bytes);
         let value = buffer.bytes.len();
         push_event(event, form, self.encoding, &mut buffer.bytes);
-        let (headers, header_bytes) = self.headers(event);
+        let (headers, header_bytes, encoded_headers) = self.headers(event);
         let size = buffer.bytes.len() - start + header_bytes + RECORD_OVERHEAD;
         buffer.bytes_of_last = 0;
         if size > self.max_record_bytes {
@@ -100,6 +99,7 @@ impl Encoder {
                 self.max_record_bytes
             ));
         }
+        let batch_bytes = batch_bytes(value - start, buffer.bytes.len() - value, encoded_headers);
         buffer.bytes_of_last = (buffer.bytes.len() - start + header_bytes) as u64;
         buffer.header_bytes += header_bytes;
         buffer.records.push(Record {
@@ -108,13 +108,16 @@ impl Encoder {
             key: start..value,
             value: value..buffer.bytes.len(),
             time_ms: event.timestamp.at.as_millis(),
+            batch_bytes,
+            header_bytes,
             headers,
         });
         None
     }
 
-    fn headers(&self, event: &Event<'_>) -> (OwnedHeaders, usize) {
-        let mut bytes = 0;
+    /// The headers, the size of their text, and their size in a batch.
+    fn headers(&self, event: &Event<'_>) -> (OwnedHeaders, usize, usize) {
+        let (mut bytes, mut encoded, mut count) = (0, 0, 5);
         let mut headers = OwnedHeaders::new_with_capacity(5 + self.headers.len());
         let id = event.id.hex();
         let fixed: [(&str, &[u8]); 5] = [
@@ -126,17 +129,37 @@ impl Encoder {
         ];
         for (key, value) in fixed {
             bytes += key.len() + value.len();
+            encoded += with_length(key.len()) + with_length(value.len());
             headers = headers.insert(Header { key, value: Some(value) });
         }
         for (key, template) in &self.headers {
             let value = template.render_text(event);
             if !value.is_empty() {
                 bytes += key.len() + value.len();
+                encoded += with_length(key.len()) + with_length(value.len());
+                count += 1;
                 headers = headers.insert(Header { key, value: Some(value.as_bytes()) });
             }
         }
-        (headers, bytes)
+        (headers, bytes, varint_bytes(count) + encoded)
     }
+}
+
+/// The size of an uncompressed batch that contains one record only, which a topic's `max.message.bytes` limits.
+fn batch_bytes(key: usize, value: usize, headers: usize) -> usize {
+    // Attributes, time and offset, both relative to the batch's, take a byte each. The length of a missing key does too.
+    let record = 3 + with_length(key) + with_length(value) + headers;
+    BATCH_HEADER + with_length(record)
+}
+
+fn with_length(bytes: usize) -> usize {
+    varint_bytes(bytes) + bytes
+}
+
+/// The size of a number in a record: seven bits per byte, one of which holds the sign.
+fn varint_bytes(number: usize) -> usize {
+    let bits = usize::BITS - number.leading_zeros() + 1;
+    bits.div_ceil(7) as usize
 }
 
 /// Records that are not yet passed to librdkafka.
@@ -146,7 +169,7 @@ pub(super) struct RecordBuffer {
     header_bytes: usize,
     bytes_of_last: u64,
     records: Vec<Record>,
-    topics: Vec<String>,
+    topics: Vec<TopicName>,
     topic: usize,
 }
 
@@ -158,20 +181,49 @@ pub(super) struct Record {
     key: Range<usize>,
     value: Range<usize>,
     pub(super) time_ms: i64,
+    /// The size of an uncompressed batch that contains only this record.
+    pub(super) batch_bytes: usize,
+    header_bytes: usize,
     pub(super) headers: OwnedHeaders,
 }
 
+impl Record {
+    pub(super) fn has_key(&self) -> bool {
+        !self.key.is_empty()
+    }
+}
+
 impl RecordBuffer {
-    fn select_topic(&mut self, name: &str) {
-        self.topic = self.topics.iter().position(|known| known == name).unwrap_or_else(|| {
-            self.topics.push(name.to_owned());
+    fn select_topic(&mut self, topic: TopicName) {
+        self.topic = self.topics.iter().position(|known| *known == topic).unwrap_or_else(|| {
+            self.topics.push(topic);
             self.topics.len() - 1
         });
     }
 
-    /// Every topic of a record in the buffer, and possibly others of this sink.
-    pub(super) fn topics(&self) -> &[String] {
-        &self.topics
+    /// The topics of the records in the buffer.
+    pub(super) fn used_topics(&self) -> impl Iterator<Item = &TopicName> {
+        let mut used = vec![false; self.topics.len()];
+        self.records.iter().for_each(|record| used[record.topic] = true);
+        self.topics.iter().zip(used).filter_map(|(topic, is_used)| is_used.then_some(topic))
+    }
+
+    /// The records in the buffer with their topics.
+    pub(super) fn records(&self) -> impl Iterator<Item = (&Record, &TopicName)> {
+        self.records.iter().map(|record| (record, &self.topics[record.topic]))
+    }
+
+    /// The record that was pushed last and its topic.
+    pub(super) fn last(&self) -> Option<(&Record, &TopicName)> {
+        self.records.last().map(|record| (record, &self.topics[record.topic]))
+    }
+
+    /// Removes the record that was pushed last.
+    pub(super) fn remove_last(&mut self) {
+        let Some(record) = self.records.pop() else { return };
+        self.header_bytes -= record.header_bytes;
+        self.bytes.truncate(record.key.start);
+        self.bytes_of_last = 0;
     }
 
     /// Bytes in memory.
@@ -190,7 +242,7 @@ impl RecordBuffer {
     }
 
     pub(super) fn topic(&self, record: &Record) -> &str {
-        &self.topics[record.topic]
+        &self.topics[record.topic].name
     }
 
     pub(super) fn key(&self, record: &Record) -> &[u8] {
@@ -210,101 +262,22 @@ impl RecordBuffer {
     }
 }
 
-/// Records that the broker finds too large.
-///
-/// The broker rejects a whole request, not a record: one record that is too large takes the others of its request with it.
-/// So the records of a rejected request are sent alone at the next attempt, and a record that is rejected alone is rejected
-/// permanently. That is stored as a rollback record, so that after a crash the same events go to the dead letter.
-#[derive(Debug, Default)]
-pub(super) struct Rejections {
-    /// Records of a rejected request, to be sent alone.
-    suspects: HashSet<RecordId>,
-    /// Records that are rejected permanently.
-    rejected: HashMap<RecordId, String>,
-}
-
-impl Rejections {
-    /// Whether the record must be sent alone.
-    pub(super) fn is_suspect(&self, id: RecordId) -> bool {
-        self.suspects.contains(&id)
-    }
-
-    /// Why the record is rejected permanently, if it is.
-    pub(super) fn reason(&self, id: RecordId) -> Option<&str> {
-        self.rejected.get(&id).map(String::as_str)
-    }
-
-    /// Adds records that the broker found too large; returns the rollback records to store.
-    pub(super) fn add(&mut self, too_large: Vec<RecordId>) -> Vec<RollbackRecord> {
-        let mut records = Vec::new();
-        for id in too_large {
-            if self.suspects.insert(id) {
-                continue;
-            }
-            let reason = "the broker rejects the record: larger than the topic's max.message.bytes".to_owned();
-            records.push(id.rejection(reason.clone()));
-            self.rejected.insert(id, reason);
-        }
-        records
-    }
-
-    /// Forgets rejections that could not be stored, because a crash would forget them too: they are found again.
-    pub(super) fn remove(&mut self, records: &[RollbackRecord]) {
-        for record in records {
-            if let RollbackRecord::KafkaRejection(rejection) = record
-                && let Some(id) = RecordId::of_rejection(rejection)
-            {
-                self.rejected.remove(&id);
-            }
-        }
-    }
-
-    /// Restores the rejections among `records`; returns the other records.
-    pub(super) fn restore(&mut self, records: &[RollbackRecord]) -> Vec<RollbackRecord> {
-        let mut others = Vec::new();
-        for record in records {
-            match record {
-                RollbackRecord::KafkaRejection(rejection) => {
-                    let id = RecordId::of_rejection(rejection);
-                    self.rejected.extend(id.map(|id| (id, rejection.reason.clone())));
-                }
-                other => others.push(other.clone()),
-            }
-        }
-        others
-    }
-
-    /// Forgets everything at the end of a batch.
-    pub(super) fn clear(&mut self) {
-        self.suspects.clear();
-        self.rejected.clear();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::{FileBefore, FileRecord};
+
+    /// The sizes of the protocol's zigzag encoding.
+    #[test]
+    fn numbers_take_seven_bits_per_byte_and_one_for_the_sign() {
+        for (number, bytes) in [(0, 1), (63, 1), (64, 2), (8_191, 2), (8_192, 3), (1_048_575, 3), (1_048_576, 4)] {
+            assert_eq!(varint_bytes(number), bytes, "{number}");
+        }
+    }
 
     #[test]
-    fn a_record_is_rejected_only_if_it_was_sent_alone() {
-        let id = RecordId::of_number(7);
-        let mut rejections = Rejections::default();
-        assert_eq!(rejections.add(vec![id]), Vec::new());
-        assert!(rejections.is_suspect(id));
-        assert_eq!(rejections.reason(id), None);
-        let records = rejections.add(vec![id]);
-        assert!(rejections.reason(id).is_some());
-
-        rejections.remove(&records);
-        assert_eq!(rejections.reason(id), None);
-        assert_eq!(rejections.add(vec![id]), records, "it is found again");
-
-        let mut after_a_crash = Rejections::default();
-        let before = FileBefore::Absent { first_new_directory: None };
-        let file = RollbackRecord::File(FileRecord { path: "/a/file".into(), before });
-        let all: Vec<_> = records.into_iter().chain([file.clone()]).collect();
-        assert_eq!(after_a_crash.restore(&all), vec![file]);
-        assert_eq!(after_a_crash.reason(id), rejections.reason(id));
+    fn a_batch_of_one_record_has_its_exact_size() {
+        // Batch header, length; attributes, time, offset, key length, value length, value, header count.
+        assert_eq!(batch_bytes(0, 10, 1), 61 + 1 + 3 + 1 + 1 + 10 + 1);
+        assert_eq!(batch_bytes(32, 100, 1), 61 + 2 + 3 + 1 + 32 + 2 + 100 + 1);
     }
 }

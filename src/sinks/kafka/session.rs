@@ -17,12 +17,13 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::client::{CALL_TIMEOUT, Connection, SessionError, call, on_a_thread};
+use super::client::{CALL_TIMEOUT, Connection, Requests, SessionError, call, on_a_thread};
 use super::context::{DeliveryReports, Failures, SinkContext};
 use super::error::{is_fenced, of_producer, of_topic, stopped, transient};
 use super::names::Names;
 use super::position::{self, Position, PositionKey};
-use super::record::{Record, RecordBuffer, RecordId, Rejections};
+use super::record::{Record, RecordBuffer, RecordId};
+use super::rejections::{Refused, Rejections};
 use crate::journal::Seq;
 use crate::sinks::SinkError;
 
@@ -32,14 +33,26 @@ const ABORT_TIMEOUT: Duration = Duration::from_secs(3);
 /// The number under which the position record is sent.
 const POSITION_RECORD: usize = usize::MAX;
 
+/// The partition of a record that was not passed to one.
+const NO_PARTITION: i32 = -1;
+
 /// A producer and its state.
 pub(super) struct Session {
     names: Names,
     producer: Arc<ThreadedProducer<SinkContext>>,
     transaction: Option<Transactions>,
+    requests: Requests,
     /// The records sent in the batch, by the number under which they were sent.
-    sent: Vec<RecordId>,
-    too_large: Vec<RecordId>,
+    sent: Vec<SentRecord>,
+    refused: Vec<Refused>,
+}
+
+/// What is known of a record that was sent.
+#[derive(Clone, Copy, Debug)]
+struct SentRecord {
+    id: RecordId,
+    time_ms: i64,
+    batch_bytes: usize,
 }
 
 /// The state of a session with transactions.
@@ -52,17 +65,19 @@ struct Transactions {
 
 impl Session {
     /// A producer without transactions. It connects when the first record is sent.
-    pub(super) fn begin(connection: &Connection) -> Result<Self, SinkError> {
-        let producer = Arc::new(connection.producer(false)?);
-        Ok(Self::new(connection, producer, None))
+    pub(super) fn begin(connection: &Connection, requests: Requests) -> Result<Self, SinkError> {
+        let producer = Arc::new(connection.producer(false, requests)?);
+        Ok(Self::new(connection, requests, producer, None))
     }
 
     fn new(
         connection: &Connection,
+        requests: Requests,
         producer: Arc<ThreadedProducer<SinkContext>>,
         transaction: Option<Transactions>,
     ) -> Self {
-        Self { names: connection.names.clone(), producer, transaction, sent: Vec::new(), too_large: Vec::new() }
+        let names = connection.names.clone();
+        Self { names, producer, transaction, requests, sent: Vec::new(), refused: Vec::new() }
     }
 
     /// A producer with transactions: it takes over the sink's name from any other producer and reads that one's position.
@@ -71,6 +86,7 @@ impl Session {
     /// The position belongs to another journal or a later generation, or (if this one was fenced) another process has taken over: both stop the sink.
     pub(super) async fn begin_transactional(
         connection: &Connection,
+        requests: Requests,
         key: &PositionKey,
         was_fenced: bool,
     ) -> Result<Self, SessionError> {
@@ -78,7 +94,7 @@ impl Session {
         if was_fenced && before.as_ref().is_some_and(|position| position.instance != connection.instance) {
             return Err(SessionError::from(superseded(&connection.names)));
         }
-        let producer = Arc::new(connection.producer(true)?);
+        let producer = Arc::new(connection.producer(true, requests)?);
         call(&producer, |producer| producer.init_transactions(CALL_TIMEOUT)).await?;
         let position = read_position(connection, key).await?;
         let transactions = Transactions {
@@ -86,7 +102,7 @@ impl Session {
             position: position.clone(),
             is_open: false,
         };
-        let mut session = Self::new(connection, producer, Some(transactions));
+        let mut session = Self::new(connection, requests, producer, Some(transactions));
         let fencing_record = Position {
             instance: connection.instance.clone(),
             ..position.unwrap_or_else(|| Position::before_the_first(key))
@@ -98,7 +114,7 @@ impl Session {
     /// Starts a batch and forgets the records sent before.
     pub(super) fn begin_batch(&mut self) {
         self.sent.clear();
-        self.too_large.clear();
+        self.refused.clear();
         drop(self.reports().take_failures());
     }
 
@@ -107,16 +123,31 @@ impl Session {
         self.transaction.as_ref()?.position.as_ref()
     }
 
+    /// What the producer puts into one request.
+    pub(super) fn requests(&self) -> Requests {
+        self.requests
+    }
+
+    /// Whether a record of the batch was sent.
+    pub(super) fn has_sent(&self) -> bool {
+        !self.sent.is_empty()
+    }
+
     /// Whether records are in flight or a transaction is open.
     pub(super) fn is_busy(&self) -> bool {
-        self.reports().in_flight() > 0 || self.transaction.as_ref().is_some_and(|transaction| transaction.is_open)
+        self.reports().in_flight() > 0 || self.has_open_transaction()
+    }
+
+    fn has_open_transaction(&self) -> bool {
+        self.transaction.as_ref().is_some_and(|transaction| transaction.is_open)
     }
 
     fn reports(&self) -> &DeliveryReports {
         &self.producer.context().reports
     }
 
-    /// Passes the buffer's records to librdkafka, which sends them. Waits only while its queue is full.
+    /// Passes the buffer's records to librdkafka, which sends them. Waits only while its queue is full, and for records that
+    /// may be refused in a transaction.
     pub(super) async fn send(
         &mut self,
         buffer: &mut RecordBuffer,
@@ -126,18 +157,32 @@ impl Session {
         if !records.is_empty() {
             self.open_transaction()?;
         }
-        let mut rejected = None;
         for record in records {
-            if rejections.is_suspect(record.id) {
-                rejected = self.send_alone(buffer, record).await?.or(rejected);
-            } else {
+            let is_large = record.batch_bytes > self.requests.max_bytes;
+            if self.transaction.is_some() && (is_large || rejections.is_suspect(record.id)) {
+                self.probe(buffer, record).await?;
+            } else if self.refused.is_empty() {
                 self.send_one(buffer, record).await?;
             }
         }
-        if let Some(failure) = rejected {
-            return Err(failure);
-        }
         buffer.clear();
+        Ok(())
+    }
+
+    /// Sends a record that may be refused in a request of its own, and waits. A transaction with a refused record is aborted;
+    /// another one begins, for the other records of the batch that may be refused, so that one attempt finds all of them.
+    /// It is not committed.
+    async fn probe(&mut self, buffer: &RecordBuffer, record: Record) -> Result<(), SessionError> {
+        self.await_reports().await?;
+        self.send_one(buffer, record).await?;
+        let done = self.await_reports().await;
+        if self.refused.is_empty() || done.is_ok() || done.as_ref().is_err_and(|failure| failure.fenced) {
+            return done;
+        }
+        // After a refused record the sequence numbers have a hole, so a record that would be accepted may fail too.
+        if self.has_open_transaction() || self.open_transaction().is_err() {
+            return Err(self.again(true));
+        }
         Ok(())
     }
 
@@ -150,27 +195,10 @@ impl Session {
         Ok(())
     }
 
-    /// Sends a record in a request of its own. Without a transaction, the others are sent after one that is too large, so
-    /// that one attempt finds all of them; then the error is returned as a value.
-    async fn send_alone(
-        &mut self,
-        buffer: &RecordBuffer,
-        record: Record,
-    ) -> Result<Option<SessionError>, SessionError> {
-        self.await_reports().await?;
-        self.send_one(buffer, record).await?;
-        match self.await_reports().await {
-            Ok(()) => Ok(None),
-            Err(failure) if !failure.ends_session && matches!(failure.error, SinkError::Again { .. }) => {
-                Ok(Some(failure))
-            }
-            Err(failure) => Err(failure),
-        }
-    }
-
     async fn send_one(&mut self, buffer: &RecordBuffer, record: Record) -> Result<(), SessionError> {
         let number = self.sent.len();
-        self.sent.push(record.id);
+        let Record { id, time_ms, batch_bytes, .. } = record;
+        self.sent.push(SentRecord { id, time_ms, batch_bytes });
         let (topic, key) = (buffer.topic(&record), buffer.key(&record));
         let mut next = BaseRecord::with_opaque_to(topic, number)
             .payload(buffer.value(&record))
@@ -195,7 +223,8 @@ impl Session {
             match error.rdkafka_error_code() {
                 Some(Code::QueueFull) => self.reports().more_reports().await,
                 Some(Code::MessageSizeTooLarge) => {
-                    self.reports().failed(error, topic, number);
+                    // Too large for librdkafka itself: nothing else is in the request.
+                    self.reports().failed(error, topic, NO_PARTITION, number);
                     return Ok(());
                 }
                 _ => {
@@ -222,19 +251,36 @@ impl Session {
             self.reports().all_reported().await;
         }
         let failures = self.reports().take_failures();
-        let sent = &self.sent;
-        self.too_large.extend(failures.too_large.iter().filter_map(|number| sent.get(*number)));
-        self.outcome(failures, aborted)
+        let refused = self.refused_records(&failures);
+        if refused.is_empty() {
+            return self.outcome(failures, aborted);
+        }
+        self.refused.extend(refused);
+        Err(self.again(aborted))
     }
 
-    /// The result of the reports. Records that are too large come first: other errors follow from them.
-    fn outcome(&self, failures: Failures, aborted: bool) -> Result<(), SessionError> {
-        if !self.too_large.is_empty() {
-            let reason = format!("the broker rejected {} records as too large", self.too_large.len());
-            return Err(SessionError { error: SinkError::Again { reason }, ends_session: aborted, fenced: false });
+    /// Records were refused, which comes before other errors: they follow from it.
+    fn again(&self, ends_session: bool) -> SessionError {
+        let reason = format!("the broker refused requests with {} records", self.refused.len());
+        SessionError { error: SinkError::Again { reason }, ends_session, fenced: false }
+    }
+
+    fn refused_records(&self, failures: &Failures) -> Vec<Refused> {
+        let mut refused = Vec::new();
+        for record in &failures.refused {
+            let Some(SentRecord { id, time_ms, batch_bytes }) = self.sent.get(record.number).copied() else { continue };
+            let (topic, partition) = record.partition.clone();
+            let was_alone = self.requests.of_one_record || batch_bytes > self.requests.max_bytes;
+            let is_certain = was_alone || partition == NO_PARTITION || failures.is_named(record);
+            refused.push(Refused { id, topic, time_ms, code: record.code, is_certain });
         }
-        if failures.too_large.contains(&POSITION_RECORD) {
-            return Err(self.position_rejected(aborted));
+        refused
+    }
+
+    /// The result of the reports if no record was refused.
+    fn outcome(&self, failures: Failures, aborted: bool) -> Result<(), SessionError> {
+        if let Some(position) = failures.refused.iter().find(|refused| refused.number == POSITION_RECORD) {
+            return Err(self.position_rejected(position.code, aborted));
         }
         if let Some((error, topic)) = failures.first {
             // A new session reads the credentials again, which may be the cause.
@@ -260,14 +306,14 @@ impl Session {
         })
     }
 
-    fn position_rejected(&self, aborted: bool) -> SessionError {
-        let error = KafkaError::MessageProduction(Code::MessageSizeTooLarge);
+    fn position_rejected(&self, code: Code, aborted: bool) -> SessionError {
+        let error = KafkaError::MessageProduction(code);
         self.failure(&error, aborted, |error| of_topic(error, &self.names.position_topic, &self.names))
     }
 
-    /// Removes and returns the records that were rejected as too large since the last call.
-    pub(super) fn take_too_large(&mut self) -> Vec<RecordId> {
-        std::mem::take(&mut self.too_large)
+    /// Removes and returns the records that were refused since the last call.
+    pub(super) fn take_refused(&mut self) -> Vec<Refused> {
+        std::mem::take(&mut self.refused)
     }
 
     /// Makes the batch durable: every record acknowledged by all in-sync replicas; with transactions also committed,
@@ -282,6 +328,10 @@ impl Session {
     }
 
     async fn commit_transaction(&mut self, position: Position) -> Result<(), SessionError> {
+        if !self.refused.is_empty() {
+            self.abort().await;
+            return Err(self.again(true));
+        }
         self.open_transaction()?;
         let Some(transaction) = &self.transaction else { return Ok(()) };
         let names = self.names.clone();

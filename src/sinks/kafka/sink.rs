@@ -17,17 +17,21 @@
 //! (`offsets.retention.minutes`) while a pipeline is stopped, so the sink does not read it.
 
 use std::fmt;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio::time::Instant;
 
-use super::client::{Connection, SessionError};
-use super::config::{DeliveryGuarantee, KafkaConfig, problem};
+use super::client::{Connection, Requests, SessionError};
+use super::config::{Compression, DeliveryGuarantee, KafkaConfig, KeyField, problem};
 use super::error::stopped;
+use super::healthcheck::{Expected, healthcheck};
 use super::names::Names;
 use super::position::{Position, PositionKey};
-use super::record::{Encoder, RecordBuffer, RecordId, Rejections};
+use super::record::{Encoder, RecordBuffer, RecordId};
+use super::rejections::{Refused, Rejections, may_mean_time};
 use super::session::Session;
-use super::topics::Topics;
+use super::topics::{MAX_TOPICS_OF_VALUES, Topics};
 use crate::clock::SharedClock;
 use crate::diagnostic::SettingDiagnostic;
 use crate::event::{Event, EventId};
@@ -39,6 +43,9 @@ use crate::sinks::{BatchRange, Committed, EventForm, RollbackLog, Sink, SinkErro
 /// threads while the next ones are encoded.
 const FLUSH_BYTES: usize = 512 << 10;
 
+/// The warning about too many topics is repeated after this time.
+const WARNING_INTERVAL: Duration = Duration::from_secs(3_600);
+
 /// Sends events to Kafka.
 pub struct KafkaSink {
     delivery: DeliveryGuarantee,
@@ -49,12 +56,15 @@ pub struct KafkaSink {
     /// What this sink's positions belong to.
     key: PositionKey,
     session: Option<Session>,
+    /// What the topics must accept.
+    expected: Expected,
     /// Another producer has taken over this sink's name, or the broker aborted a transaction: the next session reads which
     /// of the two happened.
     was_fenced: bool,
     batch: Batch,
     buffer: RecordBuffer,
     rejections: Rejections,
+    warned_of_topics: Option<Instant>,
 }
 
 /// The current batch.
@@ -98,35 +108,48 @@ impl KafkaConfig {
             delivery: self.delivery,
             fingerprint: self.fingerprint(),
             connection: Connection::new(self, Names::new(pipeline, sink), clock),
-            topics: Topics::new(topic, self.create_topic),
+            topics: Topics::new(topic, self.create_topic, self.compression != Compression::None),
             encoder,
             key: PositionKey::default(),
+            expected: Expected {
+                delivery: self.delivery,
+                may_lack_key: KeyField::of(self).may_be_empty(),
+                oldest_event: self.oldest_event,
+            },
             session: None,
             was_fenced: false,
             batch: Batch::new(BatchRange { first: 0, last: 0 }),
             buffer: RecordBuffer::default(),
             rejections: Rejections::default(),
+            warned_of_topics: None,
         })
     }
 }
 
 impl KafkaSink {
-    /// Starts a session if there is none.
+    /// Starts a session if there is none, or if nothing of the batch was sent and its requests must be others.
     async fn connect(&mut self) -> Result<(), SinkError> {
-        if self.session.is_some() {
+        let requests = self.requests();
+        if self.session.as_ref().is_some_and(|session| session.has_sent() || session.requests() == requests) {
             return Ok(());
         }
+        self.session = None;
         let session = match self.delivery {
-            DeliveryGuarantee::AtLeastOnce => Session::begin(&self.connection)?,
+            DeliveryGuarantee::AtLeastOnce => Session::begin(&self.connection, requests)?,
             DeliveryGuarantee::ExactlyOnce => {
                 self.topics.ensure_position_topic(&self.connection).await?;
-                let session = Session::begin_transactional(&self.connection, &self.key, self.was_fenced).await;
+                let session =
+                    Session::begin_transactional(&self.connection, requests, &self.key, self.was_fenced).await;
                 self.end_on_error(session)?
             }
         };
         self.was_fenced = false;
         self.session = Some(session);
         Ok(())
+    }
+
+    fn requests(&self) -> Requests {
+        self.connection.requests(self.topics.accepted_bytes(), self.rejections.has_suspects())
     }
 
     /// Whether the broker already has the current batch.
@@ -139,18 +162,31 @@ impl KafkaSink {
     }
 
     async fn send(&mut self, log: &mut dyn RollbackLog) -> Result<(), SinkError> {
+        self.store_rejections(log).await?;
         self.connect().await?;
         if self.is_delivered() {
             self.buffer.clear();
             return Ok(());
         }
-        self.topics.ensure(&self.connection, self.buffer.topics()).await?;
+        self.reject_known(log).await?;
+        let topics: Vec<_> = self.buffer.used_topics().map(|topic| topic.name.clone()).collect();
+        self.topics.ensure(&self.connection, &topics).await?;
+        self.reject_known(log).await?;
+        self.fit_requests().await?;
         let Some(session) = &mut self.session else { return Ok(()) };
         let sent = session.send(&mut self.buffer, &self.rejections).await;
-        let too_large = session.take_too_large();
-        let sent = self.end_on_error(sent);
-        self.reject(too_large, log).await?;
-        sent
+        self.conclude(sent, log).await
+    }
+
+    /// Makes requests as small as topics demand that were seen for the first time.
+    async fn fit_requests(&mut self) -> Result<(), SinkError> {
+        let fits = |session: &Session| session.requests().max_bytes <= self.requests().max_bytes;
+        let Some(session) = self.session.as_ref().filter(|session| !fits(session)) else { return Ok(()) };
+        if session.has_sent() {
+            self.session = None;
+            return Err(SinkError::Again { reason: "a topic accepts smaller requests only".to_owned() });
+        }
+        self.connect().await
     }
 
     async fn finish(&mut self, last_event: Option<EventId>, log: &mut dyn RollbackLog) -> Result<Committed, SinkError> {
@@ -169,10 +205,7 @@ impl KafkaSink {
         };
         let Some(session) = &mut self.session else { return Ok(self.batch.committed()) };
         let committed = session.commit(batch).await;
-        let too_large = session.take_too_large();
-        let committed = self.end_on_error(committed);
-        self.reject(too_large, log).await?;
-        committed?;
+        self.conclude(committed, log).await?;
         self.rejections.clear();
         Ok(self.batch.committed())
     }
@@ -203,10 +236,60 @@ impl KafkaSink {
         Ok(self.batch.committed())
     }
 
-    /// Handles records that the broker found too large: a record that was sent alone is rejected permanently, the others are
-    /// sent alone at the next attempt.
-    async fn reject(&mut self, too_large: Vec<RecordId>, log: &mut dyn RollbackLog) -> Result<(), SinkError> {
-        let records = self.rejections.add(too_large);
+    /// Rejects the records of the buffer that will never be accepted, which was not known when they were encoded: before topics
+    /// are created, those of too many topics; then those that their topics refuse.
+    async fn reject_known(&mut self, log: &mut dyn RollbackLog) -> Result<(), SinkError> {
+        let now_ms = self.now_ms();
+        let mut refused = 0_usize;
+        for (record, topic) in self.buffer.records() {
+            if let Some(reason) = self.topics.refusal(record, topic, now_ms) {
+                self.rejections.reject(record.id, reason);
+                refused += 1;
+            }
+        }
+        if refused == 0 {
+            return Ok(());
+        }
+        self.warn_of_topics();
+        self.store_rejections(log).await?;
+        Err(SinkError::Again { reason: format!("{refused} records cannot be accepted by their topics") })
+    }
+
+    /// Ends a step of the session: refused records are rejected permanently, or sent alone at the next attempt.
+    async fn conclude(&mut self, done: Result<(), SessionError>, log: &mut dyn RollbackLog) -> Result<(), SinkError> {
+        if done.is_ok() {
+            return Ok(());
+        }
+        let refused = self.session.as_mut().map(Session::take_refused).unwrap_or_default();
+        let done = self.end_on_error(done);
+        let mut topics: Vec<String> = refused.iter().map(|record| record.topic.clone()).collect();
+        topics.dedup();
+        self.topics.renew(&self.connection, &topics).await?;
+        self.reject(refused);
+        self.store_rejections(log).await?;
+        done
+    }
+
+    fn reject(&mut self, refused: Vec<Refused>) {
+        let now_ms = self.now_ms();
+        for record in refused {
+            let by_time = may_mean_time(record.code)
+                .then(|| self.topics.refuse_time(&record.topic, record.time_ms, now_ms))
+                .flatten();
+            match by_time {
+                Some(rule) => self.rejections.reject(record.id, format!("{}; {rule}", record.reason())),
+                None if record.is_certain => self.rejections.reject(record.id, record.reason()),
+                None => self.rejections.suspect(record.id),
+            }
+        }
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.connection.clock.now().as_millis()
+    }
+
+    async fn store_rejections(&mut self, log: &mut dyn RollbackLog) -> Result<(), SinkError> {
+        let records = self.rejections.take_unstored();
         if records.is_empty() {
             return Ok(());
         }
@@ -215,6 +298,36 @@ impl KafkaSink {
             self.rejections.remove(&records);
         }
         Ok(recorded?)
+    }
+
+    /// Rejects the record that was encoded last if its topic will never accept it. A batch that the broker already has stays
+    /// as it was decided then.
+    fn reject_last(&mut self) -> Option<String> {
+        if self.session.is_none() || self.is_delivered() {
+            return None;
+        }
+        let now_ms = self.now_ms();
+        let (record, topic) = self.buffer.last()?;
+        let reason = self.topics.refusal(record, topic, now_ms)?;
+        self.rejections.reject(record.id, reason.clone());
+        self.buffer.remove_last();
+        self.warn_of_topics();
+        Some(reason)
+    }
+
+    fn warn_of_topics(&mut self) {
+        let is_given = self.warned_of_topics.is_some_and(|given| given.elapsed() < WARNING_INTERVAL);
+        if is_given || !self.topics.is_full() {
+            return;
+        }
+        self.warned_of_topics = Some(Instant::now());
+        tracing::warn!(
+            event = "topic_limit_reached",
+            sink = self.connection.names.sink,
+            topics = MAX_TOPICS_OF_VALUES,
+            hint = "use a field with few values in `topic`; the events are in the dead letter",
+            "too many topics made from values of events: events of further ones are rejected"
+        );
     }
 
     /// After an error in a transaction its state is unknown: the next attempt starts a session and reads the position.
@@ -235,7 +348,7 @@ impl Sink for KafkaSink {
     }
 
     fn healthcheck(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
-        Box::pin(async move { self.topics.check(&self.connection, self.delivery).await })
+        Box::pin(healthcheck(&self.connection, &self.topics, self.expected))
     }
 
     fn recover_position<'a>(&'a mut self, stored: StoredPosition<'a>) -> BoxFuture<'a, Result<Option<Seq>, SinkError>> {
@@ -250,6 +363,9 @@ impl Sink for KafkaSink {
 
     fn begin(&mut self, range: BatchRange) {
         self.buffer.clear();
+        if self.batch.range != range {
+            self.topics.begin_batch();
+        }
         self.batch = Batch::new(range);
         self.session = self.session.take().filter(|session| !session.is_busy());
         if let Some(session) = &mut self.session {
@@ -260,6 +376,9 @@ impl Sink for KafkaSink {
     fn write(&mut self, _seq: Seq, event: &Event<'_>, form: EventForm) -> Result<WriteOutcome, SinkError> {
         let known = self.rejections.reason(RecordId::of(event)).map(str::to_owned);
         if let Some(reason) = known.or_else(|| self.encoder.push(event, form, &mut self.buffer)) {
+            return Ok(WriteOutcome::Rejected { reason });
+        }
+        if let Some(reason) = self.reject_last() {
             return Ok(WriteOutcome::Rejected { reason });
         }
         self.batch.events += 1;

@@ -283,30 +283,78 @@ async fn a_record_that_is_too_large_is_rejected_and_the_others_are_sent() {
     assert_eq!(numbers(&received(&cluster, "audit", 2)), [1, 3]);
 }
 
+/// The mock cluster names no record of a request that it refuses, as brokers before Kafka 2.4.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_that_the_broker_finds_too_large_is_sent_alone_before_it_is_rejected() {
+async fn a_record_that_the_broker_refuses_is_sent_alone_before_it_is_rejected() {
+    for code in [
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD,
+    ] {
+        for settings in [json!({}), exactly_once()] {
+            let cluster = cluster();
+            let mut sink = sink(&cluster, settings);
+            open(&mut sink).await;
+            let mut log = MemoryLog::default();
+            let mut attempts = 0;
+            while log.records().is_empty() {
+                attempts += 1;
+                assert!(attempts < 20, "never rejected");
+                open(&mut sink).await;
+                // Two requests: the record's, and with transactions the position's.
+                cluster.request_errors(RDKafkaApiKey::Produce, &[code; 2]);
+                write_again(&mut sink, &mut log, 1, 1).await.expect_err("refused");
+                cluster.clear_request_errors(RDKafkaApiKey::Produce);
+            }
+            assert!(attempts > 1, "rejected without being sent alone");
+            assert_eq!(log.records().len(), 1, "the rejection is recorded");
+
+            let (committed, rejected) = write_again(&mut sink, &mut log, 1, 1).await.expect("nothing is left to write");
+            assert_eq!((committed.events, rejected), (0, 1));
+            write(&mut sink, 2, 3).await.expect("the next batch is written");
+            assert_eq!(numbers(&received(&cluster, "audit", 2)), [2, 3]);
+        }
+    }
+}
+
+/// One refused request of many records, with nothing that says which of them is refused: two attempts find it out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_request_is_taken_apart_in_one_more_attempt() {
     for settings in [json!({}), exactly_once()] {
         let cluster = cluster();
         let mut sink = sink(&cluster, settings);
-        open(&mut sink).await;
         let mut log = MemoryLog::default();
-        let too_large = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
-        let mut attempts = 0;
-        while log.records().is_empty() {
-            attempts += 1;
-            assert!(attempts < 20, "never rejected");
-            open(&mut sink).await;
-            // Two requests: the record's, and with transactions the position's.
-            cluster.request_errors(RDKafkaApiKey::Produce, &[too_large; 2]);
-            write_again(&mut sink, &mut log, 1, 1).await.expect_err("too large");
-            cluster.clear_request_errors(RDKafkaApiKey::Produce);
-        }
-        assert!(attempts > 1, "rejected without being sent alone");
-        assert_eq!(log.records().len(), 1, "the rejection is recorded");
-
-        let (committed, rejected) = write_again(&mut sink, &mut log, 1, 1).await.expect("nothing is left to write");
-        assert_eq!((committed.events, rejected), (0, 1));
+        open(&mut sink).await;
+        cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD; 4]);
+        let again = write_again(&mut sink, &mut log, 1, 50).await.expect_err("refused");
+        assert!(matches!(again, SinkError::Again { .. }), "{again:?}");
+        cluster.clear_request_errors(RDKafkaApiKey::Produce);
+        let (committed, rejected) = write_again(&mut sink, &mut log, 1, 50).await.expect("each alone is accepted");
+        assert_eq!((committed.events, rejected), (50, 0));
+        assert_eq!(log.records(), [], "nothing is rejected with others");
+        assert_eq!(numbers(&received(&cluster, "audit", 2)), (1..=50).collect::<Vec<_>>());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_made_from_values_are_limited_and_the_events_of_further_ones_are_rejected() {
+    let cluster = cluster();
+    let mut sink = sink(&cluster, json!({"topic": "audit.{{ source }}"}));
+    open(&mut sink).await;
+    let names: Vec<String> = (0..=topics::MAX_TOPICS_OF_VALUES).map(|number| format!("s{number}")).collect();
+    sink.begin(BatchRange { first: 1, last: names.len() as Seq });
+    let mut rejected = Vec::new();
+    for (seq, name) in (1..).zip(&names) {
+        let raw = format!(r#"{{"number":{seq}}}"#);
+        let mut event = event(&raw, "2026-01-02T03:04:05Z");
+        event.source = name;
+        // The connection is known: the first batch of a template's topics is checked as it is encoded.
+        if let WriteOutcome::Rejected { reason } = sink.write(seq, &event, EventForm::Normalized).expect("encoded") {
+            rejected.push(reason);
+        }
+    }
+    let [reason] = rejected.as_slice() else { panic!("{rejected:?}") };
+    assert!(reason.contains("`audit.s1000`") && reason.contains("1000 topics"), "{reason}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -446,8 +494,34 @@ fn invalid_settings_are_found_without_a_broker() {
         (json!({"librdkafka_options": {"acks": 1}}), "librdkafka_options.acks"),
         (json!({"librdkafka_options": {"linger.msec": 1}}), "librdkafka_options.linger.msec"),
         (json!({"librdkafka_options": {"linger.ms": "soon"}}), "librdkafka_options.linger.ms"),
+        (json!({"librdkafka_options": {"plugin.library.paths": "a.so"}}), "librdkafka_options.plugin.library.paths"),
     ] {
         assert_eq!(problems(settings.clone()), [key], "{settings}");
+    }
+}
+
+#[test]
+fn settings_that_expose_credentials_are_warned_about() {
+    let warnings = |more: Value| {
+        let mut settings = json!({"bootstrap_servers": "kafka:9092", "topic": "audit"});
+        let (Value::Object(all), Value::Object(more)) = (&mut settings, more) else { panic!("settings are a map") };
+        all.extend(more);
+        let config: KafkaConfig = serde_json::from_value(settings).expect("settings");
+        config.warnings().into_iter().map(|problem| problem.key).collect::<Vec<_>>()
+    };
+    let plain = json!({"mechanism": "PLAIN", "username": "u", "password": "p"});
+    let token = json!({"mechanism": "OAUTHBEARER", "token": "t"});
+    for (settings, keys) in [
+        (json!({}), &[][..]),
+        (json!({"sasl": plain}), &["sasl.mechanism"]),
+        (json!({"sasl": token}), &["sasl.mechanism"]),
+        (json!({"sasl": token, "tls": {"enabled": false}}), &["sasl.mechanism"]),
+        (json!({"sasl": token, "tls": {}}), &[]),
+        (json!({"tls": {"verify_certificate": false}}), &["tls.verify_certificate"]),
+        (json!({"tls": {"verify_hostname": false}}), &["tls.verify_hostname"]),
+        (json!({"tls": {"verify_hostname": false, "enabled": false}}), &[]),
+    ] {
+        assert_eq!(warnings(settings.clone()), keys, "{settings}");
     }
 }
 

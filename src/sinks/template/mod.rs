@@ -67,6 +67,8 @@ pub struct Template {
     parts: Vec<Part>,
     /// The rendered text stays the same for this many seconds; 0 if it contains no time.
     holds_secs: i64,
+    /// Whether dots in values become `_`.
+    without_dots: bool,
 }
 
 /// What is wrong with a template.
@@ -91,7 +93,21 @@ impl Template {
         let times =
             parts.iter().filter_map(|part| if let Part::Time(time) = part { Some(time.holds_secs) } else { None });
         let holds_secs = times.min().unwrap_or(0);
-        Ok(Self { parts, holds_secs })
+        Ok(Self { parts, holds_secs, without_dots: false })
+    }
+
+    /// The template with dots in values written as `_`: for names in which dots of the fixed text separate the values.
+    #[must_use]
+    pub fn without_dots(self) -> Self {
+        Self { without_dots: true, ..self }
+    }
+
+    /// The template without the parts of the time; `None` if it has no values either.
+    #[must_use]
+    pub fn of_values(&self) -> Option<Self> {
+        fields(self).next()?;
+        let parts = self.parts.iter().filter(|part| !matches!(part, Part::Time(_))).cloned().collect();
+        Some(Self { parts, holds_secs: 0, without_dots: self.without_dots })
     }
 
     /// The path of an event.
@@ -101,6 +117,9 @@ impl Template {
         for part in &self.parts {
             match part {
                 Part::Fixed(text) => path.push_str(text),
+                Part::Field(field) if self.without_dots => {
+                    push_sanitized(&field.value(event).replace('.', "_"), &mut path);
+                }
                 Part::Field(field) => push_sanitized(field.value(event), &mut path),
                 Part::Time(time) => push_time(*time, event.timestamp.at, &mut path),
             }
