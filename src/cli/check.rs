@@ -11,8 +11,8 @@ use crate::runtime::{self, HealthcheckFailure, HealthcheckResult};
 
 /// Connect to every source and sink of a pipeline with the real credentials
 ///
-/// Requests one page from each source and asks each sink whether it accepts writes. Keeps and writes nothing. `run` does the
-/// same before it starts. Exit code 0 if all succeed, 1 if one fails, 2 if the file is wrong.
+/// Requests one page from each source and asks each sink whether it accepts writes; looks at the data directory. Keeps and
+/// writes nothing. `run` does the same before it starts. Exit code 0 if all succeed, 1 if one fails, 2 if the file is wrong.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
     /// The pipeline file
@@ -30,8 +30,12 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
             return EXIT_USAGE;
         }
     };
+    let data_dir = runtime::check_data_dir(&pipeline);
+    if let Err(error) = &data_dir {
+        print_stderr(&format!("error: {error}\n"));
+    }
     match check_components(&pipeline) {
-        Ok(results) => report(&results),
+        Ok(results) => report(&results).max(if data_dir.is_ok() { EXIT_DONE } else { EXIT_FAILED }),
         Err(reason) => {
             print_stderr(&format!("error: {reason}\n"));
             EXIT_FAILED
