@@ -111,7 +111,8 @@ impl MarkerState {
         if found.journal != own.journal {
             return Err(of_another_journal(found, &own.sink, place));
         }
-        if found.generation < own.generation {
+        // What another sink of this journal wrote before, or this one before a redelivery, says nothing about this position.
+        if found.sink != own.sink || found.generation < own.generation {
             return Ok(Some(own.clone()));
         }
         let delivered = own.position.max(self.latest);
@@ -211,6 +212,14 @@ mod tests {
             let unfinished = state("j1", 0, range.first - 1, range.last);
             assert_eq!(unfinished.compare(Some(&marker), "x").expect("its unfinished batch"), None);
         }
+    }
+
+    #[test]
+    fn a_sink_that_was_renamed_begins_anew() {
+        let marker = Marker { sink: "former".to_owned(), ..state("j1", 0, 7, 7).adopted().expect("known").clone() };
+        let renamed = state("j1", 0, 0, 0);
+        let own = renamed.compare(Some(&marker), "x").expect("of the same journal").expect("to be written");
+        assert_eq!((own.sink.as_str(), own.position), ("lake", 0));
     }
 
     #[test]

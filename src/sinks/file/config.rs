@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::rotation::Rotation;
-use super::sink::fixed_directory;
 use crate::diagnostic::SettingDiagnostic;
 use crate::event::Event;
 use crate::sinks::claims::real_path;
@@ -153,9 +152,8 @@ impl FileConfig {
     #[must_use]
     pub fn local_target(&self) -> Option<PathBuf> {
         let template = Template::parse(&self.path).ok()?;
-        let directory = || fixed_directory(template.fixed_start());
         let root = self.absolute_root().ok()?;
-        Some(root.join(template.fixed_name().unwrap_or_else(directory)))
+        Some(root.join(template.fixed_name().unwrap_or_else(|| template.fixed_directory())))
     }
 
     /// Settings that work but are probably a mistake.

@@ -89,7 +89,7 @@ impl FileConfig {
         let problems = self.check();
         let (Ok(template), []) = (Template::parse(&self.path), problems.as_slice()) else { return Err(problems) };
         let root = self.absolute_root()?;
-        let base = root.join(fixed_directory(template.fixed_start()));
+        let base = root.join(template.fixed_directory());
         let manifests = self.manifest.then(|| Manifests::new(base.clone(), name));
         let marker = FileMarker::new(&template, &root, base, name);
         Ok(FileSink {
@@ -112,11 +112,6 @@ impl FileConfig {
             pins: Pins::default(),
         })
     }
-}
-
-/// The directory that contains every file of a template with this fixed start; empty if there is none.
-pub(super) fn fixed_directory(start: &str) -> &str {
-    start.rsplit_once('/').map_or("", |(directory, _)| if directory.is_empty() { "/" } else { directory })
 }
 
 impl FileSink {

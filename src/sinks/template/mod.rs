@@ -166,6 +166,13 @@ impl Template {
         }
     }
 
+    /// The directory that contains every path; empty if there is none.
+    #[must_use]
+    pub fn fixed_directory(&self) -> &str {
+        let slash = self.fixed_start().rsplit_once('/');
+        slash.map_or("", |(directory, _)| if directory.is_empty() { "/" } else { directory })
+    }
+
     /// The template without the directory at its start that is fixed.
     #[must_use]
     pub fn below_fixed_directory(&self) -> Self {
