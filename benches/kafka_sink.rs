@@ -261,7 +261,8 @@ impl SinkRunner {
         let name = SinkName { pipeline: run, sink: "sink" };
         let built = config.build(Arc::new(SystemClock), name);
         let mut sink = built.map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
-        sink.recover_position(StoredPosition { journal: "bench", generation: 0, state: None }).await?;
+        sink.recover_position(StoredPosition { journal: "bench", generation: 0, state: None, position: 0, up_to: 0 })
+            .await?;
         Ok(Self { sink, topic, position: 0 })
     }
 

@@ -234,7 +234,8 @@ impl SinkRunner {
         let config = SinkConfig::read("s3", settings).context("the s3 sink is built in")??;
         let built = config.build(Arc::new(SystemClock), SinkName { pipeline: "bench", sink: "lake" });
         let mut sink = built.map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
-        sink.recover_position(StoredPosition { journal: "bench", generation: 0, state: None }).await?;
+        sink.recover_position(StoredPosition { journal: "bench", generation: 0, state: None, position: 0, up_to: 0 })
+            .await?;
         Ok(Self { sink, prefix, position: 0 })
     }
 

@@ -12,8 +12,9 @@ use crate::runtime::{self, HealthcheckFailure, HealthcheckResult};
 
 /// Connect to every source and sink of a pipeline with the real credentials
 ///
-/// Requests one page from each source and asks each sink whether it accepts writes. Keeps and writes nothing. `run` does the
-/// same before it starts. Exit code 0 if all succeed, 1 if one fails, 2 if the file is wrong, 130 after Ctrl-C.
+/// Requests one page from each source and asks each sink whether it accepts writes; looks at the data directory. Keeps and
+/// writes nothing. `run` does the same before it starts. Exit code 0 if all succeed, 1 if one fails, 2 if the file is wrong,
+/// 130 after Ctrl-C.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
     /// The pipeline file
@@ -31,8 +32,12 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
             return EXIT_USAGE;
         }
     };
+    let data_dir = runtime::check_data_dir(&pipeline);
+    if let Err(error) = &data_dir {
+        print_stderr(&format!("error: {error}\n"));
+    }
     match check_components(&pipeline) {
-        Ok(Ok(results)) => report(&results),
+        Ok(Ok(results)) => report(&results).max(if data_dir.is_ok() { EXIT_DONE } else { EXIT_FAILED }),
         Ok(Err(Exit(code))) => code,
         Err(reason) => {
             print_stderr(&format!("error: {reason}\n"));

@@ -7,8 +7,9 @@ use crate::pipeline::{self, Diagnostic, Environment, Overrides, ValidatedPipelin
 
 /// Check pipeline files
 ///
-/// Reads only these files: no network, no data directory, no secret files. The environment variables that the files name must
-/// be set. Exit code 0 if all files are valid (warnings allowed, unless --deny-warnings), 2 if not.
+/// Reads only these files: no network, no data directory; secret files are looked at, and not opened. The environment
+/// variables that the files name must be set. Exit code 0 if all files are valid (warnings allowed, unless --deny-warnings), 2
+/// if not.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
     /// The pipeline files

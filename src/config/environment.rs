@@ -110,6 +110,8 @@ fn look_up(inside: &str, environment: &Environment) -> Result<String, Interpolat
         (None, Some(default)) => default,
         (None, None) => return environment.placeholder(name).ok_or_else(|| unset(name)),
     };
+    // What `$(cat file)` would remove; a variable that is set from a file in another way may have it.
+    let value = value.strip_suffix('\n').map_or(value, |line| line.strip_suffix('\r').unwrap_or(line));
     if value.contains(['\n', '\r']) {
         return Err(InterpolationError {
             message: format!("the environment variable {name} has more than one line"),

@@ -28,7 +28,7 @@ const PREFIX: &str = "AUDITFLOW_";
 #[derive(Clone, Debug, PartialEq, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// The directory of the journal, relative to the working directory.
+    /// The directory of the journal. A relative path starts in the directory of the pipeline file.
     pub data_dir: PathBuf,
     /// The log.
     pub log: LogSettings,
@@ -93,7 +93,7 @@ pub struct JournalSettings {
 /// The settings that flags override; they have the highest precedence.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 pub struct Overrides {
-    /// Directory of the journal
+    /// Directory of the journal; a relative path starts in the directory of the pipeline file
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Lowest log level that is written

@@ -129,7 +129,13 @@ impl SinkLoop {
 
     async fn recover_position(&mut self) -> Result<Step, StepError> {
         let journal = self.context.journal.identity().await?;
-        let stored = StoredPosition { journal: &journal, generation: self.generation, state: self.state.as_deref() };
+        let stored = StoredPosition {
+            journal: &journal,
+            generation: self.generation,
+            state: self.state.as_deref(),
+            position: self.position,
+            up_to: self.batch.as_ref().map_or(self.position, |batch| batch.range.last.max(self.position)),
+        };
         let sink_position = self.task.sink.recover_position(stored).await?.unwrap_or(0);
         recovery::expect_in_journal(&self.task.name, sink_position, *self.head.borrow())?;
         if sink_position > self.position {
@@ -218,7 +224,7 @@ impl SinkLoop {
 
     async fn roll_back(&mut self, batch: &mut OpenBatch) -> Result<(), StepError> {
         if batch.is_touched {
-            let records = dead_letter::roll_back(&batch.records)?;
+            let records = dead_letter::roll_back(&batch.records, &self.task.dead_letter)?;
             self.task.sink.rollback(&records).await?;
             batch.is_touched = false;
             let BatchRange { first, last } = batch.range;

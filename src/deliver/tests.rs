@@ -235,6 +235,10 @@ impl Sink for ScriptedSink {
         Box::pin(std::future::ready(Ok(())))
     }
 
+    fn adopt<'a>(&'a mut self, _stored: StoredPosition<'a>) -> BoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     fn recover_position<'a>(&'a mut self, stored: StoredPosition<'a>) -> BoxFuture<'a, Result<Option<Seq>, SinkError>> {
         self.target.lock().opened.push((stored.generation, stored.state.map(str::to_owned)));
         Box::pin(std::future::ready(Ok(self.position)))

@@ -50,12 +50,32 @@ pub enum JournalError {
         reason: String,
     },
     /// Another process uses the directory.
-    #[error("another auditflow (process {pid}) uses {path}; stop it first, or set another data_dir for this one")]
+    #[error(
+        "another auditflow (process {pid}) uses {path}; stop it first. Another pipeline needs a pipeline file and outputs of its own"
+    )]
     InUse {
         /// The directory.
         path: String,
         /// The process id, as text; `unknown` if it cannot be read.
         pid: String,
+    },
+    /// A process that is not an auditflow holds the lock.
+    #[error(
+        "a program that is not auditflow holds the lock {path}; find it with `fuser {path}` and end it, then start again"
+    )]
+    LockHeld {
+        /// The lock file.
+        path: String,
+    },
+    /// Somebody else could change or hold what is in the data directory.
+    #[error("the data directory is not used: {path} {problem}; {remedy}")]
+    Unsafe {
+        /// The file or directory.
+        path: String,
+        /// What is wrong.
+        problem: String,
+        /// What to do.
+        remedy: String,
     },
     /// The source's name belongs to another vendor in this journal.
     #[error("source `{name}` was a {was} source before and is a {now} source now; give the new source another name")]

@@ -3,7 +3,7 @@
 //! The operating system releases the lock when its owner ends, however it ends. A lock file on disk therefore means
 //! nothing by itself and is never deleted: deleting it would let two processes lock two files of the same name.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 
@@ -12,9 +12,9 @@ use rustix::io::Errno;
 use rustix::process::{Flock, FlockType, fcntl_getlk};
 
 use super::JournalError;
+use super::data_dir::{not_opened, open_file, read_file};
 
-/// The name of the lock file in the data directory.
-pub const LOCK_FILE: &str = "auditflow.lock";
+pub use super::data_dir::LOCK_FILE;
 
 /// The exclusive right to use a data directory, until it is dropped.
 #[derive(Debug)]
@@ -26,16 +26,16 @@ impl DirectoryLock {
     /// Locks `directory`, which must exist, and writes this process's id into the lock file.
     ///
     /// # Errors
-    /// [`JournalError::InUse`] if another process, or another part of this one, has the lock; [`JournalError::NotOpened`]
-    /// if the lock file cannot be written.
+    /// [`JournalError::InUse`] if another process, or another part of this one, has the lock; [`JournalError::LockHeld`] if a
+    /// process that is not an auditflow has it; [`JournalError::Unsafe`] or [`JournalError::NotOpened`] if the lock file cannot
+    /// be used.
     pub fn take(directory: &Path) -> Result<Self, JournalError> {
         let path = directory.join(LOCK_FILE);
         let failed = |error: std::io::Error| not_opened(&path, &error);
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+        let mut file = open_file(&path)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Err(in_use(directory, &mut file)),
+            Err(Errno::WOULDBLOCK) => return Err(in_use(directory, &path, &mut file)),
             Err(errno) => return Err(failed(errno.into())),
         }
         make_queryable(&file);
@@ -68,10 +68,12 @@ pub struct LockOwner {
 /// releases its record lock.
 #[must_use]
 pub fn owner(directory: &Path) -> Option<LockOwner> {
-    let mut file = File::open(directory.join(LOCK_FILE)).ok()?;
-    let lock = fcntl_getlk(&file, &Flock::from(FlockType::WriteLock)).ok()??;
-    let mut text = String::new();
-    let written = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+    owner_in(&mut read_file(&directory.join(LOCK_FILE)).ok()?)
+}
+
+fn owner_in(file: &mut File) -> Option<LockOwner> {
+    let lock = fcntl_getlk(&*file, &Flock::from(FlockType::WriteLock)).ok()??;
+    let written = read_pid(file);
     // The kernel's answer is right on one machine; the written id is right across containers too.
     let from_kernel = lock.pid.and_then(|pid| u32::try_from(pid.as_raw_nonzero().get()).ok());
     Some(LockOwner { pid: written.or(from_kernel) })
@@ -83,15 +85,25 @@ fn write_pid(file: &mut File) -> std::io::Result<()> {
     writeln!(file, "{}", std::process::id())
 }
 
-fn in_use(directory: &Path, file: &mut File) -> JournalError {
-    let mut pid = String::new();
-    let known = file.read_to_string(&mut pid).is_ok() && !pid.trim().is_empty();
-    let pid = if known { pid.trim().to_owned() } else { "unknown".to_owned() };
-    JournalError::InUse { path: directory.display().to_string(), pid }
+fn read_pid(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.rewind().ok()?;
+    file.take(32).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
 }
 
-fn not_opened(path: &Path, error: &std::io::Error) -> JournalError {
-    JournalError::NotOpened { path: path.display().to_string(), reason: error.to_string() }
+/// Who holds the lock. An auditflow holds a record lock too; this process does not see its own.
+fn in_use(directory: &Path, path: &Path, file: &mut File) -> JournalError {
+    let own = Some(std::process::id());
+    let seen = owner_in(file);
+    let is_own = || read_pid(file).filter(|pid| Some(*pid) == own).map(|pid| LockOwner { pid: Some(pid) });
+    match seen.or_else(is_own) {
+        Some(LockOwner { pid }) => {
+            let pid = pid.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
+            JournalError::InUse { path: directory.display().to_string(), pid }
+        }
+        None => JournalError::LockHeld { path: path.display().to_string() },
+    }
 }
 
 #[cfg(test)]
@@ -114,6 +126,18 @@ mod tests {
         assert_eq!(owner(directory.path()), None);
         std::fs::write(directory.path().join(LOCK_FILE), "99999999\n").expect("writes");
         assert_eq!(owner(directory.path()), None);
+    }
+
+    #[test]
+    fn a_program_that_is_not_auditflow_is_not_named_by_the_process_that_ran_last() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join(LOCK_FILE);
+        std::fs::write(&path, "99999999\n").expect("writes");
+        let file = File::open(&path).expect("opens");
+        flock(&file, FlockOperation::NonBlockingLockShared).expect("free");
+        let error = DirectoryLock::take(directory.path()).expect_err("held");
+        assert!(matches!(&error, JournalError::LockHeld { .. }), "{error}");
+        assert!(!error.to_string().contains("99999999"), "{error}");
     }
 
     #[test]

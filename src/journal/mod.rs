@@ -41,6 +41,7 @@ pub(crate) mod conformance;
 mod conformance_coverage;
 mod contract;
 mod coverage;
+pub mod data_dir;
 mod delivering;
 mod error;
 mod lateness;

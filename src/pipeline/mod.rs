@@ -8,11 +8,12 @@
 //!                        diagnostics, all of them  <--validate----------------+---->  ValidatedPipeline
 //! ```
 //!
-//! Validation is pure, except that [`load`] reads the file: `auditflow validate` opens no connection. [`crate::runtime`] runs
-//! the validated pipeline.
+//! Validation opens no connection and changes nothing. It reads the pipeline file, and looks at where links lead and at the
+//! permissions of files of secrets, without opening them. [`crate::runtime`] runs the validated pipeline.
 
 mod component;
 mod graph;
+mod own_paths;
 mod routes;
 mod sinks;
 mod sources;

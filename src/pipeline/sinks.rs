@@ -6,19 +6,23 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::component::{self, Component, Section};
+use super::own_paths;
 use super::validated::ValidatedSink;
 use crate::config::component_settings::CommonSinkSettings;
 use crate::config::deserialize::field_names;
 use crate::config::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::deliver::Route;
+use crate::sinks::claims::OwnPath;
 use crate::sinks::registry::SinkConfig;
 
 const GENERIC_KEYS: &[&str] = &["type", "inputs"];
 
 /// A sink whose settings are valid.
 pub(super) struct CheckedSink {
-    config: SinkConfig,
+    pub(super) config: SinkConfig,
     common: CommonSinkSettings,
+    /// The files of its secrets.
+    pub(super) secret_files: Vec<OwnPath>,
 }
 
 /// The sinks whose settings are valid, by name.
@@ -43,14 +47,15 @@ pub(super) fn check(component: &Component<'_>, directory: &Path, diagnostics: &m
         SinkConfig::read(name, reader).transpose()
     });
     let (clean, mut config) = (read.clean, read.partial.flatten());
+    config.iter_mut().for_each(|config| config.resolve_against(directory));
     let secrets = config.iter_mut().flat_map(SinkConfig::secrets_mut);
-    secrets.for_each(|secret| secret.resolve_against(directory));
+    let secret_files = own_paths::secret_files(component, secrets.map(|secret| &*secret), diagnostics);
     if let Some(config) = &config {
         component::report_setting_diagnostics(component, &config.check(), Severity::Error, clean, diagnostics);
         component::report_setting_diagnostics(component, &config.warnings(), Severity::Warning, clean, diagnostics);
     }
     let (config, common) = (config.filter(|_| clean)?, common.complete()?);
-    Some(CheckedSink { config, common })
+    Some(CheckedSink { config, common, secret_files })
 }
 
 /// Reports sinks that write to the same target.
@@ -70,5 +75,22 @@ pub(super) fn report_conflicting_targets(
         let message = format!("sink `{}` writes to the same target as sink `{}`", component.name, other.name);
         let hint = "give each sink its own target, or give one sink the inputs of both";
         diagnostics.push(Diagnostic::error(Some(component.span), &component.path, message, hint));
+    }
+}
+
+/// Reports sinks that would write to the program's own files.
+pub(super) fn report_own_paths(
+    components: &[Component<'_>],
+    sinks: &Sinks<'_>,
+    own: &[OwnPath],
+    diagnostics: &mut Diagnostics,
+) {
+    for component in components.iter().filter(|component| component.section == Section::Sink) {
+        let Some(target) = sinks.get(component.name).and_then(|sink| sink.config.local_target()) else { continue };
+        let Some(own) = own.iter().find(|own| own.contains(&target)) else { continue };
+        let span = component.node.entry("path").map_or(component.span, |entry| entry.value.span);
+        let message = format!("sink `{}` would write into {} ({})", component.name, own.what, own.path.display());
+        let hint = "write to a directory that holds nothing else";
+        diagnostics.push(Diagnostic::error(Some(span), &component.path.key("path"), message, hint));
     }
 }

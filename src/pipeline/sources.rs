@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::component::{self, Component};
+use super::own_paths;
 use super::validated::ValidatedSource;
 use crate::collect::SourceOptions;
 use crate::collect::options::StartTime;
@@ -16,6 +17,7 @@ use crate::config::component_settings::{read_vendor, vendor_fields};
 use crate::config::deserialize::field_names;
 use crate::config::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::config::node::TextSpan;
+use crate::sinks::claims::OwnPath;
 use crate::units::Span;
 use crate::vendors::Vendor;
 
@@ -27,6 +29,8 @@ pub(super) struct CheckedSource {
     vendor_name: Option<&'static str>,
     vendor: Option<Arc<dyn Vendor>>,
     options: Option<SourceOptions>,
+    /// The files of its secrets.
+    pub(super) secret_files: Vec<OwnPath>,
 }
 
 impl CheckedSource {
@@ -53,20 +57,22 @@ pub(super) fn check(component: &Component<'_>, directory: &Path, diagnostics: &m
         options.tls.resolve_against(directory);
         check_options(component, options, diagnostics);
     }
-    let vendor =
-        component.type_name.and_then(|name| check_vendor(component, name, common_fields, directory, diagnostics));
+    let mut secret_files = Vec::new();
+    let vendor = component
+        .type_name
+        .and_then(|name| check_vendor(component, name, common_fields, (directory, &mut secret_files), diagnostics));
     if let (Some(vendor), Some(options)) = (&vendor, &options.partial) {
         warn_of_page_size(component, vendor.as_ref(), options, diagnostics);
     }
     let (vendor_name, options) = (component.type_name, options.complete());
-    CheckedSource { name: component.name.to_owned(), vendor_name, vendor, options }
+    CheckedSource { name: component.name.to_owned(), vendor_name, vendor, options, secret_files }
 }
 
 fn check_vendor(
     component: &Component<'_>,
     name: &'static str,
     common_fields: &[&str],
-    directory: &Path,
+    (directory, secret_files): (&Path, &mut Vec<OwnPath>),
     diagnostics: &mut Diagnostics,
 ) -> Option<Arc<dyn Vendor>> {
     let type_fields = vendor_fields(name);
@@ -74,6 +80,8 @@ fn check_vendor(
     let read = component::read_fields(component, type_fields, diagnostics, |reader| read_vendor(name, reader));
     let (clean, mut config) = (read.clean, read.partial.flatten()?);
     config.secrets_mut().into_iter().for_each(|secret| secret.resolve_against(directory));
+    let secrets = config.secrets_mut().into_iter().map(|secret| &*secret);
+    *secret_files = own_paths::secret_files(component, secrets, diagnostics);
     component::report_setting_diagnostics(component, &config.warnings(), Severity::Warning, clean, diagnostics);
     match config.build() {
         Ok(vendor) if vendor.spec().name != name => {

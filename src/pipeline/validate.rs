@@ -6,12 +6,14 @@
 //!                 each step adds its diagnostics to one list and continues as far as it can
 //! ```
 //!
-//! Only [`load`] touches the disk, to read the file. Nothing opens a connection.
+//! Nothing opens a connection or changes anything. All relative paths start in the directory of the pipeline file, so that a
+//! pipeline has one data directory and one set of outputs, wherever it is started.
 
 use std::path::Path;
 
 use super::component::{self, Component, Section};
 use super::graph::{Graph, Inputs};
+use super::own_paths;
 use super::routes::RouteFinder;
 use super::sinks::{self, Sinks};
 use super::sources::{self, CheckedSource};
@@ -41,12 +43,12 @@ pub fn load(
         vec![Diagnostic::of_file(&name, message, hint)]
     })?;
     let directory = path.parent().unwrap_or_else(|| Path::new(""));
-    validate(&name, &text, directory, environment, overrides)
+    validate_file((&name, Some(path)), &text, directory, environment, overrides)
 }
 
 /// Validates the text of a pipeline file.
 ///
-/// `name` is the name of the file in diagnostics. Relative secret files are in `directory`.
+/// `name` is the name of the file in diagnostics. Relative paths start in `directory`.
 ///
 /// # Errors
 /// All diagnostics of the file, warnings included, in the order of the file.
@@ -57,8 +59,18 @@ pub fn validate(
     environment: &Environment,
     overrides: &Overrides,
 ) -> Result<ValidatedPipeline, Vec<Diagnostic>> {
+    validate_file((name, None), text, directory, environment, overrides)
+}
+
+fn validate_file(
+    (name, file): (&str, Option<&Path>),
+    text: &str,
+    directory: &Path,
+    environment: &Environment,
+    overrides: &Overrides,
+) -> Result<ValidatedPipeline, Vec<Diagnostic>> {
     let mut diagnostics = Diagnostics::default();
-    let pipeline = build(name, text, directory, environment, overrides, &mut diagnostics);
+    let pipeline = build((name, file), text, directory, environment, overrides, &mut diagnostics);
     let resolved = diagnostics.resolve(name, text);
     match pipeline {
         Some(pipeline) if !resolved.iter().any(Diagnostic::is_error) => {
@@ -69,7 +81,7 @@ pub fn validate(
 }
 
 fn build(
-    name: &str,
+    (name, file): (&str, Option<&Path>),
     text: &str,
     directory: &Path,
     environment: &Environment,
@@ -81,17 +93,22 @@ fn build(
     if !check_top_level(&root, diagnostics) {
         return None;
     }
-    let settings = settings::read(name, &root, environment, overrides, diagnostics);
+    let mut settings = settings::read(name, &root, environment, overrides, diagnostics);
+    settings.data_dir = directory.join(&settings.data_dir);
     let components = component::components(&root, diagnostics);
     let checked = check_components(&components, text, directory, diagnostics);
     sinks::report_conflicting_targets(&components, &checked.sinks, diagnostics);
+    let mut own_paths = own_paths::of_process(&settings, file);
+    own_paths.extend(checked.sources.iter().flat_map(|source| source.secret_files.iter().cloned()));
+    own_paths.extend(checked.sinks.values().flat_map(|sink| sink.secret_files.iter().cloned()));
+    sinks::report_own_paths(&components, &checked.sinks, &own_paths, diagnostics);
     check_key_retention(&settings, &checked.sources, &root, diagnostics);
     components.iter().for_each(|component| component::warn_of_literal_secrets(component, diagnostics));
     let sinks = route(&components, &checked.inputs, &checked.filters, checked.sinks, diagnostics);
     let sources = checked.sources.into_iter().map(CheckedSource::into_validated).collect::<Option<Vec<_>>>()?;
     let transforms = components.iter().filter(|component| component.section == Section::Transform).count();
     let name = Path::new(name).file_stem().map_or_else(|| name.to_owned(), |stem| stem.to_string_lossy().into_owned());
-    Some(ValidatedPipeline { name, settings, sources, sinks, transforms, warnings: Vec::new() })
+    Some(ValidatedPipeline { name, settings, sources, sinks, transforms, own_paths, warnings: Vec::new() })
 }
 
 /// Whether the file is a map. Reports unknown keys.

@@ -8,6 +8,7 @@ use crate::config::settings::Settings;
 use crate::deliver::Route;
 use crate::journal::SinkStart;
 use crate::sinks::BatchOptions;
+use crate::sinks::claims::OwnPath;
 use crate::sinks::registry::SinkConfig;
 use crate::vendors::Vendor;
 
@@ -24,6 +25,8 @@ pub struct ValidatedPipeline {
     pub sinks: Vec<ValidatedSink>,
     /// How many transforms the file has.
     pub transforms: usize,
+    /// The program's own files, which no sink may write to.
+    pub own_paths: Vec<OwnPath>,
     /// Warnings: the pipeline runs, but probably not as intended.
     pub warnings: Vec<Diagnostic>,
 }

@@ -1,4 +1,4 @@
-//! The healthcheck before a run: connects to every source and sink with its real credentials, all at the same time. It writes
+//! The healthcheck before a run: looks at the data directory, and connects to every source and sink with its real credentials, all at the same time. It writes
 //! nothing to the journal and leaves nothing in a target.
 
 use std::time::Duration;
@@ -11,6 +11,7 @@ use super::report::RunError;
 use super::start::{build_sink, build_transport};
 use crate::clock::SharedClock;
 use crate::collect::{self, HttpClients};
+use crate::journal::data_dir;
 use crate::pipeline::{ValidatedPipeline, ValidatedSink, ValidatedSource};
 use crate::sinks::SinkError;
 use crate::time::Timestamp;
@@ -136,6 +137,14 @@ fn oldest_event(pipeline: &ValidatedPipeline, sink: &ValidatedSink, clock: &Shar
     let settings = pipeline.sources.iter().filter(is_routed).map(|source| source.options.over(source.vendor.spec()));
     let backfills = settings.filter(|settings| settings.backfill_start_time.is_some());
     backfills.map(|settings| settings.starts_at(clock.now())).min()
+}
+
+/// Whether the pipeline can use its data directory; why not, if so. Changes nothing.
+///
+/// # Errors
+/// [`JournalError`](crate::journal::JournalError) says what to do.
+pub fn check_data_dir(pipeline: &ValidatedPipeline) -> Result<(), RunError> {
+    Ok(data_dir::check(&pipeline.settings.data_dir)?)
 }
 
 fn timed_out() -> HealthcheckFailure {

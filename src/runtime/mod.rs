@@ -21,7 +21,7 @@ pub use crate::collect::{CollectError, SourceEnd};
 pub use crate::deliver::{DeliverError, SinkEnd};
 pub use crate::journal::{CoverageState, DoubtfulTime, JournalError, JournalStats, LastError, SinkStats, SourceStats};
 
-pub use healthcheck::{ComponentKind, HealthcheckFailure, HealthcheckResult, healthcheck};
+pub use healthcheck::{ComponentKind, HealthcheckFailure, HealthcheckResult, check_data_dir, healthcheck};
 pub use report::{RunError, RunReport};
 pub use run::run;
 pub use start::{RunMode, RunOptions};

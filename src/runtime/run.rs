@@ -18,6 +18,8 @@ use crate::deliver::SinkEnd;
 use crate::journal::Journal;
 use crate::journal::sqlite::{JournalOptions, SqliteJournal};
 use crate::pipeline::{LogFormat, ValidatedPipeline};
+use crate::sinks::claims::protect;
+use crate::sinks::orphans::own_journal;
 use crate::telemetry::progress;
 
 /// Runs a pipeline to its end.
@@ -26,6 +28,8 @@ use crate::telemetry::progress;
 /// The pipeline cannot be started. Later errors of one source or sink are in the report.
 pub async fn run(pipeline: ValidatedPipeline, options: RunOptions) -> Result<RunReport, RunError> {
     let journal = open_journal(&pipeline)?;
+    protect(&pipeline.own_paths);
+    own_journal(&journal.identity().await?);
     roll_back_removed_sinks(&pipeline, journal.as_ref()).await?;
     retire_removed_components(&pipeline, journal.as_ref()).await?;
     accept_ignored(&pipeline, journal.as_ref()).await?;

@@ -1,6 +1,9 @@
-//! Which sink of this process writes to which file. Two templates may name one file; then the rollback of one sink would cut
-//! off what the other has delivered. So a file belongs to the first sink that chooses it, and the other one stops. Files of
-//! batches that the last process left unfinished are claimed before any sink starts.
+//! Which sink of this process writes to which file, and which files no sink may write.
+//!
+//! Two templates may name one file; then the rollback of one sink would cut off what the other has delivered. So a file belongs
+//! to the first sink that chooses it, and the other one stops. Files of batches that the last process left unfinished are
+//! claimed before any sink starts. The program's own files (the data directory, the pipeline file, files of secrets) belong to
+//! no sink.
 //!
 //! ```text
 //! out/{{ vendor }}.ndjson --+
@@ -21,6 +24,59 @@ const MAX_CLAIMS: usize = 65_536;
 
 static CLAIMS: Mutex<Option<HashMap<PathBuf, String>>> = Mutex::new(None);
 
+static PROTECTED: Mutex<Vec<OwnPath>> = Mutex::new(Vec::new());
+
+/// A file or directory of the program's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnPath {
+    /// The file, or the directory with everything below it.
+    pub path: PathBuf,
+    /// What it is, for people: `the data directory`.
+    pub what: &'static str,
+}
+
+impl OwnPath {
+    /// Whether `path` is this file or below this directory, whatever links lead there.
+    #[must_use]
+    pub fn contains(&self, path: &Path) -> bool {
+        real_path(path).starts_with(real_path(&self.path))
+    }
+}
+
+/// Keeps every sink of this process from writing to these paths.
+pub fn protect(own: &[OwnPath]) {
+    let mut protected = PROTECTED.lock().unwrap_or_else(PoisonError::into_inner);
+    for path in own {
+        let real = OwnPath { path: real_path(&path.path), what: path.what };
+        if !protected.contains(&real) {
+            protected.push(real);
+        }
+    }
+}
+
+/// Whether a file is a dead letter: a file of a data directory that this process uses.
+pub(super) fn is_dead_letter(path: &Path) -> bool {
+    let protected = PROTECTED.lock().unwrap_or_else(PoisonError::into_inner);
+    let directory = path.parent().map(real_path);
+    protected.iter().any(|own| directory.as_ref() == Some(&own.path.join(super::dead_letter::DIRECTORY)))
+}
+
+fn expect_free(path: &Path, real: &Path) -> Result<(), SinkError> {
+    let protected = PROTECTED.lock().unwrap_or_else(PoisonError::into_inner);
+    match protected.iter().find(|own| real.starts_with(&own.path)) {
+        None => Ok(()),
+        Some(own) => Err(SinkError::Stopped {
+            message: format!(
+                "{} is in a place of auditflow's own: {} ({})",
+                path.display(),
+                own.what,
+                own.path.display()
+            ),
+            hint: "change `path`, so that no event leads there".to_owned(),
+        }),
+    }
+}
+
 /// Claims files for one sink.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Claims {
@@ -36,9 +92,10 @@ impl Claims {
     /// Claims a file, or says which sink it belongs to.
     ///
     /// # Errors
-    /// [`SinkError::Stopped`] if another sink of this process writes to it.
+    /// [`SinkError::Stopped`] if another sink of this process writes to it, or if it is the program's own.
     pub(super) fn claim(&self, path: &Path) -> Result<(), SinkError> {
         let real = real_path(path);
+        expect_free(path, &real)?;
         let mut claims = CLAIMS.lock().unwrap_or_else(PoisonError::into_inner);
         let claims = claims.get_or_insert_default();
         if claims.len() > MAX_CLAIMS {
@@ -66,12 +123,40 @@ pub fn claim_files(pipeline: &str, sink: &str, records: &[RollbackRecord]) {
 }
 
 /// The path without links. What does not exist yet is taken as it is written.
-fn real_path(path: &Path) -> PathBuf {
+#[must_use]
+pub fn real_path(path: &Path) -> PathBuf {
     if let Ok(real) = fs::canonicalize(path) {
         return real;
     }
+    let path = &std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     match (path.parent(), path.file_name()) {
         (Some(parent), Some(name)) => real_path(parent).join(name),
         _ => path.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_sink_writes_to_the_programs_own_files_whatever_the_path_looks_like() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let data = directory.path().join("data");
+        fs::create_dir(&data).expect("created");
+        std::os::unix::fs::symlink("data", directory.path().join("link")).expect("links");
+        let file = directory.path().join("acme.yaml");
+        protect(&[
+            OwnPath { path: data.clone(), what: "the data directory" },
+            OwnPath { path: file.clone(), what: "the pipeline file" },
+        ]);
+        let claims = Claims::new("acme", "files");
+        for path in [data.join("journal.db"), directory.path().join("link/new/x.ndjson"), file] {
+            let Err(SinkError::Stopped { message, .. }) = claims.claim(&path) else { panic!("{}", path.display()) };
+            assert!(message.contains("auditflow's own"), "{message}");
+        }
+        claims.claim(&directory.path().join("out.ndjson")).expect("free");
+        assert!(is_dead_letter(&directory.path().join("link/dead_letter/s.ndjson")));
+        assert!(!is_dead_letter(&directory.path().join("out/dead_letter/s.ndjson")));
     }
 }

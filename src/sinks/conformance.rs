@@ -57,7 +57,8 @@ enum Restart {
 }
 
 async fn open(sink: &mut dyn Sink, generation: u64, state: Option<&str>) -> Option<Seq> {
-    sink.recover_position(StoredPosition { journal: JOURNAL, generation, state }).await.expect("opened")
+    let stored = StoredPosition { journal: JOURNAL, generation, state, position: 0, up_to: Seq::MAX };
+    sink.recover_position(stored).await.expect("opened")
 }
 
 async fn opened(mut sink: Box<dyn Sink>, generation: u64, state: Option<&str>) -> Box<dyn Sink> {
@@ -394,6 +395,10 @@ mod faulty {
                 stored.state.unwrap_or_default().clone_into(&mut self.previous);
             }
             Box::pin(std::future::ready(Ok(None)))
+        }
+
+        fn adopt<'a>(&'a mut self, _stored: StoredPosition<'a>) -> BoxFuture<'a, Result<(), SinkError>> {
+            Box::pin(std::future::ready(Ok(())))
         }
 
         fn begin(&mut self, range: BatchRange) {

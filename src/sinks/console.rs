@@ -103,6 +103,11 @@ impl Sink for ConsoleSink {
         Box::pin(std::future::ready(Ok(None)))
     }
 
+    /// What is printed belongs to nobody.
+    fn adopt<'a>(&'a mut self, _stored: StoredPosition<'a>) -> BoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     fn begin(&mut self, _range: BatchRange) {
         self.lines.clear();
         self.committed = Committed::default();

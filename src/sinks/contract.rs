@@ -50,6 +50,10 @@ pub struct StoredPosition<'a> {
     pub generation: u64,
     /// [`Committed::state`] of the last batch that returned one, in this process or an earlier one.
     pub state: Option<&'a str>,
+    /// The last event that the journal counts as delivered by this sink.
+    pub position: Seq,
+    /// The last event that the target may hold: the end of an unfinished batch, or the position.
+    pub up_to: Seq,
 }
 
 /// What [`Sink::write`] did with an event.
@@ -139,6 +143,13 @@ pub trait Sink: Send {
     /// # Errors
     /// The target cannot be reached, or its position belongs to another journal.
     fn recover_position<'a>(&'a mut self, stored: StoredPosition<'a>) -> BoxFuture<'a, Result<Option<Seq>, SinkError>>;
+
+    /// Takes over an output that belongs to another journal, or to a later state of this one: from now on it belongs to this
+    /// journal. Changes nothing else of it.
+    ///
+    /// # Errors
+    /// The target cannot be reached or written, or must be taken over in another way, which the error names.
+    fn adopt<'a>(&'a mut self, stored: StoredPosition<'a>) -> BoxFuture<'a, Result<(), SinkError>>;
 
     /// Starts a batch and discards what an unfinished batch left in memory.
     fn begin(&mut self, range: BatchRange);

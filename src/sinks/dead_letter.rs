@@ -16,10 +16,13 @@ use crate::event::json::push_string;
 use crate::event::native::{self, RawForm};
 use crate::journal::{FileRecord, RollbackRecord};
 
+/// The directory of dead letters in the data directory.
+pub(super) const DIRECTORY: &str = "dead_letter";
+
 /// The dead letter file of a sink in the data directory.
 #[must_use]
 pub fn path(data_dir: &Path, sink: &str) -> PathBuf {
-    let file = data_dir.join("dead_letter").join(format!("{sink}.ndjson"));
+    let file = data_dir.join(DIRECTORY).join(format!("{sink}.ndjson"));
     std::path::absolute(&file).unwrap_or(file)
 }
 
@@ -81,19 +84,57 @@ impl<'a> DeadLetter<'a> {
     }
 }
 
-/// Rolls back the dead letter and returns the records that belong to the sink.
+/// Rolls back the dead letter at `path` and returns the records that belong to the sink.
 ///
 /// # Errors
-/// The file cannot be truncated.
-pub fn roll_back(records: &[RollbackRecord]) -> Result<Vec<RollbackRecord>, SinkError> {
+/// The file cannot be truncated. [`SinkError::Stopped`] if a record names another file: nothing is touched then.
+pub fn roll_back(records: &[RollbackRecord], path: &Path) -> Result<Vec<RollbackRecord>, SinkError> {
     let mut dead_letters: Vec<&FileRecord> = Vec::new();
     let mut others = Vec::new();
     for record in records {
         match record {
-            RollbackRecord::DeadLetter(file) => dead_letters.push(file),
+            RollbackRecord::DeadLetter(file) if file.path == path => dead_letters.push(file),
+            RollbackRecord::DeadLetter(file) => return Err(elsewhere(&file.path, path)),
             other => others.push(other.clone()),
         }
     }
     roll_back_files(&dead_letters)?;
     Ok(others)
+}
+
+/// A record in the journal is not a reason to touch a file that is not the dead letter.
+fn elsewhere(recorded: &Path, path: &Path) -> SinkError {
+    SinkError::Stopped {
+        message: format!(
+            "the journal says that an unfinished batch wrote the dead letter {}, but the dead letter is {}: nothing was touched",
+            recorded.display(),
+            path.display()
+        ),
+        hint: "if data_dir was moved, move it back, run once, and move it after a clean stop".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::FileBefore;
+
+    #[test]
+    fn only_the_dead_letter_itself_is_rolled_back() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (own, other) = (path(directory.path(), "lake"), directory.path().join("other.ndjson"));
+        std::fs::create_dir(directory.path().join(DIRECTORY)).expect("created");
+        for file in [&own, &other] {
+            std::fs::write(file, "lines").expect("written");
+        }
+        let record = |path: &Path| {
+            let before = FileBefore::Absent { first_new_directory: None };
+            RollbackRecord::DeadLetter(FileRecord { path: path.to_owned(), before })
+        };
+        let error = roll_back(&[record(&own), record(&other)], &own).expect_err("another file");
+        assert!(error.to_string().contains("other.ndjson"), "{error}");
+        assert!(own.exists() && other.exists());
+        roll_back(&[record(&own)], &own).expect("rolled back");
+        assert!(!own.exists() && other.exists());
+    }
 }

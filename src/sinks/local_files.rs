@@ -1,4 +1,4 @@
-//! Local files: the file system as a trait that tests can make fail, appending within a batch, and rolling a batch back.
+//! Local files: appending within a batch, and rolling a batch back.
 //!
 //! ```text
 //! before a file is touched:   record_of(path) -> RollbackRecord: its length and a hash of its last bytes, or that it is absent
@@ -9,189 +9,19 @@
 //! A file that somebody replaced since is left alone, because its last bytes differ.
 
 use std::collections::HashSet;
-use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
-use rustix::fs::{Access, access};
 use sha2::{Digest, Sha256};
 
 use super::blocking::blocking;
+use super::disk::{Disk, DiskFile, FileState, LocalDisk, io_error};
 use super::{RollbackLog, SinkError};
 use crate::event::EventId;
 use crate::journal::{FileBefore, FileRecord, RollbackRecord};
-use crate::time::Timestamp;
 
 /// How many of a file's last bytes are hashed to recognize the file.
 const TAIL_BYTES: u64 = 256;
-
-/// A file's metadata.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FileState {
-    /// Its length in bytes.
-    pub(super) length: u64,
-    /// Whether it is a regular file. A device such as `/dev/null` is not and has no length.
-    pub(super) regular: bool,
-    /// When it was created; `None` if the file system does not store that.
-    pub(super) created: Option<Timestamp>,
-}
-
-/// The file system. Every call does one thing with one file or directory.
-pub(super) trait Disk: Send + Sync + fmt::Debug {
-    /// The file's metadata; `None` if there is no file.
-    fn state(&self, path: &Path) -> io::Result<Option<FileState>>;
-    /// At most the last `bytes` bytes before `end`.
-    fn tail(&self, path: &Path, end: u64, bytes: u64) -> io::Result<Vec<u8>>;
-    /// The names in a directory; empty if the directory does not exist.
-    fn names(&self, directory: &Path) -> io::Result<Vec<String>>;
-    /// Creates a directory and its parents.
-    fn create_directories(&self, directory: &Path) -> io::Result<()>;
-    /// Opens a file for appending and creates it if it does not exist.
-    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
-    /// Truncates a file to `length` bytes, durably.
-    fn truncate(&self, path: &Path, length: u64) -> io::Result<()>;
-    /// Removes a file.
-    fn remove_file(&self, path: &Path) -> io::Result<()>;
-    /// Removes a directory if it is empty.
-    fn remove_directory(&self, directory: &Path) -> io::Result<()>;
-    /// Makes the names in a directory durable.
-    fn sync_directory(&self, directory: &Path) -> io::Result<()>;
-}
-
-/// A file that is open for appending.
-pub(super) trait DiskFile: Send + fmt::Debug {
-    /// Appends all bytes. On failure, an unknown part of them is appended.
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
-    /// Makes the file's bytes and length durable.
-    fn sync(&mut self) -> io::Result<()>;
-}
-
-/// The operating system's file system.
-#[derive(Debug)]
-pub(super) struct LocalDisk;
-
-impl Disk for LocalDisk {
-    fn state(&self, path: &Path) -> io::Result<Option<FileState>> {
-        match fs::metadata(path) {
-            Ok(found) => {
-                Ok(Some(FileState { length: found.len(), regular: found.is_file(), created: created(&found) }))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn tail(&self, path: &Path, end: u64, bytes: u64) -> io::Result<Vec<u8>> {
-        let mut file = File::open(path)?;
-        let start = end.saturating_sub(bytes);
-        file.seek(SeekFrom::Start(start))?;
-        let mut tail = Vec::new();
-        file.take(end - start).read_to_end(&mut tail)?;
-        Ok(tail)
-    }
-
-    fn names(&self, directory: &Path) -> io::Result<Vec<String>> {
-        let entries = match fs::read_dir(directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries?,
-        };
-        let mut names = Vec::new();
-        for entry in entries {
-            names.extend(entry?.file_name().into_string());
-        }
-        Ok(names)
-    }
-
-    fn create_directories(&self, directory: &Path) -> io::Result<()> {
-        fs::create_dir_all(directory)
-    }
-
-    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(OpenOptions::new().append(true).create(true).open(path)?))
-    }
-
-    fn truncate(&self, path: &Path, length: u64) -> io::Result<()> {
-        let file = OpenOptions::new().write(true).open(path)?;
-        if file.metadata()?.len() > length {
-            file.set_len(length)?;
-        }
-        tolerant(file.sync_all())
-    }
-
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        fs::remove_file(path)
-    }
-
-    fn remove_directory(&self, directory: &Path) -> io::Result<()> {
-        fs::remove_dir(directory)
-    }
-
-    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
-        tolerant(File::open(directory)?.sync_all())
-    }
-}
-
-impl DiskFile for File {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.write_all(bytes)
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        tolerant(self.sync_all())
-    }
-}
-
-/// Devices, and directories on some network file systems, answer fsync with "invalid": they have nothing to make durable.
-fn tolerant(synced: io::Result<()>) -> io::Result<()> {
-    match synced {
-        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
-        other => other,
-    }
-}
-
-fn created(found: &fs::Metadata) -> Option<Timestamp> {
-    let since_epoch = found.created().ok()?.duration_since(UNIX_EPOCH).ok()?;
-    i64::try_from(since_epoch.as_nanos()).ok().map(Timestamp::from_nanos)
-}
-
-/// The error for an operation that failed, with a hint for the user.
-pub(super) fn io_error(what: &str, path: &Path, error: &io::Error) -> SinkError {
-    SinkError::Transient {
-        message: format!("cannot {what} {}: {error}", path.display()),
-        hint: remedy(error.kind()).to_owned(),
-    }
-}
-
-fn remedy(kind: io::ErrorKind) -> &'static str {
-    match kind {
-        io::ErrorKind::StorageFull => "free space on that file system",
-        io::ErrorKind::QuotaExceeded => "raise the disk quota of the user that runs auditflow, or free space",
-        io::ErrorKind::PermissionDenied => "give the user that runs auditflow permission to write there",
-        io::ErrorKind::ReadOnlyFilesystem => "mount that file system writable, or change `path`",
-        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
-            "a part of the path is a file where a directory is needed: move the file, or change `path`"
-        }
-        io::ErrorKind::IsADirectory => "a directory has the name of the file: move the directory, or change `path`",
-        io::ErrorKind::InvalidFilename => "the file name is too long for that file system: shorten `path`",
-        _ => "fix the cause in the message, or change `path`",
-    }
-}
-
-/// Whether files can be created below `directory`: checks the directory, or its nearest parent that exists. Creates nothing.
-///
-/// # Errors
-/// The user that runs auditflow cannot create files or directories there.
-pub(super) fn check_writable(directory: &Path) -> Result<(), SinkError> {
-    let directory = directory.ancestors().find(|path| path.exists()).unwrap_or(directory);
-    let state = directory.metadata().map_err(|error| io_error("inspect", directory, &error))?;
-    if !state.is_dir() {
-        return Err(io_error("create files below", directory, &io::ErrorKind::NotADirectory.into()));
-    }
-    access(directory, Access::WRITE_OK | Access::EXEC_OK)
-        .map_err(|error| io_error("create files in", directory, &error.into()))
-}
 
 // --- rollback records ---
 
@@ -251,7 +81,7 @@ pub(super) fn changed_directories(path: &Path, record: &FileRecord) -> Vec<PathB
 /// # Errors
 /// A file cannot be inspected, truncated or removed, or its directory is missing.
 pub(super) fn roll_back_files(records: &[&FileRecord]) -> Result<(), SinkError> {
-    blocking(|| roll_back(&LocalDisk, records))
+    blocking(|| roll_back(&LocalDisk::PRIVATE, records))
 }
 
 /// Restores every file, the last one first, so that directories are empty when they are removed. If a file was recorded
@@ -391,14 +221,16 @@ impl LocalAppend {
     }
 
     fn record(&self) -> Result<FileRecord, SinkError> {
-        let state = LocalDisk.state(&self.path).map_err(|error| io_error("inspect", &self.path, &error))?;
-        record_of(&LocalDisk, &self.path, state)
+        let state = LocalDisk::PRIVATE.state(&self.path).map_err(|error| io_error("inspect", &self.path, &error))?;
+        record_of(&LocalDisk::PRIVATE, &self.path, state)
     }
 
     fn open(&self, record: &FileRecord) -> Result<OpenFile, SinkError> {
         let directory = self.path.parent().unwrap_or(Path::new("."));
-        LocalDisk.create_directories(directory).map_err(|error| io_error("create the directory", directory, &error))?;
-        let file = LocalDisk.open(&self.path).map_err(|error| io_error("open", &self.path, &error))?;
+        LocalDisk::PRIVATE
+            .create_directories(directory)
+            .map_err(|error| io_error("create the directory", directory, &error))?;
+        let file = LocalDisk::PRIVATE.open(&self.path).map_err(|error| io_error("open", &self.path, &error))?;
         Ok(OpenFile { file, changed_directories: changed_directories(&self.path, record) })
     }
 
@@ -408,7 +240,7 @@ impl LocalAppend {
         blocking(|| {
             open.file.sync().map_err(|error| io_error("sync", &self.path, &error))?;
             for directory in &open.changed_directories {
-                LocalDisk.sync_directory(directory).map_err(|error| io_error("sync", directory, &error))?;
+                LocalDisk::PRIVATE.sync_directory(directory).map_err(|error| io_error("sync", directory, &error))?;
             }
             Ok(())
         })

@@ -11,12 +11,14 @@ mod conformance;
 pub mod console;
 mod contract;
 pub mod dead_letter;
+mod disk;
 pub mod encoding;
 pub mod file;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 mod local_files;
 pub mod manifest;
+pub mod marker;
 pub mod orphans;
 #[cfg(feature = "parquet")]
 pub mod parquet;

@@ -1,22 +1,73 @@
 //! Rolls back what an unfinished batch touched, without the sink that wrote it: the sink was removed from the pipeline file,
 //! renamed, or changed its type.
 //!
-//! Local files need only their records. Objects in a bucket need the sink's endpoint and credentials, so they are left and
+//! Local files need only their records, and a proof that they are outputs of this journal: its marker beside them. A record
+//! alone is not a reason to touch a file. Objects in a bucket need the sink's endpoint and credentials, so they are left and
 //! named in a log line. A Kafka rejection has no effect on the target.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
 use super::SinkError;
+use super::claims::{is_dead_letter, real_path};
 use super::local_files::roll_back_files;
+use super::marker::{DIRECTORY, Marker};
 use crate::journal::{FileRecord, RollbackRecord};
+
+static JOURNALS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// Names a journal of this process: its outputs may be rolled back.
+pub fn own_journal(identity: &str) {
+    JOURNALS.lock().unwrap_or_else(PoisonError::into_inner).insert(identity.to_owned());
+}
+
+/// Whether a directory above the file has the marker of a journal for which `is_own` holds.
+pub(super) fn has_marker(file: &Path, is_own: impl Fn(&str) -> bool) -> bool {
+    let real = real_path(file);
+    let mut directories = real.ancestors().skip(1).map(|directory| directory.join(DIRECTORY));
+    directories.any(|directory| {
+        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        let mut markers = entries.filter_map(|entry| {
+            let path = entry.path();
+            let bytes = path.extension().filter(|end| *end == "json").and_then(|_| std::fs::read(&path).ok())?;
+            Marker::decode(&bytes, "").ok()
+        });
+        markers.any(|marker| is_own(&marker.journal))
+    })
+}
+
+/// The journal's record names a file that is not an output of the sink.
+pub(super) fn not_an_output(file: &Path) -> SinkError {
+    SinkError::Stopped {
+        message: format!(
+            "the journal says that an unfinished batch wrote {}, which is not below the place that this sink writes to, and no marker beside it says that this journal wrote it: nothing was touched",
+            file.display()
+        ),
+        hint: "if the sink wrote there before, restore its settings in the pipeline file and run once; if data_dir was copied from elsewhere, restore the right one".to_owned(),
+    }
+}
+
+fn expect_output(file: &FileRecord, is_output: bool) -> Result<(), SinkError> {
+    if is_output { Ok(()) } else { Err(not_an_output(&file.path)) }
+}
 
 /// Rolls back the records that need no sink, and logs the outputs that are left.
 ///
 /// # Errors
-/// A local file could not be rolled back.
+/// A local file could not be rolled back. [`SinkError::Stopped`] if it is not an output of this journal: nothing is touched then.
 pub fn roll_back_orphans(records: &[RollbackRecord]) -> Result<(), SinkError> {
     let (mut files, mut objects): (Vec<&FileRecord>, Vec<String>) = (Vec::new(), Vec::new());
     for record in records {
         match record {
-            RollbackRecord::File(file) | RollbackRecord::DeadLetter(file) => files.push(file),
+            RollbackRecord::File(file) => {
+                expect_output(file, has_marker(&file.path, is_own_journal))?;
+                files.push(file);
+            }
+            RollbackRecord::DeadLetter(file) => {
+                expect_output(file, is_dead_letter(&file.path))?;
+                files.push(file);
+            }
             RollbackRecord::S3Object(_) => objects.push(record.to_string()),
             RollbackRecord::KafkaRejection(_) => {}
         }
@@ -40,6 +91,10 @@ pub fn roll_back_orphans(records: &[RollbackRecord]) -> Result<(), SinkError> {
     Ok(())
 }
 
+fn is_own_journal(identity: &str) -> bool {
+    JOURNALS.lock().unwrap_or_else(PoisonError::into_inner).contains(identity)
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -48,10 +103,23 @@ mod tests {
     use crate::journal::{FileBefore, KafkaRejection, S3Location, S3ObjectRecord};
 
     #[test]
-    fn only_files_are_touched() {
+    fn only_files_that_this_journal_wrote_are_touched() {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("x.ndjson");
+        let other = tempfile::tempdir().expect("a directory");
+        let victim = other.path().join("x.ndjson");
         fs::write(&file, "unfinished\n").expect("written");
+        fs::write(&victim, "theirs\n").expect("written");
+        own_journal("the journal of this test");
+        let marker = Marker {
+            journal: "the journal of this test".to_owned(),
+            pipeline: "p".to_owned(),
+            sink: "s".to_owned(),
+            generation: 0,
+            position: 0,
+        };
+        fs::create_dir(directory.path().join(DIRECTORY)).expect("created");
+        fs::write(directory.path().join(DIRECTORY).join("a.json"), marker.encode()).expect("written");
         let before = FileBefore::Absent { first_new_directory: None };
         let object = S3ObjectRecord {
             bucket: "lake".to_owned(),
@@ -63,10 +131,14 @@ mod tests {
         };
         let rejection = KafkaRejection { event_id: "12".to_owned(), version: 0, reason: "too large".to_owned() };
         let records = [
-            RollbackRecord::File(FileRecord { path: file.clone(), before }),
+            RollbackRecord::File(FileRecord { path: file.clone(), before: before.clone() }),
             RollbackRecord::KafkaRejection(rejection),
             RollbackRecord::S3Object(object),
         ];
+        let hostile = [&records[..], &[RollbackRecord::File(FileRecord { path: victim.clone(), before })]].concat();
+        let error = roll_back_orphans(&hostile).expect_err("not an output");
+        assert!(error.to_string().contains(victim.to_str().expect("text")), "{error}");
+        assert!(file.exists() && victim.exists());
         roll_back_orphans(&records).expect("rolled back");
         assert!(!file.exists());
     }

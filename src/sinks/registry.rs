@@ -1,5 +1,6 @@
 //! The registry of sinks: the only file that knows all of them by name. A new sink is one module and its lines here.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use schemars::{JsonSchema as _, Schema, SchemaGenerator};
@@ -127,6 +128,21 @@ impl SinkConfig {
         if let Self::Kafka(config) = self {
             config.oldest_event = Some(oldest);
         }
+    }
+
+    /// Makes relative paths start in `directory`: of outputs, and of files of secrets.
+    pub fn resolve_against(&mut self, directory: &Path) {
+        if let Self::File(config) = self {
+            config.resolve_against(directory);
+        }
+        self.secrets_mut().into_iter().for_each(|secret| secret.resolve_against(directory));
+    }
+
+    /// The local file that every event goes to, or else the local directory that all files are below; `None` if the sink writes
+    /// elsewhere.
+    #[must_use]
+    pub fn local_target(&self) -> Option<PathBuf> {
+        if let Self::File(config) = self { config.local_target() } else { None }
     }
 
     /// Every secret of the sink, so that relative file paths can be resolved.

@@ -336,11 +336,15 @@ fn read_text(file: &Path) -> String {
     text
 }
 
+/// All files below a directory but the markers of outputs.
 pub fn files_below(directory: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory).unwrap_or_else(|reason| panic!("{}: {reason}", directory.display())).flatten()
     {
         let path = entry.path();
+        if path.ends_with("_auditflow") {
+            continue;
+        }
         if path.is_dir() {
             files.extend(files_below(&path));
         } else {

@@ -92,11 +92,12 @@ impl Store {
         *self.shared.honors_conditions.lock().unwrap() = false;
     }
 
-    /// All objects of a bucket, by key.
+    /// All objects of a bucket but markers, by key.
     pub fn objects(&self, bucket: &str) -> BTreeMap<String, Vec<u8>> {
         let root = self.directory.path().join(bucket);
         let mut objects = BTreeMap::new();
         collect(&root, &root, &mut objects);
+        objects.retain(|key, _| !key.contains("_auditflow/"));
         objects
     }
 

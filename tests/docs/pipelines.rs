@@ -22,7 +22,9 @@ fn every_pipeline_on_every_page_is_valid() {
         fs::write(&file, complete(&block.text)).unwrap();
         let output = validate(&file, &variables_of(&block.text));
         let printed = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && printed.is_empty(), "{}\n{printed}", block.place());
+        // The files of secrets on the pages do not exist here.
+        let mut others = printed.split("\n\n").filter(|text| !text.trim().starts_with("warning: the secret file "));
+        assert!(output.status.success() && others.all(|text| text.trim().is_empty()), "{}\n{printed}", block.place());
     }
 }
 

@@ -63,7 +63,7 @@ impl Bucket {
         [&self.endpoint, &self.access_key_id, &self.secret_access_key, &self.name]
     }
 
-    /// Every object, by key.
+    /// Every object but markers, by key.
     pub fn objects(&self) -> BTreeMap<String, Vec<u8>> {
         self.runtime.block_on(async {
             let mut pages = self.client.list_objects_v2().bucket(&self.name).into_paginator().send();
@@ -71,6 +71,9 @@ impl Bucket {
             while let Some(page) = pages.next().await {
                 for object in page.unwrap().contents() {
                     let key = object.key().unwrap();
+                    if key.contains("_auditflow/") {
+                        continue;
+                    }
                     let got = self.client.get_object().bucket(&self.name).key(key).send().await.unwrap();
                     objects.insert(key.to_owned(), got.body.collect().await.unwrap().to_vec());
                 }

@@ -128,7 +128,7 @@ async fn collect_and_prove(arguments: &Arguments, simulator: &RunningSimulator, 
 fn what_is_wrong(dir: &Path, report: &RunReport) -> Result<String, String> {
     let written = fs::read_to_string(dir.join("pipeline.yaml")).unwrap_or_default();
     let dir_text = dir.display();
-    if written == pipeline_text(dir)? && report.stats.sinks.len() == 1 {
+    if written == PIPELINE && report.stats.sinks.len() == 1 {
         return Ok(format!("This is a bug in auditflow: please report it and attach the directory {dir_text}"));
     }
     Ok(format!(
@@ -175,12 +175,6 @@ struct DemoSetup {
 /// This file exists while a demo runs, and after it was killed.
 const UNFINISHED: &str = "unfinished";
 
-/// The pipeline file of a demo in this directory, wherever it is read from.
-fn pipeline_text(dir: &Path) -> Result<String, String> {
-    let dir = std::path::absolute(dir).map_err(|reason| format!("cannot find {}: {reason}", dir.display()))?;
-    Ok(PIPELINE.replace("DEMO_DIR", &dir.display().to_string()))
-}
-
 impl DemoSetup {
     /// Reads the settings of the directory, or creates them in a new directory.
     fn open(arguments: &Arguments) -> Result<Self, String> {
@@ -200,7 +194,7 @@ impl DemoSetup {
         }
         let start = (SystemClock.now() - HISTORY_END).floor_to(Duration::from_secs(1));
         let setup = Self { seed: arguments.seed, events: arguments.events, start, kills: 0 };
-        write(&dir.join("pipeline.yaml"), &pipeline_text(dir)?)?;
+        write(&dir.join("pipeline.yaml"), PIPELINE)?;
         setup.begin(dir)
     }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::format::{count, counted};
 use crate::simulator::proof::{self, Delivered, Verdict};
 use crate::simulator::{FaultName, RunningSimulator, VendorName};
+use crate::sinks::marker;
 
 /// The result of the comparison.
 #[derive(Debug)]
@@ -41,7 +42,7 @@ impl Proof {
     }
 }
 
-/// Reads all files below `events` and compares them with the simulator's records.
+/// Reads all files below `events`, but not the marker beside them, and compares them with the simulator's records.
 pub(super) fn compare(events: &Path, simulator: &RunningSimulator) -> Result<Proof, String> {
     let mut by_vendor: BTreeMap<String, Vec<Delivered>> = BTreeMap::new();
     let mut files = Vec::new();
@@ -86,6 +87,9 @@ fn collect_files(directory: &Path, files: &mut Vec<PathBuf>) -> Result<(), Strin
     let entries = fs::read_dir(directory).map_err(|reason| format!("cannot read {}: {reason}", directory.display()))?;
     for entry in entries {
         let path = entry.map_err(|reason| format!("cannot read {}: {reason}", directory.display()))?.path();
+        if path.ends_with(marker::DIRECTORY) {
+            continue;
+        }
         if path.is_dir() {
             collect_files(&path, files)?;
         } else {

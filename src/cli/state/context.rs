@@ -12,6 +12,7 @@ use crate::journal::{ComponentKind, Edit};
 use crate::journal::{JournalError, JournalOptions, SqliteJournal};
 use crate::pipeline::{self, Environment, Overrides, ValidatedPipeline, ValidatedSink, ValidatedSource};
 use crate::report::wrapped;
+use crate::sinks::SinkError;
 use crate::time::{TimeRange, Timestamp};
 
 /// Options of every `state` command.
@@ -45,6 +46,13 @@ pub(super) enum Proposal {
         /// The time.
         range: TimeRange,
     },
+    /// The output of a sink will belong to this journal.
+    Adopt {
+        /// What changes, for people.
+        message: String,
+        /// The sink.
+        sink: ValidatedSink,
+    },
     /// There is nothing to change; why.
     NoChange(String),
 }
@@ -55,6 +63,17 @@ pub(super) struct Refusal(pub(super) String);
 impl From<JournalError> for Refusal {
     fn from(error: JournalError) -> Self {
         Self(error.to_string())
+    }
+}
+
+impl From<SinkError> for Refusal {
+    fn from(error: SinkError) -> Self {
+        match error {
+            SinkError::Transient { message, hint } | SinkError::Stopped { message, hint } => {
+                Self(format!("{message}; {hint}"))
+            }
+            other => Self(other.to_string()),
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 //! ```
 
 mod accept;
+mod adopt;
 mod context;
 mod redeliver;
 mod remove;
@@ -15,13 +16,18 @@ mod rewind;
 
 use std::io::{self, BufRead, IsTerminal};
 use std::path::Path;
+use std::sync::Arc;
 
 use self::context::{Common, Context, Proposal, Refusal};
 use super::process::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, print, print_stderr, runtime};
 use super::read_only::Exit;
-use crate::journal::{CollectJournal, Journal, JournalError};
+use crate::clock::{SharedClock, SystemClock};
+use crate::journal::{CollectJournal, DeliverJournal, Journal, LogReader};
+use crate::pipeline::ValidatedSink;
+use crate::sinks::StoredPosition;
+use crate::sinks::registry::SinkName;
 
-/// Change the recorded state of a stopped pipeline: rewind, redeliver, accept, rename, reset, remove
+/// Change the recorded state of a stopped pipeline: rewind, redeliver, accept, rename, reset, remove, adopt
 ///
 /// Each command first prints what it will change. On a terminal it then asks for confirmation; elsewhere it needs --yes. A
 /// change is one transaction: if the command is killed, it is made in full or not at all. Exit code 0 if the change is made
@@ -40,6 +46,7 @@ enum Change {
     Rename(rename::Arguments),
     Reset(reset::Arguments),
     Remove(remove::Arguments),
+    Adopt(adopt::Arguments),
 }
 
 /// Runs the command; returns the exit code.
@@ -51,6 +58,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
         Change::Rename(change) => (&change.file, &change.common),
         Change::Reset(change) => (&change.file, &change.common),
         Change::Remove(change) => (&change.file, &change.common),
+        Change::Adopt(change) => (&change.file, &change.common),
     };
     execute(&arguments.change, file, common).unwrap_or_else(|Exit(code)| code)
 }
@@ -66,10 +74,14 @@ fn execute(change: &Change, file: &Path, common: &Common) -> Result<u8, Exit> {
             Change::Rename(change) => rename::propose(&context, change).await,
             Change::Reset(change) => reset::propose(&context, change).await,
             Change::Remove(change) => remove::propose(&context, change).await,
+            Change::Adopt(change) => adopt::propose(&context, change).await,
         }
     });
     let proposal = proposed.map_err(|refusal| refusal.print())?;
-    let (Proposal::Change { message, .. } | Proposal::Accept { message, .. } | Proposal::NoChange(message)) = &proposal;
+    let (Proposal::Change { message, .. }
+    | Proposal::Accept { message, .. }
+    | Proposal::Adopt { message, .. }
+    | Proposal::NoChange(message)) = &proposal;
     print(message);
     if matches!(proposal, Proposal::NoChange(_)) {
         return Ok(EXIT_DONE);
@@ -81,17 +93,40 @@ fn execute(change: &Change, file: &Path, common: &Common) -> Result<u8, Exit> {
     if !common.yes {
         confirm()?;
     }
-    runtime.block_on(apply(&context, proposal)).map_err(|error| Refusal::from(error).print())?;
+    runtime.block_on(apply(&context, proposal)).map_err(|refusal| refusal.print())?;
     print("done\n");
     Ok(EXIT_DONE)
 }
 
-async fn apply(context: &Context, proposal: Proposal) -> Result<(), JournalError> {
+async fn apply(context: &Context, proposal: Proposal) -> Result<(), Refusal> {
     match proposal {
-        Proposal::Change { edit, .. } => context.journal.apply(edit).await,
-        Proposal::Accept { source, range, .. } => context.journal.accept(&source, range).await.map(drop),
+        Proposal::Change { edit, .. } => Ok(context.journal.apply(edit).await?),
+        Proposal::Accept { source, range, .. } => Ok(context.journal.accept(&source, range).await.map(drop)?),
+        Proposal::Adopt { sink, .. } => adopt_output(context, &sink).await,
         Proposal::NoChange(_) => Ok(()),
     }
+}
+
+/// The output first: until the journal has forgotten its unfinished batch, the command can be repeated.
+async fn adopt_output(context: &Context, sink: &ValidatedSink) -> Result<(), Refusal> {
+    let name = SinkName { pipeline: &context.pipeline.name, sink: &sink.name };
+    let clock: SharedClock = Arc::new(SystemClock);
+    let mut target =
+        sink.config.build(clock, name).map_err(|_| Refusal(format!("sink `{}` cannot be built", sink.name)))?;
+    let state = context.journal.open_sink(&sink.name, sink.start).await?;
+    let journal = context.journal.identity().await?;
+    let stored = StoredPosition {
+        journal: &journal,
+        generation: state.generation,
+        state: state.state.as_deref(),
+        position: state.position,
+        up_to: state.position,
+    };
+    target.adopt(stored).await?;
+    if state.intent.is_some() {
+        context.journal.abort_batch(state.id).await?;
+    }
+    Ok(())
 }
 
 /// Asks for confirmation on the terminal. Ends the command if the answer is no, or if there is no terminal.

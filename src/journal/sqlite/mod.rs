@@ -48,6 +48,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use tokio::sync::watch;
 
+use super::data_dir;
 use super::lock::DirectoryLock;
 use super::{
     BatchCommit, CollectJournal, DeliverJournal, DueRecheck, EvidenceRow, JournalError, JournalFuture, JournalSnapshot,
@@ -98,16 +99,20 @@ impl SqliteJournal {
     /// Opens the journal of a directory, or creates one. Blocks for a few disk accesses, or for a recovery after a crash.
     ///
     /// # Errors
-    /// [`JournalError::InUse`] if another process uses the directory, [`JournalError::Damaged`] if the file is damaged or
+    /// [`JournalError::InUse`] if another process uses the directory, [`JournalError::Unsafe`] if others could change it,
+    /// [`JournalError::Damaged`] if the file is damaged or
     /// is not a journal, [`JournalError::OtherVersion`] if another version of auditflow wrote it,
     /// [`JournalError::NotOpened`] if the file system returns an error. Nothing is deleted in any case.
     pub fn open(options: &JournalOptions) -> Result<Self, JournalError> {
-        let path = options.data_dir.join(JOURNAL_FILE);
-        let shown_path = path.display().to_string();
+        let shown_path = options.data_dir.join(JOURNAL_FILE).display().to_string();
         let io_error = |error: std::io::Error| SqliteError::Storage(error.to_string()).at_open(&shown_path);
-        schema::create_directory(&options.data_dir).map_err(io_error)?;
-        let lock = DirectoryLock::take(&options.data_dir)?;
-        schema::create_file(&path).map_err(io_error)?;
+        let directory = data_dir::open(&options.data_dir)?;
+        schema::warn_of_network(&directory);
+        let lock = DirectoryLock::take(&directory)?;
+        let path = directory.join(JOURNAL_FILE);
+        // SQLite takes an empty file as a new database and gives its other files the same permissions.
+        data_dir::open_file(&path)?;
+        data_dir::sync(&directory).map_err(io_error)?;
         let (connection, totals) = open_file(&path).map_err(|error| error.at_open(&shown_path))?;
         let publisher = Publisher::new(options.max_size.0, totals);
         let (head, full) = (publisher.head(), publisher.full());

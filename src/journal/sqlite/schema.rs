@@ -15,8 +15,6 @@
 //!
 //! You can look inside with the `sqlite3` command. Times are nanoseconds since 1970, UTC.
 
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -25,8 +23,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::sql::SqliteError;
 use crate::journal::JournalError;
 
-/// The name of the journal in the data directory.
-pub const JOURNAL_FILE: &str = "journal.db";
+pub use crate::journal::data_dir::JOURNAL_FILE;
 
 /// Marks the file as a journal in its header: `auJ1` in ASCII.
 const APPLICATION_ID: i32 = 0x6175_4a31;
@@ -206,12 +203,11 @@ CREATE INDEX rollback_records_of_sink ON rollback_records (sink);
 /// Each connection is used by one thread at a time.
 const NO_MUTEX: OpenFlags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
 
-/// Creates the directory if it does not exist, for its owner only: audit trails are confidential.
-pub(super) fn create_directory(directory: &Path) -> std::io::Result<()> {
-    if !directory.is_dir() {
-        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-        directory.parent().map_or(Ok(()), sync_directory)?;
-    }
+/// The path has no links: the directory's path was resolved, and the file is not one.
+const NO_FOLLOW: OpenFlags = OpenFlags::SQLITE_OPEN_NOFOLLOW;
+
+/// Warns of a directory on which locks and flushes are unreliable.
+pub(super) fn warn_of_network(directory: &Path) {
     if is_on_network(directory) {
         tracing::warn!(
             event = "data_dir_on_network",
@@ -220,20 +216,6 @@ pub(super) fn create_directory(directory: &Path) -> std::io::Result<()> {
              set data_dir to a local disk"
         );
     }
-    Ok(())
-}
-
-/// Creates an empty file for its owner only if there is none. SQLite takes an empty file as a new database and gives its
-/// other files the same permissions.
-pub(super) fn create_file(path: &Path) -> std::io::Result<()> {
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-    path.parent().map_or(Ok(()), sync_directory)
-}
-
-/// A new file name survives power loss only once its directory is flushed.
-fn sync_directory(directory: &Path) -> std::io::Result<()> {
-    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    File::open(directory)?.sync_all()
 }
 
 #[cfg(target_os = "linux")]
@@ -251,7 +233,7 @@ fn is_on_network(_directory: &Path) -> bool {
 
 /// Opens the one connection that writes; creates the tables in a new file.
 pub(super) fn open_writer(path: &Path) -> Result<Connection, SqliteError> {
-    let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | NO_MUTEX)?;
+    let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | NO_MUTEX | NO_FOLLOW)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     let is_new = !is_journal(&connection, path)?;

@@ -56,7 +56,10 @@ fn read(path: &Path, query: &SnapshotQuery<'_>) -> Result<Option<JournalSnapshot
 }
 
 fn metadata(path: &Path) -> Result<Option<Metadata>, SqliteError> {
-    match std::fs::metadata(path) {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.is_symlink() => {
+            Err(SqliteError::Storage("it is a symbolic link, which is not followed".to_owned()))
+        }
         Ok(found) => Ok(Some(found)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(SqliteError::Storage(error.to_string())),

@@ -1,16 +1,18 @@
 //! The settings of a `file` sink and their validation.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use super::rotation::Rotation;
 use crate::diagnostic::SettingDiagnostic;
 use crate::event::Event;
+use crate::sinks::claims::real_path;
 use crate::sinks::compression::Compression;
+use crate::sinks::disk::FileMode;
 use crate::sinks::encoding::EncodingOptions;
 use crate::sinks::template::Template;
-use crate::units::{ByteSize, Span};
+use crate::units::{ByteSize, PlainText, Span};
 
 /// The longest file name that common file systems accept, in bytes.
 const MAX_NAME_BYTES: usize = 255;
@@ -23,7 +25,7 @@ const NUMBER_BYTES: usize = 7;
 #[serde(deny_unknown_fields)]
 pub struct FileConfig {
     /// The path of the files, for example `audit/{{ vendor }}/%Y-%m-%d.ndjson`: event fields in double braces, parts of the
-    /// event's time (UTC) as strftime letters. A relative path starts in the directory that auditflow is started in.
+    /// event's time (UTC) as strftime letters. A relative path starts in the directory of the pipeline file.
     pub path: String,
     /// `none` (default), `gzip` or `zstd`. Write the matching extension, `.gz` or `.zst`, in `path`.
     #[serde(default)]
@@ -37,6 +39,14 @@ pub struct FileConfig {
     /// Whether each batch writes a manifest: what it appended to which file, with hashes.
     #[serde(default)]
     pub manifest: bool,
+    /// The permissions of new files, in octal digits such as `0640`. Whoever may read a file may also list the directories that
+    /// are created for it. Default: `0600`, for the user that runs auditflow only.
+    #[serde(default)]
+    #[schemars(with = "Option<PlainText>")]
+    pub file_mode: FileMode,
+    /// The base of a relative path; the working directory if it is empty.
+    #[serde(skip)]
+    root: PathBuf,
 }
 
 /// `rotate:` of a `file` sink.
@@ -117,9 +127,47 @@ impl FileConfig {
         None
     }
 
+    /// Makes a relative path start in `directory`.
+    pub fn resolve_against(&mut self, directory: &Path) {
+        directory.clone_into(&mut self.root);
+    }
+
+    /// The base of relative paths. Paths are recorded as absolute text, so that a restart in another working directory rolls
+    /// back the right files.
+    pub(super) fn absolute_root(&self) -> Result<PathBuf, Vec<SettingDiagnostic>> {
+        let hint =
+            "start auditflow in a directory that exists, with a pipeline file in a directory whose name is valid UTF-8";
+        let absolute =
+            if self.root.as_os_str().is_empty() { std::env::current_dir() } else { std::path::absolute(&self.root) };
+        let root = absolute.map_err(|error| {
+            vec![problem("path", format!("the directory of the pipeline file is not available: {error}"), hint)]
+        })?;
+        if root.to_str().is_none() {
+            return Err(vec![problem("path", format!("the directory {} is not valid UTF-8", root.display()), hint)]);
+        }
+        Ok(root)
+    }
+
+    /// The file that every event goes to, or else the directory that all files are below.
+    #[must_use]
+    pub fn local_target(&self) -> Option<PathBuf> {
+        let template = Template::parse(&self.path).ok()?;
+        let root = self.absolute_root().ok()?;
+        Some(root.join(template.fixed_name().unwrap_or_else(|| template.fixed_directory())))
+    }
+
     /// Settings that work but are probably a mistake.
     #[must_use]
     pub fn warnings(&self) -> Vec<SettingDiagnostic> {
+        let mut warnings = self.name_warnings();
+        if self.file_mode.is_public() {
+            let message = "every user of this host can read the audit trail";
+            warnings.push(problem("file_mode", message, "set 0600, or 0640 for a group of readers"));
+        }
+        warnings
+    }
+
+    fn name_warnings(&self) -> Vec<SettingDiagnostic> {
         let expected = self.compression.extension();
         let ends = [Compression::Gzip.extension(), Compression::Zstd.extension()];
         if !expected.is_empty() && !self.path.ends_with(expected) {
@@ -141,11 +189,22 @@ impl FileConfig {
         Template::parse(&self.path).map(|template| ("path", template.render(event))).into_iter().collect()
     }
 
-    /// Two sinks with the same key would write the same files, each rolling back the other's batches.
+    /// Two sinks with the same key would write the same files, each rolling back the other's batches. Links on the way to the
+    /// files are resolved.
     #[must_use]
     pub fn conflict_key(&self) -> String {
+        let (Ok(template), Some(target)) = (Template::parse(&self.path), self.local_target()) else {
+            return self.target();
+        };
+        let below = template.fixed_name().is_none().then(|| template.below_fixed_directory().canonical());
+        format!("file {}", real_path(&target).join(below.unwrap_or_default()).display())
+    }
+
+    /// The absolute path as it is written: links may change while a batch is unfinished.
+    fn target(&self) -> String {
         let canonical = Template::parse(&self.path).map_or_else(|_| self.path.clone(), |template| template.canonical());
-        let absolute = std::path::absolute(&canonical).unwrap_or_else(|_| PathBuf::from(&canonical));
+        let joined = self.root.join(canonical);
+        let absolute = std::path::absolute(&joined).unwrap_or(joined);
         format!("file {}", absolute.display())
     }
 
@@ -153,7 +212,7 @@ impl FileConfig {
     pub(super) fn fingerprint(&self) -> String {
         format!(
             "{} compression={} encoding={:?} max_bytes={:?} max_age={:?} manifest={}",
-            self.conflict_key(),
+            self.target(),
             self.compression.as_str(),
             self.encoding,
             self.rotation().max_bytes,
@@ -223,6 +282,39 @@ mod tests {
             key(&format!("{}/./a/{{{{ vendor }}}}/%Y-%m-%d.ndjson", here.display()))
         );
         assert_ne!(key("a/{{vendor}}.ndjson"), key("b/{{vendor}}.ndjson"));
+    }
+
+    #[test]
+    fn a_relative_path_starts_in_the_directory_of_the_pipeline_file() {
+        let mut relative = config(r#"{"path": "a/{{ vendor }}.ndjson"}"#);
+        relative.resolve_against(Path::new("/etc/auditflow"));
+        let absolute = config(r#"{"path": "/etc/auditflow/a/{{ vendor }}.ndjson"}"#);
+        assert_eq!(relative.conflict_key(), absolute.conflict_key());
+        assert_eq!(relative.fingerprint(), absolute.fingerprint());
+        assert_eq!(relative.local_target(), Some(PathBuf::from("/etc/auditflow/a")));
+    }
+
+    #[test]
+    fn links_to_the_same_file_conflict() {
+        let directory = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir(directory.path().join("real")).expect("created");
+        std::os::unix::fs::symlink("real", directory.path().join("link")).expect("links");
+        let key = |path: &str| {
+            let mut config = config(&format!(r#"{{"path": "{path}"}}"#));
+            config.resolve_against(directory.path());
+            config.conflict_key()
+        };
+        assert_eq!(key("real/a.ndjson"), key("link/a.ndjson"));
+        assert_eq!(key("real/{{ vendor }}/%F"), key("link/./{{vendor}}/%Y-%m-%d"));
+        assert_ne!(key("real/a.ndjson"), key("link/b.ndjson"));
+    }
+
+    #[test]
+    fn the_mode_is_octal_and_a_public_one_is_a_warning() {
+        assert_eq!(config(r#"{"path": "a"}"#).file_mode, FileMode::PRIVATE);
+        assert_eq!(config(r#"{"path": "a", "file_mode": "0640"}"#).warnings(), []);
+        assert_eq!(config(r#"{"path": "a", "file_mode": 644}"#).warnings().len(), 1);
+        assert!(serde_json::from_str::<FileConfig>(r#"{"path": "a", "file_mode": "0777"}"#).is_err());
     }
 
     #[test]

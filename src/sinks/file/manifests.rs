@@ -14,7 +14,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::journal::{FileRecord, Seq};
-use crate::sinks::local_files::{Disk, changed_directories, io_error, record_of};
+use crate::sinks::disk::{Disk, io_error};
+use crate::sinks::local_files::{changed_directories, record_of};
 use crate::sinks::manifest::{MANIFEST_VERSION, Manifest, ManifestObject, name_of, sha256_hex};
 use crate::sinks::registry::SinkName;
 use crate::sinks::template::push_sanitized;

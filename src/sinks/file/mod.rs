@@ -3,6 +3,7 @@
 
 mod config;
 mod manifests;
+mod marker;
 mod rotation;
 mod sink;
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::sinks::local_files::{Disk, FileState};
+use crate::sinks::disk::{Disk, FileState};
 use crate::time::Timestamp;
 
 /// When to start a new file.

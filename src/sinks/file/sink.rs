@@ -8,7 +8,8 @@
 //! rollback: each recorded file is truncated to its length before, or removed
 //! ```
 //!
-//! With `manifest: true` the last output of a batch is a manifest that lists what the batch appended to which file.
+//! Before its first write a batch compares the marker beside the files (`marker`); after its last one it updates it. With
+//! `manifest: true` the last output of a batch is a manifest that lists what the batch appended to which file.
 //!
 //! Between batches no file is open and no file's state is kept: the directory is the source of truth. Files may be moved or
 //! removed at any time except during a batch.
@@ -20,6 +21,7 @@ use futures_util::future::BoxFuture;
 
 use super::config::FileConfig;
 use super::manifests::Manifests;
+use super::marker::FileMarker;
 use super::rotation::{Pins, Rotation};
 use super::writer::{Appended, Batch, Partitions, Piece, WriteContext};
 use crate::clock::SharedClock;
@@ -27,12 +29,13 @@ use crate::diagnostic::SettingDiagnostic;
 use crate::event::{Event, EventId};
 use crate::journal::{FileRecord, RollbackRecord, Seq};
 use crate::sinks::blocking::blocking;
-use crate::sinks::claims::Claims;
+use crate::sinks::claims::{Claims, real_path};
 use crate::sinks::compression::Compression;
+use crate::sinks::disk::{Disk, LocalDisk, check_appendable, check_writable, io_error};
 use crate::sinks::encoding::{EncodingOptions, push_line};
-use crate::sinks::local_files::{self, Disk, LocalDisk, check_writable, io_error};
+use crate::sinks::local_files;
 use crate::sinks::manifest::ManifestObject;
-use crate::sinks::orphans::roll_back_orphans;
+use crate::sinks::orphans::{has_marker, not_an_output, roll_back_orphans};
 use crate::sinks::registry::SinkName;
 use crate::sinks::template::{PathCache, Template};
 use crate::sinks::{BatchRange, Committed, EventForm, RollbackLog, Sink, SinkError, StoredPosition, WriteOutcome};
@@ -62,6 +65,7 @@ pub struct FileSink {
     events: u64,
     pub(super) batch: Batch,
     manifests: Option<Manifests>,
+    marker: FileMarker,
     claims: Claims,
     /// The files of the batch that was rolled back last.
     pins: Pins,
@@ -73,7 +77,7 @@ impl FileConfig {
     /// # Errors
     /// Every invalid setting.
     pub fn build(&self, clock: SharedClock, name: SinkName<'_>) -> Result<FileSink, Vec<SettingDiagnostic>> {
-        self.build_on(clock, name, Arc::new(LocalDisk))
+        self.build_on(clock, name, Arc::new(LocalDisk::new(self.file_mode)))
     }
 
     pub(super) fn build_on(
@@ -84,8 +88,10 @@ impl FileConfig {
     ) -> Result<FileSink, Vec<SettingDiagnostic>> {
         let problems = self.check();
         let (Ok(template), []) = (Template::parse(&self.path), problems.as_slice()) else { return Err(problems) };
-        let root = current_directory()?;
-        let manifests = self.manifest.then(|| Manifests::new(root.join(fixed_directory(template.fixed_start())), name));
+        let root = self.absolute_root()?;
+        let base = root.join(template.fixed_directory());
+        let manifests = self.manifest.then(|| Manifests::new(base.clone(), name));
+        let marker = FileMarker::new(&template, &root, base, name);
         Ok(FileSink {
             template,
             root,
@@ -95,35 +101,17 @@ impl FileConfig {
             fingerprint: self.fingerprint(),
             clock,
             disk,
-            cache: PathCache::default(),
+            cache: PathCache::limited(),
             partitions: Partitions::default(),
             range: BatchRange { first: 0, last: 0 },
             events: 0,
             batch: Batch::default(),
             manifests,
+            marker,
             claims: Claims::new(name.pipeline, name.sink),
             pins: Pins::default(),
         })
     }
-}
-
-/// Paths are recorded as absolute text, so that a restart in another directory rolls back the right files.
-fn current_directory() -> Result<PathBuf, Vec<SettingDiagnostic>> {
-    let problem = |message: String| {
-        let hint = "start auditflow in a directory that exists and whose name is valid UTF-8".to_owned();
-        vec![SettingDiagnostic { key: "path".to_owned(), message, hint }]
-    };
-    let directory =
-        std::env::current_dir().map_err(|error| problem(format!("the current directory is not available: {error}")))?;
-    if directory.to_str().is_none() {
-        return Err(problem(format!("the current directory {} is not valid UTF-8", directory.display())));
-    }
-    Ok(directory)
-}
-
-/// The directory that contains every file of a template with this fixed start; empty if there is none.
-pub(super) fn fixed_directory(start: &str) -> &str {
-    start.rsplit_once('/').map_or("", |(directory, _)| if directory.is_empty() { "/" } else { directory })
 }
 
 impl FileSink {
@@ -162,6 +150,9 @@ impl FileSink {
 
     async fn write_out(&mut self, log: &mut dyn RollbackLog) -> Result<(), SinkError> {
         let pieces = blocking(|| self.take_pieces())?;
+        if !pieces.is_empty() {
+            blocking(|| self.marker.compare(self.disk.as_ref()))?;
+        }
         let records = blocking(|| self.choose_files(&pieces))?;
         if !records.is_empty() {
             log.record(records).await?;
@@ -191,6 +182,9 @@ impl FileSink {
         self.write_out(log).await?;
         let mut bytes = blocking(|| self.batch.sync(self.disk.as_ref()))?;
         bytes += self.write_manifest(log).await?;
+        if bytes > 0 {
+            blocking(|| self.marker.commit(self.disk.as_ref(), self.range))?;
+        }
         self.batch = Batch::default();
         self.pins = Pins::default();
         self.partitions = Partitions::default();
@@ -209,12 +203,27 @@ impl FileSink {
             }
         }
         blocking(|| {
-            files.iter().try_for_each(|file| self.claims.claim(&file.path))?;
-            local_files::roll_back(self.disk.as_ref(), &files)
+            files.iter().try_for_each(|file| self.expect_output(file))?;
+            local_files::roll_back(self.disk.as_ref(), &files)?;
+            self.marker.roll_back(self.disk.as_ref(), &files)
         })?;
         roll_back_orphans(&others)?;
         self.pins = Pins::of(files.iter().map(|file| file.path.as_path()));
         Ok(())
+    }
+}
+
+impl FileSink {
+    /// A record in the journal is not a reason to touch a file: it must be below the directory of this sink's files, or this
+    /// journal's marker must be beside it, from an earlier `path`.
+    fn expect_output(&self, file: &FileRecord) -> Result<(), SinkError> {
+        self.claims.claim(&file.path)?;
+        let is_below = real_path(&file.path).starts_with(real_path(self.marker.base()));
+        let journal = self.marker.journal();
+        if is_below || (!journal.is_empty() && has_marker(&file.path, |other| other == journal)) {
+            return Ok(());
+        }
+        Err(not_an_output(&file.path))
     }
 }
 
@@ -237,21 +246,31 @@ impl Sink for FileSink {
     }
 
     fn healthcheck(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
-        let directory = self.root.join(fixed_directory(self.template.fixed_start()));
-        Box::pin(std::future::ready(check_writable(&directory)))
+        let writable = check_writable(self.marker.base()).and_then(|()| match self.template.fixed_name() {
+            Some(file) => check_appendable(&self.root.join(file)),
+            None => Ok(()),
+        });
+        Box::pin(std::future::ready(writable))
     }
 
     fn recover_position<'a>(&'a mut self, stored: StoredPosition<'a>) -> BoxFuture<'a, Result<Option<Seq>, SinkError>> {
         if let Some(manifests) = &mut self.manifests {
             manifests.restore(stored);
         }
-        Box::pin(std::future::ready(Ok(None)))
+        let compared = blocking(|| self.marker.restore(self.disk.as_ref(), stored));
+        Box::pin(std::future::ready(compared.map(|()| None)))
+    }
+
+    fn adopt<'a>(&'a mut self, stored: StoredPosition<'a>) -> BoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(std::future::ready(blocking(|| self.marker.adopt(self.disk.as_ref(), stored))))
     }
 
     fn begin(&mut self, range: BatchRange) {
         self.range = range;
         self.events = 0;
         self.partitions.discard();
+        self.cache.begin();
+        self.marker.begin(range);
         self.batch = Batch::new(self.manifests.is_some());
         if let Some(manifests) = &mut self.manifests {
             manifests.begin(range);

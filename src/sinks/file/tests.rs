@@ -8,14 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use super::sink::fixed_directory;
 use super::*;
 use crate::clock::{ManualClock, SystemClock};
-use crate::journal::Seq;
+use crate::journal::{FileBefore, FileRecord, RollbackRecord, Seq};
 use crate::sinks::compression::Compression;
 use crate::sinks::compression::tests::decompressed;
 use crate::sinks::conformance::{self, Fixture};
-use crate::sinks::local_files::{Disk, DiskFile, FileState, LocalDisk, check_writable};
+use crate::sinks::disk::{Disk, DiskFile, FileState, LocalDisk, check_writable};
 use crate::sinks::registry::SinkName;
 use crate::sinks::template::Template;
 use crate::sinks::testing::{MemoryLog, event};
@@ -33,7 +32,7 @@ fn sink(path: &Path, more: &str) -> FileSink {
     config(path, more).build(Arc::new(SystemClock), NAME).expect("a sink")
 }
 
-/// Every file and directory below `root`; a directory ends with `/`.
+/// Every file and directory below `root` but markers; a directory ends with `/`.
 fn contents(root: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut directories = vec![root.to_owned()];
@@ -41,6 +40,9 @@ fn contents(root: &Path) -> BTreeMap<String, Vec<u8>> {
         for entry in fs::read_dir(directory).expect("a directory") {
             let path = entry.expect("an entry").path();
             let name = path.strip_prefix(root).expect("below").display().to_string();
+            if name.ends_with("_auditflow") {
+                continue;
+            }
             if path.is_dir() {
                 found.insert(format!("{name}/"), Vec::new());
                 directories.push(path);
@@ -98,7 +100,10 @@ impl<const COMPRESSION: usize, const ROTATE: u64> Fixture for FileFixture<COMPRE
     }
 
     fn contents(&self) -> BTreeMap<String, Vec<u8>> {
-        contents(self.0.path())
+        let mut found = contents(self.0.path());
+        // The marker keeps the directory of the files.
+        found.remove("a/");
+        found
     }
 
     fn lines(&self) -> Vec<String> {
@@ -170,7 +175,8 @@ fn with_manifests(directory: &Path) -> FileSink {
 }
 
 async fn open(sink: &mut FileSink, journal: &str, generation: u64, state: Option<&str>) {
-    let position = sink.recover_position(StoredPosition { journal, generation, state }).await;
+    let stored = StoredPosition { journal, generation, state, position: 0, up_to: Seq::MAX };
+    let position = sink.recover_position(stored).await;
     assert_eq!(position.expect("opened"), None);
 }
 
@@ -256,7 +262,6 @@ async fn a_batch_whose_manifest_exists_already_stops_the_sink() {
         batch_of(&mut sink, 5, &["x"]).await
     };
     write_with_journal("j1").await.expect("written");
-    write_with_journal("j2").await.expect("another journal, another name");
     match write_with_journal("j1").await {
         Err(SinkError::Stopped { message, hint }) => {
             assert!(message.contains("exists already") && hint.contains("restored"), "{message} {hint}");
@@ -307,33 +312,39 @@ impl DiskFile for FailingFile {
 impl Disk for FailingDisk {
     fn state(&self, path: &Path) -> io::Result<Option<FileState>> {
         self.pass()?;
-        let state = LocalDisk.state(path)?;
+        let state = LocalDisk::PRIVATE.state(path)?;
         Ok(state.map(|state| FileState { created: self.created.or(state.created), ..state }))
     }
     fn tail(&self, path: &Path, end: u64, bytes: u64) -> io::Result<Vec<u8>> {
-        self.pass().and_then(|()| LocalDisk.tail(path, end, bytes))
+        self.pass().and_then(|()| LocalDisk::PRIVATE.tail(path, end, bytes))
     }
     fn names(&self, directory: &Path) -> io::Result<Vec<String>> {
-        self.pass().and_then(|()| LocalDisk.names(directory))
+        self.pass().and_then(|()| LocalDisk::PRIVATE.names(directory))
     }
     fn create_directories(&self, directory: &Path) -> io::Result<()> {
-        self.pass().and_then(|()| LocalDisk.create_directories(directory))
+        self.pass().and_then(|()| LocalDisk::PRIVATE.create_directories(directory))
+    }
+    fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+        self.pass().and_then(|()| LocalDisk::PRIVATE.read(path))
+    }
+    fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.pass().and_then(|()| LocalDisk::PRIVATE.replace(path, bytes))
     }
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         self.pass()?;
-        Ok(Box::new(FailingFile(LocalDisk.open(path)?, Arc::clone(&self.calls))))
+        Ok(Box::new(FailingFile(LocalDisk::PRIVATE.open(path)?, Arc::clone(&self.calls))))
     }
     fn truncate(&self, path: &Path, length: u64) -> io::Result<()> {
-        self.pass().and_then(|()| LocalDisk.truncate(path, length))
+        self.pass().and_then(|()| LocalDisk::PRIVATE.truncate(path, length))
     }
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.pass().and_then(|()| LocalDisk.remove_file(path))
+        self.pass().and_then(|()| LocalDisk::PRIVATE.remove_file(path))
     }
     fn remove_directory(&self, directory: &Path) -> io::Result<()> {
-        self.pass().and_then(|()| LocalDisk.remove_directory(directory))
+        self.pass().and_then(|()| LocalDisk::PRIVATE.remove_directory(directory))
     }
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
-        self.pass().and_then(|()| LocalDisk.sync_directory(directory))
+        self.pass().and_then(|()| LocalDisk::PRIVATE.sync_directory(directory))
     }
 }
 
@@ -350,20 +361,30 @@ async fn survives_failure_after(calls: i64) -> bool {
 
     let mut log = MemoryLog::default();
     let mut sink = build(FailingDisk::after(calls));
+    sink.recover_position(after(1)).await.ok();
     let failed = write_two_paths(&mut sink, &mut log).await.is_err();
     for rollback_calls in 0.. {
         let mut restarted = build(FailingDisk::after(rollback_calls));
+        if restarted.recover_position(StoredPosition { up_to: 4, ..after(1) }).await.is_err() {
+            continue;
+        }
         if restarted.rollback(&log.records()).await.is_ok() {
             break;
         }
     }
     assert_eq!(contents(directory.path()), before, "after {calls} calls");
     let mut again = build(FailingDisk::after(i64::MAX));
+    again.recover_position(after(1)).await.expect("the marker is back where the journal is");
     write_two_paths(&mut again, &mut MemoryLog::default()).await.expect("written");
     let after = contents(directory.path());
     assert_eq!(after["x/none.ndjson"], b"{\"n\":0}\n{\"n\":1}\n{\"n\":3}\n", "after {calls} calls");
     assert_eq!(after["x/other.ndjson"], b"{\"n\":2}\n", "after {calls} calls");
     failed
+}
+
+/// A journal that has delivered up to `position` and has no unfinished batch.
+fn after(position: Seq) -> StoredPosition<'static> {
+    StoredPosition { journal: "j", generation: 0, state: None, position, up_to: position }
 }
 
 async fn write_two_paths(sink: &mut FileSink, log: &mut MemoryLog) -> Result<Committed, SinkError> {
@@ -415,6 +436,89 @@ async fn a_file_where_a_directory_is_needed_says_what_to_do() {
     assert!(hint.contains("is a file where a directory is needed"), "{hint}");
     sink.rollback(&log.records()).await.expect("nothing to roll back");
     assert_eq!(fs::read(directory.path().join("audit")).expect("a file"), b"mine");
+}
+
+// --- whose output it is ---
+
+fn stopped(error: SinkError) -> String {
+    let SinkError::Stopped { message, hint } = error else { panic!("{error}") };
+    format!("{message} | {hint}")
+}
+
+#[tokio::test]
+async fn a_second_journal_is_refused_until_it_adopts_the_output() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("{{ vendor }}/x.ndjson");
+    let mut first = sink(&path, "");
+    first.recover_position(after(0)).await.expect("free");
+    write(&mut first, &["1", "2"]).await.expect("written");
+    let mut second = sink(&path, "");
+    let other = StoredPosition { journal: "another", ..after(0) };
+    assert!(stopped(second.recover_position(other).await.expect_err("is refused")).contains("another journal"));
+    let mut elsewhere = sink(&directory.path().join("{{ vendor }}/y.ndjson"), "");
+    elsewhere.recover_position(other).await.expect("other files in the same directory");
+    second.adopt(other).await.expect("adopted");
+    second.recover_position(other).await.expect("its own now");
+    let (_, error) = write(&mut first, &["3"]).await.expect_err("not the first one's any more, while it runs");
+    assert!(stopped(error).contains("state adopt FILE s"));
+    write(&mut second, &["3"]).await.expect("written");
+    assert_eq!(contents(directory.path())["clumio/x.ndjson"], b"1\n2\n3\n");
+}
+
+#[tokio::test]
+async fn an_older_copy_of_the_journal_is_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("x.ndjson");
+    let mut running = sink(&path, "");
+    running.recover_position(after(0)).await.expect("free");
+    write(&mut running, &["1", "2"]).await.expect("written");
+    sink(&path, "").recover_position(after(2)).await.expect("as the journal left it");
+    let unfinished = StoredPosition { up_to: 2, ..after(0) };
+    sink(&path, "").recover_position(unfinished).await.expect("killed before the journal moved its position");
+    let mut restored = sink(&path, "");
+    assert!(stopped(restored.recover_position(after(0)).await.expect_err("is refused")).contains("restored"));
+    let again = StoredPosition { generation: 1, ..after(0) };
+    sink(&path, "").recover_position(again).await.expect("a redelivery is a later generation");
+}
+
+#[tokio::test]
+async fn a_rollback_touches_no_file_that_is_not_an_output() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let victim = directory.path().join("victim.ndjson");
+    fs::write(&victim, "theirs\n").expect("written");
+    fs::create_dir(directory.path().join("out")).expect("created");
+    std::os::unix::fs::symlink(&victim, directory.path().join("out/link.ndjson")).expect("links");
+    let mut sink = sink(&directory.path().join("out/{{ vendor }}.ndjson"), "");
+    sink.recover_position(after(0)).await.expect("free");
+    for path in
+        [victim.clone(), directory.path().join("out/../victim.ndjson"), directory.path().join("out/link.ndjson")]
+    {
+        let before = FileBefore::Absent { first_new_directory: Some("/".into()) };
+        let record = RollbackRecord::File(FileRecord { path: path.clone(), before });
+        let error = stopped(sink.rollback(&[record]).await.expect_err("is refused"));
+        assert!(error.contains(&path.display().to_string()) && error.contains("nothing was touched"), "{error}");
+        assert_eq!(fs::read(&victim).expect("there"), b"theirs\n");
+    }
+}
+
+#[tokio::test]
+async fn files_are_private_and_the_mode_is_an_option() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().expect("a directory");
+    for (settings, file_mode, directory_mode) in
+        [(", \"manifest\": true", 0o600, 0o700), (", \"manifest\": true, \"file_mode\": \"0640\"", 0o640, 0o750)]
+    {
+        let base = directory.path().join(format!("{file_mode:o}"));
+        let mut sink = sink(&base.join("{{ vendor }}/x.ndjson"), settings);
+        sink.recover_position(after(0)).await.expect("free");
+        write(&mut sink, &["1"]).await.expect("written");
+        let mut directories = vec![base];
+        while let Some(path) = directories.pop() {
+            let mode = fs::metadata(&path).expect("there").permissions().mode() & 0o777;
+            assert_eq!(mode, if path.is_dir() { directory_mode } else { file_mode }, "{}", path.display());
+            directories.extend(fs::read_dir(&path).into_iter().flatten().map(|entry| entry.expect("an entry").path()));
+        }
+    }
 }
 
 // --- other programs that change the same files ---
@@ -510,10 +614,13 @@ async fn a_file_that_is_removed_during_a_batch_fails_the_batch() {
 #[tokio::test]
 async fn the_console_rolls_back_the_batch_of_a_file_sink_with_its_name() {
     let directory = tempfile::tempdir().expect("a directory");
-    let log = write(&mut sink(&directory.path().join("a/b.ndjson"), ""), &["1"]).await.expect("written");
+    let mut file = sink(&directory.path().join("a/b.ndjson"), "");
+    crate::sinks::orphans::own_journal("the journal of the console");
+    open(&mut file, "the journal of the console", 0, None).await;
+    let log = write(&mut file, &["1"]).await.expect("written");
     let mut console = crate::sinks::console::ConsoleConfig::default().build();
     console.rollback(&log.records()).await.expect("rolled back");
-    assert_eq!(contents(directory.path()), BTreeMap::new());
+    assert_eq!(contents(directory.path()).into_keys().collect::<Vec<_>>(), ["a/"], "the marker stays");
 }
 
 // --- rotation ---
@@ -602,7 +709,7 @@ fn relative_paths_become_absolute() {
 
 fn check_below(root: &Path, path: &str) -> Result<(), SinkError> {
     let template = Template::parse(path).expect("a template");
-    check_writable(&root.join(fixed_directory(template.fixed_start())))
+    check_writable(&root.join(template.fixed_directory()))
 }
 
 #[test]

@@ -14,7 +14,8 @@ use super::rotation::{self, Pins, Rotation};
 use crate::journal::RollbackRecord;
 use crate::sinks::SinkError;
 use crate::sinks::claims::Claims;
-use crate::sinks::local_files::{Disk, DiskFile, changed_directories, io_error, record_of};
+use crate::sinks::disk::{Disk, DiskFile, io_error};
+use crate::sinks::local_files::{changed_directories, record_of};
 use crate::time::Timestamp;
 
 /// Memory of a buffer besides its lines: its path twice and the map's entry.

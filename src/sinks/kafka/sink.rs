@@ -361,6 +361,16 @@ impl Sink for KafkaSink {
         })
     }
 
+    /// The broker keeps the position: whoever takes over deletes its topic.
+    fn adopt<'a>(&'a mut self, _stored: StoredPosition<'a>) -> BoxFuture<'a, Result<(), SinkError>> {
+        let Names { position_topic, .. } = &self.connection.names;
+        let message = "the position of this sink is on the broker".to_owned();
+        let hint = format!(
+            "to take over, delete the topic `{position_topic}` (with `delivery: at_least_once` there is nothing to take over)"
+        );
+        Box::pin(std::future::ready(Err(stopped(message, hint))))
+    }
+
     fn begin(&mut self, range: BatchRange) {
         self.buffer.clear();
         if self.batch.range != range {

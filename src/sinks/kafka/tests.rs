@@ -51,7 +51,7 @@ fn exactly_once() -> Value {
 }
 
 fn stored(journal: &str, generation: u64) -> StoredPosition<'_> {
-    StoredPosition { journal, generation, state: None }
+    StoredPosition { journal, generation, state: None, position: 0, up_to: 0 }
 }
 
 async fn open(sink: &mut KafkaSink) -> Option<Seq> {

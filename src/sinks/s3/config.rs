@@ -63,7 +63,8 @@ pub struct S3Config {
     pub tags: BTreeMap<String, PlainText>,
     /// The content type. Default: `application/x-ndjson` or `application/vnd.apache.parquet`.
     pub content_type: Option<String>,
-    /// The content encoding. Default: the compression of ndjson, `gzip` or `zstd`. An empty string sends none.
+    /// The content encoding, for example `gzip`. Default: none, so that a downloaded `x.ndjson.gz` is what its name says: HTTP
+    /// clients decompress what has an encoding.
     pub content_encoding: Option<String>,
     /// AWS credentials. Default: the standard AWS credential chain.
     #[serde(default)]
@@ -220,7 +221,7 @@ impl S3Config {
     /// Where the bucket is.
     pub(super) fn location(&self) -> S3Location {
         S3Location {
-            endpoint: self.endpoint.clone(),
+            endpoint: self.endpoint.as_deref().map(joinable),
             region: self.region.clone(),
             force_path_style: self.force_path_style.unwrap_or(self.endpoint.is_some()),
         }
@@ -235,11 +236,9 @@ impl S3Config {
     }
 
     pub(super) fn headers(&self) -> Headers {
-        let objects = self.object_options();
-        let encoding = self.content_encoding.clone().or_else(|| objects.content_encoding().map(str::to_owned));
         Headers {
             content_type: self.content_type.clone().unwrap_or_else(|| self.format.content_type().to_owned()),
-            content_encoding: encoding.filter(|text| !text.is_empty()),
+            content_encoding: self.content_encoding.clone().filter(|text| !text.is_empty()),
             storage_class: self.storage_class,
             acl: self.acl,
             server_side_encryption: self.server_side_encryption,
@@ -261,6 +260,12 @@ impl S3Config {
             self.object_options(),
         )
     }
+}
+
+/// The client appends the bucket to the path of an endpoint, without a slash of its own.
+fn joinable(endpoint: &str) -> String {
+    let has_path = url::Url::parse(endpoint).is_ok_and(|url| url.path() != "/");
+    if has_path { with_slash(endpoint) } else { endpoint.to_owned() }
 }
 
 fn with_slash(prefix: &str) -> String {
@@ -452,12 +457,24 @@ mod tests {
             let headers = config(more).headers();
             (headers.content_type, headers.content_encoding)
         };
-        assert_eq!(of(json!({})), ("application/x-ndjson".to_owned(), Some("gzip".to_owned())));
-        assert_eq!(of(json!({"compression": "zstd"})).1.as_deref(), Some("zstd"));
+        assert_eq!(of(json!({})), ("application/x-ndjson".to_owned(), None));
+        assert_eq!(of(json!({"content_encoding": "gzip"})).1.as_deref(), Some("gzip"));
         assert_eq!(of(json!({"content_encoding": ""})).1, None);
         assert_eq!(of(json!({"format": "parquet"})), ("application/vnd.apache.parquet".to_owned(), None));
         let tags = config(json!({"tags": {"team": "security & audit", "cost": 7}})).headers().tagging;
         assert_eq!(tags.as_deref(), Some("cost=7&team=security%20%26%20audit"));
+    }
+
+    #[test]
+    fn an_endpoint_with_a_path_ends_with_a_slash() {
+        for (endpoint, expected) in [
+            ("https://host:9000", "https://host:9000"),
+            ("https://host/", "https://host/"),
+            ("https://host/gateway", "https://host/gateway/"),
+            ("https://host/gateway/", "https://host/gateway/"),
+        ] {
+            assert_eq!(config(json!({"endpoint": endpoint})).location().endpoint.as_deref(), Some(expected));
+        }
     }
 
     #[test]

@@ -27,6 +27,7 @@ enum ErrorKind {
     NoCredentials,
     NoAnswer,
     TimedOut,
+    NotStored,
 }
 
 impl S3Error {
@@ -41,9 +42,19 @@ impl S3Error {
         }
     }
 
+    /// The store answered that it succeeded, and did not.
+    pub(super) fn not_stored(message: &str) -> Self {
+        Self { message: message.to_owned(), kind: ErrorKind::NotStored, ..Self::default() }
+    }
+
+    /// Whether the store refuses the request because it has no checksum, as buckets with Object Lock do.
+    pub(super) fn needs_checksum(&self) -> bool {
+        self.code == "InvalidRequest" && self.message.to_lowercase().contains("checksum")
+    }
+
     /// Whether the object or its upload does not exist.
     pub(super) fn is_absent(&self) -> bool {
-        matches!(self.code.as_str(), "NoSuchKey" | "NoSuchUpload" | "NotFound")
+        matches!((self.code.as_str(), self.status), ("NoSuchKey" | "NoSuchUpload" | "NotFound", _) | ("", 404))
     }
 
     pub(super) fn is_bucket_missing(&self) -> bool {
@@ -53,6 +64,11 @@ impl S3Error {
     /// Whether an object exists already and must not be overwritten.
     pub(super) fn is_precondition(&self) -> bool {
         self.code == "PreconditionFailed" || self.status == 412
+    }
+
+    /// Whether the store does not offer the call as it was made.
+    pub(super) fn is_unknown_call(&self) -> bool {
+        matches!(self.code.as_str(), "NotImplemented" | "InvalidArgument") || self.status == 501
     }
 
     /// Whether the store does not offer the call, or does not permit it.
@@ -77,6 +93,7 @@ impl S3Error {
             ErrorKind::NoCredentials => NO_CREDENTIALS.to_owned(),
             ErrorKind::NoAnswer => NO_ANSWER.to_owned(),
             ErrorKind::TimedOut => TIMED_OUT.to_owned(),
+            ErrorKind::NotStored => NOT_STORED.to_owned(),
             ErrorKind::Answer => self.hint_of_answer(),
         }
     }
@@ -100,6 +117,9 @@ impl S3Error {
                 return self.hint_of_region();
             }
             ("AccessControlListNotSupported", _) => "remove `acl`: the bucket has no access control lists",
+            ("InvalidRequest", _) if self.needs_checksum() => {
+                "set `checksum: crc32`: the bucket accepts objects with a checksum only"
+            }
             ("InvalidStorageClass", _) => "fix `storage_class`: the store does not have this one",
             ("BadDigest" | "InvalidDigest" | "XAmzContentChecksumMismatch" | "XAmzContentSHA256Mismatch", _) => {
                 "set `checksum: when_required` if the store does not support the checksum"
@@ -136,7 +156,8 @@ impl S3Error {
 const NO_CREDENTIALS: &str = "set `auth.access_key_id` and `auth.secret_access_key`, or `auth.profile`, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run on a host with a role";
 const NO_ANSWER: &str = "start the store, or fix `endpoint`, `region`, the network or the proxy";
 const TIMED_OUT: &str = "on a slow network raise `request.timeout_secs` or lower `request.concurrency`";
-const ACCESS_DENIED: &str = "grant the credentials s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload on the objects and s3:ListBucketMultipartUploads on the bucket (docs/s3.md has the policy)";
+const NOT_STORED: &str = "fix `endpoint`: something between auditflow and the store, or in its place, answers requests that it does not serve";
+const ACCESS_DENIED: &str = "grant the credentials s3:PutObject, s3:GetObject, s3:DeleteObject and s3:AbortMultipartUpload on the objects, s3:ListBucket and s3:ListBucketMultipartUploads on the bucket (docs/s3.md has the policy)";
 
 /// An error that is retried.
 pub(super) fn transient(message: String, hint: impl Into<String>) -> SinkError {
@@ -212,6 +233,7 @@ mod tests {
             ("KMS.DisabledException", 400, "ssekms_key_id"),
             ("XMinioStorageFull", 507, "quota"),
             ("SomethingNew", 400, "check the store"),
+            ("InvalidRequest", 400, "check the store"),
         ] {
             let (message, hint) = said(code, status);
             assert!(hint.contains(word), "{code}: {hint}");
@@ -224,6 +246,14 @@ mod tests {
         let region = Some("eu-west-1".to_owned());
         let error = S3Error { code: "PermanentRedirect".to_owned(), status: 301, region, ..S3Error::default() };
         assert!(error.hint().contains("`region: eu-west-1`"));
+    }
+
+    #[test]
+    fn a_bucket_that_needs_a_checksum_is_recognized() {
+        let message = "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters";
+        let (code, message) = ("InvalidRequest".to_owned(), message.to_owned());
+        let error = S3Error { code, status: 400, message, ..S3Error::default() };
+        assert!(error.needs_checksum() && error.hint().contains("`checksum: crc32`"));
     }
 
     #[test]

@@ -4,8 +4,10 @@
 mod client;
 mod config;
 mod error;
+mod marker;
 mod objects;
 mod options;
+mod proof;
 mod rollback;
 mod sink;
 #[cfg(test)]

@@ -53,6 +53,11 @@ impl Keys {
         Self { pipeline, sink, journal: String::new(), generation: 0, name, manifests, extension }
     }
 
+    /// `pipeline-sink`, as it is part of keys.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The key of an object with the events of `first..=last` that belong under `prefix`.
     pub(super) fn object(&self, prefix: &str, first: Seq, last: Seq) -> String {
         format!("{prefix}{}-{}{}", self.name, self.range(first, last), self.extension)

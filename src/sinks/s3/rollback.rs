@@ -26,7 +26,7 @@ pub(super) fn record_of(store: &Store, object: &Put) -> RollbackRecord {
         location: store.connection.location.clone(),
         multipart: object.bytes.len() > store.multipart_above,
         manifest: object.is_manifest,
-        token: store.token().map(str::to_owned),
+        token: Some(store.token().to_owned()),
     })
 }
 
@@ -34,6 +34,11 @@ impl Store {
     /// Deletes the objects. Can be called again after an error.
     pub(super) async fn roll_back(&mut self, records: &[&S3ObjectRecord]) -> Result<(), SinkError> {
         let records = latest(records);
+        if let Some(foreign) =
+            records.iter().find(|record| record.location.endpoint != self.connection.location.endpoint)
+        {
+            return Err(of_another_store(foreign));
+        }
         let mut locations: Vec<&S3Location> = Vec::new();
         for record in &records {
             if !locations.contains(&&record.location) {
@@ -76,6 +81,20 @@ fn latest<'a>(records: &[&'a S3ObjectRecord]) -> Vec<&'a S3ObjectRecord> {
     latest.copied().collect()
 }
 
+/// A record in the journal is not a reason to send a request to another store.
+fn of_another_store(record: &S3ObjectRecord) -> SinkError {
+    let S3ObjectRecord { bucket, key, location, .. } = record;
+    let store = location.endpoint.as_deref().unwrap_or("AWS");
+    SinkError::Stopped {
+        message: format!(
+            "the journal says that an unfinished batch put s3://{bucket}/{key} into another store ({store}): nothing was touched"
+        ),
+        hint: "if the sink wrote there before, restore `endpoint` in the pipeline file and run once; then change it"
+            .to_owned(),
+    }
+}
+
+/// Deletes the object if the process of the record put it: the object itself says so. Another one at its key is left alone.
 async fn roll_back_object(client: &Client, record: &S3ObjectRecord) -> Result<(), SinkError> {
     let S3ObjectRecord { bucket, key, multipart, token, .. } = record;
     let object = format!("s3://{bucket}/{key}");
@@ -83,9 +102,9 @@ async fn roll_back_object(client: &Client, record: &S3ObjectRecord) -> Result<()
         if *multipart {
             abort_uploads(client, bucket, key).await?;
         }
-        match token {
-            Some(token) if !has_token(client, bucket, key, token).await? => Ok(()),
-            _ => delete(client, bucket, key).await,
+        match put_with(client, bucket, key, token.as_deref().unwrap_or_default()).await? {
+            Some(e_tag) => delete(client, bucket, key, Some(&e_tag)).await,
+            None => Ok(()),
         }
     };
     match done.await {
@@ -102,13 +121,14 @@ async fn roll_back_object(client: &Client, record: &S3ObjectRecord) -> Result<()
     }
 }
 
-/// Whether the object was put by the process with this token.
-async fn has_token(client: &Client, bucket: &str, key: &str, token: &str) -> Result<bool, S3Error> {
+/// The ETag of the object, if it was put by the process with this token.
+async fn put_with(client: &Client, bucket: &str, key: &str, token: &str) -> Result<Option<String>, S3Error> {
     match client.head_object().bucket(bucket).key(key).send().await.map_err(|error| S3Error::of(&error)) {
         Ok(found) => {
-            Ok(found.metadata().and_then(|fields| fields.get(TOKEN_FIELD)).is_some_and(|put_by| put_by == token))
+            let put_by = found.metadata().and_then(|fields| fields.get(TOKEN_FIELD));
+            Ok(found.e_tag().filter(|_| put_by.is_some_and(|put_by| put_by == token)).map(str::to_owned))
         }
-        Err(error) if error.is_absent() => Ok(false),
+        Err(error) if error.is_absent() => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -17,6 +17,7 @@ use futures_util::future::BoxFuture;
 use super::client::Connection;
 use super::config::S3Config;
 use super::error;
+use super::marker::ObjectMarker;
 use super::objects::{Keys, Objects};
 use super::rollback;
 use super::upload::{Put, Store};
@@ -49,6 +50,7 @@ pub struct S3Sink {
     pub(super) open_bytes: usize,
     pub(super) batch: Batch,
     chain: ManifestChain,
+    marker: ObjectMarker,
 }
 
 /// The current batch.
@@ -102,16 +104,18 @@ impl S3Config {
         let store =
             Store::new(Connection::new(self), self.bucket.clone(), self.headers(), self.request.concurrency(), clock);
         let batch = Batch::new(options, BatchRange { first: 0, last: 0 });
+        let marker = ObjectMarker::new(pipeline, sink, template.fixed_start(), keys.name());
         Ok(S3Sink {
             fingerprint: self.fingerprint(&template),
             template,
-            cache: PathCache::default(),
+            cache: PathCache::limited(),
             keys,
             options,
             store,
             open_bytes: OPEN_BYTES,
             batch,
             chain: ManifestChain::default(),
+            marker,
         })
     }
 }
@@ -122,6 +126,7 @@ impl S3Sink {
         if objects.is_empty() {
             return Ok(());
         }
+        self.marker.compare(&mut self.store).await?;
         log.record(objects.iter().map(|object| rollback::record_of(&self.store, object)).collect()).await?;
         self.store.put_all(objects).await
     }
@@ -162,7 +167,9 @@ impl S3Sink {
         let manifest = self.manifest();
         let all = objects.iter().chain(&manifest);
         let records: Vec<_> = all.map(|object| rollback::record_of(&self.store, object)).collect();
+        let has_objects = !records.is_empty() || !self.batch.put.is_empty();
         if !records.is_empty() {
+            self.marker.compare(&mut self.store).await?;
             log.record(records).await?;
         }
         self.store.put_all(objects).await?;
@@ -170,6 +177,9 @@ impl S3Sink {
             self.batch.bytes += manifest.bytes.len() as u64;
             self.chain.latest = Some((self.batch.range, sha256_hex(&manifest.bytes)));
             self.store.put_all(vec![manifest]).await?;
+        }
+        if has_objects {
+            self.marker.commit(&mut self.store, self.batch.range).await?;
         }
         let state = self.chain.latest.as_ref().map(|(_, hash)| hash.clone());
         Ok(Committed { events: self.batch.events, bytes: self.batch.bytes, state })
@@ -185,7 +195,11 @@ impl S3Sink {
             }
         }
         roll_back_orphans(&others)?;
-        if objects.is_empty() { Ok(()) } else { self.store.roll_back(&objects).await }
+        if objects.is_empty() {
+            return Ok(());
+        }
+        self.store.roll_back(&objects).await?;
+        self.marker.roll_back(&mut self.store, &objects).await
     }
 }
 
@@ -201,7 +215,8 @@ impl Sink for S3Sink {
     fn healthcheck(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
         Box::pin(async move {
             let keys = self.keys.probes(self.template.fixed_start());
-            self.store.try_writing(&keys).await
+            self.store.try_writing(&keys).await?;
+            self.store.marker(&self.marker.key).await.map(drop)
         })
     }
 
@@ -210,7 +225,8 @@ impl Sink for S3Sink {
             stored.journal.clone_into(&mut self.keys.journal);
             self.keys.generation = stored.generation;
             self.chain.previous = stored.state.map(str::to_owned);
-            if self.store.token().is_some() {
+            self.marker.restore(&mut self.store, stored).await?;
+            if self.store.is_conditional() {
                 let keys = self.keys.probes(self.template.fixed_start());
                 self.store.expect_conditional_puts(&keys[0]).await?;
             }
@@ -218,8 +234,14 @@ impl Sink for S3Sink {
         })
     }
 
+    fn adopt<'a>(&'a mut self, stored: StoredPosition<'a>) -> BoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(self.marker.adopt(&mut self.store, stored))
+    }
+
     fn begin(&mut self, range: BatchRange) {
         self.batch = Batch::new(self.options, range);
+        self.cache.begin();
+        self.marker.begin(range);
         self.chain.begin(range);
     }
 

@@ -30,7 +30,8 @@ use crate::sinks::{BatchRange, Committed, EventForm, Sink, SinkError, StoredPosi
 
 const JOURNAL: &str = "0011223344556677";
 
-const FIRST_START: StoredPosition<'_> = StoredPosition { journal: JOURNAL, generation: 0, state: None };
+const FIRST_START: StoredPosition<'_> =
+    StoredPosition { journal: JOURNAL, generation: 0, state: None, position: 0, up_to: 0 };
 
 /// Settings for `bucket` on a store; `more` wins.
 fn settings(store: &Store, more: Value) -> Value {
@@ -399,6 +400,8 @@ async fn the_files_of_an_earlier_file_sink_are_rolled_back_too() {
         .build(Arc::new(SystemClock), crate::sinks::registry::SinkName { pipeline: "acme", sink: "lake" })
         .expect("a sink");
     let mut log = MemoryLog::default();
+    crate::sinks::orphans::own_journal(JOURNAL);
+    file.recover_position(FIRST_START).await.expect("free");
     file.begin(BatchRange { first: 1, last: 1 });
     let _ = file.write(1, &event("{}", "2026-01-02T03:04:05Z"), EventForm::Raw).expect("encoded");
     file.flush(&mut log).await.expect("flushed");
@@ -414,7 +417,7 @@ async fn a_redelivery_overwrites_nothing_and_continues_the_chain() {
     let state = deliver(&mut former, 1, 10, &mut MemoryLog::default()).await.expect("delivered").state;
     let before = store.objects("audit");
     let mut again = sink(&store, json!({}));
-    let stored = StoredPosition { generation: 3, state: state.as_deref(), ..FIRST_START };
+    let stored = StoredPosition { generation: 3, state: state.as_deref(), position: 10, up_to: 10, ..FIRST_START };
     assert_eq!(again.recover_position(stored).await.expect("opened"), None);
     let mut log = MemoryLog::default();
     // The same range, and what lies in it is not the same: a filter has changed.
@@ -430,4 +433,127 @@ async fn a_redelivery_overwrites_nothing_and_continues_the_chain() {
     assert!(after.contains_key("audit/_manifests/acme-lake/00112233.003-0000000000000001-0000000000000010.json"));
     again.rollback(&log.records()).await.expect("rolled back");
     assert_eq!(store.objects("audit"), before);
+}
+
+// --- whose output it is, and whether it is there ---
+
+fn stopped(error: &SinkError) -> String {
+    assert!(matches!(error, SinkError::Stopped { .. }), "{error:?}");
+    text_of(error)
+}
+
+#[tokio::test]
+async fn a_second_journal_and_an_older_copy_are_refused() {
+    let store = Store::with_bucket("audit");
+    let mut first = sink(&store, json!({}));
+    first.recover_position(FIRST_START).await.expect("free");
+    deliver(&mut first, 1, 10, &mut MemoryLog::default()).await.expect("delivered");
+    deliver(&mut first, 11, 20, &mut MemoryLog::default()).await.expect("delivered");
+    let after = |position| StoredPosition { position, up_to: position, ..FIRST_START };
+    sink(&store, json!({})).recover_position(after(20)).await.expect("as the journal left it");
+    let unfinished = StoredPosition { up_to: 20, ..after(10) };
+    sink(&store, json!({})).recover_position(unfinished).await.expect("killed before the journal moved its position");
+    let restored = sink(&store, json!({})).recover_position(after(10)).await.expect_err("is refused");
+    assert!(stopped(&restored).contains("restored"));
+    let other = StoredPosition { journal: "ffff", ..FIRST_START };
+    let mut second = sink(&store, json!({}));
+    let refused = stopped(&second.recover_position(other).await.expect_err("is refused"));
+    assert!(refused.contains("another data_dir") && refused.contains("state adopt FILE lake"), "{refused}");
+    second.adopt(other).await.expect("adopted");
+    let error = deliver(&mut first, 21, 30, &mut MemoryLog::default()).await.expect_err("not its output any more");
+    assert!(stopped(&error).contains("another journal"));
+    assert_eq!(numbers(&store.objects("audit")), (1..=20).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_rolled_back_batch_takes_the_marker_back_whatever_the_prefix_is_now() {
+    let store = Store::with_bucket("audit");
+    let mut former = sink(&store, json!({}));
+    former.recover_position(FIRST_START).await.expect("free");
+    let mut log = MemoryLog::default();
+    deliver(&mut former, 1, 10, &mut log).await.expect("delivered");
+    let mut other = sink(&store, json!({"key_prefix": "elsewhere/"}));
+    other.recover_position(StoredPosition { up_to: 10, ..FIRST_START }).await.expect("opened");
+    other.rollback(&log.records()).await.expect("rolled back");
+    assert!(store.objects("audit").is_empty());
+    sink(&store, json!({})).recover_position(FIRST_START).await.expect("the journal's position");
+}
+
+#[tokio::test]
+async fn a_rollback_deletes_only_what_this_sink_put_and_asks_no_other_store() {
+    let (store, other) = (Store::with_bucket("audit"), Store::with_bucket("audit"));
+    let mut sink = sink(&store, json!({"if_none_match": false, "key_prefix": "", "compression": "none"}));
+    let mut log = MemoryLog::default();
+    deliver(&mut sink, 1, 4, &mut log).await.expect("delivered");
+    let key = sink.keys.object("", 1, 4);
+    let client = sink.store.client().await.expect("a client");
+    client.put_object().bucket("audit").key(&key).body(b"of others".to_vec().into()).send().await.expect("put");
+    sink.rollback(&log.records()).await.expect("rolled back");
+    assert_eq!(store.objects("audit")[&key], b"of others");
+
+    let mut elsewhere = sink_of(settings(&other, json!({})));
+    let mut log = MemoryLog::default();
+    deliver(&mut elsewhere, 1, 4, &mut log).await.expect("delivered");
+    let before = other.requests().len();
+    let refused = stopped(&sink.rollback(&log.records()).await.expect_err("another store"));
+    assert!(refused.contains("another store") && refused.contains("nothing was touched"), "{refused}");
+    assert_eq!(other.requests().len(), before);
+}
+
+/// A server that answers every request with `answer`, which gets the head of the request.
+async fn server(answer: impl Fn(&str) -> String + Send + 'static) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let (mut text, mut buffer) = (Vec::new(), [0; 65_536]);
+            let head = loop {
+                let read = stream.read(&mut buffer).await.unwrap_or(0);
+                text.extend_from_slice(&buffer[..read]);
+                let request = String::from_utf8_lossy(&text).to_lowercase();
+                let Some((head, _)) = request.split_once("\r\n\r\n") else { continue };
+                let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+                if read == 0 || text.len() >= head.len() + 4 + length.unwrap_or(0) {
+                    break head.to_owned();
+                }
+            };
+            let reply = answer(&head);
+            stream.write_all(reply.as_bytes()).await.ok();
+        }
+    });
+    format!("http://{address}")
+}
+
+fn reply(status: u16, headers: &str, body: &str) -> String {
+    let length = body.len();
+    format!("HTTP/1.1 {status} x\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n{body}")
+}
+
+#[tokio::test]
+async fn an_answer_that_proves_nothing_is_an_error() {
+    let store = Store::with_bucket("audit");
+    for (headers, word) in [("", "without an ETag"), ("etag: \"a\"\r\nx-amz-checksum-crc32: AAAAAA==\r\n", "checksum")]
+    {
+        let endpoint = server(move |_| reply(200, headers, "")).await;
+        let mut sink = sink(&store, json!({"endpoint": endpoint, "manifest": false}));
+        let error = deliver(&mut sink, 1, 4, &mut MemoryLog::default()).await.expect_err("nothing is stored");
+        let text = text_of(&error);
+        assert!(text.contains(word) && text.contains("fix `endpoint`"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_that_needs_checksums_gets_them() {
+    let store = Store::with_bucket("audit");
+    let endpoint = server(|head| {
+        let needs = "<Error><Code>InvalidRequest</Code><Message>Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters</Message></Error>";
+        if head.contains("\r\nx-amz-checksum-") { reply(200, "etag: \"a\"\r\n", "") } else { reply(400, "", needs) }
+    })
+    .await;
+    let mut sink = sink(&store, json!({"endpoint": endpoint, "manifest": false}));
+    let mut log = MemoryLog::default();
+    let error = deliver(&mut sink, 1, 4, &mut log).await.expect_err("no checksum yet");
+    assert!(matches!(error, SinkError::Again { .. }), "{error:?}");
+    assert_eq!(deliver(&mut sink, 1, 4, &mut log).await.expect("delivered").events, 4);
 }

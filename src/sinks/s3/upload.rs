@@ -8,7 +8,8 @@
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
+use axum::body::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -16,8 +17,10 @@ use futures_util::stream::FuturesUnordered;
 use super::client::Connection;
 use super::error::{S3Error, transient};
 use super::options::{Acl, Headers, ServerSideEncryption, StorageClass};
+use super::proof::{Checksums, Receipt};
 use crate::clock::SharedClock;
 use crate::sinks::SinkError;
+use crate::sinks::marker::Marker;
 
 /// Larger objects are uploaded in parts of this size. S3 requires parts of 5 MiB or more.
 const PART_BYTES: usize = 8 << 20;
@@ -80,9 +83,21 @@ impl Store {
         self.client = None;
     }
 
-    /// Marks objects that this process put; only with `if_none_match`, where objects of others must be left alone.
-    pub(super) fn token(&self) -> Option<&str> {
-        self.headers.if_none_match.then_some(self.token.as_str())
+    /// Marks the objects that this process puts: a rollback deletes no others.
+    pub(super) fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Whether existing objects must not be overwritten.
+    pub(super) fn is_conditional(&self) -> bool {
+        self.headers.if_none_match
+    }
+
+    /// From now on every object is put with a checksum.
+    fn send_checksums(&mut self) {
+        for headers in [&mut self.headers, &mut self.manifest_headers] {
+            headers.checksum = headers.checksum.take().or(Some(ChecksumAlgorithm::Crc32));
+        }
     }
 
     /// Puts all objects, or as many as succeed before the first error.
@@ -93,10 +108,25 @@ impl Store {
             puts.push(Box::pin(self.put(&client, object)));
         }
         let put = all_or_error(self.concurrency, puts).await;
-        if put.is_err() {
-            self.reset_client();
+        self.after(put.map(drop))
+    }
+
+    fn after(&mut self, put: Result<(), SinkError>) -> Result<(), SinkError> {
+        match &put {
+            Ok(()) => {}
+            Err(SinkError::Again { .. }) => self.send_checksums(),
+            Err(_) => self.reset_client(),
         }
-        put.map(drop)
+        put
+    }
+
+    /// Puts a marker, in the place of an earlier one.
+    pub(super) async fn put_marker(&mut self, key: &str, marker: &Marker) -> Result<(), SinkError> {
+        let client = self.client().await?;
+        let headers = Headers { if_none_match: false, ..self.manifest_headers.clone() };
+        let put = self.put_whole(&client, key, &headers, marker.encode()).await;
+        let put = put.map_err(|error| self.explained(error, key));
+        self.after(put)
     }
 
     async fn put(&self, client: &Client, object: Put) -> Result<(), SinkError> {
@@ -124,11 +154,13 @@ impl Store {
     }
 
     async fn put_whole(&self, client: &Client, key: &str, headers: &Headers, bytes: Vec<u8>) -> Result<(), S3Error> {
+        let sent = Bytes::from(bytes);
+        let sums = Checksums::of(headers.checksum.as_ref(), &sent);
         let request = client
             .put_object()
             .bucket(&self.bucket)
             .key(key)
-            .body(ByteStream::from(bytes))
+            .body(ByteStream::from(sent.clone()))
             .content_type(&headers.content_type)
             .set_content_encoding(headers.content_encoding.clone())
             .set_storage_class(headers.storage_class.map(StorageClass::sdk))
@@ -136,17 +168,25 @@ impl Store {
             .set_server_side_encryption(headers.server_side_encryption.map(ServerSideEncryption::sdk))
             .set_ssekms_key_id(headers.ssekms_key_id.clone())
             .set_tagging(headers.tagging.clone())
-            .set_checksum_algorithm(headers.checksum.clone());
-        let request = match self.token() {
-            Some(token) => request.if_none_match("*").metadata(TOKEN_FIELD, token),
-            None => request,
+            .set_checksum_crc32(sums.crc32)
+            .set_checksum_crc32_c(sums.crc32c)
+            .set_checksum_sha256(sums.sha256);
+        let request = if headers.if_none_match { request.if_none_match("*") } else { request };
+        let put = request.metadata(TOKEN_FIELD, self.token()).send().await.map_err(|error| S3Error::of(&error))?;
+        let receipt = Receipt {
+            e_tag: put.e_tag(),
+            crc32: put.checksum_crc32(),
+            crc32c: put.checksum_crc32_c(),
+            sha256: put.checksum_sha256(),
         };
-        request.send().await.map_err(|error| S3Error::of(&error))?;
-        Ok(())
+        receipt.proves(&sent)
     }
 
     fn explained(&self, error: S3Error, key: &str) -> SinkError {
         let object = format!("s3://{}/{key}", self.bucket);
+        if error.needs_checksum() && self.headers.checksum.is_none() {
+            return SinkError::Again { reason: format!("the store accepts {object} with a checksum only") };
+        }
         if !error.is_precondition() {
             return error.into_error(&format!("put {object}"));
         }
@@ -191,12 +231,11 @@ impl Upload<'_> {
             .set_ssekms_key_id(headers.ssekms_key_id.clone())
             .set_tagging(headers.tagging.clone())
             .set_checksum_algorithm(headers.checksum.clone());
-        let request = match self.store.token() {
-            Some(token) => request.metadata(TOKEN_FIELD, token),
-            None => request,
-        };
+        let request = request.metadata(TOKEN_FIELD, self.store.token());
         let created = request.send().await.map_err(|error| S3Error::of(&error))?;
-        Ok(created.upload_id.unwrap_or_default())
+        created.upload_id.filter(|id| !id.is_empty()).ok_or_else(|| {
+            S3Error::not_stored("the answer to the start of an upload names no upload, as no object store sends it")
+        })
     }
 
     /// All parts are awaited, also after an error: none may arrive after the abort.
@@ -212,6 +251,7 @@ impl Upload<'_> {
     }
 
     async fn put_part(&self, id: &str, number: i32, bytes: &[u8]) -> Result<CompletedPart, S3Error> {
+        let sums = Checksums::of(self.headers.checksum.as_ref(), bytes);
         let put = self
             .client
             .upload_part()
@@ -220,10 +260,19 @@ impl Upload<'_> {
             .upload_id(id)
             .part_number(number)
             .body(ByteStream::from(bytes.to_vec()))
-            .set_checksum_algorithm(self.headers.checksum.clone())
+            .set_checksum_crc32(sums.crc32)
+            .set_checksum_crc32_c(sums.crc32c)
+            .set_checksum_sha256(sums.sha256)
             .send()
             .await
             .map_err(|error| S3Error::of(&error))?;
+        let receipt = Receipt {
+            e_tag: put.e_tag(),
+            crc32: put.checksum_crc32(),
+            crc32c: put.checksum_crc32_c(),
+            sha256: put.checksum_sha256(),
+        };
+        receipt.proves(bytes)?;
         Ok(CompletedPart::builder()
             .part_number(number)
             .set_e_tag(put.e_tag)
@@ -243,8 +292,8 @@ impl Upload<'_> {
             .upload_id(id)
             .multipart_upload(parts);
         let request = if self.headers.if_none_match { request.if_none_match("*") } else { request };
-        request.send().await.map_err(|error| S3Error::of(&error))?;
-        Ok(())
+        let completed = request.send().await.map_err(|error| S3Error::of(&error))?;
+        Receipt { e_tag: completed.e_tag(), ..Receipt::default() }.proves(&[])
     }
 }
 
@@ -257,11 +306,19 @@ pub(super) async fn abort(client: &Client, bucket: &str, key: &str, id: &str) ->
     }
 }
 
-/// Deletes an object. An object that does not exist is not an error.
-pub(super) async fn delete(client: &Client, bucket: &str, key: &str) -> Result<(), S3Error> {
-    let deleted = client.delete_object().bucket(bucket).key(key).send().await;
-    match deleted.map_err(|error| S3Error::of(&error)) {
-        Err(error) if !error.is_absent() => Err(error),
+/// Deletes an object that still has this ETag. An object that does not exist is not an error, nor is one that somebody has
+/// replaced: it is left alone. A store that does not offer the condition deletes without it.
+pub(super) async fn delete(client: &Client, bucket: &str, key: &str, e_tag: Option<&str>) -> Result<(), S3Error> {
+    let request = || client.delete_object().bucket(bucket).key(key);
+    let deleted = request().set_if_match(e_tag.map(str::to_owned)).send().await.map_err(|error| S3Error::of(&error));
+    let deleted = match deleted {
+        Err(error) if e_tag.is_some() && error.is_unknown_call() => {
+            request().send().await.map_err(|error| S3Error::of(&error))
+        }
+        deleted => deleted,
+    };
+    match deleted {
+        Err(error) if !error.is_absent() && !error.is_precondition() => Err(error),
         _ => Ok(()),
     }
 }
@@ -298,10 +355,10 @@ impl Store {
     async fn supports_conditional_puts(&self, client: &Client, key: &str) -> Result<bool, S3Error> {
         let put = || client.put_object().bucket(&self.bucket).key(key).if_none_match("*").send();
         // An earlier attempt may have been interrupted before it deleted the object.
-        delete(client, &self.bucket, key).await?;
+        delete(client, &self.bucket, key, None).await?;
         put().await.map_err(|error| S3Error::of(&error))?;
         let second = put().await.map_err(|error| S3Error::of(&error));
-        delete(client, &self.bucket, key).await?;
+        delete(client, &self.bucket, key, None).await?;
         match second {
             Ok(_) => Ok(false),
             Err(error) if error.is_precondition() => Ok(true),

@@ -130,14 +130,6 @@ impl ObjectOptions {
             (Format::Ndjson, _) => ".ndjson",
         }
     }
-
-    pub(super) const fn content_encoding(self) -> Option<&'static str> {
-        match (self.format, self.compression) {
-            (Format::Ndjson, ObjectCompression::Gzip) => Some("gzip"),
-            (Format::Ndjson, ObjectCompression::Zstd) => Some("zstd"),
-            _ => None,
-        }
-    }
 }
 
 /// An object that is being filled.

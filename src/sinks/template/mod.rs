@@ -6,10 +6,12 @@
 //! ```
 //!
 //! The fixed text comes from the user and is used unchanged. Values come from vendors, so they are sanitized as parts of a path
-//! (`sanitize`): no value can leave its directory, hide a file or make a name too long for the file system.
+//! (`sanitize`): no value can leave its directory, hide a file, be one of our own names or make a name too long for the file
+//! system. A batch has at most [`MAX_PARTITIONS`] partitions from values; the values of further events are written as `too-many-values`.
 
 mod sanitize;
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use crate::event::Event;
@@ -50,6 +52,10 @@ const TIME_PARTS: &[(char, TimePart)] = &[
     ('M', TimePart { specifier: "%M", holds_secs: 60 }),
     ('S', TimePart { specifier: "%S", holds_secs: 1 }),
 ];
+
+/// The most combinations of values that the paths of one batch have, each at any number of times. More of them are most likely
+/// a field with a value per event, such as an id: one file each would exhaust the file system or the store.
+pub const MAX_PARTITIONS: usize = 4_096;
 
 /// The longest text of a time part: `Wednesday`, `September`, or a date.
 const MAX_TIME_BYTES: usize = 10;
@@ -113,14 +119,18 @@ impl Template {
     /// The path of an event.
     #[must_use]
     pub fn render(&self, event: &Event<'_>) -> String {
+        self.render_with(event, push_sanitized)
+    }
+
+    fn render_with(&self, event: &Event<'_>, push_value: impl Fn(&str, &mut String)) -> String {
         let mut path = String::with_capacity(64);
         for part in &self.parts {
             match part {
                 Part::Fixed(text) => path.push_str(text),
                 Part::Field(field) if self.without_dots => {
-                    push_sanitized(&field.value(event).replace('.', "_"), &mut path);
+                    push_value(&field.value(event).replace('.', "_"), &mut path);
                 }
-                Part::Field(field) => push_sanitized(field.value(event), &mut path),
+                Part::Field(field) => push_value(field.value(event), &mut path),
                 Part::Time(time) => push_time(*time, event.timestamp.at, &mut path),
             }
         }
@@ -130,15 +140,7 @@ impl Template {
     /// The text of an event with unchanged values: for headers, never for paths.
     #[must_use]
     pub fn render_text(&self, event: &Event<'_>) -> String {
-        let mut text = String::new();
-        for part in &self.parts {
-            match part {
-                Part::Fixed(fixed) => text.push_str(fixed),
-                Part::Field(field) => text.push_str(field.value(event)),
-                Part::Time(time) => push_time(*time, event.timestamp.at, &mut text),
-            }
-        }
-        text
+        self.render_with(event, |value, text| text.push_str(value))
     }
 
     /// All fixed text, without values.
@@ -181,6 +183,23 @@ impl Template {
             Some(Part::Fixed(text)) => text,
             _ => "",
         }
+    }
+
+    /// The directory that contains every path; empty if there is none.
+    #[must_use]
+    pub fn fixed_directory(&self) -> &str {
+        let slash = self.fixed_start().rsplit_once('/');
+        slash.map_or("", |(directory, _)| if directory.is_empty() { "/" } else { directory })
+    }
+
+    /// The template without the directory at its start that is fixed.
+    #[must_use]
+    pub fn below_fixed_directory(&self) -> Self {
+        let mut below = self.clone();
+        if let Some(Part::Fixed(text)) = below.parts.first_mut() {
+            *text = text.rsplit_once('/').map_or(text.as_str(), |(_, name)| name).to_owned();
+        }
+        below
     }
 
     /// The fixed text at the end, for example `.ndjson.gz`; empty if the template ends with a value.
@@ -243,9 +262,26 @@ pub struct PathCache {
     values: Vec<String>,
     slot: i64,
     path: Option<String>,
+    /// The combinations of values of the current batch; `None` without a limit.
+    partitions: Option<HashSet<Vec<String>>>,
+    has_warned: bool,
 }
 
 impl PathCache {
+    /// A cache whose paths have at most [`MAX_PARTITIONS`] combinations of values per batch.
+    #[must_use]
+    pub fn limited() -> Self {
+        Self { partitions: Some(HashSet::new()), ..Self::default() }
+    }
+
+    /// Starts a batch: the same events then get the same paths at every attempt.
+    pub fn begin(&mut self) {
+        self.path = None;
+        if let Some(partitions) = &mut self.partitions {
+            partitions.clear();
+        }
+    }
+
     /// The path of an event, and whether it is another one than at the call before.
     pub fn render(&mut self, template: &Template, event: &Event<'_>) -> (&str, bool) {
         let changed = !self.holds(template, event);
@@ -264,7 +300,34 @@ impl PathCache {
         self.slot = template.time_slot(event.timestamp.at);
         self.values.clear();
         self.values.extend(fields(template).map(|field| field.value(event).to_owned()));
-        self.path = Some(template.render(event));
+        self.path = Some(if self.has_room() {
+            template.render(event)
+        } else {
+            template.render_with(event, |_, path| path.push_str(sanitize::OTHER))
+        });
+    }
+
+    /// Whether the current values are a partition of the batch, or can become one.
+    fn has_room(&mut self) -> bool {
+        let Some(partitions) = self.partitions.as_mut().filter(|_| !self.values.is_empty()) else { return true };
+        let values: Vec<String> = self.values.iter().map(|value| sanitize::shown(value).into_owned()).collect();
+        if partitions.contains(&values) {
+            return true;
+        }
+        if partitions.len() < MAX_PARTITIONS {
+            return partitions.insert(values);
+        }
+        if !self.has_warned {
+            self.has_warned = true;
+            tracing::warn!(
+                event = "partitions_limited",
+                limit = MAX_PARTITIONS,
+                hint =
+                    "remove the field that has a value per event from `path` or `key_prefix`, or set smaller batches",
+                "a batch has too many different values in its paths; the values of further events are written as `too-many-values`"
+            );
+        }
+        false
     }
 }
 
@@ -457,6 +520,27 @@ mod tests {
         let longest = |text: &str| Template::parse(text).expect(text).longest_part();
         assert_eq!(longest("abc/{{ vendor }}x/ab"), MAX_VALUE_BYTES + 1);
         assert_eq!(longest("abcd/a/b"), 4);
+    }
+
+    #[test]
+    fn a_limited_cache_gives_the_same_paths_at_every_attempt() {
+        let template = Template::parse("{{ tenant }}/%d").expect("a template");
+        let mut cache = PathCache::limited();
+        let mut attempt = || -> Vec<String> {
+            cache.begin();
+            let mut paths = Vec::new();
+            for number in (0..5_000).chain([7, 8_000, 4_999]) {
+                let mut event = event("{}", "2026-01-02T03:04:05Z");
+                event.tenant = Some(number.to_string().into());
+                paths.push(cache.render(&template, &event).0.to_owned());
+            }
+            paths
+        };
+        let paths = attempt();
+        assert_eq!(attempt(), paths);
+        assert_eq!((paths[4_095].as_str(), paths[4_096].as_str()), ("4095/02", "too-many-values/02"));
+        let different: HashSet<_> = paths.iter().collect();
+        assert_eq!(different.len(), MAX_PARTITIONS + 1);
     }
 
     proptest! {

@@ -1,0 +1,171 @@
+//! The marker beside the files of a sink: `_auditflow/` in the directory that `path` starts with. Its name is made from the
+//! rest of `path`, so that two sinks may share a directory, and two journals may not share files.
+
+use std::path::{Path, PathBuf};
+
+use crate::journal::FileRecord;
+use crate::sinks::disk::{Disk, io_error};
+use crate::sinks::manifest::sha256_hex;
+use crate::sinks::marker::{DIRECTORY, Marker, MarkerState};
+use crate::sinks::registry::SinkName;
+use crate::sinks::template::Template;
+use crate::sinks::{BatchRange, SinkError, StoredPosition};
+
+/// Characters of the hash in a marker's name.
+const NAME_CHARACTERS: usize = 8;
+
+/// The marker of one file sink.
+#[derive(Debug)]
+pub(super) struct FileMarker {
+    pipeline: String,
+    sink: String,
+    /// The file, if every event goes to one.
+    fixed: Option<PathBuf>,
+    /// The directory that contains every file of the sink.
+    base: PathBuf,
+    path: PathBuf,
+    state: MarkerState,
+}
+
+impl FileMarker {
+    /// The marker of the files of `template`, all of which are below `base`.
+    pub(super) fn new(template: &Template, root: &Path, base: PathBuf, name: SinkName<'_>) -> Self {
+        let hash = sha256_hex(template.below_fixed_directory().canonical().as_bytes());
+        let path = base.join(DIRECTORY).join(format!("{}.json", &hash[..NAME_CHARACTERS]));
+        let (pipeline, sink) = (name.pipeline.to_owned(), name.sink.to_owned());
+        let fixed = template.fixed_name().map(|name| root.join(name));
+        Self { pipeline, sink, fixed, base, path, state: MarkerState::default() }
+    }
+
+    /// The identity of the journal; empty until it is known.
+    pub(super) fn journal(&self) -> &str {
+        self.state.journal()
+    }
+
+    /// The directory that contains every file of the sink.
+    pub(super) fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// At the start of the sink. Creates nothing: the output's disk may not be mounted.
+    pub(super) fn restore(&mut self, disk: &dyn Disk, stored: StoredPosition<'_>) -> Result<(), SinkError> {
+        self.state.restore(stored, &self.pipeline, &self.sink);
+        self.find(disk).and_then(|found| self.state.compare(found.as_ref(), &self.place())).map(drop)
+    }
+
+    /// Starts a batch.
+    pub(super) fn begin(&mut self, range: BatchRange) {
+        self.state.begin(range);
+    }
+
+    /// Before the first write of a batch: the output is still this journal's.
+    pub(super) fn compare(&mut self, disk: &dyn Disk) -> Result<(), SinkError> {
+        if self.state.is_compared || !self.is_used(disk)? {
+            return Ok(());
+        }
+        let found = self.find(disk)?;
+        if let Some(marker) = self.state.compare(found.as_ref(), &self.place())? {
+            self.write(disk, &marker)?;
+        }
+        self.state.is_compared = true;
+        Ok(())
+    }
+
+    /// After the batch is durable.
+    pub(super) fn commit(&mut self, disk: &dyn Disk, range: BatchRange) -> Result<(), SinkError> {
+        if !self.is_used(disk)? {
+            return Ok(());
+        }
+        match self.state.with_batch(range) {
+            Some(marker) => self.write(disk, &marker),
+            None => Ok(()),
+        }
+    }
+
+    /// After a batch was rolled back. An earlier `path` of this sink may have had another marker.
+    pub(super) fn roll_back(&mut self, disk: &dyn Disk, files: &[&FileRecord]) -> Result<(), SinkError> {
+        if !self.state.is_known() {
+            return Ok(());
+        }
+        let mut directories = vec![self.base.join(DIRECTORY)];
+        for directory in files.iter().flat_map(|file| file.path.ancestors().skip(1)) {
+            let directory = directory.join(DIRECTORY);
+            if !directories.contains(&directory) {
+                directories.push(directory);
+            }
+        }
+        for directory in directories.iter().filter(|directory| directory.is_dir()) {
+            let names = disk.names(directory).map_err(|error| io_error("list", directory, &error))?;
+            for name in names.iter().filter(|name| name.ends_with(".json")) {
+                self.take_back(disk, &directory.join(name))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_back(&mut self, disk: &dyn Disk, path: &Path) -> Result<(), SinkError> {
+        let found = read(disk, path)?.filter(|found| found.sink == self.sink);
+        match self.state.without_batch(found.as_ref()) {
+            Some(marker) => disk.replace(path, &marker.encode()).map_err(|error| io_error("write", path, &error)),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes the output over.
+    pub(super) fn adopt(&mut self, disk: &dyn Disk, stored: StoredPosition<'_>) -> Result<(), SinkError> {
+        self.state.restore(stored, &self.pipeline, &self.sink);
+        match self.state.adopted().cloned() {
+            Some(marker) if self.is_used(disk)? => self.write(disk, &marker),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether there is a marker: a device is not an output that anybody reads again.
+    fn is_used(&self, disk: &dyn Disk) -> Result<bool, SinkError> {
+        let Some(fixed) = self.fixed.as_deref().filter(|_| self.state.is_known()) else {
+            return Ok(self.state.is_known());
+        };
+        let state = disk.state(fixed).map_err(|error| io_error("inspect", fixed, &error))?;
+        Ok(state.is_none_or(|state| state.regular))
+    }
+
+    fn find(&self, disk: &dyn Disk) -> Result<Option<Marker>, SinkError> {
+        if self.is_used(disk)? { read(disk, &self.path) } else { Ok(None) }
+    }
+
+    fn write(&self, disk: &dyn Disk, marker: &Marker) -> Result<(), SinkError> {
+        let directory = self.path.parent().unwrap_or(&self.base);
+        let written = disk.state(directory).and_then(|found| {
+            if found.is_none() {
+                create(disk, directory)?;
+            }
+            disk.replace(&self.path, &marker.encode())
+        });
+        written.map_err(|error| io_error("write the marker", &self.path, &error))
+    }
+
+    fn place(&self) -> String {
+        self.path.display().to_string()
+    }
+}
+
+/// Creates a directory, durably.
+fn create(disk: &dyn Disk, directory: &Path) -> std::io::Result<()> {
+    let mut missing = Vec::new();
+    for parent in directory.ancestors() {
+        if disk.state(parent)?.is_some() {
+            break;
+        }
+        missing.push(parent);
+    }
+    disk.create_directories(directory)?;
+    missing.iter().filter_map(|new| new.parent()).try_for_each(|parent| disk.sync_directory(parent))
+}
+
+fn read(disk: &dyn Disk, path: &Path) -> Result<Option<Marker>, SinkError> {
+    match disk.read(path) {
+        Ok(None) => Ok(None),
+        Ok(Some(bytes)) => Marker::decode(&bytes, &path.display().to_string()).map(Some),
+        Err(error) => Err(io_error("read the marker", path, &error)),
+    }
+}
