@@ -8,7 +8,6 @@
 
 use std::io::Read as _;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +18,7 @@ use futures_util::future::BoxFuture;
 use reqwest::header::{HeaderMap, HeaderValue};
 use url::{Host, Url};
 
+use super::bad_address::BadAddress;
 use super::tls::{self, TlsOptions};
 use super::transport::{Response, ResponseLimits, Transport, TransportError};
 use crate::clock::SharedClock;
@@ -44,45 +44,6 @@ pub struct HttpTransport {
     clock: SharedClock,
     /// Every secret that was sent: an answer may repeat one that was rotated since.
     sent: Mutex<SecretMask>,
-}
-
-/// Why a source's URL cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum BadAddress {
-    /// It is not a URL.
-    #[error("`{url}` is not a URL: {reason}; write one such as https://api.example.com")]
-    NotAUrl {
-        /// The text.
-        url: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// Credentials would be sent unencrypted.
-    #[error("`{0}` would send the credentials unencrypted; use https (http is for this machine only)")]
-    NotEncrypted(String),
-    /// A file of its TLS settings cannot be used.
-    #[error("cannot use `tls.{option}` ({}): {reason}; fix the file or the option", path.display())]
-    Tls {
-        /// The option.
-        option: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A variable of the environment names a proxy that is not a URL.
-    #[error(
-        "the environment variable {variable} does not name a proxy: {reason}; set it to a URL such as http://proxy:3128, or unset it"
-    )]
-    BadProxy {
-        /// The variable.
-        variable: &'static str,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// TLS or the resolver cannot be set up.
-    #[error("cannot set up HTTP: {0}; check the certificates and proxy settings of this machine")]
-    NoClient(String),
 }
 
 impl HttpTransport {

@@ -18,6 +18,7 @@
 //! two pages of a backfill, and a process that is killed anywhere resumes at the page that was not committed. While a page
 //! is stored, the next one may already be requested.
 
+mod bad_address;
 mod by_id;
 mod by_piece;
 mod by_time;
@@ -51,8 +52,9 @@ mod transport;
 mod verdict;
 mod window_scans;
 
+pub use bad_address::BadAddress;
 pub use healthcheck::{RedactedRequest, healthcheck, redacted_request};
-pub use http::{BadAddress, HttpClients, HttpTransport};
+pub use http::{HttpClients, HttpTransport};
 pub use options::{CheckName, IgnoredChecks, PointInTime, SourceOptions, SourceSettings, StartTime};
 pub use overlap::{Overlap, recommended as recommended_overlap};
 pub use rate::RateLimitGroups;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::http::BadAddress;
+use super::bad_address::BadAddress;
 
 /// `tls:` of a source. Certificates are always verified.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]

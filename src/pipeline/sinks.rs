@@ -48,7 +48,7 @@ pub(super) fn check(component: &Component<'_>, directory: &Path, diagnostics: &m
     });
     let (clean, mut config) = (read.clean, read.partial.flatten());
     config.iter_mut().for_each(|config| config.resolve_against(directory));
-    let secrets = config.iter_mut().flat_map(SinkConfig::secrets_mut);
+    let secrets = config.iter_mut().filter(|_| clean).flat_map(SinkConfig::secrets_mut);
     let secret_files = own_paths::secret_files(component, secrets.map(|secret| &*secret), diagnostics);
     if let Some(config) = &config {
         component::report_setting_diagnostics(component, &config.check(), Severity::Error, clean, diagnostics);

@@ -80,8 +80,10 @@ fn check_vendor(
     let read = component::read_fields(component, type_fields, diagnostics, |reader| read_vendor(name, reader));
     let (clean, mut config) = (read.clean, read.partial.flatten()?);
     config.secrets_mut().into_iter().for_each(|secret| secret.resolve_against(directory));
-    let secrets = config.secrets_mut().into_iter().map(|secret| &*secret);
-    *secret_files = own_paths::secret_files(component, secrets, diagnostics);
+    if clean {
+        let secrets = config.secrets_mut().into_iter().map(|secret| &*secret);
+        *secret_files = own_paths::secret_files(component, secrets, diagnostics);
+    }
     component::report_setting_diagnostics(component, &config.warnings(), Severity::Warning, clean, diagnostics);
     match config.build() {
         Ok(vendor) if vendor.spec().name != name => {

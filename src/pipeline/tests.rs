@@ -23,7 +23,7 @@ fn messages_of(text: &str) -> Vec<String> {
 
 #[test]
 fn sinks_that_get_a_source_in_two_forms_are_rejected() {
-    let text = "sources: {a: {type: clumio, access_token: {file: x}}}\n\
+    let text = "sources: {a: {type: clumio, access_token: '${TOKEN}'}}\n\
                 transforms: {n: {type: normalize, inputs: a}, m: {type: normalize, inputs: [a, n]}}\n\
                 sinks: {good: {type: console, inputs: [n, m]}, raw: {type: console, inputs: a}, bad: {type: console, inputs: ['*']}}\n";
     let diagnostics = messages_of(text);
@@ -36,7 +36,7 @@ fn sinks_that_get_a_source_in_two_forms_are_rejected() {
 
 /// Each sink's condition on source `a`, by sink.
 fn conditions(transforms_and_sinks: &str) -> Vec<Option<String>> {
-    let text = format!("sources: {{a: {{type: clumio, access_token: {{file: x}}}}}}\n{transforms_and_sinks}");
+    let text = format!("sources: {{a: {{type: clumio, access_token: '${{TOKEN}}'}}}}\n{transforms_and_sinks}");
     let pipeline = validate("x.yaml", &text, Path::new(""), &environment(), &Overrides::default()).expect("valid");
     let condition = |sink: &ValidatedSink| sink.routes[0].condition.as_ref().map(ToString::to_string);
     pipeline.sinks.iter().map(condition).collect()
@@ -68,7 +68,7 @@ sinks:
 
 #[test]
 fn a_filter_of_raw_records_is_rejected() {
-    let text = "sources: {a: {type: clumio, access_token: {file: x}}, b: {type: clumio, access_token: {file: x}}}\n\
+    let text = "sources: {a: {type: clumio, access_token: '${TOKEN}'}, b: {type: clumio, access_token: '${TOKEN}'}}\n\
                 transforms: {n: {type: normalize, inputs: a}, f: {type: filter, inputs: [n, b], condition: 'true'}}\n\
                 sinks: {s: {type: console, inputs: f}}\n";
     assert_eq!(
@@ -80,7 +80,7 @@ fn a_filter_of_raw_records_is_rejected() {
 /// The number of paths grows exponentially here: the file is rejected, quickly.
 #[test]
 fn too_many_filters_between_a_source_and_a_sink_are_rejected() {
-    let mut text = "sources: {a: {type: clumio, access_token: {file: x}}}\ntransforms:\n  n: {type: normalize, inputs: a}\n  \
+    let mut text = "sources: {a: {type: clumio, access_token: '${TOKEN}'}}\ntransforms:\n  n: {type: normalize, inputs: a}\n  \
                     f0: {type: filter, inputs: n, condition: has(message)}\n  g0: {type: filter, inputs: n, condition: has(target)}\n"
         .to_owned();
     for level in 1..60 {
@@ -95,7 +95,7 @@ fn too_many_filters_between_a_source_and_a_sink_are_rejected() {
 /// Line, column and width of each error in the condition of one filter.
 fn spans(condition: &str) -> Vec<(usize, usize, usize)> {
     let text = format!(
-        "sources: {{a: {{type: clumio, access_token: {{file: x}}}}}}\ntransforms:\n  n: {{type: normalize, inputs: a}}\n  f:\n    \
+        "sources: {{a: {{type: clumio, access_token: '${{TOKEN}}'}}}}\ntransforms:\n  n: {{type: normalize, inputs: a}}\n  f:\n    \
          type: filter\n    inputs: n\n    condition: {condition}\nsinks: {{s: {{type: console, inputs: f}}}}\n"
     );
     let diagnostics =
@@ -129,7 +129,7 @@ fn an_error_in_a_condition_has_its_span_in_every_yaml_style() {
 fn values_of_variables_in_a_condition_are_not_shown() {
     for condition in ["actor.type == '${TOKEN}'", "actor.${TOKEN} == ''", "${TOKEN}", "has(message) ${TOKEN} true"] {
         let text = format!(
-            "sources: {{a: {{type: clumio, access_token: {{file: x}}}}}}\ntransforms: {{n: {{type: normalize, inputs: a}}, \
+            "sources: {{a: {{type: clumio, access_token: '${{TOKEN}}'}}}}\ntransforms: {{n: {{type: normalize, inputs: a}}, \
              f: {{type: filter, inputs: n, condition: \"{condition}\"}}}}\nsinks: {{s: {{type: console, inputs: f}}}}\n"
         );
         let diagnostics =
@@ -151,7 +151,7 @@ fn an_empty_file_lists_what_is_missing() {
 
 #[test]
 fn a_long_cycle_is_reported_once_in_the_direction_of_the_events() {
-    let text = "sources: {s: {type: clumio, access_token: {file: x}}}\ntransforms:\n  a: {type: normalize, inputs: [s, c]}\n  \
+    let text = "sources: {s: {type: clumio, access_token: '${TOKEN}'}}\ntransforms:\n  a: {type: normalize, inputs: [s, c]}\n  \
                 b: {type: normalize, inputs: a}\n  c: {type: normalize, inputs: b}\nsinks: {k: {type: console, inputs: c}}\n";
     let diagnostics = messages_of(text);
     let cycles: Vec<_> = diagnostics.iter().filter(|diagnostic| diagnostic.contains("cycle")).collect();
@@ -161,7 +161,7 @@ fn a_long_cycle_is_reported_once_in_the_direction_of_the_events() {
 
 #[test]
 fn a_cycle_hides_no_other_error() {
-    let text = "sources: {s: {type: clumio, access_token: {file: x}}}\ntransforms:\n  a: {type: normalize, inputs: [s, b]}\n  \
+    let text = "sources: {s: {type: clumio, access_token: '${TOKEN}'}}\ntransforms:\n  a: {type: normalize, inputs: [s, b]}\n  \
                 b: {type: normalize, inputs: a}\n  f: {type: filter, inputs: s, condition: 'true'}\n\
                 sinks: {k: {type: console, inputs: [a, f, s]}}\n";
     assert_eq!(
@@ -176,7 +176,7 @@ fn a_cycle_hides_no_other_error() {
 
 #[test]
 fn a_duplicate_name_hides_no_error_in_the_inputs_of_either_component() {
-    let text = "sources: {s: {type: clumio, access_token: {file: x}}}\ntransforms:\n  n: {type: normalize, inputs: [s, one]}\n\
+    let text = "sources: {s: {type: clumio, access_token: '${TOKEN}'}}\ntransforms:\n  n: {type: normalize, inputs: [s, one]}\n\
                 sinks: {k: {type: console, inputs: n}, n: {type: console, inputs: [n, two]}}\n";
     assert_eq!(
         messages_of(text),
@@ -238,7 +238,7 @@ proptest! {
 fn ignored_checks_are_names_of_checks() {
     let source = |options: &str| {
         format!(
-            "sources: {{a: {{type: clumio, access_token: {{file: x}}, {options}}}}}\nsinks: {{s: {{type: console, inputs: a}}}}\n"
+            "sources: {{a: {{type: clumio, access_token: '${{TOKEN}}', {options}}}}}\nsinks: {{s: {{type: console, inputs: a}}}}\n"
         )
     };
     let load = |options| validate("x.yaml", &source(options), Path::new(""), &environment(), &Overrides::default());

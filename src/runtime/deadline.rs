@@ -55,9 +55,14 @@ impl RunningComponents {
 }
 
 /// Shuts a bounded run down if errors block all remaining work for `give_up_after`.
-pub(super) async fn give_up(journal: Arc<dyn Journal>, options: RunOptions, running: RunningComponents) {
+/// `started` is when the run began, before any component did.
+pub(super) async fn give_up(
+    journal: Arc<dyn Journal>,
+    options: RunOptions,
+    running: RunningComponents,
+    started: Timestamp,
+) {
     let RunMode::Once { give_up_after } = options.mode else { return };
-    let started = options.clock.now();
     let mut ticks = tokio::time::interval(give_up_after.div_f64(10.0).max(Duration::from_millis(100)));
     loop {
         ticks.tick().await;

@@ -27,6 +27,7 @@ use crate::telemetry::progress;
 /// # Errors
 /// The pipeline cannot be started. Later errors of one source or sink are in the report.
 pub async fn run(pipeline: ValidatedPipeline, options: RunOptions) -> Result<RunReport, RunError> {
+    let began = options.clock.now();
     let journal = open_journal(&pipeline)?;
     protect(&pipeline.own_paths);
     own_journal(&journal.identity().await?);
@@ -52,7 +53,7 @@ pub async fn run(pipeline: ValidatedPipeline, options: RunOptions) -> Result<Run
     let mut sinks = start_sinks(&pipeline, &journal, &options, &drain)?;
     let mut sources = start_sources(&pipeline, &journal, &options)?;
     let running = RunningComponents::of(&pipeline);
-    let watch = tokio::spawn(give_up(journal.clone(), options.clone(), running.clone()));
+    let watch = tokio::spawn(give_up(journal.clone(), options.clone(), running.clone(), began));
     let closed = AtomicBool::new(false);
     let finish = async {
         let collecting = async {

@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_of_every_length_are_told_apart_and_escapes_are_not() {
+    fn texts_of_every_length_are_distinguished_and_escapes_are_not() {
         let mut seen = std::collections::BTreeSet::new();
         for len in 0..40 {
             for last in ["", "x", "\u{0}", "é"] {

@@ -29,7 +29,7 @@ const VALUES: &[&str] = &[
 ];
 
 #[test]
-fn values_in_paths_stay_below_the_folder_of_the_sink_and_nothing_is_lost() {
+fn values_in_paths_stay_below_the_directory_of_the_sink_and_nothing_is_lost() {
     let records: Vec<String> = VALUES
         .iter()
         .enumerate()

@@ -110,8 +110,11 @@ impl Pipeline {
 
     /// The lines of all files below `out`, in no particular order.
     pub fn delivered(&self) -> Vec<serde_json::Value> {
+        // What begins with an underscore is no data: the marker that names the journal.
+        let is_data =
+            |path: &PathBuf| !path.components().any(|part| part.as_os_str().to_string_lossy().starts_with('_'));
         let files = files_below(&self.path("out"));
-        let lines = files.iter().flat_map(|path| {
+        let lines = files.iter().filter(|path| is_data(path)).flat_map(|path| {
             let text = fs::read_to_string(path).unwrap();
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<_>>()
         });

@@ -99,7 +99,7 @@ async fn a_server_may_require_a_client_certificate() {
 }
 
 #[tokio::test]
-async fn a_port_without_tls_is_told_from_an_unreachable_one() {
+async fn a_port_without_tls_is_distinguished_from_an_unreachable_one() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("bound").port();
     tokio::spawn(async move {

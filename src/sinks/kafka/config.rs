@@ -276,7 +276,7 @@ impl KafkaConfig {
     /// What is wrong with the template.
     pub(super) fn topic_template(&self) -> Result<Template, Vec<SettingDiagnostic>> {
         let template = Template::parse(&self.topic).map_err(|error| vec![of_template("topic", &self.topic, &error)])?;
-        Ok(template.without_dots())
+        Ok(template.with_plain_values())
     }
 
     /// The topic and key of an event's record.

@@ -98,7 +98,7 @@ mod tests {
     fn values_have_no_dots_and_the_time_does_not_count_as_a_value() {
         let raw = r#"{"number":1}"#;
         let mut event = crate::sinks::testing::event(raw, "2026-01-02T03:04:05Z");
-        let template = Template::parse("audit.{{ source }}.%Y").expect("a template").without_dots();
+        let template = Template::parse("audit.{{ source }}.%Y").expect("a template").with_plain_values();
         let mut names = TopicNames::new(&template);
         let mut named = |source: &'static str| {
             event.source = source;
@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(named("a.b"), None, "the same as before");
         assert_eq!(named("a/b"), name("audit.a_b.2026", "audit.a_b."));
         assert_eq!(named("a_b"), name("audit.a_b.2026", "audit.a_b."));
-        let fixed = Template::parse("audit.v1.%Y").expect("a template").without_dots();
+        let fixed = Template::parse("audit.v1.%Y").expect("a template").with_plain_values();
         let expected = TopicName { name: "audit.v1.2026".to_owned(), of_values: None };
         assert_eq!(TopicNames::new(&fixed).next(&event), Some(expected));
     }

@@ -57,6 +57,10 @@ const TIME_PARTS: &[(char, TimePart)] = &[
 /// a field with a value per event, such as an id: one file each would exhaust the file system or the store.
 pub const MAX_PARTITIONS: usize = 4_096;
 
+fn is_plain(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_')
+}
+
 /// The longest text of a time part: `Wednesday`, `September`, or a date.
 const MAX_TIME_BYTES: usize = 10;
 
@@ -73,8 +77,8 @@ pub struct Template {
     parts: Vec<Part>,
     /// The rendered text stays the same for this many seconds; 0 if it contains no time.
     holds_secs: i64,
-    /// Whether dots in values become `_`.
-    without_dots: bool,
+    /// Whether values are written in letters, digits, `-` and `_`.
+    has_plain_values: bool,
 }
 
 /// What is wrong with a template.
@@ -99,13 +103,14 @@ impl Template {
         let times =
             parts.iter().filter_map(|part| if let Part::Time(time) = part { Some(time.holds_secs) } else { None });
         let holds_secs = times.min().unwrap_or(0);
-        Ok(Self { parts, holds_secs, without_dots: false })
+        Ok(Self { parts, holds_secs, has_plain_values: false })
     }
 
-    /// The template with dots in values written as `_`: for names in which dots of the fixed text separate the values.
+    /// The template with values in ASCII letters, digits, `-` and `_`: for names in which dots separate the values. All else
+    /// becomes `_`.
     #[must_use]
-    pub fn without_dots(self) -> Self {
-        Self { without_dots: true, ..self }
+    pub fn with_plain_values(self) -> Self {
+        Self { has_plain_values: true, ..self }
     }
 
     /// The template without the parts of the time; `None` if it has no values either.
@@ -113,7 +118,7 @@ impl Template {
     pub fn of_values(&self) -> Option<Self> {
         fields(self).next()?;
         let parts = self.parts.iter().filter(|part| !matches!(part, Part::Time(_))).cloned().collect();
-        Some(Self { parts, holds_secs: 0, without_dots: self.without_dots })
+        Some(Self { parts, holds_secs: 0, has_plain_values: self.has_plain_values })
     }
 
     /// The path of an event.
@@ -127,8 +132,8 @@ impl Template {
         for part in &self.parts {
             match part {
                 Part::Fixed(text) => path.push_str(text),
-                Part::Field(field) if self.without_dots => {
-                    push_value(&field.value(event).replace('.', "_"), &mut path);
+                Part::Field(field) if self.has_plain_values => {
+                    push_value(&field.value(event).replace(|letter| !is_plain(letter), "_"), &mut path);
                 }
                 Part::Field(field) => push_value(field.value(event), &mut path),
                 Part::Time(time) => push_time(*time, event.timestamp.at, &mut path),
