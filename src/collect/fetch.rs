@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::transport::{ResponseLimits, Transport, TransportError};
 use crate::clock::SharedClock;
@@ -45,6 +46,8 @@ pub(super) struct FetchedPage {
     pub(super) damaged: u32,
     /// When it was read.
     pub(super) observed_at: Timestamp,
+    /// The same, on a clock that nobody sets.
+    pub(super) received: Instant,
     /// The vendor's clock, if the answer tells it.
     pub(super) vendor_time: Option<Timestamp>,
 }
@@ -106,7 +109,8 @@ impl Fetcher {
         if next.as_ref().is_some_and(|cursor| mask.is_in(cursor)) {
             return Err(self.unreadable("its page cursor contains the secret of this source, and cursors are stored"));
         }
-        Ok(FetchedPage { body, records, next, total, limit, damaged, observed_at: self.clock.now(), vendor_time })
+        let (observed_at, received) = (self.clock.now(), Instant::now());
+        Ok(FetchedPage { body, records, next, total, limit, damaged, observed_at, received, vendor_time })
     }
 
     fn no_response(&self, error: &TransportError) -> FetchError {

@@ -30,7 +30,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::clock_skew::ClockSkew;
+use super::clock_skew::{ClockSkew, Moment};
 use super::errors::SourceErrors;
 use super::failing::FailingWindows;
 use super::fetch::Fetcher;
@@ -240,8 +240,13 @@ impl SourceLoop {
 
     /// The source's clock: the earlier of this machine's and the vendor's.
     fn now(&self) -> Timestamp {
-        let now = self.clock.now();
-        now - self.skew.behind(now)
+        let now = self.moment();
+        now.time - self.skew.behind(now)
+    }
+
+    /// This moment on this machine's clocks.
+    fn moment(&self) -> Moment {
+        Moment { time: self.clock.now(), instant: Instant::now() }
     }
 
     /// Gives up coverage that lies ahead of the clock. Where dedup keys are gone, the journal refuses that.

@@ -310,7 +310,7 @@ mod tests {
             Just(Value::Null),
             any::<bool>().prop_map(Value::from),
             any::<i64>().prop_map(Value::from),
-            any::<f64>().prop_map(Value::from),
+            any::<f64>().prop_filter("a fraction", |number| number.fract() != 0.0).prop_map(Value::from),
             ".{0,20}".prop_map(Value::from),
         ];
         leaf.prop_recursive(4, 40, 6, |inner| {

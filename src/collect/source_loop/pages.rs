@@ -3,6 +3,7 @@
 use tokio::time::Instant;
 
 use super::super::by_id::IdMap;
+use super::super::clock_skew::Moment;
 use super::super::errors::ClearedBy;
 use super::super::fetch::FetchedPage;
 use super::super::filter::{ExtraRecord, FilteredPage};
@@ -78,8 +79,9 @@ impl SourceLoop {
         }
         self.report_damaged(id, page.damaged);
         if let Some(vendor_time) = page.vendor_time {
-            self.skew.record(vendor_time, page.observed_at);
-            let behind = self.skew.behind(self.clock.now());
+            let received = Moment { time: page.observed_at, instant: page.received };
+            self.skew.record(vendor_time, received);
+            let behind = self.skew.behind(self.moment());
             self.scheduler.set_clock_behind(behind);
             self.clock_monitor.check_skew(behind, self.settings.spec.delay, Instant::now());
         }
@@ -250,7 +252,7 @@ impl SourceLoop {
             checks: Vec::new(),
             kept: window.kept,
             settings_hash: scan.spec().request_fingerprint.clone(),
-            skew_millis: self.skew.millis(self.clock.now()).unwrap_or(0),
+            skew_millis: self.skew.millis(self.moment()).unwrap_or(0),
         }
     }
 

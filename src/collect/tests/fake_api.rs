@@ -303,6 +303,11 @@ impl FakeSource {
         self.clock.now()
     }
 
+    /// The clock, which the source shares.
+    pub(super) fn clock(&self) -> ManualClock {
+        self.clock.clone()
+    }
+
     /// Moves the clock back.
     pub(super) fn set_clock_back(&self, by: Duration) {
         self.clock.set_back(by);

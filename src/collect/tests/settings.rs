@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::fake_api::*;
 use crate::collect::options::{PointInTime, StartTime};
+use crate::collect::transport::Response;
 use crate::collect::{CollectMode, Overlap, SourceEnd};
 use crate::journal::{AfterPage, Completion, CoverageState, LatenessCounts, NewWindow, PageCommit, WindowKind};
 use crate::time::TimeRange;
@@ -132,6 +134,35 @@ async fn time_that_was_covered_by_a_clock_that_was_ahead_is_read_again() {
     let collected = source.collected().await;
     let lost: Vec<_> = (20..60).filter(|n| !collected.contains_key(&record(&format!("r{n}"), n * 10).raw)).collect();
     assert_eq!(lost, Vec::<i64>::new());
+}
+
+/// This machine's clock is two hours ahead, as the vendor's `Date` says, and is set right while the source runs.
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_does_not_stop_the_source() {
+    const AHEAD: Duration = Duration::from_secs(7_200);
+    let all: Vec<FakeRecord> = (0..60).map(|n| record(&format!("r{n}"), n * 10 - 7_200)).collect();
+    let mut source = FakeSource::new(example_spec(), true, Vec::new());
+    source.options.backfill_start_time = Some(StartTime::At(at_secs(-7_300)));
+    let (clock, began, existing) = (source.clock(), Instant::now(), all.clone());
+    let mut is_ahead = true;
+    source.hook(move |_, call, records| {
+        let now = at_secs(-7_200) + began.elapsed();
+        *records = existing.iter().filter(|record| record.at <= now).cloned().collect();
+        if is_ahead && began.elapsed() > Duration::from_secs(100) {
+            is_ahead = false;
+            clock.set_back(AHEAD);
+        }
+        Some(Ok(Response { date: Some(now), ..page_of(call, records) }))
+    });
+    let shutdown = CancellationToken::new();
+    let stop = async {
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        shutdown.cancel();
+    };
+    tokio::join!(source.run_with(CollectMode::Continuous, shutdown.clone()), stop);
+    let collected = source.collected().await;
+    let lost: Vec<_> = all.iter().take(50).filter(|record| !collected.contains_key(&record.raw)).collect();
+    assert!(lost.is_empty(), "{lost:?}");
 }
 
 #[tokio::test(start_paused = true)]
