@@ -40,7 +40,9 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().filter(|letter| is_printable(*letter)).collect())
 }
 
-fn is_printable(letter: char) -> bool {
+/// Whether a letter leaves the rest of a text as it is: no control character, no mark of direction.
+#[must_use]
+pub fn is_printable(letter: char) -> bool {
     let is_control = letter.is_control() && !matches!(letter, '\n' | '\t');
     let is_direction = matches!(letter,
         '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');

@@ -6,6 +6,8 @@ use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
+use crate::format::is_printable;
+
 /// The most bytes that one value takes in a path.
 pub const MAX_VALUE_BYTES: usize = 64;
 
@@ -18,11 +20,11 @@ pub(super) const OTHER: &str = "too-many-values";
 /// Digits of the hash that ends a value which was cut.
 const HASH_DIGITS: usize = 8;
 
-/// Appends `value` so that it is one valid part of a path. Slashes, control characters and the characters that Hive escapes
-/// (`=`, `%` and others) are percent-encoded; so are a leading dot and a leading underscore (no `..`, no file that readers
-/// ignore, no name of ours) and the first letter of a name that has a meaning here (`none`, `too-many-values`). A value that is longer
-/// than [`MAX_VALUE_BYTES`] then is cut and ends with a hash, so that two long values with the same beginning stay apart. An
-/// empty value becomes `none`. Case is kept.
+/// Appends `value` so that it is one valid part of a path. Slashes, control characters, marks of direction and the characters
+/// that Hive escapes (`=`, `%` and others) are percent-encoded; so are a leading dot and a leading underscore (no `..`, no file
+/// that readers ignore, no name of ours) and the first letter of a name that has a meaning here (`none`, `too-many-values`). A
+/// value that is longer than [`MAX_VALUE_BYTES`] then is cut and ends with a hash, so that two long values with the same
+/// beginning stay apart. An empty value becomes `none`. Case is kept.
 pub fn push_sanitized(value: &str, path: &mut String) {
     if value.is_empty() {
         path.push_str(NONE);
@@ -45,7 +47,7 @@ pub fn push_sanitized(value: &str, path: &mut String) {
 }
 
 fn push_letter(letter: char, is_escaped: bool, path: &mut String) {
-    if !is_escaped && !letter.is_control() && !HIVE_ESCAPES.contains(letter) {
+    if !is_escaped && !letter.is_control() && is_printable(letter) && !HIVE_ESCAPES.contains(letter) {
         path.push(letter);
         return;
     }
