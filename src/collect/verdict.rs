@@ -366,7 +366,7 @@ mod tests {
     use super::*;
 
     fn scan(met: std::ops::Range<u32>, checks: &[Check]) -> ScanResult<u32> {
-        let counts: IdMap<u32, usize> = met.clone().map(|key| (key, 1)).collect();
+        let counts: IdMap<u32, usize> = met.map(|key| (key, 1)).collect();
         let checks = checks.to_vec();
         ScanResult { checks, counts, on_one_page: None, ids: None, totals: Vec::new(), order: 0, apart: false }
     }

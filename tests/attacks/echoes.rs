@@ -70,7 +70,7 @@ fn pages_that_cannot_be_read_and_repeat_the_secret() {
             format!("{{\"results\":{quoted},\"next\":null}}"),
             format!("{{\"next\":{quoted}}}"),
             format!("{{\"results\":[],\"next\":{{\"to\":{quoted}}}}}"),
-            format!("{quoted}"),
+            quoted.clone(),
             format!("{form} is not JSON"),
         ] {
             check(name, move |_| (200, String::new(), body.clone().into_bytes()));

@@ -65,8 +65,8 @@ fn deep_long_and_odd_records_are_delivered_once_and_readers_can_read_them() {
         r#","id":"again","created_at":"never""#.to_owned(),
     ];
     let records: Vec<String> = odd.iter().enumerate().map(|(id, more)| record(id, more)).collect();
-    let (count, all) = (records.len(), records.clone());
-    let address = serve(move |_| (200, String::new(), page(None, &all)));
+    let count = records.len();
+    let address = serve(move |_| (200, String::new(), page(None, &records)));
     let pipeline = Pipeline::new(&address, "", "path: out/events.ndjson");
     let output = pipeline.run();
     let text = std::fs::read_to_string(pipeline.path("out/events.ndjson")).unwrap_or_default();
