@@ -10,6 +10,8 @@
 //! change of a record meets the former one with a chance of 5e-20. Every record that is read passes through here, so
 //! nothing is allocated.
 
+use super::json::matches;
+
 /// Whole numbers up to here are exact in JSON.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 /// A record that is nested deeper is hashed as it is.
@@ -68,13 +70,6 @@ fn with_word(hash: u64, word: u64) -> u64 {
 /// The last word has less than eight bytes.
 fn with_last_word(hash: u64, word: u64, len: usize) -> u64 {
     fold(hash ^ word ^ ((len as u64 + 1) << 56), VALUE).wrapping_add(hash)
-}
-
-/// Marks the lowest byte of a word that equals `byte`, and maybe higher ones.
-fn matches(word: u64, byte: u8) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let found = word ^ (ONES * u64::from(byte));
-    found.wrapping_sub(ONES) & !found & (ONES << 7)
 }
 
 /// Reads one JSON value. What it does not check (such as names given twice) is not needed for a hash.

@@ -1,27 +1,33 @@
 //! Lenient parsing of a vendor's record: one invalid field does not affect the others.
 //!
 //! ```text
-//! record --one pass, borrowed--> fields          nearly always
-//!    |
-//!    +- a value that serde rejects (half a surrogate pair, a number out of range)
-//!         --field by field--> fields      valid fields are kept
+//! record --one pass, borrowed--> the fields that are asked for
 //! ```
 //!
 //! A field of an unexpected type is absent, an unknown field is skipped, the last of repeated fields wins, and an empty
 //! string is absent, as in the schema. Only a record that is not a JSON object is an error.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::marker::PhantomData;
 
-use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use serde::de::IgnoredAny;
 
-/// A value that is parsed from any JSON value; an unsuitable one becomes the default.
+use super::json::{Kind, Malformed, Reader};
+
+/// A value that is read from any JSON value; an unsuitable one becomes the default.
 pub(super) trait FromJson<'de>: Default {
     /// From any value: calls the method for its type.
-    fn from_json<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Seed::new())
+    fn from_json(reader: &mut Reader<'de>) -> Result<Self, Malformed> {
+        Ok(match reader.kind()? {
+            Kind::Text => Self::from_text(reader.text()?),
+            Kind::Number => Self::from_number(reader.number()?),
+            Kind::Bool => Self::from_bool(reader.bool()?),
+            Kind::Object => return Self::from_object(reader),
+            Kind::List => return Self::from_list(reader),
+            Kind::Null => {
+                reader.skip()?;
+                Self::default()
+            }
+        })
     }
 
     /// From a string.
@@ -34,31 +40,33 @@ pub(super) trait FromJson<'de>: Default {
         Self::default()
     }
 
+    /// From a number as it is written: calls the method for its form. An integer out of range is unsuitable.
+    fn from_number(number: &'de str) -> Self {
+        if let Ok(whole) = number.parse() {
+            return Self::from_whole(whole);
+        }
+        let float = number.parse().ok().filter(|_| number.contains(['.', 'e', 'E']));
+        float.map_or_else(Self::default, Self::from_float)
+    }
+
     /// From an integer.
     fn from_whole(_number: i64) -> Self {
         Self::default()
     }
 
-    /// From a number with a fraction or an exponent, or out of the range of integers.
+    /// From a number with a fraction or an exponent.
     fn from_float(_number: f64) -> Self {
         Self::default()
     }
 
     /// From an object.
-    fn from_object<A: MapAccess<'de>>(mut fields: A) -> Result<Self, A::Error> {
-        while fields.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Self::default())
+    fn from_object(reader: &mut Reader<'de>) -> Result<Self, Malformed> {
+        reader.skip().map(|_| Self::default())
     }
 
     /// From an array.
-    fn from_list<A: SeqAccess<'de>>(mut items: A) -> Result<Self, A::Error> {
-        while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Self::default())
-    }
-
-    /// The slow path, for well-formed JSON that cannot be parsed in one pass.
-    fn salvage(_json: &'de str) -> Self {
-        Self::default()
+    fn from_list(reader: &mut Reader<'de>) -> Result<Self, Malformed> {
+        reader.skip().map(|_| Self::default())
     }
 }
 
@@ -70,104 +78,31 @@ pub(super) type Text<'a> = Option<Cow<'a, str>>;
 /// # Errors
 /// The reason, when `raw` is not a JSON object. It contains nothing of the content.
 pub(super) fn object<'a, T: FromJson<'a>>(raw: &'a str) -> Result<T, String> {
-    let reason = match in_one_pass(raw) {
-        Ok(value) => return kind_of_other_value(raw).map_or(Ok(value), |kind| Err(not_an_object(kind))),
-        Err(reason) => reason,
+    let Ok(value) = whole(raw) else {
+        let error = serde_json::from_str::<IgnoredAny>(raw).err();
+        let reason = error.map_or_else(String::new, |error| format!(": {error}"));
+        return Err(format!("the record is not valid JSON{reason}"));
     };
-    // Skipping does not decode strings, so it distinguishes invalid JSON from an unusable value.
-    if serde_json::from_str::<IgnoredAny>(raw).is_err() {
-        return Err(format!("the record is not valid JSON: {reason}"));
-    }
-    kind_of_other_value(raw).map_or_else(|| Ok(T::salvage(raw)), |kind| Err(not_an_object(kind)))
+    let kind = match Reader::new(raw).kind() {
+        Ok(Kind::List) => "an array",
+        Ok(Kind::Text) => "a string",
+        Ok(Kind::Bool) => "a boolean",
+        Ok(Kind::Null) => "null",
+        Ok(Kind::Number) => "a number",
+        Ok(Kind::Object) | Err(Malformed) => return Ok(value),
+    };
+    Err(format!("the record is {kind}, not a JSON object"))
 }
 
-fn not_an_object(kind: &str) -> String {
-    format!("the record is {kind}, not a JSON object")
+fn whole<'a, T: FromJson<'a>>(json: &'a str) -> Result<T, Malformed> {
+    let mut reader = Reader::new(json);
+    let value = T::from_json(&mut reader)?;
+    reader.end().map(|()| value)
 }
 
-/// The type of valid JSON that is not an object, by its first character.
-fn kind_of_other_value(json: &str) -> Option<&'static str> {
-    match json.trim_start().bytes().next()? {
-        b'{' => None,
-        b'[' => Some("an array"),
-        b'"' => Some("a string"),
-        b't' | b'f' => Some("a boolean"),
-        b'n' => Some("null"),
-        _ => Some("a number"),
-    }
-}
-
-fn in_one_pass<'a, T: FromJson<'a>>(json: &'a str) -> serde_json::Result<T> {
-    let mut deserializer = serde_json::Deserializer::from_str(json);
-    let value = Seed::new().deserialize(&mut deserializer)?;
-    deserializer.end()?;
-    Ok(value)
-}
-
-/// Parses one value.
+/// Parses one value. What is not JSON becomes the default.
 pub(super) fn value<'a, T: FromJson<'a>>(json: &'a str) -> T {
-    in_one_pass(json).unwrap_or_else(|_| T::salvage(json))
-}
-
-/// Parses `T` as part of a larger value.
-pub(super) struct Seed<T>(PhantomData<T>);
-
-impl<T> Seed<T> {
-    pub(super) fn new() -> Self {
-        Self(PhantomData)
-    }
-}
-
-impl<'de, T: FromJson<'de>> DeserializeSeed<'de> for Seed<T> {
-    type Value = T;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
-        T::from_json(deserializer)
-    }
-}
-
-impl<'de, T: FromJson<'de>> Visitor<'de> for Seed<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any JSON value")
-    }
-
-    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<T, E> {
-        Ok(T::from_text(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
-        Ok(T::from_text(Cow::Owned(text.to_owned())))
-    }
-
-    fn visit_bool<E: de::Error>(self, value: bool) -> Result<T, E> {
-        Ok(T::from_bool(value))
-    }
-
-    fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
-        Ok(T::from_whole(number))
-    }
-
-    fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
-        Ok(i64::try_from(number).map_or_else(|_| T::default(), T::from_whole))
-    }
-
-    fn visit_f64<E: de::Error>(self, number: f64) -> Result<T, E> {
-        Ok(T::from_float(number))
-    }
-
-    fn visit_unit<E: de::Error>(self) -> Result<T, E> {
-        Ok(T::default())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
-        T::from_object(fields)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<T, A::Error> {
-        T::from_list(items)
-    }
+    whole(json).unwrap_or_default()
 }
 
 impl<'de> FromJson<'de> for Text<'de> {
@@ -176,15 +111,8 @@ impl<'de> FromJson<'de> for Text<'de> {
     }
 
     /// Ids that an API sends as numbers. Fractions are not text: not each has one form only.
-    fn from_whole(number: i64) -> Self {
-        Some(Cow::Owned(number.to_string()))
-    }
-
-    fn salvage(json: &'de str) -> Self {
-        // As bytes, halves of surrogate pairs pass; they then become the replacement character.
-        let mut deserializer = serde_json::Deserializer::from_str(json);
-        let text = deserializer.deserialize_bytes(LossyText).ok()?;
-        Self::from_text(Cow::Owned(text))
+    fn from_number(number: &'de str) -> Self {
+        (!number.contains(['.', 'e', 'E'])).then_some(Cow::Borrowed(number))
     }
 }
 
@@ -213,32 +141,31 @@ impl<'de> FromJson<'de> for Option<i64> {
 }
 
 impl<'de, T: FromJson<'de>> FromJson<'de> for Vec<T> {
-    fn from_list<A: SeqAccess<'de>>(mut items: A) -> Result<Self, A::Error> {
-        let mut list = Self::new();
-        while let Some(item) = items.next_element_seed(Seed::new())? {
-            list.push(item);
+    fn from_list(reader: &mut Reader<'de>) -> Result<Self, Malformed> {
+        let (mut list, mut is_first) = (Self::new(), true);
+        reader.open()?;
+        while reader.element(&mut is_first)? {
+            list.push(T::from_json(reader)?);
         }
         Ok(list)
     }
+}
 
-    fn salvage(json: &'de str) -> Self {
-        let items: Vec<&'de RawValue> = serde_json::from_str(json).unwrap_or_default();
-        items.into_iter().map(|item| value(item.get())).collect()
+/// The JSON text of a value of any type; `null` is absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Json<'a>(pub(super) Option<&'a str>);
+
+impl<'de> FromJson<'de> for Json<'de> {
+    fn from_json(reader: &mut Reader<'de>) -> Result<Self, Malformed> {
+        Ok(Self(Some(reader.skip()?).filter(|json| *json != "null")))
     }
 }
 
-/// The JSON text of a value of any type; `null` is `None`.
-impl<'de> FromJson<'de> for Option<&'de RawValue> {
-    fn from_json<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let json = <&'de RawValue as de::Deserialize>::deserialize(deserializer)?;
-        Ok(Some(json).filter(|json| json.get() != "null"))
+impl<'a> Json<'a> {
+    /// Any value as text: a string unquoted, anything else as JSON.
+    pub(super) fn shown(self) -> Text<'a> {
+        self.0.and_then(|json| if json.starts_with('"') { value(json) } else { Some(Cow::Borrowed(json)) })
     }
-}
-
-/// Any value as text: a string unquoted, anything else as JSON.
-pub(super) fn shown(value: &RawValue) -> Text<'_> {
-    let json = value.get();
-    if json.starts_with('"') { self::value(json) } else { Some(Cow::Borrowed(json)) }
 }
 
 /// A field with a value of any type as text; `null` and an empty string are absent.
@@ -246,73 +173,23 @@ pub(super) fn shown(value: &RawValue) -> Text<'_> {
 pub(super) struct Shown<'a>(pub(super) Text<'a>);
 
 impl<'de> FromJson<'de> for Shown<'de> {
-    fn from_json<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let json: Option<&'de RawValue> = FromJson::from_json(deserializer)?;
-        Ok(Self(json.and_then(shown)))
+    fn from_json(reader: &mut Reader<'de>) -> Result<Self, Malformed> {
+        Json::from_json(reader).map(|json| Self(json.shown()))
     }
 }
 
-struct LossyText;
+/// The members of an object in their order, repeated ones too; none from another value.
+#[derive(Debug, Default)]
+pub(super) struct Members<'a, T>(pub(super) Vec<(Cow<'a, str>, T)>);
 
-impl Visitor<'_> for LossyText {
-    type Value = String;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string")
-    }
-
-    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<String, E> {
-        Ok(String::from_utf8_lossy(bytes).into_owned())
-    }
-}
-
-/// The name of a field, borrowed unless it contains escapes.
-pub(super) struct FieldName<'de>(pub(super) Cow<'de, str>);
-
-impl<'de> de::Deserialize<'de> for FieldName<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NameVisitor;
-        impl<'de> Visitor<'de> for NameVisitor {
-            type Value = FieldName<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a field name")
-            }
-            fn visit_borrowed_str<E: de::Error>(self, name: &'de str) -> Result<FieldName<'de>, E> {
-                Ok(FieldName(Cow::Borrowed(name)))
-            }
-            fn visit_str<E: de::Error>(self, name: &str) -> Result<FieldName<'de>, E> {
-                Ok(FieldName(Cow::Owned(name.to_owned())))
-            }
+impl<'de, T: FromJson<'de>> FromJson<'de> for Members<'de, T> {
+    fn from_object(reader: &mut Reader<'de>) -> Result<Self, Malformed> {
+        let (mut members, mut is_first) = (Vec::new(), true);
+        reader.open()?;
+        while let Some(name) = reader.member(&mut is_first)? {
+            members.push((name, T::from_json(reader)?));
         }
-        deserializer.deserialize_str(NameVisitor)
-    }
-}
-
-/// The fields of an object as JSON text; empty if it is not an object.
-pub(super) fn fields_of(json: &str) -> Vec<(FieldName<'_>, &RawValue)> {
-    serde_json::from_str::<FieldList<'_>>(json).map(|fields| fields.0).unwrap_or_default()
-}
-
-/// The fields of an object in their order, repeated ones too.
-pub(super) struct FieldList<'de>(pub(super) Vec<(FieldName<'de>, &'de RawValue)>);
-
-impl<'de> de::Deserialize<'de> for FieldList<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct FieldsVisitor;
-        impl<'de> Visitor<'de> for FieldsVisitor {
-            type Value = FieldList<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<FieldList<'de>, A::Error> {
-                let mut fields = Vec::new();
-                while let Some(field) = map.next_entry()? {
-                    fields.push(field);
-                }
-                Ok(FieldList(fields))
-            }
-        }
-        deserializer.deserialize_map(FieldsVisitor)
+        Ok(Self(members))
     }
 }
 
@@ -326,28 +203,19 @@ macro_rules! json_object {
         }
 
         impl<'a> $crate::vendors::lenient::FromJson<'a> for $name<'a> {
-            fn from_object<A: serde::de::MapAccess<'a>>(mut fields: A) -> Result<Self, A::Error> {
-                use $crate::vendors::lenient::{FieldName, Seed};
-                let mut object = Self::default();
-                while let Some(FieldName(name)) = fields.next_key()? {
+            fn from_object(
+                reader: &mut $crate::vendors::json::Reader<'a>,
+            ) -> Result<Self, $crate::vendors::json::Malformed> {
+                use $crate::vendors::lenient::FromJson;
+                let (mut object, mut is_first) = (Self::default(), true);
+                reader.open()?;
+                while let Some(name) = reader.member(&mut is_first)? {
                     match &*name {
-                        $($key => object.$field = fields.next_value_seed(Seed::new())?,)+
-                        _ => _ = fields.next_value::<serde::de::IgnoredAny>()?,
+                        $($key => object.$field = FromJson::from_json(reader)?,)+
+                        _ => _ = reader.skip()?,
                     }
                 }
                 Ok(object)
-            }
-
-            fn salvage(json: &'a str) -> Self {
-                use $crate::vendors::lenient::{FieldName, fields_of, value};
-                let mut object = Self::default();
-                for (FieldName(name), json) in fields_of(json) {
-                    match &*name {
-                        $($key => object.$field = value(json.get()),)+
-                        _ => {}
-                    }
-                }
-                object
             }
         }
     };
@@ -364,7 +232,7 @@ mod tests {
             name: Text<'a> = "name",
             count: Option<i64> = "count",
             inner: Inner<'a> = "inner",
-            any: Option<&'a RawValue> = "any",
+            any: Json<'a> = "any",
             list: Vec<Inner<'a>> = "list",
         }
     }
@@ -421,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_value_of_any_type_keeps_its_text() {
-        let any = |raw| read(raw).any.map(RawValue::get);
+        let any = |raw| read(raw).any.0;
         assert_eq!(any(r#"{"any": {"a": [1, "\ud800"]} , "name": "a"}"#), Some(r#"{"a": [1, "\ud800"]}"#));
         assert_eq!(any(r#"{"any": 1e999, "name": "\ud800"}"#), Some("1e999"));
         assert_eq!((any(r#"{"any": null}"#), any("{}")), (None, None));
@@ -438,8 +306,8 @@ mod tests {
         assert_eq!(outer.inner.text.as_deref(), Some("fine"));
         assert!(outer.list[0].text.is_some());
         assert_eq!(outer.list[1].text.as_deref(), Some("b"));
-        let outer = read(r#"{"count": 1e999, "name": "a"}"#);
-        assert_eq!((outer.count, outer.name.as_deref()), (None, Some("a")));
+        let outer = read(r#"{"count": 1e999, "name": 18446744073709551617}"#);
+        assert_eq!((outer.count, outer.name.as_deref()), (None, Some("18446744073709551617")));
     }
 
     #[test]

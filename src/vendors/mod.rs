@@ -19,6 +19,7 @@ pub mod confluence;
 pub mod content;
 pub mod contract;
 pub mod damaged;
+pub mod json;
 mod lenient;
 pub mod mapping;
 pub mod merge;

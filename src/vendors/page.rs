@@ -1,19 +1,26 @@
 //! Parsing the envelope of a page: errors for other bodies, fields that are read as meant, links, offsets.
+//!
+//! ```text
+//! body --one pass--> fields, fields of fields, and each element of a list as the exact bytes that were sent
+//! ```
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
+use serde::de::IgnoredAny;
 
 use super::api_error;
 use super::contract::BadPage;
-use super::lenient::{self, FieldList, FieldName};
+use super::json::{Kind, Malformed, Reader};
+use super::lenient;
+
+/// Objects in an envelope that are nested deeper are skipped. The deepest field of a documented envelope is at 3.
+const MAX_DEPTH: u8 = 4;
 
 /// Parses a page's envelope.
 ///
 /// # Errors
-/// When the body is a web page, empty, truncated, or of another shape.
-pub fn envelope<'a, T: Deserialize<'a>>(vendor: &str, body: &'a str) -> Result<T, BadPage> {
+/// When the body is a web page, empty, truncated, or not a JSON object.
+pub fn envelope<'a>(vendor: &str, body: &'a str) -> Result<Fields<'a>, BadPage> {
     let start = body.trim_start();
     if start.is_empty() {
         return Err(BadPage::unreadable(format!("{vendor} sent an empty answer")));
@@ -24,15 +31,51 @@ pub fn envelope<'a, T: Deserialize<'a>>(vendor: &str, body: &'a str) -> Result<T
              check base_url, and whether a proxy, firewall or login page is in front of the API"
         )));
     }
-    let envelope = serde_json::from_str(body).map_err(|error| match error.is_eof() {
-        true => BadPage::unreadable(format!("the answer of {vendor} is truncated after {} bytes", body.len())),
-        false => BadPage::unreadable(format!(
+    if start.starts_with('{')
+        && let Ok(fields) = fields_of_body(body)
+    {
+        return Ok(fields);
+    }
+    match serde_json::from_str::<IgnoredAny>(body) {
+        Err(error) if error.is_eof() => {
+            Err(BadPage::unreadable(format!("the answer of {vendor} is truncated after {} bytes", body.len())))
+        }
+        Err(error) => Err(BadPage::unreadable(format!(
             "{vendor} sent a body that is not a page of its audit trail: {}",
             api_error::excerpt(&error.to_string())
-        )),
-    })?;
-    // Serde would accept a list as a struct.
-    if start.starts_with('{') { Ok(envelope) } else { Err(not_a_page(vendor, body)) }
+        ))),
+        Ok(IgnoredAny) => Err(not_a_page(vendor, body)),
+    }
+}
+
+fn fields_of_body(body: &str) -> Result<Fields<'_>, Malformed> {
+    let mut reader = Reader::new(body);
+    let fields = read_fields(&mut reader, MAX_DEPTH)?;
+    reader.end().map(|()| fields)
+}
+
+fn read_fields<'a>(reader: &mut Reader<'a>, depth: u8) -> Result<Fields<'a>, Malformed> {
+    let (mut fields, mut is_first) = (Fields::default(), true);
+    reader.open()?;
+    while let Some(name) = reader.member(&mut is_first)? {
+        fields.0.push((name, read_field(reader, depth - 1)?));
+    }
+    Ok(fields)
+}
+
+fn read_field<'a>(reader: &mut Reader<'a>, depth: u8) -> Result<Field<'a>, Malformed> {
+    Ok(match reader.kind()? {
+        Kind::Object if depth > 0 => Field::Object(read_fields(reader, depth)?),
+        Kind::List => {
+            let (mut elements, mut is_first) = (Vec::new(), true);
+            reader.open()?;
+            while reader.element(&mut is_first)? {
+                elements.push(reader.skip()?);
+            }
+            Field::List(elements)
+        }
+        _ => Field::Other(reader.skip()?),
+    })
 }
 
 /// The error for valid JSON that is not this vendor's envelope.
@@ -46,26 +89,39 @@ pub fn not_a_page(vendor: &str, body: &str) -> BadPage {
 
 /// The fields of an envelope, or of an object in it. The last of repeated fields wins, and a value of another type than
 /// the documented one is read as meant where its meaning is clear.
-#[derive(Default)]
-pub struct Fields<'a>(Vec<(FieldName<'a>, &'a RawValue)>);
+#[derive(Debug, Default)]
+pub struct Fields<'a>(Vec<(Cow<'a, str>, Field<'a>)>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        FieldList::deserialize(deserializer).map(|fields| Self(fields.0))
-    }
+#[derive(Debug)]
+enum Field<'a> {
+    Object(Fields<'a>),
+    /// The exact bytes of each element.
+    List(Vec<&'a str>),
+    /// The exact bytes of any other value, or of an object that is nested too deep.
+    Other(&'a str),
 }
 
 impl<'a> Fields<'a> {
-    /// The JSON of a field, `null` too; `None` if it is absent.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&'a RawValue> {
-        self.0.iter().rev().find(|(FieldName(known), _)| known == name).map(|(_, json)| *json)
+    fn get(&self, name: &str) -> Option<&Field<'a>> {
+        self.0.iter().rev().find(|(known, _)| known == name).map(|(_, field)| field)
+    }
+
+    /// The JSON of a field that is neither an object nor a list.
+    fn scalar(&self, name: &str) -> Option<&'a str> {
+        let Some(Field::Other(json)) = self.get(name) else { return None };
+        Some(json)
     }
 
     /// Whether one of the fields is present.
     #[must_use]
     pub fn has_any(&self, names: &[&str]) -> bool {
         names.iter().any(|name| self.get(name).is_some())
+    }
+
+    /// Whether a field is `null`.
+    #[must_use]
+    pub fn is_null(&self, name: &str) -> bool {
+        self.scalar(name) == Some("null")
     }
 
     /// Whether there is no field at all.
@@ -76,20 +132,21 @@ impl<'a> Fields<'a> {
 
     /// The fields of a nested object; none if it is absent, null or of another type.
     #[must_use]
-    pub fn nested(&self, name: &str) -> Self {
-        Self(self.get(name).map(|json| lenient::fields_of(json.get())).unwrap_or_default())
+    pub fn nested(&self, name: &str) -> &Self {
+        const NONE: &Fields<'static> = &Fields(Vec::new());
+        if let Some(Field::Object(fields)) = self.get(name) { fields } else { NONE }
     }
 
     /// A field as a string; `None` for any other type.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<Cow<'a, str>> {
-        lenient::value(self.get(name)?.get())
+        lenient::value(self.scalar(name)?)
     }
 
     /// A count: also as text or with a fraction of zero. Negative numbers stand for unknown ones.
     #[must_use]
     pub fn count(&self, name: &str) -> Option<u64> {
-        lenient::value::<Option<i64>>(self.get(name)?.get())?.try_into().ok()
+        lenient::value::<Option<i64>>(self.scalar(name)?)?.try_into().ok()
     }
 
     /// What leads to the next page, as text. Absent, `null`, `false`, `0` and `""` mean that there is no next page.
@@ -97,14 +154,15 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// For any other type: to treat it as the end would lose the remaining records.
     pub fn next(&self, name: &str) -> Result<Option<Cow<'a, str>>, BadPage> {
-        let Some(json) = self.get(name).map(RawValue::get) else { return Ok(None) };
-        if matches!(json, "null" | "false" | "0" | "\"\"") {
-            return Ok(None);
-        }
-        let text: Option<Cow<'a, str>> = lenient::value(json);
-        text.map(Some).ok_or_else(|| {
+        let wrong = |json: &str| {
             BadPage::unreadable(format!("its `{name}` does not lead to a next page: {}", api_error::excerpt(json)))
-        })
+        };
+        match self.get(name) {
+            None | Some(Field::Other("null" | "false" | "0" | "\"\"")) => Ok(None),
+            Some(Field::Other(json)) => lenient::value::<lenient::Text<'a>>(json).map(Some).ok_or_else(|| wrong(json)),
+            Some(Field::Object(_)) => Err(wrong("an object")),
+            Some(Field::List(_)) => Err(wrong("a list")),
+        }
     }
 
     /// The records of a list, each as the exact bytes that were sent. `left` is how many records there are from this page
@@ -117,15 +175,13 @@ impl<'a> Fields<'a> {
             let records = left.map_or_else(String::new, |left| format!(", although {left} records are announced"));
             BadPage::shape(format!("its list of records `{name}` is {what}{records}; if this persists, check base_url"))
         };
-        match self.get(name).map(RawValue::get) {
+        match self.get(name) {
             None if left == Some(0) => Ok(Vec::new()),
             None => Err(missing("missing")),
-            Some("null") if left.is_none_or(|left| left == 0) => Ok(Vec::new()),
-            Some("null") => Err(missing("null")),
-            Some(list) => {
-                let list: Vec<&'a RawValue> = serde_json::from_str(list).map_err(|_| missing("of another type"))?;
-                Ok(records(&list))
-            }
+            Some(Field::Other("null")) if left.is_none_or(|left| left == 0) => Ok(Vec::new()),
+            Some(Field::Other("null")) => Err(missing("null")),
+            Some(Field::List(records)) => Ok(records.clone()),
+            Some(_) => Err(missing("of another type")),
         }
     }
 }
@@ -137,12 +193,6 @@ pub fn query_value(link: &str, name: &str) -> Option<String> {
     let query = query.split('#').next().unwrap_or_default();
     let (_, value) = url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name)?;
     (!value.is_empty()).then(|| value.into_owned())
-}
-
-/// The records of a list, each as the exact bytes that were sent.
-#[must_use]
-pub fn records<'a>(list: &[&'a RawValue]) -> Vec<&'a str> {
-    list.iter().map(|record| record.get()).collect()
 }
 
 /// The offset that a cursor holds; 0 for the first page.
@@ -165,11 +215,11 @@ mod tests {
             ("", "empty"),
             (" <html>log in</html>", "web page"),
             ("{\"a\":", "truncated"),
-            ("{\"a\":null}", "not a page"),
+            ("{\"a\" null}", "not a page"),
             ("[[1]]", "not a page"),
             ("[1]", "not a page"),
         ] {
-            let error = envelope::<std::collections::BTreeMap<String, u8>>("clumio", body).expect_err(body);
+            let error = envelope("clumio", body).expect_err(body);
             assert!(error.message.contains(says), "{error}");
         }
     }

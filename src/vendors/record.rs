@@ -179,16 +179,9 @@ impl<'de> FromJson<'de> for TimeText<'de> {
         Self(Text::from_text(text))
     }
 
-    fn from_whole(number: i64) -> Self {
-        Self(Text::from_whole(number))
-    }
-
-    fn from_float(number: f64) -> Self {
-        Self(Some(Cow::Owned(number.to_string())))
-    }
-
-    fn salvage(json: &'de str) -> Self {
-        Self(Text::salvage(json))
+    fn from_number(number: &'de str) -> Self {
+        let as_float = || number.parse().ok().map(|number: f64| Cow::Owned(number.to_string()));
+        Self(Text::from_number(number).or_else(as_float))
     }
 }
 

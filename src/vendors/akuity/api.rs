@@ -189,7 +189,7 @@ impl ConfiguredApi for Config {
     }
 
     fn parse_page<'a>(&self, body: &'a str, page: &PageRequest<'_>) -> Result<Page<'a>, BadPage> {
-        let envelope: Fields<'a> = page::envelope(NAME, body)?;
+        let envelope = page::envelope(NAME, body)?;
         if envelope.is_empty() {
             // Encoders of its protocol leave out empty fields: nothing, and a total of zero.
             return Ok(Page { total: Some(0), ..Page::default() });

@@ -2,15 +2,13 @@
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
-
 use crate::event::{
     Action, Actor, ActorType, Category, Change, Event, EventId, OnBehalfOf, Outcome, Related, Role, Target,
 };
 use crate::vendors::contract::{
     BadPage, NormalizerConfig, NormalizerOption, Page, PageRequest, ReadContext, RecordKey,
 };
-use crate::vendors::lenient::{self, FieldName, Text, json_object};
+use crate::vendors::lenient::{self, Json, Members, Text, json_object};
 use crate::vendors::mapping;
 use crate::vendors::page::{self, Fields};
 use crate::vendors::record::{self, RecordFormat, TimeText};
@@ -94,7 +92,7 @@ json_object! {
         ip_address: Text<'a> = "ip_address",
         created_at: TimeText<'a> = "created_at",
         event_type: Text<'a> = "event_type",
-        data: Option<&'a RawValue> = "data",
+        data: Json<'a> = "data",
         object_id: Text<'a> = "object_id",
         object_name: Text<'a> = "object_name",
         object_type: Text<'a> = "object_type",
@@ -114,8 +112,8 @@ json_object! {
 json_object! {
     /// A value before and after, as in `data` (assumed).
     struct OldAndNew<'a> {
-        old: Option<&'a RawValue> = "old",
-        new: Option<&'a RawValue> = "new",
+        old: Json<'a> = "old",
+        new: Json<'a> = "new",
     }
 }
 
@@ -129,7 +127,7 @@ struct User<'a> {
 
 /// Parses a page.
 pub(super) fn parse_page<'a>(body: &'a str, request: &PageRequest<'_>) -> Result<Page<'a>, BadPage> {
-    let envelope: Fields<'a> = page::envelope(NAME, body)?;
+    let envelope = page::envelope(NAME, body)?;
     let offset = page::offset(request.cursor)?;
     let total = envelope.count("total_count");
     let records = records_of(&envelope, body, total.map(|total| total.saturating_sub(offset)))?;
@@ -261,7 +259,7 @@ impl RecordFormat for CaptivateIqNormalizer {
 
     /// Only an object of type `list` is a page: records have a field `data` too, of any type.
     fn split_page(json: &str) -> Option<Vec<&str>> {
-        let envelope: Fields<'_> = page::envelope(NAME, json).ok()?;
+        let envelope = page::envelope(NAME, json).ok()?;
         if envelope.text("object").as_deref() != Some("list") {
             return None;
         }
@@ -317,16 +315,12 @@ fn parent(parent: Parent<'_>) -> Option<Related<'_>> {
 }
 
 /// `data` as changes, where it has the shape `{field: {old, new}}`; its shape is not documented.
-fn changes(data: Option<&RawValue>) -> Vec<Change<'_>> {
-    let fields = data.map(|data| lenient::fields_of(data.get())).unwrap_or_default();
-    fields.into_iter().filter_map(|(FieldName(field), json)| change(field, &lenient::value(json.get()))).collect()
+fn changes(data: Json<'_>) -> Vec<Change<'_>> {
+    let fields: Members<'_, OldAndNew<'_>> = data.0.map(lenient::value).unwrap_or_default();
+    fields.0.into_iter().filter_map(|(field, values)| change(field, &values)).collect()
 }
 
 fn change<'a>(field: Cow<'a, str>, values: &OldAndNew<'a>) -> Option<Change<'a>> {
-    let is_change = values.old.is_some() || values.new.is_some();
-    is_change.then(|| Change {
-        field,
-        old: values.old.and_then(lenient::shown),
-        new: values.new.and_then(lenient::shown),
-    })
+    let is_change = values.old.0.is_some() || values.new.0.is_some();
+    is_change.then(|| Change { field, old: values.old.shown(), new: values.new.shown() })
 }

@@ -163,16 +163,15 @@ json_object! {
 /// Parses a page with `before` records before it. `_embedded: null` and `items: null` are empty pages, as in the official
 /// SDKs, unless the total says otherwise.
 pub(super) fn parse_page(body: &str, before: u64) -> Result<Page<'_>, BadPage> {
-    let envelope: Fields<'_> = page::envelope(NAME, body)?;
+    let envelope = page::envelope(NAME, body)?;
     if !envelope.has_any(&["_embedded", "_links", "total_count"]) {
         return Err(page::not_a_page(NAME, body));
     }
     let total = envelope.count("total_count");
     let left = total.map(|total| total.saturating_sub(before));
     let embedded = envelope.nested("_embedded");
-    let is_null = envelope.get("_embedded").is_some_and(|json| json.get() == "null");
-    let records = if is_null { envelope.list("_embedded", left) } else { embedded.list("items", left) }?;
-    let next = next_page(&envelope.nested("_links"))?;
+    let records = if envelope.is_null("_embedded") { envelope.list("_embedded", left) } else { embedded.list("items", left) }?;
+    let next = next_page(envelope.nested("_links"))?;
     Ok(Page { records, next, total, ..Page::default() })
 }
 

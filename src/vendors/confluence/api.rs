@@ -186,7 +186,7 @@ impl ConfiguredApi for Config {
     }
 
     fn parse_page<'a>(&self, body: &'a str, page: &PageRequest<'_>) -> Result<Page<'a>, BadPage> {
-        let envelope: Fields<'a> = page::envelope(NAME, body)?;
+        let envelope = page::envelope(NAME, body)?;
         let offset = page::offset(page.cursor)?;
         // Records have no ids, so a page that is returned twice would look like identical events.
         if let Some(start) = envelope.count("start").filter(|start| *start != offset) {

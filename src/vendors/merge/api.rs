@@ -192,7 +192,7 @@ impl ConfiguredApi for Config {
     }
 
     fn parse_page<'a>(&self, body: &'a str, _page: &PageRequest<'_>) -> Result<Page<'a>, BadPage> {
-        let envelope: Fields<'a> = page::envelope(NAME, body)?;
+        let envelope = page::envelope(NAME, body)?;
         let records = records_of(&envelope, body)?;
         let next = envelope.next("next")?.map(Cow::into_owned);
         Ok(Page { records, next, ..Page::default() })

@@ -1,0 +1,470 @@
+//! Reads JSON that a vendor sent, without copies: pages, the fields of records, the content of records.
+//!
+//! ```text
+//! text --Reader--> names, texts, numbers, lists in the order in which they stand        every part borrowed
+//!            \---> a value that is skipped: its exact text, checked
+//! ```
+//!
+//! Every byte that is collected passes here several times (page, key, content, event), which makes this the hottest code
+//! of all. `serde_json` stops at each byte of a text; this looks at eight at once. Both accept the same texts, which a
+//! property test asserts; one thing is read further: a text with half a surrogate pair is a text.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{self, Deserializer, Visitor};
+
+/// The text is not JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;
+
+/// The types of JSON values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `"..."`
+    Text,
+    /// `-1.5e3`
+    Number,
+    /// `true` or `false`
+    Bool,
+    /// `null`
+    Null,
+    /// `[...]`
+    List,
+    /// `{...}`
+    Object,
+}
+
+/// A position in a JSON text.
+#[derive(Clone, Debug)]
+pub struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGH_BITS: u64 = ONES << 7;
+
+/// Marks the lowest byte of a word that equals `byte`, and maybe higher ones.
+pub(super) fn matches(word: u64, byte: u8) -> u64 {
+    let found = word ^ (ONES * u64::from(byte));
+    found.wrapping_sub(ONES) & !found & HIGH_BITS
+}
+
+/// Marks the lowest byte of a word that ends the plain part of a text, and maybe higher ones: a quotation mark, a
+/// backslash, a control character.
+fn ends_plain_text(word: u64) -> u64 {
+    let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH_BITS;
+    matches(word, b'"') | matches(word, b'\\') | control
+}
+
+impl<'a> Reader<'a> {
+    /// At the beginning of a text.
+    #[must_use]
+    pub fn new(text: &'a str) -> Self {
+        Self { text, at: 0 }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    /// The next byte that is not white space. It stays unread.
+    fn next_token(&mut self) -> Result<u8, Malformed> {
+        while let Some(byte) = self.peek() {
+            if !matches!(byte, b' ' | b'\t' | b'\r' | b'\n') {
+                return Ok(byte);
+            }
+            self.at += 1;
+        }
+        Err(Malformed)
+    }
+
+    /// Steps over one byte, if it is the next one that is not white space.
+    fn steps_over(&mut self, byte: u8) -> Result<bool, Malformed> {
+        let is_next = self.next_token()? == byte;
+        self.at += usize::from(is_next);
+        Ok(is_next)
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), Malformed> {
+        self.steps_over(byte)?.then_some(()).ok_or(Malformed)
+    }
+
+    /// The type of the next value.
+    ///
+    /// # Errors
+    /// When no value begins here.
+    pub fn kind(&mut self) -> Result<Kind, Malformed> {
+        Ok(match self.next_token()? {
+            b'"' => Kind::Text,
+            b'{' => Kind::Object,
+            b'[' => Kind::List,
+            b't' | b'f' => Kind::Bool,
+            b'n' => Kind::Null,
+            b'-' | b'0'..=b'9' => Kind::Number,
+            _ => return Err(Malformed),
+        })
+    }
+
+    /// Checks that nothing follows.
+    ///
+    /// # Errors
+    /// When something does.
+    pub fn end(&mut self) -> Result<(), Malformed> {
+        if self.next_token().is_ok() { Err(Malformed) } else { Ok(()) }
+    }
+
+    /// The next value's exact text.
+    ///
+    /// # Errors
+    /// When it is not JSON.
+    pub fn skip(&mut self) -> Result<&'a str, Malformed> {
+        self.next_token()?;
+        let start = self.at;
+        let mut open = OpenBrackets::default();
+        loop {
+            let (close, is_object) = match self.next_token()? {
+                b'{' => (b'}', true),
+                b'[' => (b']', false),
+                _ => (0, false),
+            };
+            if close == 0 {
+                self.skip_scalar()?;
+            } else {
+                self.at += 1;
+                if !self.steps_over(close)? {
+                    open.push(is_object);
+                    if is_object {
+                        self.skip_name()?;
+                    }
+                    continue;
+                }
+            }
+            // A value has ended: what does its comma or bracket begin or end?
+            loop {
+                let Some(is_object) = open.last() else { return Ok(&self.text[start..self.at]) };
+                match (self.next_token()?, is_object) {
+                    (b',', _) => break,
+                    (b'}', true) | (b']', false) => open.pop(),
+                    _ => return Err(Malformed),
+                }
+                self.at += 1;
+            }
+            self.at += 1;
+            if open.last() == Some(true) {
+                self.skip_name()?;
+            }
+        }
+    }
+
+    fn skip_name(&mut self) -> Result<(), Malformed> {
+        self.expect(b'"')?;
+        self.rest_of_text()?;
+        self.expect(b':')
+    }
+
+    fn skip_scalar(&mut self) -> Result<(), Malformed> {
+        match self.kind()? {
+            Kind::Text => {
+                self.at += 1;
+                self.rest_of_text().map(drop)
+            }
+            Kind::Number => self.number().map(drop),
+            Kind::Bool => self.bool().map(drop),
+            _ => self.word("null"),
+        }
+    }
+
+    /// Steps behind the closing quotation mark. Returns where the text ends, and whether it has escapes.
+    fn rest_of_text(&mut self) -> Result<(usize, bool), Malformed> {
+        let bytes = self.text.as_bytes();
+        let mut has_escapes = false;
+        loop {
+            while let Some(word) = bytes.get(self.at..self.at + 8) {
+                let word = u64::from_le_bytes(word.try_into().map_err(|_| Malformed)?);
+                let end = ends_plain_text(word);
+                if end != 0 {
+                    self.at += end.trailing_zeros() as usize / 8;
+                    break;
+                }
+                self.at += 8;
+            }
+            match self.peek().ok_or(Malformed)? {
+                b'"' => {
+                    self.at += 1;
+                    return Ok((self.at - 1, has_escapes));
+                }
+                b'\\' => {
+                    has_escapes = true;
+                    self.skip_escape()?;
+                }
+                0..0x20 => return Err(Malformed),
+                _ => self.at += 1,
+            }
+        }
+    }
+
+    fn skip_escape(&mut self) -> Result<(), Malformed> {
+        let escape = &self.text.as_bytes()[self.at + 1..];
+        let is_hex = |digits: &[u8]| digits.iter().all(u8::is_ascii_hexdigit);
+        self.at += match escape {
+            [b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => 2,
+            [b'u', digits @ ..] if digits.len() >= 4 && is_hex(&digits[..4]) => 6,
+            _ => return Err(Malformed),
+        };
+        Ok(())
+    }
+
+    /// The text that comes next, borrowed unless it has escapes. Half a surrogate pair becomes the replacement character.
+    ///
+    /// # Errors
+    /// When the next value is not a text.
+    pub fn text(&mut self) -> Result<Cow<'a, str>, Malformed> {
+        self.expect(b'"')?;
+        let start = self.at;
+        let (end, has_escapes) = self.rest_of_text()?;
+        if has_escapes { decoded(&self.text[start - 1..=end]) } else { Ok(Cow::Borrowed(&self.text[start..end])) }
+    }
+
+    /// The number that comes next, as it is written.
+    ///
+    /// # Errors
+    /// When the next value is not a number.
+    pub fn number(&mut self) -> Result<&'a str, Malformed> {
+        self.next_token()?;
+        let start = self.at;
+        self.at += usize::from(self.peek() == Some(b'-'));
+        if self.peek() == Some(b'0') { self.at += 1 } else { self.digits()? }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            self.at += usize::from(matches!(self.peek(), Some(b'+' | b'-')));
+            self.digits()?;
+        }
+        Ok(&self.text[start..self.at])
+    }
+
+    /// Steps over digits, at least one.
+    fn digits(&mut self) -> Result<(), Malformed> {
+        let start = self.at;
+        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.at += 1;
+        }
+        if self.at == start { Err(Malformed) } else { Ok(()) }
+    }
+
+    /// The `true` or `false` that comes next.
+    ///
+    /// # Errors
+    /// When the next value is something else.
+    pub fn bool(&mut self) -> Result<bool, Malformed> {
+        let value = self.next_token()? == b't';
+        self.word(if value { "true" } else { "false" })?;
+        Ok(value)
+    }
+
+    fn word(&mut self, word: &str) -> Result<(), Malformed> {
+        let is_there = self.text.as_bytes()[self.at..].starts_with(word.as_bytes());
+        self.at += word.len();
+        is_there.then_some(()).ok_or(Malformed)
+    }
+
+    /// Steps into the object or list that comes next.
+    ///
+    /// # Errors
+    /// When the next value is neither.
+    pub fn open(&mut self) -> Result<(), Malformed> {
+        let is_open = matches!(self.next_token()?, b'{' | b'[');
+        self.at += 1;
+        is_open.then_some(()).ok_or(Malformed)
+    }
+
+    /// The name of the next member of the object that is open; its value comes next. `None` at its end, which is stepped
+    /// over. `is_first` is true before the first call.
+    ///
+    /// # Errors
+    /// When neither a member nor the end comes next.
+    pub fn member(&mut self, is_first: &mut bool) -> Result<Option<Cow<'a, str>>, Malformed> {
+        if self.steps_over(b'}')? {
+            return Ok(None);
+        }
+        self.separator(is_first)?;
+        let name = self.text()?;
+        self.expect(b':')?;
+        Ok(Some(name))
+    }
+
+    /// Whether another element of the list that is open comes next. Steps over the end. `is_first` is true before the first
+    /// call.
+    ///
+    /// # Errors
+    /// When neither an element nor the end comes next.
+    pub fn element(&mut self, is_first: &mut bool) -> Result<bool, Malformed> {
+        if self.steps_over(b']')? {
+            return Ok(false);
+        }
+        self.separator(is_first)?;
+        Ok(true)
+    }
+
+    fn separator(&mut self, is_first: &mut bool) -> Result<(), Malformed> {
+        if std::mem::take(is_first) { Ok(()) } else { self.expect(b',') }
+    }
+}
+
+/// The text in a JSON string with escapes, its quotation marks included.
+fn decoded(json: &str) -> Result<Cow<'_, str>, Malformed> {
+    // As bytes, halves of surrogate pairs pass.
+    let text = serde_json::Deserializer::from_str(json).deserialize_bytes(LossyText).map_err(|_| Malformed)?;
+    Ok(Cow::Owned(text))
+}
+
+struct LossyText;
+
+impl Visitor<'_> for LossyText {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<String, E> {
+        Ok(String::from_utf8_lossy(bytes).into_owned())
+    }
+}
+
+/// Which brackets are open: one bit each, true for objects. Nothing is allocated for the first 64.
+#[derive(Default)]
+struct OpenBrackets {
+    last: u64,
+    count: usize,
+    before: Vec<u64>,
+}
+
+impl OpenBrackets {
+    fn push(&mut self, is_object: bool) {
+        if self.count > 0 && self.count.is_multiple_of(64) {
+            self.before.push(self.last);
+        }
+        self.last = self.last << 1 | u64::from(is_object);
+        self.count += 1;
+    }
+
+    fn pop(&mut self) {
+        self.last >>= 1;
+        self.count -= 1;
+        if self.count > 0 && self.count.is_multiple_of(64) {
+            self.last = self.before.pop().unwrap_or_default();
+        }
+    }
+
+    fn last(&self) -> Option<bool> {
+        (self.count > 0).then_some(self.last & 1 == 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde::de::IgnoredAny;
+    use serde_json::value::RawValue;
+
+    use super::*;
+
+    fn skipped(text: &str) -> Result<&str, Malformed> {
+        let mut reader = Reader::new(text);
+        let value = reader.skip()?;
+        reader.end().map(|()| value)
+    }
+
+    #[test]
+    fn values_are_skipped_with_their_exact_text() {
+        for json in [
+            "null",
+            "-0.5e+3",
+            r#""a \" \\ \u00e9 ]""#,
+            "[]",
+            "{}",
+            "[ ]",
+            "{ }",
+            r#"[1, [2, {"a": [], "b": {}}], "x"]"#,
+            r#"{"a" : {"b":[{"c":null}, true]} ,"d":false}"#,
+            r#""a text of more than eight bytes, é included, and half a pair: \ud800""#,
+        ] {
+            assert_eq!(skipped(json), Ok(json));
+            assert_eq!(skipped(&format!("\t{json}\r\n ")), Ok(json));
+        }
+        let deep = "[{\"a\":".repeat(1000) + "1" + &"}]".repeat(1000);
+        assert_eq!(skipped(&deep), Ok(deep.as_str()));
+        assert_eq!(skipped(&deep.replace("1}]", "1]}")), Err(Malformed));
+    }
+
+    #[test]
+    fn what_is_not_json_is_refused() {
+        for text in [
+            "", " ", "nul", "tru", "01", "-", "1.", ".5", "1e", "+1", "\"", "\"a", "\"\\x\"", "\"\\u12g4\"", "\"\\u12",
+            "\"\\", "\"a\nb\"", "[", "[1", "[1,", "[1,]", "[,1]", "[1 2]", "]", "{", "{\"a\"", "{\"a\":", "{\"a\":1",
+            "{\"a\":1,", "{\"a\":1,}", "{,\"a\":1}", "{a:1}", "{1:1}", "{\"a\":1]", "[1}", "1 2", "NaN", "'a'", "\u{a0}1",
+        ] {
+            assert_eq!(skipped(text), Err(Malformed), "{text}");
+            assert!(serde_json::from_str::<IgnoredAny>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn members_and_elements_come_in_their_order() {
+        let mut reader = Reader::new(r#" {"a": 1, "\u0062": ["x\ty", true], "a": null} "#);
+        let (mut first, mut found) = (true, Vec::new());
+        assert_eq!(reader.kind(), Ok(Kind::Object));
+        reader.open().expect("an object");
+        while let Some(name) = reader.member(&mut first).expect("members") {
+            found.push(name.into_owned());
+            if reader.kind() != Ok(Kind::List) {
+                found.push(reader.skip().expect("a value").to_owned());
+                continue;
+            }
+            reader.open().expect("a list");
+            let mut first = true;
+            while reader.element(&mut first).expect("elements") {
+                let is_text = reader.kind() == Ok(Kind::Text);
+                found.push(if is_text { reader.text().expect("a text").into_owned() } else { String::new() });
+                assert!(is_text || reader.bool() == Ok(true));
+            }
+        }
+        assert_eq!(found, ["a", "1", "b", "x\ty", "", "a", "null"]);
+        assert_eq!(reader.end(), Ok(()));
+    }
+
+    #[test]
+    fn texts_are_borrowed_unless_they_have_escapes() {
+        let text = |json| Reader::new(json).text();
+        assert!(matches!(text(r#""plain é""#), Ok(Cow::Borrowed("plain é"))));
+        assert_eq!(text(r#""a\/b \ud83d\ude00""#).as_deref(), Ok("a/b 😀"));
+        assert!(text(r#""half \ud800 pair""#).is_ok_and(|text| text.starts_with("half \u{fffd}")));
+        assert_eq!((text("1"), text("\"a")), (Err(Malformed), Err(Malformed)));
+    }
+
+    proptest! {
+        #[test]
+        fn it_accepts_what_serde_json_accepts(
+            like in "[\\[\\]{}\",:0-9a-f\\\\ .eE+\\-\n]{0,24}",
+            text in "\"[\\PC\\\\\"\u{0}-\u{20}unft0-9]{0,40}\"",
+            words in proptest::collection::vec(
+                prop_oneof![
+                    Just("{"), Just("}"), Just("["), Just("]"), Just(","), Just(":"), Just("\"a\""), Just("\"\\u00e9\""),
+                    Just("null"), Just("true"), Just("false"), Just("-1.5E3"), Just("0"), Just(" "), Just("\"a\":"),
+                ],
+                0..16,
+            ),
+        ) {
+            for json in [like, text, words.concat()] {
+                let known = serde_json::from_str::<&RawValue>(&json).ok().map(RawValue::get);
+                prop_assert_eq!(skipped(&json).ok(), known, "{}", json);
+            }
+        }
+    }
+}
