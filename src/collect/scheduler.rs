@@ -28,6 +28,9 @@
 //! the next one if its end is already that day somewhere. So all that a window covers was requested, the present day is
 //! read by each poll, and time up to `now - delay` may be covered.
 //!
+//! A window that is scanned again pauses before. Backfill goes on with other windows meanwhile; live windows wait, since
+//! the next one would read the same time again.
+//!
 //! A window whose requests fail while others succeed is set aside: it counts as backfill, and newer windows leave its time
 //! out of their overlap, as they do with time that is unreadable.
 //!
@@ -50,6 +53,8 @@ use crate::vendors::{ApiSpec, Recheck};
 
 /// After empty slices, the next one is at most this many times as long as configured.
 const LONGEST_SLICE_FACTOR: u32 = 32;
+/// So many windows of the backfill may wait for their next scan at once: what they have read is staged, and takes space.
+const MOST_PAUSED: usize = 8;
 /// No window is split into parts shorter than half of this, and the first live window is not shorter.
 const SHORTEST_SPLIT: Duration = Duration::from_secs(1);
 /// Coverage ends before the present; a clock that is behind it by more than this was set back.
@@ -88,6 +93,8 @@ pub(crate) struct WindowScheduler {
     slice_factor: u32,
     /// Windows that are set aside, each with whether it pauses now.
     aside: Vec<(WindowId, bool)>,
+    /// Windows that wait for their next scan.
+    paused: Vec<WindowId>,
     /// Time that is unreadable.
     unreadable: Vec<TimeRange>,
     /// Windows that read an overlap alone.
@@ -138,11 +145,25 @@ impl WindowScheduler {
             due: Vec::new(),
             slice_factor: 1,
             aside: Vec::new(),
+            paused: Vec::new(),
             unreadable: unreadable_of(state),
             overlaps: Vec::new(),
             configured_end: settings.end_time,
             until,
         }
+    }
+
+    /// Windows that wait for their next scan; replaces what was said before. Backfill goes on meanwhile: a vendor whose
+    /// answers disagree would otherwise hold it up for a minute and more with each slice.
+    pub(super) fn set_paused(&mut self, windows: Vec<WindowId>) {
+        self.paused = windows;
+    }
+
+    /// How many windows of a priority wait for their next scan.
+    fn paused_count(&self, priority: Priority) -> usize {
+        let of_priority = |window: NewWindow| Priority::of(window.kind) == priority && !is_due_recheck(&window);
+        let paused = self.paused.iter().filter(|id| self.pauses_aside(**id).is_none());
+        paused.filter_map(|id| self.window_of(*id)).filter(|window| of_priority(*window)).count()
     }
 
     /// How much of the recent past new windows read again.
@@ -170,6 +191,9 @@ impl WindowScheduler {
         if let Some(id) = self.oldest_open(Priority::Live) {
             return Some(Work::Resume(id));
         }
+        if self.paused_count(Priority::Live) > 0 {
+            return None;
+        }
         let head = TimeRange::new(self.head(), self.wanted_end(now));
         let catching_up = ranges::length(head) > self.spec.slice;
         let last = self.end.is_some_and(|end| head.to >= end.at);
@@ -185,6 +209,9 @@ impl WindowScheduler {
         if let Some(id) = self.oldest_open(Priority::Backfill) {
             return Some(Work::Resume(id));
         }
+        if self.paused_count(Priority::Backfill) >= MOST_PAUSED {
+            return None;
+        }
         if let Some(range) = self.recheck_due(now) {
             return Some(Work::Begin(self.lookback_window(range)));
         }
@@ -196,7 +223,7 @@ impl WindowScheduler {
     pub(crate) fn next_due(&self) -> Option<Work> {
         let mut open = self.open.iter().filter(|(_, window)| is_due_recheck(window)).peekable();
         if open.peek().is_some() {
-            let ready = open.find(|(id, _)| self.pauses_aside(*id) != Some(true));
+            let ready = open.find(|(id, _)| self.pauses_aside(*id) != Some(true) && !self.paused.contains(id));
             return ready.map(|(id, _)| Work::Resume(*id));
         }
         let due = self.due.first()?.range;
@@ -408,7 +435,8 @@ impl WindowScheduler {
     }
 
     fn oldest_open(&self, priority: Priority) -> Option<WindowId> {
-        let matching = self.open.iter().filter(|(id, window)| match self.pauses_aside(*id) {
+        let unpaused = self.open.iter().filter(|(id, _)| !self.paused.contains(id));
+        let matching = unpaused.filter(|(id, window)| match self.pauses_aside(*id) {
             Some(pauses) => priority == Priority::Backfill && !pauses && !is_due_recheck(window),
             None => Priority::of(window.kind) == priority && !is_due_recheck(window),
         });

@@ -319,12 +319,16 @@ impl SourceLoop {
         let (now, instant) = (self.now(), Instant::now());
         let poll_due = instant >= self.next_poll;
         self.scheduler.set_aside(self.failing.set_aside(instant));
+        let pauses = |state: &WindowScans| state.paused_until.filter(|until| *until > instant);
+        let paused = self.windows.iter().filter_map(|(id, state)| Some((*id, pauses(state)?)));
+        let (paused, pause_ends): (Vec<WindowId>, Vec<Instant>) = paused.unzip();
+        self.scheduler.set_paused(paused);
         let live = self.scheduler.next_live(now, poll_due);
         if live.is_none() && poll_due {
             self.next_poll = instant + self.until_next_check(now);
         }
         let mut wake: Vec<Instant> = self.last_poll(now, instant).into_iter().collect();
-        wake.extend(self.failing.next_retry(instant));
+        wake.extend(self.failing.next_retry(instant).into_iter().chain(pause_ends));
         if live.is_none() {
             wake.push(self.next_poll);
         }

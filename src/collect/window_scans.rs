@@ -1,5 +1,7 @@
 //! What the scans of one window have in common: the verdict so far, counts, and records that wait for the verdict.
 
+use tokio::time::Instant;
+
 use super::by_id::{IdMap, IdSet};
 use super::facts::Taken;
 use super::fetch::FetchedPage;
@@ -16,6 +18,8 @@ pub(super) struct WindowScans {
     /// How often a scan was given up because its cursor was rejected.
     pub(super) restarts: u32,
     pub(super) verdict: WindowVerdict<EventId>,
+    /// The next scan does not begin before this moment.
+    pub(super) paused_until: Option<Instant>,
     /// Known records that each scan has to meet.
     pub(super) expected: IdSet<EventId>,
     /// Bytes of the records that it has stored.

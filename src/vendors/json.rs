@@ -235,7 +235,11 @@ impl<'a> Reader<'a> {
         self.next_token()?;
         let start = self.at;
         self.at += usize::from(self.peek() == Some(b'-'));
-        if self.peek() == Some(b'0') { self.at += 1 } else { self.digits()? }
+        if self.peek() == Some(b'0') {
+            self.at += 1
+        } else {
+            self.digits()?
+        }
         if self.peek() == Some(b'.') {
             self.at += 1;
             self.digits()?;
@@ -406,9 +410,45 @@ mod tests {
     #[test]
     fn what_is_not_json_is_refused() {
         for text in [
-            "", " ", "nul", "tru", "01", "-", "1.", ".5", "1e", "+1", "\"", "\"a", "\"\\x\"", "\"\\u12g4\"", "\"\\u12",
-            "\"\\", "\"a\nb\"", "[", "[1", "[1,", "[1,]", "[,1]", "[1 2]", "]", "{", "{\"a\"", "{\"a\":", "{\"a\":1",
-            "{\"a\":1,", "{\"a\":1,}", "{,\"a\":1}", "{a:1}", "{1:1}", "{\"a\":1]", "[1}", "1 2", "NaN", "'a'", "\u{a0}1",
+            "",
+            " ",
+            "nul",
+            "tru",
+            "01",
+            "-",
+            "1.",
+            ".5",
+            "1e",
+            "+1",
+            "\"",
+            "\"a",
+            "\"\\x\"",
+            "\"\\u12g4\"",
+            "\"\\u12",
+            "\"\\",
+            "\"a\nb\"",
+            "[",
+            "[1",
+            "[1,",
+            "[1,]",
+            "[,1]",
+            "[1 2]",
+            "]",
+            "{",
+            "{\"a\"",
+            "{\"a\":",
+            "{\"a\":1",
+            "{\"a\":1,",
+            "{\"a\":1,}",
+            "{,\"a\":1}",
+            "{a:1}",
+            "{1:1}",
+            "{\"a\":1]",
+            "[1}",
+            "1 2",
+            "NaN",
+            "'a'",
+            "\u{a0}1",
         ] {
             assert_eq!(skipped(text), Err(Malformed), "{text}");
             assert!(serde_json::from_str::<IgnoredAny>(text).is_err(), "{text}");

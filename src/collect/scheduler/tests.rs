@@ -185,6 +185,25 @@ fn empty_slices_grow_and_a_deep_one_brings_them_back() {
 }
 
 #[test]
+fn backfill_goes_on_while_windows_wait_for_their_next_scan() {
+    let mut scheduler = scheduler(Some(StartTime::At(at(900_000))), Vec::new());
+    let mut open = Vec::new();
+    for number in 0..10 {
+        let Some(Work::Begin(window)) = scheduler.next_backfill(at(FIRST_START)) else { break };
+        open.push(WindowId(number));
+        scheduler.opened(WindowId(number), window);
+        scheduler.set_paused(open.clone());
+    }
+    assert_eq!((open.len(), scheduler.next_backfill(at(FIRST_START))), (MOST_PAUSED, None));
+    scheduler.set_paused(open[..3].to_vec());
+    assert_eq!(scheduler.next_backfill(at(FIRST_START)), Some(Work::Resume(WindowId(3))));
+    let Some(Work::Begin(live)) = scheduler.next_live(at(FIRST_START + 100), true) else { panic!("no live window") };
+    scheduler.opened(WindowId(90), live);
+    scheduler.set_paused(vec![WindowId(90)]);
+    assert_eq!(scheduler.next_live(at(FIRST_START + 9_000), true), None, "it would read the same time again");
+}
+
+#[test]
 fn open_windows_first_then_a_due_recheck_then_the_next_slice() {
     let mut settings = settings(Some(StartTime::Earliest));
     settings.spec.recheck = Some(Recheck { interval: secs(600), lookback: secs(3_600) });

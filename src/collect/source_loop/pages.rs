@@ -123,7 +123,7 @@ impl SourceLoop {
             None if over => self.end_pieces(id, &window).await,
             None => Ok(()),
             Some(Verdict::Rescan { by_time, smaller_by, pause_secs }) => {
-                self.rescan(id, &window, (by_time, smaller_by, pause_secs)).await
+                self.rescan(id, (by_time, smaller_by, pause_secs)).await
             }
             Some(Verdict::Covered { .. }) => {
                 self.reported.clear();

@@ -140,20 +140,20 @@ impl SourceLoop {
         state.verdict.judge(result, &expected, &mut self.learned)
     }
 
-    /// Scans a window again, after a pause.
+    /// Scans a window again, after a pause of this window alone.
     pub(super) async fn rescan(
         &mut self,
         id: WindowId,
-        window: &NewWindow,
         (by_time, smaller_by, pause_secs): (bool, u32, u64),
     ) -> Result<(), StopReason> {
         // Sources that poll more often than once a minute have less time.
         let factor = self.settings.spec.poll_interval.as_secs_f64().min(60.0) / 60.0;
         let pause = Duration::from_secs(pause_secs).mul_f64(factor);
         tracing::debug!(event = "window_rescanned", window = id.0, by_time, "checks disagree, window is scanned again");
-        self.errors.pause(self.priority_of(id, window), pause);
         let page_size = self.page_size_of(id);
-        self.start_scan(id, by_time, page_size.saturating_sub(smaller_by).max(1)).await
+        self.start_scan(id, by_time, page_size.saturating_sub(smaller_by).max(1)).await?;
+        self.windows.entry(id).or_default().paused_until = Some(Instant::now() + pause);
+        Ok(())
     }
 
     /// Reports doubt once per cause.

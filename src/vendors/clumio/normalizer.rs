@@ -170,7 +170,8 @@ pub(super) fn parse_page(body: &str, before: u64) -> Result<Page<'_>, BadPage> {
     let total = envelope.count("total_count");
     let left = total.map(|total| total.saturating_sub(before));
     let embedded = envelope.nested("_embedded");
-    let records = if envelope.is_null("_embedded") { envelope.list("_embedded", left) } else { embedded.list("items", left) }?;
+    let records =
+        if envelope.is_null("_embedded") { envelope.list("_embedded", left) } else { embedded.list("items", left) }?;
     let next = next_page(envelope.nested("_links"))?;
     Ok(Page { records, next, total, ..Page::default() })
 }
