@@ -112,7 +112,8 @@ impl Store {
     pub(super) async fn marker(&mut self, key: &str) -> Result<Option<Marker>, SinkError> {
         let client = self.client().await?;
         let address = self.address(key);
-        let failed = |error: S3Error| error.into_error(&format!("read {address}"));
+        let origin = self.connection.address.clone();
+        let failed = |error: S3Error| error.into_error(&format!("read {address}"), &origin);
         let found = client.get_object().bucket(&self.bucket).key(key).send().await.map_err(|error| S3Error::of(&error));
         let object = match found {
             Err(error) if error.is_absent() => return Ok(None),
