@@ -4,23 +4,20 @@
 //! error a new client is created, so that a rotated secret takes effect. What is sent is noted: credentials, wherever they come
 //! from, because answers may repeat them, and the address, for messages.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_credential_types::provider::future::ProvideCredentials as ProvideFuture;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextRef;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    AppName, ConfigBag, Credentials, Intercept, ProvideCredentials, RequestChecksumCalculation,
-    ResponseChecksumValidation, RuntimeComponents, SharedCredentialsProvider,
+    AppName, Credentials, ProvideCredentials, RequestChecksumCalculation, ResponseChecksumValidation,
+    SharedCredentialsProvider,
 };
-use aws_sdk_s3::error::BoxError;
-use url::Url;
 
+use super::address::Address;
 use super::config::S3Config;
 use super::error::transient;
 use super::options::{AuthOptions, Checksum};
@@ -149,37 +146,6 @@ impl ProvideCredentials for NotedCredentials {
             Ok(found)
         })
     }
-}
-
-/// Scheme, host and port of the last request.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Address(Arc<Mutex<Option<String>>>);
-
-impl Address {
-    pub(super) fn get(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl Intercept for Address {
-    fn name(&self) -> &'static str {
-        "address"
-    }
-
-    fn read_before_transmit(
-        &self,
-        context: &BeforeTransmitInterceptorContextRef<'_>,
-        _components: &RuntimeComponents,
-        _settings: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = origin_of(context.request().uri());
-        Ok(())
-    }
-}
-
-fn origin_of(address: &str) -> Option<String> {
-    let url = Url::parse(address).ok()?;
-    Some(format!("{}://{}:{}", url.scheme(), url.host_str()?, url.port_or_known_default()?))
 }
 
 /// The endpoint for all services from the environment, if any.

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
-use super::client::Address;
+use super::address::Address;
 use crate::sinks::SinkError;
 
 /// What a store answered, or why there is no answer.
