@@ -19,8 +19,8 @@ fn to_store(store: &str) -> Pipeline {
 /// What was said and written, but for the pipeline file.
 fn assert_kept(name: &str, pipeline: &Pipeline) {
     let texts = pipeline.said_and_written();
-    let is_told = texts.iter().any(|(place, text)| place == "status" && text.contains("***"));
-    assert!(is_told, "{name}: `status` does not show the answer: {texts:?}");
+    let is_shown = texts.iter().any(|(place, text)| place == "status" && text.contains("***"));
+    assert!(is_shown, "{name}: `status` does not show the answer: {texts:?}");
     for (place, text) in texts.iter().filter(|(place, _)| !place.ends_with("pipeline.yaml")) {
         for part in [&KEY_ID[4..16], &TOKEN[3..20], &SECRET[..10]] {
             assert!(!text.contains(part), "{name}: `{part}` in {place}:\n{text}");
