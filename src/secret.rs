@@ -16,7 +16,7 @@ use rustix::fs::{Access, OFlags, access};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, de};
 
-pub use mask::SecretMask;
+pub use mask::{SecretMask, SentSecrets};
 
 /// The largest file of a secret. A larger one is the wrong file.
 const MAX_FILE_BYTES: u64 = 64 << 10;

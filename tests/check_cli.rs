@@ -23,12 +23,6 @@ fn test_pipeline() -> TestPipeline {
     pipeline
 }
 
-fn with_files(pipeline: &TestPipeline) -> std::path::PathBuf {
-    let path = pipeline.path("out").join("{{ vendor }}.ndjson");
-    pipeline
-        .write_pipeline(&format!("sinks:\n  files: {{type: file, inputs: [events], path: \"{}\"}}\n", path.display()))
-}
-
 fn output(mut command: Command) -> Output {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap()
 }
@@ -47,7 +41,7 @@ fn check(pipeline: &TestPipeline, file: &Path, change: impl FnOnce(&mut Command)
 #[test]
 fn a_successful_check_leaves_no_files() {
     let pipeline = test_pipeline();
-    let file = with_files(&pipeline);
+    let file = pipeline.with_files();
     let (code, printed) = check(&pipeline, &file, |_| {});
     let lines: Vec<Vec<&str>> = printed.lines().map(|line| line.split_whitespace().collect()).collect();
     let source = |name: &'static str| vec!["source", name, "ok"];
@@ -70,7 +64,7 @@ fn a_successful_check_leaves_no_files() {
 #[test]
 fn each_failure_is_reported_with_its_component_and_a_hint() {
     let pipeline = test_pipeline();
-    let file = with_files(&pipeline);
+    let file = pipeline.with_files();
     fs::write(pipeline.path("out"), "a file where the directory should be").unwrap();
     let (code, printed) = check(&pipeline, &file, |command| {
         command.env("CLUMIO_ACCESS_TOKEN", "revoked");
@@ -87,7 +81,7 @@ fn each_failure_is_reported_with_its_component_and_a_hint() {
 #[test]
 fn a_run_logs_failed_checks_and_runs_the_other_components() {
     let pipeline = test_pipeline();
-    let file = with_files(&pipeline);
+    let file = pipeline.with_files();
     let mut command = pipeline.program(&["run", file.to_str().unwrap(), "--once", "--give-up-after", "1s"]);
     command.env("CLUMIO_ACCESS_TOKEN", "revoked");
     let output = output(command);
@@ -102,7 +96,7 @@ fn a_run_logs_failed_checks_and_runs_the_other_components() {
 #[test]
 fn a_run_with_require_healthy_does_not_start_after_a_failed_check() {
     let pipeline = test_pipeline();
-    let file = with_files(&pipeline);
+    let file = pipeline.with_files();
     let mut command = pipeline.program(&["run", file.to_str().unwrap(), "--once", "--require-healthy"]);
     command.env("CLUMIO_ACCESS_TOKEN", "revoked");
     let output = output(command);

@@ -43,7 +43,7 @@ fn once(pipeline: &TestPipeline, file: &Path, more: &[&str]) -> (Option<i32>, St
 #[test]
 fn the_working_directory_does_not_matter() {
     let pipeline = test_pipeline();
-    let file = pipeline.write_pipeline(SINK);
+    let file = pipeline.with_files();
     let text = fs::read_to_string(&file).unwrap();
     let (_, rest) = text.split_once('\n').unwrap();
     fs::write(&file, rest).unwrap();
@@ -61,7 +61,7 @@ fn the_working_directory_does_not_matter() {
 #[test]
 fn another_data_dir_is_refused_until_it_adopts_the_output() {
     let pipeline = test_pipeline();
-    let file = pipeline.write_pipeline(SINK);
+    let file = pipeline.with_files();
     pipeline.run_once(&file);
     let before = fs::read(pipeline.path("out/clumio.ndjson")).unwrap();
     let other = ["--data-dir", "other"];
@@ -85,6 +85,33 @@ fn another_data_dir_is_refused_until_it_adopts_the_output() {
     assert_eq!(code, Some(0), "{printed}");
     let (code, printed) = once(&pipeline, &file, &[]);
     assert_eq!(code, Some(3), "the first one is refused now: {printed}");
+}
+
+#[test]
+fn a_process_that_is_killed_between_its_first_marker_and_its_first_commit_starts_again() {
+    let pipeline = test_pipeline();
+    let file = pipeline.with_files();
+    fs::create_dir_all(pipeline.path("out/clumio.ndjson")).unwrap();
+    pipeline.run_until_event_and_kill(&file, "sink_retrying", Duration::ZERO);
+    let [marker] = &common::files_below(&pipeline.path("out/_auditflow"))[..] else { panic!("not one marker") };
+    assert!(fs::read_to_string(marker).unwrap().contains("\"position\":0"));
+    fs::remove_dir(pipeline.path("out/clumio.ndjson")).unwrap();
+    pipeline.run_once(&file);
+    pipeline.assert_exact(&pipeline.path("out"));
+    pipeline.assert_counters_add_up(&["files"]);
+}
+
+#[test]
+fn two_data_dirs_with_different_templates_do_not_share_files() {
+    let pipeline = test_pipeline();
+    let file = pipeline.with_files();
+    pipeline.run_once(&file);
+    let text = fs::read_to_string(&file).unwrap().replace("{{ vendor }}.ndjson", "{{ source }}.ndjson");
+    fs::write(&file, text).unwrap();
+    let (code, printed) = once(&pipeline, &file, &["--data-dir", "other"]);
+    assert!(code == Some(3) && printed.contains("another data_dir") && printed.contains("delete"), "{printed}");
+    pipeline.assert_exact(&pipeline.path("out"));
+    pipeline.run_once(&file);
 }
 
 #[test]
@@ -170,7 +197,7 @@ fn a_check_finds_what_a_run_would_and_changes_nothing() {
 #[test]
 fn secret_files_are_looked_at_and_a_pipe_does_not_hang() {
     let pipeline = test_pipeline();
-    let file = pipeline.write_pipeline(SINK);
+    let file = pipeline.with_files();
     let token = pipeline.path("token");
     let text = fs::read_to_string(&file).unwrap().replace("\"${CLUMIO_ACCESS_TOKEN}\"", "{file: token}");
     fs::write(&file, text).unwrap();

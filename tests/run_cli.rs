@@ -35,12 +35,6 @@ fn growing(rate: f64) -> TestPipeline {
     })
 }
 
-fn with_files(pipeline: &TestPipeline) -> std::path::PathBuf {
-    let path = pipeline.path("out").join("{{ vendor }}.ndjson");
-    pipeline
-        .write_pipeline(&format!("sinks:\n  files: {{type: file, inputs: [events], path: \"{}\"}}\n", path.display()))
-}
-
 fn command(pipeline: &TestPipeline, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_auditflow"));
     command.args(arguments).env_clear().envs(pipeline.environment()).stdin(Stdio::null());
@@ -82,7 +76,7 @@ fn signal(child: &Child, signal: Signal) {
 #[test]
 fn every_run_is_judged_by_what_it_did_itself() {
     let pipeline = test_pipeline();
-    let file = with_files(&pipeline);
+    let file = pipeline.with_files();
     pipeline.wait_until_quiet();
     pipeline.simulator.control().set_fault("server_error=1".parse::<FaultOrder>().unwrap());
     for _ in 0..2 {
@@ -108,7 +102,7 @@ fn every_run_is_judged_by_what_it_did_itself() {
 #[test]
 fn after_a_complete_run_nothing_is_missing_and_nothing_is_live() {
     let pipeline = test_pipeline();
-    let file = with_files(&pipeline);
+    let file = pipeline.with_files();
     pipeline.wait_until_quiet();
     let (code, printed) = once(&pipeline, &file);
     assert_eq!(code, Some(0), "{printed}");
@@ -144,7 +138,7 @@ fn a_reader_that_has_seen_enough_ends_the_run_with_success() {
 #[test]
 fn signals_that_ask_for_a_reload_do_not_kill() {
     let pipeline = test_pipeline();
-    let file = with_files(&pipeline);
+    let file = pipeline.with_files();
     let child = pipeline.program(&["run", file.to_str().unwrap(), "--skip-check"]).spawn().unwrap();
     common::until("it runs", || pipeline.event_count("source_started") == 5);
     for (number, ignored) in [Signal::HUP, Signal::USR1].into_iter().enumerate() {
@@ -158,7 +152,7 @@ fn signals_that_ask_for_a_reload_do_not_kill() {
 #[test]
 fn the_check_at_the_start_shows_progress_and_ends_on_ctrl_c() {
     let pipeline = test_pipeline();
-    let file = with_files(&pipeline);
+    let file = pipeline.with_files();
     // It accepts connections and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let text = fs::read_to_string(&file).unwrap();
@@ -175,7 +169,7 @@ fn the_check_at_the_start_shows_progress_and_ends_on_ctrl_c() {
 #[test]
 fn a_log_in_json_is_json_to_its_last_line() {
     let pipeline = test_pipeline();
-    let file = with_files(&pipeline);
+    let file = pipeline.with_files();
     pipeline.wait_until_quiet();
     let run = ["run", file.to_str().unwrap(), "--once", "--log-format", "json"];
     let output = command(&pipeline, &run).output().unwrap();
@@ -205,7 +199,7 @@ fn json_lines(output: &Output) -> Vec<Value> {
 #[test]
 fn progress_in_json_has_numbers_per_source_and_sink() {
     let pipeline = test_pipeline();
-    let file = with_files(&pipeline);
+    let file = pipeline.with_files();
     let run = ["run", file.to_str().unwrap(), "--skip-check", "--log-format", "json"];
     let child = pipeline.program(&run).spawn().unwrap();
     common::until("a progress line", || pipeline.event_count("progress") > 0);

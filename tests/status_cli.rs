@@ -29,12 +29,6 @@ fn test_pipeline() -> TestPipeline {
     pipeline
 }
 
-fn with_files(pipeline: &TestPipeline) -> std::path::PathBuf {
-    let path = pipeline.path("out").join("{{ vendor }}.ndjson");
-    pipeline
-        .write_pipeline(&format!("sinks:\n  files: {{type: file, inputs: [events], path: \"{}\"}}\n", path.display()))
-}
-
 /// A command without the secrets that the file names.
 fn command(pipeline: &TestPipeline, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_auditflow"));
@@ -70,7 +64,7 @@ fn sum(report: &Value, parts: &str, field: &str) -> u64 {
 #[test]
 fn status_and_coverage_while_it_runs_and_after_it_was_killed() {
     let pipeline = test_pipeline();
-    let file = with_files(&pipeline);
+    let file = pipeline.with_files();
     let mut child = pipeline.program(&["run", file.to_str().unwrap(), "--skip-check"]).spawn().unwrap();
     common::until("all events are delivered", || {
         sum(&json(&pipeline, "status", &file), "sinks", "delivered") == 5 * EVENTS
@@ -103,7 +97,7 @@ fn status_and_coverage_while_it_runs_and_after_it_was_killed() {
 #[test]
 fn an_error_is_reported_with_exit_code_1() {
     let pipeline = test_pipeline();
-    let file = with_files(&pipeline);
+    let file = pipeline.with_files();
     fs::write(pipeline.path("out"), "a file where the directory should be").unwrap();
     let arguments = ["run", file.to_str().unwrap(), "--once", "--give-up-after", "1s", "--skip-check"];
     let child = pipeline.program(&arguments).spawn().unwrap();
@@ -118,7 +112,7 @@ fn an_error_is_reported_with_exit_code_1() {
 #[test]
 fn before_the_first_start_reports_send_no_request_and_create_no_file() {
     let pipeline = test_pipeline();
-    let file = with_files(&pipeline);
+    let file = pipeline.with_files();
     let before = requests(&pipeline);
     let plan = json(&pipeline, "plan", &file);
     assert_eq!(plan["has_run"], false);
@@ -138,7 +132,7 @@ fn before_the_first_start_reports_send_no_request_and_create_no_file() {
 #[test]
 fn watching_ends_when_the_reader_closes_the_pipe() {
     let pipeline = test_pipeline();
-    let file = with_files(&pipeline);
+    let file = pipeline.with_files();
     let arguments = ["status", file.to_str().unwrap(), "--watch", "--json", "--interval", "10ms"];
     let mut child = command(&pipeline, &arguments).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -158,7 +152,7 @@ fn watching_ends_when_the_reader_closes_the_pipe() {
 #[test]
 fn a_required_variable_is_reported() {
     let pipeline = test_pipeline();
-    let file = with_files(&pipeline);
+    let file = pipeline.with_files();
     let text = fs::read_to_string(&file).unwrap();
     let other = text.lines().skip(1).collect::<Vec<_>>().join("\n");
     fs::write(&file, format!("data_dir: ${{DATA_OF_THE_PIPELINE}}\n{other}\n")).unwrap();

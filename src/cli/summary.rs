@@ -12,14 +12,10 @@ use crate::units::{ByteSize, Span};
 /// The summary as text, one line per source and sink that ran. `file` is the pipeline file as the user names it.
 pub(super) fn of(report: &RunReport, file: &str) -> String {
     let mut text = String::new();
-    let ran = |name: &str| report.sources.iter().any(|(source, _)| source == name);
-    for source in report.stats.sources.iter().filter(|source| ran(&source.name)) {
-        let unread = report.backlogs.iter().find(|(name, _)| *name == source.name).map(|(_, unread)| *unread);
-        let before = report.before.sources.iter().find(|before| before.name == source.name);
+    for (source, before, unread) in sources(report) {
         line(&mut text, &source_line(source, before, unread));
     }
-    for sink in report.stats.sinks.iter().filter(|sink| sink.active) {
-        let before = report.before.sinks.iter().find(|before| before.name == sink.name);
+    for (sink, before) in sinks(report) {
         line(&mut text, &sink_line(sink, before, report.stats.head));
     }
     for (name, reason) in report.unfinished() {
@@ -39,10 +35,7 @@ pub(super) fn of(report: &RunReport, file: &str) -> String {
 
 /// The same as log lines, for a log in JSON: numbers are numbers.
 pub(super) fn log(report: &RunReport, file: &str) {
-    let ran = |name: &str| report.sources.iter().any(|(source, _)| source == name);
-    for source in report.stats.sources.iter().filter(|source| ran(&source.name)) {
-        let before = report.before.sources.iter().find(|before| before.name == source.name);
-        let unread = report.backlogs.iter().find(|(name, _)| *name == source.name).map(|(_, unread)| *unread);
+    for (source, before, unread) in sources(report) {
         tracing::info!(
             event = "source_summary",
             source = source.name,
@@ -55,8 +48,7 @@ pub(super) fn log(report: &RunReport, file: &str) {
             "what this run collected"
         );
     }
-    for sink in report.stats.sinks.iter().filter(|sink| sink.active) {
-        let before = report.before.sinks.iter().find(|before| before.name == sink.name);
+    for (sink, before) in sinks(report) {
         tracing::info!(
             event = "sink_summary",
             sink = sink.name,
@@ -82,6 +74,22 @@ pub(super) fn log(report: &RunReport, file: &str) {
     if report.cut_short {
         tracing::warn!(event = "deadline_passed", "stopped at the deadline: the next run repeats the work in progress");
     }
+}
+
+/// The sources that ran, each as it was before and with its time that is not yet read.
+fn sources(report: &RunReport) -> impl Iterator<Item = (&SourceStats, Option<&SourceStats>, Option<Duration>)> {
+    let ran = |source: &&SourceStats| report.sources.iter().any(|(name, _)| *name == source.name);
+    report.stats.sources.iter().filter(ran).map(|source| {
+        let before = report.before.sources.iter().find(|before| before.name == source.name);
+        let unread = report.backlogs.iter().find(|(name, _)| *name == source.name).map(|(_, unread)| *unread);
+        (source, before, unread)
+    })
+}
+
+/// The sinks of the pipeline, each as it was before.
+fn sinks(report: &RunReport) -> impl Iterator<Item = (&SinkStats, Option<&SinkStats>)> {
+    let before = |sink: &SinkStats| report.before.sinks.iter().find(|before| before.name == sink.name);
+    report.stats.sinks.iter().filter(|sink| sink.active).map(move |sink| (sink, before(sink)))
 }
 
 fn line(text: &mut String, line: &str) {

@@ -22,7 +22,7 @@ use super::bad_address::BadAddress;
 use super::tls::{self, TlsOptions};
 use super::transport::{Response, ResponseLimits, Transport, TransportError};
 use crate::clock::SharedClock;
-use crate::secret::SecretMask;
+use crate::secret::{SecretMask, SentSecrets};
 use crate::time::Timestamp;
 use crate::vendors::{Auth, Request};
 
@@ -42,8 +42,7 @@ pub struct HttpTransport {
     client: reqwest::Client,
     base: Url,
     clock: SharedClock,
-    /// Every secret that was sent: an answer may repeat one that was rotated since.
-    sent: Mutex<SecretMask>,
+    sent: SentSecrets,
 }
 
 impl HttpTransport {
@@ -74,7 +73,7 @@ impl HttpTransport {
             return Err(BadAddress::NotEncrypted(base_url.to_owned()));
         }
         let client = clients.get(loopback, tls)?;
-        Ok(Self { client, base, clock, sent: Mutex::default() })
+        Ok(Self { client, base, clock, sent: SentSecrets::default() })
     }
 
     /// Why there is no response; names the address if there was no connection.
@@ -96,7 +95,7 @@ impl HttpTransport {
     async fn exchange(&self, request: &Request, limits: ResponseLimits) -> Result<Response, TransportError> {
         let url = url_below(&self.base, request)?;
         let credentials = Credentials::of(request)?;
-        let mask = self.masking(&credentials.values);
+        let mask = self.sent.add(&credentials.values);
         let mut call = self.client.get(url).timeout(limits.timeout);
         for (name, value) in &request.headers {
             call = call.header(*name, value);
@@ -114,13 +113,6 @@ impl HttpTransport {
         };
         answer.mask = mask;
         Ok(answer)
-    }
-
-    /// The mask of all secrets that were sent, these included.
-    fn masking(&self, values: &[String]) -> SecretMask {
-        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        *sent = sent.with(values);
-        sent.clone()
     }
 }
 

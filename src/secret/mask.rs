@@ -7,7 +7,7 @@
 //! ```
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -64,6 +64,26 @@ impl SecretMask {
     #[must_use]
     pub fn is_in(&self, text: &str) -> bool {
         self.forms.iter().any(|form| form.len() >= SHORTEST_FORM && text.contains(form.as_str()))
+    }
+}
+
+/// The secrets that were sent to one place: shared by what sends them and by what reads the answers. They stay known after a
+/// rotation, because an answer may repeat an earlier one.
+#[derive(Clone, Debug, Default)]
+pub struct SentSecrets(Arc<Mutex<SecretMask>>);
+
+impl SentSecrets {
+    /// Adds values. Returns the mask of all of them.
+    pub fn add(&self, values: &[String]) -> SecretMask {
+        let mut mask = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *mask = mask.with(values);
+        mask.clone()
+    }
+
+    /// The mask of all of them.
+    #[must_use]
+    pub fn mask(&self) -> SecretMask {
+        self.add(&[])
     }
 }
 

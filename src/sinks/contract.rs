@@ -19,6 +19,8 @@ use serde::Deserialize;
 
 use crate::event::{Event, EventId};
 use crate::journal::{JournalError, RollbackRecord, Seq};
+#[cfg(any(feature = "kafka", feature = "s3"))]
+use crate::secret::SecretMask;
 use crate::units::{ByteSize, Span};
 
 /// The form in which an event reaches a sink.
@@ -121,6 +123,22 @@ pub enum SinkError {
     /// A rollback record could not be stored.
     #[error(transparent)]
     Journal(#[from] JournalError),
+}
+
+#[cfg(any(feature = "kafka", feature = "s3"))]
+impl SinkError {
+    /// The same without secrets, which the answers of a target may repeat.
+    #[must_use]
+    pub(super) fn masked(self, mask: &SecretMask) -> Self {
+        match self {
+            Self::Transient { message, hint } => {
+                Self::Transient { message: mask.mask(&message), hint: mask.mask(&hint) }
+            }
+            Self::Stopped { message, hint } => Self::Stopped { message: mask.mask(&message), hint: mask.mask(&hint) },
+            Self::Again { reason } => Self::Again { reason: mask.mask(&reason) },
+            Self::ReaderClosed | Self::Journal(_) => self,
+        }
+    }
 }
 
 /// A target that events are written to.

@@ -11,6 +11,10 @@
 //! rollback:  output restored -> marker: the journal's position
 //! ```
 //!
+//! A second journal may also have another template that leads to the same output. So a file sink looks, before it writes a file,
+//! for markers in each directory above it, and a marker says which files its sink writes; an S3 sink looks for its own name in
+//! the directories above its own.
+//!
 //! So neither a second data directory nor an older copy of this one writes events a second time. A marker that was lost
 //! weakens this check and breaks nothing.
 
@@ -35,6 +39,10 @@ pub struct Marker {
     pub generation: u64,
     /// The output holds the journal's events up to this one.
     pub position: Seq,
+    /// Which files the sink writes: the template of their paths, below the directory that this marker's directory is in. Empty
+    /// for objects, whose keys contain the names of pipeline and sink.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub files: String,
 }
 
 impl Marker {
@@ -71,13 +79,14 @@ pub(super) struct MarkerState {
 
 impl MarkerState {
     /// At the start of the sink.
-    pub(super) fn restore(&mut self, stored: StoredPosition<'_>, pipeline: &str, sink: &str) {
+    pub(super) fn restore(&mut self, stored: StoredPosition<'_>, pipeline: &str, sink: &str, files: &str) {
         self.own = Some(Marker {
             journal: stored.journal.to_owned(),
             pipeline: pipeline.to_owned(),
             sink: sink.to_owned(),
             generation: stored.generation,
             position: stored.position,
+            files: files.to_owned(),
         });
         self.latest = stored.up_to;
         self.is_compared = false;
@@ -146,6 +155,19 @@ impl MarkerState {
     }
 }
 
+/// The output lies where a sink of another journal writes too, under a marker of its own.
+pub(super) fn of_overlapping_journals(found: &Marker, place: &str) -> SinkError {
+    let Marker { pipeline, sink, .. } = found;
+    SinkError::Stopped {
+        message: format!(
+            "another journal (another data_dir) writes in this place too: {place} names the sink `{sink}` of pipeline `{pipeline}`"
+        ),
+        hint: format!(
+            "give this sink another place to write to; if nothing uses that data_dir any more, delete {place}, after which events that it delivered may be delivered again, with the same ids"
+        ),
+    }
+}
+
 fn of_another_journal(found: &Marker, sink: &str, place: &str) -> SinkError {
     let Marker { pipeline, sink: other, position, .. } = found;
     SinkError::Stopped {
@@ -176,7 +198,7 @@ mod tests {
 
     fn state(journal: &str, generation: u64, position: Seq, up_to: Seq) -> MarkerState {
         let mut state = MarkerState::default();
-        state.restore(StoredPosition { journal, generation, state: None, position, up_to }, "acme", "lake");
+        state.restore(StoredPosition { journal, generation, state: None, position, up_to }, "acme", "lake", "");
         state
     }
 

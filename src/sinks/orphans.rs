@@ -117,6 +117,7 @@ mod tests {
             sink: "s".to_owned(),
             generation: 0,
             position: 0,
+            files: String::new(),
         };
         fs::create_dir(directory.path().join(DIRECTORY)).expect("created");
         fs::write(directory.path().join(DIRECTORY).join("a.json"), marker.encode()).expect("written");

@@ -130,9 +130,13 @@ impl SinkConfig {
         }
     }
 
-    /// Makes relative paths start in `directory`: of outputs, and of files of secrets.
+    /// Makes relative paths start in `directory`: of outputs, certificates and files of secrets.
     pub fn resolve_against(&mut self, directory: &Path) {
         if let Self::File(config) = self {
+            config.resolve_against(directory);
+        }
+        #[cfg(feature = "kafka")]
+        if let Self::Kafka(config) = self {
             config.resolve_against(directory);
         }
         self.secrets_mut().into_iter().for_each(|secret| secret.resolve_against(directory));
@@ -285,6 +289,21 @@ mod tests {
         }
         assert_eq!(prints.len(), NAMES.len());
         assert!(SinkConfig::read("files", settings("file")).is_none());
+    }
+
+    #[cfg(feature = "kafka")]
+    #[test]
+    fn every_file_of_a_kafka_sink_is_relative_to_the_pipeline_file() {
+        let mut settings = settings("kafka");
+        settings["tls"] = serde_json::json!({"ca_file": "ca.pem", "crt_file": "tls/client.pem", "key_file": "/k/client.key",
+            "key_pass": {"file": "pass"}});
+        let mut config = SinkConfig::read("kafka", settings).expect("a sink").expect("settings");
+        config.resolve_against(Path::new("/etc/acme"));
+        assert_eq!(config.secrets_mut()[0].file(), Some(Path::new("/etc/acme/pass")));
+        let SinkConfig::Kafka(config) = config else { panic!("not a kafka sink") };
+        let tls = config.tls.expect("tls");
+        let files = [tls.ca_file, tls.crt_file, tls.key_file].map(|file| file.expect("a file"));
+        assert_eq!(files, ["/etc/acme/ca.pem", "/etc/acme/tls/client.pem", "/k/client.key"].map(PathBuf::from));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Attacks, with the real program: a hostile vendor, hostile authors of audit records.
+//! Attacks, with the real program: a hostile vendor, hostile authors of audit records, a hostile store.
 //!
 //! ```text
 //!   hostile server --answers--> auditflow run --once --> files, journal, logs, status, coverage
@@ -6,6 +6,10 @@
 //! ```
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[cfg(feature = "kafka")]
+mod brokers;
 mod echoes;
 mod records;
 mod server;
+#[cfg(feature = "s3")]
+mod stores;

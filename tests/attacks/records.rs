@@ -36,7 +36,8 @@ fn values_in_paths_stay_below_the_directory_of_the_sink_and_nothing_is_lost() {
         .map(|(id, value)| record(id, "").replace("a@example.com", value).replace("\"A\"", &format!("\"{value}\"")))
         .collect();
     let address = serve(move |_| (200, String::new(), page(None, &records)));
-    let pipeline = Pipeline::new(&address, "", "path: \"out/{{ actor.email }}/{{ actor.name }}/events.ndjson\"");
+    let pipeline =
+        Pipeline::new(&address, "", "type: file, path: \"out/{{ actor.email }}/{{ actor.name }}/events.ndjson\"");
     let before = files_below(pipeline.directory.path()).len();
     let output = pipeline.run();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -67,7 +68,7 @@ fn deep_long_and_odd_records_are_delivered_once_and_readers_can_read_them() {
     let records: Vec<String> = odd.iter().enumerate().map(|(id, more)| record(id, more)).collect();
     let count = records.len();
     let address = serve(move |_| (200, String::new(), page(None, &records)));
-    let pipeline = Pipeline::new(&address, "", "path: out/events.ndjson");
+    let pipeline = Pipeline::new(&address, "", "type: file, path: out/events.ndjson");
     let output = pipeline.run();
     let text = std::fs::read_to_string(pipeline.path("out/events.ndjson")).unwrap_or_default();
     assert_eq!(text.lines().count(), count, "{}", String::from_utf8_lossy(&output.stderr));

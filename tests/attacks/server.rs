@@ -14,6 +14,8 @@ pub const SECRET: &str = "sk-live-7fT/q+2Zc\"9x&ü=R4wYp0";
 pub struct Received {
     /// The value of `Authorization`.
     pub authorization: String,
+    /// Every header, one line each.
+    pub headers: String,
 }
 
 /// Status, more headers, body.
@@ -36,15 +38,16 @@ pub fn serve(answer: impl Fn(&Received) -> Answer + Send + Sync + 'static) -> St
 fn respond(stream: &std::net::TcpStream, answer: &dyn Fn(&Received) -> Answer) -> Option<()> {
     let mut lines = BufReader::new(stream).lines();
     lines.next()?.ok()?;
-    let mut authorization = String::new();
+    let (mut authorization, mut headers) = (String::new(), String::new());
     for line in lines.map_while(Result::ok).take_while(|line| !line.is_empty()) {
+        headers.push_str(&format!("{line}\n"));
         if let Some((name, value)) = line.split_once(": ")
             && name.eq_ignore_ascii_case("authorization")
         {
             value.clone_into(&mut authorization);
         }
     }
-    let (status, headers, body) = answer(&Received { authorization });
+    let (status, headers, body) = answer(&Received { authorization, headers });
     let head = format!("HTTP/1.1 {status} Answer\r\ncontent-length: {}\r\n{headers}\r\n", body.len());
     let mut stream = stream;
     stream.write_all(head.as_bytes()).ok()?;
@@ -71,14 +74,14 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// One Merge source; `sink` is the sink's options, `more` more lines of the source.
+    /// One Merge source; `sink` is the sink's type and options, `more` more lines of the source.
     pub fn new(address: &str, more: &str, sink: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let text = format!(
             "data_dir: {dir}/data\nsources:\n  audit: {{type: merge, base_url: \"{address}\", api_key: \"${{KEY}}\", \
              rate_limit: 1000/s, backfill_start_time: \"2026-03-02\", end_time: \"2026-03-03\", \
              error_retry_interval: 1s{more}}}\ntransforms:\n  events: {{type: normalize, inputs: [audit]}}\n\
-             sinks:\n  out: {{type: file, inputs: [events], {sink}}}\n",
+             sinks:\n  out: {{inputs: [events], {sink}}}\n",
             dir = directory.path().display()
         );
         fs::write(directory.path().join("pipeline.yaml"), text).unwrap();
@@ -93,7 +96,12 @@ impl Pipeline {
     pub fn auditflow(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_auditflow"));
         let (first, rest) = arguments.split_first().unwrap();
-        command.arg(first).arg(self.path("pipeline.yaml")).args(rest).env("KEY", SECRET);
+        command
+            .arg(first)
+            .arg(self.path("pipeline.yaml"))
+            .args(rest)
+            .env("KEY", SECRET)
+            .env("AWS_EC2_METADATA_DISABLED", "true");
         command.current_dir(self.directory.path()).stdin(Stdio::null());
         command.output().unwrap()
     }
@@ -101,6 +109,19 @@ impl Pipeline {
     /// Runs it until it is done or gives up.
     pub fn run(&self) -> Output {
         self.auditflow(&["run", "--once", "--skip-check", "--give-up-after", "2s", "--log-level", "trace"])
+    }
+
+    /// What the program prints when it runs and when it is asked about the run, and all files that it writes, each with its
+    /// name.
+    pub fn said_and_written(&self) -> Vec<(String, String)> {
+        let mut outputs = vec![("run".to_owned(), self.run())];
+        for command in [&["status"][..], &["status", "--json"], &["coverage", "--evidence"], &["plan"], &["check"]] {
+            outputs.push((command.join(" "), self.auditflow(command)));
+        }
+        let printed = outputs.into_iter().map(|(name, output)| (name, [output.stdout, output.stderr].concat()));
+        let written = self.files().into_iter().map(|path| (path.display().to_string(), fs::read(&path).unwrap()));
+        let all = printed.chain(written);
+        all.map(|(name, bytes)| (name, String::from_utf8_lossy(&bytes).into_owned())).collect()
     }
 
     /// Every file below the directory.

@@ -67,6 +67,11 @@ transforms:
         file
     }
 
+    /// Writes a pipeline file with a sink `files` that writes all events below `out`, a file per vendor.
+    pub fn with_files(&self) -> PathBuf {
+        self.write_pipeline("sinks:\n  files: {type: file, inputs: [events], path: \"out/{{ vendor }}.ndjson\"}\n")
+    }
+
     /// The program, with the secrets in its environment. Its output is appended to `log`.
     pub fn program(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_auditflow"));

@@ -58,6 +58,10 @@ async fn serve(wants_client: bool) -> u16 {
 
 async fn send(url: &str, tls: &TlsOptions) -> Result<Response, TransportError> {
     let transport = HttpTransport::sharing(&HttpClients::default(), url, tls, Arc::new(SystemClock)).expect("a client");
+    send_by(&transport).await
+}
+
+async fn send_by(transport: &HttpTransport) -> Result<Response, TransportError> {
     let auth = Auth::Bearer(Secret::from_value("s3cret".into()));
     let request = Request::json("/logs", Vec::new(), auth);
     let limits = ResponseLimits { timeout: Duration::from_secs(20), max_body_bytes: 1_000 };
@@ -96,6 +100,26 @@ async fn a_server_may_require_a_client_certificate() {
     let (crt_file, key_file) = (Some(fixture("client.pem")), Some(fixture("client.key")));
     let response = send(&url, &TlsOptions { crt_file, key_file, ..trusting() }).await;
     assert_eq!(response.expect("accepted").body, b"{}");
+}
+
+#[tokio::test]
+async fn files_that_vanish_after_the_start_are_not_missed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let copied = |name: &str| {
+        let copy = directory.path().join(name);
+        std::fs::copy(fixture(name), &copy).expect("copied");
+        Some(copy)
+    };
+    let (ca_file, crt_file, key_file) = (copied("authority.pem"), copied("client.pem"), copied("client.key"));
+    let tls = TlsOptions { ca_file, crt_file, key_file };
+    let url = format!("https://localhost:{}", serve(true).await);
+    let clients = HttpClients::default();
+    let transport = HttpTransport::sharing(&clients, &url, &tls, Arc::new(SystemClock)).expect("a client");
+    assert_eq!(send_by(&transport).await.expect("accepted").body, b"{}");
+    drop(directory);
+    assert_eq!(send_by(&transport).await.expect("a new connection").body, b"{}");
+    let another = HttpTransport::sharing(&HttpClients::default(), &url, &tls, Arc::new(SystemClock));
+    assert!(another.is_err_and(|error| error.to_string().contains("tls.ca_file")), "the next start names the file");
 }
 
 #[tokio::test]

@@ -62,6 +62,18 @@ async fn an_end_that_moves_while_a_window_is_open_and_back_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_start_that_counts_back_from_the_first_start_stays_there_in_later_runs() {
+    let mut source = FakeSource::new(example_spec(), true, before_start(100));
+    source.options.backfill_start_time = Some(StartTime::Ago(Duration::from_secs(2_000)));
+    let once = CollectMode::Once { until: START };
+    assert_eq!(source.run(once, Some(1)).await, SourceEnd::Shutdown);
+    source.restart();
+    tokio::time::advance(Duration::from_secs(1_500)).await;
+    source.collect_until(1_500).await;
+    assert_eq!(source.collected().await, source.truth());
+}
+
+#[tokio::test(start_paused = true)]
 async fn records_that_become_visible_within_the_last_overlap_are_collected() {
     let records = (0..100).map(|n| late(&format!("r{n}"), n, n + if n % 3 == 0 { 50 } else { 0 })).collect();
     let mut source = FakeSource::new(example_spec(), true, records);

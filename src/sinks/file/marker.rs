@@ -1,12 +1,14 @@
 //! The marker beside the files of a sink: `_auditflow/` in the directory that `path` starts with. Its name is made from the
 //! rest of `path`, so that two sinks may share a directory, and two journals may not share files.
 
+use std::collections::HashMap;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use crate::journal::FileRecord;
 use crate::sinks::disk::{Disk, io_error};
 use crate::sinks::manifest::sha256_hex;
-use crate::sinks::marker::{DIRECTORY, Marker, MarkerState};
+use crate::sinks::marker::{DIRECTORY, Marker, MarkerState, of_overlapping_journals};
 use crate::sinks::registry::SinkName;
 use crate::sinks::template::Template;
 use crate::sinks::{BatchRange, SinkError, StoredPosition};
@@ -24,17 +26,31 @@ pub(super) struct FileMarker {
     /// The directory that contains every file of the sink.
     base: PathBuf,
     path: PathBuf,
+    /// The template of the files, below `base`.
+    files: String,
     state: MarkerState,
+    /// The markers of other journals that were found in this batch, by the directory of their files.
+    others: HashMap<PathBuf, Vec<OtherMarker>>,
+}
+
+/// The marker of another journal.
+#[derive(Debug)]
+struct OtherMarker {
+    path: PathBuf,
+    marker: Marker,
+    files: Template,
 }
 
 impl FileMarker {
     /// The marker of the files of `template`, all of which are below `base`.
     pub(super) fn new(template: &Template, root: &Path, base: PathBuf, name: SinkName<'_>) -> Self {
-        let hash = sha256_hex(template.below_fixed_directory().canonical().as_bytes());
+        let files = template.below_fixed_directory().canonical();
+        let hash = sha256_hex(files.as_bytes());
         let path = base.join(DIRECTORY).join(format!("{}.json", &hash[..NAME_CHARACTERS]));
         let (pipeline, sink) = (name.pipeline.to_owned(), name.sink.to_owned());
         let fixed = template.fixed_name().map(|name| root.join(name));
-        Self { pipeline, sink, fixed, base, path, state: MarkerState::default() }
+        let (state, others) = (MarkerState::default(), HashMap::new());
+        Self { pipeline, sink, fixed, base, path, files, state, others }
     }
 
     /// The identity of the journal; empty until it is known.
@@ -49,13 +65,35 @@ impl FileMarker {
 
     /// At the start of the sink. Creates nothing: the output's disk may not be mounted.
     pub(super) fn restore(&mut self, disk: &dyn Disk, stored: StoredPosition<'_>) -> Result<(), SinkError> {
-        self.state.restore(stored, &self.pipeline, &self.sink);
+        self.state.restore(stored, &self.pipeline, &self.sink, &self.files);
         self.find(disk).and_then(|found| self.state.compare(found.as_ref(), &self.place())).map(drop)
     }
 
     /// Starts a batch.
     pub(super) fn begin(&mut self, range: BatchRange) {
         self.state.begin(range);
+        self.others.clear();
+    }
+
+    /// Before a batch writes a file for the first time: no sink of another journal writes it under another template.
+    pub(super) fn expect_own(&mut self, disk: &dyn Disk, file: &Path) -> Result<(), SinkError> {
+        if !self.state.is_known() {
+            return Ok(());
+        }
+        for directory in file.ancestors().skip(1) {
+            if !self.others.contains_key(directory) {
+                let others = others_in(disk, directory, self.state.journal());
+                let others = others.map_err(|error| io_error("read the markers in", directory, &error))?;
+                self.others.insert(directory.to_owned(), others);
+            }
+            let below = file.strip_prefix(directory).ok().and_then(Path::to_str).unwrap_or_default();
+            let could_write = |other: &&OtherMarker| other.path != self.path && other.files.may_render(below);
+            let other = self.others[directory].iter().find(could_write);
+            if let Some(OtherMarker { path, marker, .. }) = other {
+                return Err(of_overlapping_journals(marker, &path.display().to_string()));
+            }
+        }
+        Ok(())
     }
 
     /// Before the first write of a batch: the output is still this journal's.
@@ -113,7 +151,7 @@ impl FileMarker {
 
     /// Takes the output over.
     pub(super) fn adopt(&mut self, disk: &dyn Disk, stored: StoredPosition<'_>) -> Result<(), SinkError> {
-        self.state.restore(stored, &self.pipeline, &self.sink);
+        self.state.restore(stored, &self.pipeline, &self.sink, &self.files);
         match self.state.adopted().cloned() {
             Some(marker) if self.is_used(disk)? => self.write(disk, &marker),
             _ => Ok(()),
@@ -149,8 +187,31 @@ impl FileMarker {
     }
 }
 
+/// The markers of other journals in a directory. What this user may not read says nothing.
+fn others_in(disk: &dyn Disk, directory: &Path, journal: &str) -> io::Result<Vec<OtherMarker>> {
+    let directory = directory.join(DIRECTORY);
+    let mut others = Vec::new();
+    for name in if_permitted(disk.names(&directory))?.unwrap_or_default() {
+        let path = directory.join(name);
+        let Some(bytes) = if_permitted(disk.read(&path))?.flatten() else { continue };
+        let Ok(marker) = Marker::decode(&bytes, "") else { continue };
+        let Ok(files) = Template::parse(&marker.files) else { continue };
+        if marker.journal != journal {
+            others.push(OtherMarker { path, marker, files });
+        }
+    }
+    Ok(others)
+}
+
+fn if_permitted<T>(done: io::Result<T>) -> io::Result<Option<T>> {
+    match done {
+        Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::NotADirectory) => Ok(None),
+        done => done.map(Some),
+    }
+}
+
 /// Creates a directory, durably.
-fn create(disk: &dyn Disk, directory: &Path) -> std::io::Result<()> {
+fn create(disk: &dyn Disk, directory: &Path) -> io::Result<()> {
     let mut missing = Vec::new();
     for parent in directory.ancestors() {
         if disk.state(parent)?.is_some() {

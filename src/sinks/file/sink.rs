@@ -137,6 +137,13 @@ impl FileSink {
         Ok(pieces)
     }
 
+    /// The marker is written last: an output that is refused shows nothing of this journal.
+    fn expect_own(&mut self, pieces: &[Piece]) -> Result<(), SinkError> {
+        let disk = self.disk.as_ref();
+        pieces.iter().try_for_each(|piece| self.marker.expect_own(disk, &piece.base))?;
+        self.marker.compare(disk)
+    }
+
     fn choose_files(&mut self, pieces: &[Piece]) -> Result<Vec<RollbackRecord>, SinkError> {
         let context = WriteContext {
             disk: self.disk.as_ref(),
@@ -151,7 +158,7 @@ impl FileSink {
     async fn write_out(&mut self, log: &mut dyn RollbackLog) -> Result<(), SinkError> {
         let pieces = blocking(|| self.take_pieces())?;
         if !pieces.is_empty() {
-            blocking(|| self.marker.compare(self.disk.as_ref()))?;
+            blocking(|| self.expect_own(&pieces))?;
         }
         let records = blocking(|| self.choose_files(&pieces))?;
         if !records.is_empty() {

@@ -466,6 +466,38 @@ async fn a_second_journal_is_refused_until_it_adopts_the_output() {
 }
 
 #[tokio::test]
+async fn another_journal_is_refused_whatever_its_template_is() {
+    for (first, second, refused) in [
+        ("out/{{ vendor }}.ndjson", "out/{{ source }}.ndjson", true),
+        ("out/{{ vendor }}/x.ndjson", "out/clumio/x.ndjson", true),
+        ("out/clumio/x.ndjson", "out/{{ vendor }}/x.ndjson", true),
+        ("out/%Y/{{ source }}.ndjson", "{{ tenant }}/{{ vendor }}/x.ndjson", false),
+        ("out/a.ndjson", "out/b.ndjson", false),
+        ("out/{{ vendor }}.ndjson", "out/sub/{{ vendor }}.ndjson", false),
+    ] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut first = sink(&directory.path().join(first), "");
+        first.recover_position(after(0)).await.expect("free");
+        write(&mut first, &["1"]).await.expect("written");
+        let before = contents(directory.path());
+        let mut other = sink(&directory.path().join(second), "");
+        let stored = StoredPosition { journal: "another", ..after(0) };
+        other.recover_position(stored).await.expect("only an event shows where it leads");
+        let written = write(&mut other, &["1"]).await;
+        assert_eq!(written.is_err(), refused, "{second}");
+        if let Err((_, error)) = written {
+            let error = stopped(error);
+            assert!(error.contains("another data_dir") && error.contains("_auditflow/"), "{error}");
+            assert_eq!(contents(directory.path()), before);
+            let mut again = sink(&directory.path().join(second), "");
+            again.recover_position(after(0)).await.expect("the same journal");
+            write(&mut again, &["2"]).await.expect("another sink of the first journal may");
+        }
+        write(&mut first, &["3"]).await.expect("the first one goes on");
+    }
+}
+
+#[tokio::test]
 async fn an_older_copy_of_the_journal_is_refused() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("x.ndjson");

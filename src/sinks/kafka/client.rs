@@ -14,6 +14,7 @@ use super::error::{is_fenced, stopped, transient};
 use super::log::FoldedLog;
 use super::names::Names;
 use crate::clock::SharedClock;
+use crate::secret::{Secret, SentSecrets};
 use crate::sinks::SinkError;
 
 /// The transaction timeout unless `message_timeout_ms` is set: librdkafka's own default.
@@ -47,6 +48,8 @@ pub(super) struct Connection {
     /// Identifies this process among all that ever used the names.
     pub(super) instance: String,
     pub(super) clock: SharedClock,
+    /// What may come back in texts of brokers and librdkafka.
+    pub(super) sent: SentSecrets,
     log: Arc<FoldedLog>,
     base: ClientConfig,
     tls: Option<Tls>,
@@ -70,6 +73,7 @@ impl Connection {
             instance: instance_of(&clock),
             names,
             clock,
+            sent: SentSecrets::default(),
             log: Arc::default(),
             base,
             tls: config.tls.clone().filter(|tls| tls.enabled),
@@ -162,20 +166,38 @@ impl Connection {
 
     fn secured(&self) -> Result<ClientConfig, SinkError> {
         let mut config = self.base.clone();
-        let protocol = match (&self.tls, &self.sasl) {
+        config.set("security.protocol", self.protocol());
+        if let Some(tls) = &self.tls {
+            set_tls(&mut config, tls, &self.sent)?;
+        }
+        if let Some(sasl) = &self.sasl {
+            set_sasl(&mut config, sasl, &self.sent)?;
+        }
+        Ok(config)
+    }
+
+    fn protocol(&self) -> &'static str {
+        match (&self.tls, &self.sasl) {
             (None, None) => "plaintext",
             (Some(_), None) => "ssl",
             (None, Some(_)) => "sasl_plaintext",
             (Some(_), Some(_)) => "sasl_ssl",
-        };
-        config.set("security.protocol", protocol);
-        if let Some(tls) = &self.tls {
-            set_tls(&mut config, tls)?;
         }
-        if let Some(sasl) = &self.sasl {
-            set_sasl(&mut config, sasl)?;
-        }
-        Ok(config)
+    }
+
+    /// The addresses of `bootstrap_servers`, with scheme and port.
+    fn addresses(&self) -> String {
+        let servers = self.base.get("bootstrap.servers").unwrap_or_default().split(',').map(str::trim);
+        let addresses: Vec<String> =
+            servers.filter(|server| !server.is_empty()).map(|server| self.address(server)).collect();
+        addresses.join(", ")
+    }
+
+    fn address(&self, server: &str) -> String {
+        let (scheme, host) = server.split_once("://").unwrap_or((self.protocol(), server));
+        let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let port = if has_port { "" } else { ":9092" };
+        format!("{}://{host}{port}", scheme.to_lowercase())
     }
 
     fn context(&self) -> Result<SinkContext, SinkError> {
@@ -184,8 +206,10 @@ impl Connection {
         Ok(SinkContext {
             sink: self.names.sink.clone(),
             log: Arc::clone(&self.log),
+            addresses: self.addresses(),
             reports: DeliveryReports::default(),
             token,
+            sent: self.sent.clone(),
             last_error: Default::default(),
         })
     }
@@ -214,7 +238,7 @@ pub(super) fn query<T: Send>(
     })
 }
 
-fn set_tls(config: &mut ClientConfig, tls: &Tls) -> Result<(), SinkError> {
+fn set_tls(config: &mut ClientConfig, tls: &Tls, sent: &SentSecrets) -> Result<(), SinkError> {
     // A librdkafka with its own OpenSSL does not find the system's certificates; `probe` does.
     let authorities = tls.ca_file.as_ref().map_or("probe".into(), |path| path.to_string_lossy());
     config.set("ssl.ca.location", authorities);
@@ -225,14 +249,14 @@ fn set_tls(config: &mut ClientConfig, tls: &Tls) -> Result<(), SinkError> {
         config.set("ssl.key.location", path.to_string_lossy());
     }
     if let Some(secret) = &tls.key_pass {
-        config.set("ssl.key.password", revealed(secret)?);
+        config.set("ssl.key.password", revealed(secret, sent)?);
     }
     config.set("enable.ssl.certificate.verification", tls.verify_certificate.to_string());
     config.set("ssl.endpoint.identification.algorithm", if tls.verify_hostname { "https" } else { "none" });
     Ok(())
 }
 
-fn set_sasl(config: &mut ClientConfig, sasl: &Sasl) -> Result<(), SinkError> {
+fn set_sasl(config: &mut ClientConfig, sasl: &Sasl, sent: &SentSecrets) -> Result<(), SinkError> {
     config.set("sasl.mechanism", sasl.mechanism.as_str());
     if sasl.mechanism == SaslMechanism::OauthBearer {
         return Ok(());
@@ -241,16 +265,18 @@ fn set_sasl(config: &mut ClientConfig, sasl: &Sasl) -> Result<(), SinkError> {
         config.set("sasl.username", username);
     }
     if let Some(secret) = &sasl.password {
-        config.set("sasl.password", revealed(secret)?);
+        config.set("sasl.password", revealed(secret, sent)?);
     }
     Ok(())
 }
 
-fn revealed(secret: &crate::secret::Secret) -> Result<String, SinkError> {
-    secret.reveal().map_err(|error| SinkError::Transient {
+fn revealed(secret: &Secret, sent: &SentSecrets) -> Result<String, SinkError> {
+    let value = secret.reveal().map_err(|error| SinkError::Transient {
         message: error.to_string(),
         hint: "make the secret readable for the user that runs auditflow".to_owned(),
-    })
+    })?;
+    sent.add(std::slice::from_ref(&value));
+    Ok(value)
 }
 
 fn set_default(config: &mut ClientConfig, name: &str, value: &str) {
@@ -354,5 +380,20 @@ mod tests {
             assert_eq!(options.get(name), Some(value), "{name}");
         }
         assert_eq!(options.get("linger.ms"), None);
+        assert_eq!(connection.sent.mask().mask("no hunter2 and no hunter1"), "no *** and no ***");
+    }
+
+    #[test]
+    fn an_address_has_its_scheme_and_port() {
+        for (servers, tls, addresses) in [
+            ("kafka-1:9093, kafka-2", json!({}), "ssl://kafka-1:9093, ssl://kafka-2:9092"),
+            ("PLAINTEXT://[::1]:9094", json!(null), "plaintext://[::1]:9094"),
+            ("[::1],", json!(null), "plaintext://[::1]:9092"),
+        ] {
+            let settings = json!({"bootstrap_servers": servers, "topic": "audit", "tls": tls});
+            let config: KafkaConfig = serde_json::from_value(settings).expect("settings");
+            let connection = Connection::new(&config, Names::new("acme", "stream"), Arc::new(SystemClock));
+            assert_eq!(connection.addresses(), addresses);
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::num::{NonZeroU16, NonZeroU32};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -261,6 +261,14 @@ impl KafkaConfig {
             warnings.push(problem("tls.verify_hostname", message, hint));
         }
         warnings
+    }
+
+    /// Makes relative paths of certificates relative to `directory` (the directory of the pipeline file).
+    pub fn resolve_against(&mut self, directory: &Path) {
+        let Some(tls) = &mut self.tls else { return };
+        for path in [&mut tls.ca_file, &mut tls.crt_file, &mut tls.key_file].into_iter().flatten() {
+            *path = directory.join(&*path);
+        }
     }
 
     /// Every secret of the sink, so that relative file paths can be resolved.

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use super::log::FoldedLog;
 use super::rejections::is_permanent;
 use crate::clock::SharedClock;
-use crate::secret::Secret;
+use crate::secret::{Secret, SentSecrets};
 
 /// How long a bearer token is used before it is read again.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(300);
@@ -33,9 +33,13 @@ const TRANSACTION_FAILED: &str = "TXNERR";
 /// Receives the callbacks of librdkafka for one client of a sink.
 pub(super) struct SinkContext {
     pub(super) sink: String,
+    /// Where it connects first, with scheme and port.
+    pub(super) addresses: String,
     pub(super) log: Arc<FoldedLog>,
     pub(super) reports: DeliveryReports,
     pub(super) token: Option<BearerToken>,
+    /// Masked in every text of a broker or of librdkafka.
+    pub(super) sent: SentSecrets,
     pub(super) last_error: Mutex<Option<(RDKafkaErrorCode, String)>>,
 }
 
@@ -182,14 +186,15 @@ impl ClientContext for SinkContext {
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         let sink = self.sink.as_str();
+        let message = self.sent.mask().mask(message);
         if facility == TRANSACTION_FAILED {
-            self.reports.transaction_failed(message);
+            self.reports.transaction_failed(&message);
         }
         if matches!(level, RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug) {
             tracing::debug!(target: "librdkafka", event = "librdkafka", sink, facility, "{message}");
             return;
         }
-        let Some(repeated) = self.log.admit(message, tokio::time::Instant::now()) else { return };
+        let Some(repeated) = self.log.admit(&message, tokio::time::Instant::now()) else { return };
         if matches!(level, RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice) {
             tracing::info!(target: "librdkafka", event = "librdkafka", sink, facility, repeated, "{message}");
         } else {
@@ -200,18 +205,20 @@ impl ClientContext for SinkContext {
     fn stats(&self, _statistics: Statistics) {}
 
     fn error(&self, error: KafkaError, reason: &str) {
+        let reason = self.sent.mask().mask(reason);
         tracing::debug!(target: "librdkafka", event = "librdkafka", sink = self.sink, %error, reason, "client error");
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
         let mut last = self.last_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // "All brokers are down" and the like follow on the error that says why.
         if last.as_ref().is_none_or(|(known, _)| says_why(code) >= says_why(*known)) {
-            *last = Some((code, reason.to_owned()));
+            *last = Some((code, reason));
         }
     }
 
     fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
         let Some(BearerToken { secret, clock }) = &self.token else { return Err("no token is configured".into()) };
         let token = secret.reveal()?;
+        self.sent.add(std::slice::from_ref(&token));
         let lifetime_ms = (clock.now() + TOKEN_LIFETIME).as_millis();
         Ok(OAuthToken { token, principal_name: "auditflow".to_owned(), lifetime_ms })
     }

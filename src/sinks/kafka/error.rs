@@ -9,8 +9,9 @@ use crate::sinks::SinkError;
 /// An error that is retried. `doing` completes "cannot ... Kafka".
 pub(super) fn transient(error: &KafkaError, doing: &str, client: Option<&SinkContext>) -> SinkError {
     let (code, reason) = explained(error, client);
+    let place = client.map(|client| format!(" at {}", client.addresses)).unwrap_or_default();
     SinkError::Transient {
-        message: format!("cannot {doing} Kafka: {reason}"),
+        message: format!("cannot {doing} Kafka{place}: {reason}"),
         hint: code.map_or(RETRIED, hint).to_owned(),
     }
 }
@@ -44,7 +45,7 @@ pub(super) fn of_reading(error: &KafkaError, names: &Names, client: &SinkContext
     let topic = &names.position_topic;
     let (code, reason) = explained(error, Some(client));
     SinkError::Transient {
-        message: format!("cannot read the position in topic `{topic}`: {reason}"),
+        message: format!("cannot read the position in topic `{topic}` at {}: {reason}", client.addresses),
         hint: topic_hint(code, topic, names).to_owned(),
     }
 }

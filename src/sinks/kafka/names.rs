@@ -117,6 +117,21 @@ mod tests {
     }
 
     #[test]
+    fn any_value_makes_a_valid_name() {
+        let template = Template::parse("{{ source }}").expect("a template").with_plain_values();
+        let long: &'static str = "ä/".repeat(400).leak();
+        for value in
+            ["..", ".", "", " ", "../../etc", "a\0b", "x\u{202e}y", "%2F", "audit\naudit", "{{ vendor }}", long]
+        {
+            let mut event = crate::sinks::testing::event("{}", "2026-01-02T03:04:05Z");
+            event.source = value;
+            let name = TopicNames::new(&template).next(&event).expect("the first one").name;
+            assert!((1..=MAX_NAME_BYTES).contains(&name.len()), "{value:?}: {name:?}");
+            assert!(name.chars().all(|letter| is_allowed(letter) && letter != '.'), "{value:?}: {name:?}");
+        }
+    }
+
+    #[test]
     fn templates_that_cannot_render_topic_names_are_found() {
         let problem = |text: &str| template_problem(&Template::parse(text).expect(text));
         assert_eq!(problem("audit.{{ vendor }}.%Y"), None);

@@ -369,7 +369,13 @@ impl Session {
         match on_a_thread(move || producer.abort_transaction(ABORT_TIMEOUT)).await {
             Ok(()) => transaction.is_open = false,
             Err(error) => {
-                tracing::debug!(event = "transaction_abort_failed", sink = self.names.sink, %error, "cannot abort the transaction; the next session aborts it");
+                let error = self.producer.context().sent.mask().mask(&error.to_string());
+                tracing::debug!(
+                    event = "transaction_abort_failed",
+                    sink = self.names.sink,
+                    error,
+                    "cannot abort the transaction; the next session aborts it"
+                );
             }
         }
         !transaction.is_open

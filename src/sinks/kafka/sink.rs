@@ -127,6 +127,18 @@ impl KafkaConfig {
 }
 
 impl KafkaSink {
+    /// What brokers and librdkafka say may repeat what they received.
+    fn without_secrets<T>(&self, done: Result<T, SinkError>) -> Result<T, SinkError> {
+        done.map_err(|error| error.masked(&self.connection.sent.mask()))
+    }
+
+    /// The topic comes first: a producer is created after the broker was reached with the current credentials.
+    async fn open(&mut self) -> Result<Option<Seq>, SinkError> {
+        self.topics.ensure_fixed(&self.connection).await?;
+        self.connect().await?;
+        Ok(self.position().map(|position| position.last))
+    }
+
     /// Starts a session if there is none, or if nothing of the batch was sent and its requests must be others.
     async fn connect(&mut self) -> Result<(), SinkError> {
         let requests = self.requests();
@@ -348,16 +360,17 @@ impl Sink for KafkaSink {
     }
 
     fn healthcheck(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
-        Box::pin(healthcheck(&self.connection, &self.topics, self.expected))
+        Box::pin(async {
+            let done = healthcheck(&self.connection, &self.topics, self.expected).await;
+            self.without_secrets(done)
+        })
     }
 
     fn recover_position<'a>(&'a mut self, stored: StoredPosition<'a>) -> BoxFuture<'a, Result<Option<Seq>, SinkError>> {
         Box::pin(async move {
             self.key = PositionKey { journal: stored.journal.to_owned(), generation: stored.generation };
-            // The topic comes first: a producer is created after the broker was reached with the current credentials.
-            self.topics.ensure_fixed(&self.connection).await?;
-            self.connect().await?;
-            Ok(self.position().map(|position| position.last))
+            let done = self.open().await;
+            self.without_secrets(done)
         })
     }
 
@@ -397,7 +410,10 @@ impl Sink for KafkaSink {
     }
 
     fn flush<'a>(&'a mut self, log: &'a mut dyn RollbackLog) -> BoxFuture<'a, Result<(), SinkError>> {
-        Box::pin(self.send(log))
+        Box::pin(async {
+            let done = self.send(log).await;
+            self.without_secrets(done)
+        })
     }
 
     fn commit<'a>(
@@ -405,7 +421,10 @@ impl Sink for KafkaSink {
         last_event: Option<EventId>,
         log: &'a mut dyn RollbackLog,
     ) -> BoxFuture<'a, Result<Committed, SinkError>> {
-        Box::pin(self.finish(last_event, log))
+        Box::pin(async move {
+            let done = self.finish(last_event, log).await;
+            self.without_secrets(done)
+        })
     }
 
     /// Records that were sent without a transaction stay on the broker. An open transaction is aborted, so that consumers do

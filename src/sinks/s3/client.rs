@@ -1,22 +1,28 @@
 //! Creates clients of the SDK: the location of the bucket, the credentials, the timeouts.
 //!
 //! The SDK does not retry: the deliver loop does. Configured credentials are read when a client is created, and after an
-//! error a new client is created, so that a rotated secret takes effect.
+//! error a new client is created, so that a rotated secret takes effect. What is sent is noted: credentials, wherever they come
+//! from, because answers may repeat them, and the address, for messages.
 
 use std::time::Duration;
 
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
+use aws_credential_types::provider::future::ProvideCredentials as ProvideFuture;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
-use aws_sdk_s3::config::{AppName, Credentials, RequestChecksumCalculation, ResponseChecksumValidation};
+use aws_sdk_s3::config::{
+    AppName, Credentials, ProvideCredentials, RequestChecksumCalculation, ResponseChecksumValidation,
+    SharedCredentialsProvider,
+};
 
+use super::address::Address;
 use super::config::S3Config;
 use super::error::transient;
 use super::options::{AuthOptions, Checksum};
 use crate::journal::S3Location;
-use crate::secret::Secret;
+use crate::secret::{Secret, SentSecrets};
 use crate::sinks::SinkError;
 
 /// Timeout for opening a connection.
@@ -29,6 +35,10 @@ const REGION_OF_OTHERS: &str = "us-east-1";
 #[derive(Clone, Debug)]
 pub(super) struct Connection {
     pub(super) location: S3Location,
+    /// What may come back in the texts of a store.
+    pub(super) sent: SentSecrets,
+    /// Where the last request went.
+    pub(super) address: Address,
     auth: AuthOptions,
     checksum: Checksum,
     timeout: Duration,
@@ -38,6 +48,8 @@ impl Connection {
     pub(super) fn new(config: &S3Config) -> Self {
         Self {
             location: config.location(),
+            sent: SentSecrets::default(),
+            address: Address::default(),
             auth: config.auth.clone(),
             checksum: config.checksum,
             timeout: config.request.timeout(),
@@ -54,14 +66,18 @@ impl Connection {
         let mut config = aws_sdk_s3::config::Builder::from(&shared).force_path_style(location.force_path_style);
         config.set_endpoint_url(location.endpoint.clone().or_else(|| config_endpoint(&shared)));
         if let Some(role) = &self.auth.assume_role {
-            config = config.credentials_provider(self.role_provider(role, &shared).await);
+            config = config.credentials_provider(self.noted(self.role_provider(role, &shared).await));
         }
         if self.checksum.only_when_required(location.endpoint.is_some()) {
             config = config
                 .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
                 .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
         }
-        Ok(Client::from_conf(config.build()))
+        Ok(Client::from_conf(config.interceptor(self.address.clone()).build()))
+    }
+
+    fn noted(&self, provider: impl ProvideCredentials + 'static) -> NotedCredentials {
+        NotedCredentials { provider: SharedCredentialsProvider::new(provider), sent: self.sent.clone() }
     }
 
     async fn shared_config(&self, location: &S3Location) -> Result<SdkConfig, SinkError> {
@@ -77,7 +93,14 @@ impl Connection {
         if let Some(region) = location.region.clone().or(others) {
             loader = loader.region(Region::new(region));
         }
-        Ok(self.with_credentials(loader)?.load().await)
+        let shared = self.with_credentials(loader)?.load().await;
+        Ok(match shared.credentials_provider() {
+            Some(provider) => {
+                let noted = SharedCredentialsProvider::new(self.noted(provider));
+                shared.into_builder().credentials_provider(noted).build()
+            }
+            None => shared,
+        })
     }
 
     fn with_credentials(&self, loader: ConfigLoader) -> Result<ConfigLoader, SinkError> {
@@ -101,6 +124,27 @@ impl Connection {
             provider = provider.region(Region::new(region.clone()));
         }
         provider.build().await
+    }
+}
+
+/// Credentials of a provider; those that it has given are known.
+#[derive(Debug)]
+struct NotedCredentials {
+    provider: SharedCredentialsProvider,
+    sent: SentSecrets,
+}
+
+impl ProvideCredentials for NotedCredentials {
+    fn provide_credentials<'a>(&'a self) -> ProvideFuture<'a>
+    where
+        Self: 'a,
+    {
+        ProvideFuture::new(async {
+            let found = self.provider.provide_credentials().await?;
+            let values = [Some(found.access_key_id()), Some(found.secret_access_key()), found.session_token()];
+            self.sent.add(&values.into_iter().flatten().map(str::to_owned).collect::<Vec<_>>());
+            Ok(found)
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use std::error::Error;
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
+use super::address::Address;
 use crate::sinks::SinkError;
 
 /// What a store answered, or why there is no answer.
@@ -76,15 +77,17 @@ impl S3Error {
         matches!(self.code.as_str(), "NotImplemented" | "MethodNotAllowed" | "AccessDenied") || self.status == 501
     }
 
-    /// The sink's error. `doing` completes "cannot ...".
-    pub(super) fn into_error(self, doing: &str) -> SinkError {
+    /// The sink's error. `doing` completes "cannot ..."; `address` is where the request went.
+    pub(super) fn into_error(self, doing: &str, address: &Address) -> SinkError {
         let code = match (self.code.as_str(), self.status) {
             ("", 0) => String::new(),
             ("", status) => format!(": the store answers {status}"),
             (code, _) => format!(": {code}"),
         };
         let reason = if self.message.is_empty() { String::new() } else { format!(": {}", self.message) };
-        let message = format!("cannot {doing}{code}{reason}");
+        let is_connection = matches!(self.kind, ErrorKind::NoAnswer | ErrorKind::TimedOut);
+        let place = address.get().filter(|_| is_connection).map(|address| format!(" at {address}")).unwrap_or_default();
+        let message = format!("cannot {doing}{place}{code}{reason}");
         transient(message, self.hint())
     }
 
@@ -210,7 +213,8 @@ mod tests {
     fn said(code: &str, status: u16) -> (String, String) {
         let error =
             S3Error { code: code.to_owned(), status, message: "the store's message".to_owned(), ..S3Error::default() };
-        let SinkError::Transient { message, hint } = error.into_error("put s3://bucket/key") else {
+        let SinkError::Transient { message, hint } = error.into_error("put s3://bucket/key", &Address::default())
+        else {
             panic!("{code} is retried");
         };
         (message, hint)

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::error::S3Error;
 use super::upload::Store;
 use crate::journal::S3ObjectRecord;
-use crate::sinks::marker::{DIRECTORY, Marker, MarkerState};
+use crate::sinks::marker::{DIRECTORY, Marker, MarkerState, of_overlapping_journals};
 use crate::sinks::{BatchRange, SinkError, StoredPosition};
 
 /// Longer bodies are not markers.
@@ -19,6 +19,8 @@ pub(super) struct ObjectMarker {
     /// The end of its key: the directory of markers and its name.
     name: String,
     pub(super) key: String,
+    /// The keys of markers with this name in the directories above.
+    above: Vec<String>,
     state: MarkerState,
 }
 
@@ -28,12 +30,20 @@ impl ObjectMarker {
         let directory = fixed.rfind('/').map_or("", |end| &fixed[..=end]);
         let name = format!("{DIRECTORY}/{name}.json");
         let key = format!("{directory}{name}");
-        Self { pipeline: pipeline.to_owned(), sink: sink.to_owned(), name, key, state: MarkerState::default() }
+        let starts = directories_in(directory).filter(|above| *above != directory);
+        let above = starts.map(|above| format!("{above}{name}")).collect();
+        Self { pipeline: pipeline.to_owned(), sink: sink.to_owned(), name, key, above, state: MarkerState::default() }
     }
 
-    /// At the start of the sink.
+    /// At the start of the sink. A sink of another journal with the same names may write to a prefix that contains this one.
     pub(super) async fn restore(&mut self, store: &mut Store, stored: StoredPosition<'_>) -> Result<(), SinkError> {
-        self.state.restore(stored, &self.pipeline, &self.sink);
+        self.state.restore(stored, &self.pipeline, &self.sink, "");
+        for key in &self.above {
+            let found = store.visible_marker(key).await?;
+            if let Some(other) = found.filter(|found| found.journal != stored.journal) {
+                return Err(of_overlapping_journals(&other, &store.address(key)));
+            }
+        }
         let found = store.marker(&self.key).await?;
         self.state.compare(found.as_ref(), &store.address(&self.key)).map(drop)
     }
@@ -82,7 +92,7 @@ impl ObjectMarker {
 
     /// Takes the output over.
     pub(super) async fn adopt(&mut self, store: &mut Store, stored: StoredPosition<'_>) -> Result<(), SinkError> {
-        self.state.restore(stored, &self.pipeline, &self.sink);
+        self.state.restore(stored, &self.pipeline, &self.sink, "");
         match self.state.adopted() {
             Some(marker) => store.put_marker(&self.key, marker).await,
             None => Ok(()),
@@ -99,8 +109,13 @@ fn directories_of<'a>(bucket: &str, records: &[&'a S3ObjectRecord]) -> Vec<&'a s
         let same = shared.bytes().zip(key.bytes()).take_while(|(one, other)| one == other).count();
         &shared[..shared.floor_char_boundary(same)]
     });
-    let ends = shared.match_indices('/').map(|(end, _)| end + 1);
-    std::iter::once(0).chain(ends).map(|end| &shared[..end]).collect()
+    directories_in(shared).collect()
+}
+
+/// The directories that a key is in, the bucket first.
+fn directories_in(key: &str) -> impl Iterator<Item = &str> {
+    let ends = key.match_indices('/').map(|(end, _)| end + 1);
+    std::iter::once(0).chain(ends).map(|end| &key[..end])
 }
 
 impl Store {
@@ -110,12 +125,22 @@ impl Store {
 
     /// Reads a marker; `None` if there is none.
     pub(super) async fn marker(&mut self, key: &str) -> Result<Option<Marker>, SinkError> {
+        self.read_marker(key, S3Error::is_absent).await
+    }
+
+    /// The same where the credentials may not permit to read.
+    async fn visible_marker(&mut self, key: &str) -> Result<Option<Marker>, SinkError> {
+        self.read_marker(key, |error| error.is_absent() || error.is_not_offered()).await
+    }
+
+    async fn read_marker(&mut self, key: &str, is_none: fn(&S3Error) -> bool) -> Result<Option<Marker>, SinkError> {
         let client = self.client().await?;
         let address = self.address(key);
-        let failed = |error: S3Error| error.into_error(&format!("read {address}"));
+        let origin = self.connection.address.clone();
+        let failed = |error: S3Error| error.into_error(&format!("read {address}"), &origin);
         let found = client.get_object().bucket(&self.bucket).key(key).send().await.map_err(|error| S3Error::of(&error));
         let object = match found {
-            Err(error) if error.is_absent() => return Ok(None),
+            Err(error) if is_none(&error) => return Ok(None),
             Err(error) => {
                 self.reset_client();
                 return Err(failed(error));

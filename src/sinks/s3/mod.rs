@@ -1,6 +1,7 @@
 //! The `s3` sink: objects that a data lake can ingest; each batch is put exactly once. `sink` draws the data flow; users read
 //! `docs/s3.md`.
 
+mod address;
 mod client;
 mod config;
 mod error;

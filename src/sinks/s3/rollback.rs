@@ -66,11 +66,40 @@ impl Store {
         let (mut manifests, mut objects): (Vec<BoxFuture<'_, Result<(), SinkError>>>, Vec<_>) = Default::default();
         for record in records {
             let group = if record.manifest { &mut manifests } else { &mut objects };
-            group.push(Box::pin(roll_back_object(client, record)));
+            group.push(Box::pin(self.roll_back_object(client, record)));
         }
         all_or_error(self.concurrency, manifests).await?;
         all_or_error(self.concurrency, objects).await?;
         Ok(())
+    }
+
+    /// Deletes the object if the process of the record put it: the object itself says so. Another one at its key is left alone.
+    async fn roll_back_object(&self, client: &Client, record: &S3ObjectRecord) -> Result<(), SinkError> {
+        let S3ObjectRecord { bucket, key, multipart, token, .. } = record;
+        let object = format!("s3://{bucket}/{key}");
+        let done = async {
+            if *multipart {
+                abort_uploads(client, bucket, key).await?;
+            }
+            match put_with(client, bucket, key, token.as_deref().unwrap_or_default()).await? {
+                Some(e_tag) => delete(client, bucket, key, Some(&e_tag)).await,
+                None => Ok(()),
+            }
+        };
+        match done.await {
+            Err(error) if error.is_bucket_missing() => {
+                tracing::warn!(
+                    event = "bucket_missing",
+                    object,
+                    "the bucket does not exist any more, nor does the object that an unfinished batch had put there"
+                );
+                Ok(())
+            }
+            Err(error) => {
+                Err(error.into_error(&format!("roll back {object} of an unfinished batch"), &self.connection.address))
+            }
+            Ok(()) => Ok(()),
+        }
     }
 }
 
@@ -91,33 +120,6 @@ fn of_another_store(record: &S3ObjectRecord) -> SinkError {
         ),
         hint: "if the sink wrote there before, restore `endpoint` in the pipeline file and run once; then change it"
             .to_owned(),
-    }
-}
-
-/// Deletes the object if the process of the record put it: the object itself says so. Another one at its key is left alone.
-async fn roll_back_object(client: &Client, record: &S3ObjectRecord) -> Result<(), SinkError> {
-    let S3ObjectRecord { bucket, key, multipart, token, .. } = record;
-    let object = format!("s3://{bucket}/{key}");
-    let done = async {
-        if *multipart {
-            abort_uploads(client, bucket, key).await?;
-        }
-        match put_with(client, bucket, key, token.as_deref().unwrap_or_default()).await? {
-            Some(e_tag) => delete(client, bucket, key, Some(&e_tag)).await,
-            None => Ok(()),
-        }
-    };
-    match done.await {
-        Err(error) if error.is_bucket_missing() => {
-            tracing::warn!(
-                event = "bucket_missing",
-                object,
-                "the bucket does not exist any more, nor does the object that an unfinished batch had put there"
-            );
-            Ok(())
-        }
-        Err(error) => Err(error.into_error(&format!("roll back {object} of an unfinished batch"))),
-        Ok(()) => Ok(()),
     }
 }
 

@@ -121,6 +121,29 @@ impl S3Config {
 }
 
 impl S3Sink {
+    /// What a store says may repeat what it received.
+    fn without_secrets<T>(&self, done: Result<T, SinkError>) -> Result<T, SinkError> {
+        done.map_err(|error| error.masked(&self.store.connection.sent.mask()))
+    }
+
+    async fn try_store(&mut self) -> Result<(), SinkError> {
+        let keys = self.keys.probes(self.template.fixed_start());
+        self.store.try_writing(&keys).await?;
+        self.store.marker(&self.marker.key).await.map(drop)
+    }
+
+    async fn open(&mut self, stored: StoredPosition<'_>) -> Result<Option<Seq>, SinkError> {
+        stored.journal.clone_into(&mut self.keys.journal);
+        self.keys.generation = stored.generation;
+        self.chain.previous = stored.state.map(str::to_owned);
+        self.marker.restore(&mut self.store, stored).await?;
+        if self.store.is_conditional() {
+            let keys = self.keys.probes(self.template.fixed_start());
+            self.store.expect_conditional_puts(&keys[0]).await?;
+        }
+        Ok(None)
+    }
+
     /// Records objects, then puts them.
     async fn put(&mut self, objects: Vec<Put>, log: &mut dyn RollbackLog) -> Result<(), SinkError> {
         if objects.is_empty() {
@@ -214,28 +237,23 @@ impl Sink for S3Sink {
 
     fn healthcheck(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
         Box::pin(async move {
-            let keys = self.keys.probes(self.template.fixed_start());
-            self.store.try_writing(&keys).await?;
-            self.store.marker(&self.marker.key).await.map(drop)
+            let done = self.try_store().await;
+            self.without_secrets(done)
         })
     }
 
     fn recover_position<'a>(&'a mut self, stored: StoredPosition<'a>) -> BoxFuture<'a, Result<Option<Seq>, SinkError>> {
         Box::pin(async move {
-            stored.journal.clone_into(&mut self.keys.journal);
-            self.keys.generation = stored.generation;
-            self.chain.previous = stored.state.map(str::to_owned);
-            self.marker.restore(&mut self.store, stored).await?;
-            if self.store.is_conditional() {
-                let keys = self.keys.probes(self.template.fixed_start());
-                self.store.expect_conditional_puts(&keys[0]).await?;
-            }
-            Ok(None)
+            let done = self.open(stored).await;
+            self.without_secrets(done)
         })
     }
 
     fn adopt<'a>(&'a mut self, stored: StoredPosition<'a>) -> BoxFuture<'a, Result<(), SinkError>> {
-        Box::pin(self.marker.adopt(&mut self.store, stored))
+        Box::pin(async move {
+            let done = self.marker.adopt(&mut self.store, stored).await;
+            self.without_secrets(done)
+        })
     }
 
     fn begin(&mut self, range: BatchRange) {
@@ -265,7 +283,8 @@ impl Sink for S3Sink {
     fn flush<'a>(&'a mut self, log: &'a mut dyn RollbackLog) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(async move {
             let objects = self.take_closed();
-            self.put(objects, log).await
+            let done = self.put(objects, log).await;
+            self.without_secrets(done)
         })
     }
 
@@ -274,10 +293,16 @@ impl Sink for S3Sink {
         _last_event: Option<EventId>,
         log: &'a mut dyn RollbackLog,
     ) -> BoxFuture<'a, Result<Committed, SinkError>> {
-        Box::pin(self.finish(log))
+        Box::pin(async {
+            let done = self.finish(log).await;
+            self.without_secrets(done)
+        })
     }
 
     fn rollback<'a>(&'a mut self, records: &'a [RollbackRecord]) -> BoxFuture<'a, Result<(), SinkError>> {
-        Box::pin(self.roll_back(records))
+        Box::pin(async {
+            let done = self.roll_back(records).await;
+            self.without_secrets(done)
+        })
     }
 }

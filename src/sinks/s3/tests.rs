@@ -466,6 +466,21 @@ async fn a_second_journal_and_an_older_copy_are_refused() {
 }
 
 #[tokio::test]
+async fn a_second_journal_below_the_prefix_of_the_first_is_refused() {
+    let store = Store::with_bucket("audit");
+    let mut first = sink(&store, json!({}));
+    first.recover_position(FIRST_START).await.expect("free");
+    deliver(&mut first, 1, 10, &mut MemoryLog::default()).await.expect("delivered");
+    let below = json!({"key_prefix": "audit/vendor=clumio/date=%F/"});
+    sink(&store, below.clone()).recover_position(FIRST_START).await.expect("the same journal");
+    let other = StoredPosition { journal: "ffff", ..FIRST_START };
+    let refused = stopped(&sink(&store, below).recover_position(other).await.expect_err("is refused"));
+    assert!(refused.contains("another data_dir") && refused.contains("audit/_auditflow/"), "{refused}");
+    let beside = json!({"key_prefix": "other/vendor=clumio/"});
+    sink(&store, beside).recover_position(other).await.expect("elsewhere");
+}
+
+#[tokio::test]
 async fn a_rolled_back_batch_takes_the_marker_back_whatever_the_prefix_is_now() {
     let store = Store::with_bucket("audit");
     let mut former = sink(&store, json!({}));

@@ -188,7 +188,7 @@ impl Store {
             return SinkError::Again { reason: format!("the store accepts {object} with a checksum only") };
         }
         if !error.is_precondition() {
-            return error.into_error(&format!("put {object}"));
+            return error.into_error(&format!("put {object}"), &self.connection.address);
         }
         let hint = "another installation writes under the same names, or the journal was restored from a backup: move the object away, or change `key_prefix`";
         transient(format!("{object} exists already, and `if_none_match` forbids overwriting it"), hint)
@@ -333,16 +333,20 @@ impl Store {
         let client = self.client().await?;
         for key in keys {
             let tried = self.create_and_abort(&client, key).await;
-            tried.map_err(|error| error.into_error(&format!("write to s3://{}/{key}", self.bucket)))?;
+            tried.map_err(|error| self.not_writable(error, key))?;
         }
         Ok(())
+    }
+
+    fn not_writable(&self, error: S3Error, key: &str) -> SinkError {
+        error.into_error(&format!("write to s3://{}/{key}", self.bucket), &self.connection.address)
     }
 
     /// Whether the store rejects overwriting an object with `If-None-Match`: some accept the header and ignore it.
     pub(super) async fn expect_conditional_puts(&mut self, key: &str) -> Result<(), SinkError> {
         let client = self.client().await?;
         let tried = self.supports_conditional_puts(&client, key).await;
-        let supported = tried.map_err(|error| error.into_error(&format!("write to s3://{}/{key}", self.bucket)))?;
+        let supported = tried.map_err(|error| self.not_writable(error, key))?;
         if supported {
             return Ok(());
         }

@@ -11,7 +11,7 @@
 
 mod sanitize;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
 
 use crate::event::Event;
@@ -69,6 +69,18 @@ enum Part {
     Fixed(String),
     Field(Field),
     Time(TimePart),
+}
+
+impl Part {
+    /// Where this part of a path may end that begins at `from`.
+    fn ends(&self, path: &str, from: usize) -> Vec<usize> {
+        let rest = &path[from..];
+        if let Self::Fixed(text) = self {
+            return rest.starts_with(text.as_str()).then_some(from + text.len()).into_iter().collect();
+        }
+        let name = rest.split('/').next().unwrap_or_default();
+        name.char_indices().map(|(at, letter)| from + at + letter.len_utf8()).collect()
+    }
 }
 
 /// A checked template.
@@ -164,6 +176,16 @@ impl Template {
             [Part::Fixed(text)] => Some(text),
             _ => None,
         }
+    }
+
+    /// Whether an event could have this path: a value is any part of a name.
+    #[must_use]
+    pub fn may_render(&self, path: &str) -> bool {
+        let mut ends = BTreeSet::from([0]);
+        for part in &self.parts {
+            ends = ends.iter().flat_map(|from| part.ends(path, *from)).collect();
+        }
+        ends.contains(&path.len())
     }
 
     /// The canonical form, so that `{{vendor}}` and `{{ vendor }}`, `%F` and `%Y-%m-%d` are equal.
@@ -518,6 +540,23 @@ mod tests {
         assert_eq!(canonical("{{vendor}}/%F"), canonical("{{  .vendor }}/%Y-%m-%d"));
         assert_ne!(canonical("{{vendor}}"), canonical("{{source}}"));
         assert_eq!(canonical("5%%"), "5%%");
+    }
+
+    #[test]
+    fn a_path_that_an_event_could_have_is_recognized() {
+        for (template, path, may) in [
+            ("{{ vendor }}.ndjson", "clumio.ndjson", true),
+            ("{{ vendor }}.ndjson", ".ndjson", false),
+            ("{{ vendor }}.ndjson", "a/clumio.ndjson", false),
+            ("a-{{ vendor }}-%F/{{ source }}.x", "a-ü-b-2026-01-01/x.x.x", true),
+            ("a-{{ vendor }}-%F/{{ source }}.x", "a-ü/x.x", false),
+            ("a.x", "a.x", true),
+            ("a.x", "a.x.x", false),
+        ] {
+            assert_eq!(Template::parse(template).expect(template).may_render(path), may, "{template} {path}");
+        }
+        let hostile = "{{ vendor }}".repeat(100);
+        assert!(!Template::parse(&hostile).expect("a template").may_render(&"x".repeat(99)));
     }
 
     #[test]
