@@ -39,6 +39,11 @@ pub(super) trait FromJson<'de>: Default {
         Self::default()
     }
 
+    /// From an integer that needs 64 bits without a sign.
+    fn from_large(_number: u64) -> Self {
+        Self::default()
+    }
+
     /// From a number with a fraction or an exponent, or out of the range of integers.
     fn from_float(_number: f64) -> Self {
         Self::default()
@@ -61,6 +66,9 @@ pub(super) trait FromJson<'de>: Default {
         Self::default()
     }
 }
+
+/// Integers up to this size are exact in a number with a fraction.
+const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// A non-empty string, borrowed from the record unless it contains escapes.
 pub(super) type Text<'a> = Option<Cow<'a, str>>;
@@ -150,7 +158,7 @@ impl<'de, T: FromJson<'de>> Visitor<'de> for Seed<T> {
     }
 
     fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
-        Ok(i64::try_from(number).map_or_else(|_| T::default(), T::from_whole))
+        Ok(i64::try_from(number).map_or_else(|_| T::from_large(number), T::from_whole))
     }
 
     fn visit_f64<E: de::Error>(self, number: f64) -> Result<T, E> {
@@ -175,9 +183,22 @@ impl<'de> FromJson<'de> for Text<'de> {
         (!text.is_empty()).then_some(text)
     }
 
-    /// Ids that an API sends as numbers. Fractions are not text: not each has one form only.
+    fn from_bool(value: bool) -> Self {
+        Some(Cow::Borrowed(if value { "true" } else { "false" }))
+    }
+
+    /// Ids that an API sends as numbers.
     fn from_whole(number: i64) -> Self {
         Some(Cow::Owned(number.to_string()))
+    }
+
+    fn from_large(number: u64) -> Self {
+        Some(Cow::Owned(number.to_string()))
+    }
+
+    /// Numbers that are not exact are not text: two different ids could become the same.
+    fn from_float(number: f64) -> Self {
+        (number.abs() <= EXACT).then(|| Cow::Owned(number.to_string()))
     }
 
     fn salvage(json: &'de str) -> Self {
@@ -201,7 +222,6 @@ impl<'de> FromJson<'de> for Option<i64> {
 
     /// Some encoders write integers with a fraction or an exponent: `57.0`, `1.7E+12`.
     fn from_float(number: f64) -> Self {
-        const EXACT: f64 = 9_007_199_254_740_992.0;
         #[expect(clippy::cast_possible_truncation, reason = "it is an integer of at most 53 bits")]
         (number.fract() == 0.0 && number.abs() <= EXACT).then_some(number as i64)
     }
@@ -393,7 +413,7 @@ mod tests {
     fn wrong_types_are_absent_and_affect_nothing_else() {
         let outer = read(r#"{"name": [1], "count": {"a": 1}, "inner": "x", "list": {"b": 2}}"#);
         assert!(outer.name.is_none() && outer.count.is_none() && outer.inner.text.is_none() && outer.list.is_empty());
-        let outer = read(r#"{"name": 7.5, "count": 1.5, "inner": null, "list": [null, {"text": "t"}, 3]}"#);
+        let outer = read(r#"{"name": 1e300, "count": 1.5, "inner": null, "list": [null, {"text": "t"}, 3]}"#);
         assert!(outer.name.is_none() && outer.count.is_none());
         assert_eq!(outer.list.len(), 3);
         assert_eq!(outer.list[1].text.as_deref(), Some("t"));
@@ -411,7 +431,9 @@ mod tests {
     #[test]
     fn numbers_as_text_and_text_as_numbers() {
         assert_eq!(read(r#"{"name": 12345}"#).name.as_deref(), Some("12345"));
-        assert_eq!(read(r#"{"name": true}"#).name, None);
+        assert_eq!(read(r#"{"name": true}"#).name.as_deref(), Some("true"));
+        assert_eq!(read(r#"{"name": 7.5}"#).name.as_deref(), Some("7.5"));
+        assert_eq!(read(r#"{"name": 18446744073709551615}"#).name.as_deref(), Some("18446744073709551615"));
         for (written, count) in
             [("57.0", Some(57)), ("\" 57 \"", Some(57)), ("1.79E+3", Some(1790)), ("-1", Some(-1)), ("1e300", None)]
         {

@@ -19,6 +19,7 @@ pub mod confluence;
 pub mod content;
 pub mod contract;
 pub mod damaged;
+mod field;
 mod lenient;
 pub mod mapping;
 pub mod merge;
@@ -28,6 +29,7 @@ pub mod registry;
 pub mod settings;
 #[cfg(test)]
 mod testing;
+mod time_text;
 
 pub use api_error::{ApiError, ApiErrorKind};
 pub use contract::{

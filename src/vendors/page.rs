@@ -101,7 +101,8 @@ impl<'a> Fields<'a> {
         if matches!(json, "null" | "false" | "0" | "\"\"") {
             return Ok(None);
         }
-        let text: Option<Cow<'a, str>> = lenient::value(json);
+        let is_link = json.starts_with('"') || json.bytes().all(|byte| byte.is_ascii_digit());
+        let text: Option<Cow<'a, str>> = is_link.then(|| lenient::value(json)).flatten();
         text.map(Some).ok_or_else(|| {
             BadPage::unreadable(format!("its `{name}` does not lead to a next page: {}", api_error::excerpt(json)))
         })
