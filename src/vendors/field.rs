@@ -7,8 +7,8 @@ use serde::de::{IgnoredAny, MapAccess, SeqAccess};
 
 use super::lenient::{FromJson, Seed, Text};
 
-/// An identifier: text, or a number or boolean as its text. Any other value that is not null is lost, which must be said:
-/// see [`Problems`](super::record::Problems).
+/// An identifier: text, or a number as its text. Any other value that is not null is lost (as text, `true` would make one
+/// record of many), which must be said: see [`Problems`](super::record::Problems).
 #[derive(Debug, Default)]
 pub(super) struct Identifier<'a> {
     text: Text<'a>,
@@ -45,8 +45,8 @@ impl<'de> FromJson<'de> for Identifier<'de> {
         Text::from_text(text).into()
     }
 
-    fn from_bool(value: bool) -> Self {
-        Text::from_bool(value).into()
+    fn from_bool(_value: bool) -> Self {
+        Self::LOST
     }
 
     fn from_whole(number: i64) -> Self {
@@ -148,7 +148,7 @@ mod tests {
             ("12345", Some("12345"), false),
             ("18446744073709551615", Some("18446744073709551615"), false),
             ("1.5", Some("1.5"), false),
-            ("true", Some("true"), false),
+            ("true", None, true),
             ("null", None, false),
             (r#""""#, None, false),
             ("1e300", None, true),

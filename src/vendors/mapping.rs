@@ -73,7 +73,7 @@ const OBJECTS: &[(ObjectType, &[&str])] = &[
     (ObjectType::Plan, &["plan"]),
     (ObjectType::Integration, &["integration", "app", "webhook", "connector", "addon", "plugin", "destination", "directory"]),
     (ObjectType::Account, &["account", "connection"]),
-    (ObjectType::Organization, &["organization", "organisation", "organizational", "org", "site", "tenant"]),
+    (ObjectType::Organization, &["organization", "organizational", "org", "site", "tenant"]),
     (ObjectType::Setting, &["setting", "config", "configuration", "cfg", "template", "mapping", "scope", "category", "sso",
         "scim"]),
     (ObjectType::Session, &["session", "auth"]),

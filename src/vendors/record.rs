@@ -164,9 +164,7 @@ impl Problems {
     /// An id that may be absent. One that is an object or an array is lost, which is a reason.
     pub(super) fn identifier<'a>(&mut self, field: &str, id: Identifier<'a>) -> Text<'a> {
         if id.is_lost() {
-            self.add(&format!(
-                "`{field}` is not a usable identifier: it is an object, an array or a number out of range"
-            ));
+            self.add(&format!("`{field}` is not a usable identifier: it is neither text nor an exact number"));
         }
         id.into_text()
     }
@@ -241,8 +239,8 @@ mod tests {
         assert_eq!(
             problems.into_error().as_deref(),
             Some(
-                "the record has no usable `id`; `user_id` is not a usable identifier: it is an object, an array or a \
-                 number out of range; `at` has no time zone and was read as UTC; `until` is not a usable time: soon; \
+                "the record has no usable `id`; `user_id` is not a usable identifier: it is neither text nor an exact \
+                 number; `at` has no time zone and was read as UTC; `until` is not a usable time: soon; \
                  `since` is missing or not of the documented type"
             )
         );

@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use super::lenient::{FromJson, Text};
 use crate::time::Timestamp;
 
-/// A time as a record told it.
+/// A time as a record gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ReadTime {
     /// The moment.

@@ -88,12 +88,11 @@ pub(super) fn meaning(action: Option<&str>, action_type: Option<&str>, object: O
 
 /// The kind of an actor.
 pub(super) fn actor_type(word: Option<&str>) -> ActorType {
-    ACTORS.iter().find(|row| Some(row.0) == word).map_or(ActorType::Unknown, |row| row.1)
+    word.and_then(|word| mapping::entry_in_any_case(ACTORS, word)).unwrap_or_default()
 }
 
 fn action_of(word: &str) -> Option<Action> {
-    let known = ACTIONS.iter().find(|row| row.0.eq_ignore_ascii_case(word)).map(|row| row.1);
-    known.or_else(|| mapping::action_of(word))
+    mapping::entry_in_any_case(ACTIONS, word).or_else(|| mapping::action_of(word))
 }
 
 #[cfg(test)]

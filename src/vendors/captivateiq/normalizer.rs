@@ -76,8 +76,8 @@ const OPTIONS: &[NormalizerOption] = &[
 json_object! {
     /// The fields that identify a record.
     pub(in crate::vendors) struct Key<'a> {
-        id: Text<'a> = "id",
-        organization_id: Text<'a> = "organization_id",
+        id: Identifier<'a> = "id",
+        organization_id: Identifier<'a> = "organization_id",
         created_at: TimeText<'a> = "created_at",
     }
 }
@@ -222,8 +222,8 @@ impl RecordFormat for CaptivateIqNormalizer {
     }
 
     fn key(&self, key: &Key<'_>, raw: &str) -> RecordKey {
-        let tenant = key.organization_id.as_deref().or(self.tenant.as_deref());
-        RecordKey { id: id_of(key.id.as_deref(), tenant, raw), timestamp: key.created_at.at(), version: 0 }
+        let tenant = key.organization_id.text().or(self.tenant.as_deref());
+        RecordKey { id: id_of(key.id.text(), tenant, raw), timestamp: key.created_at.at(), version: 0 }
     }
 
     fn event<'a>(&self, item: Item<'a>, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {

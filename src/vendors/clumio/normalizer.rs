@@ -117,7 +117,7 @@ const OPTIONS: &[NormalizerOption] = &[
 json_object! {
     /// The fields that identify a record.
     pub(in crate::vendors) struct Key<'a> {
-        id: Text<'a> = "id",
+        id: Identifier<'a> = "id",
         timestamp: TimeText<'a> = "timestamp",
         status: Text<'a> = "status",
     }
@@ -250,7 +250,7 @@ impl RecordFormat for ClumioNormalizer {
     }
 
     fn key(&self, key: &Key<'_>, raw: &str) -> RecordKey {
-        let id = self.id_of(key.id.as_deref(), key.status.as_deref(), raw);
+        let id = self.id_of(key.id.text(), key.status.as_deref(), raw);
         RecordKey { id, timestamp: key.timestamp.at(), version: 0 }
     }
 

@@ -31,7 +31,7 @@ pub struct MergeNormalizer {
 json_object! {
     /// The fields that identify a record.
     pub(in crate::vendors) struct Key<'a> {
-        id: Text<'a> = "id",
+        id: Identifier<'a> = "id",
         created_at: TimeText<'a> = "created_at",
     }
 }
@@ -89,7 +89,7 @@ impl RecordFormat for MergeNormalizer {
     }
 
     fn key(&self, key: &Key<'_>, raw: &str) -> RecordKey {
-        RecordKey { id: self.id_of(key.id.as_deref(), raw), timestamp: key.created_at.at(), version: 0 }
+        RecordKey { id: self.id_of(key.id.text(), raw), timestamp: key.created_at.at(), version: 0 }
     }
 
     fn event<'a>(&self, record: AuditLogEvent<'a>, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
