@@ -240,11 +240,16 @@ fn is_noun(word: &str, nouns: &[&str]) -> bool {
         parts.is_some_and(|(start, end)| start.eq_ignore_ascii_case(stem) && end.eq_ignore_ascii_case(ending))
     };
     let is_plural = |noun: &str| is(noun, "s") || noun.strip_suffix('y').is_some_and(|stem| is(stem, "ies"));
-    nouns.iter().any(|noun| noun.eq_ignore_ascii_case(word) || is_plural(noun))
+    nouns.iter().any(|noun| begins_alike(word, noun) && (noun.eq_ignore_ascii_case(word) || is_plural(noun)))
 }
 
 fn is_among(word: &str, words: &[&str]) -> bool {
-    words.iter().any(|known| known.eq_ignore_ascii_case(word))
+    words.iter().any(|known| begins_alike(word, known) && known.eq_ignore_ascii_case(word))
+}
+
+/// Most words of a table differ in the first byte, and comparing only that is cheap. Tables are in lower case.
+fn begins_alike(word: &str, known: &str) -> bool {
+    word.as_bytes().first().map(u8::to_ascii_lowercase) == known.as_bytes().first().copied()
 }
 
 /// The parts of `user_deleted`, `user.login`, `User deleted` and `userDeleted`.

@@ -244,15 +244,18 @@ impl RecordFormat for CaptivateIqNormalizer {
         };
         let id = id_of(item.id.text(), tenant.as_deref(), raw).nth(context.occurrence);
         let object_id = problems.identifier("object_id", item.object_id);
+        let target = record::object_if_known(item.object_type, object_id, item.object_name);
+        let object_type = target.as_ref().and_then(|target| target.vendor_type.as_deref());
+        let kind = target.as_ref().map_or(ObjectType::Other, |target| target.kind);
         Event {
             tenant,
             action,
-            category: category_of(action, item.object_type.as_deref(), &word),
+            category: category_of(action, object_type, kind, &word),
             outcome: self.outcome(&word),
-            event_type: self.event_type(word, item.object_type.as_deref()),
+            event_type: self.event_type(word, object_type),
             timestamp: problems.timestamp("created_at", &item.created_at, context.observed_at),
             actor: self.actor(logged_in, effective, item.ip_address),
-            target: record::object_if_known(item.object_type, object_id, item.object_name),
+            target,
             related: item.parents.into_iter().filter_map(|object| parent(object, &mut problems)).collect(),
             changes: changes(item.data),
             vendor_event_id: problems.require("id", item.id),
@@ -298,11 +301,11 @@ impl<'a> From<User<'a>> for OnBehalfOf<'a> {
 }
 
 /// An object of an unknown type is a business object of the vendor.
-fn category_of(action: Action, object_type: Option<&str>, word: &str) -> Category {
+fn category_of(action: Action, object_type: Option<&str>, kind: ObjectType, word: &str) -> Category {
     let known = object_type.map(|object| {
         mapping::entry(OBJECT_TYPES, object).or_else(|| mapping::category_of(object)).unwrap_or(Category::Data)
     });
-    mapping::category(action, known, object_type.map_or(ObjectType::Other, mapping::object_type_of), word)
+    mapping::category(action, known, kind, word)
 }
 
 fn parent<'a>(parent: Parent<'a>, problems: &mut Problems) -> Option<Related<'a>> {

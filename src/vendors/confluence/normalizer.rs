@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::mapping;
 use crate::event::id::IdHasher;
-use crate::event::{Actor, ActorType, Change, Event, EventId, Related, Role, Target};
+use crate::event::{Actor, ActorType, Change, Event, EventId, ObjectType, Related, Role, Target};
 use crate::time::Timestamp;
 use crate::vendors::contract::{BadPage, NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
 use crate::vendors::field::{self, Identifier};
@@ -151,9 +151,10 @@ impl RecordFormat for ConfluenceNormalizer {
     fn event<'a>(&self, record: AuditRecord<'a>, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
         let mut problems = Problems::default();
         let id = self.id_of(&record, raw).nth(context.occurrence);
-        let kind = record.affected.kind.as_deref().map(shared::object_type_of).unwrap_or_default();
-        let (action, category) = mapping::meaning(record.summary.as_deref(), record.category.as_deref(), kind);
         let is_administrator = record.is_by_administrator();
+        let target = target(record.affected);
+        let kind = target.as_ref().map_or(ObjectType::Other, |target| target.kind);
+        let (action, category) = mapping::meaning(record.summary.as_deref(), record.category.as_deref(), kind);
         Event {
             tenant: self.tenant.clone().map(Cow::Owned),
             outcome: record.summary.as_deref().and_then(shared::outcome_of).unwrap_or_default(),
@@ -163,7 +164,7 @@ impl RecordFormat for ConfluenceNormalizer {
             message: record.description,
             timestamp: problems.timestamp("creationDate", &record.creation_date, context.observed_at),
             actor: actor(record.author, record.remote_address, is_administrator, &mut problems),
-            target: target(record.affected),
+            target,
             related: record.associated.into_iter().filter_map(associated).collect(),
             changes: record.changed.into_iter().map(change).collect(),
             normalize_error: problems.into_error(),
