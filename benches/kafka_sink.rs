@@ -396,7 +396,7 @@ impl BareProducer {
         let mut record = BaseRecord::to(&self.topic)
             .key(key.as_slice())
             .payload(&load.values[load.value_of[number].clone()])
-            .timestamp(event.timestamp.at.as_millis())
+            .timestamp(event.timestamp.as_millis())
             .headers(headers);
         while let Err((error, returned)) = self.producer.send(record) {
             ensure!(is_full(&error), "{error}");

@@ -20,11 +20,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auditflow::diagnostic::SettingDiagnostic;
-use auditflow::event::{Action, Actor, ActorType, Category, Event, EventId, Outcome, Target};
+use auditflow::event::{Action, Actor, ActorType, Category, Event, EventId, Target};
 use auditflow::pipeline::{self, Environment, Overrides};
 use auditflow::runtime::{RunMode, RunOptions, run};
 use auditflow::secret::Secret;
-use auditflow::time::{EventTime, Timestamp};
+use auditflow::time::Timestamp;
 use auditflow::units::Rate;
 use auditflow::vendors::{
     ApiSpec, Auth, BadPage, Normalizer, NormalizerConfig, Page, PageRequest, Paging, ReadContext, RecordKey,
@@ -176,30 +176,20 @@ impl Normalizer for TeahouseNormalizer {
             Ok(record) => record,
             Err(error) => return record::unreadable(NAME, None, raw, context, error.to_string()),
         };
-        let Some(timestamp) = EventTime::parse_rfc3339(&record.at) else {
+        let Some(timestamp) = Timestamp::parse_rfc3339(&record.at) else {
             return record::unreadable(NAME, None, raw, context, format!("`at` is not a time: {}", record.at));
         };
         let (action, category) = meaning(&record.did);
+        let id = EventId::of_key(NAME, None, &record.id);
         Event {
-            id: EventId::of_key(NAME, None, &record.id),
-            version: None,
-            vendor: NAME,
-            source: context.source,
-            tenant: None,
             vendor_event_id: Some(record.id),
             event_type: record.did,
             action,
             category,
-            outcome: Outcome::Unknown,
-            message: None,
             timestamp,
-            observed_at: context.observed_at,
             actor: Actor { kind: ActorType::User, email: Some(record.who), ..Actor::default() },
             target: Some(Target { name: Some(record.what), ..Target::default() }),
-            related: Vec::new(),
-            changes: Vec::new(),
-            normalize_error: None,
-            raw,
+            ..Event::new(id, NAME, context.source, context.observed_at, raw)
         }
     }
 

@@ -100,6 +100,18 @@ impl Timestamp {
         jiff::Timestamp::from_nanosecond(i128::from(self.0)).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
     }
 
+    /// Without what is finer than a microsecond, as events are written.
+    #[must_use]
+    pub fn to_micros(self) -> Self {
+        self.floor_to(Duration::from_micros(1))
+    }
+
+    /// RFC 3339 with microseconds, without an allocation; finer digits are cut off.
+    #[must_use]
+    pub fn formatted(self) -> FormattedTime {
+        FormattedTime::new(self.0, 6)
+    }
+
     /// With `digits` (0 to 9) sub-second digits when written; further digits are cut off, not rounded.
     #[must_use]
     pub fn with_digits(self, digits: u8) -> EventTime {
@@ -167,15 +179,7 @@ impl EventTime {
         Some(Self { at, digits: sub_second_digits(text) })
     }
 
-    /// The time as it is written: digits after `digits` are cut off.
-    #[must_use]
-    pub fn as_written(self) -> Timestamp {
-        self.at.floor_to(Duration::from_nanos(10_u64.pow(9 - u32::from(self.digits.min(9)))))
-    }
-
-    /// The written form, without an allocation.
-    #[must_use]
-    pub fn formatted(&self) -> FormattedTime {
+    fn formatted(self) -> FormattedTime {
         FormattedTime::new(self.at.0, self.digits)
     }
 }

@@ -375,14 +375,14 @@ fn ten_errors_are_reported_as_ten() {
        |
     29 |     condition: ... typ ...
        |                    ^^^
-      = help: did you mean `type`? allowed here: `type`, `id`, `name`, `email`, `ip`, `on_behalf_of`
+      = help: did you mean `type`?
 
     error: `lake/{{ vendr }}/%Y-%m-%d.ndjson`, column 9: there is no field `vendr`
       --> a.yaml:34:11 (sinks.lake.path)
        |
     34 |     path: "lake/{{ vendr }}/%Y-%m-%d.ndjson"
        |           ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-      = help: did you mean `vendor`? The fields are vendor, source, tenant, event_type, action, category, outcome, actor.type, actor.id, actor.name, actor.email, target.type, target.id, target.name
+      = help: did you mean `vendor`? The fields are vendor, source, tenant, event_type, action, category, outcome, actor.type, actor.id, actor.name, actor.email, actor.via, target.type, target.vendor_type, target.id, target.name, target.email
 
     error: the name `events` is already used by the transform in line 19
       --> a.yaml:35:3 (sinks.events)
@@ -449,7 +449,7 @@ fn errors_in_conditions_are_shown_with_their_span() {
        |
     12 |     condition: ... emial ...
        |                    ^^^^^
-      = help: did you mean `email`? allowed here: `type`, `id`, `name`, `email`, `ip`, `on_behalf_of`
+      = help: did you mean `email`?
 
     error: unknown value `delte`
       --> a.yaml:17:28 (transforms.alarms.condition)

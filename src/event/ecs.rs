@@ -9,8 +9,8 @@
 
 use super::json::ObjectWriter;
 use super::native::RawForm;
-use super::unmapped::{is_kind, is_named, push_details, push_enums, push_target, raw_sha256, valid_ip};
-use super::{Action, Category, Event, Outcome, Target};
+use super::unmapped::{first_of_kind, push_details, push_enums, push_target, raw_sha256, valid_ip};
+use super::{Action, Category, Change, Event, GranteeType, ObjectType, Outcome, Target};
 
 /// The ECS version of the encoding.
 pub const ECS_VERSION: &str = "9.4.0";
@@ -22,12 +22,16 @@ pub const ECS_VERSION: &str = "9.4.0";
 pub fn encode(event: &Event<'_>, raw: RawForm, out: &mut Vec<u8>) {
     out.reserve(event.raw.len() + 2_048);
     ObjectWriter::write(out, |object| {
-        object.unescaped("@timestamp", event.timestamp);
+        object.unescaped("@timestamp", event.timestamp.formatted());
         object.object("ecs", |ecs| ecs.unescaped("version", ECS_VERSION));
         object.optional("message", event.message.as_deref());
         object.object("event", |inner| push_event(event, raw, inner));
         object.object("user", |user| push_user(event, user));
-        object.object("group", |group| push_id_and_name(first_of_kind(event, "group"), group));
+        object.object("group", |group| {
+            let Some(target) = first_of_kind(event, ObjectType::Group) else { return };
+            group.optional("id", target.id.as_deref());
+            group.optional("name", target.name.as_deref());
+        });
         object.object("source", |source| {
             source.optional("ip", valid_ip(event));
             source.optional("address", event.actor.ip.as_deref());
@@ -49,7 +53,7 @@ fn push_event(event: &Event<'_>, raw: RawForm, object: &mut ObjectWriter<'_>) {
     object.strings("type", types(event));
     object.string("module", event.vendor);
     object.unescaped("dataset", format_args!("{}.audit", event.vendor));
-    object.unescaped("created", event.observed_at.with_digits(3));
+    object.unescaped("created", event.observed_at.formatted());
     if raw != RawForm::Drop {
         object.string("original", event.raw);
         object.unescaped("hash", raw_sha256(event.raw));
@@ -86,9 +90,9 @@ const fn authentication_type(action: Action) -> &'static str {
 }
 
 fn iam_object(event: &Event<'_>) -> &'static str {
-    match &event.target {
-        Some(target) if is_kind(target, "user") => "user",
-        Some(target) if is_kind(target, "group") => "group",
+    match event.target.as_ref().map(|target| target.kind) {
+        Some(ObjectType::User) => "user",
+        Some(ObjectType::Group) => "group",
         _ => "admin",
     }
 }
@@ -128,31 +132,55 @@ const fn configuration_type(action: Action) -> &'static str {
 
 fn push_user(event: &Event<'_>, user: &mut ObjectWriter<'_>) {
     let actor = &event.actor;
-    push_person([&actor.id, &actor.name, &actor.email], user);
+    push_person([actor.id.as_deref(), actor.name.as_deref(), actor.email.as_deref()], user);
     user.object("effective", |effective| {
         if let Some(person) = &actor.on_behalf_of {
-            push_person([&person.id, &person.name, &person.email], effective);
+            push_person([person.id.as_deref(), person.name.as_deref(), person.email.as_deref()], effective);
         }
     });
-    user.object("target", |target| push_id_and_name(first_of_kind(event, "user"), target));
+    user.object("target", |target| {
+        if let Some(person) = target_user(event) {
+            push_person(person, target);
+        }
+    });
+    user.object("changes", |changes| {
+        if event.target.as_ref().is_some_and(|target| target.kind == ObjectType::User) {
+            push_changes(&event.changes, changes);
+        }
+    });
 }
 
-fn push_person([id, name, email]: [&Option<std::borrow::Cow<'_, str>>; 3], person: &mut ObjectWriter<'_>) {
-    person.optional("id", id.as_deref());
-    person.optional("name", name.as_deref());
-    person.optional("email", email.as_deref());
+/// Id, name and e-mail address. A name with a blank in it is the name of a person, any other the name of a login.
+fn push_person([id, name, email]: [Option<&str>; 3], person: &mut ObjectWriter<'_>) {
+    let is_full_name = name.is_some_and(|name| name.trim().contains(' '));
+    person.optional("id", id);
+    person.optional(if is_full_name { "full_name" } else { "name" }, name);
+    person.optional("email", email);
 }
 
-fn push_id_and_name(target: Option<&Target<'_>>, object: &mut ObjectWriter<'_>) {
-    let Some(target) = target else { return };
-    object.optional("id", target.id.as_deref());
-    object.optional("name", target.name.as_deref());
+/// The user that the event is about: the target, a related object, or else who received or lost access.
+fn target_user<'e>(event: &'e Event<'_>) -> Option<[Option<&'e str>; 3]> {
+    let of_target = |user: &'e Target<'_>| [user.id.as_deref(), user.name.as_deref(), user.email.as_deref()];
+    let grantees = event.grants.iter().map(|grant| &grant.grantee);
+    let mut users = grantees.filter(|grantee| grantee.kind == GranteeType::User && grantee.is_identified());
+    first_of_kind(event, ObjectType::User)
+        .map(of_target)
+        .or_else(|| users.next().map(|user| [user.id.as_deref(), user.name.as_deref(), user.email.as_deref()]))
 }
 
-/// The first user or group of the event: the target, else a related object.
-fn first_of_kind<'e, 'a>(event: &'e Event<'a>, kind: &str) -> Option<&'e Target<'a>> {
-    let objects = event.target.iter().chain(event.related.iter().map(|related| &related.object));
-    objects.into_iter().find(|object| is_kind(object, kind) && is_named(object))
+/// The changed values that ECS has a field for, after the change.
+fn push_changes(changes: &[Change<'_>], object: &mut ObjectWriter<'_>) {
+    const FIELDS: &[(&str, &[&str])] = &[
+        ("email", &["email", "e-mail", "email address", "email_address"]),
+        ("full_name", &["full name", "full_name", "fullname", "display name", "display_name", "displayname"]),
+        ("name", &["username", "user name", "user_name", "login"]),
+    ];
+    for (key, words) in FIELDS {
+        let is_this = |change: &&Change<'_>| words.iter().any(|word| word.eq_ignore_ascii_case(&change.field));
+        object.optional(key, changes.iter().find(is_this).and_then(|change| change.new.as_deref()));
+    }
+    let is_role = |change: &&Change<'_>| ["role", "roles"].iter().any(|word| word.eq_ignore_ascii_case(&change.field));
+    object.strings("roles", changes.iter().filter(is_role).filter_map(|change| change.new.as_deref()));
 }
 
 /// All users and addresses of the event: one search finds a person in any role.
@@ -160,14 +188,17 @@ fn push_related(event: &Event<'_>, related: &mut ObjectWriter<'_>) {
     related.strings("ip", valid_ip(event));
     let actor = &event.actor;
     let effective = actor.on_behalf_of.as_ref();
-    let target = first_of_kind(event, "user");
+    let [target_id, target_name, target_email] = target_user(event).unwrap_or_default();
     let names = [
         actor.id.as_deref(),
         actor.name.as_deref(),
+        actor.email.as_deref(),
         effective.and_then(|person| person.id.as_deref()),
         effective.and_then(|person| person.name.as_deref()),
-        target.and_then(|target| target.id.as_deref()),
-        target.and_then(|target| target.name.as_deref()),
+        effective.and_then(|person| person.email.as_deref()),
+        target_id,
+        target_name,
+        target_email,
     ];
     let first_time = |(at, name): (usize, &Option<&'_ str>)| !names[..at].contains(name);
     let distinct = names.iter().enumerate().filter(|named| first_time(*named));
@@ -204,32 +235,97 @@ mod tests {
         assert_eq!(
             encoded(&event, RawForm::Keep),
             json!({
-                "@timestamp": "2025-11-24T16:00:00.10Z",
+                "@timestamp": "2025-11-24T16:00:00.100000Z",
                 "ecs": {"version": "9.4.0"},
                 "event": {
                     "kind": "event", "id": "abababababababababababababababab", "action": "Space permission added",
                     "outcome": "success", "category": ["iam"], "type": ["user", "change"], "module": "confluence",
-                    "dataset": "confluence.audit", "created": "2025-11-24T16:01:02.004Z",
+                    "dataset": "confluence.audit", "created": "2025-11-24T16:01:02.004999Z",
                     "original": "{\"n\": 1.0}", "hash": raw_sha256("{\"n\": 1.0}"),
                 },
                 "message": "granted",
                 "user": {
                     "id": "u1", "name": "Avery", "email": "a@example.com",
-                    "effective": {"id": "u9", "email": "z@example.com"}, "target": {"id": "u2", "name": "Blake"},
+                    "effective": {"id": "u9", "email": "z@example.com"}, "target": {"id": "u2", "full_name": "Blake Sample", "email": "b@example.com"},
+                    "changes": {"email": "b@example.com"},
                 },
                 "group": {"id": "g1"},
                 "source": {"ip": "203.0.113.24", "address": "203.0.113.24"},
                 "organization": {"id": "t1"},
-                "related": {"ip": ["203.0.113.24"], "user": ["u1", "Avery", "u9", "u2", "Blake"]},
+                "related": {"ip": ["203.0.113.24"], "user": [
+                    "u1", "Avery", "a@example.com", "u9", "z@example.com", "u2", "Blake Sample", "b@example.com",
+                ]},
                 "audit": {
-                    "schema_version": "1.0", "version": 3, "action": "grant", "category": "iam", "actor_type": "user",
+                    "schema_version": "1.0", "version": 3, "action": "grant", "category": "iam",
+                    "actor": {"type": "user", "via": "ui"},
                     "source": "acme", "vendor_event_id": "v7",
-                    "target": {"type": "user", "id": "u2", "name": "Blake"},
-                    "related": [{"role": "associated", "type": "group", "id": "g1"}],
-                    "changes": [{"field": "Permission", "new": "ADMIN"}],
+                    "target": {
+                        "type": "user", "vendor_type": "user", "id": "u2", "name": "Blake Sample", "email": "b@example.com",
+                    },
+                    "grants": [{
+                        "effect": "granted",
+                        "grantee": {"type": "user", "id": "u2", "name": "Blake Sample", "email": "b@example.com"},
+                        "privilege": "VIEWSPACE", "admin": false,
+                        "scope": {"type": "space", "id": "FIN", "name": "Finance"},
+                    }],
+                    "related": [{"role": "associated", "type": "group", "vendor_type": "group", "id": "g1"}],
+                    "changes": [{"field": "Permission", "new": "ADMIN"}, {"field": "Email", "new": "b@example.com"}],
                 },
             })
         );
+    }
+
+    /// The fields of ECS that the encoding uses, with their types, from the published list of fields.
+    const ECS_FIELDS: &str = include_str!("ecs_fields.csv");
+
+    /// The paths of all values of an object that are not objects.
+    fn leaves(value: &Value, path: &str, found: &mut Vec<(String, Value)>) {
+        for (name, value) in value.as_object().expect("an object") {
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            match value {
+                Value::Object(_) => leaves(value, &path, found),
+                _ => found.push((path, value.clone())),
+            }
+        }
+    }
+
+    fn has_type(value: &Value, kind: &str) -> bool {
+        let items = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+        items.iter().filter_map(Value::as_str).count() == items.len()
+            && items.iter().filter_map(Value::as_str).all(|text| match kind {
+                "date" => text.parse::<jiff::Timestamp>().is_ok(),
+                "ip" => text.parse::<std::net::IpAddr>().is_ok(),
+                _ => true,
+            })
+    }
+
+    #[test]
+    fn every_field_but_those_of_audit_is_published_by_ecs_and_used() {
+        let known: std::collections::BTreeMap<&str, &str> =
+            ECS_FIELDS.lines().skip(1).map(|line| line.split_once(',').expect("name,type")).collect();
+        let mut full = samples::grant_to_user();
+        for field in ["Full name", "username", "Role"] {
+            full.changes.push(Change { field: field.into(), old: None, new: Some("x".into()) });
+        }
+        let person = |name: &str| Some(std::borrow::Cow::Owned(name.to_owned()));
+        let mut other = full.clone();
+        for (event, name) in [(&mut full, "avery"), (&mut other, "Avery Example")] {
+            event.actor.name = person(name);
+            event.target.as_mut().expect("a target").name = person(name);
+            event.actor.on_behalf_of.as_mut().expect("impersonated").name = person(name);
+            event.related[0].object.name = person("Finance");
+        }
+        let mut used = std::collections::BTreeSet::new();
+        for event in samples::every_combination().iter().chain([&full, &other]) {
+            let mut found = Vec::new();
+            leaves(&encoded(event, RawForm::Keep), "", &mut found);
+            for (path, value) in found.into_iter().filter(|(path, _)| !path.starts_with("audit.")) {
+                let kind = known.get(path.as_str()).unwrap_or_else(|| panic!("`{path}` is not in ecs_fields.csv"));
+                assert!(has_type(&value, kind), "{path}: {value} is not a {kind}");
+                used.insert(path);
+            }
+        }
+        assert_eq!(used.len(), known.len(), "the list has no other fields");
     }
 
     #[test]
@@ -237,15 +333,15 @@ mod tests {
         assert_eq!(
             encoded(&samples::minimal(), RawForm::Drop),
             json!({
-                "@timestamp": "2025-11-24T16:00:00.10Z",
+                "@timestamp": "2025-11-24T16:00:00.100000Z",
                 "ecs": {"version": "9.4.0"},
                 "event": {
                     "kind": "event", "id": "abababababababababababababababab", "outcome": "unknown", "type": ["info"],
-                    "module": "confluence", "dataset": "confluence.audit", "created": "2025-11-24T16:01:02.004Z",
+                    "module": "confluence", "dataset": "confluence.audit", "created": "2025-11-24T16:01:02.004999Z",
                 },
                 "audit": {
-                    "schema_version": "1.0", "action": "other", "category": "other", "actor_type": "unknown",
-                    "source": "acme",
+                    "schema_version": "1.0", "action": "other", "category": "other",
+                    "actor": {"type": "unknown", "via": "unknown"}, "source": "acme",
                 },
             })
         );

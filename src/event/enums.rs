@@ -148,11 +148,111 @@ schema_enum! {
 }
 
 schema_enum! {
+    /// How an act came in.
+    Via {
+        /// The vendor's user interface.
+        Ui = "ui",
+        /// The vendor's API.
+        Api = "api",
+        /// A command line.
+        Cli = "cli",
+        /// A webhook.
+        Webhook = "webhook",
+        /// A schedule.
+        Scheduler = "scheduler",
+        /// Another system that is connected.
+        Integration = "integration",
+        /// The record does not say.
+        Unknown = "unknown",
+    } default Unknown
+}
+
+schema_enum! {
+    /// The type of an object.
+    ObjectType {
+        /// A person's account.
+        User = "user",
+        /// Several users, a team.
+        Group = "group",
+        /// A named set of permissions.
+        Role = "role",
+        /// A key of the vendor's API.
+        ApiKey = "api_key",
+        /// Another secret that gives access.
+        Token = "token",
+        /// A space of pages.
+        Space = "space",
+        /// A page.
+        Page = "page",
+        /// A project or workspace.
+        Project = "project",
+        /// An application.
+        Application = "application",
+        /// A cluster.
+        Cluster = "cluster",
+        /// A policy.
+        Policy = "policy",
+        /// A backup.
+        Backup = "backup",
+        /// A report.
+        Report = "report",
+        /// A plan.
+        Plan = "plan",
+        /// A connection to another system.
+        Integration = "integration",
+        /// An account of the vendor's or of a connected system that is not a person's.
+        Account = "account",
+        /// The organization or a part of it.
+        Organization = "organization",
+        /// A setting.
+        Setting = "setting",
+        /// A signed-in session.
+        Session = "session",
+        /// Anything else; `vendor_type` has the vendor's word.
+        Other = "other",
+    } default Other
+}
+
+schema_enum! {
+    /// Whether access was received or lost.
+    GrantEffect {
+        /// It was received.
+        Granted = "granted",
+        /// It was lost.
+        Revoked = "revoked",
+    } default Granted
+}
+
+schema_enum! {
+    /// Who received or lost access.
+    GranteeType {
+        /// A person.
+        User = "user",
+        /// A group.
+        Group = "group",
+        /// A team.
+        Team = "team",
+        /// A role.
+        Role = "role",
+        /// An API key or token.
+        ApiKey = "api_key",
+        /// A service account.
+        Service = "service",
+        /// Everybody, not signed in.
+        Anonymous = "anonymous",
+        /// The record does not say.
+        Unknown = "unknown",
+    } default Unknown
+}
+
+schema_enum! {
     /// How a further object relates to an event.
     Role {
         /// It contains the target.
         Parent = "parent",
         /// It is involved.
         Associated = "associated",
+        /// The details name it.
+        Mentioned = "mentioned",
     } default Associated
 }

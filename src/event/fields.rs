@@ -9,8 +9,11 @@
 //!
 //! OCSF and ECS rename and regroup the fields and have encoders of their own. `docs/event-schema.md` documents the fields.
 
-use super::{Action, ActorType, Category, Change, Event, EventId, Outcome, Related, Role, SCHEMA_VERSION};
-use crate::time::EventTime;
+use super::{
+    Action, ActorType, Category, Change, Event, EventId, Grant, GrantEffect, GranteeType, ObjectType, Outcome, Related,
+    Role, SCHEMA_VERSION, Scope, Via,
+};
+use crate::time::Timestamp;
 
 /// A field of the envelope, or of an object in it.
 #[derive(Debug)]
@@ -38,12 +41,14 @@ pub enum Kind {
     Vendor(ReadText),
     /// A value of an enumeration, and all its values.
     Enum(ReadText, fn() -> Vec<&'static str>),
+    /// A value of an enumeration or null, and all its values.
+    OptionalEnum(ReadText, fn() -> Vec<&'static str>),
     /// The event's id, as 32 hex digits.
     Id(fn(&Event<'_>) -> EventId),
     /// An integer; left out if it is null.
     OptionalNumber(fn(&Event<'_>) -> Option<u64>),
-    /// A time, as it is written.
-    Time(fn(&Event<'_>) -> EventTime),
+    /// A time, written with microseconds.
+    Time(fn(&Event<'_>) -> Timestamp),
     /// An object.
     Object(&'static [Field]),
     /// An object or null; whether it is there. The fields of an object that is null are null.
@@ -73,6 +78,8 @@ enum Usage {
 /// A list of the envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum List {
+    /// Access that was received or lost.
+    Grants,
     /// Further objects that the event names.
     Related,
     /// Changed values.
@@ -82,25 +89,40 @@ pub enum List {
 /// An item of a list.
 #[derive(Clone, Copy, Debug)]
 pub enum Item<'e> {
+    /// Of `grants`.
+    Grant(&'e Grant<'e>),
     /// Of `related`.
     Related(&'e Related<'e>),
     /// Of `changes`.
     Change(&'e Change<'e>),
 }
 
-/// A field of a list's items.
+/// A field of a list's items, or of an object in one.
 #[derive(Debug)]
 pub struct ItemField {
     /// Its name.
     pub name: &'static str,
     /// Its key as JSON, with the comma before it.
     pub(super) key: &'static str,
-    /// Reads it; `None` is null.
-    pub read: ReadItem,
-    /// Whether it may be null.
-    pub nullable: bool,
-    /// All its values, if it is an enumeration.
-    pub values: Option<fn() -> Vec<&'static str>>,
+    /// Its type, and how it is read.
+    pub kind: ItemKind,
+}
+
+/// The type of a field of an item and how it is read.
+#[derive(Clone, Copy, Debug)]
+pub enum ItemKind {
+    /// A string.
+    Text(ReadItem),
+    /// A string or null.
+    OptionalText(ReadItem),
+    /// A value of an enumeration (null if its object is), and all its values.
+    Enum(ReadItem, fn() -> Vec<&'static str>),
+    /// A boolean or null, read as `true` or `false`.
+    OptionalFlag(ReadItem),
+    /// An object.
+    Object(&'static [ItemField]),
+    /// An object or null; whether it is there. The fields of an object that is null are null.
+    OptionalObject(fn(Item<'_>) -> bool, &'static [ItemField]),
 }
 
 /// Reads a string of an item; `None` is null.
@@ -119,8 +141,8 @@ macro_rules! field {
 }
 
 macro_rules! item_field {
-    ($name:literal, $nullable:literal, $values:expr, $read:expr) => {
-        ItemField { name: $name, key: concat!(",\"", $name, "\":"), read: $read, nullable: $nullable, values: $values }
+    ($name:literal, $kind:expr) => {
+        ItemField { name: $name, key: concat!(",\"", $name, "\":"), kind: $kind }
     };
 }
 
@@ -139,9 +161,10 @@ pub static FIELDS: &[Field] = &[
     field!("", "outcome", Template, Kind::Enum(|event| Some(event.outcome.as_str()), Outcome::values)),
     field!("", "message", Condition, Kind::OptionalText(|event| event.message.as_deref())),
     field!("", "timestamp", Condition, Kind::Time(|event| event.timestamp)),
-    field!("", "observed_at", Condition, Kind::Time(|event| event.observed_at.with_digits(3))),
+    field!("", "observed_at", Condition, Kind::Time(|event| event.observed_at)),
     field!("", "actor", Condition, Kind::Object(ACTOR)),
     field!("", "target", Condition, Kind::OptionalObject(|event| event.target.is_some(), TARGET)),
+    field!("", "grants", Condition, Kind::List(List::Grants)),
     field!("", "related", Condition, Kind::List(List::Related)),
     field!("", "changes", Condition, Kind::List(List::Changes)),
     field!("", "normalize_error", Condition, Kind::OmittedText(|event| event.normalize_error.as_deref())),
@@ -154,6 +177,7 @@ static ACTOR: &[Field] = &[
     field!("actor.", "name", Template, Kind::OptionalText(|event| event.actor.name.as_deref())),
     field!("actor.", "email", Template, Kind::OptionalText(|event| event.actor.email.as_deref())),
     field!("actor.", "ip", Condition, Kind::OptionalText(|event| event.actor.ip.as_deref())),
+    field!("actor.", "via", Template, Kind::Enum(|event| Some(event.actor.via.as_str()), Via::values)),
     field!(
         "actor.",
         "on_behalf_of",
@@ -184,23 +208,65 @@ static ON_BEHALF_OF: &[Field] = &[
 ];
 
 static TARGET: &[Field] = &[
-    field!("target.", "type", Template, Kind::OptionalText(|event| event.target.as_ref()?.kind.as_deref())),
+    field!(
+        "target.",
+        "type",
+        Template,
+        Kind::OptionalEnum(|event| Some(event.target.as_ref()?.kind.as_str()), ObjectType::values)
+    ),
+    field!(
+        "target.",
+        "vendor_type",
+        Template,
+        Kind::OptionalText(|event| event.target.as_ref()?.vendor_type.as_deref())
+    ),
     field!("target.", "id", Template, Kind::OptionalText(|event| event.target.as_ref()?.id.as_deref())),
     field!("target.", "name", Template, Kind::OptionalText(|event| event.target.as_ref()?.name.as_deref())),
+    field!("target.", "email", Template, Kind::OptionalText(|event| event.target.as_ref()?.email.as_deref())),
+];
+
+static GRANTS: &[ItemField] = &[
+    item_field!("effect", ItemKind::Enum(|item| Some(item.grant()?.effect.as_str()), GrantEffect::values)),
+    item_field!("grantee", ItemKind::Object(GRANTEE)),
+    item_field!("privilege", ItemKind::OptionalText(|item| item.grant()?.privilege.as_deref())),
+    item_field!("admin", ItemKind::OptionalFlag(|item| item.grant()?.admin.map(flag))),
+    item_field!(
+        "scope",
+        ItemKind::OptionalObject(|item| item.grant().is_some_and(|grant| grant.scope.is_some()), SCOPE)
+    ),
+];
+
+static GRANTEE: &[ItemField] = &[
+    item_field!("type", ItemKind::Enum(|item| Some(item.grant()?.grantee.kind.as_str()), GranteeType::values)),
+    item_field!("id", ItemKind::OptionalText(|item| item.grant()?.grantee.id.as_deref())),
+    item_field!("name", ItemKind::OptionalText(|item| item.grant()?.grantee.name.as_deref())),
+    item_field!("email", ItemKind::OptionalText(|item| item.grant()?.grantee.email.as_deref())),
+];
+
+static SCOPE: &[ItemField] = &[
+    item_field!("type", ItemKind::Enum(|item| Some(item.scope()?.kind.as_str()), ObjectType::values)),
+    item_field!("id", ItemKind::OptionalText(|item| item.scope()?.id.as_deref())),
+    item_field!("name", ItemKind::OptionalText(|item| item.scope()?.name.as_deref())),
 ];
 
 static RELATED: &[ItemField] = &[
-    item_field!("role", false, Some(Role::values), |item| item.related().map(|related| related.role.as_str())),
-    item_field!("type", true, None, |item| item.related()?.object.kind.as_deref()),
-    item_field!("id", true, None, |item| item.related()?.object.id.as_deref()),
-    item_field!("name", true, None, |item| item.related()?.object.name.as_deref()),
+    item_field!("role", ItemKind::Enum(|item| Some(item.related()?.role.as_str()), Role::values)),
+    item_field!("type", ItemKind::Enum(|item| Some(item.related()?.object.kind.as_str()), ObjectType::values)),
+    item_field!("vendor_type", ItemKind::OptionalText(|item| item.related()?.object.vendor_type.as_deref())),
+    item_field!("id", ItemKind::OptionalText(|item| item.related()?.object.id.as_deref())),
+    item_field!("name", ItemKind::OptionalText(|item| item.related()?.object.name.as_deref())),
+    item_field!("email", ItemKind::OptionalText(|item| item.related()?.object.email.as_deref())),
 ];
 
 static CHANGES: &[ItemField] = &[
-    item_field!("field", false, None, |item| item.change().map(|change| change.field.as_ref())),
-    item_field!("old", true, None, |item| item.change()?.old.as_deref()),
-    item_field!("new", true, None, |item| item.change()?.new.as_deref()),
+    item_field!("field", ItemKind::Text(|item| item.change().map(|change| change.field.as_ref()))),
+    item_field!("old", ItemKind::OptionalText(|item| item.change()?.old.as_deref())),
+    item_field!("new", ItemKind::OptionalText(|item| item.change()?.new.as_deref())),
 ];
+
+const fn flag(value: bool) -> &'static str {
+    if value { "true" } else { "false" }
+}
 
 impl Field {
     /// The fields of this object; none if it is not an object.
@@ -254,6 +320,7 @@ impl TextField {
             | Kind::OptionalText(read)
             | Kind::Vendor(read)
             | Kind::Enum(read, _)
+            | Kind::OptionalEnum(read, _)
             | Kind::OmittedText(read)
             | Kind::Raw(read) => read(event).unwrap_or_default(),
             _ => "",
@@ -274,6 +341,7 @@ impl List {
     #[must_use]
     pub fn fields(self) -> &'static [ItemField] {
         match self {
+            Self::Grants => GRANTS,
             Self::Related => RELATED,
             Self::Changes => CHANGES,
         }
@@ -283,6 +351,7 @@ impl List {
     #[must_use]
     pub fn len(self, event: &Event<'_>) -> usize {
         match self {
+            Self::Grants => event.grants.len(),
             Self::Related => event.related.len(),
             Self::Changes => event.changes.len(),
         }
@@ -291,24 +360,47 @@ impl List {
     /// The items.
     pub fn items<'e>(self, event: &'e Event<'e>) -> impl Iterator<Item = Item<'e>> {
         (0..self.len(event)).map(move |index| match self {
+            Self::Grants => Item::Grant(&event.grants[index]),
             Self::Related => Item::Related(&event.related[index]),
             Self::Changes => Item::Change(&event.changes[index]),
         })
     }
 }
 
+impl ItemField {
+    /// The fields of this object; none if it is not an object.
+    #[must_use]
+    pub fn fields(&self) -> &'static [Self] {
+        match self.kind {
+            ItemKind::Object(fields) | ItemKind::OptionalObject(_, fields) => fields,
+            _ => &[],
+        }
+    }
+}
+
 impl<'e> Item<'e> {
+    fn grant(self) -> Option<&'e Grant<'e>> {
+        match self {
+            Self::Grant(grant) => Some(grant),
+            _ => None,
+        }
+    }
+
+    fn scope(self) -> Option<&'e Scope<'e>> {
+        self.grant()?.scope.as_ref()
+    }
+
     fn related(self) -> Option<&'e Related<'e>> {
         match self {
             Self::Related(related) => Some(related),
-            Self::Change(_) => None,
+            _ => None,
         }
     }
 
     fn change(self) -> Option<&'e Change<'e>> {
         match self {
             Self::Change(change) => Some(change),
-            Self::Related(_) => None,
+            _ => None,
         }
     }
 }

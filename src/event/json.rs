@@ -180,6 +180,12 @@ impl ObjectWriter<'_> {
         write!(self.out, "\"{value}\"").expect("writing to memory cannot fail");
     }
 
+    /// Adds a boolean.
+    pub(super) fn boolean(&mut self, key: &str, value: bool) {
+        self.key(key);
+        self.out.extend_from_slice(if value { b"true" } else { b"false" });
+    }
+
     /// Adds an integer.
     pub(super) fn number(&mut self, key: &str, number: impl Into<i128>) {
         self.key(key);

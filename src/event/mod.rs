@@ -11,6 +11,7 @@
 pub mod ecs;
 pub mod enums;
 pub mod fields;
+pub mod grant;
 pub mod id;
 pub mod json;
 pub mod native;
@@ -21,10 +22,11 @@ mod unmapped;
 
 use std::borrow::Cow;
 
-pub use enums::{Action, ActorType, Category, Outcome, Role};
+pub use enums::{Action, ActorType, Category, GrantEffect, GranteeType, ObjectType, Outcome, Role, Via};
+pub use grant::{Grant, Grantee, Scope};
 pub use id::EventId;
 
-use crate::time::{EventTime, Timestamp};
+use crate::time::Timestamp;
 
 /// The version of the envelope that this build writes. A minor version only adds fields.
 pub const SCHEMA_VERSION: &str = "1.0";
@@ -55,14 +57,16 @@ pub struct Event<'a> {
     pub outcome: Outcome,
     /// The vendor's description for people.
     pub message: Option<Cow<'a, str>>,
-    /// When it happened, by the vendor's clock.
-    pub timestamp: EventTime,
-    /// When auditflow first read it.
+    /// When it happened, by the vendor's clock. Written with microseconds.
+    pub timestamp: Timestamp,
+    /// When auditflow first read it. Written with microseconds.
     pub observed_at: Timestamp,
     /// Who did it.
     pub actor: Actor<'a>,
     /// What it was done to.
     pub target: Option<Target<'a>>,
+    /// Who received or lost which access; empty for all other events.
+    pub grants: Vec<Grant<'a>>,
     /// Further objects that the event names.
     pub related: Vec<Related<'a>>,
     /// Changed values.
@@ -71,6 +75,36 @@ pub struct Event<'a> {
     pub normalize_error: Option<String>,
     /// The vendor's record, byte for byte.
     pub raw: &'a str,
+}
+
+impl<'a> Event<'a> {
+    /// An event of which only the origin is known: `timestamp` is `observed_at`, action and category are `other`. Normalizers
+    /// set what the record says.
+    #[must_use]
+    pub fn new(id: EventId, vendor: &'static str, source: &'a str, observed_at: Timestamp, raw: &'a str) -> Self {
+        Self {
+            id,
+            version: None,
+            vendor,
+            source,
+            tenant: None,
+            vendor_event_id: None,
+            event_type: Cow::Borrowed(""),
+            action: Action::Other,
+            category: Category::Other,
+            outcome: Outcome::Unknown,
+            message: None,
+            timestamp: observed_at,
+            observed_at,
+            actor: Actor::default(),
+            target: None,
+            grants: Vec::new(),
+            related: Vec::new(),
+            changes: Vec::new(),
+            normalize_error: None,
+            raw,
+        }
+    }
 }
 
 /// Who acted.
@@ -82,10 +116,12 @@ pub struct Actor<'a> {
     pub id: Option<Cow<'a, str>>,
     /// Name for people.
     pub name: Option<Cow<'a, str>>,
-    /// E-mail address as the vendor gave it.
+    /// E-mail address, in lower case.
     pub email: Option<Cow<'a, str>>,
-    /// Source address as the vendor gave it.
+    /// Source address.
     pub ip: Option<Cow<'a, str>>,
+    /// How the act came in; `Unknown` if the record does not say.
+    pub via: Via,
     /// The user that the actor acted as (impersonation).
     pub on_behalf_of: Option<OnBehalfOf<'a>>,
 }
@@ -104,12 +140,45 @@ pub struct OnBehalfOf<'a> {
 /// The primary object of an event.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Target<'a> {
-    /// The vendor's type of the object, lower case.
-    pub kind: Option<Cow<'a, str>>,
+    /// The type of object, the same for all vendors.
+    pub kind: ObjectType,
+    /// The vendor's word for the type.
+    pub vendor_type: Option<Cow<'a, str>>,
     /// The vendor's id.
     pub id: Option<Cow<'a, str>>,
     /// Name for people.
     pub name: Option<Cow<'a, str>>,
+    /// E-mail address, in lower case.
+    pub email: Option<Cow<'a, str>>,
+}
+
+impl Target<'_> {
+    /// Whether it has an id, a name or an e-mail address.
+    #[must_use]
+    pub fn is_identified(&self) -> bool {
+        [&self.id, &self.name, &self.email].into_iter().flatten().any(|text| !text.is_empty())
+    }
+}
+
+/// The object of an event as grantee.
+impl<'a> From<&Target<'a>> for Grantee<'a> {
+    fn from(object: &Target<'a>) -> Self {
+        let kind = match object.kind {
+            ObjectType::User => GranteeType::User,
+            ObjectType::Group => GranteeType::Group,
+            ObjectType::Role => GranteeType::Role,
+            ObjectType::ApiKey | ObjectType::Token => GranteeType::ApiKey,
+            _ => GranteeType::Unknown,
+        };
+        Self { kind, id: object.id.clone(), name: object.name.clone(), email: object.email.clone() }
+    }
+}
+
+/// The object of an event as scope.
+impl<'a> From<&Target<'a>> for Scope<'a> {
+    fn from(object: &Target<'a>) -> Self {
+        Self { kind: object.kind, id: object.id.clone(), name: object.name.clone() }
+    }
 }
 
 /// A further object that an event names.

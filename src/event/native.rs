@@ -9,7 +9,7 @@
 use std::io::Write;
 
 use super::Event;
-use super::fields::{FIELDS, Field, Item, Kind, List};
+use super::fields::{FIELDS, Field, Item, ItemField, ItemKind, Kind, List};
 use super::json::{is_too_deep, push_in_one_line, push_optional_string, push_string};
 
 /// How the vendor's record is written into its event.
@@ -62,6 +62,7 @@ fn push_field(field: &Field, event: &Event<'_>, raw: RawForm, out: &mut Vec<u8>)
         | Kind::OptionalText(read)
         | Kind::Vendor(read)
         | Kind::Enum(read, _)
+        | Kind::OptionalEnum(read, _)
         | Kind::OmittedText(read) => push_optional_string(out, read(event)),
         Kind::Id(read) => push_quoted(&read(event).hex(), out),
         Kind::OptionalNumber(read) => {
@@ -88,16 +89,23 @@ fn push_list(list: List, event: &Event<'_>, out: &mut Vec<u8>) {
         if index > 0 {
             out.push(b',');
         }
-        push_item(list, item, out);
+        push_item(list.fields(), item, out);
     }
     out.push(b']');
 }
 
-fn push_item(list: List, item: Item<'_>, out: &mut Vec<u8>) {
+fn push_item(fields: &[ItemField], item: Item<'_>, out: &mut Vec<u8>) {
     let start = out.len();
-    for field in list.fields() {
+    for field in fields {
         out.extend_from_slice(field.key.as_bytes());
-        push_optional_string(out, (field.read)(item));
+        match field.kind {
+            ItemKind::Text(read) | ItemKind::OptionalText(read) | ItemKind::Enum(read, _) => {
+                push_optional_string(out, read(item));
+            }
+            ItemKind::OptionalFlag(read) => out.extend_from_slice(read(item).unwrap_or("null").as_bytes()),
+            ItemKind::OptionalObject(is_present, _) if !is_present(item) => out.extend_from_slice(b"null"),
+            ItemKind::Object(fields) | ItemKind::OptionalObject(_, fields) => push_item(fields, item, out),
+        }
     }
     out[start] = b'{';
     out.push(b'}');
@@ -130,35 +138,24 @@ mod tests {
 
     use super::*;
     use crate::event::{
-        Action, Actor, ActorType, Category, Change, EventId, OnBehalfOf, Outcome, Related, Role, Target,
+        Action, Actor, ActorType, Category, Change, EventId, Grant, Grantee, ObjectType, OnBehalfOf, Related, Role,
+        Target,
     };
-    use crate::time::{EventTime, Timestamp};
+    use crate::time::Timestamp;
 
     fn text(value: &str) -> Option<Cow<'_, str>> {
         Some(Cow::Borrowed(value))
     }
 
     fn event(raw: &str) -> Event<'_> {
+        let observed_at = Timestamp::from_nanos(1_764_000_062_004_999_999);
         Event {
-            id: EventId([0xab; 16]),
-            version: None,
-            vendor: "confluence",
-            source: "acme",
-            tenant: None,
-            vendor_event_id: None,
             event_type: Cow::Borrowed("Space \"permission\" added"),
             action: Action::Grant,
             category: Category::Iam,
-            outcome: Outcome::Unknown,
-            message: None,
-            timestamp: EventTime::parse_rfc3339("2025-11-24T16:00:00.10Z").expect("a time"),
-            observed_at: Timestamp::from_nanos(1_764_000_062_004_999_999),
+            timestamp: Timestamp::parse_rfc3339("2025-11-24T16:00:00.10Z").expect("a time"),
             actor: Actor { kind: ActorType::User, id: text("u1"), ..Actor::default() },
-            target: None,
-            related: Vec::new(),
-            changes: Vec::new(),
-            normalize_error: None,
-            raw,
+            ..Event::new(EventId([0xab; 16]), "confluence", "acme", observed_at, raw)
         }
     }
 
@@ -175,9 +172,9 @@ mod tests {
             concat!(
                 r#"{"schema_version":"1.0","id":"abababababababababababababababab","vendor":"confluence","source":"acme","#,
                 r#""tenant":null,"vendor_event_id":null,"event_type":"Space \"permission\" added","action":"grant","#,
-                r#""category":"iam","outcome":"unknown","message":null,"timestamp":"2025-11-24T16:00:00.10Z","#,
-                r#""observed_at":"2025-11-24T16:01:02.004Z","actor":{"type":"user","id":"u1","name":null,"email":null,"#,
-                r#""ip":null,"on_behalf_of":null},"target":null,"related":[],"changes":[],"raw":{"n": 1.0}}"#,
+                r#""category":"iam","outcome":"unknown","message":null,"timestamp":"2025-11-24T16:00:00.100000Z","#,
+                r#""observed_at":"2025-11-24T16:01:02.004999Z","actor":{"type":"user","id":"u1","name":null,"email":null,"#,
+                r#""ip":null,"via":"unknown","on_behalf_of":null},"target":null,"grants":[],"related":[],"changes":[],"raw":{"n": 1.0}}"#,
             )
         );
     }
@@ -187,8 +184,15 @@ mod tests {
         let mut full = event("{}");
         full.version = Some(7);
         full.actor.on_behalf_of = Some(OnBehalfOf { id: text("u2"), name: None, email: text("b@example.com") });
-        let finance = Target { kind: text("space"), id: None, name: text("Finance") };
+        let kind = ObjectType::Space;
+        let finance = Target { kind, vendor_type: text("Space"), name: text("Finance"), ..Target::default() };
         full.target = Some(finance.clone());
+        full.grants = vec![
+            Grant::granted(Grantee { name: text("Ada"), ..Grantee::default() })
+                .privilege(text("VIEWSPACE"), &["ADMIN"])
+                .scope(kind, None, text("Finance")),
+            Grant::revoked(Grantee::default()),
+        ];
         full.related = vec![
             Related { role: Role::Parent, object: finance },
             Related { role: Role::Associated, object: Target::default() },
@@ -199,8 +203,10 @@ mod tests {
         for part in [
             r#","version":7,"vendor""#,
             r#""on_behalf_of":{"id":"u2","name":null,"email":"b@example.com"}},"#,
-            r#""target":{"type":"space","id":null,"name":"Finance"},"#,
-            r#"[{"role":"parent","type":"space","id":null,"name":"Finance"},{"role":"associated","type":null,"id":null,"name":null}]"#,
+            r#""target":{"type":"space","vendor_type":"Space","id":null,"name":"Finance","email":null},"#,
+            r#""grants":[{"effect":"granted","grantee":{"type":"unknown","id":null,"name":"Ada","email":null},"privilege":"VIEWSPACE","admin":false,"scope":{"type":"space","id":null,"name":"Finance"}},"#,
+            r#"{"effect":"revoked","grantee":{"type":"unknown","id":null,"name":null,"email":null},"privilege":null,"admin":null,"scope":null}],"#,
+            r#"[{"role":"parent","type":"space","vendor_type":"Space","id":null,"name":"Finance","email":null},{"role":"associated","type":"other","vendor_type":null,"id":null,"name":null,"email":null}]"#,
             r#""changes":[{"field":"Space","old":null,"new":"FIN"}],"normalize_error":"odd"}"#,
         ] {
             assert!(line.contains(part), "{part} in {line}");

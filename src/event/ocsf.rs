@@ -10,8 +10,8 @@
 
 use super::json::ObjectWriter;
 use super::native::RawForm;
-use super::unmapped::{is_kind, is_named, push_details, push_enums, push_target, raw_sha256, valid_ip};
-use super::{Action, Actor, ActorType, Category, Change, Event, Outcome, Related, Target};
+use super::unmapped::{push_details, push_enums, push_target, raw_sha256, valid_ip};
+use super::{Action, Actor, ActorType, Category, Event, Grant, Grantee, GranteeType, ObjectType, Outcome, Target};
 
 /// The OCSF version in `metadata.version`. The encoding is valid in both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
@@ -58,7 +58,7 @@ pub fn encode(event: &Event<'_>, version: OcsfVersion, raw: RawForm, out: &mut V
     });
 }
 
-fn push_class(event: &Event<'_>, class: &Class<'_, '_>, object: &mut ObjectWriter<'_>) {
+fn push_class(event: &Event<'_>, class: &Class<'_>, object: &mut ObjectWriter<'_>) {
     object.number("category_uid", class.uid() / 1_000);
     object.number("class_uid", class.uid());
     object.number("activity_id", class.activity(event.action));
@@ -70,7 +70,7 @@ fn push_class(event: &Event<'_>, class: &Class<'_, '_>, object: &mut ObjectWrite
 
 fn push_base(event: &Event<'_>, object: &mut ObjectWriter<'_>) {
     object.number("severity_id", 1);
-    object.number("time", event.timestamp.at.as_millis());
+    object.number("time", event.timestamp.as_millis());
     let status = match event.outcome {
         Outcome::Unknown => 0,
         Outcome::Success => 1,
@@ -93,21 +93,19 @@ fn push_metadata(event: &Event<'_>, version: OcsfVersion, metadata: &mut ObjectW
     metadata.string("event_code", &event.event_type);
     metadata.string("log_name", event.source);
     metadata.optional("tenant_uid", event.tenant.as_deref());
-    metadata.unescaped("original_time", event.timestamp);
+    metadata.unescaped("original_time", event.timestamp.formatted());
     metadata.number("logged_time", event.observed_at.as_millis());
 }
 
 fn push_actor(event: &Event<'_>, actor: &mut ObjectWriter<'_>) {
-    if display_name(&event.actor).is_none() {
+    if !Named::from(&event.actor).is_identified() {
         return actor.string("app_name", event.vendor);
     }
     actor.object("user", |user| push_acting_user(&event.actor, user));
 }
 
 fn push_acting_user(actor: &Actor<'_>, user: &mut ObjectWriter<'_>) {
-    user.optional("uid", actor.id.as_deref());
-    user.optional("name", display_name(actor));
-    user.optional("email_addr", actor.email.as_deref());
+    push_user(Named::from(actor), user);
     let kind = match actor.kind {
         ActorType::User => 1,
         ActorType::Admin => 2,
@@ -118,14 +116,8 @@ fn push_acting_user(actor: &Actor<'_>, user: &mut ObjectWriter<'_>) {
     user.number("type_id", kind);
 }
 
-/// OCSF requires a user's name: the e-mail address or the id replaces a missing one. `None` if all are unknown.
-fn display_name<'a>(actor: &'a Actor<'_>) -> Option<&'a str> {
-    let known = |text: &'a Option<std::borrow::Cow<'_, str>>| text.as_deref().filter(|text| !text.is_empty());
-    known(&actor.name).or_else(|| known(&actor.email)).or_else(|| known(&actor.id))
-}
-
 /// API activity requires a source endpoint; without an IP address it is the vendor's service.
-fn push_source(event: &Event<'_>, class: &Class<'_, '_>, object: &mut ObjectWriter<'_>) {
+fn push_source(event: &Event<'_>, class: &Class<'_>, object: &mut ObjectWriter<'_>) {
     object.object("src_endpoint", |endpoint| match valid_ip(event) {
         Some(ip) => endpoint.string("ip", ip),
         None if matches!(class, Class::ApiActivity) => endpoint.string("svc_name", event.vendor),
@@ -133,24 +125,22 @@ fn push_source(event: &Event<'_>, class: &Class<'_, '_>, object: &mut ObjectWrit
     });
 }
 
-fn push_class_fields(event: &Event<'_>, class: &Class<'_, '_>, object: &mut ObjectWriter<'_>) {
+fn push_class_fields(event: &Event<'_>, class: &Class<'_>, object: &mut ObjectWriter<'_>) {
     match class {
         Class::Authentication => {
             object.object("user", |user| push_acting_user(&event.actor, user));
             object.object("service", |service| service.string("name", event.vendor));
         }
-        Class::GroupManagement { group } => {
-            object.object("group", |inner| push_uid_and_name(group, inner));
-            if let Some(member) = first_related_user(event) {
-                object.object("user", |user| push_uid_and_name(member, user));
-            }
-            object.strings("privileges", privileges(event));
+        Class::GroupManagement { group, member } => {
+            object.object("group", |inner| push_uid_and_name(*group, inner));
+            object.object("user", |user| member.iter().for_each(|member| push_user(*member, user)));
+            object.strings("privileges", privileges(event, None));
         }
-        Class::UserAccess { user } => {
-            object.object("user", |inner| push_uid_and_name(user, inner));
-            object.strings("privileges", privileges(event));
+        Class::UserAccess { user, grantee } => {
+            object.object("user", |inner| push_user(*user, inner));
+            object.strings("privileges", privileges(event, Some(grantee)));
         }
-        Class::AccountChange { user } => object.object("user", |inner| push_uid_and_name(user, inner)),
+        Class::AccountChange { user } => object.object("user", |inner| push_user(*user, inner)),
         Class::ApiActivity => push_api(event, object),
     }
 }
@@ -162,15 +152,63 @@ fn push_api(event: &Event<'_>, object: &mut ObjectWriter<'_>) {
         api.object("service", |service| service.string("name", event.vendor));
     });
     let objects = event.target.iter().chain(event.related.iter().map(|related| &related.object));
-    object.objects("resources", objects.filter(|object| is_named(object)), |resource, object| {
-        push_uid_and_name(object, resource);
-        resource.optional("type", object.kind.as_deref());
+    let identified = objects.map(|object| (object, Named::from(object))).filter(|(_, named)| named.is_identified());
+    object.objects("resources", identified, |resource, (object, named)| {
+        push_uid_and_name(named, resource);
+        resource.string("type", object.vendor_type.as_deref().unwrap_or(object.kind.as_str()));
     });
 }
 
-fn push_uid_and_name(target: &Target<'_>, object: &mut ObjectWriter<'_>) {
-    object.optional("uid", target.id.as_deref());
-    object.optional("name", target.name.as_deref().filter(|name| !name.is_empty()).or(target.id.as_deref()));
+/// What OCSF wants to know of a user, group or resource.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Named<'e> {
+    uid: Option<&'e str>,
+    name: Option<&'e str>,
+    email: Option<&'e str>,
+}
+
+impl<'e> Named<'e> {
+    fn new(uid: Option<&'e str>, name: Option<&'e str>, email: Option<&'e str>) -> Self {
+        let known = |text: Option<&'e str>| text.filter(|text| !text.is_empty());
+        Self { uid: known(uid), name: known(name), email: known(email) }
+    }
+
+    fn is_identified(self) -> bool {
+        self.name_or_else().is_some()
+    }
+
+    /// A name is required: the e-mail address or the id replaces a missing one.
+    fn name_or_else(self) -> Option<&'e str> {
+        self.name.or(self.email).or(self.uid)
+    }
+}
+
+impl<'e> From<&'e Target<'_>> for Named<'e> {
+    fn from(object: &'e Target<'_>) -> Self {
+        Self::new(object.id.as_deref(), object.name.as_deref(), object.email.as_deref())
+    }
+}
+
+impl<'e> From<&'e Grantee<'_>> for Named<'e> {
+    fn from(grantee: &'e Grantee<'_>) -> Self {
+        Self::new(grantee.id.as_deref(), grantee.name.as_deref(), grantee.email.as_deref())
+    }
+}
+
+impl<'e> From<&'e Actor<'_>> for Named<'e> {
+    fn from(actor: &'e Actor<'_>) -> Self {
+        Self::new(actor.id.as_deref(), actor.name.as_deref(), actor.email.as_deref())
+    }
+}
+
+fn push_uid_and_name(named: Named<'_>, object: &mut ObjectWriter<'_>) {
+    object.optional("uid", named.uid);
+    object.optional("name", named.name_or_else());
+}
+
+fn push_user(named: Named<'_>, user: &mut ObjectWriter<'_>) {
+    push_uid_and_name(named, user);
+    user.optional("email_addr", named.email);
 }
 
 fn push_observables(event: &Event<'_>, object: &mut ObjectWriter<'_>) {
@@ -200,7 +238,7 @@ fn push_raw(raw: &str, object: &mut ObjectWriter<'_>) {
     });
 }
 
-fn push_unmapped(event: &Event<'_>, class: &Class<'_, '_>, unmapped: &mut ObjectWriter<'_>) {
+fn push_unmapped(event: &Event<'_>, class: &Class<'_>, unmapped: &mut ObjectWriter<'_>) {
     push_enums(event, unmapped);
     if valid_ip(event).is_none() {
         unmapped.optional("actor_ip", event.actor.ip.as_deref());
@@ -223,47 +261,83 @@ const OTHER_ACTIVITY: u32 = 99;
 /// An OCSF class with the object that it requires. Without that object the event is API activity: most lakes reject an event
 /// that lacks a required attribute.
 #[derive(Debug, PartialEq)]
-enum Class<'e, 'a> {
+enum Class<'e> {
     /// 3002: a sign-in or sign-out.
     Authentication,
     /// 3006: a group, its members, its permissions.
     GroupManagement {
         /// The group.
-        group: &'e Target<'a>,
+        group: Named<'e>,
+        /// Who received or lost something there.
+        member: Option<Named<'e>>,
     },
     /// 3005: a user's permissions, if the record names them.
     UserAccess {
         /// The user.
-        user: &'e Target<'a>,
+        user: Named<'e>,
+        /// The same, as the grants name him.
+        grantee: &'e Grantee<'e>,
     },
     /// 3001: a user's account.
     AccountChange {
         /// The user.
-        user: &'e Target<'a>,
+        user: Named<'e>,
     },
     /// 6003: everything else.
     ApiActivity,
 }
 
 /// Chooses the class of an event.
-fn class_of<'e, 'a>(event: &'e Event<'a>) -> Class<'e, 'a> {
-    let named = event.target.as_ref().filter(|target| is_named(target));
-    match (event.category, event.action, named) {
-        (Category::Authentication, Action::Login | Action::Logout, _) if display_name(&event.actor).is_some() => {
-            Class::Authentication
+fn class_of<'e>(event: &'e Event<'_>) -> Class<'e> {
+    if event.category == Category::Authentication && matches!(event.action, Action::Login | Action::Logout) {
+        let is_known = Named::from(&event.actor).is_identified();
+        return if is_known { Class::Authentication } else { Class::ApiActivity };
+    }
+    if event.category != Category::Iam {
+        return Class::ApiActivity;
+    }
+    if let Some(group) = group_of(event) {
+        return Class::GroupManagement { group, member: member_of(event) };
+    }
+    let Some(target) = event.target.as_ref().filter(|target| target.kind == ObjectType::User) else {
+        return Class::ApiActivity;
+    };
+    match event.grants.first() {
+        Some(Grant { grantee, .. }) if is_access_of(event, grantee) => {
+            Class::UserAccess { user: Named::from(grantee), grantee }
         }
-        (Category::Iam, _, Some(group)) if is_kind(group, "group") => Class::GroupManagement { group },
-        (Category::Iam, Action::Grant | Action::Revoke, Some(user))
-            if is_kind(user, "user") && privileges(event).next().is_some() =>
-        {
-            Class::UserAccess { user }
-        }
-        (Category::Iam, _, Some(user)) if is_kind(user, "user") => Class::AccountChange { user },
+        _ if target.is_identified() => Class::AccountChange { user: Named::from(target) },
         _ => Class::ApiActivity,
     }
 }
 
-impl Class<'_, '_> {
+/// The group that an event is about: its target, else where a grant holds.
+fn group_of<'e>(event: &'e Event<'_>) -> Option<Named<'e>> {
+    let target = event.target.as_ref().filter(|target| target.kind == ObjectType::Group).map(Named::from);
+    let mut scopes = event.grants.iter().filter_map(|grant| grant.scope.as_ref());
+    let scope = scopes.find(|scope| scope.kind == ObjectType::Group);
+    let scope = scope.map(|scope| Named::new(scope.id.as_deref(), scope.name.as_deref(), None));
+    target.filter(|group| group.is_identified()).or(scope).filter(|group| group.is_identified())
+}
+
+/// The user that a change of a group is about: the first grantee that is not the group itself, else the first related user.
+fn member_of<'e>(event: &'e Event<'_>) -> Option<Named<'e>> {
+    let is_person = |grantee: &&Grantee<'_>| !matches!(grantee.kind, GranteeType::Group | GranteeType::Team);
+    let grantee = event.grants.first().map(|grant| &grant.grantee).filter(is_person).map(Named::from);
+    let related = || {
+        let users = event.related.iter().map(|related| &related.object);
+        users.filter(|object| object.kind == ObjectType::User).map(Named::from).find(|user| user.is_identified())
+    };
+    grantee.filter(|grantee| grantee.is_identified()).or_else(related)
+}
+
+fn is_access_of(event: &Event<'_>, grantee: &Grantee<'_>) -> bool {
+    matches!(event.action, Action::Grant | Action::Revoke)
+        && grantee.is_identified()
+        && privileges(event, Some(grantee)).next().is_some()
+}
+
+impl Class<'_> {
     /// The class id.
     const fn uid(&self) -> u32 {
         match self {
@@ -290,7 +364,7 @@ impl Class<'_, '_> {
     fn carries_target(&self, target: &Target<'_>) -> bool {
         match self {
             Self::Authentication => false,
-            Self::ApiActivity => is_named(target),
+            Self::ApiActivity => target.is_identified(),
             Self::GroupManagement { .. } | Self::UserAccess { .. } | Self::AccountChange { .. } => true,
         }
     }
@@ -358,26 +432,10 @@ const fn api_activity(action: Action) -> u32 {
     }
 }
 
-/// The permissions that were granted or revoked, if the changed values name them.
-fn privileges<'e>(event: &'e Event<'_>) -> impl Iterator<Item = &'e str> {
-    let revoked = event.action == Action::Revoke;
-    event.changes.iter().filter(|change| names_privileges(change)).filter_map(move |change| {
-        let (first, second) = if revoked { (&change.old, &change.new) } else { (&change.new, &change.old) };
-        let known = |text: &'e Option<std::borrow::Cow<'_, str>>| text.as_deref().filter(|text| !text.is_empty());
-        known(first).or_else(|| known(second))
-    })
-}
-
-fn names_privileges(change: &Change<'_>) -> bool {
-    const WORDS: [&str; 4] = ["permission", "privilege", "role", "access"];
-    let field = change.field.to_ascii_lowercase();
-    WORDS.iter().any(|word| field.contains(word))
-}
-
-/// The user that a group change is about.
-fn first_related_user<'e, 'a>(event: &'e Event<'a>) -> Option<&'e Target<'a>> {
-    let objects = event.related.iter().map(|related: &Related<'_>| &related.object);
-    objects.into_iter().find(|object| is_kind(object, "user") && is_named(object))
+/// The permissions that were granted or revoked, of this grantee or of all.
+fn privileges<'e>(event: &'e Event<'_>, grantee: Option<&'e Grantee<'_>>) -> impl Iterator<Item = &'e str> {
+    let grants = event.grants.iter().filter(move |grant| grantee.is_none_or(|grantee| grant.grantee == *grantee));
+    grants.filter_map(|grant| grant.privilege.as_deref()).filter(|privilege| !privilege.is_empty())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Fields that neither OCSF (`unmapped`) nor ECS (`audit`) has, in one form for both; and helpers that both encoders share.
 
 use super::json::ObjectWriter;
-use super::{Change, Event, Related, SCHEMA_VERSION, Target};
+use super::{Change, Event, Grant, ObjectType, Related, SCHEMA_VERSION, Target};
 
 /// Writes the enumerations, and the event's version.
 pub(super) fn push_enums(event: &Event<'_>, object: &mut ObjectWriter<'_>) {
@@ -11,11 +11,15 @@ pub(super) fn push_enums(event: &Event<'_>, object: &mut ObjectWriter<'_>) {
     }
     object.unescaped("action", event.action);
     object.unescaped("category", event.category);
-    object.unescaped("actor_type", event.actor.kind);
+    object.object("actor", |actor| {
+        actor.unescaped("type", event.actor.kind);
+        actor.unescaped("via", event.actor.via);
+    });
 }
 
-/// Writes the related objects, the changed values, and why the record could not be normalized.
+/// Writes the grants, the related objects, the changed values, and why the record could not be normalized.
 pub(super) fn push_details(event: &Event<'_>, object: &mut ObjectWriter<'_>) {
+    object.objects("grants", &event.grants, push_grant);
     object.objects("related", &event.related, push_related);
     object.objects("changes", &event.changes, push_change);
     object.optional("normalize_error", event.normalize_error.as_deref());
@@ -23,9 +27,32 @@ pub(super) fn push_details(event: &Event<'_>, object: &mut ObjectWriter<'_>) {
 
 /// Writes the known fields of an object.
 pub(super) fn push_target(target: &Target<'_>, object: &mut ObjectWriter<'_>) {
-    object.optional("type", target.kind.as_deref());
+    object.unescaped("type", target.kind);
+    object.optional("vendor_type", target.vendor_type.as_deref());
     object.optional("id", target.id.as_deref());
     object.optional("name", target.name.as_deref());
+    object.optional("email", target.email.as_deref());
+}
+
+fn push_grant(object: &mut ObjectWriter<'_>, grant: &Grant<'_>) {
+    object.unescaped("effect", grant.effect);
+    object.object("grantee", |grantee| {
+        grantee.unescaped("type", grant.grantee.kind);
+        grantee.optional("id", grant.grantee.id.as_deref());
+        grantee.optional("name", grant.grantee.name.as_deref());
+        grantee.optional("email", grant.grantee.email.as_deref());
+    });
+    object.optional("privilege", grant.privilege.as_deref());
+    if let Some(admin) = grant.admin {
+        object.boolean("admin", admin);
+    }
+    if let Some(scope) = &grant.scope {
+        object.object("scope", |object| {
+            object.unescaped("type", scope.kind);
+            object.optional("id", scope.id.as_deref());
+            object.optional("name", scope.name.as_deref());
+        });
+    }
 }
 
 fn push_related(object: &mut ObjectWriter<'_>, related: &Related<'_>) {
@@ -56,13 +83,8 @@ pub(super) fn raw_sha256(raw: &str) -> String {
     hex
 }
 
-/// Whether the vendor's type of the object is `kind` (`user`, `group`).
-pub(super) fn is_kind(target: &Target<'_>, kind: &str) -> bool {
-    target.kind.as_deref().is_some_and(|value| value.eq_ignore_ascii_case(kind))
-}
-
-/// Whether the object has an id or a name.
-pub(super) fn is_named(target: &Target<'_>) -> bool {
-    let known = |text: Option<&str>| text.is_some_and(|text| !text.is_empty());
-    known(target.id.as_deref()) || known(target.name.as_deref())
+/// The first object of this type that is identified: the target, else a related one.
+pub(super) fn first_of_kind<'e, 'a>(event: &'e Event<'a>, kind: ObjectType) -> Option<&'e Target<'a>> {
+    let objects = event.target.iter().chain(event.related.iter().map(|related| &related.object));
+    objects.into_iter().find(|object| object.kind == kind && object.is_identified())
 }

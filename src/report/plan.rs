@@ -224,7 +224,7 @@ fn example(sink: &ValidatedSink, source: &ValidatedSource, form: EventForm, now:
             EventForm::Normalized => "normalized",
             EventForm::Raw => "raw",
         },
-        timestamp: event.timestamp.at,
+        timestamp: event.timestamp,
         destination: sink.config.example(&event),
     }
 }

@@ -7,13 +7,13 @@ use futures_util::future::BoxFuture;
 use super::RollbackLog;
 use crate::event::Event;
 use crate::journal::{JournalError, RollbackRecord};
-use crate::time::EventTime;
+use crate::time::Timestamp;
 use crate::vendors::{ReadContext, record};
 
 /// A clumio event of the source `acme` with the given record and time.
 pub(crate) fn event<'a>(raw: &'a str, at: &str) -> Event<'a> {
-    let timestamp = EventTime::parse_rfc3339(at).expect("a time");
-    let context = ReadContext { source: "acme", observed_at: timestamp.at, occurrence: 0 };
+    let timestamp = Timestamp::parse_rfc3339(at).expect("a time");
+    let context = ReadContext { source: "acme", observed_at: timestamp, occurrence: 0 };
     let mut event = record::unreadable("clumio", None, raw, &context, String::new());
     event.normalize_error = None;
     event.timestamp = timestamp;

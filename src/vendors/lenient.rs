@@ -70,6 +70,9 @@ pub(super) trait FromJson<'de>: Default {
     }
 }
 
+/// Integers up to this size are exact in a number with a fraction.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
 /// A non-empty string, borrowed from the record unless it contains escapes.
 pub(super) type Text<'a> = Option<Cow<'a, str>>;
 
@@ -110,9 +113,17 @@ impl<'de> FromJson<'de> for Text<'de> {
         (!text.is_empty()).then_some(text)
     }
 
-    /// Ids that an API sends as numbers. Fractions are not text: not each has one form only.
+    fn from_bool(value: bool) -> Self {
+        Some(Cow::Borrowed(if value { "true" } else { "false" }))
+    }
+
+    /// Ids that an API sends as numbers. Numbers that are not exact are not text: two different ids could become the same.
     fn from_number(number: &'de str) -> Self {
-        (!number.contains(['.', 'e', 'E'])).then_some(Cow::Borrowed(number))
+        if !number.contains(['.', 'e', 'E']) {
+            return Some(Cow::Borrowed(number));
+        }
+        let float = number.parse().ok().filter(|float: &f64| float.abs() <= EXACT);
+        float.map(|float| Cow::Owned(float.to_string()))
     }
 }
 
@@ -129,7 +140,6 @@ impl<'de> FromJson<'de> for Option<i64> {
 
     /// Some encoders write integers with a fraction or an exponent: `57.0`, `1.7E+12`.
     fn from_float(number: f64) -> Self {
-        const EXACT: f64 = 9_007_199_254_740_992.0;
         #[expect(clippy::cast_possible_truncation, reason = "it is an integer of at most 53 bits")]
         (number.fract() == 0.0 && number.abs() <= EXACT).then_some(number as i64)
     }
@@ -261,7 +271,7 @@ mod tests {
     fn wrong_types_are_absent_and_affect_nothing_else() {
         let outer = read(r#"{"name": [1], "count": {"a": 1}, "inner": "x", "list": {"b": 2}}"#);
         assert!(outer.name.is_none() && outer.count.is_none() && outer.inner.text.is_none() && outer.list.is_empty());
-        let outer = read(r#"{"name": 7.5, "count": 1.5, "inner": null, "list": [null, {"text": "t"}, 3]}"#);
+        let outer = read(r#"{"name": 1e300, "count": 1.5, "inner": null, "list": [null, {"text": "t"}, 3]}"#);
         assert!(outer.name.is_none() && outer.count.is_none());
         assert_eq!(outer.list.len(), 3);
         assert_eq!(outer.list[1].text.as_deref(), Some("t"));
@@ -279,7 +289,9 @@ mod tests {
     #[test]
     fn numbers_as_text_and_text_as_numbers() {
         assert_eq!(read(r#"{"name": 12345}"#).name.as_deref(), Some("12345"));
-        assert_eq!(read(r#"{"name": true}"#).name, None);
+        assert_eq!(read(r#"{"name": true}"#).name.as_deref(), Some("true"));
+        assert_eq!(read(r#"{"name": 7.5}"#).name.as_deref(), Some("7.5"));
+        assert_eq!(read(r#"{"name": 18446744073709551615}"#).name.as_deref(), Some("18446744073709551615"));
         for (written, count) in
             [("57.0", Some(57)), ("\" 57 \"", Some(57)), ("1.79E+3", Some(1790)), ("-1", Some(-1)), ("1e300", None)]
         {

@@ -19,6 +19,7 @@ pub mod confluence;
 pub mod content;
 pub mod contract;
 pub mod damaged;
+mod field;
 pub mod json;
 mod lenient;
 pub mod mapping;
@@ -29,6 +30,7 @@ pub mod registry;
 pub mod settings;
 #[cfg(test)]
 mod testing;
+mod time_text;
 
 pub use api_error::{ApiError, ApiErrorKind};
 pub use contract::{

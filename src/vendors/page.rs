@@ -159,7 +159,10 @@ impl<'a> Fields<'a> {
         };
         match self.get(name) {
             None | Some(Field::Other("null" | "false" | "0" | "\"\"")) => Ok(None),
-            Some(Field::Other(json)) => lenient::value::<lenient::Text<'a>>(json).map(Some).ok_or_else(|| wrong(json)),
+            Some(Field::Other(json)) if json.starts_with('"') || json.bytes().all(|byte| byte.is_ascii_digit()) => {
+                lenient::value::<lenient::Text<'a>>(json).map(Some).ok_or_else(|| wrong(json))
+            }
+            Some(Field::Other(json)) => Err(wrong(json)),
             Some(Field::Object(_)) => Err(wrong("an object")),
             Some(Field::List(_)) => Err(wrong("a list")),
         }

@@ -1,16 +1,18 @@
-//! What the vendors' normalizers share: the [`Normalizer`] of a [`RecordFormat`], keys of unreadable records, forms of text.
+//! What the vendors' normalizers share: the [`Normalizer`] of a [`RecordFormat`], keys of unreadable records, and
+//! what could not be read of a record.
 
 use std::borrow::Cow;
 use std::fmt::Debug;
 use std::io::Write as _;
-use std::net::{IpAddr, SocketAddr};
 
 use super::contract::{Normalizer, NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
+use super::field::{self, Identifier};
 use super::lenient::{self, FromJson, Text};
-use super::{api_error, damaged};
+use super::time_text::{ReadTime, TimeText};
+use super::{api_error, damaged, mapping};
 use crate::event::id::IdHasher;
-use crate::event::{Action, Actor, Category, Event, EventId, Outcome};
-use crate::time::{EventTime, Timestamp};
+use crate::event::{Event, EventId, ObjectType, Outcome, Target};
+use crate::time::Timestamp;
 
 /// One vendor's records: their facts and two hooks. [`Normalizer`] follows from it.
 pub(super) trait RecordFormat: Send + Sync + Debug {
@@ -102,46 +104,25 @@ pub fn unreadable<'a>(
     context: &ReadContext<'a>,
     reason: String,
 ) -> Event<'a> {
+    let id = key_of_bytes(vendor, tenant, raw).id.nth(context.occurrence);
     Event {
-        id: key_of_bytes(vendor, tenant, raw).id.nth(context.occurrence),
-        version: None,
-        vendor,
-        source: context.source,
         tenant: tenant.map(|tenant| Cow::Owned(tenant.to_owned())),
-        vendor_event_id: None,
-        event_type: Cow::Borrowed(""),
-        action: Action::Other,
-        category: Category::Other,
-        outcome: Outcome::Unknown,
-        message: None,
-        timestamp: context.observed_at.with_digits(3),
-        observed_at: context.observed_at,
-        actor: Actor::default(),
-        target: None,
-        related: Vec::new(),
-        changes: Vec::new(),
         normalize_error: Some(reason),
-        raw,
+        ..Event::new(id, vendor, context.source, context.observed_at, raw)
     }
 }
 
-/// Marks the event of a record without a usable time: it keeps what was read, at the time of its reading.
-#[must_use]
-pub fn without_time(mut event: Event<'_>, reason: String) -> Event<'_> {
-    event.timestamp = event.observed_at.with_digits(3);
-    event.normalize_error = Some(reason);
-    event
+/// An object by the vendor's word for its type, which [`mapping::object_type_of`] maps. A name that is an e-mail address is one.
+pub(super) fn object<'a>(vendor_type: Cow<'a, str>, id: Text<'a>, name: Text<'a>) -> Target<'a> {
+    let kind = mapping::object_type_of(&vendor_type);
+    let email = name.clone().filter(|_| kind == ObjectType::User).and_then(|name| field::email(Some(name)));
+    Target { kind, vendor_type: Some(vendor_type).filter(|word| !word.is_empty()), id, name, email }
 }
 
-/// The event as it is if it has a usable time, otherwise marked by [`without_time`]. `given` is the text of the time field.
-pub(super) fn checked_time<'a>(event: Event<'a>, has_time: bool, field: &str, given: Option<&str>) -> Event<'a> {
-    if has_time { event } else { without_time(event, no_usable_time(field, given)) }
-}
-
-/// Text in lower case, borrowed if it is already.
-#[must_use]
-pub fn lower_case(text: Cow<'_, str>) -> Cow<'_, str> {
-    if text.chars().any(char::is_uppercase) { Cow::Owned(text.to_lowercase()) } else { text }
+/// The same; `None` if nothing is known of it.
+pub(super) fn object_if_known<'a>(vendor_type: Text<'a>, id: Text<'a>, name: Text<'a>) -> Option<Target<'a>> {
+    let is_known = vendor_type.is_some() || id.is_some() || name.is_some();
+    is_known.then(|| object(vendor_type.unwrap_or_default(), id, name))
 }
 
 /// Adds an integer to an id as decimal text; `None` counts as empty.
@@ -156,117 +137,69 @@ pub(super) fn number_field(hasher: &mut IdHasher, number: Option<i64>) {
     hasher.update(&[0]);
 }
 
-/// The IPv4 or IPv6 address of a text. Of a list, as proxies write it, the first valid one; without a port.
-pub(super) fn valid_ip(text: Option<Cow<'_, str>>) -> Option<Cow<'_, str>> {
-    let text = text?;
-    if text.parse::<IpAddr>().is_ok() {
-        return Some(text);
-    }
-    text.split(',').find_map(address).map(|address| Cow::Owned(address.to_string()))
-}
-
-fn address(text: &str) -> Option<IpAddr> {
-    let text = text.trim();
-    text.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
-}
-
-/// A time field: text, or a number as its text.
+/// What could not be read of a record: becomes the event's `normalize_error`. Each reason names its field.
 #[derive(Debug, Default)]
-pub(super) struct TimeText<'a>(Text<'a>);
+pub(super) struct Problems(Option<String>);
 
-impl<'de> FromJson<'de> for TimeText<'de> {
-    fn from_text(text: Cow<'de, str>) -> Self {
-        Self(Text::from_text(text))
+impl Problems {
+    /// Adds a reason.
+    pub(super) fn add(&mut self, reason: &str) {
+        match &mut self.0 {
+            None => self.0 = Some(reason.to_owned()),
+            Some(reasons) => {
+                reasons.push_str("; ");
+                reasons.push_str(reason);
+            }
+        }
     }
 
-    fn from_number(number: &'de str) -> Self {
-        let as_float = || number.parse().ok().map(|number: f64| Cow::Owned(number.to_string()));
-        Self(Text::from_number(number).or_else(as_float))
-    }
-}
-
-impl TimeText<'_> {
-    /// The time, if it is one.
-    pub(super) fn time(&self) -> Option<EventTime> {
-        event_time(self.given()?)
+    /// The record's own id, which must be there.
+    pub(super) fn require<'a>(&mut self, field: &str, id: Identifier<'a>) -> Text<'a> {
+        if id.text().is_none() {
+            self.add(&format!("the record has no usable `{field}`"));
+        }
+        id.into_text()
     }
 
-    /// The text.
-    pub(super) fn given(&self) -> Option<&str> {
-        self.0.as_deref()
+    /// An id that may be absent. One that is an object or an array is lost, which is a reason.
+    pub(super) fn identifier<'a>(&mut self, field: &str, id: Identifier<'a>) -> Text<'a> {
+        if id.is_lost() {
+            self.add(&format!("`{field}` is not a usable identifier: it is neither text nor an exact number"));
+        }
+        id.into_text()
     }
-}
 
-/// A time in any form that can mean only one moment: RFC 3339; the same with a blank, with a comma, with more than nine
-/// digits or without a zone (UTC); the time since 1970 in seconds, milli-, micro- or nanoseconds; an HTTP date.
-pub(super) fn event_time(text: &str) -> Option<EventTime> {
-    let other = || {
-        let text = text.trim();
-        since_1970(text).or_else(|| EventTime::parse_rfc3339(&as_rfc3339(text)?)).or_else(|| http_date(text))
-    };
-    EventTime::parse_rfc3339(text).or_else(other)
-}
-
-/// A date and a time of day in RFC 3339. `None` if the text does not have both in this order.
-fn as_rfc3339(text: &str) -> Option<String> {
-    let (date, rest) = text.split_at_checked(10)?;
-    let time = rest.strip_prefix(['T', 't', ' '])?;
-    let (time, rest) = time.split_at_checked(8)?;
-    let (fraction, zone) = match rest.strip_prefix(['.', ',']) {
-        Some(digits) => digits.split_at(digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len())),
-        None => ("", rest),
-    };
-    let point = if fraction.is_empty() { "" } else { "." };
-    let fraction = &fraction[..fraction.len().min(9)];
-    let zone = match zone.trim_start() {
-        "" | "z" | "UTC" | "GMT" => "Z",
-        zone => zone,
-    };
-    Some(format!("{date}T{time}{point}{fraction}{zone}"))
-}
-
-/// The unit follows from the size. Numbers below a hundred million are not times: no audit trail is from 1973.
-fn since_1970(text: &str) -> Option<EventTime> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    if whole.is_empty() || !whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit()) {
-        return None;
+    /// The time of the event; without a usable one, that of its reading.
+    pub(super) fn timestamp(&mut self, field: &str, text: &TimeText<'_>, observed_at: Timestamp) -> Timestamp {
+        self.timestamp_or(field, text, text.read(), observed_at)
     }
-    let number: i64 = whole.parse().ok()?;
-    let (nanos_each, digits) = match number {
-        100_000_000..100_000_000_000 => (1_000_000_000, 0),
-        100_000_000_000..100_000_000_000_000 => (1_000_000, 3),
-        100_000_000_000_000..100_000_000_000_000_000 => (1_000, 6),
-        100_000_000_000_000_000..4_000_000_000_000_000_000 => (1, 9),
-        _ => return None,
-    };
-    let nanos = number.checked_mul(nanos_each)?;
-    let fraction = &fraction[..fraction.len().min(9)];
-    if digits > 0 || fraction.is_empty() {
-        return Some(Timestamp::from_nanos(nanos).with_digits(digits));
+
+    /// Like [`Problems::timestamp`], for a vendor that has parsed the text in a format of its own.
+    pub(super) fn timestamp_or(
+        &mut self,
+        field: &str,
+        text: &TimeText<'_>,
+        time: Option<ReadTime>,
+        observed_at: Timestamp,
+    ) -> Timestamp {
+        match (time, text.given()) {
+            (Some(time), _) => {
+                if time.zone_assumed {
+                    self.add(&format!("`{field}` has no time zone and was read as UTC"));
+                }
+                return time.at;
+            }
+            (None, Some(text)) => {
+                self.add(&format!("`{field}` is not a usable time: {}", api_error::excerpt(text)));
+            }
+            (None, None) => self.add(&format!("`{field}` is missing or not of the documented type")),
+        }
+        observed_at
     }
-    let sub_second: i64 = format!("{fraction:0<9}").parse().ok()?;
-    let digits = u8::try_from(fraction.len()).ok()?;
-    Some(Timestamp::from_nanos(nanos.checked_add(sub_second)?).with_digits(digits))
-}
 
-fn http_date(text: &str) -> Option<EventTime> {
-    let date = httpdate::parse_http_date(text).ok()?;
-    let since_1970 = date.duration_since(std::time::UNIX_EPOCH).ok()?;
-    Some((Timestamp::EPOCH + since_1970).with_digits(0))
-}
-
-/// Whether the text looks like one email address: no white space, one `@`, a dot inside the domain.
-pub(super) fn looks_like_email(text: &str) -> bool {
-    let Some((local, domain)) = text.split_once('@') else { return false };
-    let inner_dot = domain.trim_matches('.').contains('.');
-    !local.is_empty() && inner_dot && !domain.contains('@') && !text.chars().any(char::is_whitespace)
-}
-
-/// Why a record's time cannot be used.
-fn no_usable_time(field: &str, given: Option<&str>) -> String {
-    match given {
-        Some(text) => format!("`{field}` is not a usable time: {}", api_error::excerpt(text)),
-        None => format!("`{field}` is missing or not of the documented type"),
+    /// All reasons; `None` if everything could be read.
+    pub(super) fn into_error(self) -> Option<String> {
+        self.0
     }
 }
 
@@ -290,82 +223,26 @@ mod tests {
     }
 
     #[test]
-    fn addresses() {
-        for ip in ["192.0.2.61", "2001:db8::17", "::1"] {
-            assert_eq!(valid_ip(Some(ip.into())).as_deref(), Some(ip));
-        }
-        for (text, ip) in [
-            ("203.0.113.5, 10.0.0.1", "203.0.113.5"),
-            ("unknown, 2001:db8::17 ,10.0.0.1", "2001:db8::17"),
-            ("203.0.113.5:443", "203.0.113.5"),
-            ("[2001:db8::17]:443", "2001:db8::17"),
-        ] {
-            assert_eq!(valid_ip(Some(text.into())).as_deref(), Some(ip), "{text}");
-        }
-        for text in ["", "-", "not an ip", "unknown", "300.1.1.1", "10.0.0.1:port"] {
-            assert_eq!(valid_ip(Some(text.into())), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn every_form_of_a_time_that_is_one_moment() {
-        for (text, time) in [
-            ("2026-11-29T10:00:00.5Z", "2026-11-29T10:00:00.5Z"),
-            ("2026-11-29T12:00:00+0200", "2026-11-29T10:00:00Z"),
-            ("2026-11-29 10:00:00+00:00", "2026-11-29T10:00:00Z"),
-            ("2026-11-29 10:00:00.25 UTC", "2026-11-29T10:00:00.25Z"),
-            ("2026-11-29T10:00:00.168000", "2026-11-29T10:00:00.168000Z"),
-            ("2026-11-29 10:00:00", "2026-11-29T10:00:00Z"),
-            ("2026-11-29T10:00:00,123Z", "2026-11-29T10:00:00.123Z"),
-            ("2026-11-29T10:00:00.168000123456Z", "2026-11-29T10:00:00.168000123Z"),
-            ("2026-11-29t10:00:00z", "2026-11-29T10:00:00Z"),
-            ("2026-11-29T10:00:60Z", "2026-11-29T10:00:59Z"),
-            ("1795946400", "2026-11-29T10:00:00Z"),
-            ("1795946400.25", "2026-11-29T10:00:00.25Z"),
-            ("1795946400123", "2026-11-29T10:00:00.123Z"),
-            ("1795946400123456", "2026-11-29T10:00:00.123456Z"),
-            ("1795946400123456789", "2026-11-29T10:00:00.123456789Z"),
-            ("Sun, 29 Nov 2026 10:00:00 GMT", "2026-11-29T10:00:00Z"),
-        ] {
-            assert_eq!(event_time(text).map(|time| time.to_string()).as_deref(), Some(time), "{text}");
-        }
-        for text in [
-            "",
-            "yesterday",
-            "29/11/2026 10:00",
-            "2026-11-29",
-            "0001-01-01T00:00:00Z",
-            "2026-11-29T10:00:00 CET",
-            "2026-11-29Tü0:00:00Z",
-            "0",
-            "17",
-            "-1795946400",
-            "9223372036854775807",
-            "1795946400x",
-            ".5",
-        ] {
-            assert_eq!(event_time(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_time_field_may_be_text_or_a_number() {
-        for json in [r#""1795946400""#, "1795946400", "1795946400.0", "1.7959464E+9"] {
-            let time: TimeText<'_> = lenient::value(json);
-            assert_eq!(time.time().map(|time| time.to_string()).as_deref(), Some("2026-11-29T10:00:00Z"), "{json}");
-        }
-        for json in ["null", "true", "{}", r#""""#] {
-            assert_eq!(lenient::value::<TimeText<'_>>(json).given(), None, "{json}");
-        }
-    }
-
-    #[test]
-    fn email_shapes() {
-        for email in ["ada@example.com", "ci-bot@a.example.io"] {
-            assert!(looks_like_email(email), "{email}");
-        }
-        for text in ["Sarah Brown@example.io", "admin", "@example.com", "a@b", "a@b@c.d", "a@.d", "a\t@b.c"] {
-            assert!(!looks_like_email(text), "{text}");
-        }
+    fn problems_name_their_fields_and_keep_what_was_read() {
+        let mut problems = Problems::default();
+        let id = |json: &'static str| lenient::value::<Identifier<'_>>(json);
+        let observed_at = Timestamp::from_secs(1_800_000_000);
+        assert_eq!(problems.require("id", id("12345")).as_deref(), Some("12345"));
+        assert_eq!(problems.identifier("user_id", id("null")), None);
+        assert!(problems.0.is_none());
+        assert_eq!(problems.require("id", id("null")), None);
+        assert_eq!(problems.identifier("user_id", id(r#"{"a":1}"#)), None);
+        let time = problems.timestamp("at", &lenient::value(r#""2026-11-29 10:00:00""#), observed_at);
+        assert_eq!(time, Timestamp::from_secs(1_795_946_400));
+        assert_eq!(problems.timestamp("until", &lenient::value(r#""soon""#), observed_at), observed_at);
+        assert_eq!(problems.timestamp("since", &lenient::value("null"), observed_at), observed_at);
+        assert_eq!(
+            problems.into_error().as_deref(),
+            Some(
+                "the record has no usable `id`; `user_id` is not a usable identifier: it is neither text nor an exact \
+                 number; `at` has no time zone and was read as UTC; `until` is not a usable time: soon; \
+                 `since` is missing or not of the documented type"
+            )
+        );
     }
 }

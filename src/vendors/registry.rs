@@ -177,7 +177,7 @@ mod tests {
             let normalizer = normalizer(name, &NormalizerConfig::default()).expect(name);
             let event = normalizer.normalize(normalizer.example(), &context);
             assert_eq!(event.normalize_error, None, "{name}");
-            assert!(event.timestamp.at > Timestamp::EPOCH && event.actor.id.is_some(), "{name}: {event:?}");
+            assert!(event.timestamp > Timestamp::EPOCH && event.actor.id.is_some(), "{name}: {event:?}");
         }
     }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::event::{Action, Category, samples};
+use crate::event::{Action, Category, ObjectType, samples};
 
 fn encoded(event: &Event<'_>, raw: RawForm) -> Value {
     let mut out = Vec::new();
@@ -23,12 +23,12 @@ fn a_full_event_field_by_field() {
                 "version": "1.8.0", "product": {"name": "confluence", "vendor_name": "confluence"},
                 "uid": "abababababababababababababababab", "original_event_uid": "v7",
                 "event_code": "Space permission added", "log_name": "acme", "tenant_uid": "t1",
-                "original_time": "2025-11-24T16:00:00.10Z", "logged_time": 1_764_000_062_004_i64,
+                "original_time": "2025-11-24T16:00:00.100000Z", "logged_time": 1_764_000_062_004_i64,
             },
             "actor": {"user": {"uid": "u1", "name": "Avery", "email_addr": "a@example.com", "type_id": 1}},
             "src_endpoint": {"ip": "203.0.113.24"},
-            "user": {"uid": "u2", "name": "Blake"},
-            "privileges": ["ADMIN"],
+            "user": {"uid": "u2", "name": "Blake Sample", "email_addr": "b@example.com"},
+            "privileges": ["VIEWSPACE"],
             "observables": [
                 {"name": "src_endpoint.ip", "type_id": 2, "value": "203.0.113.24"},
                 {"name": "actor.user.email_addr", "type_id": 5, "value": "a@example.com"},
@@ -37,10 +37,17 @@ fn a_full_event_field_by_field() {
             "raw_data": "{\"n\": 1.0}", "raw_data_size": 10,
             "raw_data_hash": {"algorithm": "SHA-256", "algorithm_id": 3, "value": raw_sha256("{\"n\": 1.0}")},
             "unmapped": {
-                "schema_version": "1.0", "version": 3, "action": "grant", "category": "iam", "actor_type": "user",
+                "schema_version": "1.0", "version": 3, "action": "grant", "category": "iam",
+                "actor": {"type": "user", "via": "ui"},
                 "on_behalf_of": {"id": "u9", "email": "z@example.com"},
-                "related": [{"role": "associated", "type": "group", "id": "g1"}],
-                "changes": [{"field": "Permission", "new": "ADMIN"}],
+                "grants": [{
+                    "effect": "granted",
+                    "grantee": {"type": "user", "id": "u2", "name": "Blake Sample", "email": "b@example.com"},
+                    "privilege": "VIEWSPACE", "admin": false,
+                    "scope": {"type": "space", "id": "FIN", "name": "Finance"},
+                }],
+                "related": [{"role": "associated", "type": "group", "vendor_type": "group", "id": "g1"}],
+                "changes": [{"field": "Permission", "new": "ADMIN"}, {"field": "Email", "new": "b@example.com"}],
             },
         })
     );
@@ -62,13 +69,12 @@ fn a_minimal_event_is_api_activity_of_its_vendor() {
 
 #[test]
 fn the_class_follows_category_action_and_target() {
-    let class_of = |category, action, target: Option<(&'static str, &'static str)>| {
-        let target = target.map(|(kind, id)| samples::object(kind, id, None));
-        let event = Event { category, action, target, changes: Vec::new(), ..samples::grant_to_user() };
-        let encoded = encoded(&event, RawForm::Drop);
-        (encoded["class_uid"].as_u64().expect("a number"), encoded["activity_id"].as_u64().expect("a number"))
+    let class_of = |category, action, target: Option<(ObjectType, &'static str)>| {
+        let target = target.map(|(kind, id)| samples::object(kind, id));
+        let event = Event { category, action, target, grants: Vec::new(), ..samples::grant_to_user() };
+        class_and_activity(&encoded(&event, RawForm::Drop))
     };
-    let (user, group) = (Some(("user", "u2")), Some(("group", "g2")));
+    let (user, group) = (Some((ObjectType::User, "u2")), Some((ObjectType::Group, "g2")));
     for (category, action, target, expected) in [
         (Category::Authentication, Action::Login, None, (3_002, 1)),
         (Category::Authentication, Action::Logout, None, (3_002, 2)),
@@ -77,13 +83,37 @@ fn the_class_follows_category_action_and_target() {
         (Category::Iam, Action::Create, group, (3_006, 6)),
         (Category::Iam, Action::Update, group, (3_006, 99)),
         (Category::Iam, Action::Grant, user, (3_001, 99)),
+        (Category::Iam, Action::Disable, user, (3_001, 5)),
         (Category::Iam, Action::MfaDisable, user, (3_001, 11)),
-        (Category::Iam, Action::Delete, Some(("role", "r1")), (6_003, 4)),
+        (Category::Iam, Action::Delete, Some((ObjectType::Role, "r1")), (6_003, 4)),
         (Category::Configuration, Action::Export, None, (6_003, 2)),
         (Category::Data, Action::Rotate, user, (6_003, 3)),
     ] {
         assert_eq!(class_of(category, action, target), expected, "{category} {action} {target:?}");
     }
+}
+
+fn class_and_activity(line: &Value) -> (u64, u64) {
+    (line["class_uid"].as_u64().expect("a number"), line["activity_id"].as_u64().expect("a number"))
+}
+
+#[test]
+fn grants_fill_users_groups_and_privileges() {
+    let membership = samples::view_space().scope(ObjectType::Group, Some("g7".into()), Some("Admins".into()));
+    let mut event = Event { grants: vec![membership], action: Action::AddMember, ..samples::grant_to_user() };
+    let line = encoded(&event, RawForm::Drop);
+    assert_eq!(class_and_activity(&line), (3_006, 3));
+    assert_eq!(line["group"], json!({"uid": "g7", "name": "Admins"}));
+    assert_eq!(line["user"], json!({"uid": "u2", "name": "Blake Sample", "email_addr": "b@example.com"}));
+    assert_eq!(line["privileges"], json!(["VIEWSPACE"]));
+
+    let mut elsewhere = samples::view_space();
+    elsewhere.grantee.id = Some("u3".into());
+    event.action = Action::Revoke;
+    event.grants = vec![samples::view_space(), elsewhere];
+    let line = encoded(&event, RawForm::Drop);
+    assert_eq!(class_and_activity(&line), (3_005, 2));
+    assert_eq!(line["privileges"], json!(["VIEWSPACE"]), "only those of the first grantee");
 }
 
 #[test]

@@ -286,7 +286,7 @@ impl Sink for FileSink {
 
     fn write(&mut self, _seq: Seq, event: &Event<'_>, form: EventForm) -> Result<WriteOutcome, SinkError> {
         let (path, changed) = self.cache.render(&self.template, event);
-        let time = event.timestamp.at;
+        let time = event.timestamp;
         self.partitions.append(path, !changed, time, |lines| push_line(event, form, self.encoding, lines));
         self.events += 1;
         Ok(if self.partitions.bytes() > self.flush_bytes() { WriteOutcome::FlushDue } else { WriteOutcome::Buffered })

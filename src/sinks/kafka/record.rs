@@ -107,7 +107,7 @@ impl Encoder {
             topic: buffer.topic,
             key: start..value,
             value: value..buffer.bytes.len(),
-            time_ms: event.timestamp.at.as_millis(),
+            time_ms: event.timestamp.as_millis(),
             batch_bytes,
             header_bytes,
             headers,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_array::builder::{
-    ArrayBuilder, Int64Builder, ListBuilder, StringBuilder, StructBuilder, TimestampMicrosecondBuilder,
+    ArrayBuilder, BooleanBuilder, Int64Builder, ListBuilder, StringBuilder, StructBuilder, TimestampMicrosecondBuilder,
 };
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{ArrowError, Fields, SchemaRef};
@@ -40,6 +40,7 @@ pub(super) struct Columns {
     observed_at: TimestampMicrosecondBuilder,
     actor: StructBuilder,
     target: StructBuilder,
+    grants: ListBuilder<StructBuilder>,
     related: ListBuilder<StructBuilder>,
     changes: ListBuilder<StructBuilder>,
     normalize_error: StringBuilder,
@@ -68,6 +69,7 @@ impl Columns {
             observed_at: TimestampMicrosecondBuilder::new().with_timezone("UTC"),
             actor: StructBuilder::from_fields(layout::actor_fields(), 0),
             target: StructBuilder::from_fields(layout::object_fields(), 0),
+            grants: list_of(layout::grant_fields()),
             related: list_of(layout::related_fields()),
             changes: list_of(layout::change_fields()),
             normalize_error: StringBuilder::new(),
@@ -117,13 +119,10 @@ impl Columns {
         self.outcome.append_option(row.text());
         self.message.append_option(row.text());
         append_actor(&mut self.actor, row);
-        if row.count() == 1 {
-            append_texts(&mut self.target, row);
-        } else {
-            append_no_texts(&mut self.target);
-        }
-        append_list(&mut self.related, row);
-        append_list(&mut self.changes, row);
+        append_optional_texts(&mut self.target, row);
+        append_list(&mut self.grants, row, append_grant);
+        append_list(&mut self.related, row, append_texts);
+        append_list(&mut self.changes, row, append_texts);
     }
 
     fn append_unnormalized(&mut self) {
@@ -133,6 +132,7 @@ impl Columns {
         }
         append_no_actor(&mut self.actor);
         append_no_texts(&mut self.target);
+        self.grants.append(false);
         self.related.append(false);
         self.changes.append(false);
     }
@@ -158,6 +158,7 @@ impl Columns {
             finished(&mut self.observed_at),
             finished(&mut self.actor),
             finished(&mut self.target),
+            finished(&mut self.grants),
             finished(&mut self.related),
             finished(&mut self.changes),
             finished(&mut self.normalize_error),
@@ -177,18 +178,13 @@ fn finished(builder: &mut dyn ArrayBuilder) -> ArrayRef {
 }
 
 /// The index of `on_behalf_of` in the actor's struct, after the strings.
-const ON_BEHALF_OF: usize = 5;
+const ON_BEHALF_OF: usize = 6;
 
 fn append_actor(actor: &mut StructBuilder, row: &mut StoredRow<'_>) {
     for index in 0..ON_BEHALF_OF {
         text_column(actor, index).append_option(row.text());
     }
-    let user = effective_user(actor);
-    if row.count() == 1 {
-        append_texts(user, row);
-    } else {
-        append_no_texts(user);
-    }
+    append_optional_texts(struct_column(actor, ON_BEHALF_OF), row);
     actor.append(true);
 }
 
@@ -196,15 +192,38 @@ fn append_no_actor(actor: &mut StructBuilder) {
     for index in 0..ON_BEHALF_OF {
         text_column(actor, index).append_null();
     }
-    append_no_texts(effective_user(actor));
+    append_no_texts(struct_column(actor, ON_BEHALF_OF));
     actor.append(false);
 }
 
-fn append_list(list: &mut ListBuilder<StructBuilder>, row: &mut StoredRow<'_>) {
+fn append_grant(grant: &mut StructBuilder, row: &mut StoredRow<'_>) {
+    text_column(grant, 0).append_option(row.text());
+    append_texts(struct_column(grant, 1), row);
+    text_column(grant, 2).append_option(row.text());
+    let admin: &mut BooleanBuilder = grant.field_builder(3).expect("the layout makes this field a boolean");
+    admin.append_option(row.flag());
+    append_optional_texts(struct_column(grant, 4), row);
+    grant.append(true);
+}
+
+fn append_list(
+    list: &mut ListBuilder<StructBuilder>,
+    row: &mut StoredRow<'_>,
+    append_item: fn(&mut StructBuilder, &mut StoredRow<'_>),
+) {
     for _ in 0..row.count() {
-        append_texts(list.values(), row);
+        append_item(list.values(), row);
     }
     list.append(true);
+}
+
+/// Appends to a struct of strings that may be null.
+fn append_optional_texts(fields: &mut StructBuilder, row: &mut StoredRow<'_>) {
+    if row.count() == 1 {
+        append_texts(fields, row);
+    } else {
+        append_no_texts(fields);
+    }
 }
 
 /// Appends to a struct of strings.
@@ -227,6 +246,6 @@ fn text_column(fields: &mut StructBuilder, index: usize) -> &mut StringBuilder {
     fields.field_builder(index).expect("the layout makes this field a text")
 }
 
-fn effective_user(actor: &mut StructBuilder) -> &mut StructBuilder {
-    actor.field_builder(ON_BEHALF_OF).expect("the layout makes this field a struct")
+fn struct_column(fields: &mut StructBuilder, index: usize) -> &mut StructBuilder {
+    fields.field_builder(index).expect("the layout makes this field a struct")
 }

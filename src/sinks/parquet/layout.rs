@@ -85,6 +85,7 @@ pub(super) fn fields(with_raw: bool) -> Fields {
         required("observed_at", instant()),
         optional("actor", DataType::Struct(actor_fields())),
         optional("target", DataType::Struct(object_fields())),
+        optional("grants", DataType::List(element(grant_fields()))),
         optional("related", DataType::List(element(related_fields()))),
         optional("changes", DataType::List(element(change_fields()))),
         text("normalize_error"),
@@ -96,24 +97,26 @@ pub(super) fn fields(with_raw: bool) -> Fields {
 }
 
 pub(super) fn actor_fields() -> Fields {
-    let user = optional("on_behalf_of", DataType::Struct(effective_user_fields()));
-    [text("type"), text("id"), text("name"), text("email"), text("ip"), user].into_iter().collect()
-}
-
-pub(super) fn effective_user_fields() -> Fields {
-    [text("id"), text("name"), text("email")].into_iter().collect()
+    let user = optional("on_behalf_of", DataType::Struct(texts(&["id", "name", "email"])));
+    [text("type"), text("id"), text("name"), text("email"), text("ip"), text("via"), user].into_iter().collect()
 }
 
 pub(super) fn object_fields() -> Fields {
-    [text("type"), text("id"), text("name")].into_iter().collect()
+    texts(&["type", "vendor_type", "id", "name", "email"])
+}
+
+pub(super) fn grant_fields() -> Fields {
+    let grantee = optional("grantee", DataType::Struct(texts(&["type", "id", "name", "email"])));
+    let scope = optional("scope", DataType::Struct(texts(&["type", "id", "name"])));
+    [text("effect"), grantee, text("privilege"), optional("admin", DataType::Boolean), scope].into_iter().collect()
 }
 
 pub(super) fn related_fields() -> Fields {
-    [text("role"), text("type"), text("id"), text("name")].into_iter().collect()
+    texts(&["role", "type", "vendor_type", "id", "name", "email"])
 }
 
 pub(super) fn change_fields() -> Fields {
-    [text("field"), text("old"), text("new")].into_iter().collect()
+    texts(&["field", "old", "new"])
 }
 
 /// The element of a list, with the name that the format's specification requires.
@@ -123,6 +126,10 @@ pub(super) fn element(fields: Fields) -> FieldRef {
 
 fn instant() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+fn texts(names: &[&str]) -> Fields {
+    names.iter().map(|name| text(name)).collect()
 }
 
 fn text(name: &str) -> Field {

@@ -10,11 +10,9 @@
 //!
 //! [`Columns::append`](super::columns::Columns::append) reads the values in the order in which [`store`] writes them.
 
-use std::time::Duration;
-
-use crate::event::{Actor, Change, Event, OnBehalfOf, Related, Target};
+use crate::event::{Actor, Change, Event, Grant, OnBehalfOf, Related, Target};
 use crate::sinks::EventForm;
-use crate::time::{EventTime, Timestamp};
+use crate::time::Timestamp;
 
 /// No row is added to a chunk whose text is this long.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -149,6 +147,11 @@ impl RowWriter<'_> {
         self.chunk.cells.push(u32::try_from(count).unwrap_or(NULL));
     }
 
+    /// Writes a boolean or null.
+    pub(super) fn flag(&mut self, flag: Option<bool>) {
+        self.chunk.cells.push(flag.map_or(NULL, u32::from));
+    }
+
     /// Writes a number.
     pub(super) fn number(&mut self, number: i64) {
         for half in [number >> 32, number & i64::from(u32::MAX)] {
@@ -193,6 +196,11 @@ impl<'a> StoredRow<'a> {
         self.cell() as usize
     }
 
+    pub(super) fn flag(&mut self) -> Option<bool> {
+        let cell = self.cell();
+        (cell != NULL).then_some(cell == 1)
+    }
+
     pub(super) fn number(&mut self) -> i64 {
         let (high, low) = (i64::from(self.cell()), i64::from(self.cell()));
         high << 32 | low
@@ -200,12 +208,6 @@ impl<'a> StoredRow<'a> {
 }
 
 // --- events ---
-
-/// The time with the precision that the vendor gave, as in the JSON forms.
-pub(super) fn written_time(time: EventTime) -> Timestamp {
-    let cut_digits = u32::from(9_u8.saturating_sub(time.digits));
-    time.at.floor_to(Duration::from_nanos(10_u64.pow(cut_digits)))
-}
 
 /// Writes the values of `event` in the order of the columns, without time and schema version.
 pub(super) fn store(event: &Event<'_>, form: EventForm, with_raw: bool, row: &mut RowWriter<'_>) {
@@ -228,7 +230,7 @@ fn store_identity(event: &Event<'_>, row: &mut RowWriter<'_>) {
     row.text(Some(event.source));
     row.text(event.tenant.as_deref());
     row.text(event.vendor_event_id.as_deref());
-    row.number(event.observed_at.as_millis().saturating_mul(1_000));
+    row.number(event.observed_at.as_micros());
 }
 
 /// Query engines have no unsigned numbers. A version is a time in microseconds plus a count, far below the limit.
@@ -249,6 +251,8 @@ fn store_normalized(event: &Event<'_>, row: &mut RowWriter<'_>) {
     store_actor(&event.actor, row);
     row.count(usize::from(event.target.is_some()));
     event.target.iter().for_each(|target| store_object(target, row));
+    row.count(event.grants.len());
+    event.grants.iter().for_each(|grant| store_grant(grant, row));
     row.count(event.related.len());
     event.related.iter().for_each(|related| store_related(related, row));
     row.count(event.changes.len());
@@ -261,6 +265,7 @@ fn store_actor(actor: &Actor<'_>, row: &mut RowWriter<'_>) {
     row.text(actor.name.as_deref());
     row.text(actor.email.as_deref());
     row.text(actor.ip.as_deref());
+    row.text(Some(actor.via.as_str()));
     row.count(usize::from(actor.on_behalf_of.is_some()));
     actor.on_behalf_of.iter().for_each(|user| store_effective_user(user, row));
 }
@@ -272,9 +277,27 @@ fn store_effective_user(user: &OnBehalfOf<'_>, row: &mut RowWriter<'_>) {
 }
 
 fn store_object(object: &Target<'_>, row: &mut RowWriter<'_>) {
-    row.text(object.kind.as_deref());
+    row.text(Some(object.kind.as_str()));
+    row.text(object.vendor_type.as_deref());
     row.text(object.id.as_deref());
     row.text(object.name.as_deref());
+    row.text(object.email.as_deref());
+}
+
+fn store_grant(grant: &Grant<'_>, row: &mut RowWriter<'_>) {
+    row.text(Some(grant.effect.as_str()));
+    row.text(Some(grant.grantee.kind.as_str()));
+    row.text(grant.grantee.id.as_deref());
+    row.text(grant.grantee.name.as_deref());
+    row.text(grant.grantee.email.as_deref());
+    row.text(grant.privilege.as_deref());
+    row.flag(grant.admin);
+    row.count(usize::from(grant.scope.is_some()));
+    if let Some(scope) = &grant.scope {
+        row.text(Some(scope.kind.as_str()));
+        row.text(scope.id.as_deref());
+        row.text(scope.name.as_deref());
+    }
 }
 
 fn store_related(related: &Related<'_>, row: &mut RowWriter<'_>) {
@@ -309,11 +332,13 @@ mod tests {
                 row.number(number);
                 row.text(None);
                 row.count(3);
+                row.flag(Some(true));
+                row.flag(None);
                 row.text(Some(""));
             });
             let mut row = rows.iter().last().expect("a row");
             assert_eq!((row.text(), row.number(), row.text()), (Some("é"), number, None));
-            assert_eq!((row.count(), row.text()), (3, Some("")));
+            assert_eq!((row.count(), row.flag(), row.flag(), row.text()), (3, Some(true), None, Some("")));
         }
     }
 

@@ -19,12 +19,13 @@ use super::*;
 use crate::event::Event;
 use crate::event::native::{self, RawForm};
 use crate::event::{
-    Action, Actor, ActorType, Category, Change, EventId, OnBehalfOf, Outcome, Related, Role, SCHEMA_VERSION, Target,
+    Action, Actor, ActorType, Category, Change, EventId, Grant, GrantEffect, Grantee, GranteeType, ObjectType,
+    OnBehalfOf, Outcome, Related, Role, SCHEMA_VERSION, Scope, Target, Via,
 };
 use crate::simulator::{Simulator, SimulatorOptions};
 use crate::sinks::EventForm;
 use crate::sinks::testing::event;
-use crate::time::{EventTime, Timestamp};
+use crate::time::Timestamp;
 use crate::vendors::{NormalizerConfig, ReadContext, registry};
 
 fn written(options: ParquetOptions, form: EventForm, events: &[Event<'_>]) -> Finished {
@@ -67,6 +68,7 @@ fn value(array: &dyn Array, row: usize) -> Value {
     }
     match array.data_type() {
         DataType::Utf8 => array.as_string::<i32>().value(row).into(),
+        DataType::Boolean => array.as_boolean().value(row).into(),
         DataType::Int64 => array.as_primitive::<Int64Type>().value(row).into(),
         DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => {
             micros_text(Timestamp::from_micros(array.as_primitive::<TimestampMicrosecondType>().value(row)))
@@ -105,7 +107,7 @@ fn expected(event: &Event<'_>) -> Value {
 
 fn expected_sorted(events: &[Event<'_>]) -> Vec<Value> {
     let mut sorted: Vec<_> = events.iter().collect();
-    sorted.sort_by_key(|event| Timestamp::parse_rfc3339(&event.timestamp.to_string()).expect("a time"));
+    sorted.sort_by_key(|event| event.timestamp.to_micros());
     sorted.into_iter().map(expected).collect()
 }
 
@@ -141,8 +143,9 @@ fn an_event_straight_from_a_source_has_its_record_and_what_tells_it_apart() {
     let expected = json!({
         "schema_version": SCHEMA_VERSION, "id": id, "version": null, "vendor": "clumio", "source": "acme",
         "tenant": "t1", "vendor_event_id": null, "event_type": null, "action": null, "category": null, "outcome": null,
-        "message": null, "timestamp": "2026-01-02T03:04:05.123456Z", "observed_at": "2026-01-02T03:04:05.123000Z",
-        "actor": null, "target": null, "related": null, "changes": null, "normalize_error": null, "raw": "{\"n\": 1.0}\n",
+        "message": null, "timestamp": "2026-01-02T03:04:05.123456Z", "observed_at": "2026-01-02T03:04:05.123456Z",
+        "actor": null, "target": null, "grants": null, "related": null, "changes": null, "normalize_error": null,
+        "raw": "{\"n\": 1.0}\n",
     });
     assert_eq!(rows(&file), [expected]);
 }
@@ -184,7 +187,7 @@ fn two_row_groups() -> Finished {
     let mut writer = ParquetWriter::new(ParquetOptions::default());
     for number in 0..100_000_u64 {
         let mut event = event("{}", "2026-01-02T00:00:00Z");
-        event.timestamp.at = start + std::time::Duration::from_secs(number);
+        event.timestamp = start + std::time::Duration::from_secs(number);
         writer.push(&event, EventForm::Normalized).expect("pushed");
     }
     writer.finish().expect("finished")
@@ -308,19 +311,44 @@ fn any_text() -> impl Strategy<Value = Cow<'static, str>> {
 }
 
 fn any_object() -> impl Strategy<Value = Target<'static>> {
-    let texts = (option::of(any_text()), option::of(any_text()), option::of(any_text()));
-    texts.prop_map(|(kind, id, name)| Target { kind, id, name })
+    let texts = [option::of(any_text()), option::of(any_text()), option::of(any_text()), option::of(any_text())];
+    (proptest::sample::select(ObjectType::ALL), texts).prop_map(|(kind, [vendor_type, id, name, email])| Target {
+        kind,
+        vendor_type,
+        id,
+        name,
+        email,
+    })
 }
 
 fn any_user() -> impl Strategy<Value = OnBehalfOf<'static>> {
-    any_object().prop_map(|Target { kind, id, name }| OnBehalfOf { id, name, email: kind })
+    any_object().prop_map(|Target { id, name, email, .. }| OnBehalfOf { id, name, email })
 }
 
 fn any_actor() -> impl Strategy<Value = Actor<'static>> {
-    let kind = proptest::sample::select(ActorType::ALL);
-    (kind, any_object(), option::of(any_text()), option::of(any_user())).prop_map(|(kind, who, ip, on_behalf_of)| {
-        Actor { kind, id: who.id, name: who.name, email: who.kind, ip, on_behalf_of }
+    let enums = (proptest::sample::select(ActorType::ALL), proptest::sample::select(Via::ALL));
+    (enums, any_object(), option::of(any_user())).prop_map(|((kind, via), who, on_behalf_of)| Actor {
+        kind,
+        id: who.id,
+        name: who.name,
+        email: who.email,
+        ip: who.vendor_type,
+        via,
+        on_behalf_of,
     })
+}
+
+fn any_grant() -> impl Strategy<Value = Grant<'static>> {
+    let enums = (proptest::sample::select(GrantEffect::ALL), proptest::sample::select(GranteeType::ALL));
+    (enums, any_object(), option::of(any::<bool>()), option::of(any_object())).prop_map(
+        |((effect, kind), who, admin, scope)| Grant {
+            effect,
+            grantee: Grantee { kind, id: who.id, name: who.name, email: who.email },
+            privilege: who.vendor_type,
+            admin,
+            scope: scope.map(|scope| Scope::from(&scope)),
+        },
+    )
 }
 
 fn any_related() -> impl Strategy<Value = Related<'static>> {
@@ -357,15 +385,16 @@ prop_compose! {
         [event_type, raw] in [any_text(), any_text()],
         [tenant, vendor_event_id, message, error] in
             [option::of(any_text()), option::of(any_text()), option::of(any_text()), option::of(any_text())],
-        (at, digits, observed_at) in (any_time(), 0..=9_u8, any_time()),
+        (timestamp, observed_at) in (any_time(), any_time()),
         (actor, target) in (any_actor(), option::of(any_object())),
+        grants in prop::collection::vec(any_grant(), 0..3),
         related in prop::collection::vec(any_related(), 0..3),
         changes in prop::collection::vec(any_change(), 0..3),
     ) -> Event<'static> {
         Event {
             id: EventId(id), version, vendor, source: "acme", tenant, vendor_event_id, event_type, action, category,
-            outcome, message, timestamp: EventTime { at, digits }, observed_at, actor, target, related,
-            changes, normalize_error: error.map(Cow::into_owned), raw: Box::leak(raw.into_owned().into_boxed_str()),
+            outcome, message, timestamp, observed_at, actor, target, grants, related, changes,
+            normalize_error: error.map(Cow::into_owned), raw: Box::leak(raw.into_owned().into_boxed_str()),
         }
     }
 }

@@ -73,7 +73,7 @@ impl ParquetWriter {
     /// [`ParquetWriteError::RowTooLarge`] if the strings of the event exceed 1 GiB; the file continues without it.
     pub fn push(&mut self, event: &Event<'_>, form: EventForm) -> Result<(), ParquetWriteError> {
         let with_raw = self.options.with_raw;
-        let time = rows::written_time(event.timestamp);
+        let time = event.timestamp.to_micros();
         let added = self.rows.add(time, |row| rows::store(event, form, with_raw, row));
         if added { Ok(()) } else { Err(ParquetWriteError::RowTooLarge) }
     }

@@ -282,8 +282,8 @@ impl NdjsonWriter {
     pub(super) fn push(&mut self, event: &Event<'_>, form: EventForm) -> io::Result<()> {
         push_line(event, form, self.encoding, &mut self.lines);
         self.rows += 1;
-        self.first_time = self.first_time.min(event.timestamp.at);
-        self.last_time = self.last_time.max(event.timestamp.at);
+        self.first_time = self.first_time.min(event.timestamp);
+        self.last_time = self.last_time.max(event.timestamp);
         if self.lines.len() >= CHUNK_BYTES { self.compress_lines() } else { Ok(()) }
     }
 

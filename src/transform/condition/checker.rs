@@ -14,8 +14,8 @@ use regex::RegexBuilder;
 use super::diagnostic::ConditionDiagnostic;
 use super::parser::{Call, Expr, ExprKind, Relation};
 use super::program::{Comparison, Number, Position, Test, Text, Time};
-use super::value::{TextValue, Value, comparison_hint, literal, mismatch, value_of};
-use crate::event::fields::{FIELDS, Field, Kind, List};
+use super::value::{TextValue, Value, comparison_hint, is_true, item_value_of, literal, mismatch, value_of};
+use crate::event::fields::{FIELDS, Field, ItemField, Kind, List};
 use crate::time::Timestamp;
 
 /// Checks and compiles a condition.
@@ -50,9 +50,11 @@ impl<'e> Checker<'e> {
     /// An expression that must be a boolean.
     fn test(&mut self, part: &'e Expr) -> Option<Test> {
         let value = self.value(part)?;
-        if let Value::Test(test) = value {
-            return Some(test);
-        }
+        let value = match value {
+            Value::Test(test) => return Some(test),
+            Value::Flag(flag) => return Some(is_true(flag)),
+            value => value,
+        };
         let message = format!("expected a boolean, found {}", value.noun());
         self.error(ConditionDiagnostic::new(part.span.clone(), message, comparison_hint(&value)))
     }
@@ -104,6 +106,15 @@ impl<'e> Checker<'e> {
             }
             (Value::Null, value) if comparison.is_equality() => self.null_test(comparison, right, value),
             (value, Value::Null) if comparison.is_equality() => self.null_test(comparison, left, value),
+            (Value::Flag(flag), Value::Test(Test::Constant(value)))
+            | (Value::Test(Test::Constant(value)), Value::Flag(flag))
+                if comparison.is_equality() =>
+            {
+                Some(Test::Texts(comparison, flag, Text::Literal(value.to_string().into())))
+            }
+            (Value::Flag(one), Value::Flag(other)) if comparison.is_equality() => {
+                Some(Test::Texts(comparison, one, other))
+            }
             (Value::Test(one), Value::Test(other)) if comparison.is_equality() => {
                 let same = Test::Same(Box::new(one), Box::new(other));
                 Some(if comparison == Comparison::Equal { same } else { Test::Not(Box::new(same)) })
@@ -118,9 +129,10 @@ impl<'e> Checker<'e> {
     /// `value == null` or `value != null`.
     fn null_test(&mut self, comparison: Comparison, part: &Expr, value: Value) -> Option<Test> {
         let has = match value {
-            Value::Text(TextValue { text, nullable: true, .. }) => Test::HasText(text),
+            Value::Text(TextValue { text, nullable: true, .. }) | Value::Flag(text) => Test::HasText(text),
             Value::Number(number, true) => Test::HasNumber(number),
             Value::Object(Some(is_present)) => Test::HasObject(is_present),
+            Value::ItemObject(up, Some(is_present)) => Test::HasItemObject(up, is_present),
             _ => {
                 let message = "this is never null";
                 return self.error(ConditionDiagnostic::new(
@@ -249,9 +261,10 @@ impl<'e> Checker<'e> {
             return self.error(ConditionDiagnostic::new(of.span.clone(), message, "write has(actor.email)"));
         }
         match self.value(of)? {
-            Value::Text(TextValue { text, .. }) => Some(Test::HasText(text)),
+            Value::Text(TextValue { text, .. }) | Value::Flag(text) => Some(Test::HasText(text)),
             Value::Number(number, _) => Some(Test::HasNumber(number)),
             Value::Object(Some(is_present)) => Some(Test::HasObject(is_present)),
+            Value::ItemObject(up, Some(is_present)) => Some(Test::HasItemObject(up, is_present)),
             Value::List(list) => Some(Test::Exists(list, Box::new(Test::Constant(true)))),
             _ => Some(Test::Constant(true)),
         }
@@ -266,7 +279,7 @@ impl<'e> Checker<'e> {
                 self.error(ConditionDiagnostic::new(
                     of.span.clone(),
                     message,
-                    "strings and the lists `related` and `changes` have a size",
+                    "strings and the lists `grants`, `related` and `changes` have a size",
                 ))
             }
         }
@@ -298,7 +311,7 @@ impl<'e> Checker<'e> {
                 let message = format!("expected a string, found {}", other.noun());
                 let hint = match other {
                     Value::List(_) => "write related.exists(r, r.name.contains(\"...\"))",
-                    Value::Object(_) => "name one of its fields",
+                    Value::Object(_) | Value::ItemObject(..) => "name one of its fields",
                     _ => "write strings between quotes",
                 };
                 self.error(ConditionDiagnostic::new(part.span.clone(), message, hint))
@@ -341,7 +354,7 @@ impl<'e> Checker<'e> {
             Value::List(list) => list,
             other => {
                 let message = format!("expected a list, found {}", other.noun());
-                let hint = format!("the lists of an event are `related` and `changes`: {example}");
+                let hint = format!("the lists of an event are `grants`, `related` and `changes`: {example}");
                 return self.error(ConditionDiagnostic::new(of.span.clone(), message, hint));
             }
         };
@@ -432,24 +445,42 @@ impl<'e> Checker<'e> {
         self.error(diagnostic)
     }
 
-    fn field_of_item(&mut self, up: usize, variable: &Segment<'e>, rest: &[Segment<'e>]) -> Option<Value> {
-        let fields = self.variables[self.variables.len() - 1 - up].1.fields();
-        let Some(((name, span), further)) = rest.split_first() else {
+    fn field_of_item(&mut self, up: usize, variable: &Segment<'e>, path: &[Segment<'e>]) -> Option<Value> {
+        let mut fields = self.variables[self.variables.len() - 1 - up].1.fields();
+        if path.is_empty() {
             let example = format!("compare one of its fields: {}.{} == \"...\"", variable.0, fields[0].name);
             let message = "this is an item of a list, which is an object";
             return self.error(ConditionDiagnostic::new(variable.1.clone(), message, example));
-        };
-        let Some(field) = fields.iter().find(|field| field.name == *name) else {
-            let names = fields.iter().map(|field| field.name).collect();
-            let message = format!("unknown field `{name}`");
-            return self.error(ConditionDiagnostic::unknown(span.clone(), message, name, names));
-        };
-        if let Some((_, span)) = further.first() {
-            let hint = "remove the name after the point";
-            return self.error(ConditionDiagnostic::new(span.clone(), "a string has no fields", hint));
         }
-        let values = field.values.map(|values| values());
-        Some(Value::Text(TextValue { text: Text::Item(up, field.read), nullable: field.nullable, values }))
+        let mut found: Option<&ItemField> = None;
+        for (name, span) in path {
+            let Some(field) = fields.iter().find(|field| field.name == *name) else {
+                return self.unknown_item_field(found, fields, name, span.clone());
+            };
+            found = Some(field);
+            fields = field.fields();
+        }
+        found.map(|field| item_value_of(field, up))
+    }
+
+    fn unknown_item_field(
+        &mut self,
+        parent: Option<&ItemField>,
+        fields: &[ItemField],
+        name: &str,
+        span: Range<usize>,
+    ) -> Option<Value> {
+        let diagnostic = match parent.filter(|_| fields.is_empty()) {
+            Some(parent) => {
+                let message = format!("{} has no fields", item_value_of(parent, 0).noun());
+                ConditionDiagnostic::new(span, message, "remove the name after the point")
+            }
+            None => {
+                let names = fields.iter().map(|field| field.name).collect();
+                ConditionDiagnostic::unknown(span, format!("unknown field `{name}`"), name, names)
+            }
+        };
+        self.error(diagnostic)
     }
 }
 

@@ -13,7 +13,7 @@ use regex::Regex;
 use super::parser::Relation;
 use crate::event::Event;
 use crate::event::fields::{Item, List, ReadItem, ReadText};
-use crate::time::{EventTime, Timestamp};
+use crate::time::Timestamp;
 
 /// A test of an event.
 #[derive(Debug)]
@@ -38,6 +38,8 @@ pub(super) enum Test {
     HasText(Text),
     HasNumber(Number),
     HasObject(fn(&Event<'_>) -> bool),
+    /// Whether the item of the loop that is this many loops further out has an object.
+    HasItemObject(usize, fn(Item<'_>) -> bool),
     /// Whether the test holds for at least one item of the list, or for all.
     Exists(List, Box<Test>),
     Every(List, Box<Test>),
@@ -180,14 +182,14 @@ fn count(count: usize) -> i64 {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Time {
     Literal(Timestamp),
-    Field(fn(&Event<'_>) -> EventTime),
+    Field(fn(&Event<'_>) -> Timestamp),
 }
 
 impl Time {
     fn read(self, event: &Event<'_>) -> Timestamp {
         match self {
             Self::Literal(time) => time,
-            Self::Field(read) => read(event).as_written(),
+            Self::Field(read) => read(event).to_micros(),
         }
     }
 }
@@ -224,6 +226,7 @@ impl Test {
             Self::HasText(text) => text.read(subject).is_some(),
             Self::HasNumber(number) => number.read(subject).is_some(),
             Self::HasObject(read) => read(subject.event),
+            Self::HasItemObject(up, read) => subject.item(*up).is_some_and(read),
             Self::Exists(list, test) => list.items(subject.event).any(|item| test.holds_for_item(item, subject)),
             Self::Every(list, test) => list.items(subject.event).all(|item| test.holds_for_item(item, subject)),
         }

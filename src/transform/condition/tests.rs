@@ -8,8 +8,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::native::{RawForm, encode};
-use crate::event::{Action, Actor, ActorType, Category, Change, EventId, OnBehalfOf, Outcome, Related, Role, Target};
-use crate::time::{EventTime, Timestamp};
+use crate::event::{
+    Action, Actor, ActorType, Category, Change, EventId, Grant, Grantee, GranteeType, ObjectType, OnBehalfOf, Outcome,
+    Related, Role, Target,
+};
+use crate::time::Timestamp;
 
 fn text(value: &str) -> Option<std::borrow::Cow<'_, str>> {
     Some(std::borrow::Cow::Borrowed(value))
@@ -17,30 +20,30 @@ fn text(value: &str) -> Option<std::borrow::Cow<'_, str>> {
 
 /// A permission granted by an administrator without an e-mail address.
 fn grant() -> Event<'static> {
+    let observed_at = Timestamp::parse_rfc3339("2026-01-31T12:05:00.004999Z").expect("a time");
+    let (id, raw) = (EventId([0xab; 16]), r#"{"by":"Zo\u00eb","n":12}"#);
+    let kim = Grantee { kind: GranteeType::User, name: text("Kim"), ..Grantee::default() };
     Event {
-        id: EventId([0xab; 16]),
-        version: None,
-        vendor: "confluence",
-        source: "acme",
         tenant: text("t-1"),
-        vendor_event_id: None,
         event_type: "Space permission added".into(),
         action: Action::Grant,
         category: Category::Iam,
         outcome: Outcome::Success,
-        message: None,
-        timestamp: EventTime::parse_rfc3339("2026-01-31T12:00:00.5Z").expect("a time"),
-        observed_at: Timestamp::parse_rfc3339("2026-01-31T12:05:00.004999Z").expect("a time"),
+        timestamp: Timestamp::parse_rfc3339("2026-01-31T12:00:00.5Z").expect("a time"),
         actor: Actor { kind: ActorType::Admin, id: text("u-1"), name: text("Zoë"), ..Actor::default() },
-        target: Some(Target { kind: text("space"), id: None, name: text("FIN") }),
-        related: vec![Related {
-            role: Role::Parent,
-            object: Target { kind: text("site"), id: None, name: text("acme") },
-        }],
+        target: Some(object(ObjectType::Space, "Space", "FIN")),
+        grants: vec![
+            Grant::granted(kim).privilege(text("owner"), &["owner"]).scope(ObjectType::Space, None, text("FIN")),
+            Grant::revoked(Grantee::default()),
+        ],
+        related: vec![Related { role: Role::Parent, object: object(ObjectType::Organization, "site", "acme") }],
         changes: vec![Change { field: "role".into(), old: None, new: text("owner") }],
-        normalize_error: None,
-        raw: r#"{"by":"Zo\u00eb","n":12}"#,
+        ..Event::new(id, "confluence", "acme", observed_at, raw)
     }
+}
+
+fn object(kind: ObjectType, vendor_type: &'static str, name: &'static str) -> Target<'static> {
+    Target { kind, vendor_type: text(vendor_type), name: text(name), ..Target::default() }
 }
 
 fn holds(condition: &str) -> bool {
@@ -58,14 +61,20 @@ fn conditions_that_hold() {
         r#"actor.type in ["admin", "user"] && !(action in ["read", "list"])"#,
         r#"vendor == 'confluence' || category == "data""#,
         r#"timestamp >= timestamp("2026-01-31T13:00:00+01:00") && timestamp < timestamp("2026-01-31T12:00:00.6Z")"#,
-        r#"observed_at == timestamp("2026-01-31T12:05:00.004Z")"#,
+        r#"observed_at == timestamp("2026-01-31T12:05:00.004999Z")"#,
         r#"event_type.startsWith("Space") && event_type.endsWith("added") && event_type.contains("permission")"#,
         r#"event_type.matches(r"^Space \w+") && !event_type.matches("^permission")"#,
         r#"id.startsWith("ab")"#,
         r#"raw.contains("\"n\":12")"#,
         r#"related.exists(r, r.role == "parent" && r.name == "acme")"#,
         r#"changes.all(c, c.field == "role") && size(changes) == 1 && related.size() > 0"#,
-        r#"related.exists(r, changes.exists(c, c.new == "owner" && r.type == "site"))"#,
+        r#"related.exists(r, changes.exists(c, c.new == "owner" && r.vendor_type == "site"))"#,
+        r#"grants.exists(g, g.effect == "granted" && g.admin && g.grantee.name == "Kim" && g.scope.type == "space")"#,
+        "grants.exists(g, g.admin == true) && !grants.exists(g, g.admin == false)",
+        "grants.exists(g, g.admin == null && g.scope == null && !has(g.admin) && g.privilege == null)",
+        "grants.exists(g, has(g.scope) && g.scope.id == null && has(g.grantee)) && size(grants) == 2",
+        "grants.all(g, grants.exists(h, h.admin != g.admin))",
+        r#"target.type == "space" && target.vendor_type == "Space" && actor.via == "unknown""#,
         "size(actor.name) == 3",
         "has(target) && has(target.name) && !has(target.id) && has(related) && has(id)",
         "target.id == null && target != null && actor.on_behalf_of == null",
@@ -124,7 +133,11 @@ fn every_field_of_the_schema_is_known() {
     let mut known = 0;
     let mut objects = vec![(String::new(), json)];
     while let Some((path, object)) = objects.pop() {
-        let loops = [("related.", "related.exists(x, has(x.", "))"), ("changes.", "changes.exists(x, has(x.", "))")];
+        let loops = [
+            ("grants.", "grants.exists(x, has(x.", "))"),
+            ("related.", "related.exists(x, has(x.", "))"),
+            ("changes.", "changes.exists(x, has(x.", "))"),
+        ];
         for (name, value) in object.as_object().expect("an object") {
             let path = format!("{path}{name}");
             let in_list =
@@ -137,7 +150,7 @@ fn every_field_of_the_schema_is_known() {
             objects.extend(below.is_object().then(|| (format!("{path}."), below.clone())));
         }
     }
-    assert_eq!(known, 39);
+    assert_eq!(known, 57);
 }
 
 /// The text at the span and the message of each error.

@@ -23,7 +23,7 @@ use crate::vendors::contract::{
     ApiSpec, Auth, BadPage, NormalizerConfig, Page, PageRequest, Paging, Recheck, RecordOrder, Request, Vendor,
     VendorSettings,
 };
-use crate::vendors::page::{self, Fields};
+use crate::vendors::page;
 use crate::vendors::settings;
 
 /// The settings of an `akuity` source.

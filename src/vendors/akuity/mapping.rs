@@ -1,6 +1,6 @@
 //! Akuity's values mapped to the schema. None of its lists is published, so all are open.
 
-use crate::event::{Action, ActorType, Category};
+use crate::event::{Action, ActorType, Category, ObjectType};
 use crate::vendors::mapping;
 
 use Category::{Configuration, Credential, Data, Iam};
@@ -81,22 +81,18 @@ pub(super) fn meaning(action: Option<&str>, action_type: Option<&str>, object: O
     let done = action.and_then(action_of).or_else(|| action_type.and_then(action_of)).unwrap_or_default();
     let is_object = |known: &str| object.is_some_and(|object| known.eq_ignore_ascii_case(object));
     let done = SPECIAL.iter().find(|row| is_object(row.0) && row.1 == done).map_or(done, |row| row.2);
-    let known = || OBJECTS.iter().find(|row| is_object(row.0)).map(|row| row.1);
-    let category = match done {
-        Action::Login | Action::Logout => Category::Authentication,
-        _ => known().or_else(|| mapping::category_of(object?)).unwrap_or_default(),
-    };
-    (done, category)
+    let known = OBJECTS.iter().find(|row| is_object(row.0)).map(|row| row.1);
+    let kind = object.map_or(ObjectType::Other, mapping::object_type_of);
+    (done, mapping::category(done, known, kind, action.unwrap_or_default()))
 }
 
 /// The kind of an actor.
 pub(super) fn actor_type(word: Option<&str>) -> ActorType {
-    ACTORS.iter().find(|row| Some(row.0) == word).map_or(ActorType::Unknown, |row| row.1)
+    word.and_then(|word| mapping::entry_in_any_case(ACTORS, word)).unwrap_or_default()
 }
 
 fn action_of(word: &str) -> Option<Action> {
-    let known = ACTIONS.iter().find(|row| row.0.eq_ignore_ascii_case(word)).map(|row| row.1);
-    known.or_else(|| mapping::action_of(word))
+    mapping::entry_in_any_case(ACTIONS, word).or_else(|| mapping::action_of(word))
 }
 
 #[cfg(test)]

@@ -5,13 +5,16 @@ use std::borrow::Cow;
 
 use super::{go_time, mapping};
 use crate::event::id::IdHasher;
-use crate::event::{Actor, Event, EventId, Outcome, Target};
-use crate::time::EventTime;
+use crate::event::{Actor, Event, EventId, Target};
+use crate::time::Timestamp;
 use crate::vendors::contract::{BadPage, NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
+use crate::vendors::field::{self, Address, Identifier};
 use crate::vendors::lenient::{Text, json_object};
+use crate::vendors::mapping as shared;
 use crate::vendors::page::{self, Fields};
-use crate::vendors::record::{self, RecordFormat, TimeText};
+use crate::vendors::record::{self, Problems, RecordFormat};
 use crate::vendors::settings::{choice, chosen};
+use crate::vendors::time_text::{ReadTime, TimeText};
 
 pub(super) const NAME: &str = "akuity";
 
@@ -64,8 +67,8 @@ json_object! {
 json_object! {
     struct AuditActor<'a> {
         kind: Text<'a> = "type",
-        id: Text<'a> = "id",
-        ip: Text<'a> = "ip",
+        id: Identifier<'a> = "id",
+        ip: Address<'a> = "ip",
     }
 }
 
@@ -79,7 +82,7 @@ json_object! {
 
 json_object! {
     struct ObjectId<'a> {
-        name: Text<'a> = "name",
+        name: Identifier<'a> = "name",
         kind: Text<'a> = "kind",
         group: Text<'a> = "group",
     }
@@ -102,14 +105,14 @@ json_object! {
 }
 
 impl AuditLog<'_> {
-    fn time(&self) -> Option<EventTime> {
+    fn time(&self) -> Option<ReadTime> {
         time_of(&self.timestamp)
     }
 
     /// The last occurrence in microseconds plus the count, so that it grows with either. A missing count means one
     /// occurrence; a missing last occurrence means the first.
-    fn version(&self, time: Option<EventTime>) -> u64 {
-        let first = time.map_or(0, |time| time.at.as_micros());
+    fn version(&self, time: Option<Timestamp>) -> u64 {
+        let first = time.map_or(0, Timestamp::as_micros);
         let last = time_of(&self.last_occurred).map_or(0, |time| time.at.as_micros());
         let micros = u64::try_from(first.max(last)).unwrap_or(0);
         let count = self.count.unwrap_or(1).clamp(1, i64::from(u32::MAX));
@@ -118,8 +121,8 @@ impl AuditLog<'_> {
 }
 
 /// In the format of this API, or in any other.
-fn time_of(field: &TimeText<'_>) -> Option<EventTime> {
-    field.given().and_then(go_time::parse).or_else(|| field.time())
+fn time_of(field: &TimeText<'_>) -> Option<ReadTime> {
+    field.given().and_then(go_time::parse).map(ReadTime::from).or_else(|| field.read())
 }
 
 impl From<&NormalizerConfig> for AkuityNormalizer {
@@ -133,27 +136,27 @@ impl AkuityNormalizer {
     /// The hash of the time (not of its text, whose form differs between platform versions) and of the other fields,
     /// without those that change: `count`, `lastOccurredTimestamp` and `actor.ip`. A record without a usable time is
     /// identified by its bytes, since its other fields may equal those of a different record.
-    fn id_of(&self, log: &AuditLog<'_>, time: Option<EventTime>, raw: &str) -> EventId {
+    fn id_of(&self, log: &AuditLog<'_>, time: Option<Timestamp>, raw: &str) -> EventId {
         let Some(time) = time else { return record::key_of_bytes(NAME, self.tenant.as_deref(), raw).id };
         let mut hasher = IdHasher::new(NAME, self.tenant.as_deref());
-        record::number_field(&mut hasher, Some(time.at.as_nanos()));
+        record::number_field(&mut hasher, Some(time.as_nanos()));
         let (object, parent) = (&log.object.id, &log.object.parent);
         for field in [
-            &log.action,
-            &log.actor.kind,
-            &log.actor.id,
-            &log.object.kind,
-            &object.group,
-            &object.kind,
-            &object.name,
-            &parent.name,
-            &parent.parent_name,
-            &parent.application_name,
-            &log.details.action_type,
-            &log.details.message,
-            &log.details.patch,
+            log.action.as_deref(),
+            log.actor.kind.as_deref(),
+            log.actor.id.text(),
+            log.object.kind.as_deref(),
+            object.group.as_deref(),
+            object.kind.as_deref(),
+            object.name.text(),
+            parent.name.as_deref(),
+            parent.parent_name.as_deref(),
+            parent.application_name.as_deref(),
+            log.details.action_type.as_deref(),
+            log.details.message.as_deref(),
+            log.details.patch.as_deref(),
         ] {
-            hasher.field(field.as_deref());
+            hasher.field(field);
         }
         hasher.finish()
     }
@@ -176,37 +179,32 @@ impl RecordFormat for AkuityNormalizer {
     }
 
     fn key(&self, log: &AuditLog<'_>, raw: &str) -> RecordKey {
-        let time = log.time();
-        let version = if self.ignores_updates { 0 } else { log.version(time) };
-        RecordKey { id: self.id_of(log, time, raw), timestamp: time.map(|time| time.at), version }
+        let timestamp = log.time().map(|time| time.at);
+        let version = if self.ignores_updates { 0 } else { log.version(timestamp) };
+        RecordKey { id: self.id_of(log, timestamp, raw), timestamp, version }
     }
 
     fn event<'a>(&self, log: AuditLog<'a>, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
+        let mut problems = Problems::default();
         let time = log.time();
+        let at = time.map(|time| time.at);
+        let id = self.id_of(&log, at, raw).nth(context.occurrence);
         let (action, category) =
             mapping::meaning(log.action.as_deref(), log.details.action_type.as_deref(), log.object.kind.as_deref());
-        let event = Event {
-            id: self.id_of(&log, time, raw).nth(context.occurrence),
-            version: (!self.ignores_updates).then(|| log.version(time)),
-            vendor: NAME,
-            source: context.source,
+        Event {
+            version: (!self.ignores_updates).then(|| log.version(at)),
             tenant: self.tenant.clone().map(Cow::Owned),
-            vendor_event_id: None,
+            outcome: log.action.as_deref().and_then(shared::outcome_of).unwrap_or_default(),
             event_type: log.action.unwrap_or_default(),
             action,
             category,
-            outcome: Outcome::Unknown,
             message: log.details.message,
-            timestamp: time.unwrap_or(context.observed_at.with_digits(3)),
-            observed_at: context.observed_at,
-            actor: actor(log.actor),
-            target: target(log.object),
-            related: Vec::new(),
-            changes: Vec::new(),
-            normalize_error: None,
-            raw,
-        };
-        record::checked_time(event, time.is_some(), "timestamp", log.timestamp.given())
+            timestamp: problems.timestamp_or("timestamp", &log.timestamp, time, context.observed_at),
+            actor: actor(log.actor, &mut problems),
+            target: target(log.object, &mut problems),
+            normalize_error: problems.into_error(),
+            ..Event::new(id, NAME, context.source, context.observed_at, raw)
+        }
     }
 
     fn split_page(json: &str) -> Option<Vec<&str>> {
@@ -215,13 +213,14 @@ impl RecordFormat for AkuityNormalizer {
 }
 
 /// An id is an email address, an account name, or an id with a prefix that names its kind.
-fn actor(actor: AuditActor<'_>) -> Actor<'_> {
+fn actor<'a>(actor: AuditActor<'a>, problems: &mut Problems) -> Actor<'a> {
     const PREFIXES_OF_IDS: [&str; 3] = ["controller:", "kubernetes:", "subject:"];
     let kind = mapping::actor_type(actor.kind.as_deref());
-    let email = actor.id.clone().and_then(email);
+    let id = problems.identifier("actor.id", actor.id);
+    let email = id.clone().and_then(email);
     let is_name = |id: &Cow<'_, str>| email.is_none() && !PREFIXES_OF_IDS.iter().any(|prefix| id.starts_with(prefix));
-    let name = actor.id.clone().filter(is_name);
-    Actor { kind, id: actor.id.or(actor.kind), name, email, ip: record::valid_ip(actor.ip), on_behalf_of: None }
+    let name = id.clone().filter(is_name);
+    Actor { kind, id: id.or(actor.kind), name, email, ip: actor.ip.ip(), ..Actor::default() }
 }
 
 fn email(id: Cow<'_, str>) -> Option<Cow<'_, str>> {
@@ -229,13 +228,14 @@ fn email(id: Cow<'_, str>) -> Option<Cow<'_, str>> {
         Cow::Borrowed(text) => Cow::Borrowed(text.strip_prefix("email:").unwrap_or(text)),
         Cow::Owned(text) => text.strip_prefix("email:").map(str::to_owned).map_or(Cow::Owned(text), Cow::Owned),
     };
-    record::looks_like_email(&address).then_some(address)
+    field::email(Some(address))
 }
 
 /// Objects have no opaque id: the path of names from the outermost parent is used instead.
-fn target(object: AuditObject<'_>) -> Option<Target<'_>> {
-    let (id, parent) = (&object.id, &object.parent);
-    let parts = [&parent.parent_name, &parent.name, &parent.application_name, &id.group, &id.kind, &id.name];
+fn target<'a>(object: AuditObject<'a>, problems: &mut Problems) -> Option<Target<'a>> {
+    let (id, parent) = (object.id, object.parent);
+    let name = problems.identifier("object.id.name", id.name);
+    let parts = [&parent.parent_name, &parent.name, &parent.application_name, &id.group, &id.kind, &name];
     let mut path = String::with_capacity(64);
     for part in parts.into_iter().flatten() {
         if !path.is_empty() {
@@ -243,10 +243,5 @@ fn target(object: AuditObject<'_>) -> Option<Target<'_>> {
         }
         path.push_str(part);
     }
-    let target = Target {
-        kind: object.kind.map(record::lower_case),
-        id: (!path.is_empty()).then_some(Cow::Owned(path)),
-        name: object.id.name,
-    };
-    (target != Target::default()).then_some(target)
+    record::object_if_known(object.kind, (!path.is_empty()).then_some(Cow::Owned(path)), name)
 }

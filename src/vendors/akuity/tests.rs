@@ -243,13 +243,13 @@ fn a_record_becomes_an_event() {
     assert_eq!((&*event.event_type, event.action, event.category), ("updated", Action::Update, Category::Data));
     assert_eq!(event.outcome, Outcome::Unknown);
     assert_eq!(event.timestamp.to_string(), "2026-03-02T08:59:30.004211Z");
-    assert_eq!(key.timestamp, Some(event.timestamp.at));
+    assert_eq!(key.timestamp, Some(event.timestamp));
     assert_eq!((event.actor.kind, event.actor.name), (ActorType::User, None));
     assert_eq!(event.actor.id.as_deref(), Some("ada@example.com"));
     assert_eq!(event.actor.email.as_deref(), Some("ada@example.com"));
     assert_eq!(event.actor.ip.as_deref(), Some("2001:db8::17"));
     let target = event.target.expect("a target");
-    assert_eq!(target.kind.as_deref(), Some("k8s_resource"));
+    assert_eq!(target.vendor_type.as_deref(), Some("k8s_resource"));
     assert_eq!(target.id.as_deref(), Some("prod-argocd/in-cluster/web-app/apps/Deployment/nginx"));
     assert_eq!(target.name.as_deref(), Some("nginx"));
     assert_eq!(event.message.as_deref(), Some("ada@example.com patched resource apps/Deployment 'nginx'"));

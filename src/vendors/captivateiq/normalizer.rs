@@ -3,16 +3,18 @@
 use std::borrow::Cow;
 
 use crate::event::{
-    Action, Actor, ActorType, Category, Change, Event, EventId, OnBehalfOf, Outcome, Related, Role, Target,
+    Action, Actor, ActorType, Category, Change, Event, EventId, ObjectType, OnBehalfOf, Outcome, Related, Role,
 };
 use crate::vendors::contract::{
     BadPage, NormalizerConfig, NormalizerOption, Page, PageRequest, ReadContext, RecordKey,
 };
+use crate::vendors::field::{self, Address, Identifier};
 use crate::vendors::lenient::{self, Json, Members, Text, json_object};
 use crate::vendors::mapping;
 use crate::vendors::page::{self, Fields};
-use crate::vendors::record::{self, RecordFormat, TimeText};
+use crate::vendors::record::{self, Problems, RecordFormat};
 use crate::vendors::settings::{choice, chosen};
+use crate::vendors::time_text::TimeText;
 
 pub(super) const NAME: &str = "captivateiq";
 
@@ -72,8 +74,8 @@ const OPTIONS: &[NormalizerOption] = &[
 json_object! {
     /// The fields that identify a record.
     pub(in crate::vendors) struct Key<'a> {
-        id: Text<'a> = "id",
-        organization_id: Text<'a> = "organization_id",
+        id: Identifier<'a> = "id",
+        organization_id: Identifier<'a> = "organization_id",
         created_at: TimeText<'a> = "created_at",
     }
 }
@@ -81,19 +83,19 @@ json_object! {
 json_object! {
     /// The fields of an audit log record that the schema knows.
     pub(in crate::vendors) struct Item<'a> {
-        id: Text<'a> = "id",
-        organization_id: Text<'a> = "organization_id",
-        user_id: Text<'a> = "user_id",
+        id: Identifier<'a> = "id",
+        organization_id: Identifier<'a> = "organization_id",
+        user_id: Identifier<'a> = "user_id",
         user_name: Text<'a> = "user_name",
         user_email: Text<'a> = "user_email",
-        logged_in_user_id: Text<'a> = "logged_in_user_id",
+        logged_in_user_id: Identifier<'a> = "logged_in_user_id",
         logged_in_user_name: Text<'a> = "logged_in_user_name",
         logged_in_user_email: Text<'a> = "logged_in_user_email",
-        ip_address: Text<'a> = "ip_address",
+        ip_address: Address<'a> = "ip_address",
         created_at: TimeText<'a> = "created_at",
         event_type: Text<'a> = "event_type",
         data: Json<'a> = "data",
-        object_id: Text<'a> = "object_id",
+        object_id: Identifier<'a> = "object_id",
         object_name: Text<'a> = "object_name",
         object_type: Text<'a> = "object_type",
         parents: Vec<Parent<'a>> = "parent_objects",
@@ -103,7 +105,7 @@ json_object! {
 json_object! {
     /// A container of the object.
     struct Parent<'a> {
-        id: Text<'a> = "object_id",
+        id: Identifier<'a> = "object_id",
         name: Text<'a> = "object_name",
         kind: Text<'a> = "object_type",
     }
@@ -177,14 +179,11 @@ impl CaptivateIqNormalizer {
 
     /// Records have no result field: an event counts as a success only if the option says so.
     fn outcome(&self, event_type: &str) -> Outcome {
-        let lower = event_type.to_lowercase();
-        if lower.contains("fail") || lower.contains("denied") {
-            return Outcome::Failure;
-        }
-        self.outcome
+        let is_failure = mapping::outcome_of(event_type) == Some(Outcome::Failure);
+        if is_failure { Outcome::Failure } else { self.outcome }
     }
 
-    fn actor<'a>(&self, logged_in: User<'a>, effective: User<'a>, ip: Text<'a>) -> Actor<'a> {
+    fn actor<'a>(&self, logged_in: User<'a>, effective: User<'a>, ip: Address<'a>) -> Actor<'a> {
         let on_behalf_of = match self.actor {
             ActorChoice::LoggedIn if effective.is_other_than(&logged_in) => Some(effective.clone().into()),
             _ => None,
@@ -195,7 +194,8 @@ impl CaptivateIqNormalizer {
         };
         let known = user.id.is_some() || user.email.is_some();
         let kind = if known { ActorType::User } else { ActorType::System };
-        Actor { kind, id: user.id, name: user.name, email: user.email, ip: record::valid_ip(ip), on_behalf_of }
+        let (id, name, email, ip) = (user.id, user.name, user.email, ip.ip());
+        Actor { kind, id, name, email, ip, on_behalf_of, ..Actor::default() }
     }
 }
 
@@ -220,41 +220,46 @@ impl RecordFormat for CaptivateIqNormalizer {
     }
 
     fn key(&self, key: &Key<'_>, raw: &str) -> RecordKey {
-        let timestamp = key.created_at.time().map(|time| time.at);
-        let tenant = key.organization_id.as_deref().or(self.tenant.as_deref());
-        RecordKey { id: id_of(key.id.as_deref(), tenant, raw), timestamp, version: 0 }
+        let tenant = key.organization_id.text().or(self.tenant.as_deref());
+        RecordKey { id: id_of(key.id.text(), tenant, raw), timestamp: key.created_at.at(), version: 0 }
     }
 
     fn event<'a>(&self, item: Item<'a>, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
+        let mut problems = Problems::default();
         let word = item.event_type.unwrap_or_default();
-        let action = mapping::entry(ACTIONS, &word).or_else(|| mapping::action_of(&word)).unwrap_or_default();
-        let time = item.created_at.time();
-        let tenant = self.tenant(item.organization_id);
-        let logged_in =
-            User { id: item.logged_in_user_id, name: item.logged_in_user_name, email: item.logged_in_user_email };
-        let effective = User { id: item.user_id, name: item.user_name, email: item.user_email };
-        let event = Event {
-            id: id_of(item.id.as_deref(), tenant.as_deref(), raw).nth(context.occurrence),
-            version: None,
-            vendor: NAME,
-            source: context.source,
+        let action =
+            mapping::entry_in_any_case(ACTIONS, &word).or_else(|| mapping::action_of(&word)).unwrap_or_default();
+        let tenant = self.tenant(problems.identifier("organization_id", item.organization_id));
+        let logged_in = User {
+            id: problems.identifier("logged_in_user_id", item.logged_in_user_id),
+            name: item.logged_in_user_name,
+            email: field::email(item.logged_in_user_email),
+        };
+        let effective = User {
+            id: problems.identifier("user_id", item.user_id),
+            name: item.user_name,
+            email: field::email(item.user_email),
+        };
+        let id = id_of(item.id.text(), tenant.as_deref(), raw).nth(context.occurrence);
+        let object_id = problems.identifier("object_id", item.object_id);
+        let target = record::object_if_known(item.object_type, object_id, item.object_name);
+        let object_type = target.as_ref().and_then(|target| target.vendor_type.as_deref());
+        let kind = target.as_ref().map_or(ObjectType::Other, |target| target.kind);
+        Event {
             tenant,
             action,
-            category: category_of(action, item.object_type.as_deref(), &word),
+            category: category_of(action, object_type, kind, &word),
             outcome: self.outcome(&word),
-            event_type: self.event_type(word, item.object_type.as_deref()),
-            message: None,
-            timestamp: time.unwrap_or(context.observed_at.with_digits(3)),
-            observed_at: context.observed_at,
+            event_type: self.event_type(word, object_type),
+            timestamp: problems.timestamp("created_at", &item.created_at, context.observed_at),
             actor: self.actor(logged_in, effective, item.ip_address),
-            target: object(item.object_type, item.object_id, item.object_name),
-            related: item.parents.into_iter().filter_map(parent).collect(),
+            target,
+            related: item.parents.into_iter().filter_map(|object| parent(object, &mut problems)).collect(),
             changes: changes(item.data),
-            normalize_error: item.id.is_none().then(|| "the record has no usable `id`".to_owned()),
-            vendor_event_id: item.id,
-            raw,
-        };
-        record::checked_time(event, time.is_some(), "created_at", item.created_at.given())
+            vendor_event_id: problems.require("id", item.id),
+            normalize_error: problems.into_error(),
+            ..Event::new(id, NAME, context.source, context.observed_at, raw)
+        }
     }
 
     /// Only an object of type `list` is a page: records have a field `data` too, of any type.
@@ -293,25 +298,17 @@ impl<'a> From<User<'a>> for OnBehalfOf<'a> {
     }
 }
 
-fn category_of(action: Action, object_type: Option<&str>, word: &str) -> Category {
-    if matches!(action, Action::Login | Action::Logout) {
-        return Category::Authentication;
-    }
-    match object_type {
-        Some(object) => {
-            mapping::entry(OBJECT_TYPES, object).or_else(|| mapping::category_of(object)).unwrap_or(Category::Data)
-        }
-        None => mapping::category_of(word).unwrap_or_default(),
-    }
+/// An object of an unknown type is a business object of the vendor.
+fn category_of(action: Action, object_type: Option<&str>, kind: ObjectType, word: &str) -> Category {
+    let known = object_type.map(|object| {
+        mapping::entry(OBJECT_TYPES, object).or_else(|| mapping::category_of(object)).unwrap_or(Category::Data)
+    });
+    mapping::category(action, known, kind, word)
 }
 
-fn object<'a>(kind: Text<'a>, id: Text<'a>, name: Text<'a>) -> Option<Target<'a>> {
-    let target = Target { kind: kind.map(record::lower_case), id, name };
-    (target != Target::default()).then_some(target)
-}
-
-fn parent(parent: Parent<'_>) -> Option<Related<'_>> {
-    object(parent.kind, parent.id, parent.name).map(|object| Related { role: Role::Parent, object })
+fn parent<'a>(parent: Parent<'a>, problems: &mut Problems) -> Option<Related<'a>> {
+    let id = problems.identifier("parent_objects.object_id", parent.id);
+    record::object_if_known(parent.kind, id, parent.name).map(|object| Related { role: Role::Parent, object })
 }
 
 /// `data` as changes, where it has the shape `{field: {old, new}}`; its shape is not documented.

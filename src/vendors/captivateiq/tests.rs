@@ -190,7 +190,7 @@ fn changes_and_parents_in_the_documented_sample() {
     assert_eq!(event.changes[0].field, "name");
     assert_eq!(event.changes[0].old.as_deref(), Some("Quota"));
     assert_eq!(event.changes[0].new.as_deref(), Some("Quota FY25"));
-    let kinds: Vec<_> = event.related.iter().map(|related| related.object.kind.as_deref()).collect();
+    let kinds: Vec<_> = event.related.iter().map(|related| related.object.vendor_type.as_deref()).collect();
     assert_eq!(kinds, [Some("worksheet"), Some("workbook")]);
     assert!(event.related.iter().all(|related| related.role == Role::Parent));
 }

@@ -2,13 +2,15 @@
 
 use std::borrow::Cow;
 
-use crate::event::{Action, Actor, ActorType, Category, Event, EventId, Outcome, Related, Role, Target};
+use crate::event::{Action, Actor, ActorType, Category, Event, EventId, ObjectType, Outcome, Related, Role, Target};
 use crate::vendors::contract::{BadPage, NormalizerConfig, NormalizerOption, Page, ReadContext, RecordKey};
+use crate::vendors::field::{self, Address, Identifier};
 use crate::vendors::lenient::{self, Text, json_object};
 use crate::vendors::mapping;
 use crate::vendors::page::{self, Fields};
-use crate::vendors::record::{self, RecordFormat, TimeText};
+use crate::vendors::record::{self, Problems, RecordFormat};
 use crate::vendors::settings::{choice, chosen};
+use crate::vendors::time_text::TimeText;
 
 pub(super) const NAME: &str = "clumio";
 
@@ -115,7 +117,7 @@ const OPTIONS: &[NormalizerOption] = &[
 json_object! {
     /// The fields that identify a record.
     pub(in crate::vendors) struct Key<'a> {
-        id: Text<'a> = "id",
+        id: Identifier<'a> = "id",
         timestamp: TimeText<'a> = "timestamp",
         status: Text<'a> = "status",
     }
@@ -124,13 +126,13 @@ json_object! {
 json_object! {
     /// The fields of an audit trail record that the schema knows.
     pub(in crate::vendors) struct Item<'a> {
-        id: Text<'a> = "id",
+        id: Identifier<'a> = "id",
         timestamp: TimeText<'a> = "timestamp",
         action: Text<'a> = "action",
         category: Text<'a> = "category",
         status: Text<'a> = "status",
         user_email: Text<'a> = "user_email",
-        ip_address: Text<'a> = "ip_address",
+        ip_address: Address<'a> = "ip_address",
         primary: Entity<'a> = "primary_entity",
         parent: Entity<'a> = "parent_entity",
     }
@@ -139,7 +141,7 @@ json_object! {
 json_object! {
     /// A primary or parent entity, or a tag.
     struct Entity<'a> {
-        id: Text<'a> = "id",
+        id: Identifier<'a> = "id",
         kind: Text<'a> = "type",
         name: Text<'a> = "value",
     }
@@ -248,37 +250,32 @@ impl RecordFormat for ClumioNormalizer {
     }
 
     fn key(&self, key: &Key<'_>, raw: &str) -> RecordKey {
-        let timestamp = key.timestamp.time().map(|time| time.at);
-        RecordKey { id: self.id_of(key.id.as_deref(), key.status.as_deref(), raw), timestamp, version: 0 }
+        let id = self.id_of(key.id.text(), key.status.as_deref(), raw);
+        RecordKey { id, timestamp: key.timestamp.at(), version: 0 }
     }
 
     fn event<'a>(&self, item: Item<'a>, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
-        let time = item.timestamp.time();
+        let mut problems = Problems::default();
+        let id = self.id_of(item.id.text(), item.status.as_deref(), raw).nth(context.occurrence);
         let (category, action) =
             (item.category.as_deref().unwrap_or_default(), item.action.as_deref().unwrap_or_default());
-        let (target, related) = objects(item.primary, item.parent, item.category.as_ref());
-        let event = Event {
-            id: self.id_of(item.id.as_deref(), item.status.as_deref(), raw).nth(context.occurrence),
-            version: None,
-            vendor: NAME,
-            source: context.source,
+        let (target, related) = objects(item.primary, item.parent, item.category.as_ref(), &mut problems);
+        let done = action_of(category, action);
+        let kind = target.as_ref().map_or(ObjectType::Other, |target| target.kind);
+        Event {
             tenant: self.tenant.clone().map(Cow::Owned),
-            action: action_of(category, action),
-            category: category_of(category, action),
+            vendor_event_id: problems.require("id", item.id),
+            action: done,
+            category: mapping::category(done, known_category(category, action), kind, action),
             event_type: self.event_type(item.category.as_deref(), item.action.unwrap_or_default()),
             outcome: item.status.and_then(|status| mapping::entry(OUTCOMES, &status)).unwrap_or_default(),
-            message: None,
-            timestamp: time.unwrap_or(context.observed_at.with_digits(3)),
-            observed_at: context.observed_at,
+            timestamp: problems.timestamp("timestamp", &item.timestamp, context.observed_at),
             actor: actor(item.user_email, item.ip_address),
             target,
             related,
-            changes: Vec::new(),
-            normalize_error: item.id.is_none().then(|| "the record has no usable `id`".to_owned()),
-            vendor_event_id: item.id,
-            raw,
-        };
-        record::checked_time(event, time.is_some(), "timestamp", item.timestamp.given())
+            normalize_error: problems.into_error(),
+            ..Event::new(id, NAME, context.source, context.observed_at, raw)
+        }
     }
 
     fn split_page(json: &str) -> Option<Vec<&str>> {
@@ -295,18 +292,17 @@ fn action_of(category: &str, action: &str) -> Action {
         .unwrap_or_default()
 }
 
-fn category_of(category: &str, action: &str) -> Category {
-    mapping::entry(CATEGORIES, category)
-        .or_else(|| mapping::category_of(category))
-        .or_else(|| mapping::category_of(action))
-        .unwrap_or_default()
+/// What the vendor's catalog says. In an action that is not documented, the noun is more telling than the category.
+fn known_category(category: &str, action: &str) -> Option<Category> {
+    let by_noun = || mapping::category_of(action).filter(|_| mapping::entry(ACTIONS, action).is_none());
+    by_noun().or_else(|| mapping::entry(CATEGORIES, category)).or_else(|| mapping::category_of(category))
 }
 
-/// Records have no user id: the email address is used instead. Events of the system have no email address. The interface
-/// (`API`, `webhook`) does not prove a service account, so it stays in `raw`.
-fn actor<'a>(email: Text<'a>, ip: Text<'a>) -> Actor<'a> {
+/// Records have no user id: the email address is used instead. Events of the system have no email address.
+fn actor<'a>(email: Text<'a>, ip: Address<'a>) -> Actor<'a> {
     let kind = if email.is_some() { ActorType::User } else { ActorType::System };
-    Actor { kind, id: email.clone(), email, ip: record::valid_ip(ip), ..Actor::default() }
+    let address = field::email(email.clone());
+    Actor { kind, id: address.clone().or(email), email: address, ip: ip.ip(), ..Actor::default() }
 }
 
 /// The primary entity is the target and its parent is related to it. Without a primary entity the parent is the target;
@@ -315,20 +311,20 @@ fn objects<'a>(
     primary: Entity<'a>,
     parent: Entity<'a>,
     category: Option<&Cow<'a, str>>,
+    problems: &mut Problems,
 ) -> (Option<Target<'a>>, Vec<Related<'a>>) {
-    match (target(primary), target(parent)) {
+    let primary = target("primary_entity.id", primary, problems);
+    let parent = target("parent_entity.id", parent, problems);
+    match (primary, parent) {
         (Some(target), Some(object)) => (Some(target), vec![Related { role: Role::Parent, object }]),
         (Some(target), None) | (None, Some(target)) => (Some(target), Vec::new()),
-        (None, None) => {
-            let kind = category.cloned().map(record::lower_case);
-            (kind.map(|kind| Target { kind: Some(kind), ..Target::default() }), Vec::new())
-        }
+        (None, None) => (category.cloned().map(|category| record::object(category, None, None)), Vec::new()),
     }
 }
 
-fn target(entity: Entity<'_>) -> Option<Target<'_>> {
-    let target = Target { kind: entity.kind.map(record::lower_case), id: entity.id, name: entity.name };
-    (target != Target::default()).then_some(target)
+fn target<'a>(field: &str, entity: Entity<'a>, problems: &mut Problems) -> Option<Target<'a>> {
+    let id = problems.identifier(field, entity.id);
+    record::object_if_known(entity.kind, id, entity.name)
 }
 
 /// Whether the record has every requested value in its assumed field: the S3 asset is the primary entity, the
@@ -339,13 +335,13 @@ pub(super) fn matches_all(raw: &str, wanted: &[(&str, &str)]) -> bool {
     }
     let Ok(record) = lenient::object::<Filterable<'_>>(raw) else { return true };
     wanted.iter().all(|(name, value)| match *name {
-        "protection_group_s3_asset_id" => record.primary.id.as_deref() == Some(value),
-        "parent_protection_group_backup_id" => record.parent.id.as_deref() == Some(value),
+        "protection_group_s3_asset_id" => record.primary.id.text() == Some(value),
+        "parent_protection_group_backup_id" => record.parent.id.text() == Some(value),
         _ => record.details.tags.iter().any(|tag| is_bucket_region(tag, value)),
     })
 }
 
 fn is_bucket_region(tag: &Entity<'_>, region: &str) -> bool {
-    let values = [tag.id.as_deref(), tag.name.as_deref()];
+    let values = [tag.id.text(), tag.name.as_deref()];
     tag.kind.as_deref() == Some("bucket_region") && values.contains(&Some(region))
 }

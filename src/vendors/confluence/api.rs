@@ -22,7 +22,7 @@ use crate::vendors::configured::{self, ConfiguredApi};
 use crate::vendors::contract::{
     ApiSpec, Auth, BadPage, NormalizerConfig, Page, PageRequest, Paging, RecordOrder, Request, Vendor, VendorSettings,
 };
-use crate::vendors::page::{self, Fields};
+use crate::vendors::page;
 use crate::vendors::settings;
 
 /// The finest step of the time filter.

@@ -1,6 +1,6 @@
 //! Confluence's summaries and categories mapped to the schema. Both lists are open.
 
-use crate::event::{Action, Category};
+use crate::event::{Action, Category, ObjectType};
 use crate::vendors::mapping;
 
 use Action::{
@@ -60,16 +60,13 @@ const CATEGORIES: &[(&str, Category)] = &[
 ];
 
 /// The action and the category.
-pub(super) fn meaning(summary: Option<&str>, category: Option<&str>) -> (Action, Category) {
-    let known = SUMMARIES.iter().find(|row| summary.is_some_and(|summary| begins_with(summary, row.0)));
-    if let Some((_, action, category)) = known {
-        return (*action, *category);
-    }
-    let area = CATEGORIES.iter().find(|row| category.is_some_and(|category| row.0.eq_ignore_ascii_case(category)));
-    let action = summary.and_then(mapping::action_of).unwrap_or_default();
-    let by_action = matches!(action, Action::Login | Action::Logout).then_some(Category::Authentication);
-    let category = by_action.or(area.map(|row| row.1)).or_else(|| mapping::category_of(summary?));
-    (action, category.unwrap_or_default())
+pub(super) fn meaning(summary: Option<&str>, category: Option<&str>, object: ObjectType) -> (Action, Category) {
+    let summary = summary.unwrap_or_default();
+    let row = SUMMARIES.iter().find(|row| begins_with(summary, row.0));
+    let action = row.map(|row| row.1).or_else(|| mapping::action_of(summary)).unwrap_or_default();
+    let area = || CATEGORIES.iter().find(|row| category.is_some_and(|category| row.0.eq_ignore_ascii_case(category)));
+    let known = row.map(|row| row.2).or_else(|| area().map(|row| row.1));
+    (action, mapping::category(action, known, object, summary))
 }
 
 fn begins_with(text: &str, beginning: &str) -> bool {
@@ -86,7 +83,7 @@ mod tests {
             let hidden =
                 SUMMARIES.iter().enumerate().any(|(other, longer)| other != index && begins_with(longer.0, row.0));
             assert!(!hidden, "{}", row.0);
-            assert_eq!(meaning(Some(row.0), None), (row.1, row.2));
+            assert_eq!(meaning(Some(row.0), None, ObjectType::Other), (row.1, row.2));
         }
     }
 
@@ -104,21 +101,33 @@ mod tests {
             "Page template updated",
             "Color scheme modified",
         ] {
-            assert_ne!(meaning(Some(summary), None).0, Action::Other, "{summary}");
+            assert_ne!(meaning(Some(summary), None, ObjectType::Other).0, Action::Other, "{summary}");
         }
     }
 
     #[test]
     fn beginnings_count_and_unknown_ones_fall_back_to_the_category() {
-        assert_eq!(meaning(Some("space permission added to group"), Some("Permissions")), (Grant, Iam));
-        assert_eq!(meaning(Some("User renamed"), Some("Users and groups")), (Update, Iam));
-        assert_eq!(meaning(Some("Permission revoked"), Some("Permissions")), (Revoke, Iam));
-        assert_eq!(meaning(Some("Audit Log configuration updated"), Some("Auditing")), (Update, Configuration));
-        assert_eq!(meaning(Some("Page deleted"), Some("Pages")), (Delete, Data));
-        assert_eq!(meaning(Some("Login failed"), Some("Security")), (Action::Login, Category::Authentication));
-        assert_eq!(meaning(Some("User danced"), Some("Users and groups")), (Action::Other, Iam));
-        assert_eq!(meaning(Some("Seite verschoben"), Some("Seiten")), (Action::Other, Category::Other));
-        assert_eq!(meaning(None, None), (Action::Other, Category::Other));
-        assert_eq!(meaning(Some("Üser"), None), (Action::Other, Category::Other));
+        assert_eq!(
+            meaning(Some("space permission added to group"), Some("Permissions"), ObjectType::Other),
+            (Grant, Iam)
+        );
+        assert_eq!(meaning(Some("User renamed"), Some("Users and groups"), ObjectType::Other), (Update, Iam));
+        assert_eq!(meaning(Some("Permission revoked"), Some("Permissions"), ObjectType::Other), (Revoke, Iam));
+        assert_eq!(
+            meaning(Some("Audit Log configuration updated"), Some("Auditing"), ObjectType::Other),
+            (Update, Configuration)
+        );
+        assert_eq!(meaning(Some("Page deleted"), Some("Pages"), ObjectType::Other), (Delete, Data));
+        assert_eq!(
+            meaning(Some("Login failed"), Some("Security"), ObjectType::Other),
+            (Action::Login, Category::Authentication)
+        );
+        assert_eq!(meaning(Some("User danced"), Some("Users and groups"), ObjectType::Other), (Action::Other, Iam));
+        assert_eq!(
+            meaning(Some("Seite verschoben"), Some("Seiten"), ObjectType::Other),
+            (Action::Other, Category::Other)
+        );
+        assert_eq!(meaning(None, None, ObjectType::Other), (Action::Other, Category::Other));
+        assert_eq!(meaning(Some("Üser"), None, ObjectType::Other), (Action::Other, Category::Other));
     }
 }

@@ -4,12 +4,15 @@ use std::borrow::Cow;
 
 use super::mapping;
 use crate::event::id::IdHasher;
-use crate::event::{Actor, ActorType, Change, Event, EventId, Outcome, Related, Role, Target};
+use crate::event::{Actor, ActorType, Change, Event, EventId, ObjectType, Related, Role, Target};
 use crate::time::Timestamp;
 use crate::vendors::contract::{BadPage, NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
+use crate::vendors::field::{self, Identifier};
 use crate::vendors::lenient::{Shown, Text, json_object};
+use crate::vendors::mapping as shared;
 use crate::vendors::page::{self, Fields};
-use crate::vendors::record::{self, RecordFormat, TimeText};
+use crate::vendors::record::{self, Problems, RecordFormat};
+use crate::vendors::time_text::TimeText;
 
 pub(super) const NAME: &str = "confluence";
 
@@ -51,7 +54,7 @@ json_object! {
 json_object! {
     /// Who acted. `publicName` is not used: it is nearly always "Unknown user".
     struct Author<'a> {
-        account_id: Text<'a> = "accountId",
+        account_id: Identifier<'a> = "accountId",
         display_name: Text<'a> = "displayName",
     }
 }
@@ -76,7 +79,7 @@ json_object! {
 impl AuditRecord<'_> {
     /// The record's time. Documented are milliseconds.
     fn time(&self) -> Option<Timestamp> {
-        self.creation_date.time().map(|time| time.at)
+        self.creation_date.at()
     }
 
     fn is_by_administrator(&self) -> bool {
@@ -102,7 +105,7 @@ impl ConfluenceNormalizer {
         record::number_field(&mut hasher, Some(time.as_millis()));
         let flag = |set: Option<bool>| Some(if set == Some(true) { "true" } else { "false" });
         let author = &record.author;
-        let name_without_id = author.display_name.as_deref().filter(|_| author.account_id.is_none());
+        let name_without_id = author.display_name.as_deref().filter(|_| author.account_id.text().is_none());
         for field in [
             record.category.as_deref(),
             record.summary.as_deref(),
@@ -110,7 +113,7 @@ impl ConfluenceNormalizer {
             record.remote_address.as_deref(),
             flag(record.sys_admin),
             flag(record.super_admin),
-            author.account_id.as_deref(),
+            author.account_id.text(),
             name_without_id,
         ] {
             hasher.field(field);
@@ -146,31 +149,27 @@ impl RecordFormat for ConfluenceNormalizer {
     }
 
     fn event<'a>(&self, record: AuditRecord<'a>, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
-        let time = record.time();
-        let (action, category) = mapping::meaning(record.summary.as_deref(), record.category.as_deref());
+        let mut problems = Problems::default();
+        let id = self.id_of(&record, raw).nth(context.occurrence);
         let is_administrator = record.is_by_administrator();
-        let event = Event {
-            id: self.id_of(&record, raw).nth(context.occurrence),
-            version: None,
-            vendor: NAME,
-            source: context.source,
+        let target = target(record.affected);
+        let kind = target.as_ref().map_or(ObjectType::Other, |target| target.kind);
+        let (action, category) = mapping::meaning(record.summary.as_deref(), record.category.as_deref(), kind);
+        Event {
             tenant: self.tenant.clone().map(Cow::Owned),
-            vendor_event_id: None,
+            outcome: record.summary.as_deref().and_then(shared::outcome_of).unwrap_or_default(),
             event_type: record.summary.unwrap_or_default(),
             action,
             category,
-            outcome: Outcome::Unknown,
             message: record.description,
-            timestamp: time.unwrap_or(context.observed_at).with_digits(3),
-            observed_at: context.observed_at,
-            actor: actor(record.author, record.remote_address, is_administrator),
-            target: target(record.affected),
+            timestamp: problems.timestamp("creationDate", &record.creation_date, context.observed_at),
+            actor: actor(record.author, record.remote_address, is_administrator, &mut problems),
+            target,
             related: record.associated.into_iter().filter_map(associated).collect(),
             changes: record.changed.into_iter().map(change).collect(),
-            normalize_error: None,
-            raw,
-        };
-        record::checked_time(event, time.is_some(), "creationDate", record.creation_date.given())
+            normalize_error: problems.into_error(),
+            ..Event::new(id, NAME, context.source, context.observed_at, raw)
+        }
     }
 
     fn split_page(json: &str) -> Option<Vec<&str>> {
@@ -195,29 +194,23 @@ fn hash_change(hasher: &mut IdHasher, change: &ChangedValue<'_>) {
     }
 }
 
-fn actor<'a>(author: Author<'a>, address: Text<'a>, is_administrator: bool) -> Actor<'a> {
-    let kind = match (&author.account_id, author.display_name.as_deref()) {
+fn actor<'a>(author: Author<'a>, address: Text<'a>, is_administrator: bool, problems: &mut Problems) -> Actor<'a> {
+    let id = problems.identifier("author.accountId", author.account_id);
+    let kind = match (&id, author.display_name.as_deref()) {
         (Some(_), _) if is_administrator => ActorType::Admin,
         (Some(_), _) => ActorType::User,
         (None, Some("System")) => ActorType::System,
         (None, _) => ActorType::Unknown,
     };
-    Actor {
-        kind,
-        id: author.account_id,
-        name: author.display_name,
-        email: None,
-        ip: record::valid_ip(address),
-        on_behalf_of: None,
-    }
+    Actor { kind, id, name: author.display_name, ip: field::ip(address), ..Actor::default() }
 }
 
 /// An object without a name is absent: both of its fields are empty in practice.
 fn target(object: NamedObject<'_>) -> Option<Target<'_>> {
     let name = object.name?;
-    let kind = object.kind.map(record::lower_case);
-    let (name, id) = if kind.as_deref() == Some("group") { split_group(name) } else { (name, None) };
-    Some(Target { kind, id, name: Some(name) })
+    let is_group = object.kind.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("group"));
+    let (name, id) = if is_group { split_group(name) } else { (name, None) };
+    Some(record::object(object.kind.unwrap_or_default(), id, Some(name)))
 }
 
 fn associated(object: NamedObject<'_>) -> Option<Related<'_>> {

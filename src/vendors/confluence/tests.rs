@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::Config;
 use super::normalizer::ConfluenceNormalizer;
-use crate::event::{Action, ActorType, Category, Outcome, Role};
+use crate::event::{Action, ActorType, Category, ObjectType, Outcome, Role};
 use crate::time::{TimeRange, Timestamp};
 use crate::vendors::{ApiErrorKind, Auth, Normalizer, Page, PageRequest, ReadContext, Vendor, VendorSettings, testing};
 
@@ -247,10 +247,11 @@ fn a_record_becomes_an_event() {
     assert_eq!(event.actor.name.as_deref(), Some("Avery Example"));
     assert_eq!((event.actor.email, event.actor.ip.as_deref()), (None, Some("203.0.113.24")));
     let target = event.target.expect("a target");
-    assert_eq!((target.kind.as_deref(), target.id, target.name.as_deref()), (Some("user"), None, Some("Blake Sample")));
+    assert_eq!((target.kind, target.vendor_type.as_deref()), (ObjectType::User, Some("User")));
+    assert_eq!((target.id, target.name.as_deref()), (None, Some("Blake Sample")));
     assert_eq!(event.related.len(), 1);
     assert_eq!(event.related[0].role, Role::Associated);
-    assert_eq!(event.related[0].object.kind.as_deref(), Some("space"));
+    assert_eq!(event.related[0].object.kind, ObjectType::Space);
     let changes: Vec<_> = event.changes.iter().map(|c| (&*c.field, c.old.as_deref(), c.new.as_deref())).collect();
     assert_eq!(
         changes,
@@ -263,7 +264,7 @@ fn a_record_becomes_an_event() {
 fn a_group_name_contains_its_id() {
     let event = normalizer().normalize(records()[1], &context());
     let group = event.target.expect("a target");
-    assert_eq!(group.kind.as_deref(), Some("group"));
+    assert_eq!(group.kind, ObjectType::Group);
     assert_eq!(group.name.as_deref(), Some("confluence-users"));
     assert_eq!(group.id.as_deref(), Some("4d0b7f52-1111-4222-8333-444455556666"));
     assert_eq!((event.action, event.related[0].object.name.as_deref()), (Action::AddMember, Some("Casey Newhire")));

@@ -24,7 +24,7 @@ use crate::vendors::configured::{self, ConfiguredApi};
 use crate::vendors::contract::{
     ApiSpec, Auth, BadPage, NormalizerConfig, Page, PageRequest, Paging, RecordOrder, Request, Vendor, VendorSettings,
 };
-use crate::vendors::page::{self, Fields};
+use crate::vendors::page;
 use crate::vendors::{record, settings};
 
 /// The settings of a `merge` source.

@@ -1,6 +1,7 @@
 //! Merge's event types mapped to the schema.
 
 use crate::event::{Action, Category};
+use crate::vendors::mapping;
 
 /// One event type: what was done, in which area, to what kind of thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +28,8 @@ const EVENT_TYPES: &[(&str, Action, Category, &str)] = &[
     ("REGENERATED_PRODUCTION_API_KEY",                   Rotate,         Credential,    "api_key"),
     ("REGENERATED_WEBHOOK_SIGNATURE",                    Rotate,         Credential,    "webhook_signature"),
     ("INVITED_USER",                                     Invite,         Iam,           "user"),
-    ("TWO_FACTOR_AUTH_ENABLED",                          MfaEnable,      Credential,    "two_factor_auth"),
-    ("TWO_FACTOR_AUTH_DISABLED",                         MfaDisable,     Credential,    "two_factor_auth"),
+    ("TWO_FACTOR_AUTH_ENABLED",                          MfaEnable,      Iam,           "two_factor_auth"),
+    ("TWO_FACTOR_AUTH_DISABLED",                         MfaDisable,     Iam,           "two_factor_auth"),
     ("DELETED_LINKED_ACCOUNT",                           Delete,         Data,          "linked_account"),
     ("DELETED_ALL_COMMON_MODELS_FOR_LINKED_ACCOUNT",     Delete,         Data,          "linked_account_data"),
     ("CREATED_DESTINATION",                              Create,         Configuration, "destination"),
@@ -65,25 +66,15 @@ const EVENT_TYPES: &[(&str, Action, Category, &str)] = &[
     ("END_USER_CREDENTIALS_ACCESSED",                    Read,           Credential,    "end_user_credentials"),
 ];
 
-/// Actions by the first word of event types that are not in the table.
-const PREFIXES: &[(&str, Action)] = &[
-    ("CREATED_", Create),
-    ("DELETED_", Delete),
-    ("CHANGED_", Update),
-    ("ENABLED_", Enable),
-    ("DISABLED_", Disable),
-    ("REGENERATED_", Rotate),
-];
-
 /// The meaning of an event type, known or not.
 pub(super) fn meaning(event_type: &str) -> Meaning {
-    for (known, action, category, target) in EVENT_TYPES {
-        if *known == event_type {
-            return Meaning { action: *action, category: *category, target: Some(target) };
-        }
-    }
-    let prefix = PREFIXES.iter().find(|(prefix, _)| event_type.starts_with(prefix));
-    Meaning { action: prefix.map_or(Action::Other, |found| found.1), category: Category::Other, target: None }
+    let row = EVENT_TYPES.iter().find(|row| row.0.eq_ignore_ascii_case(event_type));
+    let (action, known, target) = match row {
+        Some((_, action, category, target)) => (*action, Some(*category), Some(*target)),
+        None => (mapping::action_of(event_type).unwrap_or_default(), None, None),
+    };
+    let category = mapping::category(action, known, mapping::object_type_of(target.unwrap_or_default()), event_type);
+    Meaning { action, category, target }
 }
 
 #[cfg(test)]
@@ -106,9 +97,11 @@ mod tests {
             let meaning = meaning(event_type);
             (meaning.action, meaning.category, meaning.target)
         };
-        assert_eq!(of("TWO_FACTOR_AUTH_ENABLED"), (MfaEnable, Credential, Some("two_factor_auth")));
+        assert_eq!(of("TWO_FACTOR_AUTH_ENABLED"), (MfaEnable, Iam, Some("two_factor_auth")));
         assert_eq!(of("END_USER_CREDENTIALS_ACCESSED"), (Read, Credential, Some("end_user_credentials")));
-        assert_eq!(of("REGENERATED_SOMETHING_NEW"), (Rotate, Category::Other, None));
+        assert_eq!(of("created_test_api_key"), (Create, Credential, Some("api_key")));
+        assert_eq!(of("REGENERATED_SOMETHING_NEW"), (Rotate, Credential, None));
+        assert_eq!(of("ROLE_UPDATED"), (Update, Iam, None));
         assert_eq!(of("SOMETHING_NEW"), (Action::Other, Category::Other, None));
         assert_eq!(of(""), (Action::Other, Category::Other, None));
     }

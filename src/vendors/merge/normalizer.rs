@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 
 use super::mapping;
-use crate::event::{Actor, ActorType, Event, EventId, Outcome, Target};
+use crate::event::{Actor, ActorType, Event, EventId, Outcome};
 use crate::vendors::contract::{BadPage, NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
+use crate::vendors::field::{self, Address, Identifier};
 use crate::vendors::lenient::{Text, json_object};
 use crate::vendors::page::{self, Fields};
-use crate::vendors::record::{self, RecordFormat, TimeText};
+use crate::vendors::record::{self, Problems, RecordFormat};
+use crate::vendors::time_text::TimeText;
 
 pub(super) const NAME: &str = "merge";
 
@@ -29,7 +31,7 @@ pub struct MergeNormalizer {
 json_object! {
     /// The fields that identify a record.
     pub(in crate::vendors) struct Key<'a> {
-        id: Text<'a> = "id",
+        id: Identifier<'a> = "id",
         created_at: TimeText<'a> = "created_at",
     }
 }
@@ -37,11 +39,11 @@ json_object! {
 json_object! {
     /// Merge's `AuditLogEvent`.
     pub(in crate::vendors) struct AuditLogEvent<'a> {
-        id: Text<'a> = "id",
+        id: Identifier<'a> = "id",
         user_name: Text<'a> = "user_name",
         user_email: Text<'a> = "user_email",
         role: Text<'a> = "role",
-        ip_address: Text<'a> = "ip_address",
+        ip_address: Address<'a> = "ip_address",
         event_type: Text<'a> = "event_type",
         event_description: Text<'a> = "event_description",
         created_at: TimeText<'a> = "created_at",
@@ -87,35 +89,27 @@ impl RecordFormat for MergeNormalizer {
     }
 
     fn key(&self, key: &Key<'_>, raw: &str) -> RecordKey {
-        let timestamp = key.created_at.time().map(|time| time.at);
-        RecordKey { id: self.id_of(key.id.as_deref(), raw), timestamp, version: 0 }
+        RecordKey { id: self.id_of(key.id.text(), raw), timestamp: key.created_at.at(), version: 0 }
     }
 
     fn event<'a>(&self, record: AuditLogEvent<'a>, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
-        let time = record.created_at.time();
+        let mut problems = Problems::default();
+        let id = self.id_of(record.id.text(), raw).nth(context.occurrence);
         let meaning = mapping::meaning(record.event_type.as_deref().unwrap_or_default());
-        let event = Event {
-            id: self.id_of(record.id.as_deref(), raw).nth(context.occurrence),
-            version: None,
-            vendor: NAME,
-            source: context.source,
+        Event {
             tenant: self.tenant.clone().map(Cow::Owned),
-            normalize_error: record.id.is_none().then(|| "the record has no usable `id`".to_owned()),
-            vendor_event_id: record.id,
+            vendor_event_id: problems.require("id", record.id),
             event_type: record.event_type.unwrap_or_default(),
             action: meaning.action,
             category: meaning.category,
             outcome: self.outcome,
             message: record.event_description,
-            timestamp: time.unwrap_or(context.observed_at.with_digits(3)),
-            observed_at: context.observed_at,
+            timestamp: problems.timestamp("created_at", &record.created_at, context.observed_at),
             actor: actor(record.role, record.user_name, record.user_email, record.ip_address),
-            target: meaning.target.map(|kind| Target { kind: Some(Cow::Borrowed(kind)), id: None, name: None }),
-            related: Vec::new(),
-            changes: Vec::new(),
-            raw,
-        };
-        record::checked_time(event, time.is_some(), "created_at", record.created_at.given())
+            target: meaning.target.map(|kind| record::object(Cow::Borrowed(kind), None, None)),
+            normalize_error: problems.into_error(),
+            ..Event::new(id, NAME, context.source, context.observed_at, raw)
+        }
     }
 
     fn split_page(json: &str) -> Option<Vec<&str>> {
@@ -124,7 +118,8 @@ impl RecordFormat for MergeNormalizer {
 }
 
 /// Merge has no user ids: the email address is used instead, or else the role.
-fn actor<'a>(role: Text<'a>, name: Text<'a>, email: Text<'a>, ip: Text<'a>) -> Actor<'a> {
+fn actor<'a>(role: Text<'a>, name: Text<'a>, email: Text<'a>, ip: Address<'a>) -> Actor<'a> {
     let kind = ROLES.iter().find(|(known, _)| role.as_deref() == Some(known)).map_or(ActorType::Unknown, |row| row.1);
-    Actor { kind, id: email.clone().or(role), name, email, ip: record::valid_ip(ip), on_behalf_of: None }
+    let address = field::email(email.clone());
+    Actor { kind, id: address.clone().or(email).or(role), name, email: address, ip: ip.ip(), ..Actor::default() }
 }

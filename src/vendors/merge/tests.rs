@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::Config;
 use super::normalizer::MergeNormalizer;
-use crate::event::{Action, ActorType, Category, Outcome};
+use crate::event::{Action, ActorType, Category, ObjectType, Outcome};
 use crate::time::{TimeRange, Timestamp};
 use crate::vendors::{ApiErrorKind, Auth, Normalizer, Page, PageRequest, ReadContext, Vendor, VendorSettings, testing};
 
@@ -219,7 +219,7 @@ fn a_record_becomes_an_event() {
     assert_eq!(event.actor.name.as_deref(), Some("Ada Example"));
     assert_eq!(event.actor.email.as_deref(), Some("ada@example.com"));
     assert_eq!(event.actor.ip.as_deref(), Some("192.0.2.123"));
-    assert_eq!(event.target.expect("a target").kind.as_deref(), Some("scopes"));
+    assert_eq!(event.target.expect("a target").kind, ObjectType::Setting);
     assert!(event.message.expect("a message").starts_with("Organization-wide"));
     assert_eq!((event.normalize_error, event.version, event.tenant), (None, None, None));
     assert_eq!(event.raw, raw);

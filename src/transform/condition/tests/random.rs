@@ -8,9 +8,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::event::{
-    Action, Actor, ActorType, Category, Change, Event, EventId, OnBehalfOf, Outcome, Related, Role, Target,
+    Action, Actor, ActorType, Category, Change, Event, EventId, OnBehalfOf, Outcome, Related, Role, Target, Via,
 };
-use crate::time::{EventTime, Timestamp};
+use crate::time::Timestamp;
 
 const NOON: i64 = 1_769_860_800;
 
@@ -59,7 +59,7 @@ impl OwnedEvent {
         let at = |nanos: i64| Timestamp::from_secs(NOON) + std::time::Duration::ZERO + signed(nanos);
         let (action, category, outcome, kind) = self.words;
         let on_behalf_of = OnBehalfOf { id: self.text(0), name: self.text(1), email: self.text(2) };
-        let target = Target { kind: self.text(3), id: self.text(4), name: self.text(5) };
+        let target = Target { vendor_type: self.text(3), id: self.text(4), name: self.text(5), ..Target::default() };
         Event {
             id: EventId([u8::try_from(action).expect("few"); 16]),
             version: self.version,
@@ -72,7 +72,7 @@ impl OwnedEvent {
             category: Category::ALL[category],
             outcome: Outcome::ALL[outcome],
             message: self.text(10),
-            timestamp: EventTime { at: at(self.times.0), digits: 9 },
+            timestamp: at(self.times.0),
             observed_at: at(self.times.1),
             actor: Actor {
                 kind: ActorType::ALL[kind],
@@ -80,9 +80,11 @@ impl OwnedEvent {
                 name: self.text(12),
                 email: self.text(13),
                 ip: self.text(14),
+                via: Via::Api,
                 on_behalf_of: self.has.0.then_some(on_behalf_of),
             },
             target: self.has.1.then_some(target),
+            grants: Vec::new(),
             related: self.related.iter().map(related).collect(),
             changes: self.changes.iter().map(|texts| change(texts)).collect(),
             normalize_error: self.texts[10].clone(),
@@ -102,7 +104,8 @@ fn cow(text: &Option<String>) -> Option<Cow<'_, str>> {
 
 fn related((parent, texts): &(bool, Vec<Option<String>>)) -> Related<'_> {
     let role = if *parent { Role::Parent } else { Role::Associated };
-    Related { role, object: Target { kind: cow(&texts[0]), id: cow(&texts[1]), name: cow(&texts[2]) } }
+    let (vendor_type, id, name) = (cow(&texts[0]), cow(&texts[1]), cow(&texts[2]));
+    Related { role, object: Target { vendor_type, id, name, ..Target::default() } }
 }
 
 fn change(texts: &[Option<String>]) -> Change<'_> {
@@ -122,7 +125,7 @@ const OPTIONAL: &[&str] = &[
     "actor.on_behalf_of.id",
     "actor.on_behalf_of.name",
     "actor.on_behalf_of.email",
-    "target.type",
+    "target.vendor_type",
     "target.id",
     "target.name",
     "normalize_error",
@@ -194,7 +197,7 @@ fn of_events() -> impl Strategy<Value = String> {
 
 fn of_lists() -> impl Strategy<Value = String> {
     let lists: &[(&str, &[&str])] =
-        &[("related", &["x.role", "x.type", "x.name"]), ("changes", &["x.field", "x.old", "x.new"])];
+        &[("related", &["x.role", "x.vendor_type", "x.name"]), ("changes", &["x.field", "x.old", "x.new"])];
     let test = select(lists).prop_flat_map(|(list, fields)| {
         let inner = simple(select(fields).prop_map(str::to_owned).boxed());
         let fitting = inner.prop_filter("words of the closed list", |text| !text.contains("x.role"));
