@@ -35,7 +35,6 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
 const NAME: &str = "teahouse";
@@ -131,15 +130,10 @@ impl Vendor for Teahouse {
         Request::json("/v1/audit", query, Auth::Bearer(self.api_token.clone()))
     }
 
-    fn parse_page<'a>(&self, body: &'a str, _: &PageRequest<'_>) -> Result<Page<'a>, BadPage> {
-        #[derive(Deserialize)]
-        struct Envelope<'a> {
-            #[serde(borrow)]
-            events: Vec<&'a RawValue>,
-            next: Option<String>,
-        }
-        let envelope: Envelope<'a> = page::envelope(NAME, body)?;
-        Ok(Page { records: page::records(&envelope.events), next: envelope.next, total: None, limit: None, damaged: 0 })
+    fn parse_page<'a>(&self, body: &'a str, _page: &PageRequest<'_>) -> Result<Page<'a>, BadPage> {
+        let envelope = page::envelope(NAME, body)?;
+        let next = envelope.next("next")?.map(Cow::into_owned);
+        Ok(Page { records: envelope.list("events", None)?, next, ..Page::default() })
     }
 }
 
