@@ -8,6 +8,7 @@ use crate::collect::options::{IgnoredChecks, StartTime};
 use crate::collect::tests::example_spec;
 use crate::collect::{Overlap, TlsOptions};
 use crate::journal::{CoverageState, OpenWindow, SourceId};
+use crate::vendors::Recheck;
 
 const FIRST_START: i64 = 1_000_000;
 const DAY: Duration = Duration::from_secs(86_400);
