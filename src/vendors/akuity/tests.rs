@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::Config;
 use super::normalizer::AkuityNormalizer;
-use crate::event::{Action, ActorType, Category, Outcome};
+use crate::event::{Action, ActorType, Category, ObjectType, Outcome, Via};
 use crate::time::{TimeRange, Timestamp};
 use crate::vendors::{ApiErrorKind, Auth, Normalizer, Page, PageRequest, ReadContext, Vendor, VendorSettings, testing};
 
@@ -257,6 +257,21 @@ fn a_record_becomes_an_event() {
 }
 
 #[test]
+fn every_documented_sample_has_its_meaning() {
+    let meaning = |raw: &'static str| {
+        let event = normalizer().normalize(raw, &context());
+        (event.action, event.category, event.target.expect("a target").kind, event.actor.kind, event.grants.len())
+    };
+    let expected = [
+        (Action::Delete, Category::Iam, ObjectType::Role, ActorType::ApiKey, 0),
+        (Action::Execute, Category::Data, ObjectType::Application, ActorType::Service, 0),
+        (Action::Update, Category::Data, ObjectType::Other, ActorType::User, 0),
+        (Action::Invite, Category::Iam, ObjectType::User, ActorType::System, 1),
+    ];
+    assert_eq!(records().into_iter().map(meaning).collect::<Vec<_>>(), expected);
+}
+
+#[test]
 fn actors_in_every_form() {
     let actor = |json: &str| {
         let raw: &'static str = Box::leak(format!(r#"{{"actor": {json}}}"#).into_boxed_str());
@@ -264,6 +279,7 @@ fn actors_in_every_form() {
     };
     let key = actor(r#"{"type": "api_key", "id": "ci-bot@example.io"}"#);
     assert_eq!((key.kind, key.email.as_deref(), key.ip), (ActorType::ApiKey, Some("ci-bot@example.io"), None));
+    assert_eq!((key.via, actor(r#"{"type": "user", "id": "a"}"#).via), (Via::Api, Via::Unknown));
     let blank = actor(r#"{"type": "user", "id": "Sarah Brown@example.io"}"#);
     assert_eq!((blank.email, blank.name.as_deref()), (None, Some("Sarah Brown@example.io")));
     let prefixed = actor(r#"{"type": "kargo_user", "id": "email:ada@example.com"}"#);

@@ -295,6 +295,8 @@ fn the_system_is_not_a_user_and_an_empty_object_is_absent() {
     assert!(event.related.is_empty() && event.changes.is_empty());
     let admin = records()[0].replace("\"sysAdmin\": false", "\"sysAdmin\": true");
     assert_eq!(normalizer().normalize(&admin, &context()).actor.kind, ActorType::Admin);
+    let nobody = r#"{"creationDate": 1, "author": {"displayName": "Anonymous"}}"#;
+    assert_eq!(normalizer().normalize(nobody, &context()).actor.kind, ActorType::Anonymous);
     let stranger = r#"{"creationDate": 1, "author": {"displayName": "Somebody"}}"#;
     assert_eq!(normalizer().normalize(stranger, &context()).actor.kind, ActorType::Unknown);
 }
