@@ -5,7 +5,7 @@ use crate::vendors::mapping;
 
 use Category::{Configuration, Credential, Data, Iam};
 
-/// Actions that `mapping::action_of` does not know, or knows otherwise. Words count by their letters, see [`is_same`].
+/// Actions that `mapping::action_of` does not know, or knows otherwise. Words count by their letters, see [`mapping::is_same_word`].
 #[rustfmt::skip]
 const ACTIONS: &[(&str, Action)] = &[
     ("created",       Action::Create),
@@ -134,7 +134,7 @@ impl Meaning {
         object: Option<&str>,
         resource: Option<&str>,
     ) -> Self {
-        let known = object.and_then(|object| OBJECTS.iter().find(|row| is_same(object, row.0)));
+        let known = object.and_then(|object| OBJECTS.iter().find(|row| mapping::is_same_word(object, row.0)));
         let by_resource = || RESOURCES.iter().find(|row| resource.is_some_and(|kind| kind.eq_ignore_ascii_case(row.0)));
         let row = known.filter(|row| row.0 == "k8s_resource").and_then(|_| by_resource()).or(known);
         let object_word = known.map(|row| row.0);
@@ -172,34 +172,17 @@ pub(super) fn actor_type(word: Option<&str>, id: Option<&str>) -> ActorType {
 }
 
 fn action_of(word: &str, object: Option<&str>) -> Option<Action> {
-    if object == Some(INVITE) && is_same(word, "rejected") {
+    if object == Some(INVITE) && mapping::is_same_word(word, "rejected") {
         return Some(Action::Revoke);
     }
     let is_membership = matches!(object, Some(MEMBER | TEAM_MEMBER | WORKSPACE_MEMBER));
-    if is_membership && is_same(word, "uninvited") {
+    if is_membership && mapping::is_same_word(word, "uninvited") {
         return Some(Action::RemoveMember);
     }
-    let own = ACTIONS.iter().find(|row| is_same(word, row.0)).map(|row| row.1);
+    let own = ACTIONS.iter().find(|row| mapping::is_same_word(word, row.0)).map(|row| row.1);
     let action = own.or_else(|| mapping::action_of(word))?;
     let special = SPECIAL.iter().find(|row| object == Some(row.0)).map_or(&[][..], |row| row.1);
     Some(special.iter().find(|row| row.0 == action).map_or(action, |row| row.1))
-}
-
-/// The same letters and digits in any case, in singular or plural: `custom_role` is `customRoles`.
-fn is_same(word: &str, known: &str) -> bool {
-    let mut given = letters(word);
-    if !letters(known).all(|letter| given.next() == Some(letter)) {
-        return false;
-    }
-    match given.next() {
-        None => true,
-        Some(b's') => given.next().is_none(),
-        Some(_) => false,
-    }
-}
-
-fn letters(text: &str) -> impl Iterator<Item = u8> {
-    text.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase())
 }
 
 #[cfg(test)]

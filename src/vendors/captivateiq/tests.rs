@@ -170,7 +170,9 @@ fn impersonation_in_the_documented_sample() {
     let event = normalizer(&[]).normalize(records[0], &context());
     assert_eq!(event.tenant.as_deref(), Some("org_123456"));
     assert_eq!(event.id, EventId::of_key("captivateiq", Some("org_123456"), "550e8400-e29b-41d4-a716-446655440000"));
-    assert_eq!((event.action, event.category), (Action::Login, Category::Authentication));
+    assert_eq!((event.action, event.category), (Action::Impersonate, Category::Authentication));
+    let same = records[0].replace("admin_001", "user_001");
+    assert_eq!(normalizer(&[]).normalize(&same, &context()).action, Action::Login);
     assert_eq!((event.outcome, event.event_type.as_ref()), (Outcome::Unknown, "user.login"));
     assert_eq!(event.actor.kind, ActorType::User);
     assert_eq!(event.actor.id.as_deref(), Some("admin_001"));
@@ -233,6 +235,10 @@ fn object_types_determine_the_category() {
         ("create", "api_token", Category::Credential),
         ("update", "organization_settings", Category::Configuration),
         ("update", "commission_plan", Category::Data),
+        ("create", "employee visibility", Category::Iam),
+        ("update", "hierarchy group", Category::Data),
+        ("update", "organization settings", Category::Configuration),
+        ("update", "employee", Category::Data),
         ("user.create", "", Category::Iam),
         ("teleport", "", Category::Other),
     ] {
