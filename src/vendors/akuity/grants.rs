@@ -265,7 +265,7 @@ mod tests {
     fn people_in_the_message_are_related_once() {
         let raw = record("updated", "organization", "acme", "", "").replace(
             r#""message":"""#,
-            r#""message":"ada@example.com told 'Bob@Example.com', bob@example.com and <eve@example.com>. @all""#,
+            r#""message":"ada@example.com asked 'Bob@Example.com', bob@example.com and <eve@example.com>. @all""#,
         );
         let event = event(&raw);
         let people: Vec<_> = event.related.iter().map(|r| (r.role, r.object.email.as_deref())).collect();

@@ -300,7 +300,7 @@ impl<'a> Object<'a> {
             related.push(Related { role: Role::Associated, object: member });
         }
         let target_email = self.target.as_ref().and_then(|target| target.email.as_deref());
-        for email in message.into_iter().flat_map(addresses) {
+        for email in message.filter(|message| message.contains('@')).into_iter().flat_map(addresses) {
             let known = [actor.email.as_deref(), target_email];
             let is_known = known.contains(&Some(&email))
                 || related.iter().any(|related| related.object.email.as_deref() == Some(&*email));

@@ -272,6 +272,30 @@ fn every_documented_sample_has_its_meaning() {
 }
 
 #[test]
+fn acts_that_are_not_in_the_samples() {
+    for (action, object, expected) in [
+        ("rotated", "api_key", (Action::Rotate, Category::Credential, ObjectType::ApiKey)),
+        ("revoked", "api_key", (Action::Revoke, Category::Credential, ObjectType::ApiKey)),
+        ("invited", "organization_invite", (Action::Invite, Category::Iam, ObjectType::User)),
+        ("removed", "team_member", (Action::RemoveMember, Category::Iam, ObjectType::User)),
+        ("enabled", "addon", (Action::Enable, Category::Configuration, ObjectType::Integration)),
+        ("renamed", "organization", (Action::Update, Category::Configuration, ObjectType::Organization)),
+        ("exported", "organization", (Action::Export, Category::Configuration, ObjectType::Organization)),
+        ("created", "API_KEY", (Action::Create, Category::Credential, ObjectType::ApiKey)),
+    ] {
+        let raw = format!(
+            r#"{{"timestamp":"2026-11-29 13:46:40 +0000 UTC","action":"{action}",
+                "actor":{{"type":"user","id":"ada@example.com","ip":"192.0.2.1"}},
+                "object":{{"type":"{object}","id":{{"name":"x"}}}},"details":{{"message":"","patch":"","actionType":""}}}}"#
+        );
+        let event = normalizer().normalize(&raw, &context());
+        let target = event.target.expect("a target");
+        assert_eq!((event.action, event.category, target.kind), expected, "{action} {object}");
+        assert_eq!((target.name.as_deref(), event.normalize_error), (Some("x"), None));
+    }
+}
+
+#[test]
 fn actors_in_every_form() {
     let actor = |json: &str| {
         let raw: &'static str = Box::leak(format!(r#"{{"actor": {json}}}"#).into_boxed_str());

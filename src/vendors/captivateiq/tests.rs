@@ -250,6 +250,32 @@ fn object_types_determine_the_category() {
 }
 
 #[test]
+fn values_of_other_types_are_read_as_meant() {
+    let raw = |event_type: &str, object_type: &str| {
+        format!(
+            r#"{{"id":"d1","organization_id":"org_1","user_id":17,"user_name":"Ada","user_email":"x@example.com",
+                "logged_in_user_id":18,"logged_in_user_email":"ada@example.com","ip_address":"not an ip",
+                "created_at":"2026-11-29T13:46:40.000000Z","event_type":"{event_type}","data":null,"object_id":123,
+                "object_name":"serial 1","object_type":"{object_type}","parent_objects":[]}}"#
+        )
+    };
+    let update = raw("update", "report");
+    let event = normalizer(&[]).normalize(&update, &context());
+    assert_eq!((event.actor.id.as_deref(), event.actor.ip, event.normalize_error), (Some("18"), None, None));
+    assert_eq!(event.actor.on_behalf_of.expect("the effective user").id.as_deref(), Some("17"));
+    assert_eq!(event.target.expect("a target").id.as_deref(), Some("123"));
+    let failed = raw("user.login.failed", "user").replace("17", "18");
+    let event = normalizer(&[]).normalize(&failed, &context());
+    assert_eq!((event.action, event.outcome), (Action::Login, Outcome::Failure));
+    let reset = raw("user.password_reset", "user");
+    let event = normalizer(&[]).normalize(&reset, &context());
+    assert_eq!((event.action, event.category), (Action::PasswordReset, Category::Credential));
+    let deleted = raw("delete", "user");
+    let event = normalizer(&[]).normalize(&deleted, &context());
+    assert_eq!((event.action, event.category), (Action::Delete, Category::Iam));
+}
+
+#[test]
 fn records_without_a_user_have_the_system_as_actor() {
     let raw =
         r#"{"id":"a","created_at":"2025-02-23T14:30:00Z","user_id":null,"logged_in_user_email":"","ip_address":""}"#;

@@ -404,6 +404,24 @@ fn records_that_cannot_be_normalized_are_delivered_with_the_reason() {
 }
 
 #[test]
+fn values_of_other_types_are_read_as_meant() {
+    for (date, address, ip) in [
+        ("1795960000000.0", "203.0.113.24", Some("203.0.113.24")),
+        ("1.795960000000E+12", "203.0.113.5, 10.0.0.1", Some("203.0.113.5")),
+        ("1795960000", "203.0.113.5:443", Some("203.0.113.5")),
+        (r#""2026-11-29T13:46:40.000Z""#, "", None),
+    ] {
+        let raw = format!(
+            r#"{{"creationDate": {date}, "remoteAddress": "{address}", "summary": "Space created",
+                "affectedObject": [{{"name": "x", "objectType": "Space"}}]}}"#
+        );
+        let event = normalizer().normalize(&raw, &context());
+        assert_eq!(event.timestamp.to_string(), "2026-11-29T13:46:40Z", "{date}");
+        assert_eq!((event.actor.ip.as_deref(), event.target, event.normalize_error), (ip, None, None), "{address}");
+    }
+}
+
+#[test]
 fn one_invalid_string_affects_only_itself() {
     let raw = r#"{"creationDate": 1764000000123, "summary": "User created", "description": "\ud83d",
                   "affectedObject": {"name": "Blake", "objectType": "User"}}"#;
