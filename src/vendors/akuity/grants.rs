@@ -79,8 +79,8 @@ pub(super) fn names_roles(patch: Option<&str>) -> bool {
 }
 
 /// The access that the record says was received or lost.
-pub(super) fn of<'a>(action: Action, subject: Subject<'a, '_>) -> Vec<Grant<'a>> {
-    let Some(grant) = grant(action, &subject) else { return Vec::new() };
+pub(super) fn of<'a>(action: Action, subject: &Subject<'a, '_>) -> Vec<Grant<'a>> {
+    let Some(grant) = grant(action, subject) else { return Vec::new() };
     if subject.object == TEAM_MEMBER {
         return vec![Grant { privilege: Some("member".into()), ..grant }];
     }

@@ -206,7 +206,7 @@ impl RecordFormat for AkuityNormalizer {
         }
         let object = Object::read(log.object, &meaning, &mut problems);
         let subject = meaning.object.map(|word| object.subject(word, self.tenant.as_deref(), details.patch.as_deref()));
-        let grants = subject.map_or_else(Vec::new, |subject| grants::of(meaning.action, subject));
+        let grants = subject.map_or_else(Vec::new, |subject| grants::of(meaning.action, &subject));
         let actor = actor(log.actor, &mut problems);
         let related = object.related(details.message.as_deref(), &actor);
         Event {
