@@ -252,6 +252,24 @@ fn begins_alike(word: &str, known: &str) -> bool {
     word.as_bytes().first().map(u8::to_ascii_lowercase) == known.as_bytes().first().copied()
 }
 
+/// The same letters and digits in any case, in singular or plural: `custom_role` is `customRoles`.
+#[must_use]
+pub fn is_same_word(word: &str, known: &str) -> bool {
+    let mut given = letters(word);
+    if !letters(known).all(|letter| given.next() == Some(letter)) {
+        return false;
+    }
+    match given.next() {
+        None => true,
+        Some(b's') => given.next().is_none(),
+        Some(_) => false,
+    }
+}
+
+fn letters(text: &str) -> impl Iterator<Item = u8> {
+    text.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase())
+}
+
 /// The parts of `user_deleted`, `user.login`, `User deleted` and `userDeleted`.
 fn parts(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
@@ -344,6 +362,16 @@ mod tests {
             ("", ObjectType::Other),
         ] {
             assert_eq!(object_type_of(word), object, "{word}");
+        }
+    }
+
+    #[test]
+    fn words_are_the_same_by_their_letters() {
+        for word in ["custom_role", "customRoles", "Custom Role", "CUSTOM-ROLES"] {
+            assert!(is_same_word(word, "custom_role"), "{word}");
+        }
+        for word in ["custom", "custom_roless", "custom_role_2", ""] {
+            assert!(!is_same_word(word, "custom_role"), "{word}");
         }
     }
 

@@ -5,64 +5,102 @@ use crate::vendors::mapping;
 
 use Category::{Configuration, Credential, Data, Iam};
 
-/// Actions: by `action`, or else by `details.actionType`, ignoring case.
+/// Actions that `mapping::action_of` does not know, or knows otherwise. Words count by their letters, see [`mapping::is_same_word`].
 #[rustfmt::skip]
 const ACTIONS: &[(&str, Action)] = &[
     ("created",       Action::Create),
-    ("create",        Action::Create),
     ("updated",       Action::Update),
-    ("update",        Action::Update),
-    ("upserted",      Action::Update),
-    ("patched",       Action::Update),
-    ("patch",         Action::Update),
     ("deleted",       Action::Delete),
-    ("delete",        Action::Delete),
     ("sync-started",  Action::Execute),
     ("sync-finished", Action::Execute),
-    ("sync",          Action::Execute),
-    ("promoted",      Action::Execute),
-    ("regenerated",   Action::Rotate),
-    ("login",         Action::Login),
-    ("logout",        Action::Logout),
+    ("accepted",      Action::Create),
+    ("reset",         Action::Update),
+    ("requested",     Action::Execute),
+    ("rolled-back",   Action::Restore),
+    ("rollback",      Action::Restore),
 ];
 
-/// The category of each object type.
+/// A type of object: the vendor's word, the type, and the category.
+type Object = (&'static str, ObjectType, Category);
+
+/// The types of objects, in singular. Filters of the API name some of them in plural: `customRoles`, `addons`.
 #[rustfmt::skip]
-const OBJECTS: &[(&str, Category)] = &[
-    ("k8s_resource",              Data),
-    ("argocd_application",        Data),
-    ("argocd_cluster",            Configuration),
-    ("argocd_instance",           Configuration),
-    ("argocd_project",            Configuration),
-    ("member",                    Iam),
-    ("team",                      Iam),
-    ("team_member",               Iam),
-    ("organization_invite",       Iam),
-    ("custom_role",               Iam),
-    ("workspace_member",          Iam),
-    ("kargo_instance",            Configuration),
-    ("kargo_agent",               Configuration),
-    ("kargo_promotion",           Data),
-    ("kargo_freight",             Data),
-    ("notification_cfg",          Configuration),
-    ("api_key",                   Credential),
-    ("addon",                     Configuration),
-    ("addon_repo",                Configuration),
-    ("addon_marketplace_install", Configuration),
-    ("workspace",                 Configuration),
-    ("organization",              Configuration),
+const OBJECTS: &[Object] = &[
+    ("k8s_resource",              ObjectType::Other,        Data),
+    ("argocd_application",        ObjectType::Application,  Data),
+    ("argocd_cluster",            ObjectType::Cluster,      Configuration),
+    ("argocd_instance",           ObjectType::Cluster,      Configuration),
+    ("argocd_project",            ObjectType::Project,      Configuration),
+    (MEMBER,                      ObjectType::User,         Iam),
+    (TEAM,                        ObjectType::Group,        Iam),
+    (TEAM_MEMBER,                 ObjectType::Group,        Iam),
+    (INVITE,                      ObjectType::User,         Iam),
+    ("custom_role",               ObjectType::Role,         Iam),
+    (WORKSPACE_MEMBER,            ObjectType::Project,      Iam),
+    ("user_mfa",                  ObjectType::User,         Iam),
+    ("mfa_reset",                 ObjectType::User,         Iam),
+    ("kargo_instance",            ObjectType::Cluster,      Configuration),
+    ("kargo_agent",               ObjectType::Cluster,      Configuration),
+    ("kargo_promotion",           ObjectType::Other,        Data),
+    ("kargo_freight",             ObjectType::Other,        Data),
+    ("notification_cfg",          ObjectType::Integration,  Configuration),
+    (API_KEY,                     ObjectType::ApiKey,       Credential),
+    ("addon",                     ObjectType::Integration,  Configuration),
+    ("addon_repo",                ObjectType::Integration,  Configuration),
+    ("addon_marketplace_install", ObjectType::Integration,  Configuration),
+    ("mcp_server",                ObjectType::Integration,  Configuration),
+    ("ai_conversation",           ObjectType::Other,        Data),
+    ("incident",                  ObjectType::Other,        Data),
+    ("runbook",                   ObjectType::Other,        Data),
+    ("workspace",                 ObjectType::Project,      Configuration),
+    ("organization",              ObjectType::Organization, Configuration),
+    ("sso_configuration",         ObjectType::Setting,      Configuration),
+    ("domain",                    ObjectType::Setting,      Configuration),
+    ("oidc_map",                  ObjectType::Setting,      Iam),
+    ("teams_oidc_map",            ObjectType::Setting,      Iam),
+    ("team_oidc_map",             ObjectType::Setting,      Iam),
 ];
 
-/// Actions with another meaning for one object type.
+/// A member of the organization.
+pub(super) const MEMBER: &str = "member";
+/// A team.
+pub(super) const TEAM: &str = "team";
+/// A member of a team.
+pub(super) const TEAM_MEMBER: &str = "team_member";
+/// A user or team that is a member of a workspace.
+pub(super) const WORKSPACE_MEMBER: &str = "workspace_member";
+/// An invitation to the organization.
+pub(super) const INVITE: &str = "organization_invite";
+/// A key of the API.
+pub(super) const API_KEY: &str = "api_key";
+
+/// Kinds of Kubernetes resources that give access; `k8s_resource` is the type of all.
 #[rustfmt::skip]
-const SPECIAL: &[(&str, Action, Action)] = &[
-    ("member",              Action::Create, Action::AddMember),
-    ("member",              Action::Delete, Action::RemoveMember),
-    ("team_member",         Action::Create, Action::AddMember),
-    ("team_member",         Action::Delete, Action::RemoveMember),
-    ("workspace_member",    Action::Create, Action::AddMember),
-    ("workspace_member",    Action::Delete, Action::RemoveMember),
-    ("organization_invite", Action::Create, Action::Invite),
+const RESOURCES: &[Object] = &[
+    ("Role",               ObjectType::Role,  Iam),
+    ("ClusterRole",        ObjectType::Role,  Iam),
+    ("RoleBinding",        ObjectType::Other, Iam),
+    ("ClusterRoleBinding", ObjectType::Other, Iam),
+    ("ServiceAccount",     ObjectType::Other, Iam),
+    ("Secret",             ObjectType::Token, Credential),
+];
+
+/// Actions with another meaning for one type of object. A role is all that can be updated of a member.
+#[rustfmt::skip]
+const SPECIAL: &[(&str, &[(Action, Action)])] = &[
+    (MEMBER,            &[(Action::Create, Action::AddMember), (Action::Delete, Action::RemoveMember),
+                          (Action::Update, Action::Grant)]),
+    (TEAM_MEMBER,       &[(Action::Create, Action::AddMember), (Action::Delete, Action::RemoveMember)]),
+    (WORKSPACE_MEMBER,  &[(Action::Create, Action::AddMember), (Action::Delete, Action::RemoveMember),
+                          (Action::Update, Action::Grant)]),
+    (INVITE,            &[(Action::Create, Action::Invite), (Action::Delete, Action::Revoke),
+                          (Action::RemoveMember, Action::Revoke)]),
+    (API_KEY,           &[(Action::Update, Action::Rotate)]),
+    ("user_mfa",        &[(Action::Update, Action::MfaDisable), (Action::Delete, Action::MfaDisable),
+                          (Action::Execute, Action::MfaDisable), (Action::Disable, Action::MfaDisable)]),
+    ("mfa_reset",       &[(Action::Create, Action::MfaDisable), (Action::Update, Action::MfaDisable),
+                          (Action::Execute, Action::MfaDisable)]),
+    ("kargo_promotion", &[(Action::Create, Action::Execute)]),
 ];
 
 /// Kinds of actors.
@@ -76,23 +114,75 @@ const ACTORS: &[(&str, ActorType)] = &[
     ("system",      ActorType::System),
 ];
 
-/// The action and the category.
-pub(super) fn meaning(action: Option<&str>, action_type: Option<&str>, object: Option<&str>) -> (Action, Category) {
-    let done = action.and_then(action_of).or_else(|| action_type.and_then(action_of)).unwrap_or_default();
-    let is_object = |known: &str| object.is_some_and(|object| known.eq_ignore_ascii_case(object));
-    let done = SPECIAL.iter().find(|row| is_object(row.0) && row.1 == done).map_or(done, |row| row.2);
-    let known = OBJECTS.iter().find(|row| is_object(row.0)).map(|row| row.1);
-    let kind = object.map_or(ObjectType::Other, mapping::object_type_of);
-    (done, mapping::category(done, known, kind, action.unwrap_or_default()))
+/// What the words of a record mean.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Meaning {
+    /// The word of [`OBJECTS`] for the type of the object.
+    pub(super) object: Option<&'static str>,
+    /// Its type.
+    pub(super) kind: ObjectType,
+    /// What was done.
+    pub(super) action: Action,
+    category: Option<Category>,
 }
 
-/// The kind of an actor.
-pub(super) fn actor_type(word: Option<&str>) -> ActorType {
-    word.and_then(|word| mapping::entry_in_any_case(ACTORS, word)).unwrap_or_default()
+impl Meaning {
+    /// By `action`, else by `details.actionType`; `resource` is the kind of a Kubernetes resource.
+    pub(super) fn of(
+        action: Option<&str>,
+        action_type: Option<&str>,
+        object: Option<&str>,
+        resource: Option<&str>,
+    ) -> Self {
+        let known = object.and_then(|object| OBJECTS.iter().find(|row| mapping::is_same_word(object, row.0)));
+        let by_resource = || RESOURCES.iter().find(|row| resource.is_some_and(|kind| kind.eq_ignore_ascii_case(row.0)));
+        let row = known.filter(|row| row.0 == "k8s_resource").and_then(|_| by_resource()).or(known);
+        let object_word = known.map(|row| row.0);
+        let done = action.and_then(|word| action_of(word, object_word));
+        let done = done.or_else(|| action_type.and_then(|word| action_of(word, object_word))).unwrap_or_default();
+        Self {
+            object: object_word,
+            kind: row.map_or_else(|| object.map_or(ObjectType::Other, mapping::object_type_of), |row| row.1),
+            action: done,
+            category: row.map(|row| row.2),
+        }
+    }
+
+    /// The category of the act; `event_type` is the vendor's word for it.
+    pub(super) fn category(&self, event_type: &str) -> Category {
+        mapping::category(self.action, self.category, self.kind, event_type)
+    }
 }
 
-fn action_of(word: &str) -> Option<Action> {
-    mapping::entry_in_any_case(ACTIONS, word).or_else(|| mapping::action_of(word))
+/// The kind of an actor. Accounts of Argo CD and Kargo are people, unless their names say otherwise.
+pub(super) fn actor_type(word: Option<&str>, id: Option<&str>) -> ActorType {
+    let kind = word.and_then(|word| mapping::entry_in_any_case(ACTORS, word)).unwrap_or_default();
+    let is_account =
+        word.is_some_and(|word| word.eq_ignore_ascii_case("argocd_user") || word.eq_ignore_ascii_case("kargo_user"));
+    let Some(id) = id.filter(|_| is_account) else { return kind };
+    if id == "admin" {
+        ActorType::Admin
+    } else if id.starts_with("system-") {
+        ActorType::System
+    } else if id.ends_with("-controller") || id.starts_with("controller:") || id.starts_with("kubernetes:") {
+        ActorType::Service
+    } else {
+        kind
+    }
+}
+
+fn action_of(word: &str, object: Option<&str>) -> Option<Action> {
+    if object == Some(INVITE) && mapping::is_same_word(word, "rejected") {
+        return Some(Action::Revoke);
+    }
+    let is_membership = matches!(object, Some(MEMBER | TEAM_MEMBER | WORKSPACE_MEMBER));
+    if is_membership && mapping::is_same_word(word, "uninvited") {
+        return Some(Action::RemoveMember);
+    }
+    let own = ACTIONS.iter().find(|row| mapping::is_same_word(word, row.0)).map(|row| row.1);
+    let action = own.or_else(|| mapping::action_of(word))?;
+    let special = SPECIAL.iter().find(|row| object == Some(row.0)).map_or(&[][..], |row| row.1);
+    Some(special.iter().find(|row| row.0 == action).map_or(action, |row| row.1))
 }
 
 #[cfg(test)]
@@ -112,12 +202,17 @@ mod tests {
         }
     }
 
+    fn meaning(action: Option<&str>, action_type: Option<&str>, object: Option<&str>) -> (Action, Category) {
+        let meaning = Meaning::of(action, action_type, object, None);
+        (meaning.action, meaning.category(action.unwrap_or_default()))
+    }
+
     #[test]
     fn every_object_of_the_documented_filters_has_an_area() {
         let objects = "k8s_resource argocd_application argocd_cluster argocd_instance argocd_project member \
                        organization_invite kargo_instance kargo_agent kargo_promotion kargo_freight custom_role \
                        notification_cfg api_key addon addon_repo addon_marketplace_install workspace workspace_member \
-                       organization team team_member";
+                       organization team team_member customRoles apiKeys addons addonRepos teams_oidc_map";
         for object in objects.split_whitespace() {
             assert_ne!(meaning(Some("updated"), None, Some(object)).1, Category::Other, "{object}");
         }
@@ -137,7 +232,58 @@ mod tests {
         assert_eq!(of("added", None, "team_member"), (Action::AddMember, Iam));
         assert_eq!(of("removed", None, "Team_Member"), (Action::RemoveMember, Iam));
         assert_eq!(of("exported", None, "signing_key"), (Action::Export, Credential));
+        assert_eq!(of("rotated", None, "api_key"), (Action::Rotate, Credential));
+        assert_eq!(of("updated", None, "apiKeys"), (Action::Rotate, Credential));
+        assert_eq!(of("updated", None, "member"), (Action::Grant, Iam));
+        assert_eq!(of("UPDATED", None, "workspace_member"), (Action::Grant, Iam));
+        assert_eq!(of("updated", None, "team_member"), (Action::Update, Iam));
+        assert_eq!(of("uninvited", None, "member"), (Action::RemoveMember, Iam));
+        for ended in ["deleted", "rejected", "uninvited", "revoked", "left"] {
+            assert_eq!(of(ended, None, "organization_invite"), (Action::Revoke, Iam), "{ended}");
+        }
+        assert_eq!(of("invited", None, "organization_invite"), (Action::Invite, Iam));
+        assert_eq!(of("accepted", None, "team_member"), (Action::AddMember, Iam));
+        assert_eq!(of("joined", None, "organization_invite"), (Action::AddMember, Iam));
+        assert_eq!(of("rejected", None, "kargo_promotion"), (Action::Update, Data));
+        assert_eq!(of("created", None, "kargo_promotion"), (Action::Execute, Data));
+        assert_eq!(of("reset", None, "user_mfa"), (Action::MfaDisable, Iam));
+        assert_eq!(of("requested", None, "mfa_reset"), (Action::MfaDisable, Iam));
+        assert_eq!(of("Sync Started", None, "argocd_application"), (Action::Execute, Data));
+        assert_eq!(of("rolled_back", None, "argocd_application"), (Action::Restore, Data));
+        assert_eq!(of("installed", None, "mcp_server"), (Action::Create, Configuration));
+        assert_eq!(of("updated", None, "sso_configuration"), (Action::Update, Configuration));
+        assert_eq!(of("enabled", None, "addon"), (Action::Enable, Configuration));
         assert_eq!(of("danced", Some("DANCE"), "spaceship"), (Action::Other, Category::Other));
         assert_eq!(meaning(None, None, None), (Action::Other, Category::Other));
+    }
+
+    #[test]
+    fn resources_that_give_access_are_not_data() {
+        let of = |kind| {
+            let meaning = Meaning::of(Some("deleted"), None, Some("k8s_resource"), Some(kind));
+            (meaning.kind, meaning.category(""))
+        };
+        assert_eq!(of("ClusterRole"), (ObjectType::Role, Iam));
+        assert_eq!(of("RoleBinding"), (ObjectType::Other, Iam));
+        assert_eq!(of("Secret"), (ObjectType::Token, Credential));
+        assert_eq!(of("Deployment"), (ObjectType::Other, Data));
+        assert_eq!(Meaning::of(None, None, Some("argocd_project"), Some("Secret")).kind, ObjectType::Project);
+    }
+
+    #[test]
+    fn accounts_of_argo_cd_and_kargo_are_people_or_services() {
+        for (word, id, kind) in [
+            ("argocd_user", "kargo-controller", ActorType::Service),
+            ("kargo_user", "controller:kargo", ActorType::Service),
+            ("kargo_user", "kubernetes:system:serviceaccount:a:b", ActorType::Service),
+            ("argocd_user", "system-kubevision", ActorType::System),
+            ("argocd_user", "admin", ActorType::Admin),
+            ("argocd_user", "ada@example.com", ActorType::User),
+            ("user", "admin", ActorType::User),
+            ("API_KEY", "admin", ActorType::ApiKey),
+            ("robot", "admin", ActorType::Unknown),
+        ] {
+            assert_eq!(actor_type(Some(word), Some(id)), kind, "{word} {id}");
+        }
     }
 }

@@ -3,10 +3,11 @@
 //! A record has no id, and it changes: Akuity folds repetitions of an event into the record of the first one, whose `count`
 //! and `lastOccurredTimestamp` grow. So a record is identified by its other fields, those two make its version, and a
 //! recheck reads the last day again for records that have grown. `api` has the settings and requests, `normalizer` the
-//! records, `mapping` the tables of values, `go_time` the format of times.
+//! records, `mapping` the tables of values, `grants` who received which access, `go_time` the format of times.
 
 mod api;
 mod go_time;
+mod grants;
 mod mapping;
 mod normalizer;
 #[cfg(test)]

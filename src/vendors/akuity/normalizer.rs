@@ -3,9 +3,10 @@
 
 use std::borrow::Cow;
 
-use super::{go_time, mapping};
+use super::mapping::{self, Meaning};
+use super::{go_time, grants};
 use crate::event::id::IdHasher;
-use crate::event::{Actor, Event, EventId, Target};
+use crate::event::{Action, Actor, ActorType, Event, EventId, ObjectType, Related, Role, Scope, Target, Via};
 use crate::time::Timestamp;
 use crate::vendors::contract::{BadPage, NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
 use crate::vendors::field::{self, Address, Identifier};
@@ -189,19 +190,38 @@ impl RecordFormat for AkuityNormalizer {
         let time = log.time();
         let at = time.map(|time| time.at);
         let id = self.id_of(&log, at, raw).nth(context.occurrence);
-        let (action, category) =
-            mapping::meaning(log.action.as_deref(), log.details.action_type.as_deref(), log.object.kind.as_deref());
+        let version = (!self.ignores_updates).then(|| log.version(at));
+        let details = log.details;
+        let mut meaning = Meaning::of(
+            log.action.as_deref(),
+            details.action_type.as_deref(),
+            log.object.kind.as_deref(),
+            log.object.id.kind.as_deref(),
+        );
+        if meaning.object == Some(mapping::TEAM)
+            && meaning.action == Action::Update
+            && grants::names_roles(details.patch.as_deref())
+        {
+            meaning.action = Action::Grant;
+        }
+        let object = Object::read(log.object, &meaning, &mut problems);
+        let subject = meaning.object.map(|word| object.subject(word, self.tenant.as_deref(), details.patch.as_deref()));
+        let grants = subject.map_or_else(Vec::new, |subject| grants::of(meaning.action, &subject));
+        let actor = actor(log.actor, &mut problems);
+        let related = object.related(details.message.as_deref(), &actor);
         Event {
-            version: (!self.ignores_updates).then(|| log.version(at)),
+            version,
             tenant: self.tenant.clone().map(Cow::Owned),
             outcome: log.action.as_deref().and_then(shared::outcome_of).unwrap_or_default(),
+            action: meaning.action,
+            category: meaning.category(log.action.as_deref().unwrap_or_default()),
             event_type: log.action.unwrap_or_default(),
-            action,
-            category,
-            message: log.details.message,
+            message: details.message,
             timestamp: problems.timestamp_or("timestamp", &log.timestamp, time, context.observed_at),
-            actor: actor(log.actor, &mut problems),
-            target: target(log.object, &mut problems),
+            actor,
+            target: object.target,
+            grants,
+            related,
             normalize_error: problems.into_error(),
             ..Event::new(id, NAME, context.source, context.observed_at, raw)
         }
@@ -215,12 +235,13 @@ impl RecordFormat for AkuityNormalizer {
 /// An id is an email address, an account name, or an id with a prefix that names its kind.
 fn actor<'a>(actor: AuditActor<'a>, problems: &mut Problems) -> Actor<'a> {
     const PREFIXES_OF_IDS: [&str; 3] = ["controller:", "kubernetes:", "subject:"];
-    let kind = mapping::actor_type(actor.kind.as_deref());
     let id = problems.identifier("actor.id", actor.id);
+    let kind = mapping::actor_type(actor.kind.as_deref(), id.as_deref());
+    let via = if kind == ActorType::ApiKey { Via::Api } else { Via::Unknown };
     let email = id.clone().and_then(email);
     let is_name = |id: &Cow<'_, str>| email.is_none() && !PREFIXES_OF_IDS.iter().any(|prefix| id.starts_with(prefix));
     let name = id.clone().filter(is_name);
-    Actor { kind, id: id.or(actor.kind), name, email, ip: actor.ip.ip(), ..Actor::default() }
+    Actor { kind, id: id.or(actor.kind), name, email, ip: actor.ip.ip(), via, ..Actor::default() }
 }
 
 fn email(id: Cow<'_, str>) -> Option<Cow<'_, str>> {
@@ -231,11 +252,78 @@ fn email(id: Cow<'_, str>) -> Option<Cow<'_, str>> {
     field::email(Some(address))
 }
 
+/// The object of a record. Of a member of a team or workspace, the target is that team or workspace.
+struct Object<'a> {
+    target: Option<Target<'a>>,
+    name: Text<'a>,
+    parent: Option<Scope<'a>>,
+}
+
+impl<'a> Object<'a> {
+    fn read(object: AuditObject<'a>, meaning: &Meaning, problems: &mut Problems) -> Self {
+        let (id, parent) = (object.id, object.parent);
+        let name = problems.identifier("object.id.name", id.name);
+        let is_member = matches!(meaning.object, Some(mapping::TEAM_MEMBER | mapping::WORKSPACE_MEMBER));
+        if is_member && parent.name.is_some() {
+            let path = path([&parent.parent_name, &parent.name]);
+            let scope = Scope { kind: meaning.kind, id: path.clone(), name: parent.name.clone() };
+            let target =
+                Target { kind: meaning.kind, vendor_type: object.kind, id: path, name: parent.name, email: None };
+            return Self { target: Some(target), name, parent: Some(scope) };
+        }
+        // Without its team or workspace, the member is all that is known.
+        let kind = if is_member { ObjectType::User } else { meaning.kind };
+        let path = path([&parent.parent_name, &parent.name, &parent.application_name, &id.group, &id.kind, &name]);
+        let is_known = object.kind.is_some() || path.is_some();
+        let email = if kind == ObjectType::User { field::email(name.clone()) } else { None };
+        let target = Target { kind, vendor_type: object.kind, id: path, name: name.clone(), email };
+        Self { target: is_known.then_some(target), name, parent: None }
+    }
+
+    fn subject<'e>(
+        &self,
+        object: &'static str,
+        tenant: Option<&'e str>,
+        patch: Option<&'e str>,
+    ) -> grants::Subject<'a, 'e> {
+        grants::Subject { object, name: self.name.clone(), parent: self.parent.clone(), tenant, patch }
+    }
+
+    /// The member of the target, and the people whose addresses are in the message.
+    fn related(&self, message: Option<&str>, actor: &Actor<'a>) -> Vec<Related<'a>> {
+        let mut related = Vec::new();
+        if let (Some(parent), Some(name)) = (&self.parent, &self.name) {
+            let email = field::email(Some(name.clone()));
+            let is_team = email.is_none() && parent.kind == ObjectType::Project;
+            let kind = if is_team { ObjectType::Group } else { ObjectType::User };
+            let member = Target { kind, name: Some(name.clone()), email, ..Target::default() };
+            related.push(Related { role: Role::Associated, object: member });
+        }
+        let target_email = self.target.as_ref().and_then(|target| target.email.as_deref());
+        for email in message.filter(|message| message.contains('@')).into_iter().flat_map(addresses) {
+            let known = [actor.email.as_deref(), target_email];
+            let is_known = known.contains(&Some(&email))
+                || related.iter().any(|related| related.object.email.as_deref() == Some(&*email));
+            if !is_known {
+                let person = Target { kind: ObjectType::User, email: Some(Cow::Owned(email)), ..Target::default() };
+                related.push(Related { role: Role::Mentioned, object: person });
+            }
+        }
+        related
+    }
+}
+
+/// The e-mail addresses in a sentence, in lower case.
+fn addresses(sentence: &str) -> impl Iterator<Item = String> {
+    let words = sentence.split(|c: char| c.is_whitespace() || "\"'`,;:()<>[]{}".contains(c));
+    words.filter(|word| word.contains('@')).filter_map(|word| {
+        let word = word.trim_end_matches(['.', '!', '?']);
+        field::email(Some(Cow::Borrowed(word))).map(Cow::into_owned)
+    })
+}
+
 /// Objects have no opaque id: the path of names from the outermost parent is used instead.
-fn target<'a>(object: AuditObject<'a>, problems: &mut Problems) -> Option<Target<'a>> {
-    let (id, parent) = (object.id, object.parent);
-    let name = problems.identifier("object.id.name", id.name);
-    let parts = [&parent.parent_name, &parent.name, &parent.application_name, &id.group, &id.kind, &name];
+fn path<'a, const N: usize>(parts: [&Text<'a>; N]) -> Text<'a> {
     let mut path = String::with_capacity(64);
     for part in parts.into_iter().flatten() {
         if !path.is_empty() {
@@ -243,5 +331,5 @@ fn target<'a>(object: AuditObject<'a>, problems: &mut Problems) -> Option<Target
         }
         path.push_str(part);
     }
-    record::object_if_known(object.kind, (!path.is_empty()).then_some(Cow::Owned(path)), name)
+    (!path.is_empty()).then_some(Cow::Owned(path))
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::Config;
 use super::normalizer::AkuityNormalizer;
-use crate::event::{Action, ActorType, Category, Outcome};
+use crate::event::{Action, ActorType, Category, ObjectType, Outcome, Via};
 use crate::time::{TimeRange, Timestamp};
 use crate::vendors::{ApiErrorKind, Auth, Normalizer, Page, PageRequest, ReadContext, Vendor, VendorSettings, testing};
 
@@ -257,6 +257,45 @@ fn a_record_becomes_an_event() {
 }
 
 #[test]
+fn every_documented_sample_has_its_meaning() {
+    let meaning = |raw: &'static str| {
+        let event = normalizer().normalize(raw, &context());
+        (event.action, event.category, event.target.expect("a target").kind, event.actor.kind, event.grants.len())
+    };
+    let expected = [
+        (Action::Delete, Category::Iam, ObjectType::Role, ActorType::ApiKey, 0),
+        (Action::Execute, Category::Data, ObjectType::Application, ActorType::Service, 0),
+        (Action::Update, Category::Data, ObjectType::Other, ActorType::User, 0),
+        (Action::Invite, Category::Iam, ObjectType::User, ActorType::System, 1),
+    ];
+    assert_eq!(records().into_iter().map(meaning).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn acts_that_are_not_in_the_samples() {
+    for (action, object, expected) in [
+        ("rotated", "api_key", (Action::Rotate, Category::Credential, ObjectType::ApiKey)),
+        ("revoked", "api_key", (Action::Revoke, Category::Credential, ObjectType::ApiKey)),
+        ("invited", "organization_invite", (Action::Invite, Category::Iam, ObjectType::User)),
+        ("removed", "team_member", (Action::RemoveMember, Category::Iam, ObjectType::User)),
+        ("enabled", "addon", (Action::Enable, Category::Configuration, ObjectType::Integration)),
+        ("renamed", "organization", (Action::Update, Category::Configuration, ObjectType::Organization)),
+        ("exported", "organization", (Action::Export, Category::Configuration, ObjectType::Organization)),
+        ("created", "API_KEY", (Action::Create, Category::Credential, ObjectType::ApiKey)),
+    ] {
+        let raw = format!(
+            r#"{{"timestamp":"2026-11-29 13:46:40 +0000 UTC","action":"{action}",
+                "actor":{{"type":"user","id":"ada@example.com","ip":"192.0.2.1"}},
+                "object":{{"type":"{object}","id":{{"name":"x"}}}},"details":{{"message":"","patch":"","actionType":""}}}}"#
+        );
+        let event = normalizer().normalize(&raw, &context());
+        let target = event.target.expect("a target");
+        assert_eq!((event.action, event.category, target.kind), expected, "{action} {object}");
+        assert_eq!((target.name.as_deref(), event.normalize_error), (Some("x"), None));
+    }
+}
+
+#[test]
 fn actors_in_every_form() {
     let actor = |json: &str| {
         let raw: &'static str = Box::leak(format!(r#"{{"actor": {json}}}"#).into_boxed_str());
@@ -264,6 +303,7 @@ fn actors_in_every_form() {
     };
     let key = actor(r#"{"type": "api_key", "id": "ci-bot@example.io"}"#);
     assert_eq!((key.kind, key.email.as_deref(), key.ip), (ActorType::ApiKey, Some("ci-bot@example.io"), None));
+    assert_eq!((key.via, actor(r#"{"type": "user", "id": "a"}"#).via), (Via::Api, Via::Unknown));
     let blank = actor(r#"{"type": "user", "id": "Sarah Brown@example.io"}"#);
     assert_eq!((blank.email, blank.name.as_deref()), (None, Some("Sarah Brown@example.io")));
     let prefixed = actor(r#"{"type": "kargo_user", "id": "email:ada@example.com"}"#);

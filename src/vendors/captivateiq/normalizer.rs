@@ -1,41 +1,21 @@
-//! CaptivateIQ's JSON: the page envelope and the records, and the tables that map them to the schema.
+//! CaptivateIQ's JSON: the page envelope and the records.
 
 use std::borrow::Cow;
 
-use crate::event::{
-    Action, Actor, ActorType, Category, Change, Event, EventId, ObjectType, OnBehalfOf, Outcome, Related, Role,
-};
+use super::{data, grants, mapping};
+use crate::event::{Action, Actor, ActorType, Event, EventId, ObjectType, OnBehalfOf, Outcome, Related, Role, Target};
 use crate::vendors::contract::{
     BadPage, NormalizerConfig, NormalizerOption, Page, PageRequest, ReadContext, RecordKey,
 };
 use crate::vendors::field::{self, Address, Identifier};
-use crate::vendors::lenient::{self, Json, Members, Text, json_object};
-use crate::vendors::mapping;
+use crate::vendors::lenient::{Json, Text, json_object};
+use crate::vendors::mapping as shared;
 use crate::vendors::page::{self, Fields};
 use crate::vendors::record::{self, Problems, RecordFormat};
 use crate::vendors::settings::{choice, chosen};
 use crate::vendors::time_text::TimeText;
 
 pub(super) const NAME: &str = "captivateiq";
-
-/// The event types in the vendor's schema and samples. There is no public catalog; `mapping` maps others word by word.
-const ACTIONS: &[(&str, Action)] = &[
-    ("create", Action::Create),
-    ("delete", Action::Delete),
-    ("update", Action::Update),
-    ("user.login", Action::Login),
-    ("user.logout", Action::Logout),
-];
-
-/// The object types in the vendor's schema and samples. The list is open; an object type that `mapping` does not know
-/// either is a business object of the vendor.
-const OBJECT_TYPES: &[(&str, Category)] = &[
-    ("column", Category::Data),
-    ("record", Category::Data),
-    ("report", Category::Data),
-    ("workbook", Category::Data),
-    ("worksheet", Category::Data),
-];
 
 choice! {
     /// The actor when one user impersonates another.
@@ -111,14 +91,6 @@ json_object! {
     }
 }
 
-json_object! {
-    /// A value before and after, as in `data` (assumed).
-    struct OldAndNew<'a> {
-        old: Json<'a> = "old",
-        new: Json<'a> = "new",
-    }
-}
-
 /// A user as a record names one.
 #[derive(Clone)]
 struct User<'a> {
@@ -179,7 +151,7 @@ impl CaptivateIqNormalizer {
 
     /// Records have no result field: an event counts as a success only if the option says so.
     fn outcome(&self, event_type: &str) -> Outcome {
-        let is_failure = mapping::outcome_of(event_type) == Some(Outcome::Failure);
+        let is_failure = shared::outcome_of(event_type) == Some(Outcome::Failure);
         if is_failure { Outcome::Failure } else { self.outcome }
     }
 
@@ -196,6 +168,14 @@ impl CaptivateIqNormalizer {
         let kind = if known { ActorType::User } else { ActorType::System };
         let (id, name, email, ip) = (user.id, user.name, user.email, ip.ip());
         Actor { kind, id, name, email, ip, on_behalf_of, ..Actor::default() }
+    }
+}
+
+/// A login as another user is an impersonation.
+fn action_of(word: &str, logged_in: &User<'_>, effective: &User<'_>) -> Action {
+    match mapping::action_of(word) {
+        Action::Login if effective.is_other_than(logged_in) => Action::Impersonate,
+        action => action,
     }
 }
 
@@ -227,8 +207,6 @@ impl RecordFormat for CaptivateIqNormalizer {
     fn event<'a>(&self, item: Item<'a>, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
         let mut problems = Problems::default();
         let word = item.event_type.unwrap_or_default();
-        let action =
-            mapping::entry_in_any_case(ACTIONS, &word).or_else(|| mapping::action_of(&word)).unwrap_or_default();
         let tenant = self.tenant(problems.identifier("organization_id", item.organization_id));
         let logged_in = User {
             id: problems.identifier("logged_in_user_id", item.logged_in_user_id),
@@ -242,20 +220,30 @@ impl RecordFormat for CaptivateIqNormalizer {
         };
         let id = id_of(item.id.text(), tenant.as_deref(), raw).nth(context.occurrence);
         let object_id = problems.identifier("object_id", item.object_id);
-        let target = record::object_if_known(item.object_type, object_id, item.object_name);
+        let target = object(item.object_type, object_id, item.object_name);
         let object_type = target.as_ref().and_then(|target| target.vendor_type.as_deref());
         let kind = target.as_ref().map_or(ObjectType::Other, |target| target.kind);
+        let changes = data::changes(item.data);
+        let catalog_word = object_type.and_then(mapping::object);
+        let (action, grants) = grants::of(
+            action_of(&word, &logged_in, &effective),
+            catalog_word,
+            target.as_ref(),
+            &changes,
+            tenant.as_ref(),
+        );
         Event {
             tenant,
             action,
-            category: category_of(action, object_type, kind, &word),
+            category: mapping::category_of(action, object_type, kind, &word),
+            grants,
             outcome: self.outcome(&word),
             event_type: self.event_type(word, object_type),
             timestamp: problems.timestamp("created_at", &item.created_at, context.observed_at),
             actor: self.actor(logged_in, effective, item.ip_address),
             target,
             related: item.parents.into_iter().filter_map(|object| parent(object, &mut problems)).collect(),
-            changes: changes(item.data),
+            changes,
             vendor_event_id: problems.require("id", item.id),
             normalize_error: problems.into_error(),
             ..Event::new(id, NAME, context.source, context.observed_at, raw)
@@ -298,26 +286,17 @@ impl<'a> From<User<'a>> for OnBehalfOf<'a> {
     }
 }
 
-/// An object of an unknown type is a business object of the vendor.
-fn category_of(action: Action, object_type: Option<&str>, kind: ObjectType, word: &str) -> Category {
-    let known = object_type.map(|object| {
-        mapping::entry(OBJECT_TYPES, object).or_else(|| mapping::category_of(object)).unwrap_or(Category::Data)
-    });
-    mapping::category(action, known, kind, word)
+/// `None` if nothing is known of it.
+fn object<'a>(word: Text<'a>, id: Text<'a>, name: Text<'a>) -> Option<Target<'a>> {
+    if word.is_none() && id.is_none() && name.is_none() {
+        return None;
+    }
+    let kind = word.as_deref().map_or(ObjectType::Other, mapping::object_type);
+    let email = if kind == ObjectType::User { field::email(name.clone()) } else { None };
+    Some(Target { kind, vendor_type: word, id, name, email })
 }
 
 fn parent<'a>(parent: Parent<'a>, problems: &mut Problems) -> Option<Related<'a>> {
     let id = problems.identifier("parent_objects.object_id", parent.id);
-    record::object_if_known(parent.kind, id, parent.name).map(|object| Related { role: Role::Parent, object })
-}
-
-/// `data` as changes, where it has the shape `{field: {old, new}}`; its shape is not documented.
-fn changes(data: Json<'_>) -> Vec<Change<'_>> {
-    let fields: Members<'_, OldAndNew<'_>> = data.0.map(lenient::value).unwrap_or_default();
-    fields.0.into_iter().filter_map(|(field, values)| change(field, &values)).collect()
-}
-
-fn change<'a>(field: Cow<'a, str>, values: &OldAndNew<'a>) -> Option<Change<'a>> {
-    let is_change = values.old.0.is_some() || values.new.0.is_some();
-    is_change.then(|| Change { field, old: values.old.shown(), new: values.new.shown() })
+    object(parent.kind, id, parent.name).map(|object| Related { role: Role::Parent, object })
 }

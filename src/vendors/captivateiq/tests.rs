@@ -170,7 +170,9 @@ fn impersonation_in_the_documented_sample() {
     let event = normalizer(&[]).normalize(records[0], &context());
     assert_eq!(event.tenant.as_deref(), Some("org_123456"));
     assert_eq!(event.id, EventId::of_key("captivateiq", Some("org_123456"), "550e8400-e29b-41d4-a716-446655440000"));
-    assert_eq!((event.action, event.category), (Action::Login, Category::Authentication));
+    assert_eq!((event.action, event.category), (Action::Impersonate, Category::Authentication));
+    let same = records[0].replace("admin_001", "user_001");
+    assert_eq!(normalizer(&[]).normalize(&same, &context()).action, Action::Login);
     assert_eq!((event.outcome, event.event_type.as_ref()), (Outcome::Unknown, "user.login"));
     assert_eq!(event.actor.kind, ActorType::User);
     assert_eq!(event.actor.id.as_deref(), Some("admin_001"));
@@ -233,6 +235,10 @@ fn object_types_determine_the_category() {
         ("create", "api_token", Category::Credential),
         ("update", "organization_settings", Category::Configuration),
         ("update", "commission_plan", Category::Data),
+        ("create", "employee visibility", Category::Iam),
+        ("update", "hierarchy group", Category::Data),
+        ("update", "organization settings", Category::Configuration),
+        ("update", "employee", Category::Data),
         ("user.create", "", Category::Iam),
         ("teleport", "", Category::Other),
     ] {
@@ -241,6 +247,32 @@ fn object_types_determine_the_category() {
         let raw = raw.to_string();
         assert_eq!(normalizer(&[]).normalize(&raw, &context()).category, wanted, "{event_type} {object_type}");
     }
+}
+
+#[test]
+fn values_of_other_types_are_read_as_meant() {
+    let raw = |event_type: &str, object_type: &str| {
+        format!(
+            r#"{{"id":"d1","organization_id":"org_1","user_id":17,"user_name":"Ada","user_email":"x@example.com",
+                "logged_in_user_id":18,"logged_in_user_email":"ada@example.com","ip_address":"not an ip",
+                "created_at":"2026-11-29T13:46:40.000000Z","event_type":"{event_type}","data":null,"object_id":123,
+                "object_name":"serial 1","object_type":"{object_type}","parent_objects":[]}}"#
+        )
+    };
+    let update = raw("update", "report");
+    let event = normalizer(&[]).normalize(&update, &context());
+    assert_eq!((event.actor.id.as_deref(), event.actor.ip, event.normalize_error), (Some("18"), None, None));
+    assert_eq!(event.actor.on_behalf_of.expect("the effective user").id.as_deref(), Some("17"));
+    assert_eq!(event.target.expect("a target").id.as_deref(), Some("123"));
+    let failed = raw("user.login.failed", "user").replace("17", "18");
+    let event = normalizer(&[]).normalize(&failed, &context());
+    assert_eq!((event.action, event.outcome), (Action::Login, Outcome::Failure));
+    let reset = raw("user.password_reset", "user");
+    let event = normalizer(&[]).normalize(&reset, &context());
+    assert_eq!((event.action, event.category), (Action::PasswordReset, Category::Credential));
+    let deleted = raw("delete", "user");
+    let event = normalizer(&[]).normalize(&deleted, &context());
+    assert_eq!((event.action, event.category), (Action::Delete, Category::Iam));
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::mapping;
+use super::{grants, mapping};
 use crate::event::id::IdHasher;
-use crate::event::{Actor, ActorType, Change, Event, EventId, ObjectType, Related, Role, Target};
+use crate::event::{Action, Actor, ActorType, Change, Event, EventId, ObjectType, Related, Role, Target};
 use crate::time::Timestamp;
 use crate::vendors::contract::{BadPage, NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
 use crate::vendors::field::{self, Identifier};
@@ -135,7 +135,8 @@ impl RecordFormat for ConfluenceNormalizer {
  "author":{"type":"user","displayName":"Avery Example","accountId":"712020:5f0c1d7e-0000-4000-8000-000000000001"},
  "remoteAddress":"203.0.113.24","creationDate":1772441970123,"summary":"Space permission added",
  "description":"","category":"Permissions","sysAdmin":false,
- "affectedObject":{"name":"Blake Sample","objectType":"User"},"changedValues":[],
+ "affectedObject":{"name":"Blake Sample","objectType":"User"},
+ "changedValues":[{"name":"Type","oldValue":"","newValue":"SETSPACEPERMISSIONS"},{"name":"Space","oldValue":"","newValue":"FIN"}],
  "associatedObjects":[{"name":"Finance","objectType":"Space"}]}"#;
     const HAS_IDS: bool = false;
     const OPTIONS: &'static [NormalizerOption] = &[];
@@ -152,12 +153,19 @@ impl RecordFormat for ConfluenceNormalizer {
         let mut problems = Problems::default();
         let id = self.id_of(&record, raw).nth(context.occurrence);
         let is_administrator = record.is_by_administrator();
-        let target = target(record.affected);
+        let changes: Vec<Change<'_>> = record.changed.into_iter().map(change).collect();
+        let related: Vec<Related<'_>> = record.associated.into_iter().filter_map(associated).collect();
+        let target = object(record.affected).map(|target| with_email(target, &changes));
+        let summary = record.summary.as_deref().unwrap_or_default();
         let kind = target.as_ref().map_or(ObjectType::Other, |target| target.kind);
-        let (action, category) = mapping::meaning(record.summary.as_deref(), record.category.as_deref(), kind);
+        let (mut action, category) = mapping::meaning(Some(summary), record.category.as_deref(), kind);
+        if mapping::begins_with(summary, mapping::USER_DETAILS) {
+            action = switched(&changes).unwrap_or(action);
+        }
         Event {
             tenant: self.tenant.clone().map(Cow::Owned),
-            outcome: record.summary.as_deref().and_then(shared::outcome_of).unwrap_or_default(),
+            outcome: shared::outcome_of(summary).unwrap_or_default(),
+            grants: grants::of(action, summary, target.as_ref(), &related, &changes),
             event_type: record.summary.unwrap_or_default(),
             action,
             category,
@@ -165,8 +173,8 @@ impl RecordFormat for ConfluenceNormalizer {
             timestamp: problems.timestamp("creationDate", &record.creation_date, context.observed_at),
             actor: actor(record.author, record.remote_address, is_administrator, &mut problems),
             target,
-            related: record.associated.into_iter().filter_map(associated).collect(),
-            changes: record.changed.into_iter().map(change).collect(),
+            related,
+            changes,
             normalize_error: problems.into_error(),
             ..Event::new(id, NAME, context.source, context.observed_at, raw)
         }
@@ -200,25 +208,49 @@ fn actor<'a>(author: Author<'a>, address: Text<'a>, is_administrator: bool, prob
         (Some(_), _) if is_administrator => ActorType::Admin,
         (Some(_), _) => ActorType::User,
         (None, Some("System")) => ActorType::System,
+        (None, Some(grants::ANONYMOUS)) => ActorType::Anonymous,
         (None, _) => ActorType::Unknown,
     };
     Actor { kind, id, name: author.display_name, ip: field::ip(address), ..Actor::default() }
 }
 
 /// An object without a name is absent: both of its fields are empty in practice.
-fn target(object: NamedObject<'_>) -> Option<Target<'_>> {
+fn object(object: NamedObject<'_>) -> Option<Target<'_>> {
     let name = object.name?;
-    let is_group = object.kind.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("group"));
-    let (name, id) = if is_group { split_group(name) } else { (name, None) };
-    Some(record::object(object.kind.unwrap_or_default(), id, Some(name)))
+    let kind = object.kind.as_deref().map_or(ObjectType::Other, mapping::object_type);
+    let (name, id) = if kind == ObjectType::Group { split_group(name) } else { (name, None) };
+    let email = if kind == ObjectType::User { field::email(Some(name.clone())) } else { None };
+    Some(Target { kind, vendor_type: object.kind, id, name: Some(name), email })
 }
 
-fn associated(object: NamedObject<'_>) -> Option<Related<'_>> {
-    target(object).map(|object| Related { role: Role::Associated, object })
+fn associated(associated: NamedObject<'_>) -> Option<Related<'_>> {
+    object(associated).map(|object| Related { role: Role::Associated, object })
 }
 
+/// A user's address is among the changes, if anywhere.
+fn with_email<'a>(target: Target<'a>, changes: &[Change<'a>]) -> Target<'a> {
+    if target.kind != ObjectType::User {
+        return target;
+    }
+    let changed = changes.iter().find(|change| change.field == "Email");
+    let email = changed.and_then(|change| field::email(change.new.clone())).or(target.email);
+    Target { email, ..target }
+}
+
+/// Whether an account was disabled or enabled: `User deactivated` names no user, the change that follows does.
+fn switched(changes: &[Change<'_>]) -> Option<Action> {
+    let active = changes.iter().find(|change| change.field == "Active")?;
+    match (active.old.as_deref()?, active.new.as_deref()?) {
+        ("Yes" | "true", "No" | "false") => Some(Action::Disable),
+        ("No" | "false", "Yes" | "true") => Some(Action::Enable),
+        _ => None,
+    }
+}
+
+/// Hidden values count where the plain ones are empty.
 fn change(value: ChangedValue<'_>) -> Change<'_> {
-    Change { field: value.name.unwrap_or_default(), old: value.old.0, new: value.new.0 }
+    let (old, new) = (value.old.0.or(value.hidden_old.0), value.new.0.or(value.hidden_new.0));
+    Change { field: value.name.unwrap_or_default(), old, new }
 }
 
 /// A group's name ends in its id: `confluence-users:4d0b7f52-1111-4222-8333-444455556666`.

@@ -295,6 +295,8 @@ fn the_system_is_not_a_user_and_an_empty_object_is_absent() {
     assert!(event.related.is_empty() && event.changes.is_empty());
     let admin = records()[0].replace("\"sysAdmin\": false", "\"sysAdmin\": true");
     assert_eq!(normalizer().normalize(&admin, &context()).actor.kind, ActorType::Admin);
+    let nobody = r#"{"creationDate": 1, "author": {"displayName": "Anonymous"}}"#;
+    assert_eq!(normalizer().normalize(nobody, &context()).actor.kind, ActorType::Anonymous);
     let stranger = r#"{"creationDate": 1, "author": {"displayName": "Somebody"}}"#;
     assert_eq!(normalizer().normalize(stranger, &context()).actor.kind, ActorType::Unknown);
 }
@@ -399,6 +401,24 @@ fn records_that_cannot_be_normalized_are_delivered_with_the_reason() {
     }
     let event = normalizer().normalize(r#"{"summary": "User created"}"#, &context());
     assert_eq!(event.event_type, "User created");
+}
+
+#[test]
+fn values_of_other_types_are_read_as_meant() {
+    for (date, address, ip) in [
+        ("1795960000000.0", "203.0.113.24", Some("203.0.113.24")),
+        ("1.795960000000E+12", "203.0.113.5, 10.0.0.1", Some("203.0.113.5")),
+        ("1795960000", "203.0.113.5:443", Some("203.0.113.5")),
+        (r#""2026-11-29T13:46:40.000Z""#, "", None),
+    ] {
+        let raw = format!(
+            r#"{{"creationDate": {date}, "remoteAddress": "{address}", "summary": "Space created",
+                "affectedObject": [{{"name": "x", "objectType": "Space"}}]}}"#
+        );
+        let event = normalizer().normalize(&raw, &context());
+        assert_eq!(event.timestamp.to_string(), "2026-11-29T13:46:40Z", "{date}");
+        assert_eq!((event.actor.ip.as_deref(), event.target, event.normalize_error), (ip, None, None), "{address}");
+    }
 }
 
 #[test]
