@@ -205,11 +205,13 @@ impl<'de, T: FromJson<'de>> FromJson<'de> for Members<'de, T> {
 
 /// Declares an object of a vendor's record: each field with its JSON name. Every field type is a [`FromJson`].
 macro_rules! json_object {
-    ($(#[$doc:meta])* $visibility:vis struct $name:ident<'a> { $($field:ident: $type:ty = $key:literal,)+ }) => {
+    ($(#[$doc:meta])* $visibility:vis struct $name:ident<'a> {
+        $($field_visibility:vis $field:ident: $type:ty = $key:literal,)+
+    }) => {
         $(#[$doc])*
         #[derive(Debug, Default)]
         $visibility struct $name<'a> {
-            $($field: $type,)+
+            $($field_visibility $field: $type,)+
         }
 
         impl<'a> $crate::vendors::lenient::FromJson<'a> for $name<'a> {

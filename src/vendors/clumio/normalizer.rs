@@ -1,85 +1,21 @@
-//! Clumio's JSON: the page envelope and the records, and the tables that map them to the schema.
+//! Clumio's JSON: the page envelope and the records.
 
 use std::borrow::Cow;
 
-use crate::event::{Action, Actor, ActorType, Category, Event, EventId, ObjectType, Outcome, Related, Role, Target};
+use super::details::{self, Details, Findings, Given};
+use super::entity::Entity;
+use super::mapping;
+use crate::event::{Actor, ActorType, Event, EventId, ObjectType, Related, Role};
+use crate::vendors;
 use crate::vendors::contract::{BadPage, NormalizerConfig, NormalizerOption, Page, ReadContext, RecordKey};
 use crate::vendors::field::{self, Address, Identifier};
-use crate::vendors::lenient::{self, Text, json_object};
-use crate::vendors::mapping;
+use crate::vendors::lenient::{self, Json, Text, json_object};
 use crate::vendors::page::{self, Fields};
 use crate::vendors::record::{self, Problems, RecordFormat};
 use crate::vendors::settings::{choice, chosen};
 use crate::vendors::time_text::TimeText;
 
 pub(super) const NAME: &str = "clumio";
-
-/// The documented actions. The list is open; `mapping` maps others word by word.
-const ACTIONS: &[(&str, Action)] = &[
-    ("apply", Action::Update),
-    ("batch_activate", Action::Enable),
-    ("batch_deactivate", Action::Disable),
-    ("browse", Action::Read),
-    ("create", Action::Create),
-    ("delete", Action::Delete),
-    ("deploy", Action::Execute),
-    ("disable", Action::Disable),
-    ("download", Action::Export),
-    ("enable", Action::Enable),
-    ("full_restore", Action::Restore),
-    ("grant_download_access", Action::Grant),
-    ("grant_email_access", Action::Grant),
-    ("granular_restore", Action::Restore),
-    ("granular_retrieval", Action::Restore),
-    ("invite", Action::Invite),
-    ("login", Action::Login),
-    ("logout", Action::Logout),
-    ("redirected", Action::Restore),
-    ("refresh", Action::Execute),
-    ("regenerate_tda_passcode", Action::Rotate),
-    ("register", Action::Create),
-    ("remove", Action::Delete),
-    ("search", Action::List),
-    ("suspend", Action::Disable),
-    ("unapply", Action::Update),
-    ("unregister", Action::Delete),
-    ("update", Action::Update),
-    ("validate_tda_passcode", Action::Other),
-];
-
-/// Actions with another meaning in one category; they take precedence.
-const ACTIONS_IN_CATEGORY: &[(&str, &str, Action)] = &[
-    ("api_tokens", "refresh", Action::Rotate),
-    ("mfa", "disable", Action::MfaDisable),
-    ("mfa", "enable", Action::MfaEnable),
-];
-
-/// The documented categories. The list is open.
-const CATEGORIES: &[(&str, Category)] = &[
-    ("alerts", Category::Configuration),
-    ("api_tokens", Category::Credential),
-    ("authentication", Category::Authentication),
-    ("backup", Category::Data),
-    ("bandwidth_config", Category::Configuration),
-    ("cloud_connector", Category::Configuration),
-    ("cloudformation_template", Category::Configuration),
-    ("data_source", Category::Configuration),
-    ("ecosystem_changes", Category::Configuration),
-    ("kms_config", Category::Configuration),
-    ("mfa", Category::Iam),
-    ("organizational_unit", Category::Iam),
-    ("partner_ecosystem", Category::Configuration),
-    ("policy", Category::Configuration),
-    ("protection", Category::Configuration),
-    ("reports", Category::Data),
-    ("restore", Category::Data),
-    ("sso", Category::Configuration),
-    ("tasks", Category::Data),
-    ("users", Category::Iam),
-];
-
-const OUTCOMES: &[(&str, Outcome)] =
-    &[("success", Outcome::Success), ("failure", Outcome::Failure), ("partial_success", Outcome::Partial)];
 
 choice! {
     /// The value of `event_type`.
@@ -132,18 +68,12 @@ json_object! {
         category: Text<'a> = "category",
         status: Text<'a> = "status",
         user_email: Text<'a> = "user_email",
+        interface: Text<'a> = "interface",
         ip_address: Address<'a> = "ip_address",
         primary: Entity<'a> = "primary_entity",
         parent: Entity<'a> = "parent_entity",
-    }
-}
-
-json_object! {
-    /// A primary or parent entity, or a tag.
-    struct Entity<'a> {
-        id: Identifier<'a> = "id",
-        kind: Text<'a> = "type",
-        name: Text<'a> = "value",
+        details: Given<Details<'a>> = "details_json",
+        details_text: Json<'a> = "details",
     }
 }
 
@@ -152,12 +82,12 @@ json_object! {
     struct Filterable<'a> {
         primary: Entity<'a> = "primary_entity",
         parent: Entity<'a> = "parent_entity",
-        details: Details<'a> = "details_json",
+        details: Tagged<'a> = "details_json",
     }
 }
 
 json_object! {
-    struct Details<'a> {
+    struct Tagged<'a> {
         tags: Vec<Entity<'a>> = "tags",
     }
 }
@@ -259,19 +189,28 @@ impl RecordFormat for ClumioNormalizer {
         let id = self.id_of(item.id.text(), item.status.as_deref(), raw).nth(context.occurrence);
         let (category, action) =
             (item.category.as_deref().unwrap_or_default(), item.action.as_deref().unwrap_or_default());
-        let (target, related) = objects(item.primary, item.parent, item.category.as_ref(), &mut problems);
-        let done = action_of(category, action);
+        let (done, known) = mapping::meaning(category, action);
+        let primary = mapping::object("primary_entity.id", item.primary, &mut problems);
+        let parent = mapping::object("parent_entity.id", item.parent, &mut problems);
+        // Without a primary entity the parent is the target.
+        let (target, parent) = if primary.is_some() { (primary, parent) } else { (parent, None) };
+        let Findings { action: done, target, grants, mut related } =
+            details::findings(item.details, item.details_text, (category, done), target, &mut problems);
+        related.splice(0..0, parent.map(|object| Related { role: Role::Parent, object }));
+        let actor = actor(item.user_email, item.ip_address, item.interface);
+        let target = target.or_else(|| item.category.clone().map(mapping::object_of_category));
         let kind = target.as_ref().map_or(ObjectType::Other, |target| target.kind);
         Event {
             tenant: self.tenant.clone().map(Cow::Owned),
             vendor_event_id: problems.require("id", item.id),
             action: done,
-            category: mapping::category(done, known_category(category, action), kind, action),
+            category: vendors::mapping::category(done, known, kind, action),
             event_type: self.event_type(item.category.as_deref(), item.action.unwrap_or_default()),
-            outcome: item.status.and_then(|status| mapping::entry(OUTCOMES, &status)).unwrap_or_default(),
+            outcome: item.status.map(|status| mapping::outcome(&status)).unwrap_or_default(),
             timestamp: problems.timestamp("timestamp", &item.timestamp, context.observed_at),
-            actor: actor(item.user_email, item.ip_address),
+            actor,
             target,
+            grants,
             related,
             normalize_error: problems.into_error(),
             ..Event::new(id, NAME, context.source, context.observed_at, raw)
@@ -283,48 +222,13 @@ impl RecordFormat for ClumioNormalizer {
     }
 }
 
-fn action_of(category: &str, action: &str) -> Action {
-    let special = ACTIONS_IN_CATEGORY.iter().find(|(in_category, word, _)| (*in_category, *word) == (category, action));
-    special
-        .map(|(_, _, meaning)| *meaning)
-        .or_else(|| mapping::entry(ACTIONS, action))
-        .or_else(|| mapping::action_of(action))
-        .unwrap_or_default()
-}
-
-/// What the vendor's catalog says. In an action that is not documented, the noun is more telling than the category.
-fn known_category(category: &str, action: &str) -> Option<Category> {
-    let by_noun = || mapping::category_of(action).filter(|_| mapping::entry(ACTIONS, action).is_none());
-    by_noun().or_else(|| mapping::entry(CATEGORIES, category)).or_else(|| mapping::category_of(category))
-}
-
-/// Records have no user id: the email address is used instead. Events of the system have no email address.
-fn actor<'a>(email: Text<'a>, ip: Address<'a>) -> Actor<'a> {
+/// Records have no user id: the email address is used instead. Events of the system have no email address, or a dash.
+fn actor<'a>(email: Text<'a>, ip: Address<'a>, interface: Text<'a>) -> Actor<'a> {
+    let email = email.filter(|email| email != "-");
     let kind = if email.is_some() { ActorType::User } else { ActorType::System };
+    let via = interface.map(|word| mapping::via(&word)).unwrap_or_default();
     let address = field::email(email.clone());
-    Actor { kind, id: address.clone().or(email), email: address, ip: ip.ip(), ..Actor::default() }
-}
-
-/// The primary entity is the target and its parent is related to it. Without a primary entity the parent is the target;
-/// without both (global settings) the category is the kind of the target.
-fn objects<'a>(
-    primary: Entity<'a>,
-    parent: Entity<'a>,
-    category: Option<&Cow<'a, str>>,
-    problems: &mut Problems,
-) -> (Option<Target<'a>>, Vec<Related<'a>>) {
-    let primary = target("primary_entity.id", primary, problems);
-    let parent = target("parent_entity.id", parent, problems);
-    match (primary, parent) {
-        (Some(target), Some(object)) => (Some(target), vec![Related { role: Role::Parent, object }]),
-        (Some(target), None) | (None, Some(target)) => (Some(target), Vec::new()),
-        (None, None) => (category.cloned().map(|category| record::object(category, None, None)), Vec::new()),
-    }
-}
-
-fn target<'a>(field: &str, entity: Entity<'a>, problems: &mut Problems) -> Option<Target<'a>> {
-    let id = problems.identifier(field, entity.id);
-    record::object_if_known(entity.kind, id, entity.name)
+    Actor { kind, id: address.clone().or(email), email: address, ip: ip.ip(), via, ..Actor::default() }
 }
 
 /// Whether the record has every requested value in its assumed field: the S3 asset is the primary entity, the

@@ -8,7 +8,7 @@ use super::Config;
 use super::api::REGIONS;
 use super::normalizer::{ClumioNormalizer, parse_page};
 use crate::diagnostic::SettingDiagnostic;
-use crate::event::{Action, ActorType, Category, EventId, ObjectType, Outcome, Role};
+use crate::event::{Action, ActorType, Category, EventId, ObjectType, Outcome, Role, Via};
 use crate::time::{TimeRange, Timestamp};
 use crate::vendors::{
     ApiErrorKind, Auth, Normalizer, NormalizerConfig, Page, PageRequest, ReadContext, RecordOrder, Vendor,
@@ -257,6 +257,17 @@ fn the_documented_sample_in_the_schema() {
     let target = event.target.expect("a target");
     assert_eq!((target.kind, target.vendor_type.as_deref()), (ObjectType::Session, Some("auth")));
     assert_eq!(target.name.as_deref(), Some("Multi-Factor Authentication"));
+    assert_eq!(event.actor.via, Via::Webhook);
+    let related: Vec<_> = event.related.iter().map(|related| (related.role, related.object.kind)).collect();
+    assert_eq!(
+        related,
+        [
+            (Role::Mentioned, ObjectType::User),
+            (Role::Associated, ObjectType::Session),
+            (Role::Associated, ObjectType::Organization)
+        ]
+    );
+    assert_eq!(event.related[0].object.email.as_deref(), Some("user@example.com"));
     assert_eq!((event.normalize_error, event.raw), (None, page.records[0]));
 }
 
@@ -270,6 +281,38 @@ fn a_system_event_with_a_parent() {
     assert_eq!(event.related.len(), 1);
     assert_eq!(event.related[0].role, Role::Parent);
     assert_eq!(event.related[0].object.vendor_type.as_deref(), Some("aws_environment"));
+}
+
+#[test]
+fn a_dash_is_no_person_and_no_address() {
+    let raw = r#"{"id":"a","timestamp":"2025-08-11T23:41:02Z","user_email":"-","ip_address":"-","interface":"-"}"#;
+    let actor = normalizer().normalize(raw, &context()).actor;
+    assert_eq!((actor.kind, actor.id, actor.email, actor.ip), (ActorType::System, None, None, None));
+    assert_eq!(actor.via, Via::Unknown);
+}
+
+#[test]
+fn values_in_other_forms_are_read_as_meant() {
+    let raw = |fields: &str| {
+        format!(
+            r#"{{"action":"create","category":"policy","details_json":{{}},"interface":"UI","timestamp":"2026-11-29T13:46:40.000000Z",
+                "user_email":"ada@example.com",{fields}}}"#
+        )
+    };
+    for (fields, ip, vendor_id, target_id) in [
+        (r#""id":"c1","ip_address":"203.0.113.4, 10.0.0.1""#, Some("203.0.113.4"), "c1", None),
+        (r#""id":"c2","ip_address":"203.0.113.4:443""#, Some("203.0.113.4"), "c2", None),
+        (r#""id":77,"ip_address":"-""#, None, "77", None),
+        (r#""id":"c4","primary_entity":{"id":5,"type":"policy","value":"p"}"#, None, "c4", Some("5")),
+    ] {
+        let raw = raw(fields);
+        let event = normalizer().normalize(&raw, &context());
+        assert_eq!(event.actor.ip.as_deref(), ip, "{fields}");
+        assert_eq!(event.vendor_event_id.as_deref(), Some(vendor_id), "{fields}");
+        let target = event.target.expect("the policy");
+        assert_eq!((target.kind, target.id.as_deref()), (ObjectType::Policy, target_id), "{fields}");
+        assert_eq!((event.actor.via, event.normalize_error), (Via::Ui, None), "{fields}");
+    }
 }
 
 #[test]

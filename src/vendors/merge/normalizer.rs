@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
-use super::mapping;
-use crate::event::{Actor, ActorType, Event, EventId, Outcome};
+use super::mapping::{self, Object};
+use crate::event::{Actor, ActorType, Event, EventId, ObjectType, Outcome, Related, Role, Target, Via};
 use crate::vendors::contract::{BadPage, NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
 use crate::vendors::field::{self, Address, Identifier};
 use crate::vendors::lenient::{Text, json_object};
+use crate::vendors::mapping::entry_in_any_case;
 use crate::vendors::page::{self, Fields};
 use crate::vendors::record::{self, Problems, RecordFormat};
 use crate::vendors::time_text::TimeText;
@@ -95,18 +96,27 @@ impl RecordFormat for MergeNormalizer {
     fn event<'a>(&self, record: AuditLogEvent<'a>, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
         let mut problems = Problems::default();
         let id = self.id_of(record.id.text(), raw).nth(context.occurrence);
-        let meaning = mapping::meaning(record.event_type.as_deref().unwrap_or_default());
+        let event_type = record.event_type.unwrap_or_default();
+        let meaning = mapping::meaning(&event_type);
+        let actor = actor(record.role, record.user_name, record.user_email, record.ip_address);
+        let (target, change) = match mapping::changed_scopes(&event_type, record.event_description.as_ref()) {
+            Some((target, change)) => (Some(target), Some(change)),
+            None => (target(meaning.target, &actor), None),
+        };
+        let related = people_in(record.event_description.as_deref(), &actor, target.as_ref());
         Event {
             tenant: self.tenant.clone().map(Cow::Owned),
             vendor_event_id: problems.require("id", record.id),
-            event_type: record.event_type.unwrap_or_default(),
+            event_type,
             action: meaning.action,
             category: meaning.category,
             outcome: self.outcome,
             message: record.event_description,
             timestamp: problems.timestamp("created_at", &record.created_at, context.observed_at),
-            actor: actor(record.role, record.user_name, record.user_email, record.ip_address),
-            target: meaning.target.map(|kind| record::object(Cow::Borrowed(kind), None, None)),
+            actor,
+            target,
+            related,
+            changes: change.into_iter().collect(),
             normalize_error: problems.into_error(),
             ..Event::new(id, NAME, context.source, context.observed_at, raw)
         }
@@ -117,9 +127,45 @@ impl RecordFormat for MergeNormalizer {
     }
 }
 
+/// The target by the event type. A user's own account is the actor's, if the actor is a person.
+fn target<'a>(object: Object, actor: &Actor<'a>) -> Option<Target<'a>> {
+    let is_person = matches!(actor.kind, ActorType::User | ActorType::Admin);
+    let (kind, word) = match object {
+        Object::Known(kind, word) => (kind, word),
+        Object::Actor => (ObjectType::User, "user"),
+        Object::Unknown => return None,
+    };
+    let target = Target { kind, vendor_type: Some(Cow::Borrowed(word)), ..Target::default() };
+    if object != Object::Actor || !is_person {
+        return Some(target);
+    }
+    Some(Target { id: actor.email.clone(), name: actor.name.clone(), email: actor.email.clone(), ..target })
+}
+
+/// The people whose e-mail addresses the description holds, in whatever form: they are involved, no more is known.
+fn people_in<'a>(description: Option<&str>, actor: &Actor<'_>, target: Option<&Target<'_>>) -> Vec<Related<'a>> {
+    let mut people: Vec<Related<'a>> = Vec::new();
+    let Some(description) = description.filter(|text| text.contains('@')) else { return people };
+    for word in description.split(|c: char| c.is_whitespace() || "\"'`<>()[]{},;:".contains(c)) {
+        let word = word.trim_end_matches(['.', '!', '?']);
+        let Some(email) = field::email(Some(Cow::Borrowed(word))).map(|email| Cow::Owned(email.into_owned())) else {
+            continue;
+        };
+        let email = Some(email);
+        let is_known = people.iter().any(|person| person.object.email == email);
+        if is_known || email == actor.email || target.is_some_and(|target| target.email == email) {
+            continue;
+        }
+        let object = Target { kind: ObjectType::User, email, ..Target::default() };
+        people.push(Related { role: Role::Mentioned, object });
+    }
+    people
+}
+
 /// Merge has no user ids: the email address is used instead, or else the role.
 fn actor<'a>(role: Text<'a>, name: Text<'a>, email: Text<'a>, ip: Address<'a>) -> Actor<'a> {
-    let kind = ROLES.iter().find(|(known, _)| role.as_deref() == Some(known)).map_or(ActorType::Unknown, |row| row.1);
+    let kind = role.as_deref().and_then(|role| entry_in_any_case(ROLES, role)).unwrap_or_default();
+    let via = if kind == ActorType::ApiKey { Via::Api } else { Via::Unknown };
     let address = field::email(email.clone());
-    Actor { kind, id: address.clone().or(email).or(role), name, email: address, ip: ip.ip(), ..Actor::default() }
+    Actor { kind, id: address.clone().or(email).or(role), name, email: address, ip: ip.ip(), via, ..Actor::default() }
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::Config;
 use super::normalizer::MergeNormalizer;
-use crate::event::{Action, ActorType, Category, ObjectType, Outcome};
+use crate::event::{Action, ActorType, Category, ObjectType, Outcome, Role, Via};
 use crate::time::{TimeRange, Timestamp};
 use crate::vendors::{ApiErrorKind, Auth, Normalizer, Page, PageRequest, ReadContext, Vendor, VendorSettings, testing};
 
@@ -209,17 +209,19 @@ fn a_record_becomes_an_event() {
     assert_eq!(event.id, normalizer().key_of(raw).id);
     assert_eq!(event.vendor_event_id.as_deref(), Some("0f6d2c1e-5a0b-4c55-9d0e-2f7c1b8a9e01"));
     assert_eq!(event.event_type, "CHANGED_SCOPES");
-    assert_eq!(
-        (event.action, event.category, event.outcome),
-        (Action::Update, Category::Configuration, Outcome::Unknown)
-    );
+    assert_eq!((event.action, event.category, event.outcome), (Action::Update, Category::Iam, Outcome::Unknown));
     assert_eq!(event.timestamp.to_string(), "2026-03-02T08:59:30.004211Z");
     assert_eq!(event.actor.kind, ActorType::Admin);
     assert_eq!(event.actor.id.as_deref(), Some("ada@example.com"));
     assert_eq!(event.actor.name.as_deref(), Some("Ada Example"));
     assert_eq!(event.actor.email.as_deref(), Some("ada@example.com"));
     assert_eq!(event.actor.ip.as_deref(), Some("192.0.2.123"));
-    assert_eq!(event.target.expect("a target").kind, ObjectType::Setting);
+    let target = event.target.expect("the model's scopes");
+    assert_eq!((target.kind, target.vendor_type.as_deref()), (ObjectType::Setting, Some("scopes")));
+    assert_eq!(target.name.as_deref(), Some("hris.Employee"));
+    assert_eq!(event.changes[0].field, "scope");
+    assert_eq!((event.changes[0].old.as_deref(), event.changes[0].new.as_deref()), (Some("Read"), Some("Read+Write")));
+    assert!(event.grants.is_empty() && event.related.is_empty());
     assert!(event.message.expect("a message").starts_with("Organization-wide"));
     assert_eq!((event.normalize_error, event.version, event.tenant), (None, None, None));
     assert_eq!(event.raw, raw);
@@ -229,6 +231,7 @@ fn a_record_becomes_an_event() {
 fn without_a_user_the_role_is_the_actor_and_an_empty_address_is_absent() {
     let api = normalizer().normalize(records()[1], &context());
     assert_eq!((api.actor.kind, api.actor.id.as_deref(), api.actor.name), (ActorType::ApiKey, Some("API"), None));
+    assert_eq!((api.actor.via, api.target.expect("a key").kind), (Via::Api, ObjectType::ApiKey));
     assert_eq!(api.timestamp.to_string(), "2026-03-02T09:02:11Z");
     let staff = normalizer().normalize(records()[2], &context());
     assert_eq!((staff.actor.kind, staff.actor.ip), (ActorType::Service, None));
@@ -295,6 +298,75 @@ fn unknown_values_and_wrong_types_are_tolerated() {
     assert_eq!((event.action, event.category, event.target), (Action::Create, Category::Other, None));
     assert_eq!((event.actor.kind, event.actor.id.as_deref()), (ActorType::Unknown, Some("WIZARD")));
     assert_eq!(event.normalize_error, None);
+}
+
+fn record(event_type: &str, description: &str) -> String {
+    serde_json::json!({
+        "id": "a", "created_at": "2026-11-29T10:00:00Z", "role": "admin", "user_name": "Ada", "user_email": "ada@example.com",
+        "event_type": event_type, "event_description": description,
+    })
+    .to_string()
+}
+
+#[test]
+fn the_acts_of_users_on_their_own_account_have_them_as_target() {
+    for event_type in ["TWO_FACTOR_AUTH_DISABLED", "CHANGED_PASSWORD", "RESET_PASSWORD", "CHANGED_PERSONAL_INFORMATION"]
+    {
+        let raw = record(event_type, "");
+        let event = normalizer().normalize(&raw, &context());
+        let target = event.target.expect(event_type);
+        assert_eq!((target.kind, target.email.as_deref()), (ObjectType::User, Some("ada@example.com")), "{event_type}");
+        assert_eq!((target.name.as_deref(), event.actor.kind), (Some("Ada"), ActorType::Admin), "{event_type}");
+    }
+    let event = normalizer().normalize(
+        r#"{"id": "a", "created_at": "2026-11-29T10:00:00Z", "role": "API", "event_type": "RESET_PASSWORD"}"#,
+        &context(),
+    );
+    assert!(!event.target.expect("a user").is_identified(), "a key has no password");
+}
+
+#[test]
+fn people_in_descriptions_are_related_and_grant_nothing() {
+    let raw = record(
+        "INVITED_USER",
+        "ada@example.com invited \"Robin@Example.com\" <robin@example.com> and eve@example.com.",
+    );
+    let event = normalizer().normalize(&raw, &context());
+    let people = event.related.iter().map(|person| (person.role, person.object.kind, person.object.email.as_deref()));
+    assert_eq!(
+        people.collect::<Vec<_>>(),
+        [
+            (Role::Mentioned, ObjectType::User, Some("robin@example.com")),
+            (Role::Mentioned, ObjectType::User, Some("eve@example.com"))
+        ]
+    );
+    assert!(event.grants.is_empty());
+    assert_eq!(event.action, Action::Invite);
+}
+
+#[test]
+fn times_and_ids_in_other_forms_are_read_as_meant() {
+    let ten = "2026-11-29T10:00:00Z";
+    for (time, said) in [
+        (r#""2026-11-29T10:00:00+0000""#, None),
+        (r#""2026-11-29 10:00:00 UTC""#, None),
+        (r#""2026-11-29T10:00:00.000""#, Some("no time zone")),
+        (r#""Sun, 29 Nov 2026 10:00:00 GMT""#, None),
+        ("1795946400000", None),
+        (r#""1795946400""#, None),
+    ] {
+        let raw = format!(r#"{{"id":12345,"event_type":"CHANGED_SCOPES","created_at":{time}}}"#);
+        let event = normalizer().normalize(&raw, &context());
+        assert_eq!(event.timestamp.to_string(), ten, "{time}");
+        assert_eq!(event.vendor_event_id.as_deref(), Some("12345"));
+        assert_eq!(event.normalize_error.is_some(), said.is_some(), "{time}");
+    }
+    for id in ["true", "null", r#""""#, r#"{"a":1}"#] {
+        let raw = format!(r#"{{"id":{id},"event_type":"CHANGED_SCOPES","created_at":"{ten}"}}"#);
+        let event = normalizer().normalize(&raw, &context());
+        assert_eq!((event.action, event.category), (Action::Update, Category::Iam), "{id}");
+        assert!(event.normalize_error.is_some_and(|reason| reason.contains("`id`")), "{id}");
+    }
 }
 
 #[test]
