@@ -6,12 +6,12 @@ use std::fmt::Debug;
 use std::io::Write as _;
 
 use super::contract::{Normalizer, NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
-use super::field::{self, Identifier};
+use super::field::Identifier;
 use super::lenient::{self, FromJson, Text};
 use super::time_text::{ReadTime, TimeText};
-use super::{api_error, damaged, mapping};
+use super::{api_error, damaged};
 use crate::event::id::IdHasher;
-use crate::event::{Event, EventId, ObjectType, Outcome, Target};
+use crate::event::{Event, EventId, Outcome};
 use crate::time::Timestamp;
 
 /// One vendor's records: their facts and two hooks. [`Normalizer`] follows from it.
@@ -110,19 +110,6 @@ pub fn unreadable<'a>(
         normalize_error: Some(reason),
         ..Event::new(id, vendor, context.source, context.observed_at, raw)
     }
-}
-
-/// An object by the vendor's word for its type, which [`mapping::object_type_of`] maps. A name that is an e-mail address is one.
-pub(super) fn object<'a>(vendor_type: Cow<'a, str>, id: Text<'a>, name: Text<'a>) -> Target<'a> {
-    let kind = mapping::object_type_of(&vendor_type);
-    let email = name.clone().filter(|_| kind == ObjectType::User).and_then(|name| field::email(Some(name)));
-    Target { kind, vendor_type: Some(vendor_type).filter(|word| !word.is_empty()), id, name, email }
-}
-
-/// The same; `None` if nothing is known of it.
-pub(super) fn object_if_known<'a>(vendor_type: Text<'a>, id: Text<'a>, name: Text<'a>) -> Option<Target<'a>> {
-    let is_known = vendor_type.is_some() || id.is_some() || name.is_some();
-    is_known.then(|| object(vendor_type.unwrap_or_default(), id, name))
 }
 
 /// Adds an integer to an id as decimal text; `None` counts as empty.
