@@ -78,7 +78,7 @@ fn assert_columns(columns: &[(String, String)]) {
     for (name, kind) in [
         ("timestamp", "TIMESTAMP WITH TIME ZONE"),
         ("version", "BIGINT"),
-        ("target", "STRUCT(\"type\" VARCHAR, id VARCHAR, \"name\" VARCHAR)"),
+        ("target", "STRUCT(\"type\" VARCHAR, vendor_type VARCHAR, id VARCHAR, \"name\" VARCHAR, email VARCHAR)"),
         ("changes", "STRUCT(field VARCHAR, \"old\" VARCHAR, \"new\" VARCHAR)[]"),
         ("raw", "VARCHAR"),
     ] {
