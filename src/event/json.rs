@@ -40,15 +40,17 @@ pub fn push_string(out: &mut Vec<u8>, text: &str) {
 /// Most strings need no escapes, so eight bytes are checked at a time.
 fn first_to_escape(bytes: &[u8]) -> Option<usize> {
     let (words, tail) = bytes.as_chunks::<8>();
-    let index = words.iter().position(|word| has_one_to_escape(u64::from_le_bytes(*word)));
+    let index = words.iter().position(|word| first_escape(u64::from_le_bytes(*word)) != 0);
     let from = index.map_or(bytes.len() - tail.len(), |word| 8 * word);
     let found = bytes[from..].iter().position(|byte| ESCAPES[usize::from(*byte)] != 0);
     found.map(|at| from + at)
 }
 
-/// Whether one of eight bytes is a quote, a backslash or below 0x20. Subtracting borrows into the highest bit of a byte that is
-/// smaller. After the first such byte there may be false positives, which are harmless here.
-const fn has_one_to_escape(word: u64) -> bool {
+/// Marks, with the highest bit of its byte, the lowest of eight bytes that cannot stand in a JSON string as it is: a quote, a
+/// backslash, or one below 0x20. Subtracting borrows into the highest bit of a byte that is smaller; above the first such
+/// byte there may be false marks.
+#[must_use]
+pub const fn first_escape(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHEST: u64 = 0x80 * ONES;
     let quote = word ^ (ONES * b'"' as u64);
@@ -56,7 +58,7 @@ const fn has_one_to_escape(word: u64) -> bool {
     let control = word.wrapping_sub(ONES * 0x20) & !word;
     let quote = quote.wrapping_sub(ONES) & !quote;
     let backslash = backslash.wrapping_sub(ONES) & !backslash;
-    (control | quote | backslash) & HIGHEST != 0
+    (control | quote | backslash) & HIGHEST
 }
 
 fn push_escape(out: &mut Vec<u8>, byte: u8) {

@@ -14,6 +14,8 @@ use std::fmt;
 
 use serde::de::{self, Deserializer, Visitor};
 
+use crate::event::json::first_escape;
+
 /// The text is not JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
@@ -49,13 +51,6 @@ const HIGH_BITS: u64 = ONES << 7;
 pub(super) fn matches(word: u64, byte: u8) -> u64 {
     let found = word ^ (ONES * u64::from(byte));
     found.wrapping_sub(ONES) & !found & HIGH_BITS
-}
-
-/// Marks the lowest byte of a word that ends the plain part of a text, and maybe higher ones: a quotation mark, a
-/// backslash, a control character.
-fn ends_plain_text(word: u64) -> u64 {
-    let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH_BITS;
-    matches(word, b'"') | matches(word, b'\\') | control
 }
 
 impl<'a> Reader<'a> {
@@ -183,7 +178,7 @@ impl<'a> Reader<'a> {
         loop {
             while let Some(word) = bytes.get(self.at..self.at + 8) {
                 let word = u64::from_le_bytes(word.try_into().map_err(|_| Malformed)?);
-                let end = ends_plain_text(word);
+                let end = first_escape(word);
                 if end != 0 {
                     self.at += end.trailing_zeros() as usize / 8;
                     break;
