@@ -42,23 +42,24 @@ pub(super) struct Reading {
 pub(super) fn next<K>(reading: &Reading, verdict: Option<&Verdict<K>>, settings: &SourceSettings) -> Option<Timestamp> {
     let (since, wait) = match verdict? {
         Verdict::Rescan { .. } => return None,
-        Verdict::InDoubt { reasons } => {
-            let doubts = reading.before.map_or(0, |(doubts, _)| doubts as usize);
-            let only_total = reading.distrusts_total && *reasons == [Reason::Check(Check::Total)];
-            let skipped = if only_total { WAITS_FOR_TOTAL } else { 0 };
-            (reading.at, *WAITS.get(doubts + skipped)?)
+        Verdict::InDoubt { reasons } if reading.distrusts_total && *reasons == [Reason::Check(Check::Total)] => {
+            by_age(reading, &WAITS[WAITS_FOR_TOTAL..])?
         }
-        Verdict::Covered { .. } if reading.is_empty => {
-            let first_read = reading.before.map_or(reading.at, |(_, first_read)| first_read);
-            let age = reading.at.since(first_read);
-            (first_read, *WAITS.iter().find(|wait| **wait > age)?)
-        }
+        Verdict::InDoubt { .. } => (reading.at, *WAITS.get(reading.before.map_or(0, |(doubts, _)| doubts as usize))?),
+        Verdict::Covered { .. } if reading.is_empty => by_age(reading, &WAITS)?,
         Verdict::Covered { .. } if reading.before.is_some() => return None,
         Verdict::Covered { .. } => (reading.at, settings.recheck_after?),
     };
     let at = (since + wait).ceil_to(wait / 4);
     let is_kept = settings.spec.retention.is_none_or(|retention| reading.covers.to + retention > at);
     is_kept.then_some(at)
+}
+
+/// When the time was first read, and the first of the waits after that which has not passed yet.
+fn by_age(reading: &Reading, waits: &[Duration]) -> Option<(Timestamp, Duration)> {
+    let first_read = reading.before.map_or(reading.at, |(_, first_read)| first_read);
+    let age = reading.at.since(first_read);
+    Some((first_read, *waits.iter().find(|wait| **wait > age)?))
 }
 
 #[cfg(test)]
@@ -101,6 +102,12 @@ mod tests {
         assert_eq!(hours_until_next(&distrusted, &verdict, &settings(None)), Some(0.25), "not the total");
         let only_total = Verdict::InDoubt { reasons: vec![Reason::Check(Check::Total)] };
         assert_eq!(hours_until_next(&distrusted, &only_total, &settings(None)), Some(24.0));
+        let later = Reading { distrusts_total: true, ..reading(Some((2, READ_AT)), READ_AT + 3 * HOUR) };
+        assert_eq!(hours_until_next(&later, &only_total, &settings(None)), Some(24.0), "learned after two doubts");
+        let later = Reading { distrusts_total: true, ..reading(Some((3, READ_AT)), READ_AT + 25 * HOUR) };
+        assert_eq!(hours_until_next(&later, &only_total, &settings(None)), Some(168.0));
+        let later = Reading { distrusts_total: true, ..reading(Some((4, READ_AT)), READ_AT + 170 * HOUR) };
+        assert_eq!(hours_until_next(&later, &only_total, &settings(None)), None);
     }
 
     #[test]
