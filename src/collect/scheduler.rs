@@ -160,6 +160,11 @@ impl WindowScheduler {
         self.paused = windows;
     }
 
+    /// Whether a live window waits for its next scan: no other one begins before it.
+    pub(super) fn live_pauses(&self) -> bool {
+        self.paused_count(Priority::Live) > 0
+    }
+
     /// How many windows of a priority wait for their next scan.
     fn paused_count(&self, priority: Priority) -> usize {
         let of_priority = |window: NewWindow| Priority::of(window.kind) == priority && !is_due_recheck(&window);
@@ -192,7 +197,7 @@ impl WindowScheduler {
         if let Some(id) = self.oldest_open(Priority::Live) {
             return Some(Work::Resume(id));
         }
-        if self.paused_count(Priority::Live) > 0 {
+        if self.live_pauses() {
             return None;
         }
         let head = TimeRange::new(self.head(), self.wanted_end(now));

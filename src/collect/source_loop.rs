@@ -324,12 +324,14 @@ impl SourceLoop {
         let (paused, pause_ends): (Vec<WindowId>, Vec<Instant>) = paused.unzip();
         self.scheduler.set_paused(paused);
         let live = self.scheduler.next_live(now, poll_due);
-        if live.is_none() && poll_due {
+        // A live window that pauses is the next live work, and the end of its pause wakes.
+        let polls_next = live.is_none() && !self.scheduler.live_pauses();
+        if polls_next && poll_due {
             self.next_poll = instant + self.until_next_check(now);
         }
         let mut wake: Vec<Instant> = self.last_poll(now, instant).into_iter().collect();
         wake.extend(self.failing.next_retry(instant).into_iter().chain(pause_ends));
-        if live.is_none() {
+        if polls_next {
             wake.push(self.next_poll);
         }
         let (due, due_at) = (self.scheduler.next_due(), self.recheck_budget.ready_at(Priority::Live, instant));

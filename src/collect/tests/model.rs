@@ -33,7 +33,7 @@ use crate::collect::{
 use crate::journal::{
     DoubtfulTime, Journal, JournalOptions, NewWindow, OpenWindow, SourceRegistration, SourceState, SqliteJournal,
 };
-use crate::time::TimeRange;
+use crate::time::{TimeRange, Timestamp};
 use crate::units::{ByteSize, Span};
 use crate::vendors::NormalizerConfig;
 
@@ -46,10 +46,27 @@ const RECHECKS_END: Duration = Duration::from_secs(11 * 86_400);
 /// The head of a list is read again within so many seconds.
 const HEAD_AFTER: i64 = 4;
 
+/// The collector asks for the time at most so often per request: more is a loop that does not sleep.
+const MOST_TIME_READS: usize = 50;
+
+/// A clock that counts how often it is read.
+#[derive(Clone, Debug)]
+struct CountingClock {
+    clock: ManualClock,
+    reads: Arc<AtomicUsize>,
+}
+
+impl Clock for CountingClock {
+    fn now(&self) -> Timestamp {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.clock.now()
+    }
+}
+
 /// One source, one journal, one vendor.
 struct Model {
     api: Arc<ModelApi>,
-    clock: ManualClock,
+    clock: CountingClock,
     journal: Arc<dyn Journal>,
     _data_dir: tempfile::TempDir,
     rng: Rng,
@@ -65,6 +82,8 @@ struct Observed {
     /// Windows whose scan has not ended, in model seconds: from where they cover, and to where they request.
     open: Vec<(i64, i64)>,
     log: Vec<Logged>,
+    /// How often the clock was read.
+    time_reads: usize,
 }
 
 impl Model {
@@ -80,6 +99,7 @@ impl Model {
         let options = JournalOptions { data_dir: data_dir.path().to_owned(), max_size: ByteSize(1 << 30) };
         let journal = Arc::new(SqliteJournal::open(&options).expect("opened"));
         let api = Arc::new(ModelApi::new(behavior, clock.clone(), rng.u64(..)));
+        let clock = CountingClock { clock, reads: Arc::default() };
         Self { api, clock, journal, _data_dir: data_dir, rng, seed }
     }
 
@@ -165,7 +185,15 @@ impl Model {
             (self.behavior().secs(covers.from), self.behavior().secs(fetch_range.to))
         };
         let open = state.open.iter().map(secs).collect();
-        Observed { delivered, covered, in_doubt, doubts: state.in_doubt, open, log: self.api.log() }
+        Observed {
+            delivered,
+            covered,
+            in_doubt,
+            doubts: state.in_doubt,
+            open,
+            log: self.api.log(),
+            time_reads: self.clock.reads.load(Ordering::Relaxed),
+        }
     }
 }
 
@@ -197,8 +225,9 @@ struct Outcome {
     early: usize,
     /// Seeds that deliver a record more often than it exists.
     twice: usize,
-    /// Seeds that the collector could not finish.
+    /// Seeds that the collector could not finish, and in which it did not sleep.
     endless: usize,
+    sleepless: usize,
     /// Share of the time in doubt when polling ends and at the end, and share neither covered nor in doubt at the end.
     in_doubt: f64,
     in_doubt_at_end: f64,
@@ -216,6 +245,7 @@ impl Outcome {
         self.early += other.early;
         self.twice += other.twice;
         self.endless += other.endless;
+        self.sleepless += other.sleepless;
         self.in_doubt += other.in_doubt;
         self.in_doubt_at_end += other.in_doubt_at_end;
         self.uncovered += other.uncovered;
@@ -235,6 +265,7 @@ fn examine(api: &ModelApi, [live, end]: &[Observed; 2]) -> Outcome {
         early: usize::from(!lost(api, live).is_empty()),
         twice: usize::from(delivered_twice(api, end) > 0),
         endless: usize::from(api.is_exhausted()),
+        sleepless: usize::from(end.time_reads > MOST_TIME_READS * end.log.len()),
         in_doubt: share(&live.in_doubt, all),
         in_doubt_at_end: share(&end.in_doubt, all),
         uncovered: 1.0 - share(&covered, all),
@@ -337,6 +368,9 @@ fn broken_promise(class: &Class, sum: &Outcome) -> Option<&'static str> {
     }
     if sum.endless > 0 {
         return Some("the collector sends requests without end");
+    }
+    if sum.sleepless > 0 {
+        return Some("the collector does not sleep");
     }
     // Several faults at once may keep the collector busy past the end of the model: then time is left, and listed as a gap.
     if sum.uncovered > 0.0 && !matches!(class.promise, Promise::Measured(_)) {
@@ -462,8 +496,9 @@ fn examples(outcomes: &[(&'static Class, u64, Outcome)], class: &Class) -> Vec<S
     let lossy = first(|outcome| outcome.lossy > 0).map(|seed| format!("lost in seed {seed}"));
     let twice = first(|outcome| outcome.twice > 0).map(|seed| format!("twice in seed {seed}"));
     let endless = first(|outcome| outcome.endless > 0).map(|seed| format!("endless in seed {seed}"));
+    let sleepless = first(|outcome| outcome.sleepless > 0).map(|seed| format!("sleepless in seed {seed}"));
     let doubt = first(|outcome| outcome.in_doubt_at_end > 0.0).map(|seed| format!("in doubt in seed {seed}"));
-    [lossy, twice, endless, doubt].into_iter().flatten().collect()
+    [lossy, twice, endless, sleepless, doubt].into_iter().flatten().collect()
 }
 
 #[test]
@@ -512,6 +547,7 @@ async fn what_was_listed_and_covered_and_is_not_delivered_is_lost() {
         doubts: Vec::new(),
         open: Vec::new(),
         log: vec![request],
+        time_reads: 0,
     };
     let wanted = || api.records.iter().filter(|record| record.at >= START);
     assert_eq!(lost(api, &observed).len(), wanted().count());
