@@ -174,6 +174,9 @@ mod tests {
             covered_to: Some(Timestamp::from_secs(1_764_000_000)),
             open_windows: 0,
             staged: 0,
+            normalize_errors: 0,
+            unmapped_actions: 0,
+            normalize_error_at: None,
             last_error: None,
         };
         let unread = Duration::from_millis(27 * 86_400_000 + 5);

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use super::contract::{DeliverError, Route, StepError};
+use super::findings::BatchFindings;
 use crate::event::{Event, EventId};
 use crate::journal::{
     DecodedBlock, DeliverJournal, JournalError, RecordBlock, RollbackRecord, Seq, SinkId, SourceId, SourceInfo,
@@ -44,6 +45,8 @@ pub(super) struct BatchWriter<'a> {
     pub(super) filtered: u64,
     /// The last event that was read, whether filters dropped it or not.
     pub(super) last_event: Option<EventId>,
+    /// What normalizing has found so far.
+    pub(super) findings: BatchFindings,
 }
 
 /// What was read and what was written.
@@ -106,6 +109,7 @@ impl BatchWriter<'_> {
             let mut event = source.normalizer.normalize(record.raw, &context);
             event.version = event.version.or((record.version > 0).then_some(record.version));
             self.last_event = Some(event.id);
+            self.findings.note(source.info.id, record.seq, &event);
             if !source.passes(&event) {
                 self.filtered += 1;
                 continue;
@@ -198,6 +202,11 @@ impl RoutedSources {
         let mut ids: Vec<_> = self.known.keys().copied().collect();
         ids.sort_unstable();
         ids
+    }
+
+    /// The name of a registered source.
+    pub(super) fn name_of(&self, id: SourceId) -> String {
+        self.get(id).map_or_else(String::new, |source| source.name().to_owned())
     }
 
     fn get(&self, id: SourceId) -> Option<&RoutedSource> {

@@ -13,6 +13,7 @@
 //! restart:   an unfinished batch is rolled back first; then the same range again, or, if the settings changed, new batches;
 //!            a range that the target already stores as delivered is counted and not written again  (recovery)
 //! rejected:  events that the target can never accept go to the dead letter, in the same batch
+//! findings:  events that could not be normalized completely are counted with the position        (findings)
 //! ```
 //!
 //! The loop is the only layer that waits or retries. It holds no event across a wait: whatever is not delivered is in the
@@ -21,6 +22,7 @@
 mod batch_policy;
 mod batch_writer;
 mod contract;
+mod findings;
 mod recovery;
 mod sink_loop;
 #[cfg(test)]

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use super::batch_policy::{self, Decision};
 use super::batch_writer::{BatchLog, BatchTotals, BatchWriter, RoutedSources};
 use super::contract::{DeliverError, Route, SinkContext, SinkEnd, SinkTask, StepError};
+use super::findings::{BatchFindings, FindingsLog};
 use super::recovery::{self, OpenBatch, SkippedEvents};
 use crate::backoff::Backoff;
 use crate::journal::{BatchCommit, DeliverJournal, LastError, Seq, SinkId};
@@ -48,6 +49,8 @@ struct SinkLoop {
     /// The sink's id; `None` until the journal has opened it.
     id: Option<SinkId>,
     position: Seq,
+    /// The highest position so far: events up to here were read before.
+    furthest: Seq,
     generation: u64,
     /// The state that the sink gets when it starts.
     state: Option<String>,
@@ -59,6 +62,9 @@ struct SinkLoop {
     seen_since: Option<Timestamp>,
     head: watch::Receiver<Seq>,
     last_error: ErrorReport,
+    findings: FindingsLog,
+    /// What was found in the batch that is to be committed next.
+    found: Option<BatchFindings>,
     backoff: Backoff,
     end: SinkEnd,
 }
@@ -70,6 +76,7 @@ impl SinkLoop {
             sources: RoutedSources::new(&task.routes),
             id: None,
             position: 0,
+            furthest: 0,
             generation: 0,
             state: None,
             sink_position: None,
@@ -77,6 +84,8 @@ impl SinkLoop {
             seen_since: None,
             head: context.journal.head(),
             last_error: ErrorReport::default(),
+            findings: FindingsLog::default(),
+            found: None,
             backoff: Backoff::new(context.rng_seed, MAX_RETRY_WAIT),
             end: SinkEnd::new(&task.name),
             task,
@@ -121,6 +130,7 @@ impl SinkLoop {
         recovery::log_start(&self.task.name, &state, &self.fingerprint, &skipped);
         self.id = Some(state.id);
         self.position = state.position;
+        self.furthest = state.furthest;
         self.generation = state.generation;
         self.state = state.state;
         self.batch = state.intent.map(|intent| OpenBatch::unfinished(intent, &self.fingerprint));
@@ -265,8 +275,12 @@ impl SinkLoop {
             dead_letter: DeadLetter::of_batch(&self.task.name, &self.task.dead_letter),
             filtered: 0,
             last_event: None,
+            findings: BatchFindings::after(self.furthest),
         };
         let BatchTotals { read, committed, filtered, dead_lettered } = writer.write(range).await?;
+        let found = writer.findings;
+        let findings = found.counts(self.context.clock.now());
+        self.found = Some(found);
         self.check_count(range, batch.events.unwrap_or(read), read)?;
         self.check_count(range, read, committed.events + filtered + dead_lettered)?;
         Ok(BatchCommit {
@@ -276,6 +290,7 @@ impl SinkLoop {
             dead_lettered,
             bytes: committed.bytes,
             state: committed.state,
+            findings,
         })
     }
 
@@ -311,7 +326,11 @@ impl SinkLoop {
                 "the target rejected events; they are in the dead letter with the reason"
             );
         }
+        if let Some(found) = self.found.take() {
+            self.findings.report(&found, self.context.clock.now(), |source| self.sources.name_of(source));
+        }
         self.position = position;
+        self.furthest = self.furthest.max(position);
         self.seen_since = None;
         self.end.delivered += delivered;
         self.end.filtered += filtered;

@@ -6,8 +6,8 @@
 pub(crate) use super::conformance_coverage::*;
 use super::{
     AfterPage, BatchCommit, BlockBuilder, Completion, FileBefore, FileRecord, Journal, JournalError, LastError,
-    LatenessCounts, NewWindow, PageCommit, RollbackRecord, ScanProgress, ScanSpec, SeenKey, Seq, SinkId, SinkStart,
-    SourceId, SourceRegistration, WindowId, WindowKind,
+    LatenessCounts, NewWindow, NormalizeFindings, PageCommit, RollbackRecord, ScanProgress, ScanSpec, SeenKey, Seq,
+    SinkId, SinkStart, SourceId, SourceRegistration, WindowId, WindowKind,
 };
 use crate::event::EventId;
 use crate::time::{TimeRange, Timestamp};
@@ -60,6 +60,7 @@ macro_rules! journal_conformance {
             the_head_is_published,
             the_identity_never_changes,
             a_sinks_state_stays_until_it_stores_another,
+            findings_move_with_the_position,
         );
     };
     ($fresh:expr; $($rule:ident),* $(,)?) => {$(
@@ -450,6 +451,7 @@ pub(crate) async fn an_intent_is_stored_until_its_batch_is_committed(journal: &d
         dead_lettered: 0,
         bytes: 40,
         state: Some("m".to_owned()),
+        findings: Vec::new(),
     };
     journal.commit_batch(id, batch).await.expect("commits");
     let state = journal.open_sink("files", SinkStart::Beginning).await.expect("opens");
@@ -468,6 +470,30 @@ pub(crate) async fn a_sinks_state_stays_until_it_stores_another(journal: &dyn Jo
         let found = journal.open_sink("files", SinkStart::Beginning).await.expect("opens");
         assert_eq!(found.state.as_deref(), kept);
     }
+}
+
+pub(crate) async fn findings_move_with_the_position(journal: &dyn Journal) {
+    let source = source(journal, "a").await;
+    collect(journal, source, (0, 10), &["1", "2", "3"]).await;
+    let found = |errors, unmapped, secs| NormalizeFindings {
+        source,
+        normalize_errors: errors,
+        unmapped_actions: unmapped,
+        at: at(secs),
+    };
+    for (name, position, findings) in
+        [("files", 1, found(1, 0, 100)), ("files", 3, found(0, 2, 200)), ("lake", 2, found(1, 1, 300))]
+    {
+        let id = sink(journal, name).await;
+        let batch = BatchCommit { position, findings: vec![findings], ..BatchCommit::default() };
+        journal.commit_batch(id, batch).await.expect("moves");
+        let state = journal.open_sink(name, SinkStart::Beginning).await.expect("opens");
+        assert_eq!((state.position, state.furthest), (position, position));
+    }
+    let stats = journal.stats().await.expect("reads");
+    let counters = &stats.sources[0];
+    assert_eq!((counters.normalize_errors, counters.unmapped_actions), (1, 2), "each event once, not once per sink");
+    assert_eq!(counters.normalize_error_at, Some(at(300)));
 }
 
 pub(crate) async fn an_aborted_intent_is_deleted(journal: &dyn Journal) {

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::block::Seq;
+use super::block::{Seq, SourceId};
 use super::rollback::RollbackRecord;
 use crate::time::Timestamp;
 
@@ -30,6 +30,8 @@ pub struct SinkState {
     pub id: SinkId,
     /// The last event that it has delivered, filtered or put into the dead letter.
     pub position: Seq,
+    /// The highest position that it has had: after a redelivery, events up to here come again.
+    pub furthest: Seq,
     /// A batch that was prepared and neither committed nor aborted.
     pub intent: Option<BatchIntent>,
     /// What the sink stored with its last batch.
@@ -87,4 +89,19 @@ pub struct BatchCommit {
     pub bytes: u64,
     /// What the sink gets back after a restart; `None` keeps what it stored before.
     pub state: Option<String>,
+    /// What normalizing has found in events beyond the sink's furthest position, by source.
+    pub findings: Vec<NormalizeFindings>,
+}
+
+/// What normalizing has found in events of one source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NormalizeFindings {
+    /// The source.
+    pub source: SourceId,
+    /// Events with `normalize_error`.
+    pub normalize_errors: u64,
+    /// Other events whose action is `other`: the vendor's word is not known.
+    pub unmapped_actions: u64,
+    /// Now.
+    pub at: Timestamp,
 }

@@ -41,6 +41,12 @@ pub struct SourceStats {
     pub open_windows: u64,
     /// Events of these windows so far; sinks do not see them yet.
     pub staged: u64,
+    /// Events with `normalize_error`, among those that the furthest of its sinks has read.
+    pub normalize_errors: u64,
+    /// Other events whose action is `other`, likewise.
+    pub unmapped_actions: u64,
+    /// When the last event with `normalize_error` was delivered.
+    pub normalize_error_at: Option<Timestamp>,
     /// The present error.
     pub last_error: Option<LastError>,
 }

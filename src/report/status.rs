@@ -1,6 +1,7 @@
 //! `status`: the state of each source and sink, one line each.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -14,13 +15,17 @@ use crate::pipeline::{ValidatedPipeline, ValidatedSink, ValidatedSource};
 use crate::time::Timestamp;
 use crate::units::ByteSize;
 
+/// So long ago an event with `normalize_error` no longer counts against a pipeline's health.
+const DAY: Duration = Duration::from_secs(86_400);
+
 /// The state of a pipeline.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StatusReport {
     /// What all reports begin with.
     #[serde(flatten)]
     pub head: ReportHead,
-    /// Whether no source or sink has an error, no time is in doubt or unreadable, and the journal is not full.
+    /// Whether no source or sink has an error, no time is in doubt or unreadable, no event of the last 24 hours has
+    /// `normalize_error`, and the journal is not full.
     pub healthy: bool,
     /// Each source of the file, in its order.
     pub sources: Vec<SourceStatus>,
@@ -79,11 +84,20 @@ pub struct SourceStatus {
     pub in_doubt_reasons: Vec<String>,
     /// Time that the vendor rejects every request for, in seconds.
     pub unreadable_seconds: f64,
+    /// Delivered events with `normalize_error`, since the first start.
+    pub normalize_errors: u64,
+    /// When the last of them was delivered.
+    pub normalize_error_at: Option<Timestamp>,
+    /// Other delivered events whose action is `other`: the vendor's word is not known.
+    pub unmapped_actions: u64,
     /// The present error.
     pub last_error: Option<LastErrorReport>,
     /// Whether time before the newest covered time is missing.
     #[serde(skip)]
     has_holes: bool,
+    /// Whether an event with `normalize_error` was delivered in the last 24 hours.
+    #[serde(skip)]
+    fails_to_normalize: bool,
 }
 
 /// The state of a sink.
@@ -160,7 +174,7 @@ impl StatusReport {
         Self {
             head: ReportHead::new(pipeline, observation),
             healthy: !full
-                && sources.iter().all(|source| source.last_error.is_none() && !source.has_doubt())
+                && sources.iter().all(SourceStatus::is_healthy)
                 && sinks.iter().all(|sink| sink.last_error.is_none()),
             sources,
             sinks,
@@ -189,6 +203,10 @@ impl StatusReport {
 }
 
 impl SourceStatus {
+    fn is_healthy(&self) -> bool {
+        self.last_error.is_none() && !self.has_doubt() && !self.fails_to_normalize
+    }
+
     fn has_doubt(&self) -> bool {
         self.in_doubt_seconds > 0.0 || self.unreadable_seconds > 0.0
     }
@@ -213,6 +231,7 @@ fn source_status(plan: &ValidatedSource, observation: &Observation, full: bool) 
     let covered_to = view.snapshot.and(view.progress.covered_to());
     let last_error = stats.and_then(|stats| stats.last_error.as_ref()).map(LastErrorReport::from);
     let in_doubt = doubt::doubts(&view, CoverageState::InDoubt);
+    let normalize_error_at = stats.and_then(|stats| stats.normalize_error_at);
     SourceStatus {
         name: plan.name.clone(),
         vendor: plan.vendor_name,
@@ -225,8 +244,12 @@ fn source_status(plan: &ValidatedSource, observation: &Observation, full: bool) 
         in_doubt_seconds: doubt::total_seconds(&in_doubt),
         in_doubt_reasons: reasons(&in_doubt),
         unreadable_seconds: doubt::total_seconds(&doubt::doubts(&view, CoverageState::Unreadable)),
+        normalize_errors: stats.map_or(0, |stats| stats.normalize_errors),
+        normalize_error_at,
+        unmapped_actions: stats.map_or(0, |stats| stats.unmapped_actions),
         last_error,
         has_holes: view.progress.phase == Phase::Backfill,
+        fails_to_normalize: normalize_error_at.is_some_and(|at| observation.at.since(at) < DAY),
     }
 }
 
@@ -362,11 +385,12 @@ fn sink_table(sinks: &[SinkStatus]) -> String {
 fn problems(report: &StatusReport, file: &str) -> String {
     let in_doubt: String =
         report.sources.iter().filter(|source| source.has_doubt()).map(|source| doubt_text(source, file)).collect();
+    let unnormalized: String = report.sources.iter().map(|source| normalize_text(source, file)).collect();
     let sources = report.sources.iter().map(|source| (&source.name, &source.last_error));
     let sinks = report.sinks.iter().map(|sink| (&sink.name, &sink.last_error));
     let errors =
         sources.chain(sinks).filter_map(|(name, error)| Some(last_error(name, error.as_ref()?, report.head.at)));
-    let problems = in_doubt + &errors.collect::<String>();
+    let problems = in_doubt + &unnormalized + &errors.collect::<String>();
     if problems.is_empty() { problems } else { format!("\n{problems}") }
 }
 
@@ -384,6 +408,18 @@ fn doubt_text(source: &SourceStatus, file: &str) -> String {
     }
     wrapped(&format!("! {}: {}", source.name, parts.join(", ")), "  ")
         + &wrapped(&format!("  hint: `auditflow coverage {file}` shows which time, why, and what to do"), "    ")
+}
+
+/// Events that could not be normalized completely; empty without any in the last 24 hours.
+fn normalize_text(source: &SourceStatus, file: &str) -> String {
+    let Some(at) = source.normalize_error_at.filter(|_| source.fails_to_normalize) else { return String::new() };
+    let events = count(source.normalize_errors);
+    let at = at.with_digits(0);
+    wrapped(&format!("! {}: {events} events could not be normalized completely, the last at {at}", source.name), "  ")
+        + &wrapped(
+            &format!("  hint: `auditflow mapping --pipeline {file}` shows what is wrong; they are delivered"),
+            "    ",
+        )
 }
 
 fn journal_line(journal: &JournalStatus) -> String {

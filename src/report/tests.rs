@@ -212,6 +212,30 @@ fn assert_fits(text: &str) {
 }
 
 #[tokio::test]
+async fn events_that_cannot_be_normalized_count_against_health_for_a_day() {
+    let (pipeline, mut observation) = observed().await;
+    let sources = pipeline.sources[..1].to_vec();
+    let pipeline = ValidatedPipeline { sources, sinks: Vec::new(), ..pipeline };
+    let mut report = |errors: u64, hours: u64| {
+        let stats = &mut observation.journal.as_mut().expect("has run").stats.sources[0];
+        stats.normalize_errors = errors;
+        stats.normalize_error_at = (errors > 0).then(|| now() - Duration::from_secs(hours * 3_600));
+        StatusReport::new(&pipeline, &observation)
+    };
+    assert!(report(0, 0).healthy);
+    let failing = report(20, 1);
+    assert!(!failing.healthy);
+    assert_eq!(failing.sources[0].normalize_errors, 20);
+    let text = failing.text("acme.yaml");
+    assert_fits(&text);
+    assert!(
+        text.contains("! acme_clumio: 20 events could not be normalized completely, the last at 2026-03-02T08:14:07Z")
+    );
+    let past = report(20, 25);
+    assert!(past.healthy && !past.text("acme.yaml").contains("normalized"));
+}
+
+#[tokio::test]
 async fn status_as_text() {
     let (pipeline, observation) = observed().await;
     let report = StatusReport::new(&pipeline, &observation);

@@ -176,6 +176,9 @@ pub(super) mod fixture {
                 covered_to: Some(Timestamp::from_secs(100)),
                 open_windows: 0,
                 staged: 0,
+                normalize_errors: 0,
+                unmapped_actions: 0,
+                normalize_error_at: None,
                 last_error: None,
             }],
             sinks: vec![SinkStats {

@@ -460,9 +460,10 @@ fn reset_sink(connection: &Connection, id: i64, position: Seq) -> Result<(), Sql
     }
     connection.execute(
         "UPDATE sinks SET position = ?2, generation = ?3, active = 1, delivered = 0, filtered = 0, dead_lettered = 0,
-                          bytes = 0, redelivered = 0, last_error = NULL WHERE id = ?1",
+                          bytes = 0, redelivered = 0, furthest = 0, last_error = NULL WHERE id = ?1",
         params![id, int(position), new_generation(connection)?],
     )?;
+    connection.execute("DELETE FROM normalize_findings WHERE sink = ?1", [id])?;
     Ok(())
 }
 

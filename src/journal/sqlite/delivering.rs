@@ -4,11 +4,14 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::sql::{Count, Counts, SqliteError, from_json, int, to_json};
 use super::totals::Totals;
-use crate::journal::{BatchCommit, BatchIntent, LastError, RollbackRecord, Seq, SinkId, SinkStart, SinkState};
+use crate::journal::{
+    BatchCommit, BatchIntent, LastError, NormalizeFindings, RollbackRecord, Seq, SinkId, SinkStart, SinkState,
+};
 
 /// A sink's row.
 struct SinkRow {
     position: Seq,
+    furthest: Seq,
     /// First and last event of the open intent, and its fingerprint.
     intent: Option<(Seq, Seq, String)>,
     state: Option<String>,
@@ -30,22 +33,24 @@ pub(super) fn open_sink(connection: &Connection, name: &str, start: SinkStart) -
         params![name, int(begin)],
     )?;
     let id = connection.query_row("SELECT id FROM sinks WHERE name = ?1", [name], |row| row.get(0))?;
-    let SinkRow { position, intent, state, generation } = sink_row(connection, id)?;
+    let SinkRow { position, furthest, intent, state, generation } = sink_row(connection, id)?;
     let intent = intent
         .map(|(first, last, fingerprint)| {
             Ok::<_, SqliteError>(BatchIntent { first, last, fingerprint, records: rollback_records(connection, id)? })
         })
         .transpose()?;
     let missed = totals.trimmed_to.saturating_sub(position);
-    Ok(SinkState { is_new, id, position, intent, state, generation, missed })
+    Ok(SinkState { is_new, id, position, furthest, intent, state, generation, missed })
 }
 
 fn sink_row(connection: &Connection, sink: SinkId) -> Result<SinkRow, SqliteError> {
-    let sql = "SELECT position, batch_first, batch_last, batch_fingerprint, state, generation FROM sinks WHERE id = ?1";
+    let sql = "SELECT position, batch_first, batch_last, batch_fingerprint, state, generation, max(position, furthest)
+               FROM sinks WHERE id = ?1";
     let found = connection.prepare_cached(sql)?.query_row([sink], |row| {
         let first: Option<Count> = row.get(1)?;
         let intent = first.map(|first| Ok::<_, rusqlite::Error>((first.0, row.count(2)?, row.get(3)?))).transpose()?;
-        Ok(SinkRow { position: row.count(0)?, intent, state: row.get(4)?, generation: row.count(5)? })
+        let furthest = row.count(6)?;
+        Ok(SinkRow { position: row.count(0)?, furthest, intent, state: row.get(4)?, generation: row.count(5)? })
     });
     found.optional()?.ok_or_else(|| SqliteError::invalid_state(format!("there is no sink {}", sink.0)))
 }
@@ -119,7 +124,7 @@ pub(super) fn commit_batch(connection: &Connection, sink: SinkId, batch: &BatchC
     }
     connection
         .prepare_cached(
-            "UPDATE sinks SET position = ?2, delivered = delivered + ?3, filtered = filtered + ?4,
+            "UPDATE sinks SET position = ?2, furthest = max(furthest, ?2), delivered = delivered + ?3, filtered = filtered + ?4,
              dead_lettered = dead_lettered + ?5, bytes = bytes + ?6, state = coalesce(?7, state) WHERE id = ?1",
         )?
         .execute(params![
@@ -131,7 +136,28 @@ pub(super) fn commit_batch(connection: &Connection, sink: SinkId, batch: &BatchC
             int(batch.bytes),
             batch.state
         ])?;
+    for findings in &batch.findings {
+        add_findings(connection, sink, *findings)?;
+    }
     abort_batch(connection, sink)
+}
+
+fn add_findings(connection: &Connection, sink: SinkId, findings: NormalizeFindings) -> Result<(), SqliteError> {
+    let NormalizeFindings { source, normalize_errors, unmapped_actions, at } = findings;
+    connection
+        .prepare_cached(
+            "INSERT INTO normalize_findings VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET
+             normalize_errors = normalize_errors + ?3, unmapped_actions = unmapped_actions + ?4,
+             last_error_at = coalesce(?5, last_error_at)",
+        )?
+        .execute(params![
+            sink,
+            source,
+            int(normalize_errors),
+            int(unmapped_actions),
+            (normalize_errors > 0).then_some(at)
+        ])?;
+    Ok(())
 }
 
 pub(super) fn abort_batch(connection: &Connection, sink: SinkId) -> Result<(), SqliteError> {

@@ -151,7 +151,10 @@ fn source_stats(connection: &Connection) -> Result<Vec<SourceStats>, SqliteError
                 (SELECT max(covers_to) FROM covered WHERE source = sources.id AND state = 'covered'),
                 (SELECT count(*) FROM windows WHERE source = sources.id),
                 (SELECT coalesce(sum(count), 0) FROM blocks
-                 WHERE first IS NULL AND window IN (SELECT id FROM windows WHERE source = sources.id))
+                 WHERE first IS NULL AND window IN (SELECT id FROM windows WHERE source = sources.id)),
+                (SELECT coalesce(max(normalize_errors), 0) FROM normalize_findings WHERE source = sources.id),
+                (SELECT coalesce(max(unmapped_actions), 0) FROM normalize_findings WHERE source = sources.id),
+                (SELECT max(last_error_at) FROM normalize_findings WHERE source = sources.id)
          FROM sources ORDER BY id",
     )?;
     let mut rows = rows.query([])?;
@@ -167,6 +170,9 @@ fn source_stats(connection: &Connection) -> Result<Vec<SourceStats>, SqliteError
             covered_to: row.get(7)?,
             open_windows: row.count(8)?,
             staged: row.count(9)?,
+            normalize_errors: row.count(10)?,
+            unmapped_actions: row.count(11)?,
+            normalize_error_at: row.get(12)?,
             last_error: last_error(row, 6)?,
         });
     }

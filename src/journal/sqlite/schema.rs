@@ -7,6 +7,7 @@
 //!         --< keys   (one row per page; outlives its block)
 //!         --< forgotten_keys (time of which keys were trimmed)
 //!         --< lateness (counts of seven days)
+//!         --< normalize_findings >-- sinks (of the events that a sink has read for the first time)
 //! ```
 //!
 //! A page's records are in a table of their own, so that making a window visible and skipping through a backlog never
@@ -179,6 +180,7 @@ CREATE TABLE sinks (
     name              TEXT NOT NULL UNIQUE,
     active            INTEGER NOT NULL,             -- 1: in the pipeline file; keeps events from being trimmed
     position          INTEGER NOT NULL,             -- sequence number of the last event that it has passed
+    furthest          INTEGER NOT NULL DEFAULT 0,   -- the highest position that it has had
     generation        INTEGER NOT NULL,
     state             TEXT,                         -- what the sink stored with its last batch
     batch_first       INTEGER,                      -- the batch that is prepared and not committed
@@ -191,6 +193,15 @@ CREATE TABLE sinks (
     redelivered       INTEGER NOT NULL DEFAULT 0,
     last_error        TEXT                          -- JSON
 ) STRICT;
+
+CREATE TABLE normalize_findings (
+    sink             INTEGER NOT NULL REFERENCES sinks (id) ON DELETE CASCADE,
+    source           INTEGER NOT NULL REFERENCES sources (id) ON DELETE CASCADE,
+    normalize_errors INTEGER NOT NULL,
+    unmapped_actions INTEGER NOT NULL,
+    last_error_at    INTEGER,           -- when the last event with an error was delivered
+    PRIMARY KEY (sink, source)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE rollback_records (
     id     INTEGER PRIMARY KEY AUTOINCREMENT,
