@@ -5,9 +5,11 @@ mod check;
 mod completions;
 mod coverage;
 mod demo;
+mod mapping;
 mod normalize;
 mod plan;
 mod process;
+mod raw_input;
 mod read_only;
 mod run;
 mod schema;
@@ -45,6 +47,7 @@ enum Command {
     Coverage(coverage::Arguments),
     State(state::Arguments),
     Normalize(normalize::Arguments),
+    Mapping(mapping::Arguments),
     Simulate(simulate::Arguments),
     Schema(schema::Arguments),
     Completions(completions::Arguments),
@@ -69,6 +72,7 @@ pub fn main() -> ExitCode {
         Command::Coverage(arguments) => coverage::run(&arguments),
         Command::State(arguments) => state::run(&arguments),
         Command::Normalize(arguments) => normalize::run(&arguments),
+        Command::Mapping(arguments) => mapping::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments, &mut command()),

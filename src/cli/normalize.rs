@@ -9,8 +9,6 @@
 //! Chunks are given to the workers and taken from them round-robin, which keeps the order. All channels are bounded: memory
 //! is limited by the chunks in flight and the longest record.
 
-mod input;
-mod splitter;
 mod workers;
 
 use std::collections::BTreeMap;
@@ -57,7 +55,8 @@ pub(super) struct Arguments {
     file: Option<PathBuf>,
 }
 
-fn key_and_value(text: &str) -> Result<(String, String), String> {
+/// Parses an `--option`.
+pub(super) fn key_and_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
     Ok((key.to_owned(), value.to_owned()))
 }
@@ -68,7 +67,7 @@ fn parse_time(text: &str) -> Result<Timestamp, String> {
 
 /// Runs the command; returns the exit code.
 pub(super) fn run(arguments: &Arguments) -> u8 {
-    let normalizer = match normalizer(arguments) {
+    let normalizer = match normalizer(&arguments.vendor, arguments.tenant.as_deref(), &arguments.options) {
         Ok(normalizer) => normalizer,
         Err(message) => return fail(EXIT_USAGE, &message),
     };
@@ -93,15 +92,19 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
 }
 
 /// The vendor's normalizer, with checked options.
-fn normalizer(arguments: &Arguments) -> Result<Arc<dyn Normalizer>, String> {
-    let normalizer_config =
-        NormalizerConfig { tenant: arguments.tenant.clone(), options: BTreeMap::from_iter(arguments.options.clone()) };
-    let normalizer = registry::normalizer(&arguments.vendor, &normalizer_config).ok_or("unknown vendor")?;
+pub(super) fn normalizer(
+    vendor: &str,
+    tenant: Option<&str>,
+    options: &[(String, String)],
+) -> Result<Arc<dyn Normalizer>, String> {
+    let options = BTreeMap::from_iter(options.to_owned());
+    let normalizer_config = NormalizerConfig { tenant: tenant.map(str::to_owned), options };
+    let normalizer = registry::normalizer(vendor, &normalizer_config).ok_or("unknown vendor")?;
     let known: Vec<&str> = normalizer.options().iter().map(|option| option.name).collect();
     for (name, value) in &normalizer_config.options {
         let Some(option) = normalizer.options().iter().find(|option| option.name == name) else {
             if known.is_empty() {
-                return Err(format!("--option {name}: {} has no options", arguments.vendor));
+                return Err(format!("--option {name}: {vendor} has no options"));
             }
             return Err(unknown_value(name, name, &known));
         };
@@ -117,7 +120,8 @@ fn unknown_value(option: &str, written: &str, known: &[&str]) -> String {
     format!("--option {option}: {}; {}", diagnostic.message, diagnostic.hint)
 }
 
-fn open(file: Option<&PathBuf>) -> Result<(String, Box<dyn Read + Send>), String> {
+/// Opens a file, or stdin for none and for `-`. Returns its name for messages too.
+pub(super) fn open(file: Option<&PathBuf>) -> Result<(String, Box<dyn Read + Send>), String> {
     match file.filter(|path| path.as_os_str() != "-") {
         None => Ok(("stdin".to_owned(), Box::new(io::stdin()))),
         Some(path) => match File::open(path) {

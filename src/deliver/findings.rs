@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::event::{Action, Event};
 use crate::journal::{NormalizeFindings, Seq, SourceId};
 use crate::time::Timestamp;
+use crate::vendors::record::first_reason;
 
 /// No source is reported again sooner.
 const REPORT_INTERVAL: Duration = Duration::from_secs(3_600);
@@ -30,7 +31,7 @@ pub(super) struct BatchFindings {
 pub(super) struct Found {
     normalize_errors: u64,
     unmapped_actions: u64,
-    /// The reason of the first error. It names fields and holds no value.
+    /// The first reason of the first error. It names a field and holds no value.
     reason: String,
     /// The first event type without an action.
     event_type: String,
@@ -50,7 +51,7 @@ impl BatchFindings {
         if let Some(reason) = &event.normalize_error {
             let found = self.of.entry(source).or_default();
             if found.normalize_errors == 0 {
-                found.reason.clone_from(reason);
+                first_reason(reason).clone_into(&mut found.reason);
             }
             found.normalize_errors += 1;
             return;

@@ -1,6 +1,6 @@
 //! The values of [`CollectJournal`](super::CollectJournal): sources, windows, pages, coverage.
 
-use super::block::{EncodedBlock, SeenKey, SourceId};
+use super::block::{EncodedBlock, RecordBlock, SeenKey, SourceId};
 use super::coverage::{Completion, CoverageState, DoubtfulTime, WindowKind};
 use super::lateness::LatenessCounts;
 use crate::time::{TimeRange, Timestamp};
@@ -166,4 +166,13 @@ pub struct SourceInfo {
     pub vendor: String,
     /// How its records are normalized.
     pub normalizer_config: NormalizerConfig,
+}
+
+/// Takes the events of a journal that is read as it is.
+pub trait BlockVisitor {
+    /// The journal changed while it was read: what came so far comes again.
+    fn restart(&mut self);
+
+    /// A page of events of a source.
+    fn block(&mut self, source: &SourceInfo, block: &RecordBlock);
 }

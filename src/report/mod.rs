@@ -1,4 +1,5 @@
-//! What a pipeline's state looks like to people: `status`, `coverage` and `plan`, as text and as JSON.
+//! What a pipeline's state looks like to people: `status`, `coverage` and `plan`, as text and as JSON; and how well records
+//! are understood: `mapping`.
 //!
 //! ```text
 //! pipeline file -------------------+
@@ -12,6 +13,8 @@
 pub mod coverage;
 pub mod doubt;
 pub mod evidence;
+pub mod mapping;
+pub mod mapping_diff;
 mod observation;
 pub mod plan;
 pub mod status;
@@ -21,6 +24,8 @@ mod text;
 
 pub use coverage::CoverageReport;
 pub(crate) use doubt::reasons_text;
+pub use mapping::{MappingReport, MappingTally};
+pub use mapping_diff::MappingDiff;
 pub use observation::{FORMAT, LastErrorReport, Observation, Process, ReportHead, TimeSpan, observe};
 pub use plan::PlanReport;
 pub use status::StatusReport;

@@ -20,6 +20,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use super::api_error::{self, ApiError};
+use super::shape::Shape;
 use crate::diagnostic::SettingDiagnostic;
 use crate::event::{Event, EventId};
 use crate::secret::Secret;
@@ -237,7 +238,7 @@ pub struct ReadContext<'a> {
 
 /// The settings of a source that determine event ids and normalization. The journal keeps them, so that the events of a
 /// source that is no longer in the pipeline file can still be delivered. Holds no secrets.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub struct NormalizerConfig {
     /// The vendor's organization, cloud or account id.
@@ -276,6 +277,11 @@ pub trait Normalizer: Send + Sync + Debug {
     /// An example record as in the vendor's documentation, for previews.
     fn example(&self) -> &'static str {
         "{}"
+    }
+
+    /// The fields that this normalizer reads, and the values that it expects in them.
+    fn shape(&self) -> Shape {
+        Shape::Any
     }
 
     /// The records of `json` if it is a whole page of this API, as archives of raw answers hold them; otherwise `None`.

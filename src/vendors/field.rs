@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
-use super::json::{Malformed, Reader};
+use super::json::{Kind, Malformed, Reader};
 use super::lenient::{FromJson, Text};
+use super::shape::Shape;
 
 /// An identifier: text, or a number as its text. Any other value that is not null is lost (as text, `true` would make one
 /// record of many), which must be said: see [`Problems`](super::record::Problems).
@@ -40,6 +41,10 @@ impl<'a> From<Text<'a>> for Identifier<'a> {
 }
 
 impl<'de> FromJson<'de> for Identifier<'de> {
+    fn shape() -> Shape {
+        Shape::Value(&[Kind::Text], &[Kind::Number])
+    }
+
     fn from_text(text: Cow<'de, str>) -> Self {
         Text::from_text(text).into()
     }
@@ -73,6 +78,10 @@ impl<'a> Address<'a> {
 }
 
 impl<'de> FromJson<'de> for Address<'de> {
+    fn shape() -> Shape {
+        Shape::Value(&[Kind::Text], &[Kind::List])
+    }
+
     fn from_text(text: Cow<'de, str>) -> Self {
         Self(ip(Some(text)))
     }

@@ -37,6 +37,21 @@ pub enum Kind {
     Object,
 }
 
+impl Kind {
+    /// The name of the type in JSON's terms.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Text => "string",
+            Self::Number => "number",
+            Self::Bool => "boolean",
+            Self::Null => "null",
+            Self::List => "array",
+            Self::Object => "object",
+        }
+    }
+}
+
 /// A position in a JSON text.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {

@@ -12,9 +12,15 @@ use std::borrow::Cow;
 use serde::de::IgnoredAny;
 
 use super::json::{Kind, Malformed, Reader};
+use super::shape::Shape;
 
 /// A value that is read from any JSON value; an unsuitable one becomes the default.
 pub(super) trait FromJson<'de>: Default {
+    /// The values that are expected.
+    fn shape() -> Shape {
+        Shape::Any
+    }
+
     /// From any value: calls the method for its type.
     fn from_json(reader: &mut Reader<'de>) -> Result<Self, Malformed> {
         Ok(match reader.kind()? {
@@ -109,6 +115,10 @@ pub(super) fn value<'a, T: FromJson<'a>>(json: &'a str) -> T {
 }
 
 impl<'de> FromJson<'de> for Text<'de> {
+    fn shape() -> Shape {
+        Shape::Value(&[Kind::Text], &[Kind::Number, Kind::Bool])
+    }
+
     fn from_text(text: Cow<'de, str>) -> Self {
         (!text.is_empty()).then_some(text)
     }
@@ -128,12 +138,20 @@ impl<'de> FromJson<'de> for Text<'de> {
 }
 
 impl FromJson<'_> for Option<bool> {
+    fn shape() -> Shape {
+        Shape::Value(&[Kind::Bool], &[])
+    }
+
     fn from_bool(value: bool) -> Self {
         Some(value)
     }
 }
 
 impl<'de> FromJson<'de> for Option<i64> {
+    fn shape() -> Shape {
+        Shape::Value(&[Kind::Number], &[Kind::Text])
+    }
+
     fn from_whole(number: i64) -> Self {
         Some(number)
     }
@@ -151,6 +169,10 @@ impl<'de> FromJson<'de> for Option<i64> {
 }
 
 impl<'de, T: FromJson<'de>> FromJson<'de> for Vec<T> {
+    fn shape() -> Shape {
+        Shape::List(Box::new(T::shape()))
+    }
+
     fn from_list(reader: &mut Reader<'de>) -> Result<Self, Malformed> {
         let (mut list, mut is_first) = (Self::new(), true);
         reader.open()?;
@@ -193,6 +215,10 @@ impl<'de> FromJson<'de> for Shown<'de> {
 pub(super) struct Members<'a, T>(pub(super) Vec<(Cow<'a, str>, T)>);
 
 impl<'de, T: FromJson<'de>> FromJson<'de> for Members<'de, T> {
+    fn shape() -> Shape {
+        Shape::Members(Box::new(T::shape()))
+    }
+
     fn from_object(reader: &mut Reader<'de>) -> Result<Self, Malformed> {
         let (mut members, mut is_first) = (Vec::new(), true);
         reader.open()?;
@@ -215,6 +241,11 @@ macro_rules! json_object {
         }
 
         impl<'a> $crate::vendors::lenient::FromJson<'a> for $name<'a> {
+            fn shape() -> $crate::vendors::shape::Shape {
+                use $crate::vendors::lenient::FromJson;
+                $crate::vendors::shape::Shape::Object(vec![$(($key, <$type as FromJson<'a>>::shape()),)+])
+            }
+
             fn from_object(
                 reader: &mut $crate::vendors::json::Reader<'a>,
             ) -> Result<Self, $crate::vendors::json::Malformed> {

@@ -28,6 +28,7 @@ pub mod page;
 pub mod record;
 pub mod registry;
 pub mod settings;
+pub mod shape;
 #[cfg(test)]
 mod testing;
 mod time_text;

@@ -8,6 +8,7 @@ use std::io::Write as _;
 use super::contract::{Normalizer, NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
 use super::field::Identifier;
 use super::lenient::{self, FromJson, Text};
+use super::shape::Shape;
 use super::time_text::{ReadTime, TimeText};
 use super::{api_error, damaged};
 use crate::event::id::IdHasher;
@@ -69,6 +70,10 @@ impl<F: RecordFormat> Normalizer for F {
         F::EXAMPLE
     }
 
+    fn shape(&self) -> Shape {
+        F::Record::shape()
+    }
+
     fn page_records<'a>(&self, json: &'a str) -> Option<Vec<&'a str>> {
         F::split_page(json)
     }
@@ -122,6 +127,13 @@ pub(super) fn number_field(hasher: &mut IdHasher, number: Option<i64>) {
     let length = 20 - unused.len();
     hasher.update(&digits[..length]);
     hasher.update(&[0]);
+}
+
+/// The first of the reasons in a `normalize_error`, without the value that it may quote.
+#[must_use]
+pub fn first_reason(normalize_error: &str) -> &str {
+    let first = normalize_error.split("; ").next().unwrap_or_default();
+    first.split(": ").next().unwrap_or_default()
 }
 
 /// What could not be read of a record: becomes the event's `normalize_error`. Each reason names its field.
@@ -207,6 +219,15 @@ mod tests {
         number_field(&mut none, None);
         empty.field(None);
         assert_eq!(none.finish(), empty.finish());
+    }
+
+    #[test]
+    fn a_reason_is_shown_without_its_value() {
+        let mut problems = Problems::default();
+        problems.timestamp("at", &lenient::value(r#""soon; or: later""#), Timestamp::from_secs(0));
+        let error = problems.into_error().expect("a reason");
+        assert!(error.contains("later"));
+        assert_eq!(first_reason(&error), "`at` is not a usable time");
     }
 
     #[test]

@@ -11,7 +11,9 @@
 
 use std::borrow::Cow;
 
+use super::json::Kind;
 use super::lenient::{FromJson, Text};
+use super::shape::Shape;
 use crate::time::Timestamp;
 
 /// A time as a record gives it.
@@ -34,6 +36,10 @@ impl From<Timestamp> for ReadTime {
 pub(super) struct TimeText<'a>(Text<'a>);
 
 impl<'de> FromJson<'de> for TimeText<'de> {
+    fn shape() -> Shape {
+        Shape::Value(&[Kind::Text, Kind::Number], &[])
+    }
+
     fn from_text(text: Cow<'de, str>) -> Self {
         Self(Text::from_text(text))
     }

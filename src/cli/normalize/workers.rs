@@ -1,13 +1,12 @@
 //! The threads of `auditflow normalize`: one reads, several normalize, the calling thread writes.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use super::input::{Bounds, Chunk, Input, InputError, MAX_RECORD_BYTES};
+use crate::cli::raw_input::{Chunk, Input, InputError, MAX_RECORD_BYTES};
 use crate::event::{EventId, native};
 use crate::time::Timestamp;
 use crate::vendors::{Normalizer, ReadContext};
@@ -139,41 +138,16 @@ struct Worker<'j> {
 impl Worker<'_> {
     fn normalize(&mut self, chunk: &Chunk) -> Output {
         let mut done = Output { bytes: Vec::with_capacity(chunk.bytes.len() * 2), counts: Counts::default() };
-        match &chunk.records {
-            Bounds::Lines => {
-                for line in chunk.bytes.split(|byte| *byte == b'\n') {
-                    self.value(line.trim_ascii(), chunk.pages, &mut done);
-                }
-            }
-            Bounds::Ranges(ranges) => {
-                for range in ranges {
-                    self.value(&chunk.bytes[range.clone()], chunk.pages, &mut done);
-                }
-            }
-        }
+        let job = self.job;
+        chunk.each_record(job.normalizer.as_ref(), |raw, is_sound| self.record(raw, is_sound, &mut done));
         done
     }
 
-    /// Normalizes a record or a page of records; ignores a blank line.
-    fn value(&mut self, bytes: &[u8], may_be_page: bool, done: &mut Output) {
-        if bytes.is_empty() {
-            return;
-        }
-        let text = String::from_utf8_lossy(bytes);
-        let damaged = matches!(text, Cow::Owned(_));
-        let page = if may_be_page { self.job.normalizer.page_records(&text) } else { None };
-        match page {
-            Some(records) => records.into_iter().for_each(|raw| self.record(raw, damaged, done)),
-            None => self.record(&text, damaged, done),
-        }
-    }
-
-    /// In a page that is not UTF-8, only records with a replacement character are marked as damaged.
-    fn record(&mut self, raw: &str, damaged: bool, done: &mut Output) {
+    fn record(&mut self, raw: &str, is_sound: bool, done: &mut Output) {
         let occurrence = if self.job.normalizer.has_ids() { 0 } else { self.occurrence(raw) };
         let context = ReadContext { source: &self.job.source, observed_at: self.job.observed_at, occurrence };
         let mut event = self.job.normalizer.normalize(raw, &context);
-        if damaged && raw.contains(char::REPLACEMENT_CHARACTER) && event.normalize_error.is_none() {
+        if !is_sound && event.normalize_error.is_none() {
             event.normalize_error = Some("the record is not UTF-8; invalid bytes have been replaced".to_owned());
         }
         native::encode(&event, native::RawForm::Keep, &mut done.bytes);

@@ -51,11 +51,11 @@ use tokio::sync::watch;
 use super::data_dir;
 use super::lock::DirectoryLock;
 use super::{
-    BatchCommit, CollectJournal, DeliverJournal, DueRecheck, EvidenceRow, JournalError, JournalFuture, JournalSnapshot,
-    JournalStats, KnownRecords, LastError, LatenessCounts, LogReader, NewWindow, PageCommit, PendingBatch, RecordBlock,
-    Redeliver, RedeliverPreview, Rewind, RewindPreview, RollbackRecord, ScanSpec, SeenKey, Seq, SinkEdit, SinkHistory,
-    SinkId, SinkStart, SinkState, SnapshotQuery, SourceEdit, SourceHistory, SourceId, SourceInfo, SourceRegistration,
-    SourceState, WindowId,
+    BatchCommit, BlockVisitor, CollectJournal, DeliverJournal, DueRecheck, EvidenceRow, JournalError, JournalFuture,
+    JournalSnapshot, JournalStats, KnownRecords, LastError, LatenessCounts, LogReader, NewWindow, PageCommit,
+    PendingBatch, RecordBlock, Redeliver, RedeliverPreview, Rewind, RewindPreview, RollbackRecord, ScanSpec, SeenKey,
+    Seq, SinkEdit, SinkHistory, SinkId, SinkStart, SinkState, SnapshotQuery, SourceEdit, SourceHistory, SourceId,
+    SourceInfo, SourceRegistration, SourceState, WindowId,
 };
 use crate::event::EventId;
 use crate::time::{TimeRange, Timestamp};
@@ -130,6 +130,15 @@ impl SqliteJournal {
     /// auditflow wrote it, [`JournalError::Damaged`] if it is damaged or is not a journal.
     pub fn snapshot(data_dir: &Path, query: &SnapshotQuery<'_>) -> Result<Option<JournalSnapshot>, JournalError> {
         snapshot::snapshot(data_dir, query)
+    }
+
+    /// Passes the events that the journal of a directory holds to a visitor, with the same care as [`Self::snapshot`].
+    /// Returns whether there is a journal. Blocks for as long as reading all of it takes.
+    ///
+    /// # Errors
+    /// As [`Self::snapshot`].
+    pub fn visit(data_dir: &Path, visitor: &mut dyn BlockVisitor) -> Result<bool, JournalError> {
+        snapshot::visit(data_dir, visitor)
     }
 
     /// A call that changes the journal: done and durable when it returns.

@@ -19,7 +19,7 @@ use super::schema::{self, JOURNAL_FILE};
 use super::sql::{Counts, SqliteError};
 use super::{collecting, coverage, unwritten};
 use crate::journal::{
-    JournalError, JournalSnapshot, PendingBatch, SnapshotQuery, SourceId, SourceInfo, SourceSnapshot,
+    BlockVisitor, JournalError, JournalSnapshot, PendingBatch, SnapshotQuery, SourceId, SourceInfo, SourceSnapshot,
 };
 use crate::time::Timestamp;
 
@@ -27,6 +27,9 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// Attempts at an immutable read. After these, a journal that keeps changing is read like the process's own readers.
 const IMMUTABLE_ATTEMPTS: u32 = 3;
+
+/// Blocks read at once when all are visited.
+const BLOCKS_AT_ONCE: usize = 16;
 
 /// Characters with a meaning of their own in SQLite's file URIs.
 const IN_URI: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#').add(b' ');
@@ -53,6 +56,52 @@ fn read(path: &Path, query: &SnapshotQuery<'_>) -> Result<Option<JournalSnapshot
         }
     }
     snapshot_of(&schema::open_reader(path)?, path, query)
+}
+
+/// Passes the events that the journal of a data directory holds to a visitor, a page at a time, in their order. Whether there
+/// is a journal.
+pub(super) fn visit(data_dir: &Path, visitor: &mut dyn BlockVisitor) -> Result<bool, JournalError> {
+    let path = data_dir.join(JOURNAL_FILE);
+    visit_file(&path, visitor).map_err(|error| match error.at(&path.display().to_string()) {
+        JournalError::Storage { path, reason } => JournalError::NotRead { path, reason },
+        other => other,
+    })
+}
+
+fn visit_file(path: &Path, visitor: &mut dyn BlockVisitor) -> Result<bool, SqliteError> {
+    for _ in 0..IMMUTABLE_ATTEMPTS {
+        let Some(before) = metadata(path)? else { return Ok(false) };
+        if is_in_use(path)? {
+            break;
+        }
+        visitor.restart();
+        let visited = visit_connection(&open_immutable(path)?, path, visitor);
+        let after = metadata(path)?;
+        if !is_in_use(path)? && after.is_some_and(|after| is_same(&before, &after)) {
+            return visited;
+        }
+    }
+    visitor.restart();
+    visit_connection(&schema::open_reader(path)?, path, visitor)
+}
+
+fn visit_connection(connection: &Connection, path: &Path, visitor: &mut dyn BlockVisitor) -> Result<bool, SqliteError> {
+    let snapshot = connection.unchecked_transaction()?;
+    if !schema::is_journal(&snapshot, path)? {
+        return Ok(false);
+    }
+    let known = log::sources(&snapshot)?;
+    let ids: Vec<SourceId> = known.iter().map(|source| source.id).collect();
+    let mut next = 1;
+    loop {
+        let blocks = log::read(&snapshot, next, i64::MAX.unsigned_abs(), &ids, BLOCKS_AT_ONCE)?;
+        let Some(last) = blocks.last() else { return Ok(true) };
+        next = last.last() + 1;
+        for block in &blocks {
+            let Some(source) = known.iter().find(|source| source.id == block.source) else { continue };
+            visitor.block(source, block);
+        }
+    }
 }
 
 fn metadata(path: &Path) -> Result<Option<Metadata>, SqliteError> {

@@ -16,6 +16,7 @@ use crate::vendors::field::{self, Identifier};
 use crate::vendors::json::{Kind, Malformed, Reader};
 use crate::vendors::lenient::{self, FromJson, Json, Text, json_object};
 use crate::vendors::record::Problems;
+use crate::vendors::shape::Shape;
 
 /// The roles Super Admin and Organizational Unit Admin.
 const ADMIN_ROLES: &[&str] = &["00000000-0000-0000-0000-000000000000", "10000000-0000-0000-0000-000000000000"];
@@ -135,6 +136,10 @@ pub(super) struct Given<T>(Option<T>);
 impl FromJson<'_> for () {}
 
 impl<'de, T: FromJson<'de>> FromJson<'de> for Given<T> {
+    fn shape() -> Shape {
+        T::shape()
+    }
+
     fn from_json(reader: &mut Reader<'de>) -> Result<Self, Malformed> {
         if reader.kind()? == Kind::Null {
             return reader.skip().map(|_| Self(None));

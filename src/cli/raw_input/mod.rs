@@ -1,11 +1,16 @@
 //! Reads the input in chunks of complete records: lines of NDJSON, items of an array, or pretty-printed values.
 //!
-//! The first bytes decide which. NDJSON, the format of large archives, is split at line ends without parsing.
+//! The first bytes decide which, and the first value whether records or pages of the vendor's API. NDJSON, the format of large archives, is split at line ends without parsing.
 
+mod splitter;
+
+use std::borrow::Cow;
 use std::io::{self, Read};
 use std::ops::Range;
 
-use super::splitter::{Found, Splitter};
+use splitter::{Found, Splitter};
+
+use crate::vendors::Normalizer;
 
 /// Bytes per read, and the approximate size of a chunk.
 const CHUNK: usize = 1 << 20;
@@ -22,6 +27,35 @@ pub(super) struct Chunk {
     pub(super) records: Bounds,
     /// Whether they may be pages of the vendor's API.
     pub(super) pages: bool,
+}
+
+impl Chunk {
+    /// Calls `take` with each record, pages taken apart, and with whether it came as UTF-8: if not, bytes were replaced.
+    pub(super) fn each_record(&self, normalizer: &dyn Normalizer, mut take: impl FnMut(&str, bool)) {
+        self.each_value(|bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            let is_sound = matches!(text, Cow::Borrowed(_));
+            match self.pages.then(|| normalizer.page_records(&text)).flatten() {
+                // In a page that is not UTF-8, only records with a replacement character are damaged.
+                Some(records) => {
+                    let damaged = |raw: &str| !is_sound && raw.contains(char::REPLACEMENT_CHARACTER);
+                    records.into_iter().for_each(|raw| take(raw, !damaged(raw)));
+                }
+                None => take(&text, is_sound),
+            }
+        });
+    }
+
+    /// Calls `take` with each value that is not blank.
+    pub(super) fn each_value(&self, mut take: impl FnMut(&[u8])) {
+        match &self.records {
+            Bounds::Lines => {
+                let lines = self.bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+                lines.filter(|line| !line.is_empty()).for_each(take);
+            }
+            Bounds::Ranges(ranges) => ranges.iter().for_each(|range| take(&self.bytes[range.clone()])),
+        }
+    }
 }
 
 /// Where the records of a chunk are.
