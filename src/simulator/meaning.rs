@@ -91,6 +91,12 @@ impl Party {
 }
 
 impl RecordMeaning {
+    /// Gives back memory: the simulator keeps every record's meaning.
+    pub(super) fn shrink(&mut self) {
+        self.people.shrink_to_fit();
+        self.grants.shrink_to_fit();
+    }
+
     /// Notes a person.
     pub(super) fn mention(&mut self, role: MentionRole, party: Party) {
         self.people.push(Mention { role, party });

@@ -225,7 +225,8 @@ struct Written {
 }
 
 impl Written {
-    fn into_record(self, at: Timestamp, index: u64, visible_at: Timestamp) -> Record {
+    fn into_record(mut self, at: Timestamp, index: u64, visible_at: Timestamp) -> Record {
+        self.meaning.shrink();
         let mut record = Record::new(at, index, visible_at, self.raw);
         (record.last_at, record.meaning) = (self.last_at, Some(self.meaning));
         record

@@ -60,7 +60,7 @@ pub(super) fn write(builder: &mut RecordBuilder) -> String {
     let address = if by_system || builder.chance(0.1) { String::new() } else { builder.ip() };
     let person = on_person.then(|| builder.person_other_than(acting.as_ref()).name);
     let (affected, party) = affected(builder, summary, kind, person.as_deref());
-    let changes = changes(builder, summary, category, &party);
+    let changes = changes(builder, summary, (category, kind), &party);
     let associated = associated(builder, summary, kind, &party, person);
     let admin = builder.chance(0.1);
     let super_admin = if builder.chance(0.9) { r#","superAdmin":false"# } else { "" };
@@ -127,9 +127,9 @@ fn is_membership(summary: &str) -> bool {
     summary.ends_with(" group") && summary.starts_with("User ")
 }
 
-fn changes(builder: &mut RecordBuilder, summary: &str, category: &str, affected: &Party) -> String {
+fn changes(builder: &mut RecordBuilder, summary: &str, (category, kind): (&str, &str), affected: &Party) -> String {
     match category {
-        "Permissions" => permission(builder, summary, affected),
+        "Permissions" => permission(builder, summary, kind, affected),
         "Spaces" => {
             let (page, version) = (builder.below(9_000_000), builder.below(9));
             change("Home page", &format!("page: {page} v.{version}"), &format!("page: {page} v.{}", version + 1))
@@ -139,8 +139,8 @@ fn changes(builder: &mut RecordBuilder, summary: &str, category: &str, affected:
     }
 }
 
-/// A permission of the affected user or group. One that was removed is the old value, and the space has no key.
-fn permission(builder: &mut RecordBuilder, summary: &str, affected: &Party) -> String {
+/// A permission of the affected user or group. One that was removed is on the old side, and the space has no key.
+fn permission(builder: &mut RecordBuilder, summary: &str, kind: &str, affected: &Party) -> String {
     let permission = match summary {
         "Global permission added" => builder.pick(&GLOBAL_PERMISSIONS),
         "Content restriction added" => builder.pick(&RESTRICTIONS),
@@ -149,17 +149,21 @@ fn permission(builder: &mut RecordBuilder, summary: &str, affected: &Party) -> S
     let is_new = !summary.ends_with("removed");
     let is_admin = ADMIN_PERMISSIONS.contains(&permission);
     builder.meaning.change(is_new, affected.clone(), Some(permission), is_admin);
+    let name = affected.name.as_deref().unwrap_or_default();
     if !is_new {
-        return change("Type", permission, "");
+        return [change("Type", permission, ""), change(kind, name, "")].join(",");
     }
-    if summary.starts_with("Space") {
-        return format!("{},{}", change("Type", "", permission), change("Space", "", "FIN"));
-    }
-    change("Type", "", permission)
+    let space = summary.starts_with("Space").then(|| change("Space", "", "FIN"));
+    [Some(change("Type", "", permission)), space, Some(change(kind, "", name))]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 fn change(name: &str, old: &str, new: &str) -> String {
-    format!(r#"{{"name":"{name}","oldValue":"{old}","newValue":"{new}","hiddenOldValue":"","hiddenNewValue":""}}"#)
+    let (old, new) = (quoted(old), quoted(new));
+    format!(r#"{{"name":"{name}","oldValue":{old},"newValue":{new},"hiddenOldValue":"","hiddenNewValue":""}}"#)
 }
 
 fn associated(
