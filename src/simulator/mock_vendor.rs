@@ -281,16 +281,22 @@ impl MockVendor {
 
     /// Inserts a record (a generated one if `raw` is `None`); returns its position.
     pub(super) fn insert(&mut self, at: Timestamp, visible_at: Timestamp, raw: Option<String>) -> RecordPosition {
+        let record = self.extra(at, visible_at, raw);
+        self.add(record)
+    }
+
+    fn extra(&mut self, at: Timestamp, visible_at: Timestamp, raw: Option<String>) -> Record {
         let context =
             GeneratorContext { vendor: self.vendor, api: self.api, faults: &self.faults, variants: &self.variants };
-        let record = self.generator.extra(at, visible_at, raw, context);
-        self.add(record)
+        self.generator.extra(at, visible_at, raw, context)
     }
 
     /// Inserts a second, identical record.
     pub(super) fn insert_identical(&mut self, sequence: u64, visible_at: Timestamp) -> Option<RecordPosition> {
-        let (at, raw) = self.store.find(sequence).map(|record| (record.at, record.raw.to_string()))?;
-        Some(self.insert(at, visible_at, Some(raw)))
+        let original = self.store.find(sequence)?;
+        let (at, raw, meaning) = (original.at, original.raw.to_string(), original.meaning.clone());
+        let record = Record { meaning, ..self.extra(at, visible_at, Some(raw)) };
+        Some(self.add(record))
     }
 
     fn add(&mut self, record: Record) -> RecordPosition {
@@ -302,7 +308,7 @@ impl MockVendor {
     /// Replaces the text of a record.
     pub(super) fn change(&mut self, sequence: u64, raw: String, now: Timestamp) -> bool {
         let Some(position) = self.store.find(sequence).map(Record::position) else { return false };
-        self.store.change(position, raw, Some(now))
+        self.store.replace(position, raw, now)
     }
 
     /// Answers the next `count` requests with this reply.

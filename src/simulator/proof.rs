@@ -11,6 +11,7 @@ use std::collections::{HashMap, HashSet};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::meaning::RecordMeaning;
 use super::store::{Record, Store, Window};
 use super::vendor_name::VendorName;
 use crate::time::Timestamp;
@@ -134,6 +135,8 @@ pub struct TruthRecord {
     pub earlier: Vec<String>,
     /// Whether it has no usable time or is not an object.
     pub malformed: bool,
+    /// What it says, as far as the simulator wrote it: `None` for a text that was inserted or changed.
+    pub meaning: Option<RecordMeaning>,
 }
 
 /// Selects a part of the truth.
@@ -181,6 +184,7 @@ fn truth_of(vendor: VendorName, record: &Record, occurrence: u32) -> TruthRecord
         versions_served: record.versions_served,
         earlier: record.earlier.iter().map(ToString::to_string).collect(),
         malformed: record.malformed,
+        meaning: record.meaning.clone(),
     }
 }
 

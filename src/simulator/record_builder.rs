@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::meaning::RecordMeaning;
 use super::variants::JsonSpacing;
 use crate::time::{EventTime, Timestamp};
 
@@ -45,6 +46,10 @@ pub(super) struct RecordBuilder {
     pub(super) tied: bool,
     /// Whether to use values and fields that are in no catalog.
     pub(super) unknown: bool,
+    /// Whether to write one of the acts that analysts look for: of access, of failures, on people.
+    pub(super) notable: bool,
+    /// What the record says. Noted by the writer.
+    pub(super) meaning: RecordMeaning,
     rng: fastrand::Rng,
 }
 
@@ -60,6 +65,8 @@ impl RecordBuilder {
             last_at: time.at,
             tied: false,
             unknown: false,
+            notable: false,
+            meaning: RecordMeaning::default(),
             rng,
         }
     }
@@ -97,8 +104,17 @@ impl RecordBuilder {
 
     /// One of about forty people, some with non-ASCII names.
     pub(super) fn person(&mut self) -> Person {
-        let number = self.below(u64::try_from(FIRST_NAMES.len() * 3).unwrap_or(1));
+        let number = self.below(PEOPLE);
         Person::numbered(number)
+    }
+
+    /// One of them, but not this one.
+    pub(super) fn person_other_than(&mut self, other: Option<&Person>) -> Person {
+        let person = self.person();
+        if other.is_some_and(|other| other.number == person.number) {
+            return Person::numbered((person.number + 1) % PEOPLE);
+        }
+        person
     }
 
     /// An IP address from the documentation ranges, version 4 or 6.
@@ -118,6 +134,8 @@ fn format_uuid(bits: u128) -> String {
     format!("{}-{}-4{}-a{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..])
 }
 
+/// The number of people.
+const PEOPLE: u64 = 42;
 const FIRST_NAMES: [&str; 14] = [
     "Ada",
     "Blake",
@@ -137,7 +155,7 @@ const FIRST_NAMES: [&str; 14] = [
 const LAST_NAMES: [&str; 9] =
     ["Example", "Sample", "O'Brien", "Müller", "渡辺", "Kowalczyk", "García-López", "Nguyễn", "Smith 🦊"];
 
-/// A person who acts.
+/// A person who acts, or is acted on.
 #[derive(Clone, Debug)]
 pub(super) struct Person {
     /// The person's number, for ids.

@@ -10,6 +10,7 @@
 use std::time::Duration;
 
 use super::faults::{FaultName, FaultSet};
+use super::meaning::RecordMeaning;
 use super::record_builder::{RecordBuilder, mix, respace, unit};
 use super::store::{Pending, Record, Store};
 use super::variants::{CommonVariants, Variants};
@@ -23,6 +24,8 @@ const TIES: f64 = 0.03;
 const CONFLUENCE_IDENTICAL: f64 = 0.003;
 /// Share of records with values outside the catalogs even without the fault `unknown_values`.
 const UNKNOWN_VALUES: f64 = 0.01;
+/// Share of the acts that analysts look for.
+const NOTABLE: f64 = 0.05;
 /// Numbers of inserted records start here.
 pub(super) const FIRST_INSERTED: u64 = 1 << 40;
 
@@ -34,6 +37,7 @@ mod stream {
     pub(super) const LATENESS: u64 = 34;
     pub(super) const CHANGES: u64 = 35;
     pub(super) const SPACING: u64 = 36;
+    pub(super) const NOTABLE: u64 = 37;
     pub(super) const CHANGE_MOMENT: u64 = 40;
 }
 
@@ -117,32 +121,27 @@ impl RecordGenerator {
         {
             let mut record = Record::new(event.time.at, index, visible_at, malformed(event.content));
             record.malformed = true;
+            record.meaning = Some(RecordMeaning::default());
             store.schedule(visible_at, Pending::Appear(record));
             return;
         }
-        let (raw, last_at) = self.write(event, 0, event.time, context);
-        let mut record = Record::new(event.time.at, index, visible_at, raw);
-        record.last_at = last_at;
+        let record = self.write(event, 0, event.time, context).into_record(event.time.at, index, visible_at);
         store.schedule(visible_at, Pending::Appear(record));
         self.schedule_changes(index, event, visible_at, context, store);
     }
 
-    fn write(
-        &self,
-        event: Previous,
-        revision: u32,
-        changed: EventTime,
-        context: GeneratorContext<'_>,
-    ) -> (String, Timestamp) {
+    fn write(&self, event: Previous, revision: u32, changed: EventTime, context: GeneratorContext<'_>) -> Written {
         let mut builder = RecordBuilder::new(self.timeline.seed, event.content, event.time);
         (builder.revision, builder.changed) = (revision, changed);
         builder.time_to_start = self.timeline.start.since(event.time.at);
         builder.tied = event.content >= FIRST_INSERTED || self.is_related(event.content, context.shares());
         let share = context.faults.probability(FaultName::UnknownValues).max(UNKNOWN_VALUES);
         builder.unknown = self.timeline.draw(stream::UNKNOWN, event.content) < share;
+        builder.notable = !builder.unknown && self.timeline.draw(stream::NOTABLE, event.content) < NOTABLE;
         let compact = context.api.record(&mut builder, context.variants);
         let seed = mix(self.timeline.seed, stream::SPACING, event.content);
-        (respace(compact, context.common().json_spacing, seed), builder.last_at)
+        let raw = respace(compact, context.common().json_spacing, seed);
+        Written { raw, last_at: builder.last_at, meaning: builder.meaning }
     }
 
     fn is_related(&self, index: u64, shares: Shares) -> bool {
@@ -192,7 +191,8 @@ impl RecordGenerator {
         for (number, moment) in (1..).zip(moments) {
             let at = visible + Duration::from_secs_f64(moment * setting.seconds).min(longest);
             let changed = self.timeline.written(index, at);
-            let (raw, last_at) = self.write(event, number, changed, context);
+            // Another version says the same.
+            let Written { raw, last_at, .. } = self.write(event, number, changed, context);
             store.schedule(at, Pending::Change { position: (event.time.at, index), raw, last_at });
         }
     }
@@ -213,9 +213,22 @@ impl RecordGenerator {
         let digits = self.timeline.digits.iter().copied().max().unwrap_or(6);
         let step = Duration::from_nanos(10_u64.pow(9 - u32::from(digits)));
         let time = EventTime { at: at.floor_to(step), digits };
-        let (raw, last_at) = self.write(Previous { time, content: index }, 0, time, context);
-        let mut record = Record::new(time.at, index, visible_at, raw);
-        record.last_at = last_at;
+        self.write(Previous { time, content: index }, 0, time, context).into_record(time.at, index, visible_at)
+    }
+}
+
+/// A record as its writer made it.
+struct Written {
+    raw: String,
+    last_at: Timestamp,
+    meaning: RecordMeaning,
+}
+
+impl Written {
+    fn into_record(mut self, at: Timestamp, index: u64, visible_at: Timestamp) -> Record {
+        self.meaning.shrink();
+        let mut record = Record::new(at, index, visible_at, self.raw);
+        (record.last_at, record.meaning) = (self.last_at, Some(self.meaning));
         record
     }
 }

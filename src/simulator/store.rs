@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::meaning::RecordMeaning;
 use super::record_builder::mix;
 use super::variants::Order;
 use crate::time::Timestamp;
@@ -26,6 +27,8 @@ pub(super) struct Record {
     pub(super) visible_at: Timestamp,
     /// The text that is served.
     pub(super) raw: Box<str>,
+    /// What it says, if the simulator wrote it.
+    pub(super) meaning: Option<RecordMeaning>,
     /// Whether it has no usable time or is not an object.
     pub(super) malformed: bool,
     /// The texts that were served before it changed, oldest first.
@@ -47,6 +50,7 @@ impl Record {
             last_at: at,
             visible_at: visible_at.max(Timestamp::EPOCH),
             raw: raw.into_boxed_str(),
+            meaning: None,
             malformed: false,
             earlier: Vec::new(),
             versions_served: 0,
@@ -125,7 +129,7 @@ impl Store {
             match entry.remove() {
                 Pending::Appear(record) => self.insert(record),
                 Pending::Change { position, raw, last_at } => {
-                    self.change(position, raw, Some(last_at));
+                    self.change(position, raw, last_at);
                 }
             }
         }
@@ -141,14 +145,19 @@ impl Store {
         self.visible.insert(index, record);
     }
 
-    /// Replaces the text of a visible record; false if there is no such record.
-    pub(super) fn change(&mut self, position: RecordPosition, raw: String, last_at: Option<Timestamp>) -> bool {
-        let Ok(index) = self.visible.binary_search_by_key(&position, Record::position) else { return false };
+    /// Replaces the text of a visible record by one that says the same. Returns the record, if there is one.
+    fn change(&mut self, position: RecordPosition, raw: String, last_at: Timestamp) -> Option<&mut Record> {
+        let index = self.visible.binary_search_by_key(&position, Record::position).ok()?;
         let record = &mut self.visible[index];
         record.earlier.push(std::mem::replace(&mut record.raw, raw.into_boxed_str()));
-        record.last_at = last_at.unwrap_or(record.last_at);
+        record.last_at = last_at;
         record.served = false;
-        true
+        Some(record)
+    }
+
+    /// Replaces the text of a visible record by any other; false if there is no such record.
+    pub(super) fn replace(&mut self, position: RecordPosition, raw: String, last_at: Timestamp) -> bool {
+        self.change(position, raw, last_at).map(|record| record.meaning = None).is_some()
     }
 
     /// The visible records, oldest first.
@@ -306,11 +315,11 @@ mod tests {
         let mut store = store();
         store.advance(Timestamp::from_secs(9));
         store.mark_served(&[0]);
-        assert!(store.change((Timestamp::from_secs(1), 0), "new".into(), None));
+        assert!(store.replace((Timestamp::from_secs(1), 0), "new".into(), Timestamp::from_secs(9)));
         store.mark_served(&[0, 1]);
         let record = store.find(0).expect("the record");
         assert_eq!((&*record.raw, &*record.earlier[0], record.versions_served), ("new", "0", 2));
-        assert!(!store.change((Timestamp::from_secs(1), 77), "x".into(), None));
+        assert!(!store.replace((Timestamp::from_secs(1), 77), "x".into(), Timestamp::from_secs(9)));
     }
 
     fn store_of_five() -> Store {

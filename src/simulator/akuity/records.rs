@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use crate::simulator::record_builder::{RecordBuilder, quoted};
+use crate::simulator::meaning::{MentionRole, Party};
+use crate::simulator::record_builder::{Person, RecordBuilder, quoted};
 use crate::simulator::variants::{AkuityVariants, TimeFormat};
 use crate::time::EventTime;
 
 /// Action, action type, object type, object kind, object group.
-const KINDS: [(&str, &str, &str, &str, &str); 12] = [
+type Kind = (&'static str, &'static str, &'static str, &'static str, &'static str);
+
+const KINDS: [Kind; 12] = [
     ("deleted", "DELETE", "custom_role", "", ""),
     ("created", "CREATE", "organization_invite", "", ""),
     ("updated", "PATCH", "k8s_resource", "Deployment", "apps"),
@@ -21,26 +24,103 @@ const KINDS: [(&str, &str, &str, &str, &str); 12] = [
     ("created", "CREATE", "team_member", "", ""),
     ("login", "", "member", "", ""),
 ];
+/// A synchronization that failed.
+const FAILED: Kind = ("sync-failed", "SYNC", "argocd_application", "Application", "argoproj.io");
+/// Action, action type, object, and the role in the patch, if there is one: access of people, and of a key.
+const ACCESS: [(&str, &str, &str, Option<&str>); 8] = [
+    ("updated", "UPDATE", "member", Some("owner")),
+    ("updated", "UPDATE", "member", Some("member")),
+    ("removed", "DELETE", "member", None),
+    ("invited", "CREATE", "organization_invite", Some("role:organization/admin")),
+    ("added", "CREATE", "team_member", None),
+    ("removed", "DELETE", "team_member", None),
+    ("updated", "UPDATE", "workspace_member", Some("WORKSPACE_MEMBER_ROLE_ADMIN")),
+    ("created", "CREATE", "api_key", Some("organization/owner")),
+];
+/// Of these roles, the one that is not for administrators.
+const PLAIN_ROLE: &str = "member";
 /// Share of the records that represent several occurrences from the start.
 const FOLDED: f64 = 0.15;
 
 /// Writes one record.
 pub(super) fn write(builder: &mut RecordBuilder, variants: &AkuityVariants) -> String {
-    let (action, action_type, object, kind, group) = if builder.unknown {
+    let is_failure = builder.notable && builder.chance(0.25);
+    if builder.notable && !is_failure {
+        return access(builder, variants);
+    }
+    let kind = if builder.unknown {
         ("defenestrated", "YEET", "hovercraft", "Eel", "fens.example")
+    } else if is_failure {
+        FAILED
     } else {
         builder.pick(&KINDS)
     };
-    let actor = actor(builder, variants);
-    let name = builder.unique_name(object);
-    let parent = parent(builder, kind, variants);
-    let details = details(builder, action_type, &name, variants);
+    builder.meaning.failed = is_failure;
+    let (actor, _) = actor(builder, is_failure, variants);
+    let name = builder.unique_name(kind.2);
+    let parent = parent(builder, kind.3, variants);
+    let details = details(builder, kind.1, &name, variants);
+    note_access(builder, kind, &name);
+    record(builder, kind, &name, &[&actor, &parent, &details], variants)
+}
+
+/// The invitations and members of teams among [`KINDS`].
+fn note_access(builder: &mut RecordBuilder, kind: Kind, name: &str) {
+    match kind.2 {
+        "organization_invite" => builder.meaning.grant(Party::with_name(name), None, false),
+        "team_member" => builder.meaning.grant(Party::with_name(name), Some("member"), false),
+        _ => {}
+    }
+}
+
+/// The access of a person, who is not the actor, or of a key. Its message distinguishes it from others of the same time.
+fn access(builder: &mut RecordBuilder, variants: &AkuityVariants) -> String {
+    let (action, action_type, object, role) = builder.pick(&ACCESS);
+    let (actor, acting) = actor(builder, false, variants);
+    let request = builder.unique_name("request");
+    let is_inside = matches!(object, "team_member" | "workspace_member");
+    let person = builder.person_other_than(acting.as_ref());
+    let (name, grantee) = if object == "api_key" {
+        let name = builder.unique_name("ci-runner");
+        (name.clone(), Party::with_name(name))
+    } else {
+        (person.email.clone(), Party::named_by_email(&person.email))
+    };
+    if is_inside {
+        builder.meaning.mention(MentionRole::Related, grantee.clone());
+    } else {
+        builder.meaning.mention(MentionRole::Target, grantee.clone().and_id(&name));
+    }
+    let privilege = role.or((object == "team_member").then_some("member"));
+    let is_admin = role.is_some_and(|role| role != PLAIN_ROLE);
+    builder.meaning.change(action != "removed", grantee, privilege, is_admin);
+    let container = if is_inside { "platform" } else { "" };
+    let parent = format!(r#","parentId":{{"name":"{container}","parentName":"","applicationName":""}}"#);
+    let field = if object == "api_key" { "roles" } else { "role" };
+    let value = if object == "api_key" { role.map(|role| format!("[{}]", quoted(role))) } else { role.map(quoted) };
+    let patch = value.map_or_else(String::new, |value| format!(r#"{{"{field}":{value}}}"#));
+    let details = format!(
+        r#","details":{{"message":{},"patch":{},"actionType":"{action_type}"}}"#,
+        quoted(&format!("{action_type} of '{name}' by {request}")),
+        quoted(&patch)
+    );
+    record(builder, (action, action_type, object, "", ""), &name, &[&actor, &parent, &details], variants)
+}
+
+/// The record; `parts` are the actor, the parent and the details.
+fn record(
+    builder: &mut RecordBuilder,
+    (action, _, object, kind, group): Kind,
+    name: &str,
+    [actor, parent, details]: &[&str; 3],
+    variants: &AkuityVariants,
+) -> String {
     let occurrences = occurrences(builder, variants);
     let extra = if builder.unknown { r#","traceId":12345678901234567890"# } else { "" };
     format!(
         r#"{{"timestamp":"{time}","action":"{action}"{actor},"object":{{"type":"{object}","id":{{"name":{name},"kind":"{kind}","group":"{group}"}}{parent}}}{details}{occurrences}{extra}}}"#,
         time = written(builder.time, variants.time_format),
-        name = quoted(&name),
+        name = quoted(name),
     )
 }
 
@@ -61,24 +141,35 @@ fn unset(name: &str, variants: &AkuityVariants) -> String {
     if variants.drop_nulls { String::new() } else { format!(r#","{name}":null"#) }
 }
 
-fn actor(builder: &mut RecordBuilder, variants: &AkuityVariants) -> String {
-    if builder.chance(0.02) {
-        return unset("actor", variants);
+/// The actor, and the person who is it.
+fn actor(builder: &mut RecordBuilder, by_key: bool, variants: &AkuityVariants) -> (String, Option<Person>) {
+    if builder.chance(0.02) && !by_key {
+        return (unset("actor", variants), None);
     }
     let person = builder.person();
-    let (kind, id) = match builder.below(9) {
-        0 => ("system", String::new()),
-        1 => ("argocd_user", "kargo-controller".to_owned()),
-        2 => ("kargo_user", format!("email:{}", person.email)),
-        3 => ("api_key", format!("ci-bot{}@example.io", person.number)),
-        4 => ("user", format!("{}@akuity.example", person.name)),
-        _ => ("user", person.email),
+    let drawn = builder.below(9);
+    let (kind, id, email) = match if by_key { 3 } else { drawn } {
+        0 => ("system", String::new(), None),
+        1 => ("argocd_user", "kargo-controller".to_owned(), None),
+        2 => ("kargo_user", format!("email:{}", person.email), Some(person.email.clone())),
+        3 => ("api_key", format!("ci-bot{}@example.io", person.number), None),
+        4 => (
+            "user",
+            format!("user{}@akuity.example", person.number),
+            Some(format!("user{}@akuity.example", person.number)),
+        ),
+        _ => ("user", person.email.clone(), Some(person.email.clone())),
     };
+    builder.meaning.by_api = kind == "api_key";
+    let acting = email.map(|email| {
+        builder.meaning.mention(MentionRole::Actor, Party::with_email(email).and_id(&id));
+        person
+    });
     let ip = builder.ip();
     // An unknown address is absent, not null.
     let has_ip = matches!(kind, "user" | "api_key") && builder.chance(0.9) && !variants.omit_new_fields;
     let ip = if has_ip { format!(r#","ip":"{ip}""#) } else { String::new() };
-    format!(r#","actor":{{"type":"{kind}","id":{}{ip}}}"#, quoted(&id))
+    (format!(r#","actor":{{"type":"{kind}","id":{}{ip}}}"#, quoted(&id)), acting)
 }
 
 fn parent(builder: &mut RecordBuilder, kind: &str, variants: &AkuityVariants) -> String {

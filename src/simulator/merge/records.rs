@@ -1,6 +1,7 @@
 //! Merge's records: the closed list of event types and roles, and a few outside it.
 
-use crate::simulator::record_builder::{RecordBuilder, quoted};
+use crate::simulator::meaning::{MentionRole, Party};
+use crate::simulator::record_builder::{Person, RecordBuilder, quoted, quoted_or_null};
 
 const EVENTS: [(&str, &str); 43] = [
     ("CREATED_REMOTE_PRODUCTION_API_KEY", "Remote production API key {} created"),
@@ -50,15 +51,34 @@ const EVENTS: [(&str, &str); 43] = [
 const ROLES: [&str; 10] =
     ["ADMIN", "ADMIN", "DEVELOPER", "DEVELOPER", "MEMBER", "API", "API", "SYSTEM", "MERGE_TEAM", "SUPPORT"];
 
+/// The event types of [`EVENTS`] that are about another person.
+const ON_PEOPLE: [(&str, &str); 2] =
+    [("INVITED_USER", "User {} invited"), ("GENERATED_MAGIC_LINK", "Magic link for {} generated")];
+/// Those that are about the user's own account.
+const ON_OWN_ACCOUNT: [&str; 5] = [
+    "TWO_FACTOR_AUTH_ENABLED",
+    "TWO_FACTOR_AUTH_DISABLED",
+    "CHANGED_PERSONAL_INFORMATION",
+    "CHANGED_PASSWORD",
+    "RESET_PASSWORD",
+];
+
 /// Writes one record.
 pub(super) fn write(builder: &mut RecordBuilder) -> String {
-    let (event, description) =
-        if builder.unknown { ("TELEPORTED_DATA", "Data {} teleported ✨") } else { builder.pick(&EVENTS) };
+    let (event, description) = if builder.unknown {
+        ("TELEPORTED_DATA", "Data {} teleported ✨")
+    } else if builder.notable {
+        builder.pick(&ON_PEOPLE)
+    } else {
+        builder.pick(&EVENTS)
+    };
     let role = if builder.unknown { "CHIEF_WIZARD" } else { builder.pick(&ROLES) };
     let id = builder.uuid();
-    let user = user(builder, role);
+    builder.meaning.by_api = role == "API";
+    let (user, acting) = user(builder, role, ON_OWN_ACCOUNT.contains(&event));
     let ip = if role == "SYSTEM" { String::new() } else { builder.ip() };
     let subject = builder.unique_name("ci-runner");
+    let subject = if builder.notable { invited(builder, acting.as_ref()) } else { subject };
     let description = description.replace("{}", &format!("\"{subject}\""));
     let extra =
         if builder.unknown { r#","metadata":{"attempt":1e3,"ratio":0.30,"big":18446744073709551615}"# } else { "" };
@@ -69,15 +89,28 @@ pub(super) fn write(builder: &mut RecordBuilder) -> String {
     )
 }
 
-/// The user at the time of the event; keys and the system have none.
-fn user(builder: &mut RecordBuilder, role: &str) -> String {
+/// The address of a person, who is not the one who acts.
+fn invited(builder: &mut RecordBuilder, acting: Option<&Person>) -> String {
+    let person = builder.person_other_than(acting);
+    builder.meaning.mention(MentionRole::Related, Party::with_email(&person.email));
+    person.email
+}
+
+/// The user at the time of the event, and who that is; keys and the system have none.
+fn user(builder: &mut RecordBuilder, role: &str, on_own_account: bool) -> (String, Option<Person>) {
     if matches!(role, "API" | "SYSTEM") {
-        return r#""user_name":null,"user_email":null"#.into();
+        return (r#""user_name":null,"user_email":null"#.into(), None);
     }
     if matches!(role, "MERGE_TEAM" | "SUPPORT") {
-        return r#""user_name":"Merge Support","user_email":"support@merge.example""#.into();
+        return (r#""user_name":"Merge Support","user_email":"support@merge.example""#.into(), None);
     }
     let person = builder.person();
-    let name = if builder.chance(0.05) { "null".into() } else { quoted(&person.name) };
-    format!(r#""user_name":{name},"user_email":"{}""#, person.email)
+    let name = (!builder.chance(0.05)).then_some(&person.name);
+    let party = Party { name: name.cloned(), ..Party::with_email(&person.email).and_id(&person.email) };
+    if on_own_account {
+        builder.meaning.mention(MentionRole::Target, party.clone());
+    }
+    builder.meaning.mention(MentionRole::Actor, party);
+    let user = format!(r#""user_name":{},"user_email":"{}""#, quoted_or_null(name.map(String::as_str)), person.email);
+    (user, Some(person))
 }

@@ -53,6 +53,7 @@ async fn an_identical_record_is_a_second_event() {
     harness.control().insert_identical(VendorName::Confluence, &record.key).expect("put in");
     let mut truth = harness.control().truth(VendorName::Confluence).expect("a vendor");
     truth.retain(|other| other.raw == record.raw);
+    assert!(truth.iter().all(|identical| identical.meaning == record.meaning && identical.meaning.is_some()));
     assert_eq!(truth.iter().map(|identical| identical.occurrence).collect::<Vec<_>>(), [0, 1]);
     assert!(harness.control().insert_identical(VendorName::Confluence, "confluence-999999").is_err());
     assert!(harness.control().insert_identical(VendorName::Confluence, "clumio-1").is_err());
@@ -66,6 +67,39 @@ async fn a_changed_record_is_served_in_its_latest_version() {
     let now = harness.control().truth(VendorName::Akuity).expect("a vendor").remove(3);
     assert_eq!((now.version, now.raw.as_str(), now.earlier), (2, r#"{"changed":true}"#, vec![record.raw]));
     assert!(harness.scan(VendorName::Akuity, 50, "").await.concat().contains(&now.raw));
+    assert_eq!((record.meaning.is_some(), now.meaning), (true, None), "what the new text says is not known");
+}
+
+#[tokio::test]
+async fn the_truth_says_who_acts_and_who_is_made_an_administrator() {
+    let harness = Harness::start(|options| options.events_per_vendor = 1_000).await;
+    for vendor in VendorName::ALL {
+        let answer = get(&harness, &format!("/_sim/truth/{vendor}")).await;
+        let lines = answer.body.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        let meanings: Vec<Value> = lines.map(|mut line| line["meaning"].take()).collect();
+        let people = meanings.iter().flat_map(|meaning| meaning["people"].as_array().expect("a list"));
+        assert!(people.clone().any(|person| person["role"] == "actor"), "{vendor}");
+        assert!(people.clone().any(|person| person["role"] != "actor"), "{vendor}");
+        let grants = meanings.iter().flat_map(|meaning| meaning["grants"].as_array().expect("a list"));
+        let administrators = grants.filter(|grant| grant["granted"] == true && grant["admin"] == true).count();
+        // Merge has no such record.
+        assert_eq!(administrators > 0, vendor != VendorName::Merge, "{vendor}");
+        assert!(administrators < 50, "{vendor}: {administrators} of 1000");
+    }
+}
+
+#[tokio::test]
+async fn addresses_look_like_addresses() {
+    let harness = Harness::start(|options| options.faults = vec!["unknown_values=0.5".parse().expect("a fault")]).await;
+    for vendor in VendorName::ALL {
+        for record in harness.control().truth(vendor).expect("a vendor") {
+            let fields: Value = serde_json::from_str(&record.raw).expect("JSON");
+            for address in [&fields["user_email"], &fields["logged_in_user_email"], &fields["actor"]["id"]] {
+                let Some(address) = address.as_str().filter(|address| address.contains('@')) else { continue };
+                assert!(!address.contains(char::is_whitespace) && address.is_ascii(), "{vendor}: {address}");
+            }
+        }
+    }
 }
 
 #[tokio::test]
