@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! raw records or pages (--vendor) --+
-//! delivered events -----------------+--> normalize --> MappingTally --> report, exit code
+//! delivered events -----------------+--> normalize --> MappingCounter --> report, exit code
 //! journal (--pipeline) -------------+         +------> MappingDiff (`diff`: delivered events only)
 //! ```
 
@@ -24,7 +24,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::event::native;
 use crate::journal::{BlockVisitor, JournalError, RecordBlock, SourceInfo, SqliteJournal};
 use crate::pipeline::{Overrides, ValidatedPipeline};
-use crate::report::{MappingDiff, MappingTally};
+use crate::report::{MappingCounter, MappingDiff};
 use crate::vendors::{Normalizer, ReadContext, registry};
 
 /// Show how much of the vendors' records is understood
@@ -100,20 +100,20 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
 }
 
 fn show_mapping(arguments: &Arguments) -> Result<u8, Exit> {
-    let tally = match (&arguments.pipeline, &arguments.vendor) {
+    let counter = match (&arguments.pipeline, &arguments.vendor) {
         (Some(pipeline), _) => of_journal(pipeline)?,
         (None, Some(vendor)) => of_raw_records(arguments.file.as_ref(), vendor, &arguments.options)?,
         (None, None) => of_events(arguments.file.as_ref())?,
     };
-    let report = tally.finish(arguments.at_least);
+    let report = counter.finish(arguments.at_least);
     read_only::show(arguments.json, &report, || report.text());
     Ok(read_only::exit_code(report.complete))
 }
 
-fn of_raw_records(file: Option<&PathBuf>, vendor: &str, options: &[(String, String)]) -> Result<MappingTally, Exit> {
+fn of_raw_records(file: Option<&PathBuf>, vendor: &str, options: &[(String, String)]) -> Result<MappingCounter, Exit> {
     let normalizer = normalizer(vendor, None, options).map_err(|message| failed(EXIT_USAGE, &message))?;
     let (shape, observed_at) = (normalizer.shape(), SystemClock.now());
-    let mut tally = MappingTally::default();
+    let mut counter = MappingCounter::default();
     let (name, source) = open(file).map_err(|message| failed(EXIT_FAILED, &message))?;
     let mut input = Input::new(source, MAX_RECORD_BYTES);
     let is_page = |json: &str| normalizer.page_records(json).is_some();
@@ -122,14 +122,14 @@ fn of_raw_records(file: Option<&PathBuf>, vendor: &str, options: &[(String, Stri
     {
         chunk.each_record(normalizer.as_ref(), |raw, _| {
             let context = ReadContext { source: vendor, observed_at, occurrence: 0 };
-            tally.add(&normalizer.normalize(raw, &context), &shape);
+            counter.add(&normalizer.normalize(raw, &context), &shape);
         });
     }
-    Ok(tally)
+    Ok(counter)
 }
 
-fn of_events(file: Option<&PathBuf>) -> Result<MappingTally, Exit> {
-    let mut tally = MappingTally::default();
+fn of_events(file: Option<&PathBuf>) -> Result<MappingCounter, Exit> {
+    let mut counter = MappingCounter::default();
     let mut renormalizer = Renormalizer::default();
     let mut shapes = HashMap::new();
     let mut unread = 0_u64;
@@ -145,7 +145,7 @@ fn of_events(file: Option<&PathBuf>) -> Result<MappingTally, Exit> {
             return;
         };
         let shape = shapes.entry(event.vendor.clone()).or_insert_with(|| origin.normalizer.shape());
-        tally.add(&origin.normalize(event, &raw), shape);
+        counter.add(&origin.normalize(event, &raw), shape);
     })?;
     if unread > 0 {
         return Err(failed(
@@ -155,7 +155,7 @@ fn of_events(file: Option<&PathBuf>) -> Result<MappingTally, Exit> {
             ),
         ));
     }
-    Ok(tally)
+    Ok(counter)
 }
 
 /// Calls `take` with each value of a file; with `None` for one that is not UTF-8. Returns the file's name for messages.
@@ -172,12 +172,12 @@ fn each_line(file: Option<&PathBuf>, take: &mut dyn FnMut(Option<&str>)) -> Resu
 
 // --- the journal ---
 
-fn of_journal(file: &Path) -> Result<MappingTally, Exit> {
+fn of_journal(file: &Path) -> Result<MappingCounter, Exit> {
     let pipeline = read_only::load(file, &Overrides::default())?;
-    let mut visitor = JournalTally::default();
+    let mut visitor = JournalCounter::default();
     let visited = SqliteJournal::visit(&pipeline.settings.data_dir, &mut visitor);
     let error = match (visited, visitor.damaged) {
-        (Ok(true), None) => return Ok(visitor.tally),
+        (Ok(true), None) => return Ok(visitor.counter),
         (Ok(false), _) => "this pipeline has not run yet; run it, or give a file of raw records or events".to_owned(),
         (Err(error), _) | (Ok(_), Some(error)) => error.to_string(),
     };
@@ -186,13 +186,13 @@ fn of_journal(file: &Path) -> Result<MappingTally, Exit> {
 
 /// Takes the records that a journal holds: those that not every sink has delivered yet, and some that all have.
 #[derive(Default)]
-struct JournalTally {
-    tally: MappingTally,
+struct JournalCounter {
+    counter: MappingCounter,
     normalizers: HashMap<String, Option<Arc<dyn Normalizer>>>,
     damaged: Option<JournalError>,
 }
 
-impl BlockVisitor for JournalTally {
+impl BlockVisitor for JournalCounter {
     fn restart(&mut self) {
         *self = Self::default();
     }
@@ -213,7 +213,7 @@ impl BlockVisitor for JournalTally {
         for record in decoded.records() {
             let context =
                 ReadContext { source: &source.name, observed_at: block.observed_at, occurrence: record.occurrence };
-            self.tally.add(&normalizer.normalize(record.raw, &context), &shape);
+            self.counter.add(&normalizer.normalize(record.raw, &context), &shape);
         }
     }
 }

@@ -22,6 +22,9 @@ const MOST_NAMES: usize = 1_000;
 const FURTHER: &str = "(further ones)";
 /// No more names are listed for people in one list; JSON has all.
 const MOST_LISTED: usize = 40;
+/// Without records nothing is known.
+const NO_RECORDS: &str =
+    "no records; a journal holds only what its sinks have not delivered yet, and a little more: give a file\n";
 /// Event types of this length or longer are free text and may hold values.
 const LONGEST_WORD: usize = 80;
 
@@ -30,8 +33,8 @@ const LONGEST_WORD: usize = 80;
 pub struct MappingReport {
     /// The version of this form.
     pub format: u32,
-    /// Whether at least the wanted share of each vendor's records has an action and a category, none has `normalize_error`
-    /// and no field has a value of a type that is lost.
+    /// Whether there are records, at least the wanted share of each vendor's records has an action and a category, none has
+    /// `normalize_error`, and no value is lost.
     pub complete: bool,
     /// Each vendor, by name.
     pub vendors: BTreeMap<&'static str, VendorMapping>,
@@ -112,12 +115,12 @@ impl Shares {
 
 /// Collects a [`MappingReport`], record by record.
 #[derive(Debug, Default)]
-pub struct MappingTally {
+pub struct MappingCounter {
     vendors: BTreeMap<&'static str, VendorMapping>,
     other_types: BTreeMap<(&'static str, String, Difference), u64>,
 }
 
-impl MappingTally {
+impl MappingCounter {
     /// Takes a record and the event that it became.
     pub fn add(&mut self, event: &Event<'_>, shape: &Shape) {
         let vendor = self.vendors.entry(event.vendor).or_default();
@@ -156,10 +159,11 @@ impl MappingTally {
             let found = OtherType { path, expected, found, lost, count };
             self.vendors.entry(vendor).or_default().other_types.push(found);
         }
-        let complete = self.vendors.values().all(|vendor| {
-            let loses = vendor.other_types.iter().any(|other| other.lost);
-            vendor.total.are_mapped(percent) && vendor.total.normalize_error == 0 && !loses
-        });
+        let complete = !self.vendors.is_empty()
+            && self.vendors.values().all(|vendor| {
+                let loses = vendor.other_types.iter().any(|other| other.lost);
+                vendor.total.are_mapped(percent) && vendor.total.normalize_error == 0 && !loses
+            });
         MappingReport { format: 1, complete, vendors: self.vendors }
     }
 }
@@ -188,7 +192,7 @@ impl MappingReport {
     #[must_use]
     pub fn text(&self) -> String {
         let vendors: Vec<String> = self.vendors.iter().map(|(name, vendor)| vendor.text(name)).collect();
-        if vendors.is_empty() { "no records\n".to_owned() } else { vendors.join("\n") }
+        if vendors.is_empty() { NO_RECORDS.to_owned() } else { vendors.join("\n") }
     }
 }
 
@@ -278,12 +282,12 @@ mod tests {
     fn report(vendor: &str, records: &[&str], percent: f64) -> MappingReport {
         let normalizer = registry::normalizer(vendor, &NormalizerConfig::default()).expect("a vendor");
         let shape = normalizer.shape();
-        let mut tally = MappingTally::default();
+        let mut counter = MappingCounter::default();
         for raw in records {
             let context = ReadContext { source: "audit", observed_at: Timestamp::from_secs(0), occurrence: 0 };
-            tally.add(&normalizer.normalize(raw, &context), &shape);
+            counter.add(&normalizer.normalize(raw, &context), &shape);
         }
-        tally.finish(percent)
+        counter.finish(percent)
     }
 
     const KNOWN: &str = r#"{"id":"7b1c","event_type":"INVITED_USER","user_email":"ada@acme.example",
@@ -298,6 +302,11 @@ mod tests {
         assert!(report.complete, "{report:?}");
         let total = report.vendors["merge"].total;
         assert_eq!((total.records, total.action, total.category, total.actor), (1, 1, 1, 1));
+    }
+
+    #[test]
+    fn without_records_nothing_is_complete() {
+        assert!(!MappingCounter::default().finish(0.0).complete);
     }
 
     #[test]

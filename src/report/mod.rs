@@ -24,7 +24,7 @@ mod text;
 
 pub use coverage::CoverageReport;
 pub(crate) use doubt::reasons_text;
-pub use mapping::{MappingReport, MappingTally};
+pub use mapping::{MappingCounter, MappingReport};
 pub use mapping_diff::MappingDiff;
 pub use observation::{FORMAT, LastErrorReport, Observation, Process, ReportHead, TimeSpan, observe};
 pub use plan::PlanReport;

@@ -2,10 +2,9 @@
 //! by comparing its records with that.
 //!
 //! ```text
-//! record --walk along the Shape--> fields that are not read, fields with another type of value: paths, never values
+//! record --compared with the Shape--> fields that are not read, fields with another type of value: paths, never values
 //! ```
 
-use super::damaged;
 use super::json::{Kind, Malformed, Reader};
 
 /// The values that are expected in one place of a record. `null` is expected everywhere.
@@ -46,12 +45,9 @@ impl Shape {
     /// Calls `take` with the path of each difference of a record, such as `actor.id` or `affected[].name`. Names that
     /// could be values are shown as `*`. A record that is not JSON has no differences.
     pub fn differences(&self, raw: &str, take: &mut dyn FnMut(&str, Difference)) {
-        if damaged::reason_of(raw).is_some() {
-            return;
-        }
-        let mut walk = Walk { path: String::new(), take };
+        let mut comparison = Comparison { path: String::new(), take };
         // What comes before damage was compared; the event says that the record is not JSON.
-        let _ = walk.value(&mut Reader::new(raw), self);
+        let _ = comparison.value(&mut Reader::new(raw), self);
     }
 
     fn expected(&self) -> &'static [Kind] {
@@ -68,12 +64,12 @@ impl Shape {
     }
 }
 
-struct Walk<'t> {
+struct Comparison<'t> {
     path: String,
     take: &'t mut dyn FnMut(&str, Difference),
 }
 
-impl Walk<'_> {
+impl Comparison<'_> {
     fn value(&mut self, reader: &mut Reader<'_>, shape: &Shape) -> Result<(), Malformed> {
         let kind = reader.kind()?;
         match shape {

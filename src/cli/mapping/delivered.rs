@@ -11,7 +11,7 @@ use crate::event::Event;
 use crate::time::Timestamp;
 use crate::vendors::{Normalizer, NormalizerConfig, ReadContext, registry};
 
-/// More identical records than this are not told apart.
+/// More identical records than this are not distinguished.
 const MOST_IDENTICAL: u32 = 1_000;
 
 /// What an event in auditflow's own schema says of its record.
