@@ -87,7 +87,7 @@ fn the_journal_of_a_pipeline_is_read_while_sinks_wait() {
         program.stdout(Stdio::piped()).output().expect("the program runs")
     };
     assert_eq!(mapping().status.code(), Some(1), "it has not run yet");
-    std::fs::write(pipeline.path("out"), "a file where the sink needs a folder").expect("written");
+    std::fs::write(pipeline.path("out"), "a file where the sink needs a directory").expect("written");
     let mut running = pipeline.program(&["run", file.to_str().expect("text")]).spawn().expect("the program starts");
     until("the journal holds records", || {
         let report: serde_json::Value = serde_json::from_slice(&mapping().stdout).unwrap_or_default();
