@@ -54,8 +54,10 @@ use crate::vendors::ApiSpec;
 
 /// After empty slices, the next one is at most this many times as long as configured.
 const LONGEST_SLICE_FACTOR: u32 = 32;
-/// So many windows of the backfill may wait for their next scan at once: what they have read is staged, and takes space.
+/// So many windows of the backfill may wait for their next scan at once, with so many records: the keys of what they have
+/// read are in memory, and the records are staged.
 const MOST_PAUSED: usize = 8;
+const MOST_PAUSED_RECORDS: usize = 100_000;
 /// No window is split into parts shorter than half of this, and the first live window is not shorter.
 const SHORTEST_SPLIT: Duration = Duration::from_secs(1);
 /// Coverage ends before the present; a clock that is behind it by more than this was set back.
@@ -72,6 +74,17 @@ pub(crate) enum Work {
     Resume(WindowId),
     /// Open this window.
     Begin(NewWindow),
+}
+
+/// Windows that wait for their next scan.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Paused {
+    /// Which ones.
+    pub(super) windows: Vec<WindowId>,
+    /// How many records they hold.
+    pub(super) records: usize,
+    /// All windows of which pages were read.
+    pub(super) begun: Vec<WindowId>,
 }
 
 /// Schedules the windows of one source.
@@ -95,7 +108,7 @@ pub(crate) struct WindowScheduler {
     /// Windows that are set aside, each with whether it pauses now.
     aside: Vec<(WindowId, bool)>,
     /// Windows that wait for their next scan.
-    paused: Vec<WindowId>,
+    paused: Paused,
     /// Time that is unreadable.
     unreadable: Vec<TimeRange>,
     /// Windows that read an overlap alone.
@@ -146,7 +159,7 @@ impl WindowScheduler {
             due: Vec::new(),
             slice_factor: 1,
             aside: Vec::new(),
-            paused: Vec::new(),
+            paused: Paused::default(),
             unreadable: unreadable_of(state),
             overlaps: Vec::new(),
             configured_end: settings.end_time,
@@ -156,8 +169,8 @@ impl WindowScheduler {
 
     /// Windows that wait for their next scan; replaces what was said before. Backfill goes on meanwhile: a vendor whose
     /// answers disagree would otherwise hold it up for a minute and more with each slice.
-    pub(super) fn set_paused(&mut self, windows: Vec<WindowId>) {
-        self.paused = windows;
+    pub(super) fn set_paused(&mut self, paused: Paused) {
+        self.paused = paused;
     }
 
     /// Whether a live window waits for its next scan: no other one begins before it.
@@ -168,7 +181,7 @@ impl WindowScheduler {
     /// How many windows of a priority wait for their next scan.
     fn paused_count(&self, priority: Priority) -> usize {
         let of_priority = |window: NewWindow| Priority::of(window.kind) == priority && !is_due_recheck(&window);
-        let paused = self.paused.iter().filter(|id| self.pauses_aside(**id).is_none());
+        let paused = self.paused.windows.iter().filter(|id| self.pauses_aside(**id).is_none());
         paused.filter_map(|id| self.window_of(*id)).filter(|window| of_priority(*window)).count()
     }
 
@@ -212,10 +225,11 @@ impl WindowScheduler {
 
     /// The next backfill work: open windows, rechecks of records that change later, gaps.
     pub(crate) fn next_backfill(&self, now: Timestamp) -> Option<Work> {
+        let is_full = self.paused_count(Priority::Backfill) >= MOST_PAUSED || self.paused.records > MOST_PAUSED_RECORDS;
         if let Some(id) = self.oldest_open(Priority::Backfill) {
-            return Some(Work::Resume(id));
+            return (!is_full || self.paused.begun.contains(&id)).then_some(Work::Resume(id));
         }
-        if self.paused_count(Priority::Backfill) >= MOST_PAUSED {
+        if is_full {
             return None;
         }
         if let Some(range) = self.recheck_due(now) {
@@ -387,7 +401,7 @@ impl WindowScheduler {
     }
 
     fn oldest_open(&self, priority: Priority) -> Option<WindowId> {
-        let unpaused = self.open.iter().filter(|(id, _)| !self.paused.contains(id));
+        let unpaused = self.open.iter().filter(|(id, _)| !self.paused.windows.contains(id));
         let matching = unpaused.filter(|(id, window)| match self.pauses_aside(*id) {
             Some(pauses) => priority == Priority::Backfill && !pauses && !is_due_recheck(window),
             None => Priority::of(window.kind) == priority && !is_due_recheck(window),

@@ -41,7 +41,7 @@ use super::options::SourceSettings;
 use super::rate::{Priority, SharedBudget};
 use super::retrying_journal::{RetryingJournal, StopReason};
 use super::scan::{PageScan, PagingTraits};
-use super::scheduler::{WindowScheduler, Work, has_outdated};
+use super::scheduler::{Paused, WindowScheduler, Work, has_outdated};
 use super::source::{CollectError, CollectMode, Source, SourceContext, SourceEnd, log_start};
 use super::transport::ResponseLimits;
 use super::verdict::{Learned, Reason};
@@ -319,9 +319,7 @@ impl SourceLoop {
         let (now, instant) = (self.now(), Instant::now());
         let poll_due = instant >= self.next_poll;
         self.scheduler.set_aside(self.failing.set_aside(instant));
-        let pauses = |state: &WindowScans| state.paused_until.filter(|until| *until > instant);
-        let paused = self.windows.iter().filter_map(|(id, state)| Some((*id, pauses(state)?)));
-        let (paused, pause_ends): (Vec<WindowId>, Vec<Instant>) = paused.unzip();
+        let (paused, pause_ends) = self.paused(instant);
         self.scheduler.set_paused(paused);
         let live = self.scheduler.next_live(now, poll_due);
         // A live window that pauses is the next live work, and the end of its pause wakes.
@@ -350,6 +348,20 @@ impl SourceLoop {
             return Step::Done;
         }
         Step::Wait(wake.into_iter().min().unwrap_or(self.next_poll))
+    }
+
+    /// The windows that wait for their next scan, and when each of them goes on.
+    fn paused(&self, instant: Instant) -> (Paused, Vec<Instant>) {
+        let (mut paused, mut ends) = (Paused::default(), Vec::new());
+        for (id, state) in &self.windows {
+            paused.begun.push(*id);
+            if let Some(until) = state.paused_until.filter(|until| *until > instant) {
+                paused.windows.push(*id);
+                paused.records += state.verdict.union().len();
+                ends.push(until);
+            }
+        }
+        (paused, ends)
     }
 
     fn step_of(&mut self, work: Work, instant: Instant) -> Step {

@@ -14,7 +14,7 @@ impl WindowScheduler {
     pub(crate) fn next_due(&self) -> Option<Work> {
         let mut open = self.open.iter().filter(|(_, window)| is_due_recheck(window)).peekable();
         if open.peek().is_some() {
-            let ready = open.find(|(id, _)| self.pauses_aside(*id) != Some(true) && !self.paused.contains(id));
+            let ready = open.find(|(id, _)| self.pauses_aside(*id) != Some(true) && !self.paused.windows.contains(id));
             return ready.map(|(id, _)| Work::Resume(*id));
         }
         let due = self.due.first()?.range;

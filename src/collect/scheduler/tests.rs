@@ -185,6 +185,10 @@ fn empty_slices_grow_and_a_deep_one_brings_them_back() {
     assert_eq!(lengths, [1, 2, 4, 8, 16, 32, 32, 1].map(|length: u64| length.min(32)));
 }
 
+fn paused(windows: &[WindowId], records_of_each: usize) -> Paused {
+    Paused { windows: windows.to_vec(), records: windows.len() * records_of_each, begun: windows.to_vec() }
+}
+
 #[test]
 fn backfill_goes_on_while_windows_wait_for_their_next_scan() {
     let mut scheduler = scheduler(Some(StartTime::At(at(900_000))), Vec::new());
@@ -193,14 +197,19 @@ fn backfill_goes_on_while_windows_wait_for_their_next_scan() {
         let Some(Work::Begin(window)) = scheduler.next_backfill(at(FIRST_START)) else { break };
         open.push(WindowId(number));
         scheduler.opened(WindowId(number), window);
-        scheduler.set_paused(open.clone());
+        scheduler.set_paused(paused(&open, 1));
     }
     assert_eq!((open.len(), scheduler.next_backfill(at(FIRST_START))), (MOST_PAUSED, None));
-    scheduler.set_paused(open[..3].to_vec());
+    scheduler.set_paused(paused(&open[..3], 1));
     assert_eq!(scheduler.next_backfill(at(FIRST_START)), Some(Work::Resume(WindowId(3))));
+    let much = Paused { begun: Vec::new(), ..paused(&open[..3], MOST_PAUSED_RECORDS) };
+    scheduler.set_paused(much.clone());
+    assert_eq!(scheduler.next_backfill(at(FIRST_START)), None, "their keys are in memory");
+    scheduler.set_paused(Paused { begun: vec![WindowId(3)], ..much });
+    assert_eq!(scheduler.next_backfill(at(FIRST_START)), Some(Work::Resume(WindowId(3))), "so are those of this one");
     let Some(Work::Begin(live)) = scheduler.next_live(at(FIRST_START + 100), true) else { panic!("no live window") };
     scheduler.opened(WindowId(90), live);
-    scheduler.set_paused(vec![WindowId(90)]);
+    scheduler.set_paused(paused(&[WindowId(90)], 1));
     assert_eq!(scheduler.next_live(at(FIRST_START + 9_000), true), None, "it would read the same time again");
 }
 
