@@ -272,7 +272,9 @@ fn records_in_scope<'p>(
     let in_scope = records.filter(|((_, key), _)| scope.contains(key.timestamp));
     let record =
         |((raw, key), occurrence)| InScopeRecord { raw, key: seen_key(raw, key, occurrence, has_ids), occurrence };
-    in_scope.map(record).collect()
+    let mut found = Vec::with_capacity(keys.len());
+    found.extend(in_scope.map(record));
+    found
 }
 
 /// The number of each record among those with the same id. The greatest version comes first, so that a number stays with
@@ -316,27 +318,28 @@ fn times(records: &[InScopeRecord<'_>]) -> Vec<Timestamp> {
 /// version.
 fn new_records(
     page: &FetchedPage,
-    records: Vec<InScopeRecord<'_>>,
+    mut records: Vec<InScopeRecord<'_>>,
     seen: &mut SeenSet,
     reader: Reader,
 ) -> Result<(FilteredPage, Vec<EventId>), JournalError> {
-    let mut kept = Vec::new();
     let (mut new_times, mut changed) = (Vec::new(), Vec::new());
-    for mut record in records {
+    let mut has_versions = false;
+    records.retain_mut(|record| {
         match seen.check(&record.key, reader) {
-            RecordStatus::Duplicate => continue,
+            RecordStatus::Duplicate => return false,
             RecordStatus::New => new_times.extend(record.key.timestamp),
             RecordStatus::Changed { version } if record.key.content != 0 => {
                 let observed = u64::try_from(page.observed_at.as_micros()).unwrap_or(0);
                 record.key.version = observed.max(version + 1);
                 changed.push(record.key.id);
             }
-            RecordStatus::Changed { .. } => {}
+            RecordStatus::Changed { .. } => has_versions = true,
         }
         seen.insert(record.key, reader.until);
-        kept.push(record);
-    }
-    let kept = without_superseded(kept);
+        true
+    });
+    // An id stands on the page twice only if the second record of it is a change.
+    let kept = if has_versions { without_superseded(records) } else { records };
     let mut block = BlockBuilder::new(page.observed_at);
     for record in &kept {
         if record.key.content != 0 && record.key.version > 0 {
@@ -358,6 +361,9 @@ fn without_superseded(records: Vec<InScopeRecord<'_>>) -> Vec<InScopeRecord<'_>>
 fn oldest_first(mut records: Vec<InScopeRecord<'_>>, order: RecordOrder) -> Vec<InScopeRecord<'_>> {
     if order == RecordOrder::NewestFirst {
         records.reverse();
+    }
+    if records.iter().filter_map(|record| record.key.timestamp).is_sorted() {
+        return records;
     }
     let mut latest = records.iter().find_map(|record| record.key.timestamp).unwrap_or_default();
     let mut timed: Vec<(Timestamp, InScopeRecord<'_>)> = Vec::with_capacity(records.len());
