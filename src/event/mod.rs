@@ -41,6 +41,8 @@ pub struct Event<'a> {
     pub version: Option<u64>,
     /// The vendor's name, as registered in `vendors`.
     pub vendor: &'static str,
+    /// The names of the vendor and its product for people; without them, `vendor` stands for both.
+    pub product: Option<&'static Product>,
     /// The source's name in the pipeline file.
     pub source: &'a str,
     /// The vendor's organization, cloud or account id, if the settings or the record have it.
@@ -59,6 +61,8 @@ pub struct Event<'a> {
     pub message: Option<Cow<'a, str>>,
     /// When it happened, by the vendor's clock. Written with microseconds.
     pub timestamp: Timestamp,
+    /// The same as the record has it, even if it cannot be read.
+    pub original_time: Option<Cow<'a, str>>,
     /// When auditflow first read it. Written with microseconds.
     pub observed_at: Timestamp,
     /// Who did it.
@@ -86,6 +90,7 @@ impl<'a> Event<'a> {
             id,
             version: None,
             vendor,
+            product: None,
             source,
             tenant: None,
             vendor_event_id: None,
@@ -95,6 +100,7 @@ impl<'a> Event<'a> {
             outcome: Outcome::Unknown,
             message: None,
             timestamp: observed_at,
+            original_time: None,
             observed_at,
             actor: Actor::default(),
             target: None,
@@ -105,6 +111,15 @@ impl<'a> Event<'a> {
             raw,
         }
     }
+}
+
+/// A product as its vendor calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Product {
+    /// The product.
+    pub name: &'static str,
+    /// The company.
+    pub vendor_name: &'static str,
 }
 
 /// Who acted.

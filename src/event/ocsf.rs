@@ -6,16 +6,25 @@
 //! ```
 //!
 //! Only attributes with a value are written; times are integers in milliseconds; the vendor's record is always a string
-//! (`raw_data`). Names, numbers and required attributes are from `ocsf/ocsf-schema`, tags 1.7.0 and 1.8.0.
+//! (`raw_data`). `tests/ocsf` checks every attribute, enumeration and type against the compiled schema of each version.
+
+mod class;
+mod named;
+
+use class::{Class, OTHER_ACTIVITY, class_of, privileges};
+use named::{Named, is_email_address};
 
 use super::json::ObjectWriter;
 use super::native::RawForm;
 use super::unmapped::{push_details, push_enums, push_target, raw_sha256, valid_ip};
-use super::{Action, Actor, ActorType, Category, Event, Grant, Grantee, GranteeType, ObjectType, Outcome, Target};
+use super::{Actor, ActorType, Event, GrantEffect, Outcome};
 
-/// The OCSF version in `metadata.version`. The encoding is valid in both.
+/// The OCSF version in `metadata.version`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 pub enum OcsfVersion {
+    /// 1.3.0, the newest that Amazon Security Lake accepts. What it lacks goes to `unmapped`.
+    #[serde(rename = "1.3.0")]
+    V1_3,
     /// 1.7.0
     #[serde(rename = "1.7.0")]
     V1_7,
@@ -26,15 +35,22 @@ pub enum OcsfVersion {
 }
 
 impl OcsfVersion {
+    /// All versions.
+    pub const ALL: &'static [Self] = &[Self::V1_3, Self::V1_7, Self::V1_8];
+
     /// As in `metadata.version`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::V1_3 => "1.3.0",
             Self::V1_7 => "1.7.0",
             Self::V1_8 => "1.8.0",
         }
     }
 }
+
+/// The longest string of 1.3.0, in characters. Later versions have no limit.
+const LONGEST_STRING_OF_1_3: usize = 65_535;
 
 /// Appends `event` as one JSON object, without a line break in it or after it.
 ///
@@ -42,20 +58,51 @@ impl OcsfVersion {
 /// drops the record's size and hash too.
 pub fn encode(event: &Event<'_>, version: OcsfVersion, raw: RawForm, out: &mut Vec<u8>) {
     out.reserve(event.raw.len() + 2_048);
-    let class = class_of(event);
+    let class = class_in(version, event);
     ObjectWriter::write(out, |object| {
         push_class(event, &class, object);
         push_base(event, object);
-        object.object("metadata", |metadata| push_metadata(event, version, metadata));
-        object.object("actor", |actor| push_actor(event, actor));
+        object.object("metadata", |metadata| push_metadata(event, &class, version, metadata));
+        object.object("actor", |actor| push_actor(event, version, actor));
         push_source(event, &class, object);
-        push_class_fields(event, &class, object);
-        push_observables(event, object);
-        if raw != RawForm::Drop {
-            push_raw(event.raw, object);
+        push_class_fields(event, &class, version, object);
+        push_observables(event, version, object);
+        if raw != RawForm::Drop && fits(event.raw, version) {
+            push_raw(event.raw, version, object);
         }
-        object.object("unmapped", |unmapped| push_unmapped(event, &class, unmapped));
+        object.object("unmapped", |unmapped| {
+            push_unmapped(event, &class, version, unmapped);
+            if raw != RawForm::Drop && !fits(event.raw, version) {
+                unmapped.string("raw_data", event.raw);
+            }
+        });
     });
+}
+
+/// The class of an event. In 1.3.0 a change of a group requires a user or privileges.
+fn class_in<'e>(version: OcsfVersion, event: &'e Event<'_>) -> Class<'e> {
+    match class_of(event) {
+        Class::GroupManagement { member: None, .. }
+            if version == OcsfVersion::V1_3 && privileges(event, None).next().is_none() =>
+        {
+            Class::ApiActivity
+        }
+        class => class,
+    }
+}
+
+fn fits(raw: &str, version: OcsfVersion) -> bool {
+    version != OcsfVersion::V1_3 || raw.chars().count() <= LONGEST_STRING_OF_1_3
+}
+
+/// The vendor's word for what happened.
+fn vendors_word<'e>(event: &'e Event<'_>) -> &'e str {
+    if event.event_type.is_empty() { event.action.as_str() } else { &event.event_type }
+}
+
+/// The product's name for people.
+fn product_name(event: &Event<'_>) -> &'static str {
+    event.product.map_or(event.vendor, |product| product.name)
 }
 
 fn push_class(event: &Event<'_>, class: &Class<'_>, object: &mut ObjectWriter<'_>) {
@@ -63,162 +110,135 @@ fn push_class(event: &Event<'_>, class: &Class<'_>, object: &mut ObjectWriter<'_
     object.number("class_uid", class.uid());
     object.number("activity_id", class.activity(event.action));
     if class.activity(event.action) == OTHER_ACTIVITY {
-        object.unescaped("activity_name", event.action);
+        object.string("activity_name", vendors_word(event));
     }
     object.number("type_uid", class.uid() * 100 + class.activity(event.action));
 }
 
 fn push_base(event: &Event<'_>, object: &mut ObjectWriter<'_>) {
-    object.number("severity_id", 1);
+    object.number("severity_id", severity(event));
     object.number("time", event.timestamp.as_millis());
-    let status = match event.outcome {
-        Outcome::Unknown => 0,
-        Outcome::Success => 1,
-        Outcome::Failure => 2,
-        Outcome::Partial => 99,
+    let (id, caption) = match event.outcome {
+        Outcome::Unknown => (0, "Unknown"),
+        Outcome::Success => (1, "Success"),
+        Outcome::Failure => (2, "Failure"),
+        // There is no caption for it: a word of the source's own.
+        Outcome::Partial => (99, "Partial"),
     };
-    object.number("status_id", status);
-    object.unescaped("status", event.outcome);
+    object.number("status_id", id);
+    object.unescaped("status", caption);
     object.optional("message", event.message.as_deref());
 }
 
-fn push_metadata(event: &Event<'_>, version: OcsfVersion, metadata: &mut ObjectWriter<'_>) {
+/// Administrative access that is granted, even if that failed, needs more attention than other failures.
+fn severity(event: &Event<'_>) -> u8 {
+    const INFORMATIONAL: u8 = 1;
+    const LOW: u8 = 2;
+    const MEDIUM: u8 = 3;
+    if event.grants.iter().any(|grant| grant.effect == GrantEffect::Granted && grant.admin == Some(true)) {
+        return MEDIUM;
+    }
+    match event.outcome {
+        Outcome::Failure | Outcome::Partial => LOW,
+        Outcome::Success | Outcome::Unknown => INFORMATIONAL,
+    }
+}
+
+fn push_metadata(event: &Event<'_>, class: &Class<'_>, version: OcsfVersion, metadata: &mut ObjectWriter<'_>) {
     metadata.unescaped("version", version.as_str());
+    // In 1.3.0 these classes have `actor` from the host profile only.
+    if version == OcsfVersion::V1_3 && matches!(class, Class::GroupManagement { .. } | Class::UserAccess { .. }) {
+        metadata.strings("profiles", ["host"]);
+    }
     metadata.object("product", |product| {
-        product.string("name", event.vendor);
-        product.string("vendor_name", event.vendor);
+        product.string("name", product_name(event));
+        product.string("vendor_name", event.product.map_or(event.vendor, |product| product.vendor_name));
     });
     metadata.unescaped("uid", event.id);
-    metadata.optional("original_event_uid", event.vendor_event_id.as_deref());
+    if version != OcsfVersion::V1_3 {
+        metadata.optional("original_event_uid", event.vendor_event_id.as_deref());
+    }
     metadata.string("event_code", &event.event_type);
     metadata.string("log_name", event.source);
     metadata.optional("tenant_uid", event.tenant.as_deref());
-    metadata.unescaped("original_time", event.timestamp.formatted());
+    metadata.optional("original_time", event.original_time.as_deref());
     metadata.number("logged_time", event.observed_at.as_millis());
 }
 
-fn push_actor(event: &Event<'_>, actor: &mut ObjectWriter<'_>) {
+fn push_actor(event: &Event<'_>, version: OcsfVersion, actor: &mut ObjectWriter<'_>) {
     if !Named::from(&event.actor).is_identified() {
-        return actor.string("app_name", event.vendor);
+        return actor.string("app_name", product_name(event));
     }
-    actor.object("user", |user| push_acting_user(&event.actor, user));
+    actor.object("user", |user| push_acting_user(&event.actor, version, user));
 }
 
-fn push_acting_user(actor: &Actor<'_>, user: &mut ObjectWriter<'_>) {
-    push_user(Named::from(actor), user);
-    let kind = match actor.kind {
+fn push_acting_user(actor: &Actor<'_>, version: OcsfVersion, user: &mut ObjectWriter<'_>) {
+    Named::from(actor).push_user(user);
+    let id = match actor.kind {
         ActorType::User => 1,
         ActorType::Admin => 2,
         ActorType::System => 3,
+        ActorType::ApiKey | ActorType::Service if version == OcsfVersion::V1_3 => {
+            user.unescaped("type", actor.kind);
+            99
+        }
         ActorType::ApiKey | ActorType::Service => 4,
         ActorType::Anonymous | ActorType::Unknown => 0,
     };
-    user.number("type_id", kind);
+    user.number("type_id", id);
 }
 
 /// API activity requires a source endpoint; without an IP address it is the vendor's service.
 fn push_source(event: &Event<'_>, class: &Class<'_>, object: &mut ObjectWriter<'_>) {
     object.object("src_endpoint", |endpoint| match valid_ip(event) {
         Some(ip) => endpoint.string("ip", ip),
-        None if matches!(class, Class::ApiActivity) => endpoint.string("svc_name", event.vendor),
+        None if matches!(class, Class::ApiActivity) => endpoint.string("svc_name", product_name(event)),
         None => {}
     });
 }
 
-fn push_class_fields(event: &Event<'_>, class: &Class<'_>, object: &mut ObjectWriter<'_>) {
+fn push_class_fields(event: &Event<'_>, class: &Class<'_>, version: OcsfVersion, object: &mut ObjectWriter<'_>) {
     match class {
         Class::Authentication => {
-            object.object("user", |user| push_acting_user(&event.actor, user));
-            object.object("service", |service| service.string("name", event.vendor));
+            object.object("user", |user| push_acting_user(&event.actor, version, user));
+            object.object("service", |service| service.string("name", product_name(event)));
         }
         Class::GroupManagement { group, member } => {
-            object.object("group", |inner| push_uid_and_name(*group, inner));
-            object.object("user", |user| member.iter().for_each(|member| push_user(*member, user)));
+            object.object("group", |inner| group.push_uid_and_name(inner));
+            object.object("user", |user| member.iter().for_each(|member| member.push_user(user)));
             object.strings("privileges", privileges(event, None));
         }
         Class::UserAccess { user, grantee } => {
-            object.object("user", |inner| push_user(*user, inner));
+            object.object("user", |inner| user.push_user(inner));
             object.strings("privileges", privileges(event, Some(grantee)));
         }
-        Class::AccountChange { user } => object.object("user", |inner| push_user(*user, inner)),
+        Class::AccountChange { user } => object.object("user", |inner| user.push_user(inner)),
         Class::ApiActivity => push_api(event, object),
     }
 }
 
 fn push_api(event: &Event<'_>, object: &mut ObjectWriter<'_>) {
     object.object("api", |api| {
-        let operation = if event.event_type.is_empty() { event.action.as_str() } else { &event.event_type };
-        api.string("operation", operation);
-        api.object("service", |service| service.string("name", event.vendor));
+        api.string("operation", vendors_word(event));
+        api.object("service", |service| service.string("name", product_name(event)));
     });
     let objects = event.target.iter().chain(event.related.iter().map(|related| &related.object));
     let identified = objects.map(|object| (object, Named::from(object))).filter(|(_, named)| named.is_identified());
     object.objects("resources", identified, |resource, (object, named)| {
-        push_uid_and_name(named, resource);
+        named.push_uid_and_name(resource);
         resource.string("type", object.vendor_type.as_deref().unwrap_or(object.kind.as_str()));
     });
 }
 
-/// What OCSF wants to know of a user, group or resource.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Named<'e> {
-    uid: Option<&'e str>,
-    name: Option<&'e str>,
-    email: Option<&'e str>,
-}
-
-impl<'e> Named<'e> {
-    fn new(uid: Option<&'e str>, name: Option<&'e str>, email: Option<&'e str>) -> Self {
-        let known = |text: Option<&'e str>| text.filter(|text| !text.is_empty());
-        Self { uid: known(uid), name: known(name), email: known(email) }
-    }
-
-    fn is_identified(self) -> bool {
-        self.name_or_else().is_some()
-    }
-
-    /// A name is required: the e-mail address or the id replaces a missing one.
-    fn name_or_else(self) -> Option<&'e str> {
-        self.name.or(self.email).or(self.uid)
-    }
-}
-
-impl<'e> From<&'e Target<'_>> for Named<'e> {
-    fn from(object: &'e Target<'_>) -> Self {
-        Self::new(object.id.as_deref(), object.name.as_deref(), object.email.as_deref())
-    }
-}
-
-impl<'e> From<&'e Grantee<'_>> for Named<'e> {
-    fn from(grantee: &'e Grantee<'_>) -> Self {
-        Self::new(grantee.id.as_deref(), grantee.name.as_deref(), grantee.email.as_deref())
-    }
-}
-
-impl<'e> From<&'e Actor<'_>> for Named<'e> {
-    fn from(actor: &'e Actor<'_>) -> Self {
-        Self::new(actor.id.as_deref(), actor.name.as_deref(), actor.email.as_deref())
-    }
-}
-
-fn push_uid_and_name(named: Named<'_>, object: &mut ObjectWriter<'_>) {
-    object.optional("uid", named.uid);
-    object.optional("name", named.name_or_else());
-}
-
-fn push_user(named: Named<'_>, user: &mut ObjectWriter<'_>) {
-    push_uid_and_name(named, user);
-    user.optional("email_addr", named.email);
-}
-
-fn push_observables(event: &Event<'_>, object: &mut ObjectWriter<'_>) {
+/// What analysts search for, if it has the form.
+fn push_observables(event: &Event<'_>, version: OcsfVersion, object: &mut ObjectWriter<'_>) {
     const IP_ADDRESS: u8 = 2;
     const EMAIL_ADDRESS: u8 = 5;
     const USER_UID: u8 = 31;
     let seen = [
         ("src_endpoint.ip", IP_ADDRESS, valid_ip(event)),
-        ("actor.user.email_addr", EMAIL_ADDRESS, event.actor.email.as_deref()),
-        ("actor.user.uid", USER_UID, event.actor.id.as_deref()),
+        ("actor.user.email_addr", EMAIL_ADDRESS, event.actor.email.as_deref().filter(|email| is_email_address(email))),
+        ("actor.user.uid", USER_UID, event.actor.id.as_deref().filter(|_| version != OcsfVersion::V1_3)),
     ];
     let known = seen.into_iter().filter_map(|(name, kind, value)| Some((name, kind, value?)));
     object.objects("observables", known.filter(|(.., value)| !value.is_empty()), |observable, (name, kind, value)| {
@@ -228,8 +248,11 @@ fn push_observables(event: &Event<'_>, object: &mut ObjectWriter<'_>) {
     });
 }
 
-fn push_raw(raw: &str, object: &mut ObjectWriter<'_>) {
+fn push_raw(raw: &str, version: OcsfVersion, object: &mut ObjectWriter<'_>) {
     object.string("raw_data", raw);
+    if version == OcsfVersion::V1_3 {
+        return;
+    }
     object.number("raw_data_size", raw.len() as u64);
     object.object("raw_data_hash", |hash| {
         hash.unescaped("algorithm", "SHA-256");
@@ -238,10 +261,14 @@ fn push_raw(raw: &str, object: &mut ObjectWriter<'_>) {
     });
 }
 
-fn push_unmapped(event: &Event<'_>, class: &Class<'_>, unmapped: &mut ObjectWriter<'_>) {
+fn push_unmapped(event: &Event<'_>, class: &Class<'_>, version: OcsfVersion, unmapped: &mut ObjectWriter<'_>) {
     push_enums(event, unmapped);
     if valid_ip(event).is_none() {
         unmapped.optional("actor_ip", event.actor.ip.as_deref());
+    }
+    unmapped.optional("actor_email", event.actor.email.as_deref().filter(|email| !is_email_address(email)));
+    if version == OcsfVersion::V1_3 {
+        unmapped.optional("vendor_event_id", event.vendor_event_id.as_deref());
     }
     unmapped.object("on_behalf_of", |user| {
         let Some(effective) = &event.actor.on_behalf_of else { return };
@@ -253,189 +280,6 @@ fn push_unmapped(event: &Event<'_>, class: &Class<'_>, unmapped: &mut ObjectWrit
         unmapped.object("target", |object| push_target(target, object));
     }
     push_details(event, unmapped);
-}
-
-/// The activity id for actions that a class has no id for.
-const OTHER_ACTIVITY: u32 = 99;
-
-/// An OCSF class with the object that it requires. Without that object the event is API activity: most lakes reject an event
-/// that lacks a required attribute.
-#[derive(Debug, PartialEq)]
-enum Class<'e> {
-    /// 3002: a sign-in or sign-out.
-    Authentication,
-    /// 3006: a group, its members, its permissions.
-    GroupManagement {
-        /// The group.
-        group: Named<'e>,
-        /// Who received or lost something there.
-        member: Option<Named<'e>>,
-    },
-    /// 3005: a user's permissions, if the record names them.
-    UserAccess {
-        /// The user.
-        user: Named<'e>,
-        /// The same, as the grants name him.
-        grantee: &'e Grantee<'e>,
-    },
-    /// 3001: a user's account.
-    AccountChange {
-        /// The user.
-        user: Named<'e>,
-    },
-    /// 6003: everything else.
-    ApiActivity,
-}
-
-/// Chooses the class of an event.
-fn class_of<'e>(event: &'e Event<'_>) -> Class<'e> {
-    if event.category == Category::Authentication && matches!(event.action, Action::Login | Action::Logout) {
-        let is_known = Named::from(&event.actor).is_identified();
-        return if is_known { Class::Authentication } else { Class::ApiActivity };
-    }
-    if event.category != Category::Iam {
-        return Class::ApiActivity;
-    }
-    if let Some(group) = group_of(event) {
-        return Class::GroupManagement { group, member: member_of(event) };
-    }
-    let Some(target) = event.target.as_ref().filter(|target| target.kind == ObjectType::User) else {
-        return Class::ApiActivity;
-    };
-    match event.grants.first() {
-        Some(Grant { grantee, .. }) if is_access_of(event, grantee) => {
-            Class::UserAccess { user: Named::from(grantee), grantee }
-        }
-        _ if target.is_identified() => Class::AccountChange { user: Named::from(target) },
-        _ => Class::ApiActivity,
-    }
-}
-
-/// The group that an event is about: its target, else where a grant holds.
-fn group_of<'e>(event: &'e Event<'_>) -> Option<Named<'e>> {
-    let target = event.target.as_ref().filter(|target| target.kind == ObjectType::Group).map(Named::from);
-    let mut scopes = event.grants.iter().filter_map(|grant| grant.scope.as_ref());
-    let scope = scopes.find(|scope| scope.kind == ObjectType::Group);
-    let scope = scope.map(|scope| Named::new(scope.id.as_deref(), scope.name.as_deref(), None));
-    target.filter(|group| group.is_identified()).or(scope).filter(|group| group.is_identified())
-}
-
-/// The user that a change of a group is about: the first grantee that is not the group itself, else the first related user.
-fn member_of<'e>(event: &'e Event<'_>) -> Option<Named<'e>> {
-    let is_person = |grantee: &&Grantee<'_>| !matches!(grantee.kind, GranteeType::Group | GranteeType::Team);
-    let grantee = event.grants.first().map(|grant| &grant.grantee).filter(is_person).map(Named::from);
-    let related = || {
-        let users = event.related.iter().map(|related| &related.object);
-        users.filter(|object| object.kind == ObjectType::User).map(Named::from).find(|user| user.is_identified())
-    };
-    grantee.filter(|grantee| grantee.is_identified()).or_else(related)
-}
-
-fn is_access_of(event: &Event<'_>, grantee: &Grantee<'_>) -> bool {
-    matches!(event.action, Action::Grant | Action::Revoke)
-        && grantee.is_identified()
-        && privileges(event, Some(grantee)).next().is_some()
-}
-
-impl Class<'_> {
-    /// The class id.
-    const fn uid(&self) -> u32 {
-        match self {
-            Self::AccountChange { .. } => 3_001,
-            Self::Authentication => 3_002,
-            Self::UserAccess { .. } => 3_005,
-            Self::GroupManagement { .. } => 3_006,
-            Self::ApiActivity => 6_003,
-        }
-    }
-
-    /// The activity's number in the class.
-    const fn activity(&self, action: Action) -> u32 {
-        match self {
-            Self::Authentication => authentication(action),
-            Self::GroupManagement { .. } => group_management(action),
-            Self::UserAccess { .. } => user_access(action),
-            Self::AccountChange { .. } => account_change(action),
-            Self::ApiActivity => api_activity(action),
-        }
-    }
-
-    /// Whether the class's own attributes hold the target.
-    fn carries_target(&self, target: &Target<'_>) -> bool {
-        match self {
-            Self::Authentication => false,
-            Self::ApiActivity => target.is_identified(),
-            Self::GroupManagement { .. } | Self::UserAccess { .. } | Self::AccountChange { .. } => true,
-        }
-    }
-}
-
-const fn authentication(action: Action) -> u32 {
-    match action {
-        Action::Login => 1,
-        Action::Logout => 2,
-        _ => OTHER_ACTIVITY,
-    }
-}
-
-const fn group_management(action: Action) -> u32 {
-    match action {
-        Action::Grant => 1,
-        Action::Revoke => 2,
-        Action::AddMember => 3,
-        Action::RemoveMember => 4,
-        Action::Delete => 5,
-        Action::Create => 6,
-        _ => OTHER_ACTIVITY,
-    }
-}
-
-const fn user_access(action: Action) -> u32 {
-    match action {
-        Action::Grant => 1,
-        Action::Revoke => 2,
-        _ => OTHER_ACTIVITY,
-    }
-}
-
-const fn account_change(action: Action) -> u32 {
-    match action {
-        Action::Create => 1,
-        Action::Enable => 2,
-        Action::PasswordChange => 3,
-        Action::PasswordReset => 4,
-        Action::Disable => 5,
-        Action::Delete => 6,
-        Action::MfaEnable => 10,
-        Action::MfaDisable => 11,
-        _ => OTHER_ACTIVITY,
-    }
-}
-
-const fn api_activity(action: Action) -> u32 {
-    match action {
-        Action::Create | Action::Import => 1,
-        Action::Read | Action::List | Action::Export => 2,
-        Action::Update
-        | Action::Enable
-        | Action::Disable
-        | Action::Grant
-        | Action::Revoke
-        | Action::Archive
-        | Action::Restore
-        | Action::AddMember
-        | Action::RemoveMember
-        | Action::Invite
-        | Action::Rotate => 3,
-        Action::Delete => 4,
-        _ => OTHER_ACTIVITY,
-    }
-}
-
-/// The permissions that were granted or revoked, of this grantee or of all.
-fn privileges<'e>(event: &'e Event<'_>, grantee: Option<&'e Grantee<'_>>) -> impl Iterator<Item = &'e str> {
-    let grants = event.grants.iter().filter(move |grant| grantee.is_none_or(|grantee| grant.grantee == *grantee));
-    grants.filter_map(|grant| grant.privilege.as_deref()).filter(|privilege| !privilege.is_empty())
 }
 
 #[cfg(test)]

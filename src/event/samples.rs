@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::{
     Action, Actor, ActorType, Category, Change, Event, EventId, Grant, Grantee, GranteeType, ObjectType, OnBehalfOf,
-    Outcome, Related, Role, Target, Via,
+    Outcome, Product, Related, Role, Target, Via,
 };
 use crate::time::Timestamp;
 
@@ -16,7 +16,9 @@ fn text(value: &str) -> Option<Cow<'_, str>> {
 pub(super) fn minimal() -> Event<'static> {
     let observed_at = Timestamp::from_nanos(1_764_000_062_004_999_999);
     Event {
+        product: Some(&Product { name: "Confluence", vendor_name: "Atlassian" }),
         timestamp: Timestamp::parse_rfc3339("2025-11-24T16:00:00.10Z").expect("a time"),
+        original_time: text("2025-11-24T16:00:00.10Z"),
         ..Event::new(EventId([0xab; 16]), "confluence", "acme", observed_at, r#"{"n": 1.0}"#)
     }
 }

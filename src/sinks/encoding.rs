@@ -14,7 +14,7 @@ use crate::event::ocsf::{self, OcsfVersion};
 pub struct EncodingOptions {
     /// `native` (default), `ocsf` or `ecs`.
     pub schema: Schema,
-    /// With `schema: ocsf`: `1.8.0` (default) or `1.7.0`.
+    /// With `schema: ocsf`: `1.8.0` (default), `1.7.0`, or `1.3.0` for Amazon Security Lake.
     pub ocsf_version: OcsfVersion,
     /// The vendor's record: `keep` (JSON, byte for byte; the default), `string` (a JSON string with the exact bytes) or
     /// `drop`.

@@ -12,7 +12,7 @@ use super::shape::Shape;
 use super::time_text::{ReadTime, TimeText};
 use super::{api_error, damaged};
 use crate::event::id::IdHasher;
-use crate::event::{Event, EventId, Outcome};
+use crate::event::{Event, EventId, Outcome, Product};
 use crate::time::Timestamp;
 
 /// One vendor's records: their facts and two hooks. [`Normalizer`] follows from it.
@@ -23,6 +23,8 @@ pub(super) trait RecordFormat: Send + Sync + Debug {
     type Record<'a>: FromJson<'a>;
     /// The vendor's name.
     const VENDOR: &'static str;
+    /// The product whose audit trail it is.
+    const PRODUCT: &'static Product;
     /// An example record, in the form that the documentation shows.
     const EXAMPLE: &'static str;
     /// Whether each record has an id of its own.
@@ -52,10 +54,11 @@ impl<F: RecordFormat> Normalizer for F {
     }
 
     fn normalize<'a>(&self, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
-        match fields_in(raw) {
+        let event = match fields_in(raw) {
             Ok(record) => self.event(record, raw, context),
             Err(reason) => unreadable(F::VENDOR, self.tenant(), raw, context, reason),
-        }
+        };
+        Event { product: Some(F::PRODUCT), ..event }
     }
 
     fn has_ids(&self) -> bool {

@@ -49,7 +49,7 @@ impl<'de> FromJson<'de> for TimeText<'de> {
     }
 }
 
-impl TimeText<'_> {
+impl<'a> TimeText<'a> {
     /// The moment, if it is a time.
     pub(super) fn at(&self) -> Option<Timestamp> {
         self.read().map(|time| time.at)
@@ -63,6 +63,11 @@ impl TimeText<'_> {
     /// The text.
     pub(super) fn given(&self) -> Option<&str> {
         self.0.as_deref()
+    }
+
+    /// The text.
+    pub(super) fn into_given(self) -> Text<'a> {
+        self.0
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::event::{Action, Category, ObjectType, samples};
+use crate::event::{Action, Category, Grant, ObjectType, samples};
 
 fn encoded(event: &Event<'_>, raw: RawForm) -> Value {
     let mut out = Vec::new();
@@ -18,12 +18,12 @@ fn a_full_event_field_by_field() {
         encoded(&samples::grant_to_user(), RawForm::Keep),
         json!({
             "category_uid": 3, "class_uid": 3005, "activity_id": 1, "type_uid": 300_501, "severity_id": 1,
-            "time": 1_764_000_000_100_i64, "status_id": 1, "status": "success", "message": "granted",
+            "time": 1_764_000_000_100_i64, "status_id": 1, "status": "Success", "message": "granted",
             "metadata": {
-                "version": "1.8.0", "product": {"name": "confluence", "vendor_name": "confluence"},
+                "version": "1.8.0", "product": {"name": "Confluence", "vendor_name": "Atlassian"},
                 "uid": "abababababababababababababababab", "original_event_uid": "v7",
                 "event_code": "Space permission added", "log_name": "acme", "tenant_uid": "t1",
-                "original_time": "2025-11-24T16:00:00.100000Z", "logged_time": 1_764_000_062_004_i64,
+                "original_time": "2025-11-24T16:00:00.10Z", "logged_time": 1_764_000_062_004_i64,
             },
             "actor": {"user": {"uid": "u1", "name": "Avery", "email_addr": "a@example.com", "type_id": 1}},
             "src_endpoint": {"ip": "203.0.113.24"},
@@ -59,9 +59,9 @@ fn a_minimal_event_is_api_activity_of_its_vendor() {
     assert_eq!(minimal["class_uid"], 6_003);
     assert_eq!(minimal["activity_id"], 99);
     assert_eq!(minimal["activity_name"], "other");
-    assert_eq!(minimal["api"], json!({"operation": "other", "service": {"name": "confluence"}}));
-    assert_eq!(minimal["src_endpoint"], json!({"svc_name": "confluence"}));
-    assert_eq!(minimal["actor"], json!({"app_name": "confluence"}));
+    assert_eq!(minimal["api"], json!({"operation": "other", "service": {"name": "Confluence"}}));
+    assert_eq!(minimal["src_endpoint"], json!({"svc_name": "Confluence"}));
+    assert_eq!(minimal["actor"], json!({"app_name": "Confluence"}));
     for absent in ["raw_data", "raw_data_size", "raw_data_hash", "observables", "resources", "message"] {
         assert_eq!(minimal.get(absent), None, "{absent}");
     }
@@ -160,10 +160,106 @@ fn an_actor_without_a_name_uses_email_or_id() {
     assert_eq!(encoded(&event, RawForm::Drop)["actor"]["user"]["name"], "u1");
 }
 
-#[test]
-fn the_older_version_can_be_selected() {
+fn encoded_as(version: OcsfVersion, event: &Event<'_>, raw: RawForm) -> Value {
     let mut out = Vec::new();
-    encode(&samples::minimal(), OcsfVersion::V1_7, RawForm::Drop, &mut out);
-    let line: Value = serde_json::from_slice(&out).expect("valid JSON");
-    assert_eq!(line["metadata"]["version"], "1.7.0");
+    encode(event, version, raw, &mut out);
+    serde_json::from_slice(&out).expect("valid JSON")
+}
+
+#[test]
+fn older_versions_can_be_selected() {
+    for version in OcsfVersion::ALL {
+        let line = encoded_as(*version, &samples::minimal(), RawForm::Drop);
+        assert_eq!(line["metadata"]["version"], version.as_str());
+    }
+}
+
+#[test]
+fn what_1_3_lacks_goes_to_unmapped() {
+    let mut event = samples::grant_to_user();
+    event.actor.kind = ActorType::Service;
+    let line = encoded_as(OcsfVersion::V1_3, &event, RawForm::Keep);
+    assert_eq!(line["metadata"]["original_event_uid"], Value::Null);
+    assert_eq!(line["unmapped"]["vendor_event_id"], "v7");
+    assert_eq!(line["metadata"]["profiles"], json!(["host"]), "actor is of this profile");
+    assert_eq!(line["actor"]["user"]["type_id"], 99);
+    assert_eq!(line["actor"]["user"]["type"], "service");
+    assert_eq!(line["observables"].as_array().expect("a list").len(), 2, "1.3.0 has no observable for an id");
+    assert_eq!(line["raw_data"], event.raw);
+    for absent in ["raw_data_size", "raw_data_hash"] {
+        assert_eq!(line.get(absent), None, "{absent}");
+    }
+}
+
+#[test]
+fn a_group_without_user_and_privileges_is_api_activity_in_1_3() {
+    let target = Some(samples::object(ObjectType::Group, "g2"));
+    let event = Event { category: Category::Iam, action: Action::Delete, target, ..samples::minimal() };
+    assert_eq!(class_and_activity(&encoded_as(OcsfVersion::V1_3, &event, RawForm::Drop)), (6_003, 4));
+    assert_eq!(class_and_activity(&encoded_as(OcsfVersion::V1_7, &event, RawForm::Drop)), (3_006, 5));
+}
+
+#[test]
+fn a_record_that_is_too_long_for_1_3_is_kept_in_unmapped() {
+    let raw = format!("\"{}\"", "x".repeat(65_534));
+    let event = Event { raw: &raw, ..samples::minimal() };
+    let line = encoded_as(OcsfVersion::V1_3, &event, RawForm::Keep);
+    assert_eq!((&line["raw_data"], &line["unmapped"]["raw_data"]), (&Value::Null, &json!(raw)));
+    assert_eq!(encoded_as(OcsfVersion::V1_3, &event, RawForm::Drop)["unmapped"].get("raw_data"), None);
+    let line = encoded_as(OcsfVersion::V1_7, &event, RawForm::Keep);
+    assert_eq!((&line["raw_data"], line["unmapped"].get("raw_data")), (&json!(raw), None));
+}
+
+#[test]
+fn severity_rises_with_failures_and_administrative_grants() {
+    let severity = |outcome, grants: Vec<Grant<'static>>| {
+        let event = Event { outcome, grants, ..samples::grant_to_user() };
+        encoded(&event, RawForm::Drop)["severity_id"].as_u64()
+    };
+    let admin = |grant: Grant<'static>| Grant { admin: Some(true), ..grant };
+    let view = samples::view_space;
+    let revoked = Grant { effect: GrantEffect::Revoked, ..admin(view()) };
+    assert_eq!(severity(Outcome::Success, vec![view()]), Some(1));
+    assert_eq!(severity(Outcome::Unknown, vec![revoked]), Some(1));
+    assert_eq!(severity(Outcome::Failure, vec![view()]), Some(2));
+    assert_eq!(severity(Outcome::Partial, Vec::new()), Some(2));
+    assert_eq!(severity(Outcome::Unknown, vec![view(), admin(view())]), Some(3));
+    assert_eq!(severity(Outcome::Failure, vec![admin(view())]), Some(3));
+}
+
+#[test]
+fn status_is_the_caption_and_other_activities_have_the_vendors_word() {
+    for (outcome, id, caption) in [
+        (Outcome::Unknown, 0, "Unknown"),
+        (Outcome::Success, 1, "Success"),
+        (Outcome::Failure, 2, "Failure"),
+        (Outcome::Partial, 99, "Partial"),
+    ] {
+        let line =
+            encoded(&Event { outcome, event_type: "Space \"logo\" spun".into(), ..samples::minimal() }, RawForm::Drop);
+        assert_eq!((&line["status_id"], &line["status"]), (&json!(id), &json!(caption)));
+        assert_eq!(line["activity_name"], "Space \"logo\" spun");
+    }
+}
+
+#[test]
+fn original_time_is_the_vendors_text_or_absent() {
+    let event = Event { original_time: None, product: None, ..samples::grant_to_user() };
+    let metadata = &encoded(&event, RawForm::Drop)["metadata"];
+    assert_eq!(metadata.get("original_time"), None);
+    assert_eq!(metadata["product"], json!({"name": "confluence", "vendor_name": "confluence"}), "of your own vendor");
+}
+
+#[test]
+fn what_has_not_the_form_is_no_attribute_and_no_observable() {
+    let mut event = samples::grant_to_user();
+    event.actor.email = Some("ada lovelace".into());
+    event.actor.ip = Some("office".into());
+    event.target.as_mut().expect("a target").email = Some("blake@exämple.com".into());
+    let line = encoded(&event, RawForm::Drop);
+    assert_eq!(line["observables"], json!([{"name": "actor.user.uid", "type_id": 31, "value": "u1"}]));
+    assert_eq!(line["actor"]["user"].get("email_addr"), None);
+    let unmapped = &line["unmapped"];
+    assert_eq!((&unmapped["actor_email"], &unmapped["actor_ip"]), (&json!("ada lovelace"), &json!("office")));
+    assert_eq!(unmapped["target"]["email"], "blake@exämple.com");
 }

@@ -392,7 +392,7 @@ prop_compose! {
         changes in prop::collection::vec(any_change(), 0..3),
     ) -> Event<'static> {
         Event {
-            id: EventId(id), version, vendor, source: "acme", tenant, vendor_event_id, event_type, action, category,
+            id: EventId(id), version, vendor, product: None, original_time: None, source: "acme", tenant, vendor_event_id, event_type, action, category,
             outcome, message, timestamp, observed_at, actor, target, grants, related, changes,
             normalize_error: error.map(Cow::into_owned), raw: Box::leak(raw.into_owned().into_boxed_str()),
         }

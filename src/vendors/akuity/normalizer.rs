@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use super::mapping::{self, Meaning};
 use super::{go_time, grants};
 use crate::event::id::IdHasher;
-use crate::event::{Action, Actor, ActorType, Event, EventId, ObjectType, Related, Role, Scope, Target, Via};
+use crate::event::{Action, Actor, ActorType, Event, EventId, ObjectType, Product, Related, Role, Scope, Target, Via};
 use crate::time::Timestamp;
 use crate::vendors::contract::{BadPage, NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
 use crate::vendors::field::{self, Address, Identifier};
@@ -167,6 +167,7 @@ impl RecordFormat for AkuityNormalizer {
     type Key<'a> = AuditLog<'a>;
     type Record<'a> = AuditLog<'a>;
     const VENDOR: &'static str = NAME;
+    const PRODUCT: &'static Product = &Product { name: "Akuity Platform", vendor_name: "Akuity" };
     const EXAMPLE: &'static str = r#"{"timestamp":"2026-03-02 08:59:30.004211 +0000 UTC","action":"updated",
  "actor":{"type":"user","id":"ada@example.com","ip":"2001:db8::17"},
  "object":{"type":"custom_role","id":{"name":"dev-team","kind":"","group":""}},
@@ -218,6 +219,7 @@ impl RecordFormat for AkuityNormalizer {
             event_type: log.action.unwrap_or_default(),
             message: details.message,
             timestamp: problems.timestamp_or("timestamp", &log.timestamp, time, context.observed_at),
+            original_time: log.timestamp.into_given(),
             actor,
             target: object.target,
             grants,

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use super::{data, grants, mapping};
-use crate::event::{Action, Actor, ActorType, Event, EventId, ObjectType, OnBehalfOf, Outcome, Related, Role, Target};
+use crate::event::{
+    Action, Actor, ActorType, Event, EventId, ObjectType, OnBehalfOf, Outcome, Product, Related, Role, Target,
+};
 use crate::vendors::contract::{
     BadPage, NormalizerConfig, NormalizerOption, Page, PageRequest, ReadContext, RecordKey,
 };
@@ -187,6 +189,7 @@ impl RecordFormat for CaptivateIqNormalizer {
     type Key<'a> = Key<'a>;
     type Record<'a> = Item<'a>;
     const VENDOR: &'static str = NAME;
+    const PRODUCT: &'static Product = &Product { name: "CaptivateIQ", vendor_name: "CaptivateIQ" };
     const EXAMPLE: &'static str = r#"{"id":"550e8400-e29b-41d4-a716-446655440000","object":"audit_log","organization_id":"org_123456",
  "user_id":"user_001","user_name":"John Smith","user_email":"john.smith@example.com",
  "ip_address":"203.0.113.45","created_at":"2026-03-02T08:59:30Z","event_type":"user.login","version":0,
@@ -240,6 +243,7 @@ impl RecordFormat for CaptivateIqNormalizer {
             outcome: self.outcome(&word),
             event_type: self.event_type(word, object_type),
             timestamp: problems.timestamp("created_at", &item.created_at, context.observed_at),
+            original_time: item.created_at.into_given(),
             actor: self.actor(logged_in, effective, item.ip_address),
             target,
             related: item.parents.into_iter().filter_map(|object| parent(object, &mut problems)).collect(),

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::details::{self, Details, Findings, Given};
 use super::entity::Entity;
 use super::mapping;
-use crate::event::{Actor, ActorType, Event, EventId, ObjectType, Related, Role};
+use crate::event::{Actor, ActorType, Event, EventId, ObjectType, Product, Related, Role};
 use crate::vendors;
 use crate::vendors::contract::{BadPage, NormalizerConfig, NormalizerOption, Page, ReadContext, RecordKey};
 use crate::vendors::field::{self, Address, Identifier};
@@ -168,6 +168,7 @@ impl RecordFormat for ClumioNormalizer {
     type Key<'a> = Key<'a>;
     type Record<'a> = Item<'a>;
     const VENDOR: &'static str = NAME;
+    const PRODUCT: &'static Product = &Product { name: "Clumio", vendor_name: "Clumio" };
     const EXAMPLE: &'static str = r#"{"action":"user_deleted","category":"backup","details_json":{},"id":"d38fcaa9-200d-538e-a661-fbed769b1fc5",
  "interface":"ui","ip_address":"198.51.100.32","parent_entity":null,
  "primary_entity":{"id":"42","type":"user","value":"robin@example.com"},"status":"success",
@@ -208,6 +209,7 @@ impl RecordFormat for ClumioNormalizer {
             event_type: self.event_type(item.category.as_deref(), item.action.unwrap_or_default()),
             outcome: item.status.map(|status| mapping::outcome(&status)).unwrap_or_default(),
             timestamp: problems.timestamp("timestamp", &item.timestamp, context.observed_at),
+            original_time: item.timestamp.into_given(),
             actor,
             target,
             grants,

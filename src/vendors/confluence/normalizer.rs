@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::{grants, mapping};
 use crate::event::id::IdHasher;
-use crate::event::{Action, Actor, ActorType, Change, Event, EventId, ObjectType, Related, Role, Target};
+use crate::event::{Action, Actor, ActorType, Change, Event, EventId, ObjectType, Product, Related, Role, Target};
 use crate::time::Timestamp;
 use crate::vendors::contract::{BadPage, NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
 use crate::vendors::field::{self, Identifier};
@@ -131,6 +131,7 @@ impl RecordFormat for ConfluenceNormalizer {
     type Key<'a> = AuditRecord<'a>;
     type Record<'a> = AuditRecord<'a>;
     const VENDOR: &'static str = NAME;
+    const PRODUCT: &'static Product = &Product { name: "Confluence", vendor_name: "Atlassian" };
     const EXAMPLE: &'static str = r#"{
  "author":{"type":"user","displayName":"Avery Example","accountId":"712020:5f0c1d7e-0000-4000-8000-000000000001"},
  "remoteAddress":"203.0.113.24","creationDate":1772441970123,"summary":"Space permission added",
@@ -171,6 +172,7 @@ impl RecordFormat for ConfluenceNormalizer {
             category,
             message: record.description,
             timestamp: problems.timestamp("creationDate", &record.creation_date, context.observed_at),
+            original_time: record.creation_date.into_given(),
             actor: actor(record.author, record.remote_address, is_administrator, &mut problems),
             target,
             related,

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::mapping::{self, Object};
-use crate::event::{Actor, ActorType, Event, EventId, ObjectType, Outcome, Related, Role, Target, Via};
+use crate::event::{Actor, ActorType, Event, EventId, ObjectType, Outcome, Product, Related, Role, Target, Via};
 use crate::vendors::contract::{BadPage, NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
 use crate::vendors::field::{self, Address, Identifier};
 use crate::vendors::lenient::{Text, json_object};
@@ -78,6 +78,7 @@ impl RecordFormat for MergeNormalizer {
     type Key<'a> = Key<'a>;
     type Record<'a> = AuditLogEvent<'a>;
     const VENDOR: &'static str = NAME;
+    const PRODUCT: &'static Product = &Product { name: "Merge", vendor_name: "Merge" };
     const EXAMPLE: &'static str = r#"{"id":"0f6d2c1e-5a0b-4c55-9d0e-2f7c1b8a9e01","user_name":"Ada Example","user_email":"ada@example.com",
  "role":"ADMIN","ip_address":"192.0.2.123","event_type":"CHANGED_SCOPES",
  "event_description":"Organization-wide Scopes for model hris.Employee updated from Read to Read+Write",
@@ -113,6 +114,7 @@ impl RecordFormat for MergeNormalizer {
             outcome: self.outcome,
             message: record.event_description,
             timestamp: problems.timestamp("created_at", &record.created_at, context.observed_at),
+            original_time: record.created_at.into_given(),
             actor,
             target,
             related,

@@ -72,6 +72,8 @@ impl OwnedEvent {
             category: Category::ALL[category],
             outcome: Outcome::ALL[outcome],
             message: self.text(10),
+            product: None,
+            original_time: None,
             timestamp: at(self.times.0),
             observed_at: at(self.times.1),
             actor: Actor {
