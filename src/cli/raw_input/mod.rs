@@ -33,7 +33,8 @@ impl Chunk {
     /// Calls `take` with each record, pages taken apart, and with whether it came as UTF-8: if not, bytes were replaced.
     pub(super) fn each_record(&self, normalizer: &dyn Normalizer, mut take: impl FnMut(&str, bool)) {
         self.each_value(|bytes| {
-            let text = String::from_utf8_lossy(bytes);
+            // The check alone is several times as fast as the replacing one.
+            let text = std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
             let is_sound = matches!(text, Cow::Borrowed(_));
             match self.pages.then(|| normalizer.page_records(&text)).flatten() {
                 // In a page that is not UTF-8, only records with a replacement character are damaged.

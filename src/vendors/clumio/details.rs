@@ -169,11 +169,14 @@ pub(super) fn findings<'a>(
     let read = |details: Details<'a>, target, problems: &mut Problems| {
         ReadDetails { tags: details.tags, problems, found: Findings::new(action, target) }.read(category, details.body)
     };
-    match (details.0, as_text.shown()) {
-        (Some(details), _) => read(details, target, problems),
-        (None, None) => Findings::new(action, target),
-        (None, Some(Cow::Borrowed(text))) => read(lenient::value(text), target, problems),
-        (None, Some(Cow::Owned(text))) => {
+    // The text holds the same once more: it is not even unescaped where it is not needed.
+    if let Some(details) = details.0 {
+        return read(details, target, problems);
+    }
+    match as_text.shown() {
+        None => Findings::new(action, target),
+        Some(Cow::Borrowed(text)) => read(lenient::value(text), target, problems),
+        Some(Cow::Owned(text)) => {
             let details: Details<'_> = lenient::value(&text);
             let found = Findings::new(action, target);
             ReadDetails { tags: details.tags, problems, found }.read(category, details.body).into_owned()
