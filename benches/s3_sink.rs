@@ -226,7 +226,7 @@ impl SinkRunner {
         let settings = serde_json::json!({
             "bucket": BUCKET,
             "endpoint": store.endpoint,
-            "key_prefix": format!("{prefix}vendor={{{{ vendor }}}}/date=%Y-%m-%d/"),
+            "key_prefix": format!("{prefix}event_vendor={{{{ vendor }}}}/event_date=%Y-%m-%d/"),
             "format": format,
             "compression": compression,
             "auth": {"access_key_id": store.key, "secret_access_key": store.secret},

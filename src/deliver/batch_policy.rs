@@ -108,6 +108,37 @@ mod tests {
         assert_eq!(of(&PendingBatch { full: true, ..pending(9, 5, 0) }), Decision::Deliver);
     }
 
+    /// The batches of a day on which five sources have an event every minute.
+    #[cfg(feature = "s3")]
+    fn batches_of_a_quiet_day(options: &BatchOptions) -> u64 {
+        let (mut batches, mut oldest) = (0, None);
+        for minute in 0..1_440 {
+            let now = Timestamp::from_secs(minute * 60);
+            let since = *oldest.get_or_insert(now);
+            let minutes = now.since(since).as_secs() / 60 + 1;
+            let pending = PendingBatch { oldest_visible_at: Some(since), ..pending(5 * minutes, 5 * minutes, 0) };
+            if decide(&pending, options, since, now, false) == Decision::Deliver {
+                batches += 1;
+                oldest = None;
+            }
+        }
+        batches
+    }
+
+    #[cfg(feature = "s3")]
+    #[test]
+    fn a_quiet_day_is_tens_of_objects() {
+        let settings = serde_json::json!({"bucket": "audit"});
+        let sink = crate::sinks::registry::SinkConfig::read("s3", settings).expect("a sink").expect("settings");
+        // An object for each vendor and a manifest; one batch has events of two days.
+        let objects = |options: &BatchOptions| batches_of_a_quiet_day(options) * 6 + 5;
+        let options = sink.default_batch();
+        let of = |minutes: u64| objects(&BatchOptions { timeout: Duration::from_secs(minutes * 60), ..options });
+        assert!((20..100).contains(&objects(&options)), "{}", objects(&options));
+        // What docs/lake.md says.
+        assert_eq!([5, 15, 60, 120, 360, 1_439].map(of), [1_445, 545, 143, 71, 23, 11]);
+    }
+
     #[test]
     fn events_of_other_sources_are_skipped_lazily() {
         let since = |secs| decide(&pending(9, 0, 0), &options(), NOON - Duration::from_secs(secs), NOON, false);

@@ -9,7 +9,7 @@
 //!         |         |                          outputs are recorded before they are touched
 //!         +--- journal.commit_batch(position, counters, state)
 //!
-//! error:     sink.rollback(records), wait with jitter, the same range again, without limit         (sink_loop)
+//! error:     sink.prepare_retry(records), wait with jitter, the same range again, without limit    (sink_loop)
 //! restart:   an unfinished batch is rolled back first; then the same range again, or, if the settings changed, new batches;
 //!            a range that the target already stores as delivered is counted and not written again  (recovery)
 //! rejected:  events that the target can never accept go to the dead letter, in the same batch

@@ -235,7 +235,12 @@ impl SinkLoop {
     async fn roll_back(&mut self, batch: &mut OpenBatch) -> Result<(), StepError> {
         if batch.is_touched {
             let records = dead_letter::roll_back(&batch.records, &self.task.dead_letter)?;
-            self.task.sink.rollback(&records).await?;
+            let sink = &mut self.task.sink;
+            if batch.is_wanted {
+                sink.prepare_retry(&records).await?
+            } else {
+                sink.rollback(&records).await?
+            }
             batch.is_touched = false;
             let BatchRange { first, last } = batch.range;
             tracing::debug!(event = "batch_rolled_back", sink = self.task.name, first, last, "batch rolled back");

@@ -280,6 +280,10 @@ impl Sink for ScriptedSink {
         })
     }
 
+    fn prepare_retry<'a>(&'a mut self, records: &'a [RollbackRecord]) -> BoxFuture<'a, Result<(), SinkError>> {
+        self.rollback(records)
+    }
+
     fn rollback<'a>(&'a mut self, records: &'a [RollbackRecord]) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(async move {
             self.point().await?;

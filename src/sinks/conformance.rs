@@ -174,6 +174,31 @@ async fn an_interrupted_batch_is_rolled_back<F: Fixture>(stop: Stop, restart: Re
     }
 }
 
+/// A batch that is written again leaves the same as one that was not interrupted, and the second attempt can be rolled back.
+async fn an_interrupted_batch_is_written_again<F: Fixture>(stop: Stop, restart: Restart, second_stop: Option<Stop>) {
+    let (fixture, untouched) = (F::new(), F::new());
+    let (mut sink, mut steady) = (opened(fixture.sink(), 0, None).await, opened(untouched.sink(), 0, None).await);
+    let state = committed(sink.as_mut(), 0).await.state;
+    committed(steady.as_mut(), 0).await;
+    let before = fixture.contents();
+    let mut log = MemoryLog::default();
+    write(sink.as_mut(), 1, &mut log, stop).await;
+    if restart == Restart::Same {
+        sink = opened(fixture.sink(), 0, state.as_deref()).await;
+    }
+    sink.prepare_retry(&log.records()).await.expect("prepared");
+    if let Some(second_stop) = second_stop {
+        write(sink.as_mut(), 1, &mut log, second_stop).await;
+        sink = opened(fixture.reconfigured(), 0, state.as_deref()).await;
+        sink.rollback(&log.records()).await.expect("rolled back");
+        assert_eq!(fixture.contents(), before, "{stop:?} {restart:?} {second_stop:?}");
+        return;
+    }
+    write(sink.as_mut(), 1, &mut log, Stop::Commit).await;
+    committed(steady.as_mut(), 1).await;
+    assert_eq!(fixture.contents(), untouched.contents(), "{stop:?} {restart:?}");
+}
+
 /// After a restart with the state of the last commit, the sink continues exactly as it would have without one.
 async fn continues_after_a_restart<F: Fixture>() {
     let (fixture, untouched) = (F::new(), F::new());
@@ -283,6 +308,11 @@ pub(crate) async fn passes<F: Fixture>() {
         for restart in [Restart::None, Restart::Same, Restart::Reconfigured] {
             for first_batch in [true, false] {
                 an_interrupted_batch_is_rolled_back::<F>(stop, restart, first_batch).await;
+            }
+        }
+        for restart in [Restart::None, Restart::Same] {
+            for second_stop in [None, Some(Stop::Flush), Some(Stop::Commit)] {
+                an_interrupted_batch_is_written_again::<F>(stop, restart, second_stop).await;
             }
         }
     }
@@ -439,6 +469,10 @@ mod faulty {
                 self.latest = Some((self.range.last, name.clone()));
                 Ok(Committed { events: self.events, bytes, state: Some(name) })
             })
+        }
+
+        fn prepare_retry<'a>(&'a mut self, records: &'a [RollbackRecord]) -> BoxFuture<'a, Result<(), SinkError>> {
+            self.rollback(records)
         }
 
         fn rollback<'a>(&'a mut self, records: &'a [RollbackRecord]) -> BoxFuture<'a, Result<(), SinkError>> {

@@ -131,6 +131,10 @@ impl Sink for ConsoleSink {
         Box::pin(async { self.print().map(|()| self.committed.clone()) })
     }
 
+    fn prepare_retry<'a>(&'a mut self, records: &'a [RollbackRecord]) -> BoxFuture<'a, Result<(), SinkError>> {
+        self.rollback(records)
+    }
+
     /// Printed lines stay. There are records only if this sink had another type when the batch began.
     fn rollback<'a>(&'a mut self, records: &'a [RollbackRecord]) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(async move {

@@ -7,7 +7,8 @@
 //!                              |              before an output is touched for the first time in a batch, the sink
 //!                              |              records it with RollbackLog::record
 //!                            Buffered | FlushDue | Rejected (goes to the dead letter at once)
-//! after a crash, an error or a changed configuration:  rollback(records) -> the same range again
+//! after a crash or an error:       prepare_retry(records) -> the same range again
+//! after a changed configuration:   rollback(records)      -> new batches
 //! ```
 //!
 //! Every method is required: a method that a sink could forget would lose or overwrite data.
@@ -200,6 +201,14 @@ pub trait Sink: Send {
         last_event: Option<EventId>,
         log: &'a mut dyn RollbackLog,
     ) -> BoxFuture<'a, Result<Committed, SinkError>>;
+
+    /// The batch of `records` is unfinished and is written again, in the same range and with the same settings. Restores the
+    /// target as [`rollback`](Self::rollback) does, but may keep what the next attempt would only write again in the same
+    /// bytes. `begin` and the whole batch follow, or `rollback`.
+    ///
+    /// # Errors
+    /// The target cannot be reached, or an output could not be restored.
+    fn prepare_retry<'a>(&'a mut self, records: &'a [RollbackRecord]) -> BoxFuture<'a, Result<(), SinkError>>;
 
     /// Restores the target to its state before an unfinished batch touched `records`. Can be called again after an error,
     /// by another process, and with the records of another configuration or type of this sink. Records of another type are

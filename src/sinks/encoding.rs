@@ -3,8 +3,11 @@
 use serde::Deserialize;
 
 use super::EventForm;
+use super::template::Template;
+use crate::diagnostic::SettingDiagnostic;
 use crate::event::Event;
 use crate::event::ecs;
+use crate::event::fields::FIELDS;
 use crate::event::native::{self, RawForm};
 use crate::event::ocsf::{self, OcsfVersion};
 
@@ -32,6 +35,64 @@ pub enum Schema {
     Ocsf,
     /// Elastic Common Schema.
     Ecs,
+}
+
+/// The columns of an event in the Open Cybersecurity Schema Framework, over all classes.
+const OCSF_COLUMNS: &[&str] = &[
+    "activity_id",
+    "activity_name",
+    "actor",
+    "api",
+    "category_uid",
+    "class_uid",
+    "group",
+    "message",
+    "metadata",
+    "observables",
+    "privileges",
+    "raw_data",
+    "raw_data_hash",
+    "raw_data_size",
+    "resources",
+    "service",
+    "severity_id",
+    "src_endpoint",
+    "status",
+    "status_id",
+    "time",
+    "type_uid",
+    "unmapped",
+    "user",
+];
+
+/// The columns of an event in the Elastic Common Schema.
+const ECS_COLUMNS: &[&str] =
+    &["@timestamp", "ecs", "message", "event", "user", "group", "source", "organization", "related", "audit"];
+
+impl Schema {
+    /// Whether events have a column of this name. Case does not count, as for Hive.
+    fn has_column(self, name: &str) -> bool {
+        let is_name = |column: &str| column.eq_ignore_ascii_case(name);
+        match self {
+            Self::Native => FIELDS.iter().any(|field| is_name(field.name)),
+            Self::Ocsf => OCSF_COLUMNS.iter().any(|column| is_name(column)),
+            Self::Ecs => ECS_COLUMNS.iter().any(|column| is_name(column)),
+        }
+    }
+
+    /// A warning for each Hive partition of the template in the setting `key` that is also a column: readers refuse such a
+    /// table, or lose one of the two.
+    pub(super) fn partition_warnings(self, key: &str, template: &Template) -> Vec<SettingDiagnostic> {
+        let mut warnings = Vec::new();
+        for name in template.partition_names().into_iter().filter(|name| self.has_column(name)) {
+            warnings.push(SettingDiagnostic {
+                key: key.to_owned(),
+                message: format!("the partition `{name}=` has the name of a column of the events: pyarrow, pandas, Athena, Trino and others refuse that"),
+                hint: format!("write `event_{name}=`"),
+            });
+        }
+        warnings
+    }
 }
 
 /// Appends the event in its form, and a newline.
@@ -78,5 +139,23 @@ mod tests {
         assert!(line(&event, EventForm::Normalized, RawForm::Keep).contains("\"raw\":{\"a\":1}"));
         assert!(line(&event, EventForm::Normalized, RawForm::String).contains("\"raw\":\"{"));
         assert!(!line(&event, EventForm::Normalized, RawForm::Drop).contains("\"raw\""));
+    }
+
+    #[test]
+    fn every_column_of_an_encoded_event_is_known() {
+        let event = event("{\"a\":1}", "2026-01-02T03:04:05Z");
+        for schema in [Schema::Native, Schema::Ocsf, Schema::Ecs] {
+            let mut out = Vec::new();
+            push_event(
+                &event,
+                EventForm::Normalized,
+                EncodingOptions { schema, ..EncodingOptions::default() },
+                &mut out,
+            );
+            let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&out).expect("an object");
+            for name in object.keys() {
+                assert!(schema.has_column(name), "{schema:?}: {name}");
+            }
+        }
     }
 }

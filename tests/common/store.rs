@@ -35,6 +35,9 @@ struct Shared {
     /// Unfinished uploads: id and key.
     uploads: Mutex<BTreeMap<String, String>>,
     requests: Mutex<Vec<String>>,
+    /// Key and bytes of every object that was put, in order, and the key of each that was deleted.
+    puts: Mutex<Vec<(String, Vec<u8>)>>,
+    deletes: Mutex<Vec<String>>,
     honors_conditions: Mutex<bool>,
 }
 
@@ -49,6 +52,8 @@ impl Store {
             fault: Mutex::default(),
             uploads: Mutex::default(),
             requests: Mutex::default(),
+            puts: Mutex::default(),
+            deletes: Mutex::default(),
             honors_conditions: Mutex::new(true),
         });
         let router = axum::Router::new().fallback(serve).with_state(Arc::clone(&shared));
@@ -106,6 +111,18 @@ impl Store {
         self.shared.uploads.lock().unwrap().values().cloned().collect()
     }
 
+    /// The keys of objects that were put again in the same bytes: readers of notifications take their events twice.
+    pub fn second_puts(&self) -> Vec<String> {
+        let puts = self.shared.puts.lock().unwrap();
+        let is_second = |(index, put): &(usize, &(String, Vec<u8>))| puts[..*index].contains(put);
+        puts.iter().enumerate().filter(is_second).map(|(_, (key, _))| key.clone()).collect()
+    }
+
+    /// The keys of deleted objects.
+    pub fn deletes(&self) -> Vec<String> {
+        self.shared.deletes.lock().unwrap().clone()
+    }
+
     /// Method and path of every request so far.
     pub fn requests(&self) -> Vec<String> {
         self.shared.requests.lock().unwrap().clone()
@@ -152,12 +169,24 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response<
     parts.headers.remove("trailer");
     let bytes = to_bytes(body, usize::MAX).await.unwrap();
     if parts.status.is_success() {
+        shared.note_change(&method, &uri, &query);
         shared.note_upload(&method, key, &query, &String::from_utf8_lossy(&bytes));
     }
     Response::from_parts(parts, Body::from(bytes))
 }
 
 impl Shared {
+    fn note_change(&self, method: &Method, uri: &Uri, query: &str) {
+        let path = decoded(uri.path().trim_start_matches('/'));
+        let completes = *method == Method::POST && has(query, "uploadId");
+        if completes || (*method == Method::PUT && !has(query, "partNumber") && path.contains('/')) {
+            let bytes = fs::read(self.root.join(&path)).unwrap_or_default();
+            self.puts.lock().unwrap().push((path, bytes));
+        } else if *method == Method::DELETE && !has(query, "uploadId") {
+            self.deletes.lock().unwrap().push(path);
+        }
+    }
+
     fn note_upload(&self, method: &Method, key: String, query: &str, response: &str) {
         let mut uploads = self.uploads.lock().unwrap();
         if *method == Method::POST && has(query, "uploads") {

@@ -7,6 +7,7 @@ use auditflow::simulator::proof::Delivered;
 use auditflow::sinks::manifest::sha256_hex;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, RequestChecksumCalculation};
+use aws_sdk_s3::types::{BucketVersioningStatus, ObjectVersion, VersioningConfiguration};
 use serde_json::Value;
 
 use crate::common::TestPipeline;
@@ -80,6 +81,35 @@ impl Bucket {
             }
             objects
         })
+    }
+
+    /// From now on the bucket keeps every version of an object.
+    pub fn keep_versions(&self) {
+        let status = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+        let put = self.client.put_bucket_versioning().bucket(&self.name).versioning_configuration(status);
+        self.runtime.block_on(put.send()).unwrap();
+    }
+
+    /// Nothing was deleted, and nothing was put a second time in the same bytes: each key has one version per ETag.
+    pub fn assert_put_once(&self) {
+        let (mut puts, mut deletes, mut keys) = (0, 0, BTreeSet::new());
+        self.runtime.block_on(async {
+            let mut list = self.client.list_object_versions().bucket(&self.name);
+            loop {
+                let page = list.send().await.unwrap();
+                deletes += page.delete_markers().len();
+                puts += page.versions().len();
+                let version = |version: &ObjectVersion| (version.key.clone(), version.e_tag.clone());
+                keys.extend(page.versions().iter().map(version));
+                if page.next_key_marker().is_none() {
+                    break;
+                }
+                list = self.client.list_object_versions().bucket(&self.name);
+                list = list.set_key_marker(page.next_key_marker).set_version_id_marker(page.next_version_id_marker);
+            }
+        });
+        eprintln!("{puts} puts, {} of them second puts of the same bytes, {deletes} deletes", puts - keys.len());
+        assert_eq!((puts - keys.len(), deletes), (0, 0));
     }
 
     /// Whether the bucket has no objects, or does not exist.

@@ -69,15 +69,15 @@ fn check(pipeline: &TestPipeline, file: &Path) -> (bool, String) {
 
 fn all_vendors_are_delivered(bucket: &Bucket, format: &str, extension: &str, content_type: &str) {
     let pipeline = test_pipeline(common::seed(), 300, &[]);
-    let prefix = "key_prefix: \"audit/vendor={{ vendor }}/date=%Y-%m-%d/\"";
+    let prefix = "key_prefix: \"audit/event_vendor={{ vendor }}/event_date=%Y-%m-%d/\"";
     let file = pipeline.write_pipeline(&bucket.sink(&format!("{prefix}, format: {format}")));
     let (passed, printed) = check(&pipeline, &file);
     assert!(passed && bucket.is_empty(), "{printed}");
     pipeline.wait_until_quiet();
     pipeline.run_once(&file);
     let objects = bucket.assert_exact(&pipeline);
-    let key = objects.keys().find(|key| key.contains("vendor=clumio/date=20")).expect("a partition");
-    assert!(key.starts_with("audit/vendor=clumio/date=") && key.ends_with(extension), "{key}");
+    let key = objects.keys().find(|key| key.contains("event_vendor=clumio/event_date=20")).expect("a partition");
+    assert!(key.starts_with("audit/event_vendor=clumio/event_date=") && key.ends_with(extension), "{key}");
     assert_eq!(bucket.head(key).0, content_type);
     assert!(objects.keys().any(|key| key.starts_with("audit/_manifests/pipeline-lake/")), "{:?}", objects.keys());
     pipeline.assert_counters_add_up(&["lake"]);
@@ -92,7 +92,7 @@ fn deliver_under_kills(
 ) {
     let mut random = fastrand::Rng::with_seed(seed);
     let pipeline = test_pipeline(seed, 2_000, FAULTS);
-    let settings = "key_prefix: \"audit/vendor={{ vendor }}/\", batch: {max_events: 20, timeout_secs: 10ms}";
+    let settings = "key_prefix: \"audit/event_vendor={{ vendor }}/\", batch: {max_events: 20, timeout_secs: 10ms}";
     let file = pipeline.write_pipeline(&bucket.sink(settings));
     for kill in (0..3 * kills).take_while(|kill| *kill < kills || pipeline.interrupted_batches() == 0) {
         before_each(kill, &pipeline, &file);
@@ -112,10 +112,10 @@ fn the_config_may_change(bucket: &Bucket, seed: u64, rounds: usize) {
     let pipeline = test_pipeline(seed, 2_000, FAULTS);
     let batch = "batch: {max_events: 80, timeout_secs: 50ms}";
     let forms = [
-        format!("key_prefix: \"audit/vendor={{{{ vendor }}}}/\", {batch}"),
+        format!("key_prefix: \"audit/event_vendor={{{{ vendor }}}}/\", {batch}"),
         format!("key_prefix: \"audit/%Y/%m/%d\", compression: zstd, {batch}"),
         #[cfg(feature = "parquet")]
-        format!("key_prefix: \"audit/vendor={{{{ vendor }}}}/\", format: parquet, {batch}"),
+        format!("key_prefix: \"audit/event_vendor={{{{ vendor }}}}/\", format: parquet, {batch}"),
         format!("key_prefix: \"\", compression: none, manifest_prefix: audit/_manifests, {batch}"),
         format!("key_prefix: \"audit/{{{{ action }}}}/\", checksum: crc32c, request: {{concurrency: 2}}, {batch}"),
     ];
@@ -156,6 +156,7 @@ fn in_process_all_vendors_are_delivered_as_parquet() {
 fn in_process_kills_lose_and_duplicate_nothing() {
     let store = Store::start();
     deliver_under_kills(&in_process(&store), common::seed(), 15, |_, _, _| {});
+    assert_eq!((store.second_puts(), store.deletes()), (Vec::new(), Vec::new()));
 }
 
 #[test]
@@ -166,8 +167,8 @@ fn in_process_the_config_may_change_between_kill_and_restart() {
 
 #[test]
 #[cfg(feature = "parquet")]
-#[ignore = "needs a python3 with duckdb and pyarrow, named by AUDITFLOW_TEST_PYTHON: tests/python/requirements.txt"]
-fn in_process_duckdb_and_pyarrow_read_the_parquet_objects() {
+#[ignore = "needs a python3 with tests/python/requirements.txt, named by AUDITFLOW_TEST_PYTHON"]
+fn in_process_lake_readers_read_the_parquet_objects() {
     let store = Store::start();
     readers::third_party_readers_find_every_event(&in_process(&store));
 }
@@ -176,8 +177,8 @@ fn in_process_duckdb_and_pyarrow_read_the_parquet_objects() {
 
 #[test]
 #[cfg(feature = "parquet")]
-#[ignore = "needs a container engine and a python3 with duckdb and pyarrow, named by AUDITFLOW_TEST_PYTHON: cargo test --features servers -- --ignored"]
-fn duckdb_and_pyarrow_read_the_parquet_objects() {
+#[ignore = "needs a container engine and a python3 with tests/python/requirements.txt, named by AUDITFLOW_TEST_PYTHON: cargo test --features servers -- --ignored"]
+fn lake_readers_read_the_parquet_objects() {
     let minio = Minio::start();
     readers::third_party_readers_find_every_event(&on_minio(&minio.endpoint));
 }
@@ -213,6 +214,16 @@ fn exactly_once_under_forty_kills_and_six_restarts_of_the_server() {
             minio.restart();
         }
     });
+}
+
+#[test]
+#[ignore = "needs a container engine: cargo test --features servers -- --ignored"]
+fn twenty_kills_put_no_object_twice_and_delete_none() {
+    let minio = Minio::start();
+    let bucket = on_minio(&minio.endpoint);
+    bucket.keep_versions();
+    deliver_under_kills(&bucket, common::seed(), 20, |_, _, _| {});
+    bucket.assert_put_once();
 }
 
 #[test]
@@ -325,6 +336,7 @@ fn a_missing_bucket_is_reported_and_delivery_resumes_when_it_is_created() {
     assert!(line.contains("create the bucket"), "{line}");
     bucket.create();
     common::until("events are delivered", || !bucket.is_empty());
+    assert_eq!(pipeline.event_count("sink_retrying"), 1, "a missing bucket is said once");
     running.kill().unwrap();
     running.wait().unwrap();
     pipeline.wait_until_quiet();

@@ -1,4 +1,4 @@
-"""Reads the Parquet objects of the s3 sink's tests with DuckDB and pyarrow, and prints the results as JSON.
+"""Reads the Parquet objects of the s3 sink's tests with DuckDB, pyarrow, pandas and polars, and prints the results as JSON.
 
 usage: readers.py ENDPOINT ACCESS_KEY_ID SECRET_ACCESS_KEY BUCKET DIRECTORY
 
@@ -9,8 +9,11 @@ import json
 import sys
 
 import duckdb
+import pandas
+import polars
 import pyarrow.compute as compute
 import pyarrow.dataset as dataset
+import pyarrow.parquet as parquet
 
 endpoint, key, secret, bucket, directory = sys.argv[1:]
 database = duckdb.connect()
@@ -29,12 +32,17 @@ def root_of_bucket():
     return f"s3://{bucket}"
 
 
+def of_table(table):
+    counts = table.group_by("event_vendor").aggregate([([], "count_all")])
+    return list(zip(counts["event_vendor"].to_pylist(), counts["count_all"].to_pylist()))
+
+
 def rows(query):
     return database.execute(query.replace("EVENTS", events)).fetchall()
 
 
 root = root_of_bucket()
-pattern = f"{root}/audit/vendor=*/date=*/*.parquet"
+pattern = f"{root}/audit/event_vendor=*/event_date=*/*.parquet"
 events = f"read_parquet('{pattern}', hive_partitioning = true)"
 
 pyarrow_events = dataset.dataset(f"{directory}/audit", partitioning="hive", format="parquet")
@@ -47,7 +55,21 @@ print(
             "from": "bucket" if root.startswith("s3://") else "copy",
             "counts": rows("SELECT vendor, action, count(*) FROM EVENTS GROUP BY ALL ORDER BY ALL"),
             "columns": rows("SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM EVENTS)"),
-            "wrong_dates": rows("SELECT count(*) FROM EVENTS WHERE date <> CAST(timestamp AT TIME ZONE 'UTC' AS DATE)")[0][0],
+            "wrong_dates": rows("SELECT count(*) FROM EVENTS WHERE event_date <> CAST(timestamp AT TIME ZONE 'UTC' AS DATE)")[0][0],
+            "ordinary_calls": {
+                "duckdb.read_parquet": rows("SELECT event_vendor, count(*) FROM EVENTS GROUP BY ALL"),
+                "pyarrow.parquet.read_table": of_table(parquet.read_table(f"{directory}/audit")),
+                "pandas.read_parquet": list(pandas.read_parquet(f"{directory}/audit").groupby("event_vendor", observed=True).size().items()),
+                "polars.scan_parquet": polars.scan_parquet(f"{directory}/audit/**/*.parquet", hive_partitioning=True)
+                .group_by("event_vendor").len().collect().rows(),
+            },
+            "null_targets": rows(f"SELECT count(*) FROM read_parquet('{root}/nulls/*/*.parquet') WHERE target IS NULL")[0][0],
+            "null_partitions": {
+                "duckdb": rows(f"SELECT count(*) FROM read_parquet('{root}/nulls/*/*.parquet', hive_partitioning = true) WHERE kind IS NULL")[0][0],
+                "pyarrow": parquet.read_table(f"{directory}/nulls")["kind"].to_pylist().count(None),
+                "polars": polars.scan_parquet(f"{directory}/nulls/**/*.parquet", hive_partitioning=True)
+                .filter(polars.col("kind").is_null()).select(polars.len()).collect().item(),
+            },
             "actors": rows("SELECT count(*) FROM EVENTS WHERE actor.id IS NOT NULL OR actor.type IS NOT NULL")[0][0],
             "changes": rows("SELECT count(*) FROM (SELECT unnest(changes) AS change FROM EVENTS) WHERE change.field <> ''")[0][0],
             "raws": rows("SELECT id, vendor, version, raw FROM EVENTS"),

@@ -1,4 +1,4 @@
-//! Parquet objects read by DuckDB and pyarrow, from the bucket or from a copy of it.
+//! Parquet objects read by DuckDB, pyarrow, pandas and polars, from the bucket or from a copy of it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -35,27 +35,43 @@ struct Results {
     pyarrow_counts: Counts,
     pyarrow_clumio: usize,
     pyarrow_actor_ids: usize,
+    null_targets: usize,
+    /// By reader: rows by partition of the vendor.
+    ordinary_calls: BTreeMap<String, Vec<(String, usize)>>,
+    /// By reader: rows whose partition is null.
+    null_partitions: BTreeMap<String, usize>,
 }
 
-/// DuckDB and pyarrow find every event with its exact record, by Hive partitions, and object statistics allow pruning by time.
+/// The readers find every event with its exact record, by Hive partitions, and object statistics allow pruning by time.
 pub(crate) fn third_party_readers_find_every_event(bucket: &Bucket) {
     let pipeline = test_pipeline(common::seed(), 400, &[]);
-    let settings = "format: parquet, key_prefix: \"audit/vendor={{ vendor }}/date=%Y-%m-%d/\"";
+    let settings = "format: parquet, key_prefix: \"audit/event_vendor={{ vendor }}/event_date=%Y-%m-%d/\"";
     let file = pipeline.write_pipeline(&bucket.sink(settings));
     pipeline.wait_until_quiet();
     pipeline.run_once(&file);
+    bucket.assert_exact(&pipeline);
+    deliver_with_null_partitions(bucket);
     let copy = pipeline.path("copy");
-    copy_to(&copy, &bucket.assert_exact(&pipeline));
+    copy_to(&copy, &bucket.objects());
     let results = run_readers(bucket, &copy);
     eprintln!("DuckDB read the {}", results.from);
 
     pipeline.assert_all_delivered_once(by_vendor(&results.raws));
     let total = results.raws.len();
     assert_eq!(results.counts.iter().map(|(.., events)| events).sum::<usize>(), total);
+    let mut by_partition = BTreeMap::new();
     for vendor in VendorName::ALL {
         let counted: usize =
             results.counts.iter().filter(|(name, ..)| name == vendor.as_str()).map(|count| count.2).sum();
         assert_eq!(counted, results.raws.iter().filter(|(_, name, ..)| name == vendor.as_str()).count(), "{vendor}");
+        by_partition.insert(vendor.as_str().to_owned(), counted);
+    }
+    assert!(results.null_targets > 0 && results.ordinary_calls.len() == 4 && results.null_partitions.len() == 3);
+    for (reader, vendors) in results.ordinary_calls {
+        assert_eq!(BTreeMap::from_iter(vendors), by_partition, "{reader}");
+    }
+    for (reader, nulls) in results.null_partitions {
+        assert_eq!(nulls, results.null_targets, "{reader}");
     }
     assert_eq!((results.wrong_dates, results.unsorted), (0, 0), "events under another day's key, rows out of order");
     assert_eq!(results.actors, total, "each actor has at least a type");
@@ -71,6 +87,14 @@ pub(crate) fn third_party_readers_find_every_event(bucket: &Bucket) {
     assert_eq!(results.pyarrow_clumio, clumio);
     assert!(results.pyarrow_actor_ids > 0 && results.pyarrow_actor_ids <= total);
     assert_columns(&results.columns);
+}
+
+/// The same bucket gets objects whose partition is null where an event has no target.
+fn deliver_with_null_partitions(bucket: &Bucket) {
+    let pipeline = test_pipeline(common::seed(), 100, &[]);
+    let file = pipeline.write_pipeline(&bucket.sink("format: parquet, key_prefix: \"nulls/kind={{ target.type }}/\""));
+    pipeline.wait_until_quiet();
+    pipeline.run_once(&file);
 }
 
 fn assert_columns(columns: &[(String, String)]) {
@@ -106,7 +130,7 @@ fn copy_to(directory: &Path, objects: &BTreeMap<String, Vec<u8>>) {
 
 fn run_readers(bucket: &Bucket, copy: &Path) -> Results {
     let python = std::env::var(PYTHON_VARIABLE)
-        .unwrap_or_else(|_| panic!("set {PYTHON_VARIABLE} to a python3 with duckdb and pyarrow"));
+        .unwrap_or_else(|_| panic!("set {PYTHON_VARIABLE} to a python3 with tests/python/requirements.txt"));
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/s3/readers.py");
     let output = Command::new(python).arg(script).args(bucket.address()).arg(copy).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -33,7 +33,7 @@ fn in_process_redelivery_and_renaming_overwrite_nothing_and_extend_the_chain() {
     let seed = common::seed();
     let mut random = fastrand::Rng::with_seed(seed);
     let pipeline = test_pipeline(seed, 200, &[]);
-    let settings = "key_prefix: \"audit/vendor={{ vendor }}/\", batch: {max_events: 20, timeout_secs: 10ms}";
+    let settings = "key_prefix: \"audit/event_vendor={{ vendor }}/\", batch: {max_events: 20, timeout_secs: 10ms}";
     let file = pipeline.write_pipeline(&bucket.sink(settings));
     pipeline.wait_until_quiet();
     pipeline.run_once(&file);

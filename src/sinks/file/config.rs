@@ -160,6 +160,9 @@ impl FileConfig {
     #[must_use]
     pub fn warnings(&self) -> Vec<SettingDiagnostic> {
         let mut warnings = self.name_warnings();
+        if let Ok(template) = Template::parse(&self.path) {
+            warnings.extend(self.encoding.schema.partition_warnings("path", &template));
+        }
         if self.file_mode.is_public() {
             let message = "every user of this host can read the audit trail";
             warnings.push(problem("file_mode", message, "set 0600, or 0640 for a group of readers"));
@@ -271,6 +274,8 @@ mod tests {
         assert_eq!(config(r#"{"path": "a.ndjson.gz"}"#).warnings().len(), 1);
         assert_eq!(config(r#"{"path": "a.ndjson.gz", "compression": "gzip"}"#).warnings(), []);
         assert_eq!(config(r#"{"path": "a.ndjson"}"#).warnings(), []);
+        assert_eq!(config(r#"{"path": "vendor={{ vendor }}/a.ndjson"}"#).warnings().len(), 1);
+        assert_eq!(config(r#"{"path": "event_vendor={{ vendor }}/a.ndjson"}"#).warnings(), []);
     }
 
     #[test]

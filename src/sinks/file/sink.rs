@@ -304,6 +304,10 @@ impl Sink for FileSink {
         Box::pin(self.finish(log))
     }
 
+    fn prepare_retry<'a>(&'a mut self, records: &'a [RollbackRecord]) -> BoxFuture<'a, Result<(), SinkError>> {
+        self.rollback(records)
+    }
+
     fn rollback<'a>(&'a mut self, records: &'a [RollbackRecord]) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(async move { self.roll_back(records) })
     }

@@ -427,6 +427,10 @@ impl Sink for KafkaSink {
         })
     }
 
+    fn prepare_retry<'a>(&'a mut self, records: &'a [RollbackRecord]) -> BoxFuture<'a, Result<(), SinkError>> {
+        self.rollback(records)
+    }
+
     /// Records that were sent without a transaction stay on the broker. An open transaction is aborted, so that consumers do
     /// not wait for it.
     fn rollback<'a>(&'a mut self, records: &'a [RollbackRecord]) -> BoxFuture<'a, Result<(), SinkError>> {

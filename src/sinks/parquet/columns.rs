@@ -6,9 +6,8 @@ use arrow_array::builder::{
     ArrayBuilder, BooleanBuilder, Int64Builder, ListBuilder, StringBuilder, StructBuilder, TimestampMicrosecondBuilder,
 };
 use arrow_array::{ArrayRef, RecordBatch};
-use arrow_schema::{ArrowError, Fields, SchemaRef};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 
-use super::layout;
 use super::rows::StoredRow;
 use crate::event::SCHEMA_VERSION;
 
@@ -50,7 +49,6 @@ pub(super) struct Columns {
 impl Columns {
     pub(super) fn new(schema: SchemaRef, with_raw: bool) -> Self {
         Self {
-            schema,
             rows: 0,
             bytes: 0,
             schema_version: StringBuilder::new(),
@@ -67,13 +65,14 @@ impl Columns {
             message: StringBuilder::new(),
             timestamp: TimestampMicrosecondBuilder::new().with_timezone("UTC"),
             observed_at: TimestampMicrosecondBuilder::new().with_timezone("UTC"),
-            actor: StructBuilder::from_fields(layout::actor_fields(), 0),
-            target: StructBuilder::from_fields(layout::object_fields(), 0),
-            grants: list_of(layout::grant_fields()),
-            related: list_of(layout::related_fields()),
-            changes: list_of(layout::change_fields()),
+            actor: struct_of(schema.field_with_name("actor").ok().map(Field::data_type)),
+            target: struct_of(schema.field_with_name("target").ok().map(Field::data_type)),
+            grants: list_of(&schema, "grants"),
+            related: list_of(&schema, "related"),
+            changes: list_of(&schema, "changes"),
             normalize_error: StringBuilder::new(),
             raw: with_raw.then(StringBuilder::new),
+            schema,
         }
     }
 
@@ -168,9 +167,18 @@ impl Columns {
     }
 }
 
-fn list_of(fields: Fields) -> ListBuilder<StructBuilder> {
-    let field = layout::element(fields.clone());
-    ListBuilder::new(StructBuilder::from_fields(fields, 0)).with_field(field)
+fn struct_of(kind: Option<&DataType>) -> StructBuilder {
+    let fields = kind.and_then(|kind| if let DataType::Struct(fields) = kind { Some(fields.clone()) } else { None });
+    StructBuilder::from_fields(fields.expect("the layout makes this field a struct"), 0)
+}
+
+fn list_of(schema: &Schema, name: &str) -> ListBuilder<StructBuilder> {
+    let element = schema.field_with_name(name).ok().and_then(|list| match list.data_type() {
+        DataType::List(element) => Some(Arc::clone(element)),
+        _ => None,
+    });
+    let element = element.expect("the layout makes this field a list");
+    ListBuilder::new(struct_of(Some(element.data_type()))).with_field(element)
 }
 
 fn finished(builder: &mut dyn ArrayBuilder) -> ArrayRef {

@@ -3,9 +3,11 @@
 //! Conservative choices that every engine reads: format version 1, no arrow schema in the footer, three-level lists whose element
 //! is called `element`, timestamps in UTC microseconds, no unsigned numbers.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, FieldRef, Fields, Schema, TimeUnit};
+use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::{KeyValue, SortingColumn};
@@ -66,7 +68,86 @@ const WITHOUT_DICTIONARY: &[&[&str]] = &[
     &["raw"],
 ];
 
-/// The columns in the order of the native JSON form, `raw` last.
+/// The paths of all fields by their ids, from 1. Tables that follow columns by id (Iceberg) keep them over renaming and new
+/// columns: new paths go to the end, and none is removed.
+const PATHS_BY_ID: &[&str] = &[
+    "schema_version",
+    "id",
+    "version",
+    "vendor",
+    "source",
+    "tenant",
+    "vendor_event_id",
+    "event_type",
+    "action",
+    "category",
+    "outcome",
+    "message",
+    "timestamp",
+    "observed_at",
+    "actor",
+    "target",
+    "grants",
+    "related",
+    "changes",
+    "normalize_error",
+    "raw",
+    "actor.type",
+    "actor.id",
+    "actor.name",
+    "actor.email",
+    "actor.ip",
+    "actor.via",
+    "actor.on_behalf_of",
+    "actor.on_behalf_of.id",
+    "actor.on_behalf_of.name",
+    "actor.on_behalf_of.email",
+    "target.type",
+    "target.vendor_type",
+    "target.id",
+    "target.name",
+    "target.email",
+    "grants.element",
+    "grants.element.effect",
+    "grants.element.grantee",
+    "grants.element.grantee.type",
+    "grants.element.grantee.id",
+    "grants.element.grantee.name",
+    "grants.element.grantee.email",
+    "grants.element.privilege",
+    "grants.element.admin",
+    "grants.element.scope",
+    "grants.element.scope.type",
+    "grants.element.scope.id",
+    "grants.element.scope.name",
+    "related.element",
+    "related.element.role",
+    "related.element.type",
+    "related.element.vendor_type",
+    "related.element.id",
+    "related.element.name",
+    "related.element.email",
+    "changes.element",
+    "changes.element.field",
+    "changes.element.old",
+    "changes.element.new",
+];
+
+/// The same field with its id, and so its own fields.
+fn with_id(field: &Field, parent: &str) -> Field {
+    let path = format!("{parent}{}", field.name());
+    let children = format!("{path}.");
+    let kind = match field.data_type() {
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(|field| with_id(field, &children)).collect()),
+        DataType::List(element) => DataType::List(Arc::new(with_id(element, &children))),
+        other => other.clone(),
+    };
+    let id = PATHS_BY_ID.iter().position(|known| *known == path).map_or(0, |index| index + 1);
+    let id = (PARQUET_FIELD_ID_META_KEY.to_owned(), id.to_string());
+    Field::new(field.name(), kind, field.is_nullable()).with_metadata(HashMap::from([id]))
+}
+
+/// The columns in the order of the native JSON form, `raw` last, with their ids.
 pub(super) fn fields(with_raw: bool) -> Fields {
     let mut fields = vec![
         required("schema_version", DataType::Utf8),
@@ -93,34 +174,34 @@ pub(super) fn fields(with_raw: bool) -> Fields {
     if with_raw {
         fields.push(required("raw", DataType::Utf8));
     }
-    fields.into_iter().collect()
+    fields.iter().map(|field| with_id(field, "")).collect()
 }
 
-pub(super) fn actor_fields() -> Fields {
+fn actor_fields() -> Fields {
     let user = optional("on_behalf_of", DataType::Struct(texts(&["id", "name", "email"])));
     [text("type"), text("id"), text("name"), text("email"), text("ip"), text("via"), user].into_iter().collect()
 }
 
-pub(super) fn object_fields() -> Fields {
+fn object_fields() -> Fields {
     texts(&["type", "vendor_type", "id", "name", "email"])
 }
 
-pub(super) fn grant_fields() -> Fields {
+fn grant_fields() -> Fields {
     let grantee = optional("grantee", DataType::Struct(texts(&["type", "id", "name", "email"])));
     let scope = optional("scope", DataType::Struct(texts(&["type", "id", "name"])));
     [text("effect"), grantee, text("privilege"), optional("admin", DataType::Boolean), scope].into_iter().collect()
 }
 
-pub(super) fn related_fields() -> Fields {
+fn related_fields() -> Fields {
     texts(&["role", "type", "vendor_type", "id", "name", "email"])
 }
 
-pub(super) fn change_fields() -> Fields {
+fn change_fields() -> Fields {
     texts(&["field", "old", "new"])
 }
 
 /// The element of a list, with the name that the format's specification requires.
-pub(super) fn element(fields: Fields) -> FieldRef {
+fn element(fields: Fields) -> FieldRef {
     Arc::new(required("element", DataType::Struct(fields)))
 }
 

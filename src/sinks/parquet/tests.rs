@@ -253,6 +253,33 @@ fn the_footer_names_the_schema_and_nothing_of_this_build() {
 }
 
 #[test]
+fn every_field_has_an_id_of_its_own() {
+    use parquet::schema::types::Type;
+    fn ids_of(field: &Type, ids: &mut Vec<i32>) {
+        let info = field.get_basic_info();
+        // The group inside a list has no name of ours and no id.
+        if info.name() != "list" {
+            assert!(info.has_id() && info.id() > 0, "{} has no id", info.name());
+            ids.push(info.id());
+        }
+        if field.is_group() {
+            field.get_fields().iter().for_each(|child| ids_of(child, ids));
+        }
+    }
+    let file = file_of(&[event("{}", "2026-01-02T03:04:05Z")]);
+    let metadata = metadata(&file);
+    let columns = metadata.file_metadata().schema().get_fields();
+    let mut ids = Vec::new();
+    columns.iter().for_each(|column| ids_of(column, &mut ids));
+    let actor = columns.iter().find(|column| column.name() == "actor").expect("an actor");
+    assert_eq!((columns[0].get_basic_info().id(), actor.get_basic_info().id()), (1, 15));
+    let all = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!((ids.len(), ids.last().copied()), (all, i32::try_from(all).ok()), "the ids are 1 to {all}");
+}
+
+#[test]
 fn equal_events_are_equal_bytes_in_every_compression() {
     let raws: Vec<String> = (0..500).map(|number| format!("{{\"n\":{number}}}")).collect();
     let events: Vec<_> = raws.iter().map(|raw| event(raw, "2026-01-02T03:04:05Z")).collect();

@@ -81,7 +81,7 @@ pub struct S3Config {
 }
 
 fn default_key_prefix() -> String {
-    "vendor={{ vendor }}/date=%Y-%m-%d/".to_owned()
+    "event_vendor={{ vendor }}/event_date=%Y-%m-%d/".to_owned()
 }
 
 const fn yes() -> bool {
@@ -111,7 +111,11 @@ impl S3Config {
             Err(error) => return Some(of_template(&self.key_prefix, &error)),
         };
         if let Some(message) = path_problem(&self.key_prefix) {
-            return Some(problem("key_prefix", message, "set one such as vendor={{ vendor }}/date=%Y-%m-%d/"));
+            return Some(problem(
+                "key_prefix",
+                message,
+                "set one such as event_vendor={{ vendor }}/event_date=%Y-%m-%d/",
+            ));
         }
         if template.longest() + MAX_NAME_BYTES > MAX_KEY_BYTES {
             let message = format!("keys can become longer than the {MAX_KEY_BYTES} bytes that S3 accepts");
@@ -167,7 +171,10 @@ impl S3Config {
     /// Settings that work but are probably a mistake.
     #[must_use]
     pub fn warnings(&self) -> Vec<SettingDiagnostic> {
-        let mut warnings = Vec::new();
+        let template = Template::parse(&self.key_prefix);
+        let mut warnings = template
+            .map(|template| self.encoding.schema.partition_warnings("key_prefix", &template))
+            .unwrap_or_default();
         if self.acl.is_some_and(Acl::is_public) {
             let message = "everyone on the internet can read the audit trail";
             warnings.push(problem("acl", message, "remove `acl`"));
@@ -406,10 +413,26 @@ mod tests {
         assert_eq!(keys(json!({"acl": "public-read"})), ["acl"]);
         assert_eq!(keys(json!({"endpoint": "http://minio.example.com:9000"})), ["endpoint"]);
         assert_eq!(keys(json!({"endpoint": "http://127.0.0.1:9000"})), Vec::<String>::new());
+        assert_eq!(keys(json!({})), Vec::<String>::new(), "the default prefix");
         assert_eq!(
             keys(json!({"storage_class": "STANDARD_IA", "server_side_encryption": "aws:kms"})),
             Vec::<String>::new()
         );
+    }
+
+    #[test]
+    fn a_partition_with_the_name_of_a_column_is_warned_of() {
+        let warnings = |prefix: &str, schema: &str| {
+            let warnings = config(json!({"key_prefix": prefix, "encoding": {"schema": schema}})).warnings();
+            warnings.iter().map(|found| format!("{} {} {}", found.key, found.message, found.hint)).collect::<Vec<_>>()
+        };
+        let native = warnings("audit/vendor={{ vendor }}/Action={{ action }}/date=%F/", "native");
+        assert_eq!(native.len(), 2, "{native:?}");
+        assert!(native[0].contains("key_prefix") && native[0].contains("`vendor=`"), "{native:?}");
+        assert!(native[0].contains("write `event_vendor=`") && native[1].contains("`Action=`"), "{native:?}");
+        assert_eq!(warnings("{{ vendor }}=x/event_vendor={{ vendor }}/", "native"), [""; 0]);
+        assert_eq!(warnings("vendor={{ vendor }}/time=%F/", "ocsf").len(), 1);
+        assert_eq!(warnings("vendor={{ vendor }}/event=%F/", "ecs").len(), 1);
     }
 
     #[test]
@@ -445,7 +468,7 @@ mod tests {
             let template = Template::parse(prefix).expect("a template");
             config(more).manifests(&template)
         };
-        assert_eq!(manifests("audit/vendor={{ vendor }}/", json!({})).as_deref(), Some("audit/_manifests/"));
+        assert_eq!(manifests("audit/event_vendor={{ vendor }}/", json!({})).as_deref(), Some("audit/_manifests/"));
         assert_eq!(manifests("{{ vendor }}/", json!({})).as_deref(), Some("_manifests/"));
         assert_eq!(manifests("a/", json!({"manifest_prefix": "b/m"})).as_deref(), Some("b/m/"));
         assert_eq!(manifests("a/", json!({"manifest": false})), None);

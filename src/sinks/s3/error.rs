@@ -87,7 +87,12 @@ impl S3Error {
         let reason = if self.message.is_empty() { String::new() } else { format!(": {}", self.message) };
         let is_connection = matches!(self.kind, ErrorKind::NoAnswer | ErrorKind::TimedOut);
         let place = address.get().filter(|_| is_connection).map(|address| format!(" at {address}")).unwrap_or_default();
-        let message = format!("cannot {doing}{place}{code}{reason}");
+        // Whatever a request was for, it is one error, and is said once.
+        let bucket = doing.split_once("s3://").and_then(|(_, address)| address.split('/').next());
+        let message = match bucket.filter(|_| self.is_bucket_missing()) {
+            Some(bucket) => format!("cannot use the bucket {bucket}{code}{reason}"),
+            None => format!("cannot {doing}{place}{code}{reason}"),
+        };
         transient(message, self.hint())
     }
 
@@ -241,7 +246,8 @@ mod tests {
         ] {
             let (message, hint) = said(code, status);
             assert!(hint.contains(word), "{code}: {hint}");
-            assert!(message.contains("s3://bucket/key") && message.contains("the store's message"), "{message}");
+            let place = if code == "NoSuchBucket" { "the bucket bucket" } else { "s3://bucket/key" };
+            assert!(message.contains(place) && message.contains("the store's message"), "{message}");
         }
     }
 

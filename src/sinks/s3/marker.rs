@@ -22,6 +22,8 @@ pub(super) struct ObjectMarker {
     /// The keys of markers with this name in the directories above.
     above: Vec<String>,
     state: MarkerState,
+    /// What the bucket has, as far as the current batch has seen.
+    current: Option<Marker>,
 }
 
 impl ObjectMarker {
@@ -32,7 +34,8 @@ impl ObjectMarker {
         let key = format!("{directory}{name}");
         let starts = directories_in(directory).filter(|above| *above != directory);
         let above = starts.map(|above| format!("{above}{name}")).collect();
-        Self { pipeline: pipeline.to_owned(), sink: sink.to_owned(), name, key, above, state: MarkerState::default() }
+        let (pipeline, sink, state) = (pipeline.to_owned(), sink.to_owned(), MarkerState::default());
+        Self { pipeline, sink, name, key, above, state, current: None }
     }
 
     /// At the start of the sink. A sink of another journal with the same names may write to a prefix that contains this one.
@@ -51,6 +54,7 @@ impl ObjectMarker {
     /// Starts a batch.
     pub(super) fn begin(&mut self, range: BatchRange) {
         self.state.begin(range);
+        self.current = None;
     }
 
     /// Before the first put of a batch: the output is still this journal's.
@@ -62,13 +66,14 @@ impl ObjectMarker {
         if let Some(marker) = self.state.compare(found.as_ref(), &store.address(&self.key))? {
             store.put_marker(&self.key, &marker).await?;
         }
+        self.current = found;
         self.state.is_compared = true;
         Ok(())
     }
 
-    /// After all objects of the batch are put.
+    /// After all objects of the batch are put. An earlier attempt at it may have come as far as here.
     pub(super) async fn commit(&mut self, store: &mut Store, range: BatchRange) -> Result<(), SinkError> {
-        match self.state.with_batch(range) {
+        match self.state.with_batch(range).filter(|marker| self.current.as_ref() != Some(marker)) {
             Some(marker) => store.put_marker(&self.key, &marker).await,
             None => Ok(()),
         }
@@ -166,7 +171,7 @@ mod tests {
 
     #[test]
     fn the_marker_is_beside_the_objects_and_that_of_an_earlier_prefix_is_found() {
-        assert_eq!(ObjectMarker::new("p", "s", "audit/vendor=", "p-s").key, "audit/_auditflow/p-s.json");
+        assert_eq!(ObjectMarker::new("p", "s", "audit/event_vendor=", "p-s").key, "audit/_auditflow/p-s.json");
         assert_eq!(ObjectMarker::new("p", "s", "", "p-s").key, "_auditflow/p-s.json");
         let record = |bucket: &str, key: &str, manifest| S3ObjectRecord {
             bucket: bucket.to_owned(),
@@ -177,8 +182,8 @@ mod tests {
             token: None,
         };
         let records = [
-            record("b", "audit/vendor=clumio/x.gz", false),
-            record("b", "audit/vendor=confluence/x.gz", false),
+            record("b", "audit/event_vendor=clumio/x.gz", false),
+            record("b", "audit/event_vendor=confluence/x.gz", false),
             record("b", "_manifests/x.json", true),
             record("other", "x", false),
         ];

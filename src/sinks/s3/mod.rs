@@ -4,6 +4,7 @@
 mod address;
 mod client;
 mod config;
+mod earlier;
 mod error;
 mod marker;
 mod objects;

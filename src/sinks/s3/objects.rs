@@ -6,7 +6,7 @@
 //!                                               that they cover; the partition's next event opens another object
 //!                                               end of the batch: all are closed
 //!
-//! vendor=clumio/date=2026-01-31/  acme-lake-3f9a1c02-0000000000000001-0000000000004096.ndjson.gz
+//! event_vendor=clumio/event_date=2026-01-31/  acme-lake-3f9a1c02-0000000000000001-0000000000004096.ndjson.gz
 //! key_prefix, of the events       pipeline sink journal     first            last
 //! ```
 //!
@@ -21,6 +21,7 @@ use super::writer::{EncodeError, ObjectOptions, ObjectWriter};
 use crate::event::Event;
 use crate::journal::Seq;
 use crate::sinks::manifest::{self, ManifestObject, name_of, sha256_hex};
+use crate::sinks::marker::DIRECTORY;
 use crate::sinks::template::{MAX_VALUE_BYTES, push_sanitized};
 use crate::sinks::{BatchRange, EventForm};
 
@@ -69,11 +70,12 @@ impl Keys {
         Some(format!("{directory}{}/{}.json", self.name, self.range(first, last)))
     }
 
-    /// Keys of objects that are never created, one for each prefix that this sink writes to: they test its permissions.
-    /// `fixed` is the fixed start of every object's key.
+    /// Keys that test the permissions of this sink, in directories that readers ignore: one in the directory that `fixed`, the
+    /// fixed start of every object's key, lies in, and one beside the manifests.
     pub(super) fn probes(&self, fixed: &str) -> Vec<String> {
+        let directory = fixed.rfind('/').map_or("", |end| &fixed[..=end]);
         let manifests = self.manifests.as_ref().map(|directory| format!("{directory}{}/auditflow-check", self.name));
-        [format!("{fixed}auditflow-check")].into_iter().chain(manifests).collect()
+        [format!("{directory}{DIRECTORY}/{}-check", self.name)].into_iter().chain(manifests).collect()
     }
 
     fn range(&self, first: Seq, last: Seq) -> String {
@@ -245,8 +247,8 @@ mod key_tests {
     fn the_form_is_what_the_docs_say() {
         let keys = keys(Some("audit/_manifests/"));
         assert_eq!(
-            keys.object("audit/vendor=clumio/", 1, 4_096),
-            "audit/vendor=clumio/acme-lake-3f9a1c02-0000000000000001-0000000000004096.ndjson.gz"
+            keys.object("audit/event_vendor=clumio/", 1, 4_096),
+            "audit/event_vendor=clumio/acme-lake-3f9a1c02-0000000000000001-0000000000004096.ndjson.gz"
         );
         assert_eq!(
             keys.manifest(1, 4_096).expect("manifests"),

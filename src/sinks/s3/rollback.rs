@@ -8,7 +8,7 @@
 //! A key contains this journal's sequence numbers, so the object did not exist before. The record contains the location of
 //! the bucket: objects of an earlier configuration are found too, with the credentials that are configured now.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use aws_sdk_s3::Client;
 use futures_util::future::BoxFuture;
@@ -29,6 +29,9 @@ pub(super) fn record_of(store: &Store, object: &Put) -> RollbackRecord {
         token: Some(store.token().to_owned()),
     })
 }
+
+/// The bucket of a record that was rolled back, if it does not exist any more.
+type RolledBack<'a> = Result<Option<&'a str>, SinkError>;
 
 impl Store {
     /// Deletes the objects. Can be called again after an error.
@@ -53,28 +56,43 @@ impl Store {
             };
             let here = records.iter().copied().filter(|record| record.location == *location);
             let done = self.roll_back_at(&client, here).await;
-            done.inspect_err(|_| self.reset_client())?;
+            let gone = done.inspect_err(|_| self.reset_client())?;
+            self.report_missing(gone);
         }
         Ok(())
+    }
+
+    /// Says once of each bucket that it does not exist any more.
+    fn report_missing(&mut self, buckets: BTreeSet<&str>) {
+        for bucket in buckets {
+            if self.missing_buckets.insert(bucket.to_owned()) {
+                tracing::warn!(
+                    event = "bucket_missing",
+                    bucket,
+                    "the bucket does not exist any more, nor do the objects that an unfinished batch had put there"
+                );
+            }
+        }
     }
 
     async fn roll_back_at<'a>(
         &self,
         client: &Client,
         records: impl Iterator<Item = &'a S3ObjectRecord>,
-    ) -> Result<(), SinkError> {
-        let (mut manifests, mut objects): (Vec<BoxFuture<'_, Result<(), SinkError>>>, Vec<_>) = Default::default();
+    ) -> Result<BTreeSet<&'a str>, SinkError> {
+        let (mut manifests, mut objects): (Vec<BoxFuture<'_, RolledBack<'a>>>, Vec<_>) = Default::default();
         for record in records {
             let group = if record.manifest { &mut manifests } else { &mut objects };
             group.push(Box::pin(self.roll_back_object(client, record)));
         }
-        all_or_error(self.concurrency, manifests).await?;
-        all_or_error(self.concurrency, objects).await?;
-        Ok(())
+        let mut gone = all_or_error(self.concurrency, manifests).await?;
+        gone.extend(all_or_error(self.concurrency, objects).await?);
+        Ok(gone.into_iter().flatten().collect())
     }
 
     /// Deletes the object if the process of the record put it: the object itself says so. Another one at its key is left alone.
-    async fn roll_back_object(&self, client: &Client, record: &S3ObjectRecord) -> Result<(), SinkError> {
+    /// Returns its bucket if that does not exist.
+    async fn roll_back_object<'a>(&self, client: &Client, record: &'a S3ObjectRecord) -> RolledBack<'a> {
         let S3ObjectRecord { bucket, key, multipart, token, .. } = record;
         let object = format!("s3://{bucket}/{key}");
         let done = async {
@@ -87,24 +105,17 @@ impl Store {
             }
         };
         match done.await {
-            Err(error) if error.is_bucket_missing() => {
-                tracing::warn!(
-                    event = "bucket_missing",
-                    object,
-                    "the bucket does not exist any more, nor does the object that an unfinished batch had put there"
-                );
-                Ok(())
-            }
+            Err(error) if error.is_bucket_missing() => Ok(Some(bucket)),
             Err(error) => {
                 Err(error.into_error(&format!("roll back {object} of an unfinished batch"), &self.connection.address))
             }
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(None),
         }
     }
 }
 
 /// Each object once; if one was recorded twice, the later record holds.
-fn latest<'a>(records: &[&'a S3ObjectRecord]) -> Vec<&'a S3ObjectRecord> {
+pub(super) fn latest<'a>(records: &[&'a S3ObjectRecord]) -> Vec<&'a S3ObjectRecord> {
     let mut seen = HashSet::new();
     let latest = records.iter().rev().filter(|record| seen.insert((record.bucket.as_str(), record.key.as_str())));
     latest.copied().collect()
@@ -136,7 +147,7 @@ async fn put_with(client: &Client, bucket: &str, key: &str, token: &str) -> Resu
 }
 
 /// Aborts every unfinished upload of the object.
-async fn abort_uploads(client: &Client, bucket: &str, key: &str) -> Result<(), S3Error> {
+pub(super) async fn abort_uploads(client: &Client, bucket: &str, key: &str) -> Result<(), S3Error> {
     let listed = client.list_multipart_uploads().bucket(bucket).prefix(key).send().await;
     let listed = match listed.map_err(|error| S3Error::of(&error)) {
         Err(error) if error.is_not_offered() => {

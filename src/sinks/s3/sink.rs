@@ -6,6 +6,7 @@
 //! flush:    closed objects -> recorded: bucket, key -> put                                  (rollback, upload)
 //! commit:   all objects closed and put -> manifest, last                                    (sinks::manifest)
 //! rollback: manifest deleted, uploads aborted, objects deleted                              (rollback)
+//! retry:    uploads aborted; what the next attempt would put again in the same bytes stays  (earlier)
 //! ```
 //!
 //! Keys contain the partition and the batch's range, and the events alone determine the bytes: a repeated attempt puts the
@@ -16,6 +17,7 @@ use futures_util::future::BoxFuture;
 
 use super::client::Connection;
 use super::config::S3Config;
+use super::earlier::Earlier;
 use super::error;
 use super::marker::ObjectMarker;
 use super::objects::{Keys, Objects};
@@ -49,6 +51,8 @@ pub struct S3Sink {
     pub(super) store: Store,
     pub(super) open_bytes: usize,
     pub(super) batch: Batch,
+    /// What an earlier attempt at the batch may have left.
+    earlier: Earlier,
     chain: ManifestChain,
     marker: ObjectMarker,
 }
@@ -114,6 +118,7 @@ impl S3Config {
             store,
             open_bytes: OPEN_BYTES,
             batch,
+            earlier: Earlier::default(),
             chain: ManifestChain::default(),
             marker,
         })
@@ -144,21 +149,30 @@ impl S3Sink {
         Ok(None)
     }
 
-    /// Records objects, then puts them.
+    /// Records the objects that are missing, then puts them.
     async fn put(&mut self, objects: Vec<Put>, log: &mut dyn RollbackLog) -> Result<(), SinkError> {
         if objects.is_empty() {
             return Ok(());
         }
         self.marker.compare(&mut self.store).await?;
-        log.record(objects.iter().map(|object| rollback::record_of(&self.store, object)).collect()).await?;
-        self.store.put_all(objects).await
+        let missing = self.store.missing(objects, &mut self.earlier).await?;
+        self.record(&missing, log).await?;
+        self.store.put_all(missing).await
+    }
+
+    async fn record(&self, objects: &[Put], log: &mut dyn RollbackLog) -> Result<(), SinkError> {
+        if objects.is_empty() {
+            return Ok(());
+        }
+        Ok(log.record(objects.iter().map(|object| rollback::record_of(&self.store, object)).collect()).await?)
     }
 
     fn take_closed(&mut self) -> Vec<Put> {
         let mut puts = Vec::new();
         for object in self.batch.objects.take_closed() {
             self.batch.bytes += object.entry.size;
-            puts.push(Put { key: object.entry.key.clone(), bytes: object.bytes, is_manifest: false });
+            let (key, sha256) = (object.entry.key.clone(), object.entry.sha256.clone());
+            puts.push(Put { key, bytes: object.bytes, sha256, is_manifest: false });
             self.batch.put.push(object.entry);
         }
         puts
@@ -181,26 +195,28 @@ impl S3Sink {
             objects: &self.batch.put,
             previous: self.chain.previous.as_deref(),
         };
-        Some(Put { key, bytes: manifest.encode(), is_manifest: true })
+        let bytes = manifest.encode();
+        Some(Put { key, sha256: sha256_hex(&bytes), bytes, is_manifest: true })
     }
 
     async fn finish(&mut self, log: &mut dyn RollbackLog) -> Result<Committed, SinkError> {
         blocking(|| self.batch.objects.close_all(&self.keys)).map_err(|error| encode_failed(&error))?;
-        let objects = self.take_closed();
-        let manifest = self.manifest();
-        let all = objects.iter().chain(&manifest);
-        let records: Vec<_> = all.map(|object| rollback::record_of(&self.store, object)).collect();
-        let has_objects = !records.is_empty() || !self.batch.put.is_empty();
-        if !records.is_empty() {
+        let mut planned = self.take_closed();
+        let has_objects = !self.batch.put.is_empty();
+        if has_objects {
             self.marker.compare(&mut self.store).await?;
-            log.record(records).await?;
         }
-        self.store.put_all(objects).await?;
-        if let Some(manifest) = manifest {
+        if let Some(manifest) = self.manifest() {
             self.batch.bytes += manifest.bytes.len() as u64;
-            self.chain.latest = Some((self.batch.range, sha256_hex(&manifest.bytes)));
-            self.store.put_all(vec![manifest]).await?;
+            self.chain.latest = Some((self.batch.range, manifest.sha256.clone()));
+            planned.push(manifest);
         }
+        let missing = self.store.missing(planned, &mut self.earlier).await?;
+        self.store.roll_back(&self.earlier.take().iter().collect::<Vec<_>>()).await?;
+        self.record(&missing, log).await?;
+        let (manifest, objects) = missing.into_iter().partition(|object| object.is_manifest);
+        self.store.put_all(objects).await?;
+        self.store.put_all(manifest).await?;
         if has_objects {
             self.marker.commit(&mut self.store, self.batch.range).await?;
         }
@@ -208,8 +224,16 @@ impl S3Sink {
         Ok(Committed { events: self.batch.events, bytes: self.batch.bytes, state })
     }
 
+    async fn keep_for_retry(&mut self, records: &[RollbackRecord]) -> Result<(), SinkError> {
+        let Some(earlier) = self.store.earlier(records).await? else { return self.roll_back(records).await };
+        self.batch = Batch::new(self.options, self.batch.range);
+        self.earlier = earlier;
+        Ok(())
+    }
+
     async fn roll_back(&mut self, records: &[RollbackRecord]) -> Result<(), SinkError> {
         self.batch = Batch::new(self.options, self.batch.range);
+        self.earlier = Earlier::default();
         let (mut objects, mut others): (Vec<&S3ObjectRecord>, Vec<RollbackRecord>) = (Vec::new(), Vec::new());
         for record in records {
             match record {
@@ -295,6 +319,13 @@ impl Sink for S3Sink {
     ) -> BoxFuture<'a, Result<Committed, SinkError>> {
         Box::pin(async {
             let done = self.finish(log).await;
+            self.without_secrets(done)
+        })
+    }
+
+    fn prepare_retry<'a>(&'a mut self, records: &'a [RollbackRecord]) -> BoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(async {
+            let done = self.keep_for_retry(records).await;
             self.without_secrets(done)
         })
     }

@@ -38,7 +38,7 @@ fn settings(store: &Store, more: Value) -> Value {
     let mut settings = json!({
         "bucket": "audit",
         "endpoint": store.endpoint(),
-        "key_prefix": "audit/vendor={{ vendor }}/date=%Y-%m-%d/",
+        "key_prefix": "audit/event_vendor={{ vendor }}/event_date=%Y-%m-%d/",
         "auth": {"access_key_id": ACCESS_KEY_ID, "secret_access_key": SECRET_ACCESS_KEY},
     });
     let Value::Object(more) = more else { panic!("settings") };
@@ -71,6 +71,11 @@ async fn deliver(sink: &mut S3Sink, first: Seq, last: Seq, log: &mut MemoryLog) 
     sink.begin(BatchRange { first, last });
     write_events(sink, first, last, 10);
     sink.commit(None, log).await
+}
+
+fn put_of(key: &str) -> Put {
+    let bytes = vec![0; 100];
+    Put { key: key.to_owned(), sha256: sha256_hex(&bytes), bytes, is_manifest: false }
 }
 
 fn numbers(objects: &BTreeMap<String, Vec<u8>>) -> Vec<u64> {
@@ -183,7 +188,7 @@ async fn manifests_name_every_object_and_form_a_chain() {
     assert_eq!(named, data);
     assert_eq!(manifests[0].1["rows"], 10);
     assert!(objects.contains_key(
-        "audit/vendor=clumio/date=2026-01-01/acme-lake-00112233-0000000000000001-0000000000000010.ndjson.gz"
+        "audit/event_vendor=clumio/event_date=2026-01-01/acme-lake-00112233-0000000000000001-0000000000000010.ndjson.gz"
     ));
     assert!(
         objects.contains_key("audit/_manifests/acme-lake/00112233-0000000000000001-0000000000000010.json"),
@@ -240,7 +245,7 @@ async fn parts_that_a_crash_left_are_aborted_by_the_rollback() {
     let store = Store::with_bucket("audit");
     let mut sink = sink(&store, json!({"key_prefix": ""}));
     sink.store.multipart_above = 10;
-    let put = Put { key: "a key/with=signs".to_owned(), bytes: vec![0; 100], is_manifest: false };
+    let put = put_of("a key/with=signs");
     let output = rollback::record_of(&sink.store, &put);
     let client = sink.store.client().await.expect("a client");
     for key in ["a key/with=signs", "a key/with=signs and more"] {
@@ -255,7 +260,7 @@ async fn a_store_that_cannot_list_uploads_does_not_block() {
     let store = Store::with_bucket("audit");
     let mut sink = sink(&store, json!({"key_prefix": ""}));
     sink.store.multipart_above = 10;
-    let put = Put { key: "key".to_owned(), bytes: vec![0; 100], is_manifest: false };
+    let put = put_of("key");
     store.set_fault(|method, uri| {
         (method == "GET" && uri.query()?.contains("uploads")).then_some((501, "NotImplemented"))
     });
@@ -293,6 +298,114 @@ async fn the_buckets_of_an_earlier_config_are_rolled_back_even_if_one_is_missing
     assert!(store.objects("former").is_empty());
 }
 
+// --- a second attempt ---
+
+/// A sink that closes objects early, one request at a time, its first batch delivered.
+async fn early(store: &Store, in_parts: bool, state: Option<&str>, up_to: Seq) -> S3Sink {
+    let mut sink = sink(store, json!({"request": {"concurrency": 1}}));
+    sink.open_bytes = 2_048;
+    if in_parts {
+        sink.store.multipart_above = 300;
+    }
+    let stored = StoredPosition { state, position: if up_to > 10 { 10 } else { 0 }, up_to, ..FIRST_START };
+    sink.recover_position(stored).await.expect("opened");
+    sink
+}
+
+/// Writes events 11 to 70, with a flush in the middle.
+async fn attempt(sink: &mut S3Sink, bytes: usize, log: &mut MemoryLog) -> Result<Committed, SinkError> {
+    sink.begin(BatchRange { first: 11, last: 70 });
+    write_events(sink, 11, 40, bytes);
+    sink.flush(log).await?;
+    write_events(sink, 41, 70, bytes);
+    sink.commit(None, log).await
+}
+
+/// Runs a batch of a store that answers nothing after `requests` requests, then again in a new process.
+async fn after_a_crash(requests: usize, in_parts: bool, restarts: bool) -> (Store, bool) {
+    let store = Store::with_bucket("audit");
+    let mut sink = early(&store, in_parts, None, 0).await;
+    let state = deliver(&mut sink, 1, 10, &mut MemoryLog::default()).await.expect("delivered").state;
+    let mut log = MemoryLog::default();
+    let mut left = requests;
+    store.set_fault(move |_, _| {
+        let is_down = left == 0;
+        left = left.saturating_sub(1);
+        is_down.then_some((503, "SlowDown"))
+    });
+    let is_complete = attempt(&mut sink, 10, &mut log).await.is_ok();
+    store.clear_fault();
+    if restarts {
+        sink = early(&store, in_parts, state.as_deref(), 70).await;
+    }
+    sink.prepare_retry(&log.records()).await.expect("prepared");
+    let committed = attempt(&mut sink, 10, &mut log).await.expect("delivered");
+    assert_eq!((committed.events, store.unfinished_uploads()), (60, Vec::new()));
+    (store, is_complete)
+}
+
+#[tokio::test]
+async fn after_a_crash_at_any_request_nothing_is_put_twice_or_deleted() {
+    let mut untouched = None;
+    for (in_parts, restarts) in [(false, true), (false, false), (true, true)] {
+        let mut requests = 0;
+        loop {
+            let (store, is_complete) = after_a_crash(requests, in_parts, restarts).await;
+            assert_eq!(store.second_puts(), Vec::<String>::new(), "{requests} requests, in parts: {in_parts}");
+            assert_eq!(store.deletes(), Vec::<String>::new(), "{requests} requests, in parts: {in_parts}");
+            let objects = store.objects("audit");
+            assert_eq!(numbers(&objects), (1..=70).collect::<Vec<_>>(), "{requests} requests");
+            assert_eq!(untouched.get_or_insert_with(|| objects.clone()), &objects, "{requests} requests");
+            if is_complete {
+                break;
+            }
+            requests += 1;
+        }
+        assert!(requests > 6, "{requests}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_earlier_attempt_left_in_other_bytes_is_replaced_and_its_manifest_goes_first() {
+    // Another version of auditflow writes other bytes, at other keys too if it splits elsewhere.
+    for (bytes, has_same_keys) in [(201, true), (10, false)] {
+        let store = Store::with_bucket("audit");
+        let mut former = early(&store, false, None, 10).await;
+        let mut log = MemoryLog::default();
+        attempt(&mut former, 200, &mut log).await.expect("put");
+        let before = store.objects("audit");
+        let mut again = early(&store, false, None, 70).await;
+        again.prepare_retry(&log.records()).await.expect("prepared");
+        assert_eq!(store.objects("audit"), before);
+        attempt(&mut again, bytes, &mut log).await.expect("delivered");
+        let deletes = store.deletes();
+        assert!(deletes[0].contains("_manifests/") && deletes.len() == before.len(), "{deletes:?}");
+        assert!(deletes.iter().all(|key| before.contains_key(key.strip_prefix("audit/").expect("the bucket"))));
+        let objects = store.objects("audit");
+        assert_eq!(objects.keys().eq(before.keys()), has_same_keys, "{:?}", objects.keys());
+        assert_eq!(numbers(&objects), (11..=70).collect::<Vec<_>>());
+        let named = manifests(&objects)[0].1["objects"].as_array().expect("a list").len();
+        assert_eq!(objects.len(), named + 1, "{:?}", objects.keys());
+    }
+}
+
+#[tokio::test]
+async fn an_object_of_others_is_not_taken_for_the_sinks_own() {
+    let store = Store::with_bucket("audit");
+    let settings = || json!({"key_prefix": "", "manifest": false});
+    let (mut former, mut log) = (sink(&store, settings()), MemoryLog::default());
+    deliver(&mut former, 1, 4, &mut log).await.expect("delivered");
+    let (key, bytes) = store.objects("audit").pop_first().expect("an object");
+    let client = former.store.client().await.expect("a client");
+    client.put_object().bucket("audit").key(&key).body(bytes.clone().into()).send().await.expect("put");
+    let mut again = sink(&store, settings());
+    again.prepare_retry(&log.records()).await.expect("prepared");
+    deliver(&mut again, 1, 4, &mut log).await.expect("delivered");
+    assert_eq!(store.deletes(), Vec::<String>::new());
+    again.rollback(&log.records()).await.expect("rolled back");
+    assert!(store.objects("audit").is_empty(), "the sink's own object took its place");
+}
+
 // --- errors ---
 
 async fn error_of(sink: &mut S3Sink) -> String {
@@ -309,7 +422,10 @@ async fn errors_name_the_cause_and_the_fix() {
     store.set_fault(|_, _| Some((404, "NoSuchBucket")));
     let mut missing = sink(&store, json!({}));
     let text = error_of(&mut missing).await;
-    assert!(text.contains("NoSuchBucket") && text.contains("create the bucket"), "{text}");
+    assert!(text.starts_with("cannot use the bucket audit: NoSuchBucket"), "{text}");
+    assert!(text.contains("create the bucket"), "{text}");
+    let again = error_of(&mut sink(&store, json!({"key_prefix": "elsewhere/"}))).await;
+    assert_eq!(again, text, "one error, whatever is put");
     store.clear_fault();
     deliver(&mut missing, 1, 4, &mut MemoryLog::default()).await.expect("the bucket is there now");
 
@@ -355,6 +471,10 @@ async fn the_check_leaves_nothing_behind_and_names_what_is_wrong() {
     store.set_fault(|_, _| Some((404, "NoSuchBucket")));
     let error = sink(&store, json!({})).healthcheck().await.expect_err("no such bucket");
     assert!(text_of(&error).contains("create the bucket"), "{error}");
+    store.clear_fault();
+    sink(&store, json!({"if_none_match": true})).recover_position(FIRST_START).await.expect("conditions are heeded");
+    let tried: Vec<_> = store.requests().into_iter().filter(|request| request.contains("check")).collect();
+    assert!(tried.len() > 4 && tried.iter().all(|request| request.contains("/_")), "{tried:?}");
     store.set_fault(|_, uri| uri.path().contains("_manifests").then_some((403, "AccessDenied")));
     let error = sink(&store, json!({})).healthcheck().await.expect_err("manifests cannot be written");
     assert!(text_of(&error).contains("s3:PutObject"), "{error}");
@@ -471,12 +591,12 @@ async fn a_second_journal_below_the_prefix_of_the_first_is_refused() {
     let mut first = sink(&store, json!({}));
     first.recover_position(FIRST_START).await.expect("free");
     deliver(&mut first, 1, 10, &mut MemoryLog::default()).await.expect("delivered");
-    let below = json!({"key_prefix": "audit/vendor=clumio/date=%F/"});
+    let below = json!({"key_prefix": "audit/event_vendor=clumio/event_date=%F/"});
     sink(&store, below.clone()).recover_position(FIRST_START).await.expect("the same journal");
     let other = StoredPosition { journal: "ffff", ..FIRST_START };
     let refused = stopped(&sink(&store, below).recover_position(other).await.expect_err("is refused"));
     assert!(refused.contains("another data_dir") && refused.contains("audit/_auditflow/"), "{refused}");
-    let beside = json!({"key_prefix": "other/vendor=clumio/"});
+    let beside = json!({"key_prefix": "other/event_vendor=clumio/"});
     sink(&store, beside).recover_position(other).await.expect("elsewhere");
 }
 

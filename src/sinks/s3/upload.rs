@@ -6,6 +6,8 @@
 //! error: running requests are awaited, no request is started; a multipart upload is aborted
 //! ```
 
+use std::collections::{BTreeSet, HashMap};
+
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
@@ -31,11 +33,16 @@ const PARTS_AT_ONCE: usize = 4;
 /// The metadata field with the token of the process that put an object.
 pub(super) const TOKEN_FIELD: &str = "auditflow-token";
 
+/// The metadata field with the SHA-256 of an object, in hex digits.
+pub(super) const HASH_FIELD: &str = "auditflow-sha256";
+
 /// An object that is to be put.
 #[derive(Debug)]
 pub(super) struct Put {
     pub(super) key: String,
     pub(super) bytes: Vec<u8>,
+    /// Of its bytes, in hex digits.
+    pub(super) sha256: String,
     pub(super) is_manifest: bool,
 }
 
@@ -52,6 +59,8 @@ pub(super) struct Store {
     /// Identifies this process among all that ever put objects of this sink.
     token: String,
     client: Option<Client>,
+    /// Buckets that do not exist any more, as was said already.
+    pub(super) missing_buckets: BTreeSet<String>,
 }
 
 impl Store {
@@ -65,7 +74,17 @@ impl Store {
         let token = format!("{}-{:x}", std::process::id(), clock.now().as_nanos());
         let manifest_headers = headers.of_manifest();
         let multipart_above = PART_BYTES;
-        Self { connection, bucket, headers, manifest_headers, concurrency, multipart_above, token, client: None }
+        Self {
+            connection,
+            bucket,
+            headers,
+            manifest_headers,
+            concurrency,
+            multipart_above,
+            token,
+            client: None,
+            missing_buckets: BTreeSet::new(),
+        }
     }
 
     /// The client for the configured location; created if there is none.
@@ -124,7 +143,7 @@ impl Store {
     pub(super) async fn put_marker(&mut self, key: &str, marker: &Marker) -> Result<(), SinkError> {
         let client = self.client().await?;
         let headers = Headers { if_none_match: false, ..self.manifest_headers.clone() };
-        let put = self.put_whole(&client, key, &headers, marker.encode()).await;
+        let put = self.put_whole(&client, key, &headers, marker.encode(), None).await;
         let put = put.map_err(|error| self.explained(error, key));
         self.after(put)
     }
@@ -133,18 +152,19 @@ impl Store {
         let done = if object.bytes.len() > self.multipart_above {
             self.upload(client, &object).put(&object.bytes).await
         } else {
-            self.put_whole(client, &object.key, self.headers_of(&object), object.bytes).await
+            let headers = self.headers_of(&object);
+            self.put_whole(client, &object.key, headers, object.bytes, Some(&object.sha256)).await
         };
         done.map_err(|error| self.explained(error, &object.key))
     }
 
     fn upload<'a>(&'a self, client: &'a Client, object: &'a Put) -> Upload<'a> {
-        Upload { store: self, client, headers: self.headers_of(object), key: &object.key }
+        Upload { store: self, client, headers: self.headers_of(object), key: &object.key, sha256: Some(&object.sha256) }
     }
 
     /// Creates a multipart upload and aborts it: nothing is left.
     pub(super) async fn create_and_abort(&self, client: &Client, key: &str) -> Result<(), S3Error> {
-        let upload = Upload { store: self, client, headers: &self.headers, key };
+        let upload = Upload { store: self, client, headers: &self.headers, key, sha256: None };
         let id = upload.create().await?;
         abort(client, &self.bucket, key, &id).await
     }
@@ -153,7 +173,20 @@ impl Store {
         if object.is_manifest { &self.manifest_headers } else { &self.headers }
     }
 
-    async fn put_whole(&self, client: &Client, key: &str, headers: &Headers, bytes: Vec<u8>) -> Result<(), S3Error> {
+    /// What an object says of itself.
+    fn metadata(&self, sha256: Option<&str>) -> HashMap<String, String> {
+        let hash = sha256.map(|hash| (HASH_FIELD.to_owned(), hash.to_owned()));
+        std::iter::once((TOKEN_FIELD.to_owned(), self.token().to_owned())).chain(hash).collect()
+    }
+
+    async fn put_whole(
+        &self,
+        client: &Client,
+        key: &str,
+        headers: &Headers,
+        bytes: Vec<u8>,
+        sha256: Option<&str>,
+    ) -> Result<(), S3Error> {
         let sent = Bytes::from(bytes);
         let sums = Checksums::of(headers.checksum.as_ref(), &sent);
         let request = client
@@ -172,7 +205,8 @@ impl Store {
             .set_checksum_crc32_c(sums.crc32c)
             .set_checksum_sha256(sums.sha256);
         let request = if headers.if_none_match { request.if_none_match("*") } else { request };
-        let put = request.metadata(TOKEN_FIELD, self.token()).send().await.map_err(|error| S3Error::of(&error))?;
+        let request = request.set_metadata(Some(self.metadata(sha256)));
+        let put = request.send().await.map_err(|error| S3Error::of(&error))?;
         let receipt = Receipt {
             e_tag: put.e_tag(),
             crc32: put.checksum_crc32(),
@@ -201,6 +235,7 @@ struct Upload<'a> {
     client: &'a Client,
     headers: &'a Headers,
     key: &'a str,
+    sha256: Option<&'a str>,
 }
 
 impl Upload<'_> {
@@ -231,7 +266,7 @@ impl Upload<'_> {
             .set_ssekms_key_id(headers.ssekms_key_id.clone())
             .set_tagging(headers.tagging.clone())
             .set_checksum_algorithm(headers.checksum.clone());
-        let request = request.metadata(TOKEN_FIELD, self.store.token());
+        let request = request.set_metadata(Some(self.store.metadata(self.sha256)));
         let created = request.send().await.map_err(|error| S3Error::of(&error))?;
         created.upload_id.filter(|id| !id.is_empty()).ok_or_else(|| {
             S3Error::not_stored("the answer to the start of an upload names no upload, as no object store sends it")

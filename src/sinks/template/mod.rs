@@ -203,6 +203,13 @@ impl Template {
         text
     }
 
+    /// The names of the Hive partitions: `event_vendor` of `audit/event_vendor={{ vendor }}/`.
+    #[must_use]
+    pub fn partition_names(&self) -> Vec<String> {
+        let text = self.canonical();
+        text.split('/').filter_map(|part| part.split_once('=')).map(|(name, _)| name.to_owned()).collect()
+    }
+
     /// The fixed text at the start, for example `audit/`; empty if the template begins with a value.
     #[must_use]
     pub fn fixed_start(&self) -> &str {

@@ -14,6 +14,9 @@ pub const MAX_VALUE_BYTES: usize = 64;
 /// Written for a value that the event does not have.
 const NONE: &str = "none";
 
+/// The same as the value of a Hive partition (`name=`): readers turn this word into null.
+const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
+
 /// Written for the values of further partitions when a batch has too many.
 pub(super) const OTHER: &str = "too-many-values";
 
@@ -24,10 +27,10 @@ const HASH_DIGITS: usize = 8;
 /// that Hive escapes (`=`, `%` and others) are percent-encoded; so are a leading dot and a leading underscore (no `..`, no file
 /// that readers ignore, no name of ours) and the first letter of a name that has a meaning here (`none`, `too-many-values`). A
 /// value that is longer than [`MAX_VALUE_BYTES`] then is cut and ends with a hash, so that two long values with the same
-/// beginning stay apart. An empty value becomes `none`. Case is kept.
+/// beginning stay apart. An empty value becomes `none`, after `name=` Hive's word for null. Case is kept.
 pub fn push_sanitized(value: &str, path: &mut String) {
     if value.is_empty() {
-        path.push_str(NONE);
+        path.push_str(if path.ends_with('=') { NULL_PARTITION } else { NONE });
         return;
     }
     let start = path.len();
@@ -110,6 +113,13 @@ mod tests {
         ] {
             assert_eq!(sanitized(value), expected, "{value:?}");
         }
+    }
+
+    #[test]
+    fn a_partition_without_a_value_has_hives_word_for_null() {
+        let mut path = "who=".to_owned();
+        push_sanitized("", &mut path);
+        assert_eq!(path, "who=__HIVE_DEFAULT_PARTITION__");
     }
 
     #[test]
