@@ -9,7 +9,41 @@
 //! `deleteUser` all end or begin with a verb of `VERBS`. Unknown words become `other`. The category of an act such as
 //! `mfa_enable` is the same for all vendors, whatever their catalogs say.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::thread::LocalKey;
+
 use crate::event::{Action, Category, ObjectType, Outcome};
+
+/// What words mean, for the words of one thread: vendors have few words and many records.
+type Memory<T> = RefCell<HashMap<Box<str>, T, ahash::RandomState>>;
+
+thread_local! {
+    static ACTIONS: Memory<Option<Action>> = RefCell::default();
+    static OBJECT_TYPES: Memory<ObjectType> = RefCell::default();
+    static CATEGORIES: Memory<Option<Category>> = RefCell::default();
+}
+
+/// No more words are remembered, and no longer ones: then they are not words of a vendor.
+const MOST_WORDS: usize = 2_000;
+const LONGEST_WORD: usize = 100;
+
+/// What `find` says of a word, from memory if it was asked before.
+fn remembered<T: Copy>(memory: &'static LocalKey<Memory<T>>, word: &str, find: fn(&str) -> T) -> T {
+    if word.len() > LONGEST_WORD {
+        return find(word);
+    }
+    memory.with_borrow_mut(|memory| {
+        if let Some(known) = memory.get(word) {
+            return *known;
+        }
+        let found = find(word);
+        if memory.len() < MOST_WORDS {
+            memory.insert(word.into(), found);
+        }
+        found
+    })
+}
 
 /// Verbs in lower case with their actions.
 #[rustfmt::skip]
@@ -90,6 +124,10 @@ const RESULTS: &[(Outcome, &[&str])] = &[
 /// The action of the verb at the end, or else at the beginning, of a value. A result at the end is left out.
 #[must_use]
 pub fn action_of(word: &str) -> Option<Action> {
+    remembered(&ACTIONS, word, find_action)
+}
+
+fn find_action(word: &str) -> Option<Action> {
     let last = parts(word).filter(|part| meaning(RESULTS, part).is_none()).last()?;
     if has_any(word, &["password"]) {
         return password_action(word);
@@ -147,6 +185,10 @@ pub fn outcome_of(word: &str) -> Option<Outcome> {
 /// The type of the object that a vendor's word names.
 #[must_use]
 pub fn object_type_of(word: &str) -> ObjectType {
+    remembered(&OBJECT_TYPES, word, find_object_type)
+}
+
+fn find_object_type(word: &str) -> ObjectType {
     let (mut found, mut before) = (ObjectType::Other, "");
     for part in parts(word) {
         let is_api_key = before.eq_ignore_ascii_case("api") && is_noun(part, &["key"]);
@@ -209,6 +251,10 @@ fn category_of_object(object: ObjectType) -> Option<Category> {
 /// The category of the nouns in a value.
 #[must_use]
 pub fn category_of(word: &str) -> Option<Category> {
+    remembered(&CATEGORIES, word, find_category)
+}
+
+fn find_category(word: &str) -> Option<Category> {
     let is_named = |nouns: &[&str]| parts(word).any(|part| is_noun(part, nouns));
     NOUNS.iter().find(|(_, nouns)| is_named(nouns)).map(|(category, _)| *category)
 }
@@ -290,6 +336,18 @@ fn parts(text: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn remembered_words_mean_the_same_and_memory_has_a_limit() {
+        for round in 0..2 {
+            for number in 0..MOST_WORDS + 10 {
+                assert_eq!(action_of(&format!("user{number}_deleted")), Some(Action::Delete), "round {round}");
+            }
+        }
+        assert_eq!(ACTIONS.with_borrow(HashMap::len), MOST_WORDS);
+        assert_eq!(action_of(&format!("{}_deleted", "x".repeat(200))), Some(Action::Delete));
+        assert_eq!(object_type_of("user_groups"), object_type_of("user_groups"));
+    }
 
     #[test]
     fn verbs_at_either_end() {

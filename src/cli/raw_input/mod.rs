@@ -51,8 +51,14 @@ impl Chunk {
     pub(super) fn each_value(&self, mut take: impl FnMut(&[u8])) {
         match &self.records {
             Bounds::Lines => {
-                let lines = self.bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-                lines.filter(|line| !line.is_empty()).for_each(take);
+                let mut start = 0;
+                for end in memchr::memchr_iter(b'\n', &self.bytes).chain([self.bytes.len()]) {
+                    let line = self.bytes[start..end].trim_ascii();
+                    start = end + 1;
+                    if !line.is_empty() {
+                        take(line);
+                    }
+                }
             }
             Bounds::Ranges(ranges) => ranges.iter().for_each(|range| take(&self.bytes[range.clone()])),
         }
