@@ -20,7 +20,11 @@ struct Validator {
 
 impl Validator {
     fn new() -> Self {
-        let document: Value = serde_json::from_str(&printed(&["schema"])).unwrap();
+        Self::of(&["schema"])
+    }
+
+    fn of(arguments: &[&str]) -> Self {
+        let document: Value = serde_json::from_str(&printed(arguments)).unwrap();
         let (mut schemas, mut compiler) = (Schemas::new(), Compiler::new());
         compiler.add_resource("pipeline.json", document).unwrap();
         let index = compiler.compile("pipeline.json", &mut schemas).unwrap();
@@ -43,6 +47,34 @@ fn pipelines() -> Vec<PathBuf> {
         .collect();
     files.sort();
     files
+}
+
+#[test]
+fn events_follow_their_schema() {
+    let validator = Validator::of(&["schema", "--format", "event"]);
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/clumio_page.json");
+    let events = printed(&["normalize", "--vendor", "clumio", page])
+        + &printed(&[
+            "normalize",
+            "--vendor",
+            "merge",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/clumio_page.json"),
+        ]);
+    let events: Vec<Value> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(
+        events.iter().any(|event| event["target"].is_object()) && events.iter().any(|event| event["target"].is_null())
+    );
+    for event in &events {
+        assert_eq!(validator.errors(event), None, "{event}");
+    }
+    for (path, wrong) in [("/action", "dance"), ("/id", "1"), ("/actor/via", "air")] {
+        let mut event = events[0].clone();
+        *event.pointer_mut(path).unwrap() = wrong.into();
+        assert!(validator.errors(&event).is_some(), "{path}");
+    }
+    let mut event = events[0].clone();
+    event.as_object_mut().unwrap().remove("grants");
+    assert!(validator.errors(&event).is_some(), "a field is missing");
 }
 
 #[test]

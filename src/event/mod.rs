@@ -14,6 +14,7 @@ pub mod fields;
 pub mod grant;
 pub mod id;
 pub mod json;
+pub mod json_schema;
 pub mod native;
 pub mod ocsf;
 #[cfg(test)]
