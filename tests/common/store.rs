@@ -147,12 +147,20 @@ fn collect(root: &Path, directory: &Path, objects: &mut BTreeMap<String, Vec<u8>
     }
 }
 
+/// A client that is killed neither stores half an object nor keeps a complete one from being stored with all that it says of
+/// itself, as with a real store: `s3s-fs` writes the object first and its metadata later.
 async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let Ok(bytes) = to_bytes(body, usize::MAX).await else { return error(400, "IncompleteBody") };
+    let served = tokio::spawn(serve_whole(shared, Request::from_parts(parts, Body::from(bytes))));
+    served.await.unwrap()
+}
+
+async fn serve_whole(shared: Arc<Shared>, request: Request) -> Response<Body> {
     let (method, uri) = (request.method().clone(), request.uri().clone());
     shared.requests.lock().unwrap().push(format!("{method} {uri}"));
     let fault = shared.fault.lock().unwrap().as_mut().and_then(|fault| fault(&method, &uri));
     if let Some((status, code)) = fault {
-        to_bytes(request.into_body(), usize::MAX).await.ok();
         return error(status, code);
     }
     let (key, query) = (key_of(&uri), uri.query().unwrap_or_default().to_owned());
