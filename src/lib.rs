@@ -56,6 +56,7 @@ pub mod time;
 pub mod units;
 pub mod vendors;
 
+mod api;
 mod backoff;
 mod json_schema;
 

@@ -32,6 +32,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "report",
         &["event", "vendors", "transform", "journal", "sinks", "collect", "forecast", "deliver", "config", "pipeline"],
     ),
+    ("api", &["journal", "pipeline", "report"]),
     (
         "cli",
         &[
@@ -49,6 +50,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "runtime",
             "simulator",
             "report",
+            "api",
         ],
     ),
 ];

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::process::{EXIT_DONE, EXIT_FAILED, EXIT_INCOMPLETE, EXIT_USAGE, StopSignals, print_stderr, runtime};
 use super::read_only::Exit;
 use super::{summary, validate};
+use crate::api::{ApiServer, RunState};
 use crate::clock::{SharedClock, SystemClock};
 use crate::pipeline::{self, Environment, LogFormat, Overrides, ValidatedPipeline};
 use crate::runtime::{HealthcheckFailure, HealthcheckResult};
@@ -87,12 +88,12 @@ fn run_pipeline(pipeline: ValidatedPipeline, arguments: &Arguments, json: bool) 
     let runtime = runtime(pipeline.settings.threads)?;
     let report = runtime.block_on(async {
         let mut signals = StopSignals::install()?;
+        let options = RunOptions { show_progress: true, ..RunOptions::new(mode, CancellationToken::new()) };
+        serve_api(&pipeline, &options).await?;
         if let Err(Exit(code)) = check(&pipeline, arguments, &mut signals).await? {
             return Ok(Err(code));
         }
-        let shutdown = CancellationToken::new();
-        tokio::spawn(signals.stop(shutdown.clone()));
-        let options = RunOptions { show_progress: true, ..RunOptions::new(mode, shutdown) };
+        tokio::spawn(signals.stop(options.shutdown.clone()));
         crate::runtime::run(pipeline, options).await.map(Ok).map_err(|error| error.to_string())
     });
     runtime.shutdown_background();
@@ -100,6 +101,16 @@ fn run_pipeline(pipeline: ValidatedPipeline, arguments: &Arguments, json: bool) 
         Ok(report) => conclude(&report, mode, &arguments.file.display().to_string(), json),
         Err(code) => code,
     })
+}
+
+/// Serves metrics and health until the process ends, if the settings ask for it.
+async fn serve_api(pipeline: &ValidatedPipeline, options: &RunOptions) -> Result<(), String> {
+    let Some(address) = pipeline.settings.api.address else { return Ok(()) };
+    let server = ApiServer::bind(address).await.map_err(|error| error.to_string())?;
+    tracing::info!(event = "api_started", address = %server.address(), "serving metrics and health");
+    let state = RunState { started: options.started.clone(), shutdown: options.shutdown.clone() };
+    tokio::spawn(server.serve(pipeline.clone(), state));
+    Ok(())
 }
 
 /// The check at the start: whether the pipeline may run. A signal ends it at once.

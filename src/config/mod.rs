@@ -32,4 +32,4 @@ pub use component_settings::add_vendor;
 pub use diagnostic::{Diagnostic, Severity};
 pub use environment::Environment;
 pub use node::TextSpan;
-pub use settings::{JournalSettings, LogFormat, LogLevel, LogSettings, Overrides, Settings};
+pub use settings::{ApiSettings, JournalSettings, LogFormat, LogLevel, LogSettings, Overrides, Settings};

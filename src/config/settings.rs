@@ -7,6 +7,7 @@
 //! Environment variables override these settings only, never a source, transform or sink. There, `${VAR}` in the file shows
 //! where a value comes from.
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -34,6 +35,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// The size and retention of the journal.
     pub journal: JournalSettings,
+    /// Metrics and health over HTTP.
+    pub api: ApiSettings,
     /// How long a shutdown may take. The next start resumes unfinished work.
     pub shutdown_timeout: Span,
     /// Worker threads. Default: one per CPU.
@@ -90,6 +93,14 @@ pub struct JournalSettings {
     pub key_retention: Span,
 }
 
+/// Metrics and health over HTTP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ApiSettings {
+    /// IP address and port to listen on, such as `127.0.0.1:9598`; anyone who can connect can read. Default: none.
+    pub address: Option<SocketAddr>,
+}
+
 /// The settings that flags override; they have the highest precedence.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 pub struct Overrides {
@@ -115,6 +126,7 @@ impl Default for Settings {
             data_dir: PathBuf::from("./data"),
             log: LogSettings::default(),
             journal: JournalSettings::default(),
+            api: ApiSettings::default(),
             shutdown_timeout: Span(Duration::from_secs(30)),
             threads: None,
         }
@@ -129,7 +141,7 @@ impl Default for JournalSettings {
 
 impl Settings {
     /// The names of the settings at the top level of the file.
-    pub(crate) const NAMES: &[&str] = &["data_dir", "log", "journal", "shutdown_timeout", "threads"];
+    pub(crate) const NAMES: &[&str] = &["data_dir", "log", "journal", "api", "shutdown_timeout", "threads"];
 }
 
 impl LogLevel {
@@ -277,6 +289,7 @@ fn variable_names() -> Vec<String> {
     let below = |section: &'static str| match section {
         "log" => field_names(|probe| LogSettings::deserialize(probe)),
         "journal" => field_names(|probe| JournalSettings::deserialize(probe)),
+        "api" => field_names(|probe| ApiSettings::deserialize(probe)),
         _ => &[],
     };
     let mut names = Vec::new();
@@ -296,6 +309,8 @@ fn in_one_line(error: &ConfigError) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use super::*;
 
     fn layered(text: &str, environment: &[(&str, &str)], overrides: &Overrides) -> (Settings, Vec<String>) {
@@ -315,11 +330,12 @@ mod tests {
 
     #[test]
     fn flags_override_the_environment_which_overrides_the_file() {
-        let text = "data_dir: /file\nlog: {level: debug, format: json}\nthreads: 3\njournal: {max_size: 2GiB, retention: 90}\n";
+        let text = "data_dir: /file\nlog: {level: debug, format: json}\nthreads: 3\napi: {address: 127.0.0.1:1}\njournal: {max_size: 2GiB, retention: 90}\n";
         let environment = [
             ("AUDITFLOW_DATA_DIR", "/environment"),
             ("AUDITFLOW_LOG__LEVEL", "warn"),
             ("AUDITFLOW_JOURNAL__RETENTION", "2h"),
+            ("AUDITFLOW_API__ADDRESS", "[::1]:9598"),
             ("AUDITFLOW_THREADS", "5"),
             ("AUDITFLOW_SHUTDOWN_TIMEOUT", "7"),
         ];
@@ -331,6 +347,7 @@ mod tests {
         assert_eq!(settings.journal.max_size, ByteSize(2 << 30));
         assert_eq!(settings.journal.retention, Span(Duration::from_secs(7_200)));
         assert_eq!(settings.journal.key_retention, JournalSettings::default().key_retention);
+        assert_eq!(settings.api.address, Some(SocketAddr::from((Ipv6Addr::LOCALHOST, 9_598))));
         assert_eq!(settings.threads.map(NonZeroUsize::get), Some(5));
         assert_eq!(settings.shutdown_timeout.0, Duration::from_secs(7));
     }

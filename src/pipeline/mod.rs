@@ -27,6 +27,6 @@ pub use validate::{load, validate};
 pub use validated::{ValidatedPipeline, ValidatedSink, ValidatedSource};
 
 pub use crate::config::{
-    Diagnostic, Environment, JournalSettings, LogFormat, LogLevel, LogSettings, Overrides, Settings, Severity,
-    TextSpan, add_vendor,
+    ApiSettings, Diagnostic, Environment, JournalSettings, LogFormat, LogLevel, LogSettings, Overrides, Settings,
+    Severity, TextSpan, add_vendor,
 };

@@ -1,5 +1,5 @@
 //! What a pipeline's state looks like to people: `status`, `coverage` and `plan`, as text and as JSON; and how well records
-//! are understood: `mapping`.
+//! are understood: `mapping`. The same figures as metrics: `metrics`.
 //!
 //! ```text
 //! pipeline file -------------------+
@@ -15,6 +15,7 @@ pub mod doubt;
 pub mod evidence;
 pub mod mapping;
 pub mod mapping_diff;
+pub mod metrics;
 mod observation;
 pub mod plan;
 pub mod status;
@@ -26,7 +27,7 @@ pub use coverage::CoverageReport;
 pub(crate) use doubt::reasons_text;
 pub use mapping::{MappingCounter, MappingReport};
 pub use mapping_diff::MappingDiff;
-pub use observation::{FORMAT, LastErrorReport, Observation, Process, ReportHead, TimeSpan, observe};
+pub use observation::{FORMAT, LastErrorReport, Observation, Process, ReportHead, TimeSpan, observe, observe_own};
 pub use plan::PlanReport;
 pub use status::StatusReport;
 pub(crate) use text::{brief, counted, wrapped};

@@ -37,7 +37,27 @@ pub struct Observation {
 /// # Errors
 /// The journal exists and cannot be read.
 pub fn observe(pipeline: &ValidatedPipeline, at: Timestamp, with_evidence: bool) -> Result<Observation, JournalError> {
-    let data_dir = &pipeline.settings.data_dir;
+    let journal = snapshot(pipeline, at, with_evidence)?;
+    let process = lock::owner(&pipeline.settings.data_dir);
+    Ok(Observation { at, process, journal, has_evidence: with_evidence })
+}
+
+/// The same in the process that runs the pipeline, which must not query its own lock: that would release it. `runs` says
+/// whether it has started.
+///
+/// # Errors
+/// The journal exists and cannot be read.
+pub fn observe_own(pipeline: &ValidatedPipeline, at: Timestamp, runs: bool) -> Result<Observation, JournalError> {
+    let journal = snapshot(pipeline, at, false)?;
+    let process = runs.then(|| LockOwner { pid: Some(std::process::id()) });
+    Ok(Observation { at, process, journal, has_evidence: false })
+}
+
+fn snapshot(
+    pipeline: &ValidatedPipeline,
+    at: Timestamp,
+    with_evidence: bool,
+) -> Result<Option<JournalSnapshot>, JournalError> {
     let sinks: Vec<_> = pipeline
         .sinks
         .iter()
@@ -45,8 +65,7 @@ pub fn observe(pipeline: &ValidatedPipeline, at: Timestamp, with_evidence: bool)
         .collect();
     let evidence = with_evidence.then_some(TimeRange::ALL);
     let query = SnapshotQuery { now: at, sources: None, sinks: &sinks, evidence };
-    let journal = SqliteJournal::snapshot(data_dir, &query)?;
-    Ok(Observation { at, process: lock::owner(data_dir), journal, has_evidence: with_evidence })
+    SqliteJournal::snapshot(&pipeline.settings.data_dir, &query)
 }
 
 impl Observation {

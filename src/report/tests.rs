@@ -252,6 +252,13 @@ async fn status_as_json() {
 }
 
 #[tokio::test]
+async fn metrics_of_all_sources_and_sinks() {
+    let (pipeline, observation) = observed().await;
+    let text = metrics::openmetrics(&pipeline, &observation);
+    insta::assert_snapshot!(text.replace(env!("CARGO_PKG_VERSION"), "VERSION"));
+}
+
+#[tokio::test]
 async fn coverage_as_text() {
     let (pipeline, observation) = observed().await;
     let report = CoverageReport::new(&pipeline, &observation);

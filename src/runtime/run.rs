@@ -52,6 +52,7 @@ pub async fn run(pipeline: ValidatedPipeline, options: RunOptions) -> Result<Run
     let drain = CancellationToken::new();
     let mut sinks = start_sinks(&pipeline, &journal, &options, &drain)?;
     let mut sources = start_sources(&pipeline, &journal, &options)?;
+    options.started.cancel();
     let running = RunningComponents::of(&pipeline);
     let watch = tokio::spawn(give_up(journal.clone(), options.clone(), running.clone(), began));
     let closed = AtomicBool::new(false);

@@ -39,6 +39,8 @@ pub struct RunOptions {
     pub seed: u64,
     /// Cancelled by the caller: stop after the page or batch in progress.
     pub shutdown: CancellationToken,
+    /// Cancelled by the run once the journal is open and every source and sink has started.
+    pub started: CancellationToken,
     /// Whether to show progress on standard error.
     pub show_progress: bool,
 }
@@ -47,7 +49,14 @@ impl RunOptions {
     /// Options with the system clock, a random seed and no progress.
     #[must_use]
     pub fn new(mode: RunMode, shutdown: CancellationToken) -> Self {
-        Self { mode, clock: Arc::new(SystemClock), seed: fastrand::u64(..), shutdown, show_progress: false }
+        Self {
+            mode,
+            clock: Arc::new(SystemClock),
+            seed: fastrand::u64(..),
+            shutdown,
+            started: CancellationToken::new(),
+            show_progress: false,
+        }
     }
 }
 
