@@ -1,5 +1,6 @@
 //! What all reports are made of: the journal as seen at one moment, and the values that several reports show.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,6 +30,9 @@ pub struct Observation {
     pub journal: Option<JournalSnapshot>,
     /// Whether the evidence for the sources' time was read.
     pub has_evidence: bool,
+    /// Where each source is in the journal's counters and in its snapshots, which have the same order. A search per source
+    /// would take seconds for thousands of them.
+    pub(super) positions: HashMap<String, usize>,
 }
 
 /// Reads a pipeline's journal, whether the pipeline runs or not, and if wanted the evidence for all time. Changes nothing and
@@ -39,7 +43,7 @@ pub struct Observation {
 pub fn observe(pipeline: &ValidatedPipeline, at: Timestamp, with_evidence: bool) -> Result<Observation, JournalError> {
     let journal = snapshot(pipeline, at, with_evidence)?;
     let process = lock::owner(&pipeline.settings.data_dir);
-    Ok(Observation { at, process, journal, has_evidence: with_evidence })
+    Ok(Observation::new(at, process, journal, with_evidence))
 }
 
 /// The same in the process that runs the pipeline, which must not query its own lock: that would release it. `runs` says
@@ -50,7 +54,7 @@ pub fn observe(pipeline: &ValidatedPipeline, at: Timestamp, with_evidence: bool)
 pub fn observe_own(pipeline: &ValidatedPipeline, at: Timestamp, runs: bool) -> Result<Observation, JournalError> {
     let journal = snapshot(pipeline, at, false)?;
     let process = runs.then(|| LockOwner { pid: Some(std::process::id()) });
-    Ok(Observation { at, process, journal, has_evidence: false })
+    Ok(Observation::new(at, process, journal, false))
 }
 
 fn snapshot(
@@ -69,9 +73,20 @@ fn snapshot(
 }
 
 impl Observation {
+    fn new(at: Timestamp, process: Option<LockOwner>, journal: Option<JournalSnapshot>, has_evidence: bool) -> Self {
+        let sources = journal.iter().flat_map(|journal| &journal.sources);
+        let positions = sources.enumerate().map(|(position, source)| (source.name.clone(), position)).collect();
+        Self { at, process, journal, has_evidence, positions }
+    }
+
     /// The statistics of a source; `None` if it has never run.
     pub(super) fn source_stats(&self, name: &str) -> Option<&SourceStats> {
-        self.journal.as_ref()?.stats.sources.iter().find(|source| source.name == name)
+        self.journal.as_ref()?.stats.sources.get(*self.positions.get(name)?)
+    }
+
+    /// The snapshot of a source; `None` if it has never run.
+    pub(super) fn source_snapshot(&self, name: &str) -> Option<&SourceSnapshot> {
+        self.journal.as_ref()?.sources.get(*self.positions.get(name)?)
     }
 
     /// The statistics of a sink; `None` if it has never run.
@@ -92,7 +107,7 @@ pub(super) struct SourceView<'o> {
 impl<'o> SourceView<'o> {
     pub(super) fn new(plan: &'o ValidatedSource, observation: &'o Observation) -> Self {
         let settings = plan.options.over(plan.vendor.spec());
-        let snapshot = observation.journal.as_ref().and_then(|journal| journal.source(&plan.name));
+        let snapshot = observation.source_snapshot(&plan.name);
         let progress = match snapshot {
             Some(snapshot) => CoverageProgress::new(&settings, &snapshot.state, observation.at),
             None => CoverageProgress::new(&settings, &initial_state(observation.at), observation.at),

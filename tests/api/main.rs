@@ -1,7 +1,8 @@
 //! The API with the real program: metrics, status and health while it runs, after a restart, during a vendor's 401; and the
-//! page that documents the metrics.
+//! page and the alert rules that name the metrics.
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
+mod alerts;
 #[path = "../common/mod.rs"]
 mod common;
 mod openmetrics;
@@ -130,6 +131,7 @@ fn metrics_follow_the_run_continue_after_a_kill_and_are_documented() {
         assert!(sum(&metrics, family) > 0.0, "{family}");
     }
     assert_documented(&metrics);
+    alerts::assert_exposed(&metrics);
 
     let status: Value = serde_json::from_str(&running.get("/status.json").body).unwrap();
     assert_eq!(status["process"]["pid"], running.child.id());

@@ -6,6 +6,7 @@
 //! does not exist                                                 beside it; repeated if it changed meanwhile
 //! ```
 
+use std::collections::HashSet;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -149,6 +150,7 @@ fn snapshot_of(
     let sources = wanted.map(|source| source_snapshot(&snapshot, source, query)).collect::<Result<_, _>>()?;
     let mut pending = Vec::new();
     for (sink, routed) in query.sinks {
+        let routed: HashSet<&String> = routed.iter().collect();
         let ids: Vec<_> = known.iter().filter(|source| routed.contains(&source.name)).map(|source| source.id).collect();
         pending.extend(pending_of(&snapshot, sink, &ids)?.map(|batch| (sink.clone(), batch)));
     }
