@@ -194,8 +194,8 @@ fn in_process_kills_leave_each_event_in_the_table_once() {
 fn delta_readers_read_the_table_after_kills_and_compaction() {
     let minio = Minio::start();
     let bucket = on_minio(&minio.endpoint);
-    let pipeline = table::deliver_under_kills(&bucket, 20, |kill| {
-        if kill % 6 == 5 {
+    let pipeline = table::deliver_under_kills(&bucket, 12, |kill| {
+        if kill % 4 == 3 {
             table::compact(&bucket);
         }
     });

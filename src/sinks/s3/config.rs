@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::delta::{self, Table};
+use super::delta::layout;
 use super::objects::MAX_NAME_BYTES;
 use super::options::{
     Acl, AuthOptions, Checksum, Headers, RequestOptions, ServerSideEncryption, StorageClass, TableFormat, problem,
 };
 use super::writer::{Format, ObjectCompression, ObjectOptions};
-use crate::clock::SharedClock;
 use crate::diagnostic::SettingDiagnostic;
 use crate::event::Event;
 use crate::event::native::RawForm;
@@ -176,11 +175,11 @@ impl S3Config {
         }
         let Ok(prefix) = self.prefix_template() else { return Vec::new() };
         let mut problems = Vec::new();
-        if let Some(reason) = delta::prefix_problem(&prefix, self.with_raw()) {
+        if let Some(reason) = layout::prefix_problem(&prefix, self.with_raw()) {
             let hint = "set one such as audit/event_vendor={{ vendor }}/event_date=%Y-%m-%d/";
             problems.push(problem("key_prefix", format!("this cannot be the prefix of a Delta table: {reason}"), hint));
         }
-        let below = self.manifests(&prefix).zip(delta::root_of(&prefix));
+        let below = self.manifests(&prefix).zip(layout::root_of(&prefix));
         let below = below.and_then(|(manifests, root)| Some(manifests.strip_prefix(&root)?.to_owned()));
         if below.is_some_and(|name| !name.starts_with('_')) {
             let message = "`VACUUM` deletes what lies in the table's directory, unless its name starts with `_`";
@@ -194,13 +193,8 @@ impl S3Config {
     }
 
     /// Whether the objects have the vendors' records.
-    fn with_raw(&self) -> bool {
+    pub(super) fn with_raw(&self) -> bool {
         self.encoding.raw != RawForm::Drop
-    }
-
-    /// The table at a prefix, if there is to be one.
-    pub(super) fn table(&self, prefix: &Template, clock: &SharedClock, pipeline: &str, sink: &str) -> Option<Table> {
-        self.table.and_then(|TableFormat::Delta| Table::new(prefix, self.with_raw(), clock, pipeline, sink))
     }
 
     fn kms_problem(&self) -> Option<SettingDiagnostic> {
@@ -484,7 +478,7 @@ mod tests {
     #[test]
     fn the_fingerprint_tells_configs_apart_that_put_other_bytes_or_elsewhere() {
         let print = |more: Value| {
-            let clock: SharedClock = Arc::new(SystemClock);
+            let clock: crate::clock::SharedClock = Arc::new(SystemClock);
             config(more).build(&clock, "p", "s").expect("a sink").fingerprint().to_owned()
         };
         let differing = [
@@ -551,7 +545,7 @@ mod tests {
         let auth =
             json!({"auth": {"access_key_id": "the-id", "secret_access_key": "the-key", "session_token": "the-token"}});
         let config = config(auth);
-        let clock: SharedClock = Arc::new(SystemClock);
+        let clock: crate::clock::SharedClock = Arc::new(SystemClock);
         let shown = format!("{config:?} {:?}", config.build(&clock, "p", "s").expect("a sink"));
         assert!(!shown.contains("the-id") && !shown.contains("the-key") && !shown.contains("the-token"), "{shown}");
     }

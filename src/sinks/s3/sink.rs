@@ -23,6 +23,7 @@ use super::earlier::Earlier;
 use super::error;
 use super::marker::ObjectMarker;
 use super::objects::{Keys, Objects};
+use super::options::TableFormat;
 use super::rollback;
 use super::upload::{Put, Store};
 use super::writer::{EncodeError, ObjectOptions};
@@ -113,7 +114,8 @@ impl S3Config {
             Store::new(Connection::new(self), self.bucket.clone(), self.headers(), self.request.concurrency(), clock);
         let batch = Batch::new(options, BatchRange { first: 0, last: 0 });
         let marker = ObjectMarker::new(pipeline, sink, template.fixed_start(), keys.name());
-        let table = self.table(&template, clock, pipeline, sink);
+        let table =
+            self.table.and_then(|TableFormat::Delta| Table::new(&template, self.with_raw(), clock, pipeline, sink));
         store.is_table = table.is_some();
         Ok(S3Sink {
             fingerprint: self.fingerprint(&template),

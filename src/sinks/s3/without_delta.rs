@@ -20,12 +20,18 @@ pub(super) struct TableBatch<'a> {
     pub(super) manifest: Option<(&'a str, &'a str)>,
 }
 
-pub(super) fn prefix_problem(_prefix: &Template, _with_raw: bool) -> Option<String> {
-    None
-}
+pub(super) mod layout {
+    //! No prefix is checked.
 
-pub(super) fn root_of(_prefix: &Template) -> Option<String> {
-    None
+    use crate::sinks::template::Template;
+
+    pub(in crate::sinks::s3) fn prefix_problem(_prefix: &Template, _with_raw: bool) -> Option<String> {
+        None
+    }
+
+    pub(in crate::sinks::s3) fn root_of(_prefix: &Template) -> Option<String> {
+        None
+    }
 }
 
 impl TableBatch<'_> {

@@ -13,7 +13,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::actions::{Add, Entry, FileFormat, MetaData, Protocol, Remove, Txn, Values};
-use super::log::Snapshot;
+use super::snapshot::Snapshot;
 
 /// How long the log remembers a removed file, unless the table says otherwise: a week, in milliseconds.
 const RETENTION_MILLIS: i64 = 7 * 86_400_000;

@@ -7,7 +7,10 @@
 
 use std::collections::HashSet;
 
+use arrow_schema::Fields;
+
 use super::actions::Values;
+use crate::sinks::parquet;
 use crate::sinks::template::{NULL_PARTITION, Template};
 
 /// A partition of the table.
@@ -73,6 +76,21 @@ impl TableLayout {
     pub(super) fn log_key(&self, name: &str) -> String {
         format!("{}_delta_log/{name}", self.root)
     }
+}
+
+/// Why the key prefix cannot be that of a table.
+pub(in crate::sinks::s3) fn prefix_problem(prefix: &Template, with_raw: bool) -> Option<String> {
+    TableLayout::of(prefix, &names_of(&parquet::fields(with_raw))).err()
+}
+
+/// The directory of the table: the start of every key.
+pub(in crate::sinks::s3) fn root_of(prefix: &Template) -> Option<String> {
+    TableLayout::of(prefix, &[]).ok().map(|layout| layout.root)
+}
+
+/// The names of columns.
+pub(super) fn names_of(columns: &Fields) -> Vec<String> {
+    columns.iter().map(|column| column.name().clone()).collect()
 }
 
 /// All but what a path of a URL contains as it is.

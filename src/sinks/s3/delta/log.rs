@@ -10,9 +10,10 @@ use std::collections::BTreeMap;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use super::actions::{self, Add, Entry, MetaData, Protocol, Remove, Txn};
-use super::layout::{TableLayout, decoded};
-use super::{checkpoint, refused};
+use super::actions::{self, Entry, MetaData, Protocol};
+use super::checkpoint;
+use super::layout::TableLayout;
+use super::snapshot::Snapshot;
 use crate::journal::Seq;
 use crate::sinks::SinkError;
 use crate::sinks::s3::error::transient;
@@ -115,39 +116,6 @@ fn expect_properties(metadata: &MetaData) -> Result<(), SinkError> {
         }
     }
     Ok(())
-}
-
-/// Everything that a checkpoint contains.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Snapshot {
-    pub(super) protocol: Option<Protocol>,
-    pub(super) metadata: Option<MetaData>,
-    pub(super) txns: BTreeMap<String, Txn>,
-    /// By their paths without encoding: engines encode in different ways.
-    pub(super) adds: BTreeMap<String, Add>,
-    pub(super) removes: BTreeMap<String, Remove>,
-}
-
-impl Snapshot {
-    pub(super) fn apply(&mut self, entries: Vec<Entry>) {
-        for entry in entries {
-            self.protocol = entry.protocol.or(self.protocol.take());
-            self.metadata = entry.meta_data.or(self.metadata.take());
-            if let Some(txn) = entry.txn {
-                self.txns.insert(txn.app_id.clone(), txn);
-            }
-            if let Some(remove) = entry.remove {
-                let path = decoded(&remove.path);
-                self.adds.remove(&path);
-                self.removes.insert(path, remove);
-            }
-            if let Some(add) = entry.add {
-                let path = decoded(&add.path);
-                self.removes.remove(&path);
-                self.adds.insert(path, add);
-            }
-        }
-    }
 }
 
 /// The names of the log that a LIST shows.
@@ -321,6 +289,14 @@ struct LastCheckpoint {
     version: i64,
     /// Entries in it.
     size: usize,
+}
+
+/// The table is not one that this sink can write.
+pub(super) fn refused(reason: &str) -> SinkError {
+    SinkError::Stopped {
+        message: format!("cannot write to the Delta table that is there: {reason}"),
+        hint: "give the sink a table of its own: another directory at the start of `key_prefix`".to_owned(),
+    }
 }
 
 fn is_gapless(versions: &[i64], first: i64) -> bool {

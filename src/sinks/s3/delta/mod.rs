@@ -18,19 +18,19 @@
 
 mod actions;
 mod checkpoint;
-mod layout;
+pub(super) mod layout;
 mod log;
 mod schema;
+mod snapshot;
 mod store;
 
 use std::collections::BTreeMap;
 
-use arrow_schema::Fields;
 use serde_json::json;
 
 use self::actions::{Add, Entry, FileFormat, MetaData, Protocol, Txn};
-use self::layout::TableLayout;
-use self::log::{CommitNote, Head, Log, name_of};
+use self::layout::{TableLayout, names_of};
+use self::log::{CommitNote, Head, Log, name_of, refused};
 use self::schema::StructType;
 use super::error::transient;
 use super::upload::Store;
@@ -75,20 +75,6 @@ pub(super) struct TableBatch<'a> {
     pub(super) objects: &'a [ManifestObject],
     /// The manifest's key and its SHA-256.
     pub(super) manifest: Option<(&'a str, &'a str)>,
-}
-
-/// Why the key prefix cannot be that of a table.
-pub(super) fn prefix_problem(prefix: &Template, with_raw: bool) -> Option<String> {
-    TableLayout::of(prefix, &names_of(&parquet::fields(with_raw))).err()
-}
-
-/// The directory of the table: the start of every key.
-pub(super) fn root_of(prefix: &Template) -> Option<String> {
-    TableLayout::of(prefix, &[]).ok().map(|layout| layout.root)
-}
-
-fn names_of(columns: &Fields) -> Vec<String> {
-    columns.iter().map(|column| column.name().clone()).collect()
 }
 
 impl Table {
@@ -397,12 +383,4 @@ fn millis_of(time: Timestamp) -> String {
 
 fn stopped(message: String, hint: &str) -> SinkError {
     SinkError::Stopped { message, hint: hint.to_owned() }
-}
-
-/// The table is not one that this sink can write.
-fn refused(reason: &str) -> SinkError {
-    stopped(
-        format!("cannot write to the Delta table that is there: {reason}"),
-        "give the sink a table of its own: another directory at the start of `key_prefix`",
-    )
 }
