@@ -65,6 +65,8 @@ pub struct S3ObjectRecord {
     pub multipart: bool,
     /// Whether the object is the manifest of the batch.
     pub manifest: bool,
+    /// Whether the object is put for a table. Only the table's log says whether it belongs to it.
+    pub table: bool,
     /// The token of the process that puts the object. If set, an object without this token belongs to somebody else and is
     /// left alone.
     pub token: Option<String>,
@@ -124,6 +126,7 @@ mod tests {
             location: S3Location { endpoint: None, region: None, force_path_style: false },
             multipart: true,
             manifest: false,
+            table: false,
             token: None,
         };
         let rejection = KafkaRejection { event_id: "00".to_owned(), version: 3, reason: "too large".to_owned() };
@@ -138,7 +141,7 @@ mod tests {
             ),
             (
                 RollbackRecord::S3Object(object),
-                r#"{"type":"s3_object","bucket":"lake","key":"a/b","location":{"endpoint":null,"region":null,"force_path_style":false},"multipart":true,"manifest":false,"token":null}"#,
+                r#"{"type":"s3_object","bucket":"lake","key":"a/b","location":{"endpoint":null,"region":null,"force_path_style":false},"multipart":true,"manifest":false,"table":false,"token":null}"#,
             ),
             (
                 RollbackRecord::KafkaRejection(rejection),

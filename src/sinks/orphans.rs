@@ -128,6 +128,7 @@ mod tests {
             location: S3Location { endpoint: None, region: None, force_path_style: false },
             multipart: false,
             manifest: false,
+            table: false,
             token: None,
         };
         let rejection = KafkaRejection { event_id: "12".to_owned(), version: 0, reason: "too large".to_owned() };

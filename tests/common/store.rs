@@ -32,6 +32,7 @@ struct Shared {
     service: S3Service,
     root: PathBuf,
     fault: Mutex<Option<Fault>>,
+    lost: Mutex<Option<Fault>>,
     /// Unfinished uploads: id and key.
     uploads: Mutex<BTreeMap<String, String>>,
     requests: Mutex<Vec<String>>,
@@ -50,6 +51,7 @@ impl Store {
             service: builder.build(),
             root: directory.path().to_owned(),
             fault: Mutex::default(),
+            lost: Mutex::default(),
             uploads: Mutex::default(),
             requests: Mutex::default(),
             puts: Mutex::default(),
@@ -90,6 +92,12 @@ impl Store {
 
     pub fn clear_fault(&self) {
         *self.shared.fault.lock().unwrap() = None;
+        *self.shared.lost.lock().unwrap() = None;
+    }
+
+    /// Calls `lost` with each request from now on, serves it, and gives its answer instead of the true one.
+    pub fn lose_answers(&self, lost: impl FnMut(&Method, &Uri) -> Option<(u16, &'static str)> + Send + 'static) {
+        *self.shared.lost.lock().unwrap() = Some(Box::new(lost));
     }
 
     /// From now on the store ignores `If-None-Match` and overwrites objects, as some stores do.
@@ -180,7 +188,8 @@ async fn serve_whole(shared: Arc<Shared>, request: Request) -> Response<Body> {
         shared.note_change(&method, &uri, &query);
         shared.note_upload(&method, key, &query, &String::from_utf8_lossy(&bytes));
     }
-    Response::from_parts(parts, Body::from(bytes))
+    let lost = shared.lost.lock().unwrap().as_mut().and_then(|lost| lost(&method, &uri));
+    lost.map_or_else(|| Response::from_parts(parts, Body::from(bytes)), |(status, code)| error(status, code))
 }
 
 impl Shared {

@@ -17,6 +17,8 @@ mod state;
 #[path = "../common/store.rs"]
 #[allow(dead_code, reason = "shared with the sink's own tests")]
 mod store;
+#[cfg(feature = "parquet")]
+mod table;
 
 use std::path::Path;
 use std::time::Duration;
@@ -173,7 +175,33 @@ fn in_process_lake_readers_read_the_parquet_objects() {
     readers::third_party_readers_find_every_event(&in_process(&store));
 }
 
+#[test]
+#[cfg(feature = "parquet")]
+fn in_process_kills_leave_each_event_in_the_table_once() {
+    let store = Store::start();
+    let bucket = in_process(&store);
+    let pipeline = table::deliver_under_kills(&bucket, 15, |_| {});
+    table::assert_exact(&bucket, &pipeline);
+    let data = |keys: Vec<String>| keys.into_iter().filter(|key| key.contains("/event_vendor=")).collect::<Vec<_>>();
+    assert_eq!((data(store.second_puts()), data(store.deletes())), (Vec::new(), Vec::new()));
+}
+
 // --- with MinIO ---
+
+#[test]
+#[cfg(feature = "parquet")]
+#[ignore = "needs a container engine and a python3 with tests/python/requirements.txt, named by AUDITFLOW_TEST_PYTHON: cargo test --features servers -- --ignored"]
+fn delta_readers_read_the_table_after_kills_and_compaction() {
+    let minio = Minio::start();
+    let bucket = on_minio(&minio.endpoint);
+    let pipeline = table::deliver_under_kills(&bucket, 12, |kill| {
+        if kill % 4 == 3 {
+            table::compact(&bucket);
+        }
+    });
+    table::assert_exact(&bucket, &pipeline);
+    table::assert_readers_agree(&bucket, &pipeline, &pipeline.path("copy"));
+}
 
 #[test]
 #[cfg(feature = "parquet")]

@@ -13,7 +13,7 @@ use crate::bucket::Bucket;
 use crate::{common, test_pipeline};
 
 /// Names an interpreter that has the packages of `tests/python/requirements.txt`.
-const PYTHON_VARIABLE: &str = "AUDITFLOW_TEST_PYTHON";
+pub(crate) const PYTHON_VARIABLE: &str = "AUDITFLOW_TEST_PYTHON";
 
 /// Vendor, action, events.
 type Counts = Vec<(String, String, usize)>;
@@ -110,7 +110,7 @@ fn assert_columns(columns: &[(String, String)]) {
     }
 }
 
-fn by_vendor(raws: &[(String, String, Option<u64>, String)]) -> BTreeMap<String, Vec<Delivered>> {
+pub(crate) fn by_vendor(raws: &[(String, String, Option<u64>, String)]) -> BTreeMap<String, Vec<Delivered>> {
     let mut events: BTreeMap<String, Vec<Delivered>> = BTreeMap::new();
     for (id, vendor, version, raw) in raws {
         let (id, vendor, raw) = (id.clone(), vendor.clone(), raw.clone());

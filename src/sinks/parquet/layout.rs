@@ -148,7 +148,7 @@ fn with_id(field: &Field, parent: &str) -> Field {
 }
 
 /// The columns in the order of the native JSON form, `raw` last, with their ids.
-pub(super) fn fields(with_raw: bool) -> Fields {
+pub(in crate::sinks) fn fields(with_raw: bool) -> Fields {
     let mut fields = vec![
         required("schema_version", DataType::Utf8),
         required("id", DataType::Utf8),

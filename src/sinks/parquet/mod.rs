@@ -7,5 +7,7 @@ mod rows;
 mod tests;
 mod writer;
 
+#[cfg(feature = "s3")]
+pub(in crate::sinks) use layout::fields;
 pub use layout::{ParquetCompression, ParquetOptions};
 pub use writer::{Finished, ParquetWriteError, ParquetWriter};

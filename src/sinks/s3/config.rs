@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::delta::layout;
 use super::objects::MAX_NAME_BYTES;
 use super::options::{
-    Acl, AuthOptions, Checksum, Headers, RequestOptions, ServerSideEncryption, StorageClass, problem,
+    Acl, AuthOptions, Checksum, Headers, RequestOptions, ServerSideEncryption, StorageClass, TableFormat, problem,
 };
 use super::writer::{Format, ObjectCompression, ObjectOptions};
 use crate::diagnostic::SettingDiagnostic;
 use crate::event::Event;
+use crate::event::native::RawForm;
 use crate::journal::S3Location;
 use crate::secret::Secret;
 use crate::sinks::encoding::{EncodingOptions, Schema};
@@ -40,6 +42,9 @@ pub struct S3Config {
     /// `ndjson` (default) or `parquet`.
     #[serde(default)]
     pub format: Format,
+    /// `delta`: the objects are a Delta table, whose log is below `_delta_log/` in the directory before the first `=` of
+    /// `key_prefix`. Needs `format: parquet`. Default: none.
+    pub table: Option<TableFormat>,
     /// How an event is encoded. `format: parquet` always has the native schema.
     #[serde(default)]
     pub encoding: EncodingOptions,
@@ -98,6 +103,7 @@ impl S3Config {
         problems.extend(self.prefix_problem());
         problems.extend(self.manifest_prefix_problem());
         problems.extend(self.format_problems());
+        problems.extend(self.table_problems());
         problems.extend(self.kms_problem());
         problems.extend(tag_problem(&self.tags));
         problems.extend(self.auth.problems());
@@ -157,6 +163,38 @@ impl S3Config {
             problems.push(problem("content_encoding", message, "remove it"));
         }
         problems
+    }
+
+    fn table_problems(&self) -> Vec<SettingDiagnostic> {
+        if self.table.is_none() {
+            return Vec::new();
+        }
+        if self.format != Format::Parquet {
+            let message = "a Delta table consists of Parquet files";
+            return vec![problem("table", message, "set `format: parquet`, or remove `table`")];
+        }
+        let Ok(prefix) = self.prefix_template() else { return Vec::new() };
+        let mut problems = Vec::new();
+        if let Some(reason) = layout::prefix_problem(&prefix, self.with_raw()) {
+            let hint = "set one such as audit/event_vendor={{ vendor }}/event_date=%Y-%m-%d/";
+            problems.push(problem("key_prefix", format!("this cannot be the prefix of a Delta table: {reason}"), hint));
+        }
+        let below = self.manifests(&prefix).zip(layout::root_of(&prefix));
+        let below = below.and_then(|(manifests, root)| Some(manifests.strip_prefix(&root)?.to_owned()));
+        if below.is_some_and(|name| !name.starts_with('_')) {
+            let message = "`VACUUM` deletes what lies in the table's directory, unless its name starts with `_`";
+            problems.push(problem(
+                "manifest_prefix",
+                message,
+                "remove it, or set one outside of the table's directory",
+            ));
+        }
+        problems
+    }
+
+    /// Whether the objects have the vendors' records.
+    pub(super) fn with_raw(&self) -> bool {
+        self.encoding.raw != RawForm::Drop
     }
 
     fn kms_problem(&self) -> Option<SettingDiagnostic> {
@@ -252,18 +290,20 @@ impl S3Config {
             ssekms_key_id: self.ssekms_key_id.clone(),
             tagging: encoded_tags(&self.tags),
             checksum: self.checksum.algorithm(),
-            if_none_match: self.if_none_match,
+            // What a table has must not be overwritten, by whomever.
+            if_none_match: self.if_none_match || self.table.is_some(),
         }
     }
 
     /// A string that changes whenever a changed configuration puts different bytes, or puts them elsewhere.
     pub(super) fn fingerprint(&self, prefix: &Template) -> String {
         format!(
-            "s3 {} bucket={} prefix={} manifests={:?} {:?}",
+            "s3 {} bucket={} prefix={} manifests={:?} table={:?} {:?}",
             self.endpoint.as_deref().unwrap_or("aws"),
             self.bucket,
             prefix.canonical(),
             self.manifests(prefix),
+            self.table,
             self.object_options(),
         )
     }

@@ -67,9 +67,14 @@ impl Store {
         Ok(Some(Earlier(objects.into_iter().map(|object| (object.key.clone(), object.clone())).collect())))
     }
 
+    /// Whether the object is in this bucket.
+    pub(super) fn is_here(&self, object: &S3ObjectRecord) -> bool {
+        object.bucket == self.bucket && object.location == self.connection.location
+    }
+
     fn object_here<'r>(&self, record: &'r RollbackRecord) -> Option<&'r S3ObjectRecord> {
         let RollbackRecord::S3Object(object) = record else { return None };
-        (object.bucket == self.bucket && object.location == self.connection.location).then_some(object)
+        self.is_here(object).then_some(object)
     }
 
     async fn abort_recorded(&self, client: &Client, object: &S3ObjectRecord) -> Result<(), SinkError> {

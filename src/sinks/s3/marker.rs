@@ -179,6 +179,7 @@ mod tests {
             location: S3Location { endpoint: None, region: None, force_path_style: false },
             multipart: false,
             manifest,
+            table: false,
             token: None,
         };
         let records = [

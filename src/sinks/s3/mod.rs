@@ -4,6 +4,11 @@
 mod address;
 mod client;
 mod config;
+#[cfg(feature = "parquet")]
+mod delta;
+#[cfg(not(feature = "parquet"))]
+#[path = "without_delta.rs"]
+mod delta;
 mod earlier;
 mod error;
 mod marker;
@@ -18,6 +23,6 @@ mod upload;
 mod writer;
 
 pub use config::S3Config;
-pub use options::{Acl, AuthOptions, Checksum, RequestOptions, ServerSideEncryption, StorageClass};
+pub use options::{Acl, AuthOptions, Checksum, RequestOptions, ServerSideEncryption, StorageClass, TableFormat};
 pub use sink::S3Sink;
 pub use writer::{Format, ObjectCompression};

@@ -51,6 +51,14 @@ impl StorageClass {
     }
 }
 
+/// The format of a table over the objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TableFormat {
+    /// Delta Lake, protocol 1/2.
+    Delta,
+}
+
 /// A canned access control list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]

@@ -26,6 +26,7 @@ pub(super) fn record_of(store: &Store, object: &Put) -> RollbackRecord {
         location: store.connection.location.clone(),
         multipart: object.bytes.len() > store.multipart_above,
         manifest: object.is_manifest,
+        table: store.is_table,
         token: Some(store.token().to_owned()),
     })
 }
@@ -178,6 +179,7 @@ mod tests {
             location: S3Location { endpoint: None, region: None, force_path_style: false },
             multipart: false,
             manifest: false,
+            table: false,
             token: Some(token.to_owned()),
         };
         let (first, second) = (record("first"), record("second"));

@@ -5,6 +5,7 @@
 //!                                                over the limit: the largest are closed
 //! flush:    closed objects -> recorded: bucket, key -> put                                  (rollback, upload)
 //! commit:   all objects closed and put -> manifest, last                                    (sinks::manifest)
+//!           with a table: its log, last                                                     (delta)
 //! rollback: manifest deleted, uploads aborted, objects deleted                              (rollback)
 //! retry:    uploads aborted; what the next attempt would put again in the same bytes stays  (earlier)
 //! ```
@@ -17,10 +18,12 @@ use futures_util::future::BoxFuture;
 
 use super::client::Connection;
 use super::config::S3Config;
+use super::delta::{Table, TableBatch};
 use super::earlier::Earlier;
 use super::error;
 use super::marker::ObjectMarker;
 use super::objects::{Keys, Objects};
+use super::options::TableFormat;
 use super::rollback;
 use super::upload::{Put, Store};
 use super::writer::{EncodeError, ObjectOptions};
@@ -55,6 +58,8 @@ pub struct S3Sink {
     earlier: Earlier,
     chain: ManifestChain,
     marker: ObjectMarker,
+    /// The table that the objects belong to.
+    table: Option<Table>,
 }
 
 /// The current batch.
@@ -105,10 +110,13 @@ impl S3Config {
         let template = self.prefix_template()?;
         let options = self.object_options();
         let keys = Keys::new(pipeline, sink, self.manifests(&template), options.extension());
-        let store =
+        let mut store =
             Store::new(Connection::new(self), self.bucket.clone(), self.headers(), self.request.concurrency(), clock);
         let batch = Batch::new(options, BatchRange { first: 0, last: 0 });
         let marker = ObjectMarker::new(pipeline, sink, template.fixed_start(), keys.name());
+        let table =
+            self.table.and_then(|TableFormat::Delta| Table::new(&template, self.with_raw(), clock, pipeline, sink));
+        store.is_table = table.is_some();
         Ok(S3Sink {
             fingerprint: self.fingerprint(&template),
             template,
@@ -121,6 +129,7 @@ impl S3Config {
             earlier: Earlier::default(),
             chain: ManifestChain::default(),
             marker,
+            table,
         })
     }
 }
@@ -134,6 +143,9 @@ impl S3Sink {
     async fn try_store(&mut self) -> Result<(), SinkError> {
         let keys = self.keys.probes(self.template.fixed_start());
         self.store.try_writing(&keys).await?;
+        if let Some(table) = &mut self.table {
+            table.check(&mut self.store, self.keys.name()).await?;
+        }
         self.store.marker(&self.marker.key).await.map(drop)
     }
 
@@ -141,12 +153,32 @@ impl S3Sink {
         stored.journal.clone_into(&mut self.keys.journal);
         self.keys.generation = stored.generation;
         self.chain.previous = stored.state.map(str::to_owned);
-        self.marker.restore(&mut self.store, stored).await?;
-        if self.store.is_conditional() {
-            let keys = self.keys.probes(self.template.fixed_start());
-            self.store.expect_conditional_puts(&keys[0]).await?;
+        let mut position = None;
+        if let Some(table) = &mut self.table {
+            table.check(&mut self.store, self.keys.name()).await?;
+            position = table.open(&mut self.store, stored).await?;
         }
-        Ok(None)
+        self.marker.restore(&mut self.store, stored).await?;
+        if self.table.is_none() && self.store.is_conditional() {
+            let keys = self.keys.probes(self.template.fixed_start());
+            let hint = "remove `if_none_match`: exactly-once delivery does not need it";
+            self.store.expect_conditional_puts(&keys[0], hint).await?;
+        }
+        Ok(position)
+    }
+
+    /// Before the first put of a batch.
+    async fn before_put(&mut self) -> Result<(), SinkError> {
+        self.marker.compare(&mut self.store).await?;
+        match &mut self.table {
+            Some(table) => table.prepare(&mut self.store, self.batch.range).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the table has the batch: its objects are not put again, even if an engine has replaced them.
+    fn is_in_table(&self) -> bool {
+        self.table.as_ref().is_some_and(|table| table.has(self.batch.range))
     }
 
     /// Records the objects that are missing, then puts them.
@@ -154,7 +186,10 @@ impl S3Sink {
         if objects.is_empty() {
             return Ok(());
         }
-        self.marker.compare(&mut self.store).await?;
+        self.before_put().await?;
+        if self.is_in_table() {
+            return Ok(());
+        }
         let missing = self.store.missing(objects, &mut self.earlier).await?;
         self.record(&missing, log).await?;
         self.store.put_all(missing).await
@@ -204,12 +239,17 @@ impl S3Sink {
         let mut planned = self.take_closed();
         let has_objects = !self.batch.put.is_empty();
         if has_objects {
-            self.marker.compare(&mut self.store).await?;
+            self.before_put().await?;
         }
+        let mut named = None;
         if let Some(manifest) = self.manifest() {
             self.batch.bytes += manifest.bytes.len() as u64;
             self.chain.latest = Some((self.batch.range, manifest.sha256.clone()));
+            named = Some((manifest.key.clone(), manifest.sha256.clone()));
             planned.push(manifest);
+        }
+        if self.is_in_table() {
+            return self.finish_in_table(has_objects).await;
         }
         let missing = self.store.missing(planned, &mut self.earlier).await?;
         self.store.roll_back(&self.earlier.take().iter().collect::<Vec<_>>()).await?;
@@ -217,6 +257,25 @@ impl S3Sink {
         let (manifest, objects) = missing.into_iter().partition(|object| object.is_manifest);
         self.store.put_all(objects).await?;
         self.store.put_all(manifest).await?;
+        if let Some(table) = self.table.as_mut().filter(|_| has_objects) {
+            let manifest = named.as_ref().map(|(key, hash)| (key.as_str(), hash.as_str()));
+            let (range, rows, objects) = (self.batch.range, self.batch.events, &self.batch.put);
+            table.commit(&mut self.store, TableBatch { range, rows, objects, manifest }).await?;
+        }
+        self.finished(has_objects).await
+    }
+
+    /// The table has the batch from an earlier attempt, whose manifest may have had other bytes.
+    async fn finish_in_table(&mut self, has_objects: bool) -> Result<Committed, SinkError> {
+        self.earlier = Earlier::default();
+        let hash = self.table.as_ref().and_then(Table::manifest_hash);
+        if let Some((latest, hash)) = self.chain.latest.as_mut().zip(hash) {
+            latest.1 = hash;
+        }
+        self.finished(has_objects).await
+    }
+
+    async fn finished(&mut self, has_objects: bool) -> Result<Committed, SinkError> {
         if has_objects {
             self.marker.commit(&mut self.store, self.batch.range).await?;
         }
@@ -225,21 +284,55 @@ impl S3Sink {
     }
 
     async fn keep_for_retry(&mut self, records: &[RollbackRecord]) -> Result<(), SinkError> {
+        if let Some(table) = &mut self.table {
+            table.retry(records);
+            if table.has_latest(self.batch.range) {
+                self.batch = Batch::new(self.options, self.batch.range);
+                return Ok(());
+            }
+        }
         let Some(earlier) = self.store.earlier(records).await? else { return self.roll_back(records).await };
         self.batch = Batch::new(self.options, self.batch.range);
         self.earlier = earlier;
         Ok(())
     }
 
+    /// Whether a table that the present settings do not name may have the object: its log was not read.
+    fn may_belong_to_a_table(&self, object: &S3ObjectRecord) -> bool {
+        let is_here =
+            self.store.is_here(object) && self.table.as_ref().is_some_and(|table| table.contains(&object.key));
+        object.table && !is_here
+    }
+
+    async fn take_over(&mut self, stored: StoredPosition<'_>) -> Result<(), SinkError> {
+        if let Some(table) = &mut self.table {
+            table.adopt(&mut self.store, stored).await?;
+        }
+        self.marker.adopt(&mut self.store, stored).await
+    }
+
     async fn roll_back(&mut self, records: &[RollbackRecord]) -> Result<(), SinkError> {
         self.batch = Batch::new(self.options, self.batch.range);
         self.earlier = Earlier::default();
+        if let Some(table) = &mut self.table {
+            table.give_up();
+        }
         let (mut objects, mut others): (Vec<&S3ObjectRecord>, Vec<RollbackRecord>) = (Vec::new(), Vec::new());
+        let mut left = 0;
         for record in records {
             match record {
+                RollbackRecord::S3Object(object) if self.may_belong_to_a_table(object) => left += 1,
                 RollbackRecord::S3Object(object) => objects.push(object),
                 other => others.push(other.clone()),
             }
+        }
+        if left > 0 {
+            tracing::warn!(
+                event = "table_objects_left",
+                sink = self.keys.sink,
+                objects = left,
+                "objects of an unfinished batch stay where the sink wrote a table before; `VACUUM` removes those that the table does not have"
+            );
         }
         roll_back_orphans(&others)?;
         if objects.is_empty() {
@@ -275,13 +368,16 @@ impl Sink for S3Sink {
 
     fn adopt<'a>(&'a mut self, stored: StoredPosition<'a>) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(async move {
-            let done = self.marker.adopt(&mut self.store, stored).await;
+            let done = self.take_over(stored).await;
             self.without_secrets(done)
         })
     }
 
     fn begin(&mut self, range: BatchRange) {
         self.batch = Batch::new(self.options, range);
+        if let Some(table) = &mut self.table {
+            table.begin();
+        }
         self.cache.begin();
         self.marker.begin(range);
         self.chain.begin(range);

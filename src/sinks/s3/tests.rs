@@ -9,6 +9,8 @@
     reason = "shared with the tests of the whole program"
 )]
 mod store;
+#[cfg(feature = "parquet")]
+mod table;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -56,6 +56,8 @@ pub(super) struct Store {
     pub(super) concurrency: usize,
     /// Larger objects are uploaded in parts.
     pub(super) multipart_above: usize,
+    /// Whether the objects are put for a table.
+    pub(super) is_table: bool,
     /// Identifies this process among all that ever put objects of this sink.
     token: String,
     client: Option<Client>,
@@ -81,6 +83,7 @@ impl Store {
             manifest_headers,
             concurrency,
             multipart_above,
+            is_table: false,
             token,
             client: None,
             missing_buckets: BTreeSet::new(),
@@ -141,11 +144,30 @@ impl Store {
 
     /// Puts a marker, in the place of an earlier one.
     pub(super) async fn put_marker(&mut self, key: &str, marker: &Marker) -> Result<(), SinkError> {
+        self.put_over(key, marker.encode()).await
+    }
+
+    /// Puts a small object of our own, in the place of an earlier one.
+    pub(super) async fn put_over(&mut self, key: &str, bytes: Vec<u8>) -> Result<(), SinkError> {
         let client = self.client().await?;
         let headers = Headers { if_none_match: false, ..self.manifest_headers.clone() };
-        let put = self.put_whole(&client, key, &headers, marker.encode(), None).await;
+        let put = self.put_whole(&client, key, &headers, bytes, None).await;
         let put = put.map_err(|error| self.explained(error, key));
         self.after(put)
+    }
+
+    /// Puts a small object where none is; false if one is.
+    #[cfg(feature = "parquet")]
+    pub(super) async fn put_new(&mut self, key: &str, bytes: Vec<u8>) -> Result<bool, SinkError> {
+        let client = self.client().await?;
+        let headers = Headers { if_none_match: true, ..self.manifest_headers.clone() };
+        match self.put_whole(&client, key, &headers, bytes, None).await {
+            Err(error) if error.is_precondition() => Ok(false),
+            put => {
+                let put = put.map_err(|error| self.explained(error, key));
+                self.after(put).map(|()| true)
+            }
+        }
     }
 
     async fn put(&self, client: &Client, object: Put) -> Result<(), SinkError> {
@@ -378,7 +400,7 @@ impl Store {
     }
 
     /// Whether the store rejects overwriting an object with `If-None-Match`: some accept the header and ignore it.
-    pub(super) async fn expect_conditional_puts(&mut self, key: &str) -> Result<(), SinkError> {
+    pub(super) async fn expect_conditional_puts(&mut self, key: &str, hint: &str) -> Result<(), SinkError> {
         let client = self.client().await?;
         let tried = self.supports_conditional_puts(&client, key).await;
         let supported = tried.map_err(|error| self.not_writable(error, key))?;
@@ -387,23 +409,26 @@ impl Store {
         }
         Err(SinkError::Stopped {
             message: "the store overwrites objects although `If-None-Match: *` forbids it".to_owned(),
-            hint: "remove `if_none_match`: exactly-once delivery does not need it".to_owned(),
+            hint: hint.to_owned(),
         })
     }
 
     async fn supports_conditional_puts(&self, client: &Client, key: &str) -> Result<bool, S3Error> {
         let put = || client.put_object().bucket(&self.bucket).key(key).if_none_match("*").send();
-        // An earlier attempt may have been interrupted before it deleted the object.
-        delete(client, &self.bucket, key, None).await?;
-        put().await.map_err(|error| S3Error::of(&error))?;
-        let second = put().await.map_err(|error| S3Error::of(&error));
-        delete(client, &self.bucket, key, None).await?;
-        match second {
+        let (first, second) = (put().await, put().await);
+        // The object may stay where nobody may delete it; then the next attempt finds it, which proves the same.
+        delete(client, &self.bucket, key, None).await.ok();
+        first.map_err(|error| S3Error::of(&error)).map(drop).or_else(unless_it_exists)?;
+        match second.map_err(|error| S3Error::of(&error)) {
             Ok(_) => Ok(false),
             Err(error) if error.is_precondition() => Ok(true),
             Err(error) => Err(error),
         }
     }
+}
+
+fn unless_it_exists(error: S3Error) -> Result<(), S3Error> {
+    if error.is_precondition() { Ok(()) } else { Err(error) }
 }
 
 // --- several requests at once ---

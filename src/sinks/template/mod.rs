@@ -17,7 +17,7 @@ use std::fmt::Write as _;
 use crate::event::Event;
 use crate::time::Timestamp;
 
-pub use sanitize::{MAX_VALUE_BYTES, push_sanitized};
+pub use sanitize::{MAX_VALUE_BYTES, NULL_PARTITION, push_sanitized};
 
 pub use crate::event::fields::TextField as Field;
 

@@ -15,7 +15,7 @@ pub const MAX_VALUE_BYTES: usize = 64;
 const NONE: &str = "none";
 
 /// The same as the value of a Hive partition (`name=`): readers turn this word into null.
-const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
+pub const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// Written for the values of further partitions when a batch has too many.
 pub(super) const OTHER: &str = "too-many-values";
