@@ -130,6 +130,7 @@ pub struct SourceSnapshot {
     pub evidence: Vec<EvidenceRow>,
 }
 
+#[cfg(test)]
 impl JournalSnapshot {
     /// A source by its name.
     #[must_use]
