@@ -90,9 +90,11 @@ impl Pages {
         let pipeline = Arc::clone(&self.pipeline);
         let runs = self.state.started.is_cancelled();
         let rendered = tokio::task::spawn_blocking(move || rendered(&pipeline, runs, &mut latest, page)).await;
-        match rendered.expect("pages are made without a panic") {
-            Ok(page) => ([(header::CONTENT_TYPE, content_type)], page).into_response(),
-            Err(error) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
+        match rendered {
+            Ok(Ok(page)) => ([(header::CONTENT_TYPE, content_type)], page).into_response(),
+            Ok(Err(error)) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
+            // The run ends meanwhile.
+            Err(error) => text(StatusCode::SERVICE_UNAVAILABLE, format!("the page was not made: {error}\n")),
         }
     }
 }

@@ -207,7 +207,7 @@ impl WindowScheduler {
     /// The next live work. `poll_due` tells whether the poll interval has passed; a head that is more than a slice
     /// behind, or that reaches its fixed end, does not wait for it.
     pub(crate) fn next_live(&self, now: Timestamp, poll_due: bool) -> Option<Work> {
-        if let Some(id) = self.oldest_open(Priority::Live) {
+        if let Some(id) = self.oldest_open(Priority::Live, |_| true) {
             return Some(Work::Resume(id));
         }
         if self.live_pauses() {
@@ -226,8 +226,10 @@ impl WindowScheduler {
     /// The next backfill work: open windows, rechecks of records that change later, gaps.
     pub(crate) fn next_backfill(&self, now: Timestamp) -> Option<Work> {
         let is_full = self.paused_count(Priority::Backfill) >= MOST_PAUSED || self.paused.records > MOST_PAUSED_RECORDS;
-        if let Some(id) = self.oldest_open(Priority::Backfill) {
-            return (!is_full || self.paused.begun.contains(&id)).then_some(Work::Resume(id));
+        // What was begun holds records already: it is finished before another window adds its own.
+        let may_go_on = |id: WindowId| !is_full || self.paused.begun.contains(&id);
+        if let Some(id) = self.oldest_open(Priority::Backfill, may_go_on) {
+            return Some(Work::Resume(id));
         }
         if is_full {
             return None;
@@ -400,8 +402,8 @@ impl WindowScheduler {
         self.live_from.max(covered.max(opened).unwrap_or(self.start))
     }
 
-    fn oldest_open(&self, priority: Priority) -> Option<WindowId> {
-        let unpaused = self.open.iter().filter(|(id, _)| !self.paused.windows.contains(id));
+    fn oldest_open(&self, priority: Priority, may_go_on: impl Fn(WindowId) -> bool) -> Option<WindowId> {
+        let unpaused = self.open.iter().filter(|(id, _)| !self.paused.windows.contains(id) && may_go_on(*id));
         let matching = unpaused.filter(|(id, window)| match self.pauses_aside(*id) {
             Some(pauses) => priority == Priority::Backfill && !pauses && !is_due_recheck(window),
             None => Priority::of(window.kind) == priority && !is_due_recheck(window),

@@ -1,6 +1,7 @@
 //! Reads the input in chunks of complete records: lines of NDJSON, items of an array, or pretty-printed values.
 //!
-//! The first bytes decide which, and the first value whether records or pages of the vendor's API. NDJSON, the format of large archives, is split at line ends without parsing.
+//! The first bytes decide which, and the first value whether records or pages of the vendor's API. NDJSON, the format of
+//! large archives, is split at line ends without parsing.
 
 mod splitter;
 

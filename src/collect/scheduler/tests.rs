@@ -205,8 +205,8 @@ fn backfill_goes_on_while_windows_wait_for_their_next_scan() {
     let much = Paused { begun: Vec::new(), ..paused(&open[..3], MOST_PAUSED_RECORDS) };
     scheduler.set_paused(much.clone());
     assert_eq!(scheduler.next_backfill(at(FIRST_START)), None, "their keys are in memory");
-    scheduler.set_paused(Paused { begun: vec![WindowId(3)], ..much });
-    assert_eq!(scheduler.next_backfill(at(FIRST_START)), Some(Work::Resume(WindowId(3))), "so are those of this one");
+    scheduler.set_paused(Paused { begun: vec![WindowId(5)], ..much });
+    assert_eq!(scheduler.next_backfill(at(FIRST_START)), Some(Work::Resume(WindowId(5))), "so are those of this one");
     let Some(Work::Begin(live)) = scheduler.next_live(at(FIRST_START + 100), true) else { panic!("no live window") };
     scheduler.opened(WindowId(90), live);
     scheduler.set_paused(paused(&[WindowId(90)], 1));
