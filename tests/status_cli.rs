@@ -10,23 +10,13 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use auditflow::simulator::{SimulatorOptions, Variants};
 use common::TestPipeline;
 use serde_json::Value;
 
 const EVENTS: u64 = 60;
 
 fn test_pipeline() -> TestPipeline {
-    let mut variants = Variants::default();
-    variants.lift_rate_limits();
-    let pipeline = TestPipeline::new(SimulatorOptions {
-        events_per_vendor: EVENTS,
-        variants,
-        clock: common::system_clock(),
-        ..SimulatorOptions::default()
-    });
-    pipeline.simulator.control().stop_growth();
-    pipeline
+    TestPipeline::without_growth(EVENTS)
 }
 
 /// A command without the secrets that the file names.

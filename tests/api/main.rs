@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use auditflow::simulator::{NewRecord, SimulatorOptions, Variants, VendorName};
+use auditflow::simulator::{NewRecord, VendorName};
 use common::TestPipeline;
 use openmetrics::Family;
 use rustix::process::{Pid, Signal, kill_process};
@@ -27,16 +27,7 @@ const EVENTS: u64 = 60;
 const PYTHON_VARIABLE: &str = "AUDITFLOW_TEST_PYTHON";
 
 fn test_pipeline() -> TestPipeline {
-    let mut variants = Variants::default();
-    variants.lift_rate_limits();
-    let pipeline = TestPipeline::new(SimulatorOptions {
-        events_per_vendor: EVENTS,
-        variants,
-        clock: common::system_clock(),
-        ..SimulatorOptions::default()
-    });
-    pipeline.simulator.control().stop_growth();
-    pipeline
+    TestPipeline::without_growth(EVENTS)
 }
 
 fn with_api(pipeline: &TestPipeline, address: &str) -> PathBuf {

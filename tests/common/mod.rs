@@ -14,7 +14,7 @@ use auditflow::clock::{SharedClock, SystemClock};
 use auditflow::journal::LogReader;
 use auditflow::journal::sqlite::{JournalOptions, SqliteJournal};
 use auditflow::simulator::proof::{self, Delivered, Verdict};
-use auditflow::simulator::{RunningSimulator, Simulator, SimulatorOptions, VendorName};
+use auditflow::simulator::{RunningSimulator, Simulator, SimulatorOptions, Variants, VendorName};
 use auditflow::units::ByteSize;
 use tokio::time::Instant;
 
@@ -40,6 +40,20 @@ impl TestPipeline {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let simulator = runtime.block_on(Simulator::start(options)).unwrap();
         Self { directory: tempfile::tempdir().unwrap(), simulator, runtime }
+    }
+
+    /// With so many events of each vendor, no further ones, and no rate limits.
+    pub fn without_growth(events_per_vendor: u64) -> Self {
+        let mut variants = Variants::default();
+        variants.lift_rate_limits();
+        let pipeline = Self::new(SimulatorOptions {
+            events_per_vendor,
+            variants,
+            clock: system_clock(),
+            ..SimulatorOptions::default()
+        });
+        pipeline.simulator.control().stop_growth();
+        pipeline
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
