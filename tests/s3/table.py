@@ -52,7 +52,7 @@ rows = table.to_pyarrow_table()
 frame = polars.scan_delta(uri, storage_options=options)
 ids = rows["id"].to_pylist()
 vendor, day = rows["event_vendor"][0].as_py(), rows["event_date"][0].as_py()
-pruned = table.to_pyarrow_table(filters=[("event_vendor", "=", vendor), ("event_date", "=", day.isoformat())])
+pruned = table.to_pyarrow_table(filters=[("event_vendor", "=", vendor), ("event_date", "=", day)])
 is_of_day = compute.equal(compute.cast(compute.floor_temporal(rows["timestamp"], unit="day"), "date32"), day)
 print(
     json.dumps(
