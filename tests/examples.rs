@@ -27,7 +27,7 @@ fn stderr(assert: &Assert) -> String {
 /// The number of lines of all files below a directory.
 fn lines_below(directory: &Path) -> usize {
     let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
-    let entries = entries.filter(|path| !path.ends_with("_auditflow"));
+    let entries = entries.filter(|path| !path.ends_with(".auditflow"));
     entries.map(|path| if path.is_dir() { lines_below(&path) } else { lines_of(&path) }).sum()
 }
 

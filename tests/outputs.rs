@@ -93,12 +93,45 @@ fn a_process_that_is_killed_between_its_first_marker_and_its_first_commit_starts
     let file = pipeline.with_files();
     fs::create_dir_all(pipeline.path("out/clumio.ndjson")).unwrap();
     pipeline.run_until_event_and_kill(&file, "sink_retrying", Duration::ZERO);
-    let [marker] = &common::files_below(&pipeline.path("out/_auditflow"))[..] else { panic!("not one marker") };
+    let [marker] = &common::files_below(&pipeline.path("out/.auditflow"))[..] else { panic!("not one marker") };
     assert!(fs::read_to_string(marker).unwrap().contains("\"position\":0"));
     fs::remove_dir(pipeline.path("out/clumio.ndjson")).unwrap();
     pipeline.run_once(&file);
     pipeline.assert_exact(&pipeline.path("out"));
     pipeline.assert_counters_add_up(&["files"]);
+}
+
+#[test]
+fn a_directory_that_the_sink_creates_holds_events_alone() {
+    let pipeline = test_pipeline();
+    let file = pipeline.with_files();
+    pipeline.run_once(&file);
+    let entries: Vec<_> = fs::read_dir(pipeline.path("out")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    for entry in &entries {
+        assert!(
+            fs::read_to_string(entry).unwrap().lines().all(|line| line.contains("\"raw\":")),
+            "{}",
+            entry.display()
+        );
+    }
+    assert_eq!(common::files_below(&pipeline.path(".auditflow")).len(), 1);
+    assert_eq!(once(&pipeline, &file, &["--data-dir", "other"]).0, Some(3));
+}
+
+#[test]
+fn who_deletes_the_files_and_the_data_dir_starts_over() {
+    let pipeline = test_pipeline();
+    let file = pipeline.with_files();
+    for template in ["{{ vendor }}.ndjson", "{{ source }}.ndjson"] {
+        let text = fs::read_to_string(&file).unwrap().replace("{{ vendor }}.ndjson", template);
+        fs::write(&file, text).unwrap();
+        pipeline.run_once(&file);
+        pipeline.assert_exact(&pipeline.path("out"));
+        fs::remove_dir_all(pipeline.path("out")).unwrap();
+        fs::remove_dir_all(pipeline.path("data")).unwrap();
+    }
+    pipeline.run_once(&file);
+    pipeline.assert_exact(&pipeline.path("out"));
 }
 
 #[test]

@@ -1,8 +1,7 @@
-//! The marker of an output: which journal writes it, and how far. It lies beside the output, in a directory that readers
-//! ignore, so that an output knows its journal as a journal knows its outputs.
+//! The marker of an output: which journal writes it, and how far. It lies beside the output, where readers ignore it, so that an output knows its journal as a journal knows its outputs.
 //!
 //! ```text
-//! out/_auditflow/0f3a9c11.json                       {"journal":...,"pipeline":...,"sink":...,"generation":0,"position":4096}
+//! .auditflow/0f3a9c11.json                           {"journal":...,"pipeline":...,"sink":...,"generation":0,"position":4096}
 //! s3://bucket/prefix/_auditflow/acme-lake.json
 //!
 //! start, and each batch before its first write:  the marker of another journal, a later generation, or a position
@@ -23,8 +22,10 @@ use serde::{Deserialize, Serialize};
 use super::{BatchRange, SinkError, StoredPosition};
 use crate::journal::Seq;
 
-/// The directory of markers. Readers of data lakes ignore names that begin with `_`.
+/// The directory of markers in a bucket. Readers of data lakes ignore names that begin with `_`.
 pub const DIRECTORY: &str = "_auditflow";
+/// The directory of markers of files. Shells and readers ignore names that begin with a dot.
+pub(super) const HIDDEN_DIRECTORY: &str = ".auditflow";
 
 /// The contents of a marker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,7 +62,7 @@ impl Marker {
     pub fn decode(bytes: &[u8], place: &str) -> Result<Self, SinkError> {
         serde_json::from_slice(bytes).map_err(|_| SinkError::Transient {
             message: format!("{place} is not a marker of auditflow"),
-            hint: format!("move it away: auditflow writes names below `{DIRECTORY}` only itself. If it is the answer of a server, that server is not an object store: fix `endpoint`"),
+            hint: "move it away: only auditflow writes in its directory. If it is the answer of a server, that server is not an object store: fix `endpoint`".to_owned(),
         })
     }
 }
@@ -79,14 +80,14 @@ pub(super) struct MarkerState {
 
 impl MarkerState {
     /// At the start of the sink.
-    pub(super) fn restore(&mut self, stored: StoredPosition<'_>, pipeline: &str, sink: &str, files: &str) {
+    pub(super) fn restore(&mut self, stored: StoredPosition<'_>, pipeline: &str, sink: &str) {
         self.own = Some(Marker {
             journal: stored.journal.to_owned(),
             pipeline: pipeline.to_owned(),
             sink: sink.to_owned(),
             generation: stored.generation,
             position: stored.position,
-            files: files.to_owned(),
+            files: String::new(),
         });
         self.latest = stored.up_to;
         self.is_compared = false;
@@ -198,12 +199,12 @@ mod tests {
 
     fn state(journal: &str, generation: u64, position: Seq, up_to: Seq) -> MarkerState {
         let mut state = MarkerState::default();
-        state.restore(StoredPosition { journal, generation, state: None, position, up_to }, "acme", "lake", "");
+        state.restore(StoredPosition { journal, generation, state: None, position, up_to }, "acme", "lake");
         state
     }
 
     fn refusal(state: &MarkerState, found: &Marker) -> String {
-        match state.compare(Some(found), "out/_auditflow/x.json") {
+        match state.compare(Some(found), ".auditflow/x.json") {
             Err(SinkError::Stopped { message, hint }) => format!("{message} | {hint}"),
             other => panic!("{other:?}"),
         }

@@ -12,7 +12,8 @@ use std::sync::{Mutex, PoisonError};
 use super::SinkError;
 use super::claims::{is_dead_letter, real_path};
 use super::local_files::roll_back_files;
-use super::marker::{DIRECTORY, Marker};
+use super::marker::{HIDDEN_DIRECTORY, Marker};
+use super::template::Template;
 use crate::journal::{FileRecord, RollbackRecord};
 
 static JOURNALS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
@@ -22,19 +23,23 @@ pub fn own_journal(identity: &str) {
     JOURNALS.lock().unwrap_or_else(PoisonError::into_inner).insert(identity.to_owned());
 }
 
-/// Whether a directory above the file has the marker of a journal for which `is_own` holds.
+/// Whether the file is below a directory that a marker names, of a journal for which `is_own` holds.
 pub(super) fn has_marker(file: &Path, is_own: impl Fn(&str) -> bool) -> bool {
     let real = real_path(file);
-    let mut directories = real.ancestors().skip(1).map(|directory| directory.join(DIRECTORY));
-    directories.any(|directory| {
-        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    real.ancestors().skip(1).any(|directory| {
+        let entries = std::fs::read_dir(directory.join(HIDDEN_DIRECTORY)).into_iter().flatten().flatten();
         let mut markers = entries.filter_map(|entry| {
             let path = entry.path();
             let bytes = path.extension().filter(|end| *end == "json").and_then(|_| std::fs::read(&path).ok())?;
             Marker::decode(&bytes, "").ok()
         });
-        markers.any(|marker| is_own(&marker.journal))
+        markers.any(|marker| is_own(&marker.journal) && real.starts_with(directory.join(fixed_directory(&marker))))
     })
+}
+
+/// Where all files of a marker are, from the directory that its own directory is in.
+fn fixed_directory(marker: &Marker) -> String {
+    Template::parse(&marker.files).map_or_else(|_| String::new(), |files| files.fixed_directory().to_owned())
 }
 
 /// The journal's record names a file that is not an output of the sink.
@@ -105,7 +110,10 @@ mod tests {
     #[test]
     fn only_files_that_this_journal_wrote_are_touched() {
         let directory = tempfile::tempdir().expect("a directory");
-        let file = directory.path().join("x.ndjson");
+        let file = directory.path().join("out/x.ndjson");
+        fs::create_dir(directory.path().join("out")).expect("created");
+        let beside = directory.path().join("pipeline.yaml");
+        fs::write(&beside, "theirs\n").expect("written");
         let other = tempfile::tempdir().expect("a directory");
         let victim = other.path().join("x.ndjson");
         fs::write(&file, "unfinished\n").expect("written");
@@ -117,10 +125,10 @@ mod tests {
             sink: "s".to_owned(),
             generation: 0,
             position: 0,
-            files: String::new(),
+            files: "out/{{ vendor }}.ndjson".to_owned(),
         };
-        fs::create_dir(directory.path().join(DIRECTORY)).expect("created");
-        fs::write(directory.path().join(DIRECTORY).join("a.json"), marker.encode()).expect("written");
+        fs::create_dir(directory.path().join(HIDDEN_DIRECTORY)).expect("created");
+        fs::write(directory.path().join(HIDDEN_DIRECTORY).join("a.json"), marker.encode()).expect("written");
         let before = FileBefore::Absent { first_new_directory: None };
         let object = S3ObjectRecord {
             bucket: "lake".to_owned(),
@@ -137,10 +145,13 @@ mod tests {
             RollbackRecord::KafkaRejection(rejection),
             RollbackRecord::S3Object(object),
         ];
-        let hostile = [&records[..], &[RollbackRecord::File(FileRecord { path: victim.clone(), before })]].concat();
-        let error = roll_back_orphans(&hostile).expect_err("not an output");
-        assert!(error.to_string().contains(victim.to_str().expect("text")), "{error}");
-        assert!(file.exists() && victim.exists());
+        for victim in [victim, beside] {
+            let record = RollbackRecord::File(FileRecord { path: victim.clone(), before: before.clone() });
+            let hostile = [&records[..], &[record]].concat();
+            let error = roll_back_orphans(&hostile).expect_err("not an output");
+            assert!(error.to_string().contains(victim.to_str().expect("text")), "{error}");
+            assert!(file.exists() && victim.exists());
+        }
         roll_back_orphans(&records).expect("rolled back");
         assert!(!file.exists());
     }

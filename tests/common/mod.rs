@@ -361,7 +361,7 @@ pub fn files_below(directory: &Path) -> Vec<PathBuf> {
     for entry in fs::read_dir(directory).unwrap_or_else(|reason| panic!("{}: {reason}", directory.display())).flatten()
     {
         let path = entry.path();
-        if path.ends_with("_auditflow") {
+        if path.ends_with(".auditflow") {
             continue;
         }
         if path.is_dir() {

@@ -1,20 +1,41 @@
-//! The marker beside the files of a sink: `_auditflow/` in the directory that `path` starts with. Its name is made from the
-//! rest of `path`, so that two sinks may share a directory, and two journals may not share files.
+//! The marker of the files of a sink, in a hidden directory. Its name is made from the rest of `path`, so that two sinks may
+//! share a directory, and two journals may not share files.
+//!
+//! ```text
+//! path: out/%F.ndjson     the sink creates out/:    .auditflow/0f3a9c11.json        readers of out/* meet events alone
+//!                         out/ was there before:    out/.auditflow/5d21b7e4.json    perhaps a mount, and all that may be written
+//! ```
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use crate::journal::FileRecord;
 use crate::sinks::disk::{Disk, io_error};
 use crate::sinks::manifest::sha256_hex;
-use crate::sinks::marker::{DIRECTORY, Marker, MarkerState, of_overlapping_journals};
+use crate::sinks::marker::{HIDDEN_DIRECTORY, Marker, MarkerState, of_overlapping_journals};
 use crate::sinks::registry::SinkName;
 use crate::sinks::template::Template;
 use crate::sinks::{BatchRange, SinkError, StoredPosition};
 
 /// Characters of the hash in a marker's name.
 const NAME_CHARACTERS: usize = 8;
+
+/// A place for the marker.
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    /// The template of the files, below the directory that the marker's directory is in.
+    files: String,
+}
+
+impl Place {
+    fn new(directory: &Path, files: String) -> Self {
+        let hash = sha256_hex(files.as_bytes());
+        Self { path: directory.join(HIDDEN_DIRECTORY).join(format!("{}.json", &hash[..NAME_CHARACTERS])), files }
+    }
+}
 
 /// The marker of one file sink.
 #[derive(Debug)]
@@ -25,9 +46,10 @@ pub(super) struct FileMarker {
     fixed: Option<PathBuf>,
     /// The directory that contains every file of the sink.
     base: PathBuf,
-    path: PathBuf,
-    /// The template of the files, below `base`.
-    files: String,
+    /// In `base`.
+    inside: Place,
+    /// In the directory above it.
+    beside: Option<Place>,
     state: MarkerState,
     /// The markers of other journals that were found in this batch, by the directory of their files.
     others: HashMap<PathBuf, Vec<OtherMarker>>,
@@ -45,12 +67,15 @@ impl FileMarker {
     /// The marker of the files of `template`, all of which are below `base`.
     pub(super) fn new(template: &Template, root: &Path, base: PathBuf, name: SinkName<'_>) -> Self {
         let files = template.below_fixed_directory().canonical();
-        let hash = sha256_hex(files.as_bytes());
-        let path = base.join(DIRECTORY).join(format!("{}.json", &hash[..NAME_CHARACTERS]));
+        let beside = base
+            .parent()
+            .zip(base.file_name().and_then(OsStr::to_str))
+            .map(|(parent, name)| Place::new(parent, format!("{}/{files}", name.replace('%', "%%"))));
+        let inside = Place::new(&base, files);
         let (pipeline, sink) = (name.pipeline.to_owned(), name.sink.to_owned());
         let fixed = template.fixed_name().map(|name| root.join(name));
         let (state, others) = (MarkerState::default(), HashMap::new());
-        Self { pipeline, sink, fixed, base, path, files, state, others }
+        Self { pipeline, sink, fixed, base, inside, beside, state, others }
     }
 
     /// The identity of the journal; empty until it is known.
@@ -65,8 +90,8 @@ impl FileMarker {
 
     /// At the start of the sink. Creates nothing: the output's disk may not be mounted.
     pub(super) fn restore(&mut self, disk: &dyn Disk, stored: StoredPosition<'_>) -> Result<(), SinkError> {
-        self.state.restore(stored, &self.pipeline, &self.sink, &self.files);
-        self.find(disk).and_then(|found| self.state.compare(found.as_ref(), &self.place())).map(drop)
+        self.state.restore(stored, &self.pipeline, &self.sink);
+        self.find(disk).and_then(|(place, found)| self.state.compare(found.as_ref(), &place)).map(drop)
     }
 
     /// Starts a batch.
@@ -80,6 +105,7 @@ impl FileMarker {
         if !self.state.is_known() {
             return Ok(());
         }
+        let own = [Some(&self.inside), self.beside.as_ref()].map(|place| place.map(|place| place.path.as_path()));
         for directory in file.ancestors().skip(1) {
             if !self.others.contains_key(directory) {
                 let others = others_in(disk, directory, self.state.journal());
@@ -87,7 +113,7 @@ impl FileMarker {
                 self.others.insert(directory.to_owned(), others);
             }
             let below = file.strip_prefix(directory).ok().and_then(Path::to_str).unwrap_or_default();
-            let could_write = |other: &&OtherMarker| other.path != self.path && other.files.may_render(below);
+            let could_write = |other: &&OtherMarker| !own.contains(&Some(&other.path)) && other.files.may_render(below);
             let other = self.others[directory].iter().find(could_write);
             if let Some(OtherMarker { path, marker, .. }) = other {
                 return Err(of_overlapping_journals(marker, &path.display().to_string()));
@@ -101,8 +127,8 @@ impl FileMarker {
         if self.state.is_compared || !self.is_used(disk)? {
             return Ok(());
         }
-        let found = self.find(disk)?;
-        if let Some(marker) = self.state.compare(found.as_ref(), &self.place())? {
+        let (place, found) = self.find(disk)?;
+        if let Some(marker) = self.state.compare(found.as_ref(), &place)? {
             self.write(disk, &marker)?;
         }
         self.state.is_compared = true;
@@ -125,9 +151,10 @@ impl FileMarker {
         if !self.state.is_known() {
             return Ok(());
         }
-        let mut directories = vec![self.base.join(DIRECTORY)];
-        for directory in files.iter().flat_map(|file| file.path.ancestors().skip(1)) {
-            let directory = directory.join(DIRECTORY);
+        let mut directories = Vec::new();
+        let files = files.iter().flat_map(|file| file.path.ancestors().skip(1));
+        for directory in self.base.ancestors().take(2).chain(files) {
+            let directory = directory.join(HIDDEN_DIRECTORY);
             if !directories.contains(&directory) {
                 directories.push(directory);
             }
@@ -151,7 +178,7 @@ impl FileMarker {
 
     /// Takes the output over.
     pub(super) fn adopt(&mut self, disk: &dyn Disk, stored: StoredPosition<'_>) -> Result<(), SinkError> {
-        self.state.restore(stored, &self.pipeline, &self.sink, &self.files);
+        self.state.restore(stored, &self.pipeline, &self.sink);
         match self.state.adopted().cloned() {
             Some(marker) if self.is_used(disk)? => self.write(disk, &marker),
             _ => Ok(()),
@@ -167,40 +194,66 @@ impl FileMarker {
         Ok(state.is_none_or(|state| state.regular))
     }
 
-    fn find(&self, disk: &dyn Disk) -> Result<Option<Marker>, SinkError> {
-        if self.is_used(disk)? { read(disk, &self.path) } else { Ok(None) }
+    /// The marker, and its path for messages.
+    fn find(&self, disk: &dyn Disk) -> Result<(String, Option<Marker>), SinkError> {
+        let place = self.place(disk).map_err(|error| io_error("find the marker of", &self.base, &error))?;
+        // Whoever deletes the directory of the files deletes the output: the marker beside it is about nothing.
+        let is_output = exists(disk, &self.base).map_err(|error| io_error("inspect", &self.base, &error))?;
+        let found = if is_output && self.is_used(disk)? { read(disk, &place.path)? } else { None };
+        Ok((place.path.display().to_string(), found))
     }
 
     fn write(&self, disk: &dyn Disk, marker: &Marker) -> Result<(), SinkError> {
-        let directory = self.path.parent().unwrap_or(&self.base);
+        let place = self.place(disk).map_err(|error| io_error("find the marker of", &self.base, &error))?;
+        let marker = Marker { files: place.files.clone(), ..marker.clone() };
+        let directory = place.path.parent().unwrap_or(&self.base);
         let written = disk.state(directory).and_then(|found| {
             if found.is_none() {
                 create(disk, directory)?;
             }
-            disk.replace(&self.path, &marker.encode())
+            disk.replace(&place.path, &marker.encode())
         });
-        written.map_err(|error| io_error("write the marker", &self.path, &error))
+        written.map_err(|error| io_error("write the marker", &place.path, &error))
     }
 
-    fn place(&self) -> String {
-        self.path.display().to_string()
+    /// Where the marker is, or else will be: beside the directory of the files if the sink creates it, or if markers are there
+    /// already; otherwise in it. Looked up each time: the directory may be a disk that is mounted later.
+    fn place(&self, disk: &dyn Disk) -> io::Result<&Place> {
+        let Some(beside) = &self.beside else { return Ok(&self.inside) };
+        if exists(disk, &self.inside.path)? {
+            return Ok(&self.inside);
+        }
+        let markers = beside.path.parent().unwrap_or(&self.base);
+        let is_beside = exists(disk, markers)? || !exists(disk, &self.base)?;
+        Ok(if is_beside { beside } else { &self.inside })
     }
 }
 
-/// The markers of other journals in a directory. What this user may not read says nothing.
+/// The markers of other journals in a directory. What this user may not read says nothing. One whose files are gone, directory
+/// and all, is deleted: it is about nothing, and this sink may create that directory now.
 fn others_in(disk: &dyn Disk, directory: &Path, journal: &str) -> io::Result<Vec<OtherMarker>> {
-    let directory = directory.join(DIRECTORY);
+    let directory = directory.join(HIDDEN_DIRECTORY);
     let mut others = Vec::new();
     for name in if_permitted(disk.names(&directory))?.unwrap_or_default() {
         let path = directory.join(name);
         let Some(bytes) = if_permitted(disk.read(&path))?.flatten() else { continue };
         let Ok(marker) = Marker::decode(&bytes, "") else { continue };
         let Ok(files) = Template::parse(&marker.files) else { continue };
-        if marker.journal != journal {
+        let above = directory.parent().unwrap_or(&directory).join(files.fixed_directory());
+        if marker.journal == journal {
+            continue;
+        }
+        if exists(disk, &above)? {
             others.push(OtherMarker { path, marker, files });
+        } else {
+            if_permitted(disk.remove_file(&path))?;
         }
     }
     Ok(others)
+}
+
+fn exists(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
+    if_permitted(disk.state(path)).map(|state| state.flatten().is_some())
 }
 
 fn if_permitted<T>(done: io::Result<T>) -> io::Result<Option<T>> {

@@ -40,7 +40,7 @@ impl ObjectMarker {
 
     /// At the start of the sink. A sink of another journal with the same names may write to a prefix that contains this one.
     pub(super) async fn restore(&mut self, store: &mut Store, stored: StoredPosition<'_>) -> Result<(), SinkError> {
-        self.state.restore(stored, &self.pipeline, &self.sink, "");
+        self.state.restore(stored, &self.pipeline, &self.sink);
         for key in &self.above {
             let found = store.visible_marker(key).await?;
             if let Some(other) = found.filter(|found| found.journal != stored.journal) {
@@ -97,7 +97,7 @@ impl ObjectMarker {
 
     /// Takes the output over.
     pub(super) async fn adopt(&mut self, store: &mut Store, stored: StoredPosition<'_>) -> Result<(), SinkError> {
-        self.state.restore(stored, &self.pipeline, &self.sink, "");
+        self.state.restore(stored, &self.pipeline, &self.sink);
         match self.state.adopted() {
             Some(marker) => store.put_marker(&self.key, marker).await,
             None => Ok(()),
