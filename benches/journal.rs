@@ -93,7 +93,7 @@ fn key(key: &vendors::RecordKey) -> SeenKey {
 }
 
 fn block(records: &[String], keys: &[SeenKey]) -> anyhow::Result<EncodedBlock> {
-    let mut block = BlockBuilder::new(NOW);
+    let mut block = BlockBuilder::new(NOW, 0);
     records.iter().zip(keys).for_each(|(raw, key)| block.push(raw, *key, 0));
     block.finish()?.context("a page with records")
 }

@@ -105,7 +105,10 @@ impl Fetcher {
             _ => read_page(self.vendor.as_ref(), response.body, page)
                 .map_err(|bad| self.unreadable(&mask.mask(&bad.message)))?,
         };
-        let ReadPage { body, records, next, total, limit, damaged } = read;
+        let ReadPage { mut body, mut records, next, total, limit, damaged } = read;
+        // A page of small records needs many times its bytes until it is stored, and the next one is read meanwhile.
+        body.shrink_to_fit();
+        records.shrink_to_fit();
         if next.as_ref().is_some_and(|cursor| mask.is_in(cursor)) {
             return Err(self.unreadable("its page cursor contains the secret of this source, and cursors are stored"));
         }

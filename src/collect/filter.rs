@@ -142,13 +142,14 @@ impl PageFilter {
     pub(super) async fn filter(
         &mut self,
         journal: &mut RetryingJournal,
-        (page, keys): (&FetchedPage, &[RecordKey]),
+        (page, keys): (&FetchedPage, Vec<RecordKey>),
         (id, window): (WindowId, &NewWindow),
         taken: Taken,
         extra: &[ExtraRecord],
     ) -> Result<FilteredPage, StopReason> {
         let scope = WindowScope::new(window, &self.spec);
-        let mut records = records_in_scope(page, keys, &scope, taken, self.spec.has_ids);
+        let mut records = records_in_scope(page, &keys, &scope, taken, self.spec.has_ids);
+        drop(keys);
         let out_of_range = page.records().len() - records.len();
         records.extend(extra.iter().map(|record| InScopeRecord {
             raw: &record.raw,
@@ -340,15 +341,16 @@ fn new_records(
     });
     // An id stands on the page twice only if the second record of it is a change.
     let kept = if has_versions { without_superseded(records) } else { records };
-    let mut block = BlockBuilder::new(page.observed_at);
-    for record in &kept {
+    let stored = kept.len();
+    let mut block = BlockBuilder::new(page.observed_at, stored);
+    for record in kept {
         if record.key.content != 0 && record.key.version > 0 {
             block.push_changed(record.raw, record.key, record.occurrence);
         } else {
             block.push(record.raw, record.key, record.occurrence);
         }
     }
-    Ok((FilteredPage { block: block.finish()?, stored: kept.len(), new_times }, changed))
+    Ok((FilteredPage { block: block.finish()?, stored, new_times }, changed))
 }
 
 fn without_superseded(records: Vec<InScopeRecord<'_>>) -> Vec<InScopeRecord<'_>> {

@@ -99,7 +99,7 @@ mod tests {
     /// The last page of a window, of Clumio records whose keys are derived as the collector derives them.
     fn page_of_clumio(window: WindowId, covers: (i64, i64), numbers: &[i64]) -> PageCommit {
         let normalizer = registry::normalizer("clumio", &NormalizerConfig::default()).expect("a vendor");
-        let mut block = BlockBuilder::new(at(1_000));
+        let mut block = BlockBuilder::new(at(1_000), 0);
         let raws: Vec<String> = numbers.iter().map(|number| clumio(*number)).collect();
         for (number, raw) in numbers.iter().zip(&raws) {
             let key = normalizer.key_of(raw);

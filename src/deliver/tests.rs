@@ -76,7 +76,7 @@ impl TestJournal {
         let covers = TimeRange::new(hour(records.start), hour(records.end));
         let window = NewWindow { kind: WindowKind::Live, covers, fetch_range: covers, kept: TimeRange::ALL };
         let id = self.journal.add_windows(source, vec![window]).await.expect("added")[0];
-        let mut block = BlockBuilder::new(self.clock.now());
+        let mut block = BlockBuilder::new(self.clock.now(), 0);
         let raws: Vec<_> = records.map(|number| (number, record(name, number))).collect();
         for (number, raw) in &raws {
             let key = SeenKey {

@@ -85,10 +85,11 @@ pub struct EncodedBlock {
 }
 
 impl<'page> BlockBuilder<'page> {
-    /// An empty block of records that were read at `observed_at`.
+    /// An empty block of records that were read at `observed_at`, with room for `capacity` records.
     #[must_use]
-    pub fn new(observed_at: Timestamp) -> Self {
-        Self { observed_at, records: Vec::new(), marks: Vec::new(), keys: Vec::new() }
+    pub fn new(observed_at: Timestamp, capacity: usize) -> Self {
+        let (records, keys) = (Vec::with_capacity(capacity), Vec::with_capacity(capacity));
+        Self { observed_at, records, marks: Vec::new(), keys }
     }
 
     /// Adds a record: its bytes, its key, and its occurrence number among identical records, from 0.
@@ -124,17 +125,20 @@ impl<'page> BlockBuilder<'page> {
         if self.is_empty() {
             return Ok(None);
         }
-        let times: Option<Vec<Timestamp>> = self.keys.iter().map(|key| key.timestamp).collect();
-        let times = times.unwrap_or_default();
-        let raw_bytes = self.records.iter().map(|record| record.len()).sum();
+        let count = u32::try_from(self.records.len())
+            .map_err(|_| JournalError::InvalidState("a page of more than four billion records".to_owned()))?;
+        let raw_bytes: usize = self.records.iter().map(|record| record.len()).sum();
+        let data = codec::pack(RECORDS_FORMAT, &self.plain(raw_bytes)).map_err(|error| not_compressed(&error))?;
+        let times = || self.keys.iter().map(|key| key.timestamp);
+        let all_have_times = times().all(|time| time.is_some());
+        let (min_time, max_time) = (times().min().flatten(), times().max().flatten());
         Ok(Some(EncodedBlock {
             observed_at: self.observed_at,
-            count: u32::try_from(self.records.len())
-                .map_err(|_| JournalError::InvalidState("a page of more than four billion records".to_owned()))?,
+            count,
             raw_bytes: raw_bytes as u64,
-            min_time: times.iter().min().copied(),
-            max_time: times.iter().max().copied(),
-            data: codec::pack(RECORDS_FORMAT, &self.plain(raw_bytes)).map_err(|error| not_compressed(&error))?,
+            min_time: min_time.filter(|_| all_have_times),
+            max_time: max_time.filter(|_| all_have_times),
+            data,
             keys: encode_keys(&self.keys)?,
         }))
     }
@@ -381,7 +385,7 @@ mod tests {
     proptest! {
         #[test]
         fn records_and_keys_survive_encoding(records in prop::collection::vec((".*", any_key(), 0_u32..3), 1..40)) {
-            let mut builder = BlockBuilder::new(Timestamp::EPOCH);
+            let mut builder = BlockBuilder::new(Timestamp::EPOCH, 0);
             for (raw, key, occurrence) in &records {
                 if key.version.is_multiple_of(2) {
                     builder.push(raw, *key, *occurrence);
@@ -424,7 +428,7 @@ mod tests {
 
     #[test]
     fn a_block_without_records_is_none() {
-        let builder = BlockBuilder::new(Timestamp::EPOCH);
+        let builder = BlockBuilder::new(Timestamp::EPOCH, 0);
         assert!(builder.is_empty());
         assert!(builder.finish().expect("nothing to compress").is_none());
     }
@@ -438,7 +442,7 @@ mod tests {
             content: 0,
         };
         let times = |keys: &[SeenKey]| {
-            let mut builder = BlockBuilder::new(Timestamp::EPOCH);
+            let mut builder = BlockBuilder::new(Timestamp::EPOCH, 0);
             keys.iter().for_each(|key| builder.push("{}", *key, 0));
             let block = builder.finish().expect("compresses").expect("has records");
             (block.min_time.map(Timestamp::as_nanos), block.max_time.map(Timestamp::as_nanos))

@@ -92,7 +92,7 @@ pub(crate) fn key_of(raw: &str, time: Option<i64>) -> SeenKey {
 
 /// A page of records, each with its time; `then` is what follows it.
 pub(crate) fn page(window: WindowId, records: &[(&str, Option<i64>)], then: AfterPage) -> PageCommit {
-    let mut block = BlockBuilder::new(at(1_000));
+    let mut block = BlockBuilder::new(at(1_000), 0);
     for (raw, time) in records {
         block.push(raw, key_of(raw, *time), 0);
     }

@@ -100,7 +100,7 @@ impl JournalBuilder {
         let window = self.window(source, kind, span.0, span.1).await;
         let mut lateness = LatenessCounts::default();
         late.iter().for_each(|late| lateness.add(Duration::from_secs(*late)));
-        let mut block = BlockBuilder::new(at(span.1));
+        let mut block = BlockBuilder::new(at(span.1), 0);
         let raw = |number| format!("{{\"of\":{},\"from\":\"{}\",\"number\":{number}}}", source.0, span.0);
         let raws: Vec<String> = (0..events).map(raw).collect();
         for raw in &raws {

@@ -103,7 +103,7 @@ impl SourceLoop {
         let on_one_page = result.as_ref().filter(|_| is_numbered).and_then(|result| result.on_one_page.clone());
         let verdict = result.map(|result| self.judge(id, &window, result));
         let extra = on_one_page.map_or_else(Vec::new, |on_one_page| self.extra_records(id, &on_one_page));
-        let filtered = self.filter.filter(&mut self.journal, (&page, &keys), (id, &window), taken, &extra).await?;
+        let filtered = self.filter.filter(&mut self.journal, (&page, keys), (id, &window), taken, &extra).await?;
         let FilteredPage { block, stored, new_times } = filtered;
         let overlap = self.scheduler.overlap();
         evidence.found = !new_times.is_empty();
