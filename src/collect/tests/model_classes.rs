@@ -16,6 +16,8 @@ pub(super) enum Promise {
     FewDoubts(f64),
     /// All time is covered or in doubt, and nothing is lost in silence.
     NoSilentLoss,
+    /// Nothing is lost in silence: what cannot be read is a gap.
+    Gaps,
     /// The behavior leaves no trace in any answer: silent loss is measured, in at most this percentage of the seeds.
     Measured(f64),
 }
@@ -51,6 +53,10 @@ const fn healthy(name: &'static str, set: fn(&mut Behavior, &mut Rng)) -> Class 
 
 const fn faulty(name: &'static str, set: fn(&mut Behavior, &mut Rng)) -> Class {
     Class { name, promise: Promise::NoSilentLoss, set }
+}
+
+const fn unreadable(name: &'static str, set: fn(&mut Behavior, &mut Rng)) -> Class {
+    Class { name, promise: Promise::Gaps, set }
 }
 
 const fn traceless(name: &'static str, max_percent: f64, set: fn(&mut Behavior, &mut Rng)) -> Class {
@@ -250,6 +256,19 @@ static FAULTY: &[Class] = &[
         (b.restarts, b.has_ids, b.identical, b.late) = (0.1, false, 0.3, 0.2);
     }),
     faulty("restarts, page, deletes", |b, _| (b.restarts, b.paging, b.deleted) = (0.1, Paging::PageNumber, 0.3)),
+    faulty("kills, late", |b, _| (b.killed_within, b.late) = (80, 0.2)),
+    faulty("kills, no ids, identical", |b, _| {
+        (b.killed_within, b.has_ids, b.identical, b.late) = (80, false, 0.3, 0.2);
+    }),
+    faulty("kills while windows pause", |b, _| {
+        ties(b);
+        (b.killed_within, b.has_ids, b.total) = (80, false, Total::None);
+    }),
+    unreadable("unreadable records", |b, _| b.unreadable = 0.01),
+    unreadable("unreadable records, kills", |b, _| (b.unreadable, b.killed_within) = (0.01, 80)),
+    unreadable("unreadable records, page, no ids, kills", |b, _| {
+        (b.unreadable, b.killed_within, b.paging, b.has_ids) = (0.01, 80, Paging::PageNumber, false);
+    }),
 ];
 
 /// A healthy vendor with several properties at once.
@@ -287,6 +306,7 @@ fn mix_faults(b: &mut Behavior, rng: &mut Rng) {
     }
     b.identical = if b.has_ids { 0.0 } else { b.identical };
     b.restarts = if rng.f64() < 0.2 { 0.1 } else { b.restarts };
+    b.killed_within = if rng.f64() < 0.2 { 80 } else { b.killed_within };
     without_traceless(b);
 }
 

@@ -150,6 +150,10 @@ pub(super) struct Behavior {
     /// Share of further pages at which the collector is stopped, and for how long at most.
     pub(super) restarts: f64,
     pub(super) restart_secs: i64,
+    /// The collector is dropped, as a kill would, after at most so many steps: wherever it waits then. 0: never.
+    pub(super) killed_within: usize,
+    /// Share of records that no page can be made with.
+    pub(super) unreadable: f64,
     /// Real seconds per model second.
     pub(super) unit: i64,
 }
@@ -208,6 +212,8 @@ impl Behavior {
             changed_back: 0.0,
             restarts: 0.0,
             restart_secs: 300,
+            killed_within: 0,
+            unreadable: 0.0,
             unit: 1,
         }
     }
@@ -298,6 +304,11 @@ impl ModelRecord {
     /// A number below 100 that never changes.
     fn percentile(&self) -> f64 {
         Rng::with_seed(self.number as u64 ^ 0x5eed).f64() * 100.0
+    }
+
+    /// Whether each page with it fails.
+    pub(super) fn is_unreadable(&self, behavior: &Behavior) -> bool {
+        behavior.unreadable > 0.0 && Rng::with_seed(self.number as u64 ^ 0xbad).f64() < behavior.unreadable
     }
 
     /// Whether it is never listed, by a filter that is part of the vendor.
@@ -411,6 +422,7 @@ struct Answer {
     records: Vec<String>,
     next: Option<String>,
     total: Option<usize>,
+    fails: bool,
 }
 
 impl ModelApi {
@@ -467,7 +479,10 @@ impl ModelApi {
         if query.cursor.is_some() && self.refuses(&mut state, now) {
             return Some((400, r#"{"error":"invalid cursor"}"#.to_owned()));
         }
-        let Answer { records, next, total } = self.answer_or_repeat(&mut state, query, now);
+        let Answer { records, next, total, fails } = self.answer_or_repeat(&mut state, query, now);
+        if fails {
+            return Some((500, r#"{"error":"internal error"}"#.to_owned()));
+        }
         let next = next.map_or("null".to_owned(), |next| format!("\"{next}\""));
         let total = total.map_or("null".to_owned(), |total| total.to_string());
         Some((200, format!(r#"{{"records":[{}],"next":{next},"total":{total}}}"#, records.join(","))))
@@ -553,7 +568,8 @@ impl ModelApi {
         let total = self.total(rng, query, count, page.len(), offset, now);
         let content = |record: &ModelRecord| i64::from(record.changed_at <= view && view < record.changed_back_at);
         let records = page.iter().map(|index| &self.records[*index]);
-        Answer { records: records.map(|record| record.raw(behavior, content(record))).collect(), next, total }
+        let fails = records.clone().any(|record| record.is_unreadable(behavior));
+        Answer { records: records.map(|record| record.raw(behavior, content(record))).collect(), next, total, fails }
     }
 
     /// Where a page begins.
