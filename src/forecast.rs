@@ -123,6 +123,7 @@ pub(crate) fn initial_state(now: Timestamp) -> SourceState {
         coverage: Vec::new(),
         in_doubt: Vec::new(),
         open: Vec::new(),
+        learned: None,
         last_recheck_at: None,
         rewound_to: None,
         former_normalizer_config: None,

@@ -34,6 +34,7 @@ mod filter;
 mod healthcheck;
 mod http;
 mod lateness;
+mod learned;
 mod monitors;
 pub(crate) mod options;
 mod overlap;

@@ -36,6 +36,7 @@ use super::failing::FailingWindows;
 use super::fetch::Fetcher;
 use super::filter::PageFilter;
 use super::lateness::LatenessMonitor;
+use super::learned;
 use super::monitors::{ClockMonitor, PollMonitor};
 use super::options::SourceSettings;
 use super::rate::{Priority, SharedBudget};
@@ -138,6 +139,8 @@ struct SourceLoop {
     windows: HashMap<WindowId, WindowScans>,
     learned: Learned<EventId>,
     traits: PagingTraits,
+    /// What the journal holds of both.
+    learned_before: String,
     /// Causes of doubt that were reported since a window was last covered.
     reported: HashSet<Reason>,
     budget: SharedBudget,
@@ -188,6 +191,7 @@ impl SourceLoop {
         let clock = context.clock;
         let fetcher = Fetcher { vendor: source.vendor, transport: context.transport, clock: clock.clone(), limits };
         let now = Instant::now();
+        let (learned, traits) = learned::restored(state.learned.as_deref());
         Self {
             id: state.id,
             mode: context.mode,
@@ -198,8 +202,9 @@ impl SourceLoop {
             filter: PageFilter::new(state.id, &settings.spec),
             scans: HashMap::new(),
             windows: HashMap::new(),
-            learned: Learned::default(),
-            traits: PagingTraits::default(),
+            learned_before: learned::stored(&learned, traits),
+            learned,
+            traits,
             reported: HashSet::new(),
             budget: context.rate_limit_groups.budget(settings.rate_limit_group.as_deref(), &settings.spec.rate_limit),
             recheck_budget: recheck_budget(&settings.spec.rate_limit, until),

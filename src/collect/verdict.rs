@@ -139,6 +139,21 @@ impl<K> Default for Learned<K> {
 }
 
 impl<K> Learned<K> {
+    /// From an earlier process.
+    pub(super) fn restored(wrong_totals: u32, gone: u64, missing: IdMap<K, bool>) -> Self {
+        Self { wrong_totals, missing, gone }
+    }
+
+    /// In how many windows in a row the total alone disagreed.
+    pub(super) fn wrong_totals(&self) -> u32 {
+        self.wrong_totals
+    }
+
+    /// Records that were missing, and whether they count as gone.
+    pub(super) fn missing(&self) -> &IdMap<K, bool> {
+        &self.missing
+    }
+
     /// Whether the total was wrong so often that one scan per window has to do.
     pub(super) fn distrusts_total(&self) -> bool {
         self.wrong_totals >= WRONG_TOTALS

@@ -45,6 +45,13 @@ impl EventId {
         hex
     }
 
+    /// The id that [`Self::hex`] writes; `None` for any other text.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let id = u128::from_str_radix(text, 16).ok().map(|number| Self(number.to_be_bytes()))?;
+        (id.hex() == text.as_bytes()).then_some(id)
+    }
+
     fn from_digest(digest: &[u8]) -> Self {
         let mut id = [0; 16];
         id.copy_from_slice(&digest[..16]);

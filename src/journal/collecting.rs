@@ -129,6 +129,8 @@ pub struct SourceState {
     pub in_doubt: Vec<DoubtfulTime>,
     /// Windows that are not complete.
     pub open: Vec<OpenWindow>,
+    /// What the source has learned about its vendor, as the last completed window stored it.
+    pub learned: Option<String>,
     /// When the last recheck was completed.
     pub last_recheck_at: Option<Timestamp>,
     /// The end of the coverage that a rewind removed and that is not covered again: gaps before it are filled by backfill.

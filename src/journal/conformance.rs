@@ -34,6 +34,7 @@ macro_rules! journal_conformance {
             a_recheck_that_agrees_ends_a_doubt,
             a_recheck_changes_only_the_time_that_it_covers,
             a_recheck_that_cannot_read_changes_no_state,
+            what_a_source_has_learned_is_kept,
             unreadable_time_lets_newer_windows_go_on,
             what_is_due_is_read_in_large_slices,
             an_operator_accepts_doubt,

@@ -142,6 +142,16 @@ pub(crate) async fn a_recheck_that_cannot_read_changes_no_state(journal: &dyn Jo
     assert_eq!((row.state, row.since, row.evidence), (CoverageState::Covered, at(2_000), evidence));
 }
 
+pub(crate) async fn what_a_source_has_learned_is_kept(journal: &dyn Journal) {
+    let source = source(journal, "a").await;
+    for (from, learned, kept) in [(0, None, None), (10, Some("{}"), Some("{}")), (20, None, Some("{}"))] {
+        let learned = learned.map(str::to_owned);
+        let done = Completion { learned, ..Completion::covered(range(from, from + 10), at(from)) };
+        finish(journal, source, live(from, from + 10), done, &[]).await;
+        assert_eq!(state(journal).await.learned.as_deref(), kept);
+    }
+}
+
 pub(crate) async fn unreadable_time_lets_newer_windows_go_on(journal: &dyn Journal) {
     let source = source(journal, "a").await;
     let bad = window(journal, source, live(0, 10)).await;

@@ -66,6 +66,9 @@ pub struct Completion {
     pub next_recheck_at: Option<Timestamp>,
     /// What the verdict rests on.
     pub evidence: WindowEvidence,
+    /// What the source has learned about its vendor, for the next process: text that the journal does not read. `None`: nothing
+    /// new.
+    pub learned: Option<String>,
 }
 
 impl Completion {
@@ -80,6 +83,7 @@ impl Completion {
             covers,
             next_recheck_at: None,
             evidence: WindowEvidence::default(),
+            learned: None,
         }
     }
 }

@@ -55,6 +55,7 @@ fn state(coverage: Vec<TimeRange>) -> SourceState {
         coverage,
         in_doubt: Vec::new(),
         open: Vec::new(),
+        learned: None,
         last_recheck_at: None,
         rewound_to: None,
         former_normalizer_config: None,

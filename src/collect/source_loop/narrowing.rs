@@ -179,6 +179,7 @@ impl SourceLoop {
             covers,
             next_recheck_at: self.next_try_at(id, window),
             evidence: self.evidence_of(id, window, 0),
+            learned: self.newly_learned(),
         };
         self.commit_page(id, Vec::new(), None, AfterPage::Complete(completion)).await?;
         let range = if window.covers.is_empty() { window.fetch_range } else { window.covers };

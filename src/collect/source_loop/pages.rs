@@ -7,6 +7,7 @@ use super::super::clock_skew::Moment;
 use super::super::errors::ClearedBy;
 use super::super::fetch::FetchedPage;
 use super::super::filter::{ExtraRecord, FilteredPage};
+use super::super::learned;
 use super::super::rate::{Priority, SharedBudget};
 use super::super::recheck::{self, Reading};
 use super::super::retrying_journal::{RetryingJournal, StopReason};
@@ -188,7 +189,13 @@ impl SourceLoop {
         let mut evidence = self.evidence_of(id, window, gone);
         evidence.checks.clone_from(&reasons);
         let at = self.clock.now();
-        AfterPage::Complete(Completion { at, state, reasons, covers, next_recheck_at, evidence })
+        let learned = self.newly_learned();
+        AfterPage::Complete(Completion { at, state, reasons, covers, next_recheck_at, evidence, learned })
+    }
+
+    /// What the journal does not hold yet of what was learned.
+    pub(super) fn newly_learned(&self) -> Option<String> {
+        Some(learned::stored(&self.learned, self.traits)).filter(|learned| *learned != self.learned_before)
     }
 
     /// The time that a verdict is about: nothing beyond the source's clock, which may be known only since the window was
@@ -294,6 +301,9 @@ impl SourceLoop {
         let Some(scan) = self.scans.get_mut(&id) else { return Ok(()) };
         let requests = std::mem::take(&mut scan.requests);
         let ends = matches!(then, AfterPage::Complete(_));
+        if let AfterPage::Complete(Completion { learned: Some(learned), .. }) = &then {
+            self.learned_before.clone_from(learned);
+        }
         let lateness = if ends { std::mem::take(&mut scan.lateness) } else { LatenessCounts::default() };
         if let Some(state) = self.windows.get_mut(&id) {
             state.requests += requests;

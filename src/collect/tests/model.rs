@@ -164,14 +164,19 @@ impl Model {
         async move { run(source, context).await.expect("the journal works") }
     }
 
-    async fn observe(&self) -> Observed {
+    /// What the journal knows of the source.
+    async fn source(&self) -> SourceState {
         let registration = SourceRegistration {
             name: "audit".into(),
             vendor: "example".into(),
             normalizer_config: NormalizerConfig::default(),
             now: self.clock.now(),
         };
-        let state = self.journal.open_source(registration).await.expect("read");
+        self.journal.open_source(registration).await.expect("read")
+    }
+
+    async fn observe(&self) -> Observed {
+        let state = self.source().await;
         let head = *self.journal.head().borrow();
         let blocks = self.journal.read(1, head, vec![state.id], usize::MAX >> 1).await.expect("read");
         let mut versions: BTreeMap<String, Vec<(u64, String)>> = BTreeMap::new();
@@ -546,6 +551,27 @@ fn a_seed_repeats_itself() {
         let requests = || collected(class, 3).1.map(|observed| format!("{:?}", observed.log));
         assert_eq!(requests(), requests());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_vendor_has_taught_is_known_to_the_next_process() {
+    let class = model_classes::all().find(|class| class.name == "offset rounded to pages").expect("a class");
+    let mut model = Model::new(class, 1);
+    let options =
+        SourceOptions { backfill_start_time: Some(StartTime::At(model.behavior().time(START))), ..Default::default() };
+    model.collect_for(&options, Duration::from_secs(150)).await;
+    let first = model.observe().await.log.len();
+    assert!(model.source().await.learned.is_some_and(|learned| learned.contains("\"offsets_are_rounded\":true")));
+    // With exact offsets a request would begin with records that are known.
+    model.collect_for(&options, Duration::from_secs(150)).await;
+    let size = i64::from(model.behavior().page_size);
+    let log = model.observe().await.log;
+    let offsets = log[first..].iter().filter_map(|request| request.cursor.as_ref()?.parse::<i64>().ok());
+    assert!(
+        offsets.clone().count() > 0 && offsets.clone().all(|offset| offset % size == 0),
+        "{:?}",
+        offsets.collect::<Vec<_>>()
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -150,7 +150,8 @@ pub(super) struct Behavior {
     /// Share of further pages at which the collector is stopped, and for how long at most.
     pub(super) restarts: f64,
     pub(super) restart_secs: i64,
-    /// The collector is dropped, as a kill would, after at most so many steps: wherever it waits then. 0: never.
+    /// The collector is dropped, as a kill would, after at most so many steps: wherever it waits then. 0: never. How many steps
+    /// there are depends on the threads of the journal too, so that such a seed may differ when it is repeated.
     pub(super) killed_within: usize,
     /// Share of records that no page can be made with.
     pub(super) unreadable: f64,

@@ -299,7 +299,7 @@ fn reset_source(connection: &Connection, id: SourceId, at: Timestamp) -> Result<
     connection.execute("DELETE FROM forgotten_keys WHERE source = ?1", [id])?;
     empty_keys(connection, id)?;
     connection.execute(
-        "UPDATE sources SET first_started_at = ?2, last_recheck_at = NULL, overlap = 0, rewound_from = NULL,
+        "UPDATE sources SET first_started_at = ?2, last_recheck_at = NULL, learned = NULL, overlap = 0, rewound_from = NULL,
                             rewound_to = NULL, forgotten_to = NULL, last_error = NULL WHERE id = ?1",
         params![id, at],
     )?;

@@ -59,15 +59,18 @@ pub(super) fn open_source(connection: &Connection, source: &SourceRegistration) 
 }
 
 pub(super) fn source_state(connection: &Connection, name: &str) -> Result<SourceState, SqliteError> {
-    let (id, first_started_at, last_recheck_at, rewound_to) = connection
-        .prepare_cached("SELECT id, first_started_at, last_recheck_at, rewound_to FROM sources WHERE name = ?1")?
-        .query_row([name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+    let (id, first_started_at, last_recheck_at, rewound_to, learned) = connection
+        .prepare_cached(
+            "SELECT id, first_started_at, last_recheck_at, rewound_to, learned FROM sources WHERE name = ?1",
+        )?
+        .query_row([name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))?;
     Ok(SourceState {
         id,
         first_started_at,
         coverage: coverage::covered(connection, id)?,
         in_doubt: coverage::in_doubt(connection, id)?,
         open: open_windows(connection, id)?,
+        learned,
         last_recheck_at,
         rewound_to,
         former_normalizer_config: None,
@@ -317,6 +320,10 @@ fn complete(
     let published = publish(connection, id, completion.at)?;
     count_events(connection, source, &published)?;
     delete_window(connection, id)?;
+    if let Some(learned) = &completion.learned {
+        let mut update = connection.prepare_cached("UPDATE sources SET learned = ?2 WHERE id = ?1")?;
+        update.execute(params![source, learned])?;
+    }
     if is_recheck {
         store_recheck(connection, source, completion.at)?;
         return coverage::apply_recheck(connection, source, completion, &found);

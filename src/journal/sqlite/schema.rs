@@ -58,6 +58,7 @@ CREATE TABLE sources (
     normalizer_config TEXT NOT NULL,                -- JSON, without secrets
     first_started_at  INTEGER NOT NULL,
     last_recheck_at   INTEGER,
+    learned           TEXT,                         -- what it knows of its vendor; JSON that only collecting reads
     overlap           INTEGER NOT NULL DEFAULT 0,   -- nanoseconds; the longest overlap of a window so far
     rewound_from      INTEGER,                      -- a rewind removed the coverage from here ...
     rewound_to        INTEGER,                      -- ... to here, and it is not covered again
