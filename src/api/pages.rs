@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{RawQuery, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -17,10 +17,16 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock, SystemClock};
 use crate::journal::JournalError;
 use crate::pipeline::ValidatedPipeline;
-use crate::report::{self, Observation, StatusReport, metrics};
+use crate::report::{self, Observation, StatusReport, metrics, page};
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+
+/// A browser loads nothing but the page and its style sheet, runs no script, and shows the page in no frame.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; \
+                                       form-action 'none'; frame-ancestors 'none'";
 
 /// Requests within this time share one snapshot of the journal.
 const MAX_AGE: Duration = Duration::from_secs(1);
@@ -48,13 +54,21 @@ pub(super) fn router(pipeline: ValidatedPipeline, state: RunState, only_local: b
     let router = Router::new()
         .route("/livez", get(|| async { text(StatusCode::OK, "ok\n") }))
         .route("/readyz", get(readyz))
+        .route("/", get(status_page))
+        .route("/style.css", get(|| async { ([(header::CONTENT_TYPE, CSS)], page::STYLE) }))
         .route("/metrics", get(openmetrics))
         .route("/status.json", get(status))
-        .fallback(|| async { text(StatusCode::NOT_FOUND, "try /metrics, /status.json, /livez or /readyz\n") })
+        .fallback(|| async { text(StatusCode::NOT_FOUND, "try /, /metrics, /status.json, /livez or /readyz\n") })
         .with_state(pages);
     let router = if only_local { router.layer(middleware::from_fn(refuse_rebinding)) } else { router };
     router.layer(middleware::map_response(async |response: Response| {
-        ([(header::CACHE_CONTROL, "no-store"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")], response)
+        let headers = [
+            (header::CACHE_CONTROL, "no-store"),
+            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+            (header::REFERRER_POLICY, "no-referrer"),
+        ];
+        (headers, response)
     }))
 }
 
@@ -67,6 +81,12 @@ async fn readyz(State(pages): State<Pages>) -> Response {
         return text(StatusCode::SERVICE_UNAVAILABLE, "starting\n");
     }
     text(StatusCode::OK, "ok\n")
+}
+
+/// `?page=2` shows further sources.
+async fn status_page(State(pages): State<Pages>, RawQuery(query): RawQuery) -> Response {
+    let number = query.and_then(|query| query.strip_prefix("page=")?.parse().ok()).unwrap_or(1);
+    pages.render(HTML, move |pipeline, observation| page::html(pipeline, observation, number)).await
 }
 
 async fn openmetrics(State(pages): State<Pages>) -> Response {
@@ -85,7 +105,7 @@ fn status_json(pipeline: &ValidatedPipeline, observation: &Observation) -> Strin
 impl Pages {
     /// A page made of a snapshot of the journal. The lock is held by the thread that reads, so that a disk that hangs blocks
     /// one thread, whatever the number of requests.
-    async fn render(&self, content_type: &'static str, page: Page) -> Response {
+    async fn render(&self, content_type: &'static str, page: impl Page) -> Response {
         let mut latest = Arc::clone(&self.latest).lock_owned().await;
         let pipeline = Arc::clone(&self.pipeline);
         let runs = self.state.started.is_cancelled();
@@ -99,13 +119,16 @@ impl Pages {
     }
 }
 
-type Page = fn(&ValidatedPipeline, &Observation) -> String;
+/// Makes a page of a snapshot.
+trait Page: FnOnce(&ValidatedPipeline, &Observation) -> String + Send + 'static {}
+
+impl<P: FnOnce(&ValidatedPipeline, &Observation) -> String + Send + 'static> Page for P {}
 
 fn rendered(
     pipeline: &ValidatedPipeline,
     runs: bool,
     latest: &mut Option<(Instant, Observation)>,
-    page: Page,
+    page: impl Page,
 ) -> Result<String, JournalError> {
     let fresh = latest.take().filter(|(read_at, _)| read_at.elapsed() < MAX_AGE);
     let (_, observation) = match fresh {

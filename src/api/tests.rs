@@ -75,7 +75,7 @@ async fn it_is_read_only_and_refuses_what_it_does_not_know() {
         answer(address, &format!("POST /metrics HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\n\r\n")).await;
     assert!(post.starts_with("HTTP/1.1 405 "), "{post}");
     let unknown = get(address, "/metric").await;
-    assert!(unknown.starts_with("HTTP/1.1 404 ") && unknown.contains("try /metrics"), "{unknown}");
+    assert!(unknown.starts_with("HTTP/1.1 404 ") && unknown.contains("try /, /metrics"), "{unknown}");
     let no_http = answer(address, "\x16\x03\x01\r\n\r\n").await;
     assert!(no_http.starts_with("HTTP/1.1 400 "), "{no_http}");
 }

@@ -86,6 +86,12 @@ fn source_metrics<'o>() -> Vec<Metric<Source<'o>>> {
         gauge("source_covered_until_seconds", "End of the newest covered time, as Unix time.", |source| {
             source.status.covered_to.map(unix_seconds)
         }),
+        gauge("source_newest_event_timestamp_seconds", "Time of the newest event, as Unix time.", |source| {
+            source.status.newest_event_at.map(unix_seconds)
+        }),
+        gauge("source_empty_seconds", "Covered time since the newest event: read, and really empty.", |source| {
+            source.status.since_newest_event.map(|since| since.empty_seconds)
+        }),
         gauge(
             "source_freshness_seconds",
             "Time that is due, less `delay`, since the newest covered time.",
@@ -139,6 +145,14 @@ const SINK_METRICS: &[Metric<SinkStatus>] = &[
         "Time since the oldest undelivered event became visible; 0 if there is none.",
         |sink| Some(sink.oldest_pending_seconds.unwrap_or(0.0)),
     ),
+    gauge(
+        "sink_delivered_until_seconds",
+        "Every event that became visible before is delivered, filtered or dead-lettered, as Unix time.",
+        |sink| sink.delivered_to.map(unix_seconds),
+    ),
+    gauge("sink_last_delivery_timestamp_seconds", "When it last delivered an event, as Unix time.", |sink| {
+        sink.last_delivered_at.map(unix_seconds)
+    }),
     gauge("sink_error", "1 while an error blocks delivering.", |sink| Some(flag(sink.last_error.is_some()))),
 ];
 

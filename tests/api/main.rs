@@ -6,6 +6,7 @@ mod alerts;
 #[path = "../common/mod.rs"]
 mod common;
 mod openmetrics;
+mod page;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -10,9 +10,9 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::coverage;
 use super::sql::{Counts, SqliteError, int, to_json};
 use super::staging::{Published, publish, stage, staged_times, unstage};
+use super::{coverage, hourly};
 use crate::journal::block::decode_keys;
 use crate::journal::{
     AfterPage, Completion, CoverageState, EvidenceRow, JournalError, LastError, LatenessCounts, NewWindow, OpenWindow,
@@ -315,7 +315,7 @@ fn complete(
     let is_recheck = window.kind == WindowKind::Recheck;
     let found = if is_recheck { staged_times(connection, id)? } else { Vec::new() };
     let published = publish(connection, id, completion.at)?;
-    count_events(connection, source, &published)?;
+    count_events(connection, source, &published, completion.at)?;
     delete_window(connection, id)?;
     if is_recheck {
         store_recheck(connection, source, completion.at)?;
@@ -324,11 +324,21 @@ fn complete(
     coverage::add(connection, source, &completed(window.kind, completion, &published))
 }
 
-fn count_events(connection: &Connection, source: SourceId, published: &Published) -> Result<(), SqliteError> {
+fn count_events(
+    connection: &Connection,
+    source: SourceId,
+    published: &Published,
+    at: Timestamp,
+) -> Result<(), SqliteError> {
+    // A vendor's clock may be ahead; the present is not later than now.
+    let newest = published.last_time.map(|time| time.min(at));
     connection
-        .prepare_cached("UPDATE sources SET events = events + ?2, raw_bytes = raw_bytes + ?3 WHERE id = ?1")?
-        .execute(params![source, int(published.events), int(published.raw_bytes)])?;
-    Ok(())
+        .prepare_cached(
+            "UPDATE sources SET events = events + ?2, raw_bytes = raw_bytes + ?3,
+             newest_event_at = coalesce(max(newest_event_at, ?4), newest_event_at, ?4) WHERE id = ?1",
+        )?
+        .execute(params![source, int(published.events), int(published.raw_bytes), newest])?;
+    hourly::add(connection, source, published.events, at)
 }
 
 fn store_recheck(connection: &Connection, source: SourceId, at: Timestamp) -> Result<(), SqliteError> {
@@ -396,6 +406,12 @@ pub(super) fn add_lateness(
         .prepare_cached("DELETE FROM lateness WHERE source = ?1 AND day <= ?2")?
         .execute(params![source, day - LATENESS_DAYS])?;
     Ok(())
+}
+
+/// The latest time of an event of a source, at most when it was read.
+pub(super) fn newest_event_at(connection: &Connection, source: SourceId) -> Result<Option<Timestamp>, SqliteError> {
+    let sql = "SELECT newest_event_at FROM sources WHERE id = ?1";
+    Ok(connection.prepare_cached(sql)?.query_row([source], |row| row.get(0))?)
 }
 
 /// All lateness counts of a source.

@@ -181,7 +181,8 @@ fn source_stats(connection: &Connection) -> Result<Vec<SourceStats>, SqliteError
 
 fn sink_stats(connection: &Connection) -> Result<Vec<SinkStats>, SqliteError> {
     let mut rows = connection.prepare_cached(
-        "SELECT name, active, position, delivered, filtered, dead_lettered, bytes, redelivered, last_error
+        "SELECT name, active, position, delivered, filtered, dead_lettered, bytes, redelivered, last_error,
+                delivered_at
          FROM sinks ORDER BY id",
     )?;
     let mut rows = rows.query([])?;
@@ -196,6 +197,7 @@ fn sink_stats(connection: &Connection) -> Result<Vec<SinkStats>, SqliteError> {
             dead_lettered: row.count(5)?,
             bytes: row.count(6)?,
             redelivered: row.count(7)?,
+            delivered_at: row.get(9)?,
             last_error: last_error(row, 8)?,
         });
     }

@@ -14,6 +14,7 @@
 //! | `collecting`, `staging` | sources, windows, scans, pages; blocks of open windows |
 //! | `coverage` | states of time, with evidence |
 //! | `delivering` | sinks, positions, batch intents |
+//! | `hourly` | events per hour |
 //! | `log`, `snapshot` | reads; reading a journal that may be in use |
 //! | `known_ids` | finds keys by their ids |
 //! | `trimming` | deletes events and keys while a pipeline runs |
@@ -30,6 +31,7 @@ mod coverage;
 #[cfg(test)]
 mod crash_tests;
 mod delivering;
+mod hourly;
 mod known_ids;
 mod log;
 mod schema;

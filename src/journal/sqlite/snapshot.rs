@@ -10,21 +10,17 @@ use std::collections::HashSet;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::log::{self, BatchLimits};
 use super::schema::{self, JOURNAL_FILE};
 use super::sql::{Counts, SqliteError};
-use super::{collecting, coverage, unwritten};
+use super::{collecting, coverage, hourly, unwritten};
 use crate::journal::{
     BlockVisitor, JournalError, JournalSnapshot, PendingBatch, SnapshotQuery, SourceId, SourceInfo, SourceSnapshot,
 };
-use crate::time::Timestamp;
-
-const DAY: Duration = Duration::from_secs(86_400);
 
 /// Attempts at an immutable read. After these, a journal that keeps changing is read like the process's own readers.
 const IMMUTABLE_ATTEMPTS: u32 = 3;
@@ -174,15 +170,10 @@ fn source_snapshot(
         name: source.name.clone(),
         state: collecting::source_state(connection, &source.name)?,
         lateness: collecting::lateness_of(connection, source.id)?,
-        events_last_day: events_since(connection, source.id, query.now - DAY)?,
+        newest_event_at: collecting::newest_event_at(connection, source.id)?,
+        hourly: hourly::of_source(connection, source.id)?,
         evidence: evidence.unwrap_or_default(),
     })
-}
-
-/// Rows of coverage are merged a day after their windows were completed, so those of the last day are exact.
-fn events_since(connection: &Connection, source: SourceId, since: Timestamp) -> Result<u64, SqliteError> {
-    let sql = "SELECT coalesce(sum(events), 0) FROM covered WHERE source = ?1 AND completed_at >= ?2";
-    Ok(connection.prepare_cached(sql)?.query_row(params![source, since], |row| row.count(0))?)
 }
 
 fn pending_of(connection: &Connection, sink: &str, sources: &[SourceId]) -> Result<Option<PendingBatch>, SqliteError> {
