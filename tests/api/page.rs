@@ -139,10 +139,10 @@ fn seen(dom: &str) -> String {
     outside.collect::<Vec<_>>().join(" ").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Screenshots for people, at the width of a desktop and of a phone, light and dark.
+/// Screenshots for people, wide and as narrow as a phone, light and dark.
 fn take_screenshots(url: &str, profile: &Path) {
     let Ok(directory) = std::env::var(SCREENSHOTS_VARIABLE) else { return };
-    for (name, size) in [("desktop", "1200,2100"), ("phone", "360,4200")] {
+    for (name, size) in [("wide", "1200,2100"), ("phone", "360,4200")] {
         for (scheme, number) in [("dark", 0), ("light", 1)] {
             let file = format!("--screenshot={directory}/{name}-{scheme}.png");
             let scheme = format!("--blink-settings=preferredColorScheme={number}");

@@ -161,7 +161,7 @@ fn hour_text(at: Timestamp) -> String {
 /// How full the journal is.
 pub(super) fn level_bar(html: &mut Html, part: u64, whole: u64) {
     let units = part.min(whole).saturating_mul(UNITS) / whole.max(1);
-    html.raw("<svg class=\"bar\" aria-hidden=\"true\" width=\"100%\" height=\"10\"><rect class=\"unread\" x=\"0\" y=\"0\" width=\"100%\" height=\"10\"/>");
+    html.raw("<svg class=\"bar\" aria-hidden=\"true\" width=\"100%\" height=\"10\"><rect class=\"track\" x=\"0\" y=\"0\" width=\"100%\" height=\"10\"/>");
     rect(html, (0, units.max(2)), "<rect class=\"covered\" y=\"0\" height=\"10\"");
     html.raw("</svg>");
 }

@@ -50,7 +50,7 @@ async fn it_says_what_is_wrong_what_to_do_and_how_fresh_everything_is() {
 }
 
 #[tokio::test]
-async fn a_quiet_vendor_is_told_from_one_that_was_not_read() {
+async fn a_quiet_vendor_is_distinguished_from_one_that_was_not_read() {
     let (pipeline, observation) = observed().await;
     let report = StatusReport::new(&pipeline, &observation);
     let since = |name: &str| {
