@@ -38,6 +38,8 @@ pub(crate) struct RunState {
     pub(crate) started: CancellationToken,
     /// Cancelled once the run is to stop.
     pub(crate) shutdown: CancellationToken,
+    /// Cancelled if the journal can no longer be written, which only a restart repairs.
+    pub(crate) writer_ended: CancellationToken,
 }
 
 /// What the handlers share.
@@ -52,7 +54,7 @@ struct Pages {
 pub(super) fn router(pipeline: ValidatedPipeline, state: RunState, only_local: bool) -> Router {
     let pages = Pages { pipeline: Arc::new(pipeline), state, latest: Arc::default() };
     let router = Router::new()
-        .route("/livez", get(|| async { text(StatusCode::OK, "ok\n") }))
+        .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/", get(status_page))
         .route("/style.css", get(|| async { ([(header::CONTENT_TYPE, CSS)], page::STYLE) }))
@@ -70,6 +72,14 @@ pub(super) fn router(pipeline: ValidatedPipeline, state: RunState, only_local: b
         ];
         (headers, response)
     }))
+}
+
+/// Whether a restart would not help. Errors of the disk, of vendors and of targets are none that it repairs.
+async fn livez(State(pages): State<Pages>) -> Response {
+    if pages.state.writer_ended.is_cancelled() {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "the journal's writing thread has ended; restart auditflow\n");
+    }
+    text(StatusCode::OK, "ok\n")
 }
 
 /// Whether the pipeline works. Not whether vendors and targets do: a restart would not help, so their errors are metrics.

@@ -25,7 +25,11 @@ fn pipeline() -> ValidatedPipeline {
 async fn served() -> (SocketAddr, RunState) {
     let server = ApiServer::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.expect("a free port");
     let address = server.address();
-    let state = RunState { started: CancellationToken::new(), shutdown: CancellationToken::new() };
+    let state = RunState {
+        started: CancellationToken::new(),
+        shutdown: CancellationToken::new(),
+        writer_ended: CancellationToken::new(),
+    };
     tokio::spawn(server.serve(pipeline(), state.clone()));
     (address, state)
 }
@@ -55,6 +59,15 @@ async fn it_is_ready_from_the_start_of_all_components_until_it_is_to_stop() {
     let stopping = get(address, "/readyz").await;
     assert!(stopping.starts_with("HTTP/1.1 503 ") && stopping.ends_with("\r\n\r\nstopping\n"), "{stopping}");
     assert!(get(address, "/livez").await.starts_with("HTTP/1.1 200 "), "it lives until it has stopped");
+}
+
+#[tokio::test]
+async fn it_no_longer_lives_once_the_journal_cannot_be_written() {
+    let (address, state) = served().await;
+    assert!(get(address, "/livez").await.starts_with("HTTP/1.1 200 "));
+    state.writer_ended.cancel();
+    let dead = get(address, "/livez").await;
+    assert!(dead.starts_with("HTTP/1.1 503 ") && dead.ends_with("restart auditflow\n"), "{dead}");
 }
 
 #[tokio::test]

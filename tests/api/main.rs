@@ -8,6 +8,7 @@ mod common;
 mod dashboard;
 mod openmetrics;
 mod page;
+mod scale;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

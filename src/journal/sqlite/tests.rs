@@ -446,3 +446,16 @@ fn schema_version(path: &Path) -> i64 {
     let file = Connection::open(path).expect("opens");
     file.query_row("PRAGMA user_version", [], |row| row.get(0)).expect("reads")
 }
+
+/// A defect in one call must not leave a process that looks alive and does nothing: whoever watches the head notices.
+#[tokio::test]
+async fn a_panic_of_the_writer_fails_every_call_and_closes_the_head() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let journal = open(directory.path());
+    let mut head = journal.head();
+    let failed = journal.write(|_| -> Result<(), SqliteError> { panic!("a defect, on purpose") }).await;
+    assert!(matches!(failed, Err(JournalError::Storage { .. })), "{failed:?}");
+    assert!(head.changed().await.is_err(), "its publisher is gone");
+    let later = journal.write(|_| Ok(())).await;
+    assert!(matches!(later, Err(JournalError::Storage { .. })), "{later:?}");
+}
