@@ -28,8 +28,11 @@ const CSS: &str = "text/css; charset=utf-8";
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; \
                                        form-action 'none'; frame-ancestors 'none'";
 
-/// Requests within this time share one snapshot of the journal.
-const MAX_AGE: Duration = Duration::from_secs(1);
+/// How long requests share one snapshot of the journal: so many times as long as reading it took, within these limits. With
+/// thousands of sources, reading for frequent requests would else keep a core busy.
+const AGE_PER_READ: u32 = 10;
+const MIN_AGE: Duration = Duration::from_secs(1);
+const MAX_AGE: Duration = Duration::from_secs(5);
 
 /// How far a run has come.
 #[derive(Clone, Debug)]
@@ -47,7 +50,19 @@ pub(crate) struct RunState {
 struct Pages {
     pipeline: Arc<ValidatedPipeline>,
     state: RunState,
-    latest: Arc<Mutex<Option<(Instant, Observation)>>>,
+    latest: Arc<Mutex<Option<Latest>>>,
+}
+
+/// The latest snapshot of the journal.
+struct Latest {
+    observation: Observation,
+    /// Until when requests share it.
+    until: Instant,
+}
+
+/// How long requests share a snapshot that took so long to read.
+fn max_age(reading: Duration) -> Duration {
+    (reading * AGE_PER_READ).clamp(MIN_AGE, MAX_AGE)
 }
 
 /// The pages of a run of `pipeline`. `only_local` if other machines cannot connect.
@@ -137,15 +152,16 @@ impl<P: FnOnce(&ValidatedPipeline, &Observation) -> String + Send + 'static> Pag
 fn rendered(
     pipeline: &ValidatedPipeline,
     runs: bool,
-    latest: &mut Option<(Instant, Observation)>,
+    latest: &mut Option<Latest>,
     page: impl Page,
 ) -> Result<String, JournalError> {
-    let fresh = latest.take().filter(|(read_at, _)| read_at.elapsed() < MAX_AGE);
-    let (_, observation) = match fresh {
+    let fresh = latest.take().filter(|latest| Instant::now() < latest.until);
+    let Latest { observation, .. } = match fresh {
         Some(fresh) => latest.insert(fresh),
         None => {
+            let began = Instant::now();
             let observation = report::observe_own(pipeline, SystemClock.now(), runs)?;
-            latest.insert((Instant::now(), observation))
+            latest.insert(Latest { observation, until: Instant::now() + max_age(began.elapsed()) })
         }
     };
     Ok(page(pipeline, observation))
@@ -169,4 +185,15 @@ fn is_public_name(headers: &HeaderMap) -> bool {
     let without_port = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
     let name = without_port.map_or(host, |(name, _)| name).trim_start_matches('[').trim_end_matches(']');
     name.contains('.') && name.parse::<IpAddr>().is_err()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_that_took_long_to_read_is_shared_for_longer() {
+        let ages = [1, 50, 200, 300, 10_000].map(|reading| max_age(Duration::from_millis(reading)).as_millis());
+        assert_eq!(ages, [1_000, 1_000, 2_000, 3_000, 5_000]);
+    }
 }

@@ -75,6 +75,11 @@ impl Observation {
         Self { at, process, journal, has_evidence, positions }
     }
 
+    /// The sources of the file, in its order.
+    pub(super) fn views<'o>(&'o self, pipeline: &'o ValidatedPipeline) -> Vec<SourceView<'o>> {
+        pipeline.sources.iter().map(|plan| SourceView::new(plan, self)).collect()
+    }
+
     /// The statistics of a source; `None` if it has never run.
     pub(super) fn source_stats(&self, name: &str) -> Option<&SourceStats> {
         self.journal.as_ref()?.stats.sources.get(*self.positions.get(name)?)

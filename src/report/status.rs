@@ -1,6 +1,6 @@
 //! `status`: the state of each source and sink, one line each.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -10,7 +10,7 @@ use super::freshness::SinceNewestEvent;
 use super::observation::{LastErrorReport, Observation, ReportHead, SourceView, seconds};
 use crate::forecast::Phase;
 use crate::journal::{CoverageState, JournalSnapshot, SinkStats};
-use crate::pipeline::{ValidatedPipeline, ValidatedSink, ValidatedSource};
+use crate::pipeline::{ValidatedPipeline, ValidatedSink};
 use crate::time::Timestamp;
 
 /// So long ago an event with `normalize_error` no longer counts against a pipeline's health.
@@ -175,9 +175,14 @@ impl StatusReport {
     /// The report of an observation.
     #[must_use]
     pub fn new(pipeline: &ValidatedPipeline, observation: &Observation) -> Self {
+        Self::of_views(pipeline, observation, &observation.views(pipeline))
+    }
+
+    /// The same of sources that were looked at before.
+    pub(super) fn of_views(pipeline: &ValidatedPipeline, observation: &Observation, views: &[SourceView<'_>]) -> Self {
         let journal = observation.journal.as_ref().map(|journal| journal_status(pipeline, journal));
         let full = journal.as_ref().is_some_and(|journal| journal.full);
-        let sources: Vec<_> = pipeline.sources.iter().map(|plan| source_status(plan, observation, full)).collect();
+        let sources: Vec<_> = views.iter().map(|view| source_status(view, observation, full)).collect();
         let sinks: Vec<_> = pipeline.sinks.iter().map(|plan| sink_status(plan, observation)).collect();
         Self {
             head: ReportHead::new(pipeline, observation),
@@ -215,27 +220,27 @@ fn journal_status(pipeline: &ValidatedPipeline, journal: &JournalSnapshot) -> Jo
     }
 }
 
-fn source_status(plan: &ValidatedSource, observation: &Observation, full: bool) -> SourceStatus {
-    let view = SourceView::new(plan, observation);
+fn source_status(view: &SourceView<'_>, observation: &Observation, full: bool) -> SourceStatus {
+    let plan = view.plan;
     let stats = observation.source_stats(&plan.name);
     let covered_to = view.snapshot.and(view.progress.covered_to());
     let last_error = stats.and_then(|stats| stats.last_error.as_ref()).map(LastErrorReport::from);
-    let in_doubt = doubt::doubts(&view, CoverageState::InDoubt);
+    let in_doubt = doubt::doubts(view, CoverageState::InDoubt);
     let normalize_error_at = stats.and_then(|stats| stats.normalize_error_at);
     SourceStatus {
         name: plan.name.clone(),
         vendor: plan.vendor_name,
-        state: source_state(&view, last_error.is_some(), full, observation.process.is_some()),
+        state: source_state(view, last_error.is_some(), full, observation.process.is_some()),
         covered_share: view.covered_share(),
         covered_to,
         lag_seconds: covered_to.map(|to| seconds(observation.at.since(to))),
         newest_event_at: view.snapshot.and_then(|snapshot| snapshot.newest_event_at),
-        since_newest_event: SinceNewestEvent::new(&view, observation.at),
+        since_newest_event: SinceNewestEvent::new(view, observation.at),
         events: stats.map_or(0, |stats| stats.events),
-        events_last_24h: events_last_24h(&view, observation.at),
+        events_last_24h: events_last_24h(view, observation.at),
         in_doubt_seconds: doubt::total_seconds(&in_doubt),
         in_doubt_reasons: reasons(&in_doubt),
-        unreadable_seconds: doubt::total_seconds(&doubt::doubts(&view, CoverageState::Unreadable)),
+        unreadable_seconds: doubt::total_seconds(&doubt::doubts(view, CoverageState::Unreadable)),
         normalize_errors: stats.map_or(0, |stats| stats.normalize_errors),
         normalize_error_at,
         unmapped_actions: stats.map_or(0, |stats| stats.unmapped_actions),
@@ -307,8 +312,8 @@ fn sink_status(plan: &ValidatedSink, observation: &Observation) -> SinkStatus {
 
 fn not_in_file(pipeline: &ValidatedPipeline, observation: &Observation) -> Vec<String> {
     let Some(journal) = &observation.journal else { return Vec::new() };
-    let sources = journal.stats.sources.iter().map(|source| &source.name);
-    let sources = sources.filter(|name| !pipeline.sources.iter().any(|plan| plan.name == **name));
+    let in_file: HashSet<&String> = pipeline.sources.iter().map(|plan| &plan.name).collect();
+    let sources = journal.stats.sources.iter().map(|source| &source.name).filter(|name| !in_file.contains(name));
     let sinks = journal.stats.sinks.iter().map(|sink| &sink.name);
     let sinks = sinks.filter(|name| !pipeline.sinks.iter().any(|plan| plan.name == **name));
     sources.chain(sinks).cloned().collect()

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, params};
 
+use super::by_source::BySource;
 use super::sql::{Counts, SqliteError, int};
 use crate::journal::{HourlyEvents, SourceId};
 use crate::time::Timestamp;
@@ -31,12 +32,15 @@ pub(super) fn add(connection: &Connection, source: SourceId, events: u64, at: Ti
     Ok(())
 }
 
-/// The hours of a source that have events, in order.
-pub(super) fn of_source(connection: &Connection, source: SourceId) -> Result<Vec<HourlyEvents>, SqliteError> {
-    let mut rows =
-        connection.prepare_cached("SELECT hour, events FROM hourly_events WHERE source = ?1 ORDER BY hour")?;
-    let hours = rows.query_map([source], |row| Ok(HourlyEvents { hour: row.get(0)?, events: row.count(1)? }))?;
-    Ok(hours.collect::<Result<_, _>>()?)
+/// The hours that have events, in order, by source.
+pub(super) fn all(connection: &Connection) -> Result<BySource<Vec<HourlyEvents>>, SqliteError> {
+    let mut rows = connection.prepare_cached("SELECT source, hour, events FROM hourly_events ORDER BY source, hour")?;
+    let mut rows = rows.query([])?;
+    let mut by_source = BySource::<Vec<HourlyEvents>>::default();
+    while let Some(row) = rows.next()? {
+        by_source.of(row.get(0)?).push(HourlyEvents { hour: row.get(1)?, events: row.count(2)? });
+    }
+    Ok(by_source)
 }
 
 #[cfg(test)]
@@ -55,7 +59,7 @@ mod tests {
         let source = SourceId(1);
         let at = |hour: i64, minute: i64| Timestamp::from_secs(hour * 3_600 + minute * 60);
         let hours = |file: &Connection| {
-            let hours = of_source(file, source).expect("reads").into_iter();
+            let hours = all(file).expect("reads").take(source).into_iter();
             hours.map(|HourlyEvents { hour, events }| (hour, events)).collect::<Vec<_>>()
         };
         for (hour, minute, events) in [(100, 0, 3), (100, 59, 4), (101, 0, 5), (102, 0, 0)] {

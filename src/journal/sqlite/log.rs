@@ -1,5 +1,7 @@
 //! What the log's readers get: sources, batches, blocks, counters.
 
+use std::collections::HashSet;
+
 use rusqlite::{Connection, Row, params};
 
 use super::sql::{Counts, SqliteError, from_json, int};
@@ -41,6 +43,7 @@ pub(super) fn next_batch(
     limits: BatchLimits,
 ) -> Result<PendingBatch, SqliteError> {
     let head = Totals::read(connection)?.head;
+    let wanted: HashSet<&SourceId> = sources.iter().collect();
     let mut batch = PendingBatch {
         first: after + 1,
         last: head.max(after),
@@ -61,7 +64,7 @@ pub(super) fn next_batch(
             raw_bytes: row.count(3)?,
             visible_at: row.get(4)?,
         };
-        if sources.contains(&block.source) && block.last() > after && add_block(&mut batch, &block, limits) {
+        if wanted.contains(&block.source) && block.last() > after && add_block(&mut batch, &block, limits) {
             return Ok(batch);
         }
     }

@@ -25,6 +25,7 @@
 mod admin;
 #[cfg(test)]
 mod admin_tests;
+mod by_source;
 mod collecting;
 mod connections;
 mod coverage;
@@ -246,7 +247,7 @@ impl CollectJournal for SqliteJournal {
     }
 
     fn lateness(&self, source: SourceId) -> JournalFuture<'_, LatenessCounts> {
-        self.query(move |file| collecting::lateness_of(file, source))
+        self.query(move |file| Ok(collecting::lateness_of(file, Some(source))?.take(source)))
     }
 
     fn cut_coverage(&self, source: SourceId, from: Timestamp) -> JournalFuture<'_, ()> {

@@ -123,8 +123,8 @@ CREATE TABLE covered (
     evidence        TEXT NOT NULL,      -- JSON: see `WindowEvidence`
     merged          INTEGER NOT NULL    -- 1: older than a day, and merged with its neighbors of the same day
 ) STRICT;
-CREATE INDEX covered_from ON covered (source, covers_from);
-CREATE INDEX covered_to ON covered (source, covers_to);
+CREATE INDEX covered_from ON covered (source, covers_from, covers_to, state);
+CREATE INDEX covered_to ON covered (source, covers_to, state);
 CREATE INDEX covered_unmerged ON covered (source, completed_at) WHERE merged = 0 AND state = 'covered';
 CREATE INDEX covered_in_doubt ON covered (source, covers_from) WHERE state <> 'covered';
 CREATE INDEX covered_recheck ON covered (source, next_recheck_at) WHERE next_recheck_at IS NOT NULL;

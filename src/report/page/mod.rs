@@ -17,7 +17,7 @@ mod verdict;
 use html::Html;
 use values::{FILE, moment};
 
-use super::observation::{Observation, Process};
+use super::observation::{Observation, Process, SourceView};
 use super::problems::{Problem, problems};
 use super::status::{JournalStatus, StatusReport};
 use super::text::brief;
@@ -37,7 +37,8 @@ const MAX_PROBLEMS: usize = 50;
 /// The page of an observation. `number` is that of the part of the sources to show, from 1.
 #[must_use]
 pub fn html(pipeline: &ValidatedPipeline, observation: &Observation, number: usize) -> String {
-    let report = StatusReport::new(pipeline, observation);
+    let views = observation.views(pipeline);
+    let report = StatusReport::of_views(pipeline, observation, &views);
     let mut html = Html::default();
     head(&mut html, &report);
     verdict::write(&mut html, pipeline, &report);
@@ -46,7 +47,7 @@ pub fn html(pipeline: &ValidatedPipeline, observation: &Observation, number: usi
     let hours = observation.journal.iter().flat_map(|journal| &journal.sources).flat_map(|source| &source.hourly);
     bar::hourly_chart(&mut html, hours, observation.at);
     html.raw("</section>");
-    sources(&mut html, pipeline, observation, &report, number);
+    sources(&mut html, pipeline, observation, (&report, &views), number);
     html.raw("<section><h2>Sinks</h2><ul class=\"rows\">");
     report.sinks.iter().for_each(|sink| rows::sink(&mut html, sink, observation.at));
     html.raw("</ul></section>");
@@ -107,17 +108,17 @@ fn sources(
     html: &mut Html,
     pipeline: &ValidatedPipeline,
     observation: &Observation,
-    report: &StatusReport,
+    (report, views): (&StatusReport, &[SourceView<'_>]),
     number: usize,
 ) {
-    let mut sources: Vec<_> = pipeline.sources.iter().zip(&report.sources).collect();
+    let mut sources: Vec<_> = views.iter().zip(&report.sources).collect();
     sources.sort_by_key(|(_, status)| std::cmp::Reverse(verdict::level_of_source(status)));
     let pages = sources.len().div_ceil(SOURCES_PER_PAGE).max(1);
     let number = number.clamp(1, pages);
     let first = (number - 1) * SOURCES_PER_PAGE;
     let shown = sources.iter().skip(first).take(SOURCES_PER_PAGE);
     html.raw("<section><h2 id=\"sources\">Sources</h2>").raw(bar::LEGEND).raw("<ul class=\"rows\">");
-    shown.for_each(|(plan, status)| rows::source(html, pipeline, plan, status, observation, report));
+    shown.for_each(|(view, status)| rows::source(html, pipeline, view, status, observation, report));
     html.raw("</ul>");
     if pages > 1 {
         let last = (first + SOURCES_PER_PAGE).min(sources.len());

@@ -8,7 +8,7 @@ use super::values::{FILE, ago, moment};
 use super::verdict::{Level, is_stuck, level_of_sink, level_of_source};
 use crate::format::{count, counted};
 use crate::journal::CoverageState;
-use crate::pipeline::{ValidatedPipeline, ValidatedSource};
+use crate::pipeline::ValidatedPipeline;
 use crate::report::coverage::{self, GapReason};
 use crate::report::doubt;
 use crate::report::observation::{Observation, SourceView, TimeSpan};
@@ -25,25 +25,24 @@ const NAMED_TIMES: usize = 3;
 pub(super) fn source(
     html: &mut Html,
     pipeline: &ValidatedPipeline,
-    plan: &ValidatedSource,
+    view: &SourceView<'_>,
     status: &SourceStatus,
     observation: &Observation,
     report: &StatusReport,
 ) {
     let now = observation.at;
-    let view = SourceView::new(plan, observation);
     let state = source_state_text(status) + if status.has_doubt() { ", time in doubt" } else { "" };
     row_head(html, &status.name, status.vendor, &state, level_of_source(status));
     if view.snapshot.is_some() {
-        bar::time_bar(html, &view, now);
-        times(html, &view, observation);
+        bar::time_bar(html, view, now);
+        times(html, view, observation);
     }
     html.raw("<dl class=\"facts\">");
     clock(html, "Newest event", status.newest_event_at, now);
     fact(html, "Since then", &status.since_newest_event.map_or_else(|| "–".to_owned(), |since| since.text()));
     clock(html, "Vendor read until", status.covered_to, now);
     clock(html, "Delivered until", delivered_to(pipeline, &status.name, report), now);
-    fact(html, "Lateness", &lateness(&view));
+    fact(html, "Lateness", &lateness(view));
     fact(html, "Events", &format!("{} ({} in 24 h)", count(status.events), count(status.events_last_24h)));
     html.raw("</dl></li>");
 }
