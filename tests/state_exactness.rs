@@ -76,7 +76,7 @@ fn run_duration(random: &mut fastrand::Rng) -> Duration {
 /// Runs the pipeline until every source and sink is in the journal, and kills it.
 fn run_until_all_are_in_the_journal(pipeline: &TestPipeline, file: &Path) {
     let mut child = pipeline.program(&["run", file.to_str().unwrap(), "--skip-check"]).spawn().unwrap();
-    let query = SnapshotQuery { now: pipeline.simulator.control().now(), sources: None, sinks: &[], evidence: None };
+    let query = SnapshotQuery { sources: None, sinks: &[], evidence: None };
     common::until("all sources and sinks are in the journal", || {
         // The journal cannot be read while it is created.
         let snapshot = SqliteJournal::snapshot(&pipeline.path("data"), &query);

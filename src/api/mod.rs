@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! server    the listener: few connections at once, one short request each
-//! pages     /livez /readyz        from memory: a slow disk never fails them
-//!           /metrics /status.json a snapshot of the journal, at most a second old, read by one thread
+//! pages     /livez /readyz          from memory: a slow disk never fails them
+//!           / /metrics /status.json a snapshot of the journal, some seconds old at most, read by one thread
 //! ```
 
 mod pages;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{RawQuery, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -17,13 +17,22 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock, SystemClock};
 use crate::journal::JournalError;
 use crate::pipeline::ValidatedPipeline;
-use crate::report::{self, Observation, StatusReport, metrics};
+use crate::report::{self, Observation, StatusReport, metrics, page};
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
 
-/// Requests within this time share one snapshot of the journal.
-const MAX_AGE: Duration = Duration::from_secs(1);
+/// A browser loads nothing but the page and its style sheet, runs no script, and shows the page in no frame.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; \
+                                       form-action 'none'; frame-ancestors 'none'";
+
+/// How long requests share one snapshot of the journal: so many times as long as reading it took, within these limits. With
+/// thousands of sources, reading for frequent requests would else keep a core busy.
+const AGE_PER_READ: u32 = 10;
+const MIN_AGE: Duration = Duration::from_secs(1);
+const MAX_AGE: Duration = Duration::from_secs(5);
 
 /// How far a run has come.
 #[derive(Clone, Debug)]
@@ -32,6 +41,8 @@ pub(crate) struct RunState {
     pub(crate) started: CancellationToken,
     /// Cancelled once the run is to stop.
     pub(crate) shutdown: CancellationToken,
+    /// Cancelled if the journal can no longer be written, which only a restart repairs.
+    pub(crate) writer_ended: CancellationToken,
 }
 
 /// What the handlers share.
@@ -39,23 +50,51 @@ pub(crate) struct RunState {
 struct Pages {
     pipeline: Arc<ValidatedPipeline>,
     state: RunState,
-    latest: Arc<Mutex<Option<(Instant, Observation)>>>,
+    latest: Arc<Mutex<Option<Latest>>>,
+}
+
+/// The latest snapshot of the journal.
+struct Latest {
+    observation: Observation,
+    /// Until when requests share it.
+    until: Instant,
+}
+
+/// How long requests share a snapshot that took so long to read.
+fn max_age(reading: Duration) -> Duration {
+    (reading * AGE_PER_READ).clamp(MIN_AGE, MAX_AGE)
 }
 
 /// The pages of a run of `pipeline`. `only_local` if other machines cannot connect.
 pub(super) fn router(pipeline: ValidatedPipeline, state: RunState, only_local: bool) -> Router {
     let pages = Pages { pipeline: Arc::new(pipeline), state, latest: Arc::default() };
     let router = Router::new()
-        .route("/livez", get(|| async { text(StatusCode::OK, "ok\n") }))
+        .route("/livez", get(livez))
         .route("/readyz", get(readyz))
+        .route("/", get(status_page))
+        .route("/style.css", get(|| async { ([(header::CONTENT_TYPE, CSS)], page::STYLE) }))
         .route("/metrics", get(openmetrics))
         .route("/status.json", get(status))
-        .fallback(|| async { text(StatusCode::NOT_FOUND, "try /metrics, /status.json, /livez or /readyz\n") })
+        .fallback(|| async { text(StatusCode::NOT_FOUND, "try /, /metrics, /status.json, /livez or /readyz\n") })
         .with_state(pages);
     let router = if only_local { router.layer(middleware::from_fn(refuse_rebinding)) } else { router };
     router.layer(middleware::map_response(async |response: Response| {
-        ([(header::CACHE_CONTROL, "no-store"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")], response)
+        let headers = [
+            (header::CACHE_CONTROL, "no-store"),
+            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+            (header::REFERRER_POLICY, "no-referrer"),
+        ];
+        (headers, response)
     }))
+}
+
+/// Whether a restart would not help. Errors of the disk, of vendors and of targets are none that it repairs.
+async fn livez(State(pages): State<Pages>) -> Response {
+    if pages.state.writer_ended.is_cancelled() {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "the journal's writing thread has ended; restart auditflow\n");
+    }
+    text(StatusCode::OK, "ok\n")
 }
 
 /// Whether the pipeline works. Not whether vendors and targets do: a restart would not help, so their errors are metrics.
@@ -67,6 +106,12 @@ async fn readyz(State(pages): State<Pages>) -> Response {
         return text(StatusCode::SERVICE_UNAVAILABLE, "starting\n");
     }
     text(StatusCode::OK, "ok\n")
+}
+
+/// `?page=2` shows further sources.
+async fn status_page(State(pages): State<Pages>, RawQuery(query): RawQuery) -> Response {
+    let number = query.and_then(|query| query.strip_prefix("page=")?.parse().ok()).unwrap_or(1);
+    pages.render(HTML, move |pipeline, observation| page::html(pipeline, observation, number)).await
 }
 
 async fn openmetrics(State(pages): State<Pages>) -> Response {
@@ -85,7 +130,7 @@ fn status_json(pipeline: &ValidatedPipeline, observation: &Observation) -> Strin
 impl Pages {
     /// A page made of a snapshot of the journal. The lock is held by the thread that reads, so that a disk that hangs blocks
     /// one thread, whatever the number of requests.
-    async fn render(&self, content_type: &'static str, page: Page) -> Response {
+    async fn render(&self, content_type: &'static str, page: impl Page) -> Response {
         let mut latest = Arc::clone(&self.latest).lock_owned().await;
         let pipeline = Arc::clone(&self.pipeline);
         let runs = self.state.started.is_cancelled();
@@ -99,20 +144,24 @@ impl Pages {
     }
 }
 
-type Page = fn(&ValidatedPipeline, &Observation) -> String;
+/// Makes a page of a snapshot.
+trait Page: FnOnce(&ValidatedPipeline, &Observation) -> String + Send + 'static {}
+
+impl<P: FnOnce(&ValidatedPipeline, &Observation) -> String + Send + 'static> Page for P {}
 
 fn rendered(
     pipeline: &ValidatedPipeline,
     runs: bool,
-    latest: &mut Option<(Instant, Observation)>,
-    page: Page,
+    latest: &mut Option<Latest>,
+    page: impl Page,
 ) -> Result<String, JournalError> {
-    let fresh = latest.take().filter(|(read_at, _)| read_at.elapsed() < MAX_AGE);
-    let (_, observation) = match fresh {
+    let fresh = latest.take().filter(|latest| Instant::now() < latest.until);
+    let Latest { observation, .. } = match fresh {
         Some(fresh) => latest.insert(fresh),
         None => {
+            let began = Instant::now();
             let observation = report::observe_own(pipeline, SystemClock.now(), runs)?;
-            latest.insert((Instant::now(), observation))
+            latest.insert(Latest { observation, until: Instant::now() + max_age(began.elapsed()) })
         }
     };
     Ok(page(pipeline, observation))
@@ -136,4 +185,15 @@ fn is_public_name(headers: &HeaderMap) -> bool {
     let without_port = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
     let name = without_port.map_or(host, |(name, _)| name).trim_start_matches('[').trim_end_matches(']');
     name.contains('.') && name.parse::<IpAddr>().is_err()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_that_took_long_to_read_is_shared_for_longer() {
+        let ages = [1, 50, 200, 300, 10_000].map(|reading| max_age(Duration::from_millis(reading)).as_millis());
+        assert_eq!(ages, [1_000, 1_000, 2_000, 3_000, 5_000]);
+    }
 }

@@ -25,7 +25,11 @@ fn pipeline() -> ValidatedPipeline {
 async fn served() -> (SocketAddr, RunState) {
     let server = ApiServer::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.expect("a free port");
     let address = server.address();
-    let state = RunState { started: CancellationToken::new(), shutdown: CancellationToken::new() };
+    let state = RunState {
+        started: CancellationToken::new(),
+        shutdown: CancellationToken::new(),
+        writer_ended: CancellationToken::new(),
+    };
     tokio::spawn(server.serve(pipeline(), state.clone()));
     (address, state)
 }
@@ -58,6 +62,15 @@ async fn it_is_ready_from_the_start_of_all_components_until_it_is_to_stop() {
 }
 
 #[tokio::test]
+async fn it_no_longer_lives_once_the_journal_cannot_be_written() {
+    let (address, state) = served().await;
+    assert!(get(address, "/livez").await.starts_with("HTTP/1.1 200 "));
+    state.writer_ended.cancel();
+    let dead = get(address, "/livez").await;
+    assert!(dead.starts_with("HTTP/1.1 503 ") && dead.ends_with("restart auditflow\n"), "{dead}");
+}
+
+#[tokio::test]
 async fn before_the_first_run_counters_are_zero_and_there_is_no_journal() {
     let (address, _state) = served().await;
     let metrics = get(address, "/metrics").await;
@@ -75,7 +88,7 @@ async fn it_is_read_only_and_refuses_what_it_does_not_know() {
         answer(address, &format!("POST /metrics HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\n\r\n")).await;
     assert!(post.starts_with("HTTP/1.1 405 "), "{post}");
     let unknown = get(address, "/metric").await;
-    assert!(unknown.starts_with("HTTP/1.1 404 ") && unknown.contains("try /metrics"), "{unknown}");
+    assert!(unknown.starts_with("HTTP/1.1 404 ") && unknown.contains("try /, /metrics"), "{unknown}");
     let no_http = answer(address, "\x16\x03\x01\r\n\r\n").await;
     assert!(no_http.starts_with("HTTP/1.1 400 "), "{no_http}");
 }

@@ -108,7 +108,11 @@ async fn serve_api(pipeline: &ValidatedPipeline, options: &RunOptions) -> Result
     let Some(address) = pipeline.settings.api.address else { return Ok(()) };
     let server = ApiServer::bind(address).await.map_err(|error| error.to_string())?;
     tracing::info!(event = "api_started", address = %server.address(), "serving metrics and health");
-    let state = RunState { started: options.started.clone(), shutdown: options.shutdown.clone() };
+    let state = RunState {
+        started: options.started.clone(),
+        shutdown: options.shutdown.clone(),
+        writer_ended: options.writer_ended.clone(),
+    };
     tokio::spawn(server.serve(pipeline.clone(), state));
     Ok(())
 }

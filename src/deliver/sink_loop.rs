@@ -284,7 +284,8 @@ impl SinkLoop {
         };
         let BatchTotals { read, committed, filtered, dead_lettered } = writer.write(range).await?;
         let found = writer.findings;
-        let findings = found.counts(self.context.clock.now());
+        let now = self.context.clock.now();
+        let findings = found.counts(now);
         self.found = Some(found);
         self.check_count(range, batch.events.unwrap_or(read), read)?;
         self.check_count(range, read, committed.events + filtered + dead_lettered)?;
@@ -294,6 +295,7 @@ impl SinkLoop {
             filtered,
             dead_lettered,
             bytes: committed.bytes,
+            delivered_at: (committed.events > 0).then_some(now),
             state: committed.state,
             findings,
         })

@@ -451,6 +451,7 @@ pub(crate) async fn an_intent_is_stored_until_its_batch_is_committed(journal: &d
         filtered: 1,
         dead_lettered: 0,
         bytes: 40,
+        delivered_at: Some(at(9)),
         state: Some("m".to_owned()),
         findings: Vec::new(),
     };
@@ -645,7 +646,9 @@ pub(crate) async fn counters_add_up(journal: &dyn Journal) {
     journal.commit_page(page(open, &[("staged", Some(11))], AfterPage::Continue)).await.expect("commits");
     let id = sink(journal, "files").await;
     for (position, delivered) in [(1, 1), (2, 0)] {
-        let batch = BatchCommit { position, delivered, filtered: 1 - delivered, bytes: 10, ..BatchCommit::default() };
+        let delivered_at = (delivered > 0).then_some(at(7));
+        let filtered = 1 - delivered;
+        let batch = BatchCommit { position, delivered, filtered, bytes: 10, delivered_at, ..BatchCommit::default() };
         journal.commit_batch(id, batch).await.expect("moves");
     }
     let stats = journal.stats().await.expect("reads");
@@ -654,7 +657,7 @@ pub(crate) async fn counters_add_up(journal: &dyn Journal) {
     assert_eq!((counters.covered_to, counters.open_windows), (Some(at(10)), 1));
     let counters = &stats.sinks[0];
     assert_eq!((counters.position, counters.delivered, counters.filtered, counters.bytes), (2, 1, 1, 20));
-    assert!(counters.active);
+    assert_eq!((counters.active, counters.delivered_at), (true, Some(at(7))));
     assert_eq!((stats.head, stats.oldest), (2, 1));
     assert!(stats.bytes > 0);
 }

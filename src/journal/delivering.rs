@@ -87,6 +87,8 @@ pub struct BatchCommit {
     pub dead_lettered: u64,
     /// Bytes written.
     pub bytes: u64,
+    /// When, if any events were written.
+    pub delivered_at: Option<Timestamp>,
     /// What the sink gets back after a restart; `None` keeps what it stored before.
     pub state: Option<String>,
     /// What normalizing has found in events beyond the sink's furthest position, by source.

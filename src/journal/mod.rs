@@ -68,4 +68,6 @@ pub use error::JournalError;
 pub use lateness::LatenessCounts;
 pub use rollback::{FileBefore, FileRecord, KafkaRejection, RollbackRecord, S3Location, S3ObjectRecord};
 pub use sqlite::{JournalOptions, SqliteJournal};
-pub use stats::{JournalSnapshot, JournalStats, LastError, SinkStats, SnapshotQuery, SourceSnapshot, SourceStats};
+pub use stats::{
+    HourlyEvents, JournalSnapshot, JournalStats, LastError, SinkStats, SnapshotQuery, SourceSnapshot, SourceStats,
+};

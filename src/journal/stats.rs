@@ -70,6 +70,8 @@ pub struct SinkStats {
     pub bytes: u64,
     /// Events that an operator let it deliver again; the counters above count them again.
     pub redelivered: u64,
+    /// When it last delivered an event.
+    pub delivered_at: Option<Timestamp>,
     /// The present error.
     pub last_error: Option<LastError>,
 }
@@ -92,8 +94,6 @@ pub struct JournalStats {
 /// What a snapshot contains.
 #[derive(Clone, Debug)]
 pub struct SnapshotQuery<'a> {
-    /// The present time.
-    pub now: Timestamp,
     /// The sources whose coverage is wanted; `None`: all of them.
     pub sources: Option<&'a [String]>,
     /// The sinks of the pipeline file, each with the sources that it reads.
@@ -115,6 +115,15 @@ pub struct JournalSnapshot {
     pub pending: Vec<(String, PendingBatch)>,
 }
 
+/// The events of a source that became visible in an hour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HourlyEvents {
+    /// The start of the hour.
+    pub hour: Timestamp,
+    /// How many.
+    pub events: u64,
+}
+
 /// A source in a snapshot.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SourceSnapshot {
@@ -124,8 +133,10 @@ pub struct SourceSnapshot {
     pub state: SourceState,
     /// The lateness of its events, over the last seven days on which any were counted.
     pub lateness: LatenessCounts,
-    /// Events of the windows that were completed in the last 24 hours.
-    pub events_last_day: u64,
+    /// The latest time of an event, at most when it was read.
+    pub newest_event_at: Option<Timestamp>,
+    /// The hours of the last two days in which events became visible, in order.
+    pub hourly: Vec<HourlyEvents>,
     /// The completed windows that touch the time whose evidence is wanted, in order.
     pub evidence: Vec<EvidenceRow>,
 }

@@ -8,7 +8,8 @@ use serde::Serialize;
 use super::doubt::{self, DoubtReport};
 use super::evidence::EvidenceReport;
 use super::observation::{LastErrorReport, Observation, ReportHead, SourceView, TimeSpan, seconds, window_kind};
-use super::text::{counted, last_error, name, of_seconds, span_text, wrapped_value};
+use super::problems;
+use super::text::{counted, name, of_seconds, span_text, wrapped_value};
 use crate::collect::scan::ScanCounts;
 use crate::collect::{ranges, recommended_overlap};
 use crate::forecast::{Assumption, Gap, forecast};
@@ -211,7 +212,7 @@ fn lateness(view: &SourceView<'_>) -> LatenessReport {
 }
 
 /// The gaps, cut where open windows begin and end.
-fn gaps(view: &SourceView<'_>) -> Vec<GapReport> {
+pub(super) fn gaps(view: &SourceView<'_>) -> Vec<GapReport> {
     let open = view.snapshot.iter().flat_map(|snapshot| &snapshot.state.open);
     let open = ranges::merged(open.map(|open| open.window.covers).filter(|covers| !covers.is_empty()).collect());
     let mut reports = Vec::new();
@@ -276,7 +277,7 @@ fn source_block(source: &SourceCoverage, file: &str, head: &ReportHead) -> Strin
         evidence_block(&mut text, evidence);
     }
     if let Some(error) = &source.last_error {
-        text += &last_error(&source.name, error, now);
+        text += &problems::error(&source.name, error).text(now);
     }
     text
 }

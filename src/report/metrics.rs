@@ -48,7 +48,7 @@ const fn gauge<T>(name: &'static str, help: &'static str, value: fn(&T) -> Optio
 struct Source<'o> {
     status: &'o SourceStatus,
     stats: Option<&'o SourceStats>,
-    view: SourceView<'o>,
+    view: &'o SourceView<'o>,
 }
 
 impl Source<'_> {
@@ -85,6 +85,12 @@ fn source_metrics<'o>() -> Vec<Metric<Source<'o>>> {
         }),
         gauge("source_covered_until_seconds", "End of the newest covered time, as Unix time.", |source| {
             source.status.covered_to.map(unix_seconds)
+        }),
+        gauge("source_newest_event_timestamp_seconds", "Time of the newest event, as Unix time.", |source| {
+            source.status.newest_event_at.map(unix_seconds)
+        }),
+        gauge("source_empty_seconds", "Covered time since the newest event: read, and really empty.", |source| {
+            source.status.since_newest_event.map(|since| since.empty_seconds)
         }),
         gauge(
             "source_freshness_seconds",
@@ -139,6 +145,14 @@ const SINK_METRICS: &[Metric<SinkStatus>] = &[
         "Time since the oldest undelivered event became visible; 0 if there is none.",
         |sink| Some(sink.oldest_pending_seconds.unwrap_or(0.0)),
     ),
+    gauge(
+        "sink_delivered_until_seconds",
+        "Every event that became visible before is delivered, filtered or dead-lettered, as Unix time.",
+        |sink| sink.delivered_to.map(unix_seconds),
+    ),
+    gauge("sink_last_delivery_timestamp_seconds", "When it last delivered an event, as Unix time.", |sink| {
+        sink.last_delivered_at.map(unix_seconds)
+    }),
     gauge("sink_error", "1 while an error blocks delivering.", |sink| Some(flag(sink.last_error.is_some()))),
 ];
 
@@ -153,9 +167,9 @@ const JOURNAL_METRICS: &[Metric<JournalStatus>] = &[
 /// The metrics of a pipeline, as OpenMetrics text.
 #[must_use]
 pub fn openmetrics(pipeline: &ValidatedPipeline, observation: &Observation) -> String {
-    let report = StatusReport::new(pipeline, observation);
-    let views = pipeline.sources.iter().map(|plan| SourceView::new(plan, observation));
-    let sources = report.sources.iter().zip(views).map(|(status, view)| {
+    let views = observation.views(pipeline);
+    let report = StatusReport::of_views(pipeline, observation, &views);
+    let sources = report.sources.iter().zip(&views).map(|(status, view)| {
         let labels = labels(&[("source", &status.name), ("vendor", status.vendor)]);
         (labels, Source { status, stats: observation.source_stats(&status.name), view })
     });
@@ -174,17 +188,31 @@ pub fn openmetrics(pipeline: &ValidatedPipeline, observation: &Observation) -> S
 }
 
 fn write_metrics<T>(text: &mut String, metrics: &[Metric<T>], components: &[(String, T)]) {
+    let in_braces: Vec<_> = components.iter().map(|(labels, _)| in_braces(labels)).collect();
     for Metric { name, kind, help, value } in metrics {
         let (kind, suffix) = match kind {
             Kind::Counter => ("counter", "_total"),
             Kind::Gauge => ("gauge", ""),
         };
         write_head(text, name, kind, help);
-        for (labels, component) in components {
-            if let Some(value) = value(component) {
-                let _ = writeln!(text, "auditflow_{name}{suffix}{} {value}", in_braces(labels));
+        for ((_, component), labels) in components.iter().zip(&in_braces) {
+            let Some(value) = value(component) else { continue };
+            // Thousands of sources make a hundred thousand lines, so a line is put together without formatting.
+            for part in ["auditflow_", name, suffix, labels.as_str(), " "] {
+                text.push_str(part);
             }
+            write_value(text, value);
+            text.push('\n');
         }
+    }
+}
+
+/// Most values are 0, and 0 needs no formatting of a floating-point number.
+fn write_value(text: &mut String, value: f64) {
+    if value == 0.0 {
+        text.push('0');
+    } else {
+        let _ = write!(text, "{value}");
     }
 }
 

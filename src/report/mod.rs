@@ -1,5 +1,5 @@
 //! What a pipeline's state looks like to people: `status`, `coverage` and `plan`, as text and as JSON; and how well records
-//! are understood: `mapping`. The same figures as metrics: `metrics`.
+//! are understood: `mapping`. The same figures as metrics: `metrics`; and for a browser: `page`.
 //!
 //! ```text
 //! pipeline file -------------------+
@@ -13,12 +13,16 @@
 pub mod coverage;
 pub mod doubt;
 pub mod evidence;
+pub mod freshness;
 pub mod mapping;
 pub mod mapping_diff;
 pub mod metrics;
 mod observation;
+pub mod page;
 pub mod plan;
+mod problems;
 pub mod status;
+mod status_text;
 #[cfg(test)]
 mod tests;
 mod text;

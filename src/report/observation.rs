@@ -41,7 +41,7 @@ pub struct Observation {
 /// # Errors
 /// The journal exists and cannot be read.
 pub fn observe(pipeline: &ValidatedPipeline, at: Timestamp, with_evidence: bool) -> Result<Observation, JournalError> {
-    let journal = snapshot(pipeline, at, with_evidence)?;
+    let journal = snapshot(pipeline, with_evidence)?;
     let process = lock::owner(&pipeline.settings.data_dir);
     Ok(Observation::new(at, process, journal, with_evidence))
 }
@@ -52,23 +52,19 @@ pub fn observe(pipeline: &ValidatedPipeline, at: Timestamp, with_evidence: bool)
 /// # Errors
 /// The journal exists and cannot be read.
 pub fn observe_own(pipeline: &ValidatedPipeline, at: Timestamp, runs: bool) -> Result<Observation, JournalError> {
-    let journal = snapshot(pipeline, at, false)?;
+    let journal = snapshot(pipeline, false)?;
     let process = runs.then(|| LockOwner { pid: Some(std::process::id()) });
     Ok(Observation::new(at, process, journal, false))
 }
 
-fn snapshot(
-    pipeline: &ValidatedPipeline,
-    at: Timestamp,
-    with_evidence: bool,
-) -> Result<Option<JournalSnapshot>, JournalError> {
+fn snapshot(pipeline: &ValidatedPipeline, with_evidence: bool) -> Result<Option<JournalSnapshot>, JournalError> {
     let sinks: Vec<_> = pipeline
         .sinks
         .iter()
         .map(|sink| (sink.name.clone(), sink.routes.iter().map(|route| route.source.clone()).collect()))
         .collect();
     let evidence = with_evidence.then_some(TimeRange::ALL);
-    let query = SnapshotQuery { now: at, sources: None, sinks: &sinks, evidence };
+    let query = SnapshotQuery { sources: None, sinks: &sinks, evidence };
     SqliteJournal::snapshot(&pipeline.settings.data_dir, &query)
 }
 
@@ -77,6 +73,11 @@ impl Observation {
         let sources = journal.iter().flat_map(|journal| &journal.sources);
         let positions = sources.enumerate().map(|(position, source)| (source.name.clone(), position)).collect();
         Self { at, process, journal, has_evidence, positions }
+    }
+
+    /// The sources of the file, in its order.
+    pub(super) fn views<'o>(&'o self, pipeline: &'o ValidatedPipeline) -> Vec<SourceView<'o>> {
+        pipeline.sources.iter().map(|plan| SourceView::new(plan, self)).collect()
     }
 
     /// The statistics of a source; `None` if it has never run.

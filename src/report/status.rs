@@ -1,22 +1,22 @@
 //! `status`: the state of each source and sink, one line each.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::doubt::{self, DoubtReport};
+use super::freshness::SinceNewestEvent;
 use super::observation::{LastErrorReport, Observation, ReportHead, SourceView, seconds};
-use super::text::{Side, Table, last_error, name, of_seconds, or_dash, short, wrapped};
 use crate::forecast::Phase;
-use crate::format::count;
 use crate::journal::{CoverageState, JournalSnapshot, SinkStats};
-use crate::pipeline::{ValidatedPipeline, ValidatedSink, ValidatedSource};
+use crate::pipeline::{ValidatedPipeline, ValidatedSink};
 use crate::time::Timestamp;
-use crate::units::ByteSize;
 
 /// So long ago an event with `normalize_error` no longer counts against a pipeline's health.
 const DAY: Duration = Duration::from_secs(86_400);
+
+const HOUR: Duration = Duration::from_secs(3_600);
 
 /// The state of a pipeline.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -74,9 +74,13 @@ pub struct SourceStatus {
     pub covered_to: Option<Timestamp>,
     /// Time from there to now, in seconds.
     pub lag_seconds: Option<f64>,
+    /// The latest time of an event, at most when it was read.
+    pub newest_event_at: Option<Timestamp>,
+    /// What is known of the time since then; `None` if it never ran.
+    pub since_newest_event: Option<SinceNewestEvent>,
     /// Events collected since the first start.
     pub events: u64,
-    /// Of these, events of windows that were completed in the last 24 hours, without rechecks.
+    /// Of these, events that became visible in the present hour and the 23 before it.
     pub events_last_24h: u64,
     /// Time that is in doubt: read and delivered, but perhaps not complete, in seconds.
     pub in_doubt_seconds: f64,
@@ -94,10 +98,10 @@ pub struct SourceStatus {
     pub last_error: Option<LastErrorReport>,
     /// Whether time before the newest covered time is missing.
     #[serde(skip)]
-    has_holes: bool,
+    pub(super) has_holes: bool,
     /// Whether an event with `normalize_error` was delivered in the last 24 hours.
     #[serde(skip)]
-    fails_to_normalize: bool,
+    pub(super) fails_to_normalize: bool,
 }
 
 /// The state of a sink.
@@ -132,6 +136,10 @@ pub struct SinkStatus {
     pub pending_bytes: u64,
     /// Time since the oldest of them became visible in the journal, in seconds.
     pub oldest_pending_seconds: Option<f64>,
+    /// Every event that became visible before is delivered, filtered or dead-lettered; `None` if it never ran.
+    pub delivered_to: Option<Timestamp>,
+    /// When it last delivered an event.
+    pub last_delivered_at: Option<Timestamp>,
     /// Events delivered since the first start.
     pub delivered: u64,
     /// Events dropped by a filter.
@@ -167,9 +175,14 @@ impl StatusReport {
     /// The report of an observation.
     #[must_use]
     pub fn new(pipeline: &ValidatedPipeline, observation: &Observation) -> Self {
+        Self::of_views(pipeline, observation, &observation.views(pipeline))
+    }
+
+    /// The same of sources that were looked at before.
+    pub(super) fn of_views(pipeline: &ValidatedPipeline, observation: &Observation, views: &[SourceView<'_>]) -> Self {
         let journal = observation.journal.as_ref().map(|journal| journal_status(pipeline, journal));
         let full = journal.as_ref().is_some_and(|journal| journal.full);
-        let sources: Vec<_> = pipeline.sources.iter().map(|plan| source_status(plan, observation, full)).collect();
+        let sources: Vec<_> = views.iter().map(|view| source_status(view, observation, full)).collect();
         let sinks: Vec<_> = pipeline.sinks.iter().map(|plan| sink_status(plan, observation)).collect();
         Self {
             head: ReportHead::new(pipeline, observation),
@@ -182,32 +195,14 @@ impl StatusReport {
             not_in_file: not_in_file(pipeline, observation),
         }
     }
-
-    /// The report for people: two tables, what is in doubt, the errors, and the journal's size, in lines of at most 100
-    /// columns. `file` is the pipeline file as the user names it.
-    #[must_use]
-    pub fn text(&self, file: &str) -> String {
-        let mut text = self.head.text("status") + "\n";
-        text += &source_table(&self.sources);
-        text.push('\n');
-        text += &sink_table(&self.sinks);
-        text += &problems(self, file);
-        if let Some(journal) = &self.journal {
-            text += &format!("\n{}\n", journal_line(journal));
-        }
-        if !self.not_in_file.is_empty() {
-            text += &wrapped(&format!("no longer in the file: {}", self.not_in_file.join(", ")), "  ");
-        }
-        text
-    }
 }
 
 impl SourceStatus {
-    fn is_healthy(&self) -> bool {
+    pub(super) fn is_healthy(&self) -> bool {
         self.last_error.is_none() && !self.has_doubt() && !self.fails_to_normalize
     }
 
-    fn has_doubt(&self) -> bool {
+    pub(super) fn has_doubt(&self) -> bool {
         self.in_doubt_seconds > 0.0 || self.unreadable_seconds > 0.0
     }
 }
@@ -225,25 +220,27 @@ fn journal_status(pipeline: &ValidatedPipeline, journal: &JournalSnapshot) -> Jo
     }
 }
 
-fn source_status(plan: &ValidatedSource, observation: &Observation, full: bool) -> SourceStatus {
-    let view = SourceView::new(plan, observation);
+fn source_status(view: &SourceView<'_>, observation: &Observation, full: bool) -> SourceStatus {
+    let plan = view.plan;
     let stats = observation.source_stats(&plan.name);
     let covered_to = view.snapshot.and(view.progress.covered_to());
     let last_error = stats.and_then(|stats| stats.last_error.as_ref()).map(LastErrorReport::from);
-    let in_doubt = doubt::doubts(&view, CoverageState::InDoubt);
+    let in_doubt = doubt::doubts(view, CoverageState::InDoubt);
     let normalize_error_at = stats.and_then(|stats| stats.normalize_error_at);
     SourceStatus {
         name: plan.name.clone(),
         vendor: plan.vendor_name,
-        state: source_state(&view, last_error.is_some(), full, observation.process.is_some()),
+        state: source_state(view, last_error.is_some(), full, observation.process.is_some()),
         covered_share: view.covered_share(),
         covered_to,
         lag_seconds: covered_to.map(|to| seconds(observation.at.since(to))),
+        newest_event_at: view.snapshot.and_then(|snapshot| snapshot.newest_event_at),
+        since_newest_event: SinceNewestEvent::new(view, observation.at),
         events: stats.map_or(0, |stats| stats.events),
-        events_last_24h: view.snapshot.map_or(0, |snapshot| snapshot.events_last_day),
+        events_last_24h: events_last_24h(view, observation.at),
         in_doubt_seconds: doubt::total_seconds(&in_doubt),
         in_doubt_reasons: reasons(&in_doubt),
-        unreadable_seconds: doubt::total_seconds(&doubt::doubts(&view, CoverageState::Unreadable)),
+        unreadable_seconds: doubt::total_seconds(&doubt::doubts(view, CoverageState::Unreadable)),
         normalize_errors: stats.map_or(0, |stats| stats.normalize_errors),
         normalize_error_at,
         unmapped_actions: stats.map_or(0, |stats| stats.unmapped_actions),
@@ -251,6 +248,13 @@ fn source_status(plan: &ValidatedSource, observation: &Observation, full: bool) 
         has_holes: view.progress.phase == Phase::Backfill,
         fails_to_normalize: normalize_error_at.is_some_and(|at| observation.at.since(at) < DAY),
     }
+}
+
+/// Of the present hour and the 23 before it.
+fn events_last_24h(view: &SourceView<'_>, now: Timestamp) -> u64 {
+    let since = now.floor_to(HOUR) - (DAY - HOUR);
+    let hours = view.snapshot.iter().flat_map(|snapshot| &snapshot.hourly);
+    hours.filter(|hour| hour.hour >= since).map(|hour| hour.events).sum()
 }
 
 /// Each reason once, in order.
@@ -295,6 +299,8 @@ fn sink_status(plan: &ValidatedSink, observation: &Observation) -> SinkStatus {
         pending_events: pending.map_or(0, |batch| batch.events),
         pending_bytes: pending.map_or(0, |batch| batch.raw_bytes),
         oldest_pending_seconds: oldest.map(|oldest| seconds(observation.at.since(oldest))),
+        delivered_to: stats.map(|_| oldest.unwrap_or(observation.at)),
+        last_delivered_at: stats.and_then(|stats| stats.delivered_at),
         delivered: stat(|stats| stats.delivered),
         filtered: stat(|stats| stats.filtered),
         dead_lettered: stat(|stats| stats.dead_lettered),
@@ -306,124 +312,9 @@ fn sink_status(plan: &ValidatedSink, observation: &Observation) -> SinkStatus {
 
 fn not_in_file(pipeline: &ValidatedPipeline, observation: &Observation) -> Vec<String> {
     let Some(journal) = &observation.journal else { return Vec::new() };
-    let sources = journal.stats.sources.iter().map(|source| &source.name);
-    let sources = sources.filter(|name| !pipeline.sources.iter().any(|plan| plan.name == **name));
+    let in_file: HashSet<&String> = pipeline.sources.iter().map(|plan| &plan.name).collect();
+    let sources = journal.stats.sources.iter().map(|source| &source.name).filter(|name| !in_file.contains(name));
     let sinks = journal.stats.sinks.iter().map(|sink| &sink.name);
     let sinks = sinks.filter(|name| !pipeline.sinks.iter().any(|plan| plan.name == **name));
     sources.chain(sinks).cloned().collect()
-}
-
-fn source_table(sources: &[SourceStatus]) -> String {
-    let mut table = Table::new(&[
-        ("SOURCE", Side::Left),
-        ("STATE", Side::Left),
-        ("COVERED TO", Side::Left),
-        ("LAG", Side::Right),
-        ("EVENTS", Side::Right),
-        ("IN 24 H", Side::Right),
-    ]);
-    for source in sources {
-        table.push(vec![
-            name(&source.name),
-            source_state_text(source),
-            or_dash(source.covered_to.map(|to| to.with_digits(0).to_string())),
-            or_dash(source.lag_seconds.map(of_seconds)),
-            short(source.events),
-            short(source.events_last_24h),
-        ]);
-    }
-    table.render()
-}
-
-fn source_state_text(source: &SourceStatus) -> String {
-    match source.state {
-        SourceState::NotStarted => "not started".to_owned(),
-        SourceState::Error => "error".to_owned(),
-        SourceState::Paused => "paused".to_owned(),
-        SourceState::Backfill => format!("backfill {:.0} %", percent(source.covered_share)),
-        SourceState::Behind => "behind".to_owned(),
-        SourceState::Live => "live".to_owned(),
-        SourceState::Done => "done".to_owned(),
-        SourceState::Stopped if source.has_holes => format!("stopped at {:.0} %", percent(source.covered_share)),
-        SourceState::Stopped => "stopped".to_owned(),
-    }
-}
-
-/// Rounds down, to at most 99: 100 % would mean that nothing is missing.
-fn percent(share: f64) -> f64 {
-    (share * 100.0).floor().clamp(0.0, 99.0)
-}
-
-fn sink_table(sinks: &[SinkStatus]) -> String {
-    let mut table = Table::new(&[
-        ("SINK", Side::Left),
-        ("POSITION", Side::Right),
-        ("PENDING", Side::Right),
-        ("BYTES", Side::Right),
-        ("OLDEST", Side::Right),
-        ("DELIVERED", Side::Right),
-        ("FILTERED", Side::Right),
-        ("DEAD", Side::Right),
-    ]);
-    for sink in sinks {
-        let started = sink.state != SinkState::NotStarted;
-        let number = |number: u64| or_dash(started.then(|| short(number)));
-        table.push(vec![
-            name(&sink.name),
-            number(sink.position),
-            number(sink.pending_events),
-            or_dash(started.then(|| ByteSize(sink.pending_bytes).to_string())),
-            or_dash(sink.oldest_pending_seconds.map(of_seconds)),
-            number(sink.delivered),
-            number(sink.filtered),
-            number(sink.dead_lettered),
-        ]);
-    }
-    table.render()
-}
-
-fn problems(report: &StatusReport, file: &str) -> String {
-    let in_doubt: String =
-        report.sources.iter().filter(|source| source.has_doubt()).map(|source| doubt_text(source, file)).collect();
-    let unnormalized: String = report.sources.iter().map(|source| normalize_text(source, file)).collect();
-    let sources = report.sources.iter().map(|source| (&source.name, &source.last_error));
-    let sinks = report.sinks.iter().map(|sink| (&sink.name, &sink.last_error));
-    let errors =
-        sources.chain(sinks).filter_map(|(name, error)| Some(last_error(name, error.as_ref()?, report.head.at)));
-    let problems = in_doubt + &unnormalized + &errors.collect::<String>();
-    if problems.is_empty() { problems } else { format!("\n{problems}") }
-}
-
-fn doubt_text(source: &SourceStatus, file: &str) -> String {
-    let mut parts = Vec::new();
-    if source.in_doubt_seconds > 0.0 {
-        parts.push(format!(
-            "{} in doubt ({})",
-            of_seconds(source.in_doubt_seconds),
-            source.in_doubt_reasons.join(", ")
-        ));
-    }
-    if source.unreadable_seconds > 0.0 {
-        parts.push(format!("{} unreadable", of_seconds(source.unreadable_seconds)));
-    }
-    wrapped(&format!("! {}: {}", source.name, parts.join(", ")), "  ")
-        + &wrapped(&format!("  hint: `auditflow coverage {file}` shows which time, why, and what to do"), "    ")
-}
-
-/// Events that could not be normalized completely; empty without any in the last 24 hours.
-fn normalize_text(source: &SourceStatus, file: &str) -> String {
-    let Some(at) = source.normalize_error_at.filter(|_| source.fails_to_normalize) else { return String::new() };
-    let events = count(source.normalize_errors);
-    let at = at.with_digits(0);
-    wrapped(&format!("! {}: {events} events could not be normalized completely, the last at {at}", source.name), "  ")
-        + &wrapped(
-            &format!("  hint: `auditflow mapping --pipeline {file}` shows what is wrong; they are delivered"),
-            "    ",
-        )
-}
-
-fn journal_line(journal: &JournalStatus) -> String {
-    let (size, max_size) = (ByteSize(journal.bytes), ByteSize(journal.max_bytes));
-    let full = if journal.full { "; FULL: the sources are paused until the sinks have delivered" } else { "" };
-    format!("journal: {} events, {size} of {max_size}{full}", count(journal.events))
 }

@@ -20,6 +20,7 @@ use crate::units::ByteSize;
 use crate::vendors::NormalizerConfig;
 
 mod doubt;
+mod status_page;
 
 const PIPELINE: &str = r#"
 data_dir: DATA
@@ -130,8 +131,15 @@ impl JournalBuilder {
     async fn sink(&self, name: &str, position: u64, dead_lettered: u64) -> crate::journal::SinkId {
         let sink = self.journal.open_sink(name, SinkStart::Beginning).await.expect("opens").id;
         let delivered = position - dead_lettered;
-        let delivery =
-            BatchCommit { position, delivered, dead_lettered, bytes: position * 500, ..BatchCommit::default() };
+        let delivered_at = Some(at("2026-03-02T09:10:00Z"));
+        let delivery = BatchCommit {
+            position,
+            delivered,
+            dead_lettered,
+            bytes: position * 500,
+            delivered_at,
+            ..BatchCommit::default()
+        };
         self.journal.commit_batch(sink, delivery).await.expect("moves");
         sink
     }

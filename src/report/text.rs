@@ -6,8 +6,7 @@ use crate::format::count;
 pub(crate) use crate::format::counted;
 use crate::units::Span;
 
-use super::observation::{LastErrorReport, TimeSpan};
-use crate::time::Timestamp;
+use super::observation::TimeSpan;
 
 /// Maximum line width, in columns.
 pub(super) const WIDTH: usize = 100;
@@ -41,6 +40,11 @@ impl Table {
     /// Adds a row with one cell per column.
     pub(super) fn push(&mut self, row: Vec<String>) {
         self.rows.push(row);
+    }
+
+    /// Whether it has headings only.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.len() == 1
     }
 
     /// The table as text, one line per row.
@@ -112,16 +116,6 @@ pub(super) fn short(number: u64) -> String {
 /// The text, or a dash.
 pub(super) fn or_dash(text: Option<String>) -> String {
     text.unwrap_or_else(|| "-".to_owned())
-}
-
-/// An error with its hint, in wrapped lines.
-pub(super) fn last_error(name: &str, error: &LastErrorReport, now: Timestamp) -> String {
-    let since = format!("{} ({})", error.since.with_digits(0), brief(now.since(error.since)));
-    let mut text = wrapped(&format!("! {name}, since {since}: {}", error.message), "  ");
-    if !error.hint.is_empty() {
-        text += &wrapped(&format!("  hint: {}", error.hint), "    ");
-    }
-    text
 }
 
 /// Wraps a text to [`WIDTH`] columns; the second and further lines begin with `indent`.

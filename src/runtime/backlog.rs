@@ -19,12 +19,13 @@ pub(super) fn backlog_reader(pipeline: &ValidatedPipeline, clock: &SharedClock) 
     let sources: Vec<(String, SourceSettings)> = pipeline.sources.iter().map(settings).collect();
     let clock = Arc::clone(clock);
     Arc::new(move |names| {
-        let look = SnapshotQuery { now: clock.now(), sources: Some(names), sinks: &[], evidence: None };
+        let now = clock.now();
+        let look = SnapshotQuery { sources: Some(names), sinks: &[], evidence: None };
         // The components that use the journal report its errors. Here the next reading tries again.
         let Ok(Some(snapshot)) = SqliteJournal::snapshot(&data_dir, &look) else { return Vec::new() };
         let settings_of = |name: &str| sources.iter().find(|(known, _)| known == name).map(|(_, settings)| settings);
         let backlogs = snapshot.sources.iter().filter_map(|source| {
-            let progress = CoverageProgress::new(settings_of(&source.name)?, &source.state, look.now);
+            let progress = CoverageProgress::new(settings_of(&source.name)?, &source.state, now);
             Some((source.name.clone(), backlog(source, settings_of(&source.name)?, &progress)?))
         });
         backlogs.collect()

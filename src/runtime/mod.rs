@@ -16,6 +16,7 @@ mod maintenance;
 mod report;
 mod run;
 mod start;
+mod writer_watch;
 
 pub use crate::collect::{CollectError, SourceEnd};
 pub use crate::deliver::{DeliverError, SinkEnd};

@@ -13,6 +13,7 @@ use super::doubt::{accept_ignored, doubts, doubts_of_run};
 use super::maintenance::{Retention, retire_removed_components, roll_back_removed_sinks, trim_regularly};
 use super::report::{RunError, RunReport};
 use super::start::{RunOptions, Tasks, start_sinks, start_sources};
+use super::writer_watch::watch_writer;
 use crate::collect::SourceEnd;
 use crate::deliver::SinkEnd;
 use crate::journal::Journal;
@@ -29,6 +30,7 @@ use crate::telemetry::progress;
 pub async fn run(pipeline: ValidatedPipeline, options: RunOptions) -> Result<RunReport, RunError> {
     let began = options.clock.now();
     let journal = open_journal(&pipeline)?;
+    let writer_watch = tokio::spawn(watch_writer(journal.head(), options.writer_ended.clone()));
     protect(&pipeline.own_paths);
     own_journal(&journal.identity().await?);
     roll_back_removed_sinks(&pipeline, journal.as_ref()).await?;
@@ -87,6 +89,7 @@ pub async fn run(pipeline: ValidatedPipeline, options: RunOptions) -> Result<Run
         report.sources.iter().any(|(source, end)| source == name && matches!(end, Ok(SourceEnd::Finished)))
     };
     report.backlogs.retain(|(name, _)| !has_finished(name));
+    writer_watch.abort();
     Ok(report)
 }
 

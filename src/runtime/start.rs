@@ -41,6 +41,8 @@ pub struct RunOptions {
     pub shutdown: CancellationToken,
     /// Cancelled by the run once the journal is open and every source and sink has started.
     pub started: CancellationToken,
+    /// Cancelled by the run if the journal can no longer be written, whatever the disk does: only a restart helps.
+    pub writer_ended: CancellationToken,
     /// Whether to show progress on standard error.
     pub show_progress: bool,
 }
@@ -55,6 +57,7 @@ impl RunOptions {
             seed: fastrand::u64(..),
             shutdown,
             started: CancellationToken::new(),
+            writer_ended: CancellationToken::new(),
             show_progress: false,
         }
     }

@@ -196,6 +196,19 @@ impl SinkConfig {
         }
     }
 
+    /// Whether no event is written twice after an error or a crash.
+    #[must_use]
+    pub fn is_exactly_once(&self) -> bool {
+        match self {
+            Self::Console(_) => false,
+            Self::File(_) => true,
+            #[cfg(feature = "kafka")]
+            Self::Kafka(config) => config.delivery == super::kafka::DeliveryGuarantee::ExactlyOnce,
+            #[cfg(feature = "s3")]
+            Self::S3(_) => true,
+        }
+    }
+
     /// What an operator should know before this sink redelivers events.
     #[must_use]
     pub fn when_redelivered(&self) -> &'static str {

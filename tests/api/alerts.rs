@@ -13,17 +13,19 @@ fn rules() -> String {
 }
 
 /// What the first group of `pattern` matches.
-fn matches(pattern: &str, text: &str) -> BTreeSet<String> {
+pub fn matches(pattern: &str, text: &str) -> BTreeSet<String> {
     Regex::new(pattern).unwrap().captures_iter(text).map(|found| found[1].to_owned()).collect()
+}
+
+/// The labels of each sample that is exposed.
+pub fn exposed(metrics: &BTreeMap<String, Family>) -> BTreeMap<&str, BTreeSet<&str>> {
+    let samples = metrics.values().flat_map(|family| &family.samples);
+    samples.map(|sample| (sample.name.as_str(), sample.labels.keys().map(String::as_str).collect())).collect()
 }
 
 /// Each metric of a rule is exposed, with the labels that the rule's text shows.
 pub fn assert_exposed(metrics: &BTreeMap<String, Family>) {
-    let exposed: BTreeMap<&str, BTreeSet<&str>> = metrics
-        .values()
-        .flat_map(|family| &family.samples)
-        .map(|sample| (sample.name.as_str(), sample.labels.keys().map(String::as_str).collect()))
-        .collect();
+    let exposed = exposed(metrics);
     for rule in rules().split("- alert: ").skip(1) {
         let names = matches(r"\b(auditflow_[a-z_]+)", rule);
         assert!(!names.is_empty(), "{rule}");

@@ -1,11 +1,14 @@
 //! The API with the real program: metrics, status and health while it runs, after a restart, during a vendor's 401; and the
-//! page and the alert rules that name the metrics.
+//! page, the alert rules and the dashboard that name the metrics.
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
 mod alerts;
 #[path = "../common/mod.rs"]
 mod common;
+mod dashboard;
 mod openmetrics;
+mod page;
+mod scale;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -123,6 +126,7 @@ fn metrics_follow_the_run_continue_after_a_kill_and_are_documented() {
     }
     assert_documented(&metrics);
     alerts::assert_exposed(&metrics);
+    dashboard::assert_exposed(&metrics);
 
     let status: Value = serde_json::from_str(&running.get("/status.json").body).unwrap();
     assert_eq!(status["process"]["pid"], running.child.id());

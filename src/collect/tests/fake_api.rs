@@ -361,7 +361,7 @@ impl FakeSource {
 
     /// The journal's snapshot.
     pub(super) fn snapshot(&self) -> Option<JournalSnapshot> {
-        let look = SnapshotQuery { now: self.clock.now(), sources: None, sinks: &[], evidence: None };
+        let look = SnapshotQuery { sources: None, sinks: &[], evidence: None };
         SqliteJournal::snapshot(self.data_dir.path(), &look).expect("read")
     }
 

@@ -296,11 +296,13 @@ fn reset_source(connection: &Connection, id: SourceId, at: Timestamp) -> Result<
     delete_open_windows(connection, id)?;
     connection.execute("DELETE FROM covered WHERE source = ?1", [id])?;
     connection.execute("DELETE FROM lateness WHERE source = ?1", [id])?;
+    connection.execute("DELETE FROM hourly_events WHERE source = ?1", [id])?;
     connection.execute("DELETE FROM forgotten_keys WHERE source = ?1", [id])?;
     empty_keys(connection, id)?;
     connection.execute(
         "UPDATE sources SET first_started_at = ?2, last_recheck_at = NULL, learned = NULL, overlap = 0, rewound_from = NULL,
-                            rewound_to = NULL, forgotten_to = NULL, last_error = NULL WHERE id = ?1",
+                            rewound_to = NULL, forgotten_to = NULL, newest_event_at = NULL, last_error = NULL
+         WHERE id = ?1",
         params![id, at],
     )?;
     Ok(())
@@ -460,7 +462,7 @@ fn reset_sink(connection: &Connection, id: i64, position: Seq) -> Result<(), Sql
     }
     connection.execute(
         "UPDATE sinks SET position = ?2, generation = ?3, active = 1, delivered = 0, filtered = 0, dead_lettered = 0,
-                          bytes = 0, redelivered = 0, furthest = 0, last_error = NULL WHERE id = ?1",
+                          bytes = 0, redelivered = 0, furthest = 0, delivered_at = NULL, last_error = NULL WHERE id = ?1",
         params![id, int(position), new_generation(connection)?],
     )?;
     connection.execute("DELETE FROM normalize_findings WHERE sink = ?1", [id])?;

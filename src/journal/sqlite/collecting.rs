@@ -10,9 +10,10 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::coverage;
+use super::by_source::{BySource, of_source};
 use super::sql::{Counts, SqliteError, int, to_json};
 use super::staging::{Published, publish, stage, staged_times, unstage};
+use super::{coverage, hourly};
 use crate::journal::block::decode_keys;
 use crate::journal::{
     AfterPage, Completion, CoverageState, EvidenceRow, JournalError, LastError, LatenessCounts, NewWindow, OpenWindow,
@@ -59,22 +60,41 @@ pub(super) fn open_source(connection: &Connection, source: &SourceRegistration) 
 }
 
 pub(super) fn source_state(connection: &Connection, name: &str) -> Result<SourceState, SqliteError> {
-    let (id, first_started_at, last_recheck_at, rewound_to, learned) = connection
-        .prepare_cached(
-            "SELECT id, first_started_at, last_recheck_at, rewound_to, learned FROM sources WHERE name = ?1",
-        )?
-        .query_row([name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))?;
-    Ok(SourceState {
-        id,
-        first_started_at,
-        coverage: coverage::covered(connection, id)?,
-        in_doubt: coverage::in_doubt(connection, id)?,
-        open: open_windows(connection, id)?,
-        learned,
-        last_recheck_at,
-        rewound_to,
-        former_normalizer_config: None,
-    })
+    let id: SourceId =
+        connection.prepare_cached("SELECT id FROM sources WHERE name = ?1")?.query_row([name], |row| row.get(0))?;
+    let state = source_states(connection, Some(id))?.pop();
+    state.ok_or_else(|| SqliteError::invalid_state(format!("there is no source {}", id.0)))
+}
+
+/// The state of one source, or of all, in the order of their ids.
+pub(super) fn source_states(
+    connection: &Connection,
+    source: Option<SourceId>,
+) -> Result<Vec<SourceState>, SqliteError> {
+    let mut covered = coverage::covered(connection, source)?;
+    let mut in_doubt = coverage::in_doubt(connection, source)?;
+    let mut open = open_windows(connection, source)?;
+    let sql = format!(
+        "SELECT source, first_started_at, last_recheck_at, rewound_to, learned
+         FROM (SELECT id AS source, * FROM sources) WHERE {} ORDER BY source",
+        of_source(source)
+    );
+    let mut rows = connection.prepare_cached(&sql)?;
+    let states = rows.query_map([source], |row| {
+        let id = row.get(0)?;
+        Ok(SourceState {
+            id,
+            first_started_at: row.get(1)?,
+            coverage: covered.take(id),
+            in_doubt: in_doubt.take(id),
+            open: open.take(id),
+            last_recheck_at: row.get(2)?,
+            rewound_to: row.get(3)?,
+            learned: row.get(4)?,
+            former_normalizer_config: None,
+        })
+    })?;
+    Ok(states.collect::<Result<_, _>>()?)
 }
 
 pub(super) fn set_error(
@@ -91,12 +111,16 @@ pub(super) fn set_error(
 
 // --- windows ---
 
-fn open_windows(connection: &Connection, source: SourceId) -> Result<Vec<OpenWindow>, SqliteError> {
-    let sql = format!("SELECT {WINDOW}, id FROM windows WHERE source = ?1 ORDER BY id");
+fn open_windows(connection: &Connection, source: Option<SourceId>) -> Result<BySource<Vec<OpenWindow>>, SqliteError> {
+    let sql = format!("SELECT {WINDOW}, id, source FROM windows WHERE {} ORDER BY source, id", of_source(source));
     let mut rows = connection.prepare_cached(&sql)?;
-    let windows = rows.query_map([source], |row| Ok((row.get(7)?, window_of(row)?)))?.collect::<Result<Vec<_>, _>>()?;
-    let with_progress = |(id, window)| Ok(OpenWindow { id, window, progress: progress_of(connection, id)? });
-    windows.into_iter().map(with_progress).collect()
+    let mut rows = rows.query([source])?;
+    let mut by_source = BySource::<Vec<OpenWindow>>::default();
+    while let Some(row) = rows.next()? {
+        let (id, window) = (row.get(7)?, window_of(row)?);
+        by_source.of(row.get(8)?).push(OpenWindow { id, window, progress: progress_of(connection, id)? });
+    }
+    Ok(by_source)
 }
 
 const WINDOW: &str = "kind, covers_from, covers_to, fetch_from, fetch_to, kept_from, kept_to";
@@ -318,7 +342,7 @@ fn complete(
     let is_recheck = window.kind == WindowKind::Recheck;
     let found = if is_recheck { staged_times(connection, id)? } else { Vec::new() };
     let published = publish(connection, id, completion.at)?;
-    count_events(connection, source, &published)?;
+    count_events(connection, source, &published, completion.at)?;
     delete_window(connection, id)?;
     if let Some(learned) = &completion.learned {
         let mut update = connection.prepare_cached("UPDATE sources SET learned = ?2 WHERE id = ?1")?;
@@ -331,11 +355,21 @@ fn complete(
     coverage::add(connection, source, &completed(window.kind, completion, &published))
 }
 
-fn count_events(connection: &Connection, source: SourceId, published: &Published) -> Result<(), SqliteError> {
+fn count_events(
+    connection: &Connection,
+    source: SourceId,
+    published: &Published,
+    at: Timestamp,
+) -> Result<(), SqliteError> {
+    // A vendor's clock may be ahead; the present is not later than now.
+    let newest = published.last_time.map(|time| time.min(at));
     connection
-        .prepare_cached("UPDATE sources SET events = events + ?2, raw_bytes = raw_bytes + ?3 WHERE id = ?1")?
-        .execute(params![source, int(published.events), int(published.raw_bytes)])?;
-    Ok(())
+        .prepare_cached(
+            "UPDATE sources SET events = events + ?2, raw_bytes = raw_bytes + ?3,
+             newest_event_at = coalesce(max(newest_event_at, ?4), newest_event_at, ?4) WHERE id = ?1",
+        )?
+        .execute(params![source, int(published.events), int(published.raw_bytes), newest])?;
+    hourly::add(connection, source, published.events, at)
 }
 
 fn store_recheck(connection: &Connection, source: SourceId, at: Timestamp) -> Result<(), SqliteError> {
@@ -405,15 +439,19 @@ pub(super) fn add_lateness(
     Ok(())
 }
 
-/// All lateness counts of a source.
-pub(super) fn lateness_of(connection: &Connection, source: SourceId) -> Result<LatenessCounts, SqliteError> {
-    let mut rows = connection.prepare_cached("SELECT bucket, events FROM lateness WHERE source = ?1")?;
+/// All lateness counts, by source: of one source, or of all.
+pub(super) fn lateness_of(
+    connection: &Connection,
+    source: Option<SourceId>,
+) -> Result<BySource<LatenessCounts>, SqliteError> {
+    let sql = format!("SELECT source, bucket, events FROM lateness WHERE {} ORDER BY source", of_source(source));
+    let mut rows = connection.prepare_cached(&sql)?;
     let mut rows = rows.query([source])?;
-    let mut counts = LatenessCounts::default();
+    let mut by_source = BySource::<LatenessCounts>::default();
     while let Some(row) = rows.next()? {
-        counts.add_to_bucket(row.get(0)?, row.count(1)?);
+        by_source.of(row.get(0)?).add_to_bucket(row.get(1)?, row.count(2)?);
     }
-    Ok(counts)
+    Ok(by_source)
 }
 
 #[cfg(test)]
@@ -443,10 +481,10 @@ mod tests {
         add_lateness(&file, SOURCE, &late(900, 10), day(100)).expect("adds");
         add_lateness(&file, SOURCE, &late(60, 1), day(106)).expect("adds");
         add_lateness(&file, SOURCE, &late(60, 2), day(106)).expect("adds");
-        assert_eq!(lateness_of(&file, SOURCE).expect("reads").events(), 13);
+        assert_eq!(lateness_of(&file, Some(SOURCE)).expect("reads").take(SOURCE).events(), 13);
         add_lateness(&file, SOURCE, &late(60, 1), day(107)).expect("adds");
-        assert_eq!(lateness_of(&file, SOURCE).expect("reads"), late(60, 4));
+        assert_eq!(lateness_of(&file, Some(SOURCE)).expect("reads").take(SOURCE), late(60, 4));
         file.execute("DELETE FROM sources", []).expect("deletes");
-        assert_eq!(lateness_of(&file, SOURCE).expect("reads").events(), 0);
+        assert_eq!(lateness_of(&file, Some(SOURCE)).expect("reads").take(SOURCE).events(), 0);
     }
 }

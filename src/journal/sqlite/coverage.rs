@@ -16,6 +16,7 @@ use std::time::Duration;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::by_source::{BySource, of_source};
 use super::sql::{Counts, SqliteError, int, to_json};
 use crate::journal::{Completion, CoverageState, DoubtfulTime, DueRecheck, EvidenceRow, SourceId, WindowEvidence};
 use crate::time::{TimeRange, Timestamp};
@@ -286,44 +287,63 @@ pub(super) fn cut(connection: &Connection, source: SourceId, from: Timestamp) ->
 
 // --- reads ---
 
-/// All covered time of a source, merged and in order.
-pub(super) fn covered(connection: &Connection, source: SourceId) -> Result<Vec<TimeRange>, SqliteError> {
+/// All covered time, merged and in order, by source: of one source, or of all.
+pub(super) fn covered(
+    connection: &Connection,
+    source: Option<SourceId>,
+) -> Result<BySource<Vec<TimeRange>>, SqliteError> {
     joined(connection, source, "state = 'covered'")
 }
 
 /// All time of a source that has a state, merged and in order.
 pub(super) fn decided(connection: &Connection, source: SourceId) -> Result<Vec<TimeRange>, SqliteError> {
-    joined(connection, source, "true")
+    Ok(joined(connection, Some(source), "true")?.take(source))
 }
 
 /// All covered time of a source that no recheck will read again, merged and in order.
 pub(super) fn at_rest(connection: &Connection, source: SourceId) -> Result<Vec<TimeRange>, SqliteError> {
-    joined(connection, source, "state = 'covered' AND next_recheck_at IS NULL")
+    Ok(joined(connection, Some(source), "state = 'covered' AND next_recheck_at IS NULL")?.take(source))
 }
 
-fn joined(connection: &Connection, source: SourceId, which: &str) -> Result<Vec<TimeRange>, SqliteError> {
+fn joined(
+    connection: &Connection,
+    source: Option<SourceId>,
+    which: &str,
+) -> Result<BySource<Vec<TimeRange>>, SqliteError> {
     let sql = format!(
-        "SELECT covers_from, covers_to FROM covered WHERE source = ?1 AND {which} ORDER BY covers_from, covers_to"
+        "SELECT source, covers_from, covers_to FROM covered WHERE {} AND {which}
+         ORDER BY source, covers_from, covers_to",
+        of_source(source)
     );
     let mut rows = connection.prepare_cached(&sql)?;
-    let mut joined: Vec<TimeRange> = Vec::new();
-    for range in rows.query_map([source], |row| Ok(TimeRange::new(row.get(0)?, row.get(1)?)))? {
-        let range = range?;
+    let mut rows = rows.query([source])?;
+    let mut by_source = BySource::<Vec<TimeRange>>::default();
+    while let Some(row) = rows.next()? {
+        let joined = by_source.of(row.get(0)?);
+        let range = TimeRange::new(row.get(1)?, row.get(2)?);
         match joined.last_mut() {
             Some(last) if range.from <= last.to => last.to = last.to.max(range.to),
             _ => joined.push(range),
         }
     }
-    Ok(joined)
+    Ok(by_source)
 }
 
-/// All time in doubt, in order.
-pub(super) fn in_doubt(connection: &Connection, source: SourceId) -> Result<Vec<DoubtfulTime>, SqliteError> {
-    let sql = format!("SELECT {COLUMNS} FROM covered WHERE source = ?1 AND state <> 'covered' ORDER BY covers_from");
+/// All time in doubt, in order, by source: of one source, or of all.
+pub(super) fn in_doubt(
+    connection: &Connection,
+    source: Option<SourceId>,
+) -> Result<BySource<Vec<DoubtfulTime>>, SqliteError> {
+    let sql = format!(
+        "SELECT {COLUMNS}, source FROM covered WHERE {} AND state <> 'covered' ORDER BY source, covers_from",
+        of_source(source)
+    );
     let mut rows = connection.prepare_cached(&sql)?;
-    let mut doubtful: Vec<DoubtfulTime> = Vec::new();
-    for row in rows.query_map([source], row_of)? {
-        let EvidenceRow { covers, state, reasons, doubts, since, next_recheck_at, .. } = row?;
+    let mut rows = rows.query([source])?;
+    let mut by_source = BySource::<Vec<DoubtfulTime>>::default();
+    while let Some(row) = rows.next()? {
+        let doubtful = by_source.of(row.get(16)?);
+        let EvidenceRow { covers, state, reasons, doubts, since, next_recheck_at, .. } = row_of(row)?;
         let time = DoubtfulTime { range: covers, state, reasons, doubts, since, next_recheck_at };
         match doubtful.last_mut() {
             Some(last) if is_same_doubt(last, &time) => {
@@ -334,7 +354,7 @@ pub(super) fn in_doubt(connection: &Connection, source: SourceId) -> Result<Vec<
             _ => doubtful.push(time),
         }
     }
-    Ok(doubtful)
+    Ok(by_source)
 }
 
 fn is_same_doubt(one: &DoubtfulTime, next: &DoubtfulTime) -> bool {
@@ -484,12 +504,12 @@ mod tests {
             let file = empty_file();
             for (done, window) in windows.iter().enumerate() {
                 add(&file, SOURCE, window).expect("adds");
-                prop_assert_eq!(covered(&file, SOURCE).expect("reads"), union_of(&windows[..=done]));
+                prop_assert_eq!(covered(&file, Some(SOURCE)).expect("reads").take(SOURCE), union_of(&windows[..=done]));
             }
             for _ in &windows {
                 merge_old(&file, SOURCE, Timestamp::MAX).expect("merges");
             }
-            prop_assert_eq!(covered(&file, SOURCE).expect("reads"), union_of(&windows));
+            prop_assert_eq!(covered(&file, None).expect("reads").take(SOURCE), union_of(&windows));
             let sums = "SELECT count(*), sum(windows), sum(evidence ->> 'pages'), sum(events), min(first_time) FROM covered";
             let (rows, count, pages, events, first): (i64, i64, i64, i64, Timestamp) = file
                 .query_row(sums, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))

@@ -125,7 +125,8 @@ pub(super) fn commit_batch(connection: &Connection, sink: SinkId, batch: &BatchC
     connection
         .prepare_cached(
             "UPDATE sinks SET position = ?2, furthest = max(furthest, ?2), delivered = delivered + ?3, filtered = filtered + ?4,
-             dead_lettered = dead_lettered + ?5, bytes = bytes + ?6, state = coalesce(?7, state) WHERE id = ?1",
+             dead_lettered = dead_lettered + ?5, bytes = bytes + ?6, state = coalesce(?7, state),
+             delivered_at = coalesce(?8, delivered_at) WHERE id = ?1",
         )?
         .execute(params![
             sink,
@@ -134,7 +135,8 @@ pub(super) fn commit_batch(connection: &Connection, sink: SinkId, batch: &BatchC
             int(batch.filtered),
             int(batch.dead_lettered),
             int(batch.bytes),
-            batch.state
+            batch.state,
+            batch.delivered_at
         ])?;
     for findings in &batch.findings {
         add_findings(connection, sink, *findings)?;

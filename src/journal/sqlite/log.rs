@@ -1,5 +1,7 @@
 //! What the log's readers get: sources, batches, blocks, counters.
 
+use std::collections::HashSet;
+
 use rusqlite::{Connection, Row, params};
 
 use super::sql::{Counts, SqliteError, from_json, int};
@@ -41,6 +43,7 @@ pub(super) fn next_batch(
     limits: BatchLimits,
 ) -> Result<PendingBatch, SqliteError> {
     let head = Totals::read(connection)?.head;
+    let wanted: HashSet<&SourceId> = sources.iter().collect();
     let mut batch = PendingBatch {
         first: after + 1,
         last: head.max(after),
@@ -61,7 +64,7 @@ pub(super) fn next_batch(
             raw_bytes: row.count(3)?,
             visible_at: row.get(4)?,
         };
-        if sources.contains(&block.source) && block.last() > after && add_block(&mut batch, &block, limits) {
+        if wanted.contains(&block.source) && block.last() > after && add_block(&mut batch, &block, limits) {
             return Ok(batch);
         }
     }
@@ -181,7 +184,8 @@ fn source_stats(connection: &Connection) -> Result<Vec<SourceStats>, SqliteError
 
 fn sink_stats(connection: &Connection) -> Result<Vec<SinkStats>, SqliteError> {
     let mut rows = connection.prepare_cached(
-        "SELECT name, active, position, delivered, filtered, dead_lettered, bytes, redelivered, last_error
+        "SELECT name, active, position, delivered, filtered, dead_lettered, bytes, redelivered, last_error,
+                delivered_at
          FROM sinks ORDER BY id",
     )?;
     let mut rows = rows.query([])?;
@@ -196,6 +200,7 @@ fn sink_stats(connection: &Connection) -> Result<Vec<SinkStats>, SqliteError> {
             dead_lettered: row.count(5)?,
             bytes: row.count(6)?,
             redelivered: row.count(7)?,
+            delivered_at: row.get(9)?,
             last_error: last_error(row, 8)?,
         });
     }

@@ -14,6 +14,7 @@
 //! | `collecting`, `staging` | sources, windows, scans, pages; blocks of open windows |
 //! | `coverage` | states of time, with evidence |
 //! | `delivering` | sinks, positions, batch intents |
+//! | `hourly` | events per hour |
 //! | `log`, `snapshot` | reads; reading a journal that may be in use |
 //! | `known_ids` | finds keys by their ids |
 //! | `trimming` | deletes events and keys while a pipeline runs |
@@ -24,12 +25,14 @@
 mod admin;
 #[cfg(test)]
 mod admin_tests;
+mod by_source;
 mod collecting;
 mod connections;
 mod coverage;
 #[cfg(test)]
 mod crash_tests;
 mod delivering;
+mod hourly;
 mod known_ids;
 mod log;
 mod schema;
@@ -244,7 +247,7 @@ impl CollectJournal for SqliteJournal {
     }
 
     fn lateness(&self, source: SourceId) -> JournalFuture<'_, LatenessCounts> {
-        self.query(move |file| collecting::lateness_of(file, source))
+        self.query(move |file| Ok(collecting::lateness_of(file, Some(source))?.take(source)))
     }
 
     fn cut_coverage(&self, source: SourceId, from: Timestamp) -> JournalFuture<'_, ()> {

@@ -7,6 +7,7 @@
 //!         --< keys   (one row per page; outlives its block)
 //!         --< forgotten_keys (time of which keys were trimmed)
 //!         --< lateness (counts of seven days)
+//!         --< hourly_events (counts of two days)
 //!         --< normalize_findings >-- sinks (of the events that a sink has read for the first time)
 //! ```
 //!
@@ -64,6 +65,7 @@ CREATE TABLE sources (
     rewound_to        INTEGER,                      -- ... to here, and it is not covered again
     forgotten_to      INTEGER,                      -- latest time of an event of which neither key nor record is held
     trimmed_time      INTEGER,                      -- latest time of an event whose record was trimmed
+    newest_event_at   INTEGER,                      -- latest time of an event, at most when it was read
     events            INTEGER NOT NULL DEFAULT 0,
     raw_bytes         INTEGER NOT NULL DEFAULT 0,
     pages             INTEGER NOT NULL DEFAULT 0,
@@ -122,8 +124,8 @@ CREATE TABLE covered (
     evidence        TEXT NOT NULL,      -- JSON: see `WindowEvidence`
     merged          INTEGER NOT NULL    -- 1: older than a day, and merged with its neighbors of the same day
 ) STRICT;
-CREATE INDEX covered_from ON covered (source, covers_from);
-CREATE INDEX covered_to ON covered (source, covers_to);
+CREATE INDEX covered_from ON covered (source, covers_from, covers_to, state);
+CREATE INDEX covered_to ON covered (source, covers_to, state);
 CREATE INDEX covered_unmerged ON covered (source, completed_at) WHERE merged = 0 AND state = 'covered';
 CREATE INDEX covered_in_doubt ON covered (source, covers_from) WHERE state <> 'covered';
 CREATE INDEX covered_recheck ON covered (source, next_recheck_at) WHERE next_recheck_at IS NOT NULL;
@@ -176,6 +178,13 @@ CREATE TABLE lateness (
     PRIMARY KEY (source, day, bucket)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE hourly_events (
+    source INTEGER NOT NULL REFERENCES sources (id) ON DELETE CASCADE,
+    hour   INTEGER NOT NULL,            -- start of the hour in which the events became visible
+    events INTEGER NOT NULL,
+    PRIMARY KEY (source, hour)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE sinks (
     id                INTEGER PRIMARY KEY AUTOINCREMENT,
     name              TEXT NOT NULL UNIQUE,
@@ -192,6 +201,7 @@ CREATE TABLE sinks (
     dead_lettered     INTEGER NOT NULL DEFAULT 0,
     bytes             INTEGER NOT NULL DEFAULT 0,
     redelivered       INTEGER NOT NULL DEFAULT 0,
+    delivered_at      INTEGER,                      -- when it last delivered an event
     last_error        TEXT                          -- JSON
 ) STRICT;
 

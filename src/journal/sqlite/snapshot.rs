@@ -10,21 +10,18 @@ use std::collections::HashSet;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::log::{self, BatchLimits};
 use super::schema::{self, JOURNAL_FILE};
 use super::sql::{Counts, SqliteError};
-use super::{collecting, coverage, unwritten};
+use super::{collecting, coverage, hourly, unwritten};
 use crate::journal::{
     BlockVisitor, JournalError, JournalSnapshot, PendingBatch, SnapshotQuery, SourceId, SourceInfo, SourceSnapshot,
 };
 use crate::time::Timestamp;
-
-const DAY: Duration = Duration::from_secs(86_400);
 
 /// Attempts at an immutable read. After these, a journal that keeps changing is read like the process's own readers.
 const IMMUTABLE_ATTEMPTS: u32 = 3;
@@ -146,8 +143,7 @@ fn snapshot_of(
         return Ok(None);
     }
     let known = log::sources(&snapshot)?;
-    let wanted = known.iter().filter(|source| query.sources.is_none_or(|wanted| wanted.contains(&source.name)));
-    let sources = wanted.map(|source| source_snapshot(&snapshot, source, query)).collect::<Result<_, _>>()?;
+    let sources = source_snapshots(&snapshot, &known, query)?;
     let mut pending = Vec::new();
     for (sink, routed) in query.sinks {
         let routed: HashSet<&String> = routed.iter().collect();
@@ -164,25 +160,39 @@ fn snapshot_of(
     Ok(Some(JournalSnapshot { stats, held, sources, pending }))
 }
 
-fn source_snapshot(
+fn source_snapshots(
     connection: &Connection,
-    source: &SourceInfo,
+    known: &[SourceInfo],
     query: &SnapshotQuery<'_>,
-) -> Result<SourceSnapshot, SqliteError> {
-    let evidence = query.evidence.map(|range| coverage::evidence(connection, source.id, range)).transpose()?;
-    Ok(SourceSnapshot {
-        name: source.name.clone(),
-        state: collecting::source_state(connection, &source.name)?,
-        lateness: collecting::lateness_of(connection, source.id)?,
-        events_last_day: events_since(connection, source.id, query.now - DAY)?,
-        evidence: evidence.unwrap_or_default(),
-    })
+) -> Result<Vec<SourceSnapshot>, SqliteError> {
+    let states = collecting::source_states(connection, None)?;
+    let mut lateness = collecting::lateness_of(connection, None)?;
+    let mut hourly = hourly::all(connection)?;
+    let newest = newest_events(connection)?;
+    let wanted: Option<HashSet<&String>> = query.sources.map(|wanted| wanted.iter().collect());
+    let mut sources = Vec::with_capacity(known.len());
+    for ((source, state), newest_event_at) in known.iter().zip(states).zip(newest) {
+        if wanted.as_ref().is_some_and(|wanted| !wanted.contains(&source.name)) {
+            continue;
+        }
+        let evidence = query.evidence.map(|range| coverage::evidence(connection, source.id, range)).transpose()?;
+        sources.push(SourceSnapshot {
+            name: source.name.clone(),
+            state,
+            lateness: lateness.take(source.id),
+            newest_event_at,
+            hourly: hourly.take(source.id),
+            evidence: evidence.unwrap_or_default(),
+        });
+    }
+    Ok(sources)
 }
 
-/// Rows of coverage are merged a day after their windows were completed, so those of the last day are exact.
-fn events_since(connection: &Connection, source: SourceId, since: Timestamp) -> Result<u64, SqliteError> {
-    let sql = "SELECT coalesce(sum(events), 0) FROM covered WHERE source = ?1 AND completed_at >= ?2";
-    Ok(connection.prepare_cached(sql)?.query_row(params![source, since], |row| row.count(0))?)
+/// The latest time of an event of each source, in the order of their ids.
+fn newest_events(connection: &Connection) -> Result<Vec<Option<Timestamp>>, SqliteError> {
+    let mut rows = connection.prepare_cached("SELECT newest_event_at FROM sources ORDER BY id")?;
+    let newest = rows.query_map([], |row| row.get(0))?;
+    Ok(newest.collect::<Result<_, _>>()?)
 }
 
 fn pending_of(connection: &Connection, sink: &str, sources: &[SourceId]) -> Result<Option<PendingBatch>, SqliteError> {

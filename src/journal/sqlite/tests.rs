@@ -345,7 +345,7 @@ async fn a_snapshot_shows_doubt_and_evidence_on_request() {
     let id = conformance::window(&journal, source, live(0, 10)).await;
     let doubt = Completion { state: CoverageState::InDoubt, ..Completion::covered(range(0, 10), at(10)) };
     journal.commit_page(page(id, &[], AfterPage::Complete(doubt))).await.expect("commits");
-    let query = |evidence| SnapshotQuery { now: at(200), sources: None, sinks: &[], evidence };
+    let query = |evidence| SnapshotQuery { sources: None, sinks: &[], evidence };
     for (evidence, wanted) in [(None, 0), (Some(range(10, 20)), 0), (Some(range(0, 1)), 1)] {
         let snapshot = SqliteJournal::snapshot(directory.path(), &query(evidence)).expect("reads").expect("is there");
         let source = snapshot.source("a").expect("known");
@@ -368,12 +368,13 @@ async fn fill(journal: &SqliteJournal) {
 
 fn snapshot_of(directory: &Path) -> Result<Option<JournalSnapshot>, JournalError> {
     let sinks = [("files".to_owned(), vec!["a".to_owned()]), ("unknown".to_owned(), Vec::new())];
-    SqliteJournal::snapshot(directory, &SnapshotQuery { now: at(200), sources: None, sinks: &sinks, evidence: None })
+    SqliteJournal::snapshot(directory, &SnapshotQuery { sources: None, sinks: &sinks, evidence: None })
 }
 
 fn assert_filled(snapshot: &JournalSnapshot) {
     let source = snapshot.source("a").expect("known");
-    assert_eq!((source.state.coverage.len(), source.state.open.len(), source.events_last_day), (1, 1, 2));
+    assert_eq!((source.state.coverage.len(), source.state.open.len(), source.hourly[0].events), (1, 1, 2));
+    assert_eq!(source.newest_event_at, Some(at(2)));
     let (name, pending) = snapshot.pending.first().expect("a sink");
     assert_eq!((name.as_str(), pending.events, pending.oldest_visible_at), ("files", 2, Some(at(10))));
     assert_eq!(snapshot.pending.len(), 1, "a sink that never ran has nothing pending");
@@ -444,4 +445,17 @@ async fn a_snapshot_of_another_version_is_an_error_and_changes_nothing() {
 fn schema_version(path: &Path) -> i64 {
     let file = Connection::open(path).expect("opens");
     file.query_row("PRAGMA user_version", [], |row| row.get(0)).expect("reads")
+}
+
+/// A defect in one call must not leave a process that looks alive and does nothing: whoever watches the head notices.
+#[tokio::test]
+async fn a_panic_of_the_writer_fails_every_call_and_closes_the_head() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let journal = open(directory.path());
+    let mut head = journal.head();
+    let failed = journal.write(|_| -> Result<(), SqliteError> { panic!("a defect, on purpose") }).await;
+    assert!(matches!(failed, Err(JournalError::Storage { .. })), "{failed:?}");
+    assert!(head.changed().await.is_err(), "its publisher is gone");
+    let later = journal.write(|_| Ok(())).await;
+    assert!(matches!(later, Err(JournalError::Storage { .. })), "{later:?}");
 }

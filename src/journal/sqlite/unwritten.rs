@@ -165,7 +165,7 @@ mod tests {
 
         journal.unwritten.set(source.into(), error("disk full"));
         journal.unwritten.set(sink.into(), None);
-        let look = SnapshotQuery { now: Timestamp::from_secs(9), sources: None, sinks: &[], evidence: None };
+        let look = SnapshotQuery { sources: None, sinks: &[], evidence: None };
         let snapshot = || SqliteJournal::snapshot(directory.path(), &look).expect("reads").expect("exists");
         let errors = |stats: &crate::journal::JournalStats| {
             (stats.sources[0].last_error.clone(), stats.sinks[0].last_error.clone())
