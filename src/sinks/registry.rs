@@ -95,6 +95,17 @@ impl SinkConfig {
         }
     }
 
+    /// What is wrong with the limits of a batch, as this sink's target sees them.
+    #[must_use]
+    #[cfg_attr(not(feature = "s3"), allow(unused_variables))]
+    pub fn check_batch(&self, batch: &BatchOptions) -> Option<SettingDiagnostic> {
+        match self {
+            #[cfg(feature = "s3")]
+            Self::S3(config) => config.batch_problem(batch),
+            _ => None,
+        }
+    }
+
     /// Settings that work but are probably a mistake.
     #[must_use]
     pub fn warnings(&self) -> Vec<SettingDiagnostic> {

@@ -13,6 +13,8 @@ mod minio;
 mod proxy;
 #[cfg(feature = "parquet")]
 mod readers;
+#[cfg(feature = "parquet")]
+mod security_lake;
 mod state;
 #[path = "../common/store.rs"]
 #[allow(dead_code, reason = "shared with the sink's own tests")]
@@ -184,6 +186,21 @@ fn in_process_kills_leave_each_event_in_the_table_once() {
     table::assert_exact(&bucket, &pipeline);
     let data = |keys: Vec<String>| keys.into_iter().filter(|key| key.contains("/event_vendor=")).collect::<Vec<_>>();
     assert_eq!((data(store.second_puts()), data(store.deletes())), (Vec::new(), Vec::new()));
+}
+
+#[test]
+#[cfg(feature = "parquet")]
+fn in_process_kills_leave_each_event_in_security_lake_once() {
+    let store = Store::start();
+    security_lake::deliver_under_kills(&in_process(&store), 15);
+    assert_eq!((store.second_puts(), store.deletes()), (Vec::new(), Vec::new()));
+}
+
+#[test]
+#[cfg(feature = "parquet")]
+fn in_process_each_source_of_security_lake_is_written_by_its_role() {
+    let store = Store::start();
+    security_lake::each_source_is_written_by_its_role(&store.endpoint(), &in_process(&store));
 }
 
 // --- with MinIO ---

@@ -11,7 +11,7 @@ use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::{KeyValue, SortingColumn};
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 use serde::Deserialize;
 
@@ -227,18 +227,31 @@ fn required(name: &str, kind: DataType) -> Field {
 
 /// The writer options of a file with these columns.
 pub(super) fn writer_options(schema: &Schema, compression: ParquetCompression) -> ArrowWriterOptions {
+    let properties = properties(compression, WITHOUT_DICTIONARY)
+        .set_key_value_metadata(Some(vec![KeyValue::new(SCHEMA_VERSION_KEY.to_owned(), SCHEMA_VERSION.to_owned())]))
+        .set_sorting_columns(sorting_columns(schema, "timestamp"))
+        .set_column_statistics_enabled(ColumnPath::from("raw"), EnabledStatistics::None);
+    finished(properties)
+}
+
+/// What the files of all schemas have in common.
+pub(super) fn properties(compression: ParquetCompression, without_dictionary: &[&[&str]]) -> WriterPropertiesBuilder {
     let mut properties = WriterProperties::builder()
         .set_created_by(CREATED_BY.to_owned())
-        .set_key_value_metadata(Some(vec![KeyValue::new(SCHEMA_VERSION_KEY.to_owned(), SCHEMA_VERSION.to_owned())]))
         .set_compression(codec(compression))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
-        .set_sorting_columns(sorting_columns(schema))
-        .set_column_statistics_enabled(ColumnPath::from("raw"), EnabledStatistics::None);
-    for path in WITHOUT_DICTIONARY {
-        let path = ColumnPath::new(path.iter().map(|part| (*part).to_owned()).collect());
-        properties = properties.set_column_dictionary_enabled(path, false);
+        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES));
+    for path in without_dictionary {
+        properties = properties.set_column_dictionary_enabled(path_of(path), false);
     }
+    properties
+}
+
+pub(super) fn path_of(parts: &[&str]) -> ColumnPath {
+    ColumnPath::new(parts.iter().map(|part| (*part).to_owned()).collect())
+}
+
+pub(super) fn finished(properties: WriterPropertiesBuilder) -> ArrowWriterOptions {
     ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true)
 }
 
@@ -250,8 +263,8 @@ fn codec(compression: ParquetCompression) -> Compression {
     }
 }
 
-/// Declares that rows are sorted. Columns are counted by their leaves; those before `timestamp` are leaves.
-fn sorting_columns(schema: &Schema) -> Option<Vec<SortingColumn>> {
-    let column_idx = i32::try_from(schema.index_of("timestamp").ok()?).ok()?;
+/// Declares that rows are sorted by this column. Columns are counted by their leaves; those before it are leaves.
+pub(super) fn sorting_columns(schema: &Schema, name: &str) -> Option<Vec<SortingColumn>> {
+    let column_idx = i32::try_from(schema.index_of(name).ok()?).ok()?;
     Some(vec![SortingColumn { column_idx, descending: false, nulls_first: false }])
 }

@@ -24,6 +24,7 @@ use super::error;
 use super::marker::ObjectMarker;
 use super::objects::{Keys, Objects};
 use super::options::TableFormat;
+use super::prefixes::Prefixes;
 use super::rollback;
 use super::upload::{Put, Store};
 use super::writer::{EncodeError, ObjectOptions};
@@ -34,7 +35,7 @@ use crate::journal::{RollbackRecord, S3ObjectRecord, Seq};
 use crate::sinks::blocking::blocking;
 use crate::sinks::manifest::{MANIFEST_VERSION, Manifest, ManifestObject, sha256_hex};
 use crate::sinks::orphans::roll_back_orphans;
-use crate::sinks::template::{PathCache, Template};
+use crate::sinks::template::Template;
 use crate::sinks::{BatchRange, Committed, EventForm, RollbackLog, Sink, SinkError, StoredPosition, WriteOutcome};
 
 /// The memory limit of all open objects together, in bytes.
@@ -48,7 +49,7 @@ const FLUSH_BYTES: usize = 8 << 20;
 pub struct S3Sink {
     fingerprint: String,
     template: Template,
-    cache: PathCache,
+    prefixes: Prefixes,
     pub(super) keys: Keys,
     options: ObjectOptions,
     pub(super) store: Store,
@@ -120,7 +121,7 @@ impl S3Config {
         Ok(S3Sink {
             fingerprint: self.fingerprint(&template),
             template,
-            cache: PathCache::limited(),
+            prefixes: self.prefixes()?,
             keys,
             options,
             store,
@@ -141,7 +142,8 @@ impl S3Sink {
     }
 
     async fn try_store(&mut self) -> Result<(), SinkError> {
-        let keys = self.keys.probes(self.template.fixed_start());
+        let mut keys = self.keys.probes(self.template.fixed_start());
+        keys.extend(self.store.connection.roles.iter().map(|role| format!("{}auditflow-check", role.prefix)));
         self.store.try_writing(&keys).await?;
         if let Some(table) = &mut self.table {
             table.check(&mut self.store, self.keys.name()).await?;
@@ -378,13 +380,13 @@ impl Sink for S3Sink {
         if let Some(table) = &mut self.table {
             table.begin();
         }
-        self.cache.begin();
+        self.prefixes.begin();
         self.marker.begin(range);
         self.chain.begin(range);
     }
 
     fn write(&mut self, seq: Seq, event: &Event<'_>, form: EventForm) -> Result<WriteOutcome, SinkError> {
-        let (prefix, changed) = self.cache.render(&self.template, event);
+        let (prefix, changed) = self.prefixes.render(event);
         let batch = &mut self.batch;
         if let Err(error) = batch.objects.push(prefix, !changed, event, form) {
             let reason = error.rejection().ok_or_else(|| encode_failed(&error))?;
