@@ -70,6 +70,9 @@ pub struct SinkStats {
     pub bytes: u64,
     /// Events that an operator let it deliver again; the counters above count them again.
     pub redelivered: u64,
+    /// What the sink stored with its last batch.
+    #[serde(skip)]
+    pub state: Option<String>,
     /// The present error.
     pub last_error: Option<LastError>,
 }

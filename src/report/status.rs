@@ -9,9 +9,10 @@ use super::doubt::{self, DoubtReport};
 use super::observation::{LastErrorReport, Observation, ReportHead, SourceView, seconds};
 use super::text::{Side, Table, last_error, name, of_seconds, or_dash, short, wrapped};
 use crate::forecast::Phase;
-use crate::format::count;
+use crate::format::{count, counted};
 use crate::journal::{CoverageState, JournalSnapshot, SinkStats};
 use crate::pipeline::{ValidatedPipeline, ValidatedSink, ValidatedSource};
+use crate::sinks::table_state::TableState;
 use crate::time::Timestamp;
 use crate::units::ByteSize;
 
@@ -142,6 +143,8 @@ pub struct SinkStatus {
     pub bytes_written: u64,
     /// Events that `auditflow state redeliver` made it deliver again.
     pub redelivered: u64,
+    /// The table that it writes, as its last commit left it.
+    pub table: Option<TableState>,
     /// The present error.
     pub last_error: Option<LastErrorReport>,
 }
@@ -191,6 +194,7 @@ impl StatusReport {
         text += &source_table(&self.sources);
         text.push('\n');
         text += &sink_table(&self.sinks);
+        text += &self.sinks.iter().map(table_text).collect::<String>();
         text += &problems(self, file);
         if let Some(journal) = &self.journal {
             text += &format!("\n{}\n", journal_line(journal));
@@ -300,6 +304,7 @@ fn sink_status(plan: &ValidatedSink, observation: &Observation) -> SinkStatus {
         dead_lettered: stat(|stats| stats.dead_lettered),
         bytes_written: stat(|stats| stats.bytes),
         redelivered: stat(|stats| stats.redelivered),
+        table: stats.and_then(|stats| plan.config.table_state(stats.state.as_deref()?)),
         last_error,
     }
 }
@@ -380,6 +385,16 @@ fn sink_table(sinks: &[SinkStatus]) -> String {
         ]);
     }
     table.render()
+}
+
+/// The table of a sink; empty without one.
+fn table_text(sink: &SinkStatus) -> String {
+    let Some(table) = &sink.table else { return String::new() };
+    let checkpoint = table.checkpoint.map_or_else(|| "none".to_owned(), count);
+    let (files, rows) = (counted(table.files, "file"), counted(table.rows, "row"));
+    let line =
+        format!("{}: table version {} (+{files}, {rows}), checkpoint {checkpoint}", sink.name, count(table.version));
+    wrapped(&line, "  ")
 }
 
 fn problems(report: &StatusReport, file: &str) -> String {

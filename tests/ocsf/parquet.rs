@@ -124,7 +124,7 @@ fn the_schema_of_a_class_is_fixed() {
 }
 
 fn file_of(events: &[Event<'_>], raw: RawForm) -> Vec<u8> {
-    let mut writer = OcsfWriter::new(ParquetCompression::Zstd, raw);
+    let mut writer = OcsfWriter::new(ParquetCompression::Zstd, raw, false);
     events.iter().for_each(|event| writer.push(event).unwrap());
     writer.finish().unwrap().bytes
 }

@@ -184,6 +184,7 @@ fn in_process_kills_leave_each_event_in_the_table_once() {
     let bucket = in_process(&store);
     let pipeline = table::deliver_under_kills(&bucket, 15, |_| {});
     table::assert_exact(&bucket, &pipeline);
+    table::assert_status(&bucket, &pipeline);
     let data = |keys: Vec<String>| keys.into_iter().filter(|key| key.contains("/event_vendor=")).collect::<Vec<_>>();
     assert_eq!((data(store.second_puts()), data(store.deletes())), (Vec::new(), Vec::new()));
 }

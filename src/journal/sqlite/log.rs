@@ -181,7 +181,7 @@ fn source_stats(connection: &Connection) -> Result<Vec<SourceStats>, SqliteError
 
 fn sink_stats(connection: &Connection) -> Result<Vec<SinkStats>, SqliteError> {
     let mut rows = connection.prepare_cached(
-        "SELECT name, active, position, delivered, filtered, dead_lettered, bytes, redelivered, last_error
+        "SELECT name, active, position, delivered, filtered, dead_lettered, bytes, redelivered, state, last_error
          FROM sinks ORDER BY id",
     )?;
     let mut rows = rows.query([])?;
@@ -196,7 +196,8 @@ fn sink_stats(connection: &Connection) -> Result<Vec<SinkStats>, SqliteError> {
             dead_lettered: row.count(5)?,
             bytes: row.count(6)?,
             redelivered: row.count(7)?,
-            last_error: last_error(row, 8)?,
+            state: row.get(8)?,
+            last_error: last_error(row, 9)?,
         });
     }
     Ok(sinks)

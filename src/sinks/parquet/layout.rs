@@ -37,11 +37,13 @@ pub struct ParquetOptions {
     pub compression: ParquetCompression,
     /// Whether the vendor's record is a column.
     pub with_raw: bool,
+    /// Whether `id` and `actor.email` have Bloom filters.
+    pub bloom_filters: bool,
 }
 
 impl Default for ParquetOptions {
     fn default() -> Self {
-        Self { compression: ParquetCompression::Zstd, with_raw: true }
+        Self { compression: ParquetCompression::Zstd, with_raw: true, bloom_filters: false }
     }
 }
 
@@ -67,6 +69,12 @@ const WITHOUT_DICTIONARY: &[&[&str]] = &[
     &["related", "list", "element", "id"],
     &["raw"],
 ];
+
+/// Columns that people search for one value.
+const WITH_BLOOM_FILTER: &[&[&str]] = &[&["id"], &["actor", "email"]];
+
+/// The share of absent values that a Bloom filter does not exclude.
+const BLOOM_FILTER_ERRORS: f64 = 0.01;
 
 /// The paths of all fields by their ids, from 1. Tables that follow columns by id (Iceberg) keep them over renaming and new
 /// columns: new paths go to the end, and none is removed.
@@ -226,12 +234,21 @@ fn required(name: &str, kind: DataType) -> Field {
 }
 
 /// The writer options of a file with these columns.
-pub(super) fn writer_options(schema: &Schema, compression: ParquetCompression) -> ArrowWriterOptions {
-    let properties = properties(compression, WITHOUT_DICTIONARY)
+pub(super) fn writer_options(schema: &Schema, options: ParquetOptions) -> ArrowWriterOptions {
+    let properties = properties(options.compression, WITHOUT_DICTIONARY)
         .set_key_value_metadata(Some(vec![KeyValue::new(SCHEMA_VERSION_KEY.to_owned(), SCHEMA_VERSION.to_owned())]))
         .set_sorting_columns(sorting_columns(schema, "timestamp"))
         .set_column_statistics_enabled(ColumnPath::from("raw"), EnabledStatistics::None);
-    finished(properties)
+    finished(if options.bloom_filters { with_bloom_filters(properties, WITH_BLOOM_FILTER) } else { properties })
+}
+
+/// Adds Bloom filters, which the library makes as small as their values allow.
+pub(super) fn with_bloom_filters(properties: WriterPropertiesBuilder, columns: &[&[&str]]) -> WriterPropertiesBuilder {
+    columns.iter().fold(properties, |properties, path| {
+        properties
+            .set_column_bloom_filter_fpp(path_of(path), BLOOM_FILTER_ERRORS)
+            .set_column_bloom_filter_max_ndv(path_of(path), ROW_GROUP_ROWS as u64)
+    })
 }
 
 /// What the files of all schemas have in common.

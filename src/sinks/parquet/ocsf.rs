@@ -35,11 +35,15 @@ const PAGE_BYTES: usize = 512 << 10;
 /// Columns whose values rarely repeat.
 const WITHOUT_DICTIONARY: &[&[&str]] = &[&["time"], &["metadata", "uid"], &["raw_data"], &["unmapped"]];
 
+/// Columns that people search for one value.
+const WITH_BLOOM_FILTER: &[&[&str]] = &[&["metadata", "uid"], &["actor", "user", "email_addr"]];
+
 /// Collects the events of one file. All have the class of the first one.
 #[derive(Debug)]
 pub struct OcsfWriter {
     compression: ParquetCompression,
     raw: RawForm,
+    bloom_filters: bool,
     class_uid: u32,
     rows: Rows,
     line: Vec<u8>,
@@ -48,8 +52,8 @@ pub struct OcsfWriter {
 impl OcsfWriter {
     /// A file without events.
     #[must_use]
-    pub fn new(compression: ParquetCompression, raw: RawForm) -> Self {
-        Self { compression, raw, class_uid: 0, rows: Rows::new(rows::MAX_ROW_BYTES), line: Vec::new() }
+    pub fn new(compression: ParquetCompression, raw: RawForm, bloom_filters: bool) -> Self {
+        Self { compression, raw, bloom_filters, class_uid: 0, rows: Rows::new(rows::MAX_ROW_BYTES), line: Vec::new() }
     }
 
     /// Adds one row.
@@ -85,6 +89,8 @@ impl OcsfWriter {
             .set_sorting_columns(layout::sorting_columns(&schema, "time"))
             .set_column_statistics_enabled(layout::path_of(&["raw_data"]), EnabledStatistics::None)
             .set_column_statistics_enabled(layout::path_of(&["unmapped"]), EnabledStatistics::None);
+        let properties =
+            if self.bloom_filters { layout::with_bloom_filters(properties, WITH_BLOOM_FILTER) } else { properties };
         let mut writer =
             ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(&schema), layout::finished(properties))?;
         let mut slice = StructBuilder::from_fields(fields_of(&columns), 0);

@@ -11,6 +11,7 @@ use super::options::{
 };
 use super::prefixes::Prefixes;
 use super::security_lake::{self, SecurityLakeOptions};
+use super::state::StoredState;
 use super::writer::{Format, ObjectCompression, ObjectOptions};
 use crate::diagnostic::SettingDiagnostic;
 use crate::event::Event;
@@ -20,6 +21,7 @@ use crate::journal::S3Location;
 use crate::secret::Secret;
 use crate::sinks::BatchOptions;
 use crate::sinks::encoding::{EncodingOptions, Schema};
+use crate::sinks::table_state::TableState;
 use crate::sinks::template::{Template, TemplateError};
 use crate::units::PlainText;
 
@@ -57,6 +59,10 @@ pub struct S3Config {
     pub encoding: EncodingOptions,
     /// ndjson: `gzip` (default), `zstd` or `none`. parquet: `zstd` (default), `snappy` or `none`.
     pub compression: Option<ObjectCompression>,
+    /// parquet: whether the event's id and the actor's e-mail address have Bloom filters, so that a query for one of them skips
+    /// the objects that do not have it. Default: false.
+    #[serde(default)]
+    pub bloom_filters: bool,
     /// Whether each batch ends with a manifest object that lists all objects of the batch. Default: true.
     #[serde(default = "yes")]
     pub manifest: bool,
@@ -166,6 +172,10 @@ impl S3Config {
             let message = "parquet files have the native schema, or OCSF with `security_lake`";
             problems.push(problem("encoding.schema", message, "remove `encoding.schema`, or set `format: ndjson`"));
         }
+        if self.format != Format::Parquet && self.bloom_filters {
+            let message = "only parquet files have Bloom filters";
+            problems.push(problem("bloom_filters", message, "remove it, or set `format: parquet`"));
+        }
         if self.format == Format::Parquet && self.content_encoding.as_deref().is_some_and(|text| !text.is_empty()) {
             let message = "parquet files are compressed internally: readers would try to decompress the whole file";
             problems.push(problem("content_encoding", message, "remove it"));
@@ -207,6 +217,12 @@ impl S3Config {
         ];
         let wrong = wrong.into_iter().filter(|(is_wrong, ..)| *is_wrong);
         wrong.map(|(_, key, message, hint)| problem(key, message, hint)).chain(lake.problems()).collect()
+    }
+
+    /// The table, from what the journal keeps for this sink.
+    #[must_use]
+    pub fn table_state(&self, state: &str) -> Option<TableState> {
+        self.table.and_then(|_| StoredState::decode(state).table)
     }
 
     /// What is wrong with the limits of a batch.
@@ -341,6 +357,7 @@ impl S3Config {
             format: self.format,
             compression: self.format.compression(self.compression),
             encoding: self.encoding,
+            bloom_filters: self.bloom_filters,
         }
     }
 
@@ -492,6 +509,7 @@ mod tests {
             (json!({"compression": "snappy"}), "compression", "gzip, zstd or none"),
             (json!({"format": "parquet", "compression": "gzip"}), "compression", "zstd, snappy or none"),
             (json!({"format": "parquet", "encoding": {"schema": "ocsf"}}), "encoding.schema", "ndjson"),
+            (json!({"bloom_filters": true}), "bloom_filters", "parquet"),
             (json!({"format": "parquet", "content_encoding": "zstd"}), "content_encoding", "remove it"),
             (json!({"ssekms_key_id": "alias/x"}), "ssekms_key_id", "aws:kms"),
             (json!({"tags": {"": "x"}}), "tags", "1 to 128"),
@@ -625,6 +643,7 @@ mod tests {
             json!({"key_prefix": "x/"}),
             json!({"format": "parquet"}),
             json!({"format": "parquet", "compression": "snappy"}),
+            json!({"format": "parquet", "bloom_filters": true}),
             json!({"compression": "zstd"}),
             json!({"encoding": {"schema": "ecs"}}),
             json!({"encoding": {"raw": "drop"}}),

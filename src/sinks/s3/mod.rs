@@ -19,6 +19,7 @@ mod proof;
 mod rollback;
 mod security_lake;
 mod sink;
+mod state;
 #[cfg(test)]
 mod tests;
 mod upload;

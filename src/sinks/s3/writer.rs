@@ -120,6 +120,9 @@ pub(super) struct ObjectOptions {
     pub(super) format: Format,
     pub(super) compression: ObjectCompression,
     pub(super) encoding: EncodingOptions,
+    /// Of Parquet files.
+    #[cfg_attr(not(feature = "parquet"), allow(dead_code))]
+    pub(super) bloom_filters: bool,
 }
 
 impl ObjectOptions {
@@ -202,7 +205,11 @@ impl ObjectWriter {
     pub(super) fn new(options: ObjectOptions) -> Self {
         #[cfg(feature = "parquet")]
         if options.format == Format::Parquet && options.encoding.schema == Schema::Ocsf {
-            return Self::Ocsf(OcsfWriter::new(options.compression.of_pages(), options.encoding.raw));
+            return Self::Ocsf(OcsfWriter::new(
+                options.compression.of_pages(),
+                options.encoding.raw,
+                options.bloom_filters,
+            ));
         }
         #[cfg(feature = "parquet")]
         if options.format == Format::Parquet {
@@ -210,6 +217,7 @@ impl ObjectWriter {
             return Self::Parquet(ParquetWriter::new(ParquetOptions {
                 compression: options.compression.of_pages(),
                 with_raw,
+                bloom_filters: options.bloom_filters,
             }));
         }
         Self::Ndjson(NdjsonWriter::new(options.encoding, options.compression.of_lines()))
