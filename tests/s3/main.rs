@@ -9,6 +9,8 @@
 mod bucket;
 #[path = "../common/mod.rs"]
 mod common;
+#[cfg(feature = "parquet")]
+mod matrix;
 mod minio;
 mod proxy;
 #[cfg(feature = "parquet")]
@@ -175,6 +177,14 @@ fn in_process_the_config_may_change_between_kill_and_restart() {
 fn in_process_lake_readers_read_the_parquet_objects() {
     let store = Store::start();
     readers::third_party_readers_find_every_event(&in_process(&store));
+}
+
+#[test]
+#[cfg(feature = "parquet")]
+#[ignore = "needs a python3 with tests/python/requirements.txt, named by AUDITFLOW_TEST_PYTHON"]
+fn in_process_every_reader_reads_every_format() {
+    let store = Store::start();
+    matrix::readers_times_formats(&in_process(&store));
 }
 
 #[test]
