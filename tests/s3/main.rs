@@ -233,6 +233,17 @@ fn delta_readers_read_the_table_after_kills_and_compaction() {
 
 #[test]
 #[cfg(feature = "parquet")]
+#[ignore = "needs a container engine: cargo test --features servers -- --ignored"]
+fn kills_leave_each_event_in_security_lake_once() {
+    let minio = Minio::start();
+    let bucket = on_minio(&minio.endpoint);
+    bucket.keep_versions();
+    security_lake::deliver_under_kills(&bucket, 8);
+    bucket.assert_put_once();
+}
+
+#[test]
+#[cfg(feature = "parquet")]
 #[ignore = "needs a container engine and a python3 with tests/python/requirements.txt, named by AUDITFLOW_TEST_PYTHON: cargo test --features servers -- --ignored"]
 fn lake_readers_read_the_parquet_objects() {
     let minio = Minio::start();
