@@ -587,7 +587,7 @@ fn no_secret_is_printed() {
 }
 
 /// Valid values for the variables of the project's pipelines.
-const VARIABLES: [(&str, &str); 11] = [
+const VARIABLES: [(&str, &str); 12] = [
     ("AKUITY_API_KEY_ID", "key-id"),
     ("AKUITY_API_KEY_SECRET", "key-secret"),
     ("AKUITY_ORGANIZATION_ID", "org-id"),
@@ -599,6 +599,7 @@ const VARIABLES: [(&str, &str); 11] = [
     ("KAFKA_PASSWORD", "password"),
     ("KAFKA_USERNAME", "auditflow"),
     ("MERGE_API_KEY", "key"),
+    ("SECURITY_LAKE_EXTERNAL_ID", "id"),
 ];
 
 fn pipelines() -> Vec<PathBuf> {
@@ -607,6 +608,9 @@ fn pipelines() -> Vec<PathBuf> {
     let mut pipelines: Vec<_> = files.filter(|file| file.extension().is_some_and(|end| end == "yaml")).collect();
     if cfg!(not(feature = "kafka")) {
         pipelines.retain(|file| !file.ends_with("kafka.yaml"));
+    }
+    if cfg!(not(all(feature = "s3", feature = "parquet"))) {
+        pipelines.retain(|file| !file.ends_with("security_lake.yaml"));
     }
     pipelines.sort();
     pipelines

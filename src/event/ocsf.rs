@@ -9,6 +9,7 @@
 //! (`raw_data`). `tests/ocsf` checks every attribute, enumeration and type against the compiled schema of each version.
 
 mod class;
+pub mod columns;
 mod named;
 
 use class::{Class, OTHER_ACTIVITY, class_of, privileges};

@@ -72,6 +72,9 @@ pub struct SinkStats {
     pub redelivered: u64,
     /// When it last delivered an event.
     pub delivered_at: Option<Timestamp>,
+    /// What the sink stored with its last batch.
+    #[serde(skip)]
+    pub state: Option<String>,
     /// The present error.
     pub last_error: Option<LastError>,
 }

@@ -55,6 +55,8 @@ pub(super) fn check(component: &Component<'_>, directory: &Path, diagnostics: &m
         component::report_setting_diagnostics(component, &config.warnings(), Severity::Warning, clean, diagnostics);
     }
     let (config, common) = (config.filter(|_| clean)?, common.complete()?);
+    let of_batch = config.check_batch(&common.batch.over(config.default_batch()));
+    component::report_setting_diagnostics(component, of_batch.as_slice(), Severity::Error, true, diagnostics);
     Some(CheckedSink { config, common, secret_files })
 }
 

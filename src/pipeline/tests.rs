@@ -262,3 +262,23 @@ fn ignored_checks_are_names_of_checks() {
         (true, Some(std::time::Duration::from_secs(86_400)))
     );
 }
+
+#[cfg(all(feature = "s3", feature = "parquet"))]
+#[test]
+fn objects_of_security_lake_come_every_5_minutes_to_every_day() {
+    let found = |batch: &str| {
+        let sink = include_str!("../../pipelines/security_lake.yaml").replace("{timeout_secs: 15m}", batch);
+        let variables = [("CLUMIO_ACCESS_TOKEN", "token"), ("SECURITY_LAKE_EXTERNAL_ID", "id")];
+        let environment = Environment::from_pairs(variables);
+        validate("x.yaml", &sink, Path::new(""), &environment, &Overrides::default()).err().unwrap_or_default()
+    };
+    for batch in ["{timeout_secs: 5m}", "{timeout_secs: 24h}", "{max_events: 5}"] {
+        assert_eq!(found(batch), [], "{batch}");
+    }
+    for batch in ["{timeout_secs: 60}", "{timeout_secs: 25h}"] {
+        let found = found(batch);
+        assert_eq!(found.len(), 1, "{batch}: {found:?}");
+        assert_eq!(found[0].key, "sinks.security_lake.batch.timeout_secs");
+        assert!(found[0].hint.contains("between 5m and 24h"), "{}", found[0].hint);
+    }
+}

@@ -11,6 +11,7 @@ use super::observation::{LastErrorReport, Observation, ReportHead, SourceView, s
 use crate::forecast::Phase;
 use crate::journal::{CoverageState, JournalSnapshot, SinkStats};
 use crate::pipeline::{ValidatedPipeline, ValidatedSink};
+use crate::sinks::table_state::TableState;
 use crate::time::Timestamp;
 
 /// So long ago an event with `normalize_error` no longer counts against a pipeline's health.
@@ -150,6 +151,8 @@ pub struct SinkStatus {
     pub bytes_written: u64,
     /// Events that `auditflow state redeliver` made it deliver again.
     pub redelivered: u64,
+    /// The table that it writes, as its last commit left it.
+    pub table: Option<TableState>,
     /// The present error.
     pub last_error: Option<LastErrorReport>,
 }
@@ -306,6 +309,7 @@ fn sink_status(plan: &ValidatedSink, observation: &Observation) -> SinkStatus {
         dead_lettered: stat(|stats| stats.dead_lettered),
         bytes_written: stat(|stats| stats.bytes),
         redelivered: stat(|stats| stats.redelivered),
+        table: stats.and_then(|stats| plan.config.table_state(stats.state.as_deref()?)),
         last_error,
     }
 }

@@ -3,7 +3,7 @@
 use super::problems::problems;
 use super::status::{JournalStatus, SinkState, SinkStatus, SourceState, SourceStatus, StatusReport};
 use super::text::{Side, Table, name, of_seconds, or_dash, short, wrapped};
-use crate::format::count;
+use crate::format::{count, counted};
 use crate::units::ByteSize;
 
 impl StatusReport {
@@ -15,6 +15,7 @@ impl StatusReport {
         text += &source_table(&self.sources);
         text.push('\n');
         text += &sink_table(&self.sinks);
+        text += &self.sinks.iter().map(table_text).collect::<String>();
         text += &freshness_table(&self.sources);
         let problems = problems(self, file);
         if !problems.is_empty() {
@@ -113,6 +114,16 @@ fn sink_table(sinks: &[SinkStatus]) -> String {
         ]);
     }
     table.render()
+}
+
+/// The table of a sink; empty without one.
+fn table_text(sink: &SinkStatus) -> String {
+    let Some(table) = &sink.table else { return String::new() };
+    let checkpoint = table.checkpoint.map_or_else(|| "none".to_owned(), count);
+    let (files, rows) = (counted(table.files, "file"), counted(table.rows, "row"));
+    let line =
+        format!("{}: table version {} (+{files}, {rows}), checkpoint {checkpoint}", sink.name, count(table.version));
+    wrapped(&line, "  ")
 }
 
 fn journal_line(journal: &JournalStatus) -> String {

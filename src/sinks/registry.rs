@@ -12,6 +12,7 @@ use super::file::FileConfig;
 use super::kafka::KafkaConfig;
 #[cfg(feature = "s3")]
 use super::s3::S3Config;
+use super::table_state::TableState;
 use super::{BatchOptions, Sink};
 use crate::clock::SharedClock;
 use crate::diagnostic::SettingDiagnostic;
@@ -92,6 +93,28 @@ impl SinkConfig {
             Self::Kafka(config) => config.check(),
             #[cfg(feature = "s3")]
             Self::S3(config) => config.check(),
+        }
+    }
+
+    /// The table that the sink writes, from what the journal keeps for it (`SinkStats::state`).
+    #[must_use]
+    #[cfg_attr(not(feature = "s3"), allow(unused_variables))]
+    pub fn table_state(&self, state: &str) -> Option<TableState> {
+        match self {
+            #[cfg(feature = "s3")]
+            Self::S3(config) => config.table_state(state),
+            _ => None,
+        }
+    }
+
+    /// What is wrong with the limits of a batch, as this sink's target sees them.
+    #[must_use]
+    #[cfg_attr(not(feature = "s3"), allow(unused_variables))]
+    pub fn check_batch(&self, batch: &BatchOptions) -> Option<SettingDiagnostic> {
+        match self {
+            #[cfg(feature = "s3")]
+            Self::S3(config) => config.batch_problem(batch),
+            _ => None,
         }
     }
 

@@ -191,6 +191,7 @@ pub(super) mod fixture {
                 bytes: 2_048,
                 redelivered: 0,
                 delivered_at: None,
+                state: None,
                 last_error: None,
             }],
             head: 1_234,

@@ -17,6 +17,9 @@ use s3s_fs::FileSystem;
 pub const ACCESS_KEY_ID: &str = "test-access-key-id";
 pub const SECRET_ACCESS_KEY: &str = "test-secret-access-key-0123456789";
 
+/// The access key ids of roles, which have the same secret.
+pub const ROLES: [&str; 5] = ["acme_account", "acme_login", "acme_access", "acme_group", "acme_api"];
+
 /// Answers a request with a status and an error code instead of serving it.
 pub type Fault = Box<dyn FnMut(&Method, &Uri) -> Option<(u16, &'static str)> + Send>;
 
@@ -46,7 +49,11 @@ impl Store {
     pub fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut builder = S3ServiceBuilder::new(FileSystem::new(directory.path()).unwrap());
-        builder.set_auth(SimpleAuth::from_single(ACCESS_KEY_ID, SECRET_ACCESS_KEY));
+        let mut auth = SimpleAuth::from_single(ACCESS_KEY_ID, SECRET_ACCESS_KEY);
+        for role in ROLES {
+            auth.register(role.to_owned(), SECRET_ACCESS_KEY.into());
+        }
+        builder.set_auth(auth);
         let shared = Arc::new(Shared {
             service: builder.build(),
             root: directory.path().to_owned(),

@@ -2,6 +2,8 @@
 //! which is independent but lenient: events of all vendors, and those that fill every class.
 #![allow(clippy::unwrap_used)]
 
+#[cfg(feature = "parquet")]
+mod parquet;
 mod schema;
 
 use std::collections::{BTreeMap, BTreeSet};

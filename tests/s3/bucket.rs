@@ -176,6 +176,10 @@ fn rows(bytes: &[u8]) -> Vec<Delivered> {
     let mut events = Vec::new();
     for batch in builder.build().unwrap() {
         let batch = batch.unwrap();
+        if batch.column_by_name("class_uid").is_some() {
+            events.extend((0..batch.num_rows()).map(|row| ocsf_event(&batch, row)));
+            continue;
+        }
         let text = |name: &str, row: usize| batch[name].as_string::<i32>().value(row).to_owned();
         let versions = batch["version"].as_primitive::<arrow_array::types::Int64Type>();
         for row in 0..batch.num_rows() {
@@ -184,6 +188,20 @@ fn rows(bytes: &[u8]) -> Vec<Delivered> {
         }
     }
     events
+}
+
+/// The test's sources have the names of their vendors.
+#[cfg(feature = "parquet")]
+fn ocsf_event(batch: &arrow_array::RecordBatch, row: usize) -> Delivered {
+    use arrow_array::Array as _;
+    use arrow_array::cast::AsArray as _;
+    let metadata = batch["metadata"].as_struct();
+    let text = |name: &str| metadata.column_by_name(name).unwrap().as_string::<i32>().value(row).to_owned();
+    let unmapped: Value = serde_json::from_str(batch["unmapped"].as_string::<i32>().value(row)).unwrap();
+    let raw = batch["raw_data"].as_string::<i32>();
+    let raw = if raw.is_null(row) { unmapped["raw_data"].as_str().unwrap() } else { raw.value(row) };
+    let version = unmapped["version"].as_u64().unwrap_or(0);
+    Delivered { vendor: text("log_name"), id: text("uid"), version, raw: raw.to_owned() }
 }
 
 #[cfg(not(feature = "parquet"))]

@@ -9,10 +9,14 @@
 mod bucket;
 #[path = "../common/mod.rs"]
 mod common;
+#[cfg(feature = "parquet")]
+mod matrix;
 mod minio;
 mod proxy;
 #[cfg(feature = "parquet")]
 mod readers;
+#[cfg(feature = "parquet")]
+mod security_lake;
 mod state;
 #[path = "../common/store.rs"]
 #[allow(dead_code, reason = "shared with the sink's own tests")]
@@ -177,13 +181,37 @@ fn in_process_lake_readers_read_the_parquet_objects() {
 
 #[test]
 #[cfg(feature = "parquet")]
+#[ignore = "needs a python3 with tests/python/requirements.txt, named by AUDITFLOW_TEST_PYTHON"]
+fn in_process_every_reader_reads_every_format() {
+    let store = Store::start();
+    matrix::readers_times_formats(&in_process(&store));
+}
+
+#[test]
+#[cfg(feature = "parquet")]
 fn in_process_kills_leave_each_event_in_the_table_once() {
     let store = Store::start();
     let bucket = in_process(&store);
     let pipeline = table::deliver_under_kills(&bucket, 15, |_| {});
     table::assert_exact(&bucket, &pipeline);
+    table::assert_status(&bucket, &pipeline);
     let data = |keys: Vec<String>| keys.into_iter().filter(|key| key.contains("/event_vendor=")).collect::<Vec<_>>();
     assert_eq!((data(store.second_puts()), data(store.deletes())), (Vec::new(), Vec::new()));
+}
+
+#[test]
+#[cfg(feature = "parquet")]
+fn in_process_kills_leave_each_event_in_security_lake_once() {
+    let store = Store::start();
+    security_lake::deliver_under_kills(&in_process(&store), 15);
+    assert_eq!((store.second_puts(), store.deletes()), (Vec::new(), Vec::new()));
+}
+
+#[test]
+#[cfg(feature = "parquet")]
+fn in_process_each_source_of_security_lake_is_written_by_its_role() {
+    let store = Store::start();
+    security_lake::each_source_is_written_by_its_role(&store.endpoint(), &in_process(&store));
 }
 
 // --- with MinIO ---
@@ -201,6 +229,17 @@ fn delta_readers_read_the_table_after_kills_and_compaction() {
     });
     table::assert_exact(&bucket, &pipeline);
     table::assert_readers_agree(&bucket, &pipeline, &pipeline.path("copy"));
+}
+
+#[test]
+#[cfg(feature = "parquet")]
+#[ignore = "needs a container engine: cargo test --features servers -- --ignored"]
+fn kills_leave_each_event_in_security_lake_once() {
+    let minio = Minio::start();
+    let bucket = on_minio(&minio.endpoint);
+    bucket.keep_versions();
+    security_lake::deliver_under_kills(&bucket, 8);
+    bucket.assert_put_once();
 }
 
 #[test]

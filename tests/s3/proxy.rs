@@ -37,7 +37,7 @@ struct Shared {
 }
 
 impl Proxy {
-    /// `decide` gets the method, path and query of each request.
+    /// `decide` gets the method, path and query of each request, and whose it is: `GET /bucket/key?list by <access key id>`.
     pub fn before(target: &str, decide: impl FnMut(&str) -> Action + Send + 'static) -> Self {
         let shared = Arc::new(Shared {
             target: target.to_owned(),
@@ -68,7 +68,9 @@ impl Proxy {
 
 async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let described = format!("{} {}", parts.method, parts.uri);
+    let authorization = parts.headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let who = authorization.split("Credential=").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    let described = format!("{} {} by {who}", parts.method, parts.uri);
     let bytes = to_bytes(body, usize::MAX).await.unwrap_or_default();
     let action = (shared.decide.lock().unwrap())(&described);
     if action != Action::Pass {

@@ -120,7 +120,7 @@ pub(crate) fn by_vendor(raws: &[(String, String, Option<u64>, String)]) -> BTree
     events
 }
 
-fn copy_to(directory: &Path, objects: &BTreeMap<String, Vec<u8>>) {
+pub(crate) fn copy_to(directory: &Path, objects: &BTreeMap<String, Vec<u8>>) {
     for (key, bytes) in objects {
         let file = directory.join(key);
         fs::create_dir_all(file.parent().unwrap()).unwrap();

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::bucket::{self, Bucket};
 use crate::common::{self, TestPipeline};
@@ -59,6 +59,33 @@ pub fn assert_exact(bucket: &Bucket, pipeline: &TestPipeline) {
     objects.retain(|key, _| added.contains(key) && !removed.contains(key));
     assert_eq!(objects.len(), added.len() - removed.len(), "a file of the table is missing");
     pipeline.assert_all_delivered_once(bucket::events(&objects));
+}
+
+/// `status` shows the last commit of the log, from the journal alone.
+pub fn assert_status(bucket: &Bucket, pipeline: &TestPipeline) {
+    let objects = bucket.objects();
+    let is_version = |key: &&String| key.starts_with("audit/_delta_log/0") && key.ends_with(".json");
+    let last = objects.keys().rfind(is_version).unwrap();
+    let (mut files, mut rows) = (0, 0);
+    for line in String::from_utf8(objects[last].clone()).unwrap().lines() {
+        let entry: Value = serde_json::from_str(line).unwrap();
+        let Some(stats) = entry["add"]["stats"].as_str() else { continue };
+        let stats: Value = serde_json::from_str(stats).unwrap();
+        (files, rows) = (files + 1, rows + stats["numRecords"].as_u64().unwrap());
+    }
+    let number = |key: &str| key.rsplit('/').next().unwrap()[..20].parse::<u64>().unwrap();
+    let checkpoint = objects.keys().rfind(|key| key.ends_with(".checkpoint.parquet")).map(|key| number(key));
+    let file = pipeline.path("pipeline.yaml");
+    let status = |more: &[&str]| {
+        let mut command = pipeline.program(&["status", file.to_str().unwrap()]);
+        String::from_utf8(command.args(more).stdout(std::process::Stdio::piped()).output().unwrap().stdout).unwrap()
+    };
+    let report: Value = serde_json::from_str(&status(&["--json"])).unwrap();
+    let version = number(last);
+    let expected = json!({"version": version, "checkpoint": checkpoint, "files": files, "rows": rows});
+    assert_eq!(report["sinks"][0]["table"], expected);
+    let text = status(&[]);
+    assert!(text.contains(&format!("lake: table version {} (+", auditflow::format::count(version))), "{text}");
 }
 
 /// What the readers found.

@@ -185,7 +185,7 @@ fn source_stats(connection: &Connection) -> Result<Vec<SourceStats>, SqliteError
 fn sink_stats(connection: &Connection) -> Result<Vec<SinkStats>, SqliteError> {
     let mut rows = connection.prepare_cached(
         "SELECT name, active, position, delivered, filtered, dead_lettered, bytes, redelivered, last_error,
-                delivered_at
+                delivered_at, state
          FROM sinks ORDER BY id",
     )?;
     let mut rows = rows.query([])?;
@@ -201,6 +201,7 @@ fn sink_stats(connection: &Connection) -> Result<Vec<SinkStats>, SqliteError> {
             bytes: row.count(6)?,
             redelivered: row.count(7)?,
             delivered_at: row.get(9)?,
+            state: row.get(10)?,
             last_error: last_error(row, 8)?,
         });
     }

@@ -11,7 +11,7 @@ use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::{KeyValue, SortingColumn};
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 use serde::Deserialize;
 
@@ -37,11 +37,13 @@ pub struct ParquetOptions {
     pub compression: ParquetCompression,
     /// Whether the vendor's record is a column.
     pub with_raw: bool,
+    /// Whether `id` and `actor.email` have Bloom filters.
+    pub bloom_filters: bool,
 }
 
 impl Default for ParquetOptions {
     fn default() -> Self {
-        Self { compression: ParquetCompression::Zstd, with_raw: true }
+        Self { compression: ParquetCompression::Zstd, with_raw: true, bloom_filters: false }
     }
 }
 
@@ -67,6 +69,12 @@ const WITHOUT_DICTIONARY: &[&[&str]] = &[
     &["related", "list", "element", "id"],
     &["raw"],
 ];
+
+/// Columns that people search for one value.
+const WITH_BLOOM_FILTER: &[&[&str]] = &[&["id"], &["actor", "email"]];
+
+/// The share of absent values that a Bloom filter does not exclude.
+const BLOOM_FILTER_ERRORS: f64 = 0.01;
 
 /// The paths of all fields by their ids, from 1. Tables that follow columns by id (Iceberg) keep them over renaming and new
 /// columns: new paths go to the end, and none is removed.
@@ -226,19 +234,41 @@ fn required(name: &str, kind: DataType) -> Field {
 }
 
 /// The writer options of a file with these columns.
-pub(super) fn writer_options(schema: &Schema, compression: ParquetCompression) -> ArrowWriterOptions {
+pub(super) fn writer_options(schema: &Schema, options: ParquetOptions) -> ArrowWriterOptions {
+    let properties = properties(options.compression, WITHOUT_DICTIONARY)
+        .set_key_value_metadata(Some(vec![KeyValue::new(SCHEMA_VERSION_KEY.to_owned(), SCHEMA_VERSION.to_owned())]))
+        .set_sorting_columns(sorting_columns(schema, "timestamp"))
+        .set_column_statistics_enabled(ColumnPath::from("raw"), EnabledStatistics::None);
+    finished(if options.bloom_filters { with_bloom_filters(properties, WITH_BLOOM_FILTER) } else { properties })
+}
+
+/// Adds Bloom filters, which the library makes as small as their values allow.
+pub(super) fn with_bloom_filters(properties: WriterPropertiesBuilder, columns: &[&[&str]]) -> WriterPropertiesBuilder {
+    columns.iter().fold(properties, |properties, path| {
+        properties
+            .set_column_bloom_filter_fpp(path_of(path), BLOOM_FILTER_ERRORS)
+            .set_column_bloom_filter_max_ndv(path_of(path), ROW_GROUP_ROWS as u64)
+    })
+}
+
+/// What the files of all schemas have in common.
+pub(super) fn properties(compression: ParquetCompression, without_dictionary: &[&[&str]]) -> WriterPropertiesBuilder {
     let mut properties = WriterProperties::builder()
         .set_created_by(CREATED_BY.to_owned())
-        .set_key_value_metadata(Some(vec![KeyValue::new(SCHEMA_VERSION_KEY.to_owned(), SCHEMA_VERSION.to_owned())]))
         .set_compression(codec(compression))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
-        .set_sorting_columns(sorting_columns(schema))
-        .set_column_statistics_enabled(ColumnPath::from("raw"), EnabledStatistics::None);
-    for path in WITHOUT_DICTIONARY {
-        let path = ColumnPath::new(path.iter().map(|part| (*part).to_owned()).collect());
-        properties = properties.set_column_dictionary_enabled(path, false);
+        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES));
+    for path in without_dictionary {
+        properties = properties.set_column_dictionary_enabled(path_of(path), false);
     }
+    properties
+}
+
+pub(super) fn path_of(parts: &[&str]) -> ColumnPath {
+    ColumnPath::new(parts.iter().map(|part| (*part).to_owned()).collect())
+}
+
+pub(super) fn finished(properties: WriterPropertiesBuilder) -> ArrowWriterOptions {
     ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true)
 }
 
@@ -250,8 +280,8 @@ fn codec(compression: ParquetCompression) -> Compression {
     }
 }
 
-/// Declares that rows are sorted. Columns are counted by their leaves; those before `timestamp` are leaves.
-fn sorting_columns(schema: &Schema) -> Option<Vec<SortingColumn>> {
-    let column_idx = i32::try_from(schema.index_of("timestamp").ok()?).ok()?;
+/// Declares that rows are sorted by this column. Columns are counted by their leaves; those before it are leaves.
+pub(super) fn sorting_columns(schema: &Schema, name: &str) -> Option<Vec<SortingColumn>> {
+    let column_idx = i32::try_from(schema.index_of(name).ok()?).ok()?;
     Some(vec![SortingColumn { column_idx, descending: false, nulls_first: false }])
 }

@@ -2,6 +2,7 @@
 
 mod columns;
 mod layout;
+mod ocsf;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -10,4 +11,5 @@ mod writer;
 #[cfg(feature = "s3")]
 pub(in crate::sinks) use layout::fields;
 pub use layout::{ParquetCompression, ParquetOptions};
+pub use ocsf::OcsfWriter;
 pub use writer::{Finished, ParquetWriteError, ParquetWriter};

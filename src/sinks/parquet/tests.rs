@@ -10,6 +10,9 @@ use arrow_array::{Array, RecordBatch, StructArray};
 use arrow_schema::{DataType, TimeUnit};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::ParquetMetaData;
+use parquet::file::properties::ReaderProperties;
+use parquet::file::reader::FileReader as _;
+use parquet::file::serialized_reader::{ReadOptionsBuilder, SerializedFileReader};
 use parquet::file::statistics::Statistics;
 use proptest::option;
 use proptest::prelude::*;
@@ -253,6 +256,39 @@ fn the_footer_names_the_schema_and_nothing_of_this_build() {
 }
 
 #[test]
+fn bloom_filters_exclude_ids_and_addresses_that_a_file_does_not_have() {
+    let people: Vec<String> = (0..50).map(|number| format!("p{number}@example.com")).collect();
+    let raws: Vec<String> = (0..500).map(|number| format!("{{\"n\":{number}}}")).collect();
+    let mut events: Vec<_> = raws.iter().map(|raw| event(raw, "2026-01-02T03:04:05Z")).collect();
+    for (number, event) in events.iter_mut().enumerate() {
+        event.id = EventId([0; 16].map(|_: u8| u8::try_from(number % 251).expect("small")));
+        event.actor.email = Some(people[number % people.len()].as_str().into());
+    }
+    for bloom_filters in [true, false] {
+        let options = ParquetOptions { bloom_filters, ..ParquetOptions::default() };
+        let file = written(options, EventForm::Normalized, &events);
+        let mut disk = tempfile::tempfile().expect("a file");
+        disk.write_all(&file.bytes).expect("written");
+        let properties = ReaderProperties::builder().set_read_bloom_filter(true).build();
+        let options = ReadOptionsBuilder::new().with_reader_properties(properties).build();
+        let reader = SerializedFileReader::new_with_options(disk, options).expect("a Parquet file");
+        let group = reader.get_row_group(0).expect("a row group");
+        let filter = |name: &str| {
+            let is_it = |index: &usize| group.metadata().column(*index).column_path().string() == name;
+            group.get_column_bloom_filter((0..group.num_columns()).find(is_it).expect("a column"))
+        };
+        let filters = (0..group.num_columns()).filter(|index| group.get_column_bloom_filter(*index).is_some());
+        assert_eq!(filters.count(), if bloom_filters { 2 } else { 0 });
+        let (Some(ids), Some(emails)) = (filter("id"), filter("actor.email")) else { continue };
+        assert!(events.iter().all(|event| ids.check(&event.id.to_string().as_str())));
+        assert!(people.iter().all(|person| emails.check(&person.as_str())));
+        let absent = (0..1_000).filter(|number| emails.check(&format!("q{number}@example.com").as_str())).count();
+        assert!(absent < 50, "{absent} of 1,000 absent addresses are not excluded");
+        assert!(file.bytes.len() < 50_000, "{} bytes for {} events", file.bytes.len(), events.len());
+    }
+}
+
+#[test]
 fn every_field_has_an_id_of_its_own() {
     use parquet::schema::types::Type;
     fn ids_of(field: &Type, ids: &mut Vec<i32>) {
@@ -285,7 +321,7 @@ fn equal_events_are_equal_bytes_in_every_compression() {
     let events: Vec<_> = raws.iter().map(|raw| event(raw, "2026-01-02T03:04:05Z")).collect();
     let mut sizes = std::collections::BTreeSet::new();
     for compression in [ParquetCompression::Zstd, ParquetCompression::Snappy, ParquetCompression::None] {
-        let options = ParquetOptions { compression, with_raw: true };
+        let options = ParquetOptions { compression, ..ParquetOptions::default() };
         let file = written(options, EventForm::Normalized, &events);
         assert_eq!(file, written(options, EventForm::Normalized, &events));
         assert_eq!(rows(&file), expected_sorted(&events));

@@ -99,7 +99,7 @@ impl ParquetWriter {
     pub fn finish(mut self) -> Result<Finished, ParquetWriteError> {
         self.rows.sort_by_time();
         let schema = Arc::new(Schema::new(layout::fields(self.options.with_raw)));
-        let options = layout::writer_options(&schema, self.options.compression);
+        let options = layout::writer_options(&schema, self.options);
         let mut writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(&schema), options)?;
         let mut columns = Columns::new(schema, self.options.with_raw);
         for mut row in self.rows.iter() {

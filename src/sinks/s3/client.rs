@@ -21,6 +21,7 @@ use super::address::Address;
 use super::config::S3Config;
 use super::error::transient;
 use super::options::{AuthOptions, Checksum};
+use super::security_lake::CustomSource;
 use crate::journal::S3Location;
 use crate::secret::{Secret, SentSecrets};
 use crate::sinks::SinkError;
@@ -31,9 +32,35 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The region for stores other than AWS, unless one is configured.
 const REGION_OF_OTHERS: &str = "us-east-1";
 
+/// Objects with this prefix are put as this role.
+#[derive(Clone, Debug)]
+pub(super) struct PrefixRole {
+    pub(super) prefix: String,
+    arn: String,
+    external_id: Option<String>,
+}
+
+/// A client per role.
+#[derive(Clone, Debug)]
+pub(super) struct Clients {
+    /// With the sink's own credentials.
+    pub(super) own: Client,
+    of_roles: Vec<(String, Client)>,
+}
+
+impl Clients {
+    /// The client for an object.
+    pub(super) fn of(&self, key: &str) -> &Client {
+        let of_role = self.of_roles.iter().find(|(prefix, _)| key.starts_with(prefix.as_str()));
+        of_role.map_or(&self.own, |(_, client)| client)
+    }
+}
+
 /// Creates clients.
 #[derive(Clone, Debug)]
 pub(super) struct Connection {
+    /// Who puts what, besides the sink itself.
+    pub(super) roles: Vec<PrefixRole>,
     pub(super) location: S3Location,
     /// What may come back in the texts of a store.
     pub(super) sent: SentSecrets,
@@ -46,7 +73,13 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(config: &S3Config) -> Self {
+        let sources = config.security_lake.iter().flat_map(|lake| lake.sources.all());
+        let role = |source: &CustomSource| {
+            let (prefix, external_id) = (source.prefix(), source.external_id.clone());
+            source.assume_role.clone().map(|arn| PrefixRole { prefix, arn, external_id })
+        };
         Self {
+            roles: sources.filter_map(|(.., source)| role(source)).collect(),
             location: config.location(),
             sent: SentSecrets::default(),
             address: Address::default(),
@@ -56,8 +89,13 @@ impl Connection {
         }
     }
 
-    /// A client for `location`, with the credentials of this sink.
-    pub(super) async fn client(&self, location: &S3Location) -> Result<Client, SinkError> {
+    /// Whether an object is put as a role of its own.
+    pub(super) fn has_role(&self, key: &str) -> bool {
+        self.roles.iter().any(|role| key.starts_with(&role.prefix))
+    }
+
+    /// Clients for `location`, with the credentials of this sink.
+    pub(super) async fn clients(&self, location: &S3Location) -> Result<Clients, SinkError> {
         let shared = self.shared_config(location).await?;
         if shared.region().is_none() {
             let hint = "set `region` to the bucket's region, or AWS_REGION in the environment";
@@ -65,15 +103,26 @@ impl Connection {
         }
         let mut config = aws_sdk_s3::config::Builder::from(&shared).force_path_style(location.force_path_style);
         config.set_endpoint_url(location.endpoint.clone().or_else(|| config_endpoint(&shared)));
+        let mut shared = shared;
         if let Some(role) = &self.auth.assume_role {
-            config = config.credentials_provider(self.noted(self.role_provider(role, &shared).await));
+            let provider = self.role_provider(role, self.auth.external_id.as_deref(), &shared).await;
+            let provider = SharedCredentialsProvider::new(self.noted(provider));
+            config = config.credentials_provider(provider.clone());
+            shared = shared.into_builder().credentials_provider(provider).build();
         }
         if self.checksum.only_when_required(location.endpoint.is_some()) {
             config = config
                 .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
                 .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
         }
-        Ok(Client::from_conf(config.interceptor(self.address.clone()).build()))
+        let config = config.interceptor(self.address.clone());
+        let mut of_roles = Vec::new();
+        for role in &self.roles {
+            let provider = self.role_provider(&role.arn, role.external_id.as_deref(), &shared).await;
+            let config = config.clone().credentials_provider(self.noted(provider));
+            of_roles.push((role.prefix.clone(), Client::from_conf(config.build())));
+        }
+        Ok(Clients { own: Client::from_conf(config.build()), of_roles })
     }
 
     fn noted(&self, provider: impl ProvideCredentials + 'static) -> NotedCredentials {
@@ -114,10 +163,10 @@ impl Connection {
         Ok(loader.credentials_provider(Credentials::new(revealed(id)?, revealed(key)?, token, None, "pipeline file")))
     }
 
-    async fn role_provider(&self, role: &str, shared: &SdkConfig) -> AssumeRoleProvider {
+    async fn role_provider(&self, role: &str, external_id: Option<&str>, shared: &SdkConfig) -> AssumeRoleProvider {
         let name = self.auth.session_name.as_deref().unwrap_or("auditflow");
         let mut provider = AssumeRoleProvider::builder(role).session_name(name).configure(shared);
-        if let Some(id) = &self.auth.external_id {
+        if let Some(id) = external_id {
             provider = provider.external_id(id);
         }
         if let Some(region) = &self.auth.region {

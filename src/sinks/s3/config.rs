@@ -9,13 +9,19 @@ use super::objects::MAX_NAME_BYTES;
 use super::options::{
     Acl, AuthOptions, Checksum, Headers, RequestOptions, ServerSideEncryption, StorageClass, TableFormat, problem,
 };
+use super::prefixes::Prefixes;
+use super::security_lake::{self, SecurityLakeOptions};
+use super::state::StoredState;
 use super::writer::{Format, ObjectCompression, ObjectOptions};
 use crate::diagnostic::SettingDiagnostic;
 use crate::event::Event;
 use crate::event::native::RawForm;
+use crate::event::ocsf::columns;
 use crate::journal::S3Location;
 use crate::secret::Secret;
+use crate::sinks::BatchOptions;
 use crate::sinks::encoding::{EncodingOptions, Schema};
+use crate::sinks::table_state::TableState;
 use crate::sinks::template::{Template, TemplateError};
 use crate::units::PlainText;
 
@@ -45,11 +51,18 @@ pub struct S3Config {
     /// `delta`: the objects are a Delta table, whose log is below `_delta_log/` in the directory before the first `=` of
     /// `key_prefix`. Needs `format: parquet`. Default: none.
     pub table: Option<TableFormat>,
-    /// How an event is encoded. `format: parquet` always has the native schema.
+    /// The objects are those of custom sources of Amazon Security Lake, one per OCSF class, below `ext/` in its bucket. Needs
+    /// `format: parquet` and `encoding: {schema: ocsf, ocsf_version: 1.3.0}`. Default: none.
+    pub security_lake: Option<SecurityLakeOptions>,
+    /// How an event is encoded. `format: parquet` has the native schema, with `security_lake` OCSF.
     #[serde(default)]
     pub encoding: EncodingOptions,
     /// ndjson: `gzip` (default), `zstd` or `none`. parquet: `zstd` (default), `snappy` or `none`.
     pub compression: Option<ObjectCompression>,
+    /// parquet: whether the event's id and the actor's e-mail address have Bloom filters, so that a query for one of them skips
+    /// the objects that do not have it. Default: false.
+    #[serde(default)]
+    pub bloom_filters: bool,
     /// Whether each batch ends with a manifest object that lists all objects of the batch. Default: true.
     #[serde(default = "yes")]
     pub manifest: bool,
@@ -104,6 +117,7 @@ impl S3Config {
         problems.extend(self.manifest_prefix_problem());
         problems.extend(self.format_problems());
         problems.extend(self.table_problems());
+        problems.extend(self.security_lake_problems());
         problems.extend(self.kms_problem());
         problems.extend(tag_problem(&self.tags));
         problems.extend(self.auth.problems());
@@ -154,9 +168,13 @@ impl S3Config {
             let message = format!("{} has no compression `{}`", self.format.as_str(), compression.as_str());
             problems.push(problem("compression", message, self.format.compression_hint()));
         }
-        if self.format == Format::Parquet && self.encoding.schema != Schema::Native {
-            let message = "parquet files have the native schema";
+        if self.format == Format::Parquet && self.encoding.schema != Schema::Native && self.security_lake.is_none() {
+            let message = "parquet files have the native schema, or OCSF with `security_lake`";
             problems.push(problem("encoding.schema", message, "remove `encoding.schema`, or set `format: ndjson`"));
+        }
+        if self.format != Format::Parquet && self.bloom_filters {
+            let message = "only parquet files have Bloom filters";
+            problems.push(problem("bloom_filters", message, "remove it, or set `format: parquet`"));
         }
         if self.format == Format::Parquet && self.content_encoding.as_deref().is_some_and(|text| !text.is_empty()) {
             let message = "parquet files are compressed internally: readers would try to decompress the whole file";
@@ -165,8 +183,56 @@ impl S3Config {
         problems
     }
 
+    fn security_lake_problems(&self) -> Vec<SettingDiagnostic> {
+        let Some(lake) = &self.security_lake else { return Vec::new() };
+        let is_ocsf = self.encoding.schema == Schema::Ocsf;
+        let is_newer = is_ocsf && self.encoding.ocsf_version != columns::VERSION;
+        let wrong = [
+            (self.format != Format::Parquet, "format", "Security Lake takes Parquet only", "set `format: parquet`"),
+            (
+                !is_ocsf,
+                "encoding.schema",
+                "Security Lake takes OCSF only",
+                "set `encoding: {schema: ocsf, ocsf_version: 1.3.0}`",
+            ),
+            (
+                is_newer,
+                "encoding.ocsf_version",
+                "Security Lake takes OCSF 1.3.0 and earlier",
+                "set `ocsf_version: 1.3.0`",
+            ),
+            (self.table.is_some(), "table", "Security Lake has tables of its own", "remove `table`"),
+            (
+                self.key_prefix != default_key_prefix(),
+                "key_prefix",
+                "`security_lake` says where objects go, so the prefix has no effect",
+                "remove `key_prefix`",
+            ),
+            (
+                self.region.is_none(),
+                "region",
+                "keys contain the region of the bucket",
+                "set `region` to the bucket's region",
+            ),
+        ];
+        let wrong = wrong.into_iter().filter(|(is_wrong, ..)| *is_wrong);
+        wrong.map(|(_, key, message, hint)| problem(key, message, hint)).chain(lake.problems()).collect()
+    }
+
+    /// The table, from what the journal keeps for this sink.
+    #[must_use]
+    pub fn table_state(&self, state: &str) -> Option<TableState> {
+        self.table.and_then(|_| StoredState::decode(state).table)
+    }
+
+    /// What is wrong with the limits of a batch.
+    #[must_use]
+    pub fn batch_problem(&self, batch: &BatchOptions) -> Option<SettingDiagnostic> {
+        self.security_lake.as_ref().and_then(|_| security_lake::batch_problem(batch))
+    }
+
     fn table_problems(&self) -> Vec<SettingDiagnostic> {
-        if self.table.is_none() {
+        if self.table.is_none() || self.security_lake.is_some() {
             return Vec::new();
         }
         if self.format != Format::Parquet {
@@ -241,13 +307,27 @@ impl S3Config {
     /// Where an event would be put: the bucket and the prefix of its object.
     #[must_use]
     pub fn example(&self, event: &Event<'_>) -> Vec<(&'static str, String)> {
-        let Ok(template) = Template::parse(&self.directory()) else { return Vec::new() };
-        vec![("bucket", self.bucket.clone()), ("prefix", template.render(event))]
+        let Ok(mut prefixes) = self.prefixes() else { return Vec::new() };
+        vec![("bucket", self.bucket.clone()), ("prefix", prefixes.render(event).0.to_owned())]
     }
 
-    /// The key prefix with a slash at the end.
+    /// Where events go.
+    ///
+    /// # Errors
+    /// What is wrong with the template.
+    pub(super) fn prefixes(&self) -> Result<Prefixes, Vec<SettingDiagnostic>> {
+        let Some(lake) = &self.security_lake else { return Ok(Prefixes::of_all(self.prefix_template()?)) };
+        let parsed = |(class, text): (u32, String)| match Template::parse(&text) {
+            Ok(template) => Ok((class, template)),
+            Err(error) => Err(vec![of_template(&text, &error)]),
+        };
+        let of_classes = lake.prefixes(self.region.as_deref().unwrap_or_default()).into_iter().map(parsed);
+        Ok(Prefixes::of_classes(of_classes.collect::<Result<Vec<_>, _>>()?))
+    }
+
+    /// The key prefix with a slash at the end; with `security_lake` the directory of all sources.
     fn directory(&self) -> String {
-        with_slash(&self.key_prefix)
+        if self.security_lake.is_some() { security_lake::ROOT.to_owned() } else { with_slash(&self.key_prefix) }
     }
 
     /// The prefix of the manifests; `None` without manifests.
@@ -277,6 +357,7 @@ impl S3Config {
             format: self.format,
             compression: self.format.compression(self.compression),
             encoding: self.encoding,
+            bloom_filters: self.bloom_filters,
         }
     }
 
@@ -297,8 +378,9 @@ impl S3Config {
 
     /// A string that changes whenever a changed configuration puts different bytes, or puts them elsewhere.
     pub(super) fn fingerprint(&self, prefix: &Template) -> String {
+        let lake = self.security_lake.as_ref().map(|lake| lake.prefixes(self.region.as_deref().unwrap_or_default()));
         format!(
-            "s3 {} bucket={} prefix={} manifests={:?} table={:?} {:?}",
+            "s3 {} bucket={} prefix={} manifests={:?} table={:?} security_lake={lake:?} {:?}",
             self.endpoint.as_deref().unwrap_or("aws"),
             self.bucket,
             prefix.canonical(),
@@ -427,6 +509,7 @@ mod tests {
             (json!({"compression": "snappy"}), "compression", "gzip, zstd or none"),
             (json!({"format": "parquet", "compression": "gzip"}), "compression", "zstd, snappy or none"),
             (json!({"format": "parquet", "encoding": {"schema": "ocsf"}}), "encoding.schema", "ndjson"),
+            (json!({"bloom_filters": true}), "bloom_filters", "parquet"),
             (json!({"format": "parquet", "content_encoding": "zstd"}), "content_encoding", "remove it"),
             (json!({"ssekms_key_id": "alias/x"}), "ssekms_key_id", "aws:kms"),
             (json!({"tags": {"": "x"}}), "tags", "1 to 128"),
@@ -445,6 +528,78 @@ mod tests {
             assert_eq!(found, key, "{text}");
             assert!(text.contains(word), "{text}");
         }
+    }
+
+    fn security_lake(more: Value) -> Value {
+        let source = |name: &str| json!({"name": name, "assume_role": "arn:aws:iam::111122223333:role/x"});
+        let mut settings = json!({
+            "region": "eu-central-1", "format": "parquet", "encoding": {"schema": "ocsf", "ocsf_version": "1.3.0"},
+            "security_lake": {"account_id": "external_acme", "sources": {
+                "account_change": source("acme_account"), "authentication": source("acme_login"),
+                "user_access": source("acme_access"), "group_management": source("acme_group"),
+                "api_activity": source("acme_api"),
+            }},
+        });
+        let Value::Object(more) = more else { panic!("settings") };
+        for (pointer, value) in more {
+            let (parent, name) = pointer.rsplit_once('/').expect("a pointer");
+            settings.pointer_mut(parent).expect("a map")[name] = value;
+        }
+        settings
+    }
+
+    #[test]
+    fn what_security_lake_does_not_take_is_named() {
+        assert_eq!(config(security_lake(json!({}))).check(), []);
+        let api = |more: Value| json!({"/security_lake/sources/api_activity": more});
+        for (more, key, word) in [
+            (json!({"/format": "ndjson"}), "format", "parquet"),
+            (json!({"/encoding": {}}), "encoding.schema", "schema: ocsf"),
+            (json!({"/encoding/ocsf_version": "1.8.0"}), "encoding.ocsf_version", "1.3.0"),
+            (json!({"/table": "delta"}), "table", "remove"),
+            (json!({"/key_prefix": "x/"}), "key_prefix", "remove"),
+            (json!({"/region": null}), "region", "bucket's region"),
+            (json!({"/security_lake/account_id": "1111"}), "security_lake.account_id", "12 digits"),
+            (json!({"/security_lake/account_id": "external_a/b"}), "security_lake.account_id", "external_"),
+            (api(json!({"name": "a_name_of_21_letters_"})), "security_lake.sources.api_activity.name", "20 letters"),
+            (api(json!({"name": "_x"})), "security_lake.sources.api_activity.name", "20 letters"),
+            (api(json!({"name": "acme_login"})), "security_lake.sources.api_activity.name", "one class per source"),
+            (
+                api(json!({"name": "x", "external_id": "y"})),
+                "security_lake.sources.api_activity.external_id",
+                "assume_role",
+            ),
+        ] {
+            let (found, text) = problem_of(security_lake(more));
+            assert_eq!(found, key, "{text}");
+            assert!(text.contains(word), "{text}");
+        }
+        for (secs, is_right) in [(299, false), (300, true), (7_200, true), (86_400, true), (86_401, false)] {
+            let timeout = std::time::Duration::from_secs(secs);
+            let batch = BatchOptions { max_events: 1, max_bytes: 1, timeout };
+            assert_eq!(config(security_lake(json!({}))).batch_problem(&batch).is_none(), is_right, "{secs}");
+            assert_eq!(config(json!({})).batch_problem(&batch), None);
+        }
+        let mut missing = security_lake(json!({}));
+        missing["security_lake"]["sources"].as_object_mut().expect("a map").remove("user_access");
+        missing["bucket"] = "audit".into();
+        let error = serde_json::from_value::<S3Config>(missing).expect_err("a class without a source").to_string();
+        assert!(error.contains("user_access"), "{error}");
+    }
+
+    #[test]
+    fn events_go_to_the_source_of_their_class() {
+        let lake = config(security_lake(json!({})));
+        let event = crate::sinks::testing::event("{}", "2026-01-02T23:59:59.999Z");
+        let [_, (_, prefix)] = lake.example(&event).try_into().expect("two parts");
+        assert_eq!(prefix, "ext/acme_api/region=eu-central-1/accountId=external_acme/eventDay=20260102/");
+        let clock: crate::clock::SharedClock = Arc::new(SystemClock);
+        let print = |config: &S3Config| config.build(&clock, "p", "s").expect("a sink").fingerprint().to_owned();
+        let other = config(security_lake(json!({"/security_lake/account_id": "111122223333"})));
+        assert_ne!(print(&lake), print(&other));
+        let role = "/security_lake/sources/api_activity/assume_role";
+        let other = config(security_lake(json!({role: "arn:aws:iam::111122223333:role/y"})));
+        assert_eq!(print(&lake), print(&other), "a role does not change what is put where");
     }
 
     #[test]
@@ -488,6 +643,7 @@ mod tests {
             json!({"key_prefix": "x/"}),
             json!({"format": "parquet"}),
             json!({"format": "parquet", "compression": "snappy"}),
+            json!({"format": "parquet", "bloom_filters": true}),
             json!({"compression": "zstd"}),
             json!({"encoding": {"schema": "ecs"}}),
             json!({"encoding": {"raw": "drop"}}),

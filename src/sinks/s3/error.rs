@@ -77,6 +77,11 @@ impl S3Error {
         matches!(self.code.as_str(), "NotImplemented" | "MethodNotAllowed" | "AccessDenied") || self.status == 501
     }
 
+    /// Whether the credentials do not permit the call. The answer to a HEAD has no code.
+    pub(super) fn is_denied(&self) -> bool {
+        self.code == "AccessDenied" || self.status == 403
+    }
+
     /// The sink's error. `doing` completes "cannot ..."; `address` is where the request went.
     pub(super) fn into_error(self, doing: &str, address: &Address) -> SinkError {
         let code = match (self.code.as_str(), self.status) {

@@ -86,6 +86,7 @@ impl ObjectMarker {
         }
         let mut keys = BTreeSet::from([self.key.clone()]);
         keys.extend(directories_of(&store.bucket, records).iter().map(|directory| format!("{directory}{}", self.name)));
+        keys.retain(|key| !store.connection.has_role(key));
         for key in keys {
             let found = store.marker(&key).await?;
             if let Some(marker) = self.state.without_batch(found.as_ref()) {

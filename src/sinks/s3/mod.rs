@@ -14,9 +14,12 @@ mod error;
 mod marker;
 mod objects;
 mod options;
+mod prefixes;
 mod proof;
 mod rollback;
+mod security_lake;
 mod sink;
+mod state;
 #[cfg(test)]
 mod tests;
 mod upload;
@@ -24,5 +27,6 @@ mod writer;
 
 pub use config::S3Config;
 pub use options::{Acl, AuthOptions, Checksum, RequestOptions, ServerSideEncryption, StorageClass, TableFormat};
+pub use security_lake::{CustomSource, CustomSources, SecurityLakeOptions};
 pub use sink::S3Sink;
 pub use writer::{Format, ObjectCompression};

@@ -291,7 +291,7 @@ mod tests {
 
     fn options() -> ObjectOptions {
         let encoding = EncodingOptions::default();
-        ObjectOptions { format: Format::Ndjson, compression: ObjectCompression::None, encoding }
+        ObjectOptions { format: Format::Ndjson, compression: ObjectCompression::None, encoding, bloom_filters: false }
     }
 
     /// Every object of a batch whose events are these: the partition of each, and its length.

@@ -13,6 +13,7 @@ use std::collections::{BTreeSet, HashSet};
 use aws_sdk_s3::Client;
 use futures_util::future::BoxFuture;
 
+use super::client::Clients;
 use super::error::S3Error;
 use super::upload::{Put, Store, TOKEN_FIELD, abort, all_or_error, delete};
 use crate::journal::{RollbackRecord, S3Location, S3ObjectRecord};
@@ -50,13 +51,13 @@ impl Store {
             }
         }
         for location in locations {
-            let client = if *location == self.connection.location {
-                self.client().await?
+            let clients = if *location == self.connection.location {
+                self.clients().await?
             } else {
-                self.connection.client(location).await?
+                self.connection.clients(location).await?
             };
             let here = records.iter().copied().filter(|record| record.location == *location);
-            let done = self.roll_back_at(&client, here).await;
+            let done = self.roll_back_at(&clients, here).await;
             let gone = done.inspect_err(|_| self.reset_client())?;
             self.report_missing(gone);
         }
@@ -78,13 +79,13 @@ impl Store {
 
     async fn roll_back_at<'a>(
         &self,
-        client: &Client,
+        clients: &Clients,
         records: impl Iterator<Item = &'a S3ObjectRecord>,
     ) -> Result<BTreeSet<&'a str>, SinkError> {
         let (mut manifests, mut objects): (Vec<BoxFuture<'_, RolledBack<'a>>>, Vec<_>) = Default::default();
         for record in records {
             let group = if record.manifest { &mut manifests } else { &mut objects };
-            group.push(Box::pin(self.roll_back_object(client, record)));
+            group.push(Box::pin(self.roll_back_object(clients.of(&record.key), record)));
         }
         let mut gone = all_or_error(self.concurrency, manifests).await?;
         gone.extend(all_or_error(self.concurrency, objects).await?);

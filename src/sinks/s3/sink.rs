@@ -24,7 +24,9 @@ use super::error;
 use super::marker::ObjectMarker;
 use super::objects::{Keys, Objects};
 use super::options::TableFormat;
+use super::prefixes::Prefixes;
 use super::rollback;
+use super::state::StoredState;
 use super::upload::{Put, Store};
 use super::writer::{EncodeError, ObjectOptions};
 use crate::clock::SharedClock;
@@ -34,7 +36,7 @@ use crate::journal::{RollbackRecord, S3ObjectRecord, Seq};
 use crate::sinks::blocking::blocking;
 use crate::sinks::manifest::{MANIFEST_VERSION, Manifest, ManifestObject, sha256_hex};
 use crate::sinks::orphans::roll_back_orphans;
-use crate::sinks::template::{PathCache, Template};
+use crate::sinks::template::Template;
 use crate::sinks::{BatchRange, Committed, EventForm, RollbackLog, Sink, SinkError, StoredPosition, WriteOutcome};
 
 /// The memory limit of all open objects together, in bytes.
@@ -48,7 +50,7 @@ const FLUSH_BYTES: usize = 8 << 20;
 pub struct S3Sink {
     fingerprint: String,
     template: Template,
-    cache: PathCache,
+    prefixes: Prefixes,
     pub(super) keys: Keys,
     options: ObjectOptions,
     pub(super) store: Store,
@@ -120,7 +122,7 @@ impl S3Config {
         Ok(S3Sink {
             fingerprint: self.fingerprint(&template),
             template,
-            cache: PathCache::limited(),
+            prefixes: self.prefixes()?,
             keys,
             options,
             store,
@@ -141,7 +143,8 @@ impl S3Sink {
     }
 
     async fn try_store(&mut self) -> Result<(), SinkError> {
-        let keys = self.keys.probes(self.template.fixed_start());
+        let mut keys = self.keys.probes(self.template.fixed_start());
+        keys.extend(self.store.connection.roles.iter().map(|role| format!("{}auditflow-check", role.prefix)));
         self.store.try_writing(&keys).await?;
         if let Some(table) = &mut self.table {
             table.check(&mut self.store, self.keys.name()).await?;
@@ -152,7 +155,7 @@ impl S3Sink {
     async fn open(&mut self, stored: StoredPosition<'_>) -> Result<Option<Seq>, SinkError> {
         stored.journal.clone_into(&mut self.keys.journal);
         self.keys.generation = stored.generation;
-        self.chain.previous = stored.state.map(str::to_owned);
+        self.chain.previous = stored.state.and_then(|state| StoredState::decode(state).manifest);
         let mut position = None;
         if let Some(table) = &mut self.table {
             table.check(&mut self.store, self.keys.name()).await?;
@@ -279,7 +282,10 @@ impl S3Sink {
         if has_objects {
             self.marker.commit(&mut self.store, self.batch.range).await?;
         }
-        let state = self.chain.latest.as_ref().map(|(_, hash)| hash.clone());
+        let manifest = self.chain.latest.as_ref().map(|(_, hash)| hash.clone());
+        let table = self.table.as_ref().filter(|_| has_objects);
+        let table = table.and_then(|table| table.state(self.batch.put.len() as u64, self.batch.events));
+        let state = StoredState { manifest, table }.encode();
         Ok(Committed { events: self.batch.events, bytes: self.batch.bytes, state })
     }
 
@@ -304,6 +310,16 @@ impl S3Sink {
         object.table && !is_here
     }
 
+    /// An object of a table where the sink writes now without one. The table may have it: the same events would get into the
+    /// same directory again.
+    fn object_of_former_table<'r>(&self, record: &'r RollbackRecord) -> Option<&'r S3ObjectRecord> {
+        let RollbackRecord::S3Object(object) = record else { return None };
+        let start = self.template.fixed_start();
+        let directory = start.rfind('/').map_or("", |end| &start[..=end]);
+        let is_here = self.store.is_here(object) && object.key.starts_with(directory);
+        (object.table && self.table.is_none() && is_here).then_some(object)
+    }
+
     async fn take_over(&mut self, stored: StoredPosition<'_>) -> Result<(), SinkError> {
         if let Some(table) = &mut self.table {
             table.adopt(&mut self.store, stored).await?;
@@ -316,6 +332,9 @@ impl S3Sink {
         self.earlier = Earlier::default();
         if let Some(table) = &mut self.table {
             table.give_up();
+        }
+        if let Some(object) = records.iter().find_map(|record| self.object_of_former_table(record)) {
+            return Err(of_former_table(object));
         }
         let (mut objects, mut others): (Vec<&S3ObjectRecord>, Vec<RollbackRecord>) = (Vec::new(), Vec::new());
         let mut left = 0;
@@ -340,6 +359,15 @@ impl S3Sink {
         }
         self.store.roll_back(&objects).await?;
         self.marker.roll_back(&mut self.store, &objects).await
+    }
+}
+
+fn of_former_table(object: &S3ObjectRecord) -> SinkError {
+    let S3ObjectRecord { bucket, key, .. } = object;
+    SinkError::Stopped {
+        message: format!("the Delta table may have s3://{bucket}/{key} of an unfinished batch: nothing was touched"),
+        hint: "restore `table: delta` in the pipeline file and run once (`run --once`); then remove it, or write to another directory"
+            .to_owned(),
     }
 }
 
@@ -378,13 +406,13 @@ impl Sink for S3Sink {
         if let Some(table) = &mut self.table {
             table.begin();
         }
-        self.cache.begin();
+        self.prefixes.begin();
         self.marker.begin(range);
         self.chain.begin(range);
     }
 
     fn write(&mut self, seq: Seq, event: &Event<'_>, form: EventForm) -> Result<WriteOutcome, SinkError> {
-        let (prefix, changed) = self.cache.render(&self.template, event);
+        let (prefix, changed) = self.prefixes.render(event);
         let batch = &mut self.batch;
         if let Err(error) = batch.objects.push(prefix, !changed, event, form) {
             let reason = error.rejection().ok_or_else(|| encode_failed(&error))?;

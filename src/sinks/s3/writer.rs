@@ -13,9 +13,11 @@ use crate::event::Event;
 use crate::event::native::RawForm;
 use crate::sinks::EventForm;
 use crate::sinks::compression::Compression;
+#[cfg(feature = "parquet")]
+use crate::sinks::encoding::Schema;
 use crate::sinks::encoding::{EncodingOptions, push_line};
 #[cfg(feature = "parquet")]
-use crate::sinks::parquet::{ParquetCompression, ParquetOptions, ParquetWriteError, ParquetWriter};
+use crate::sinks::parquet::{OcsfWriter, ParquetCompression, ParquetOptions, ParquetWriteError, ParquetWriter};
 use crate::time::Timestamp;
 
 /// The format of objects.
@@ -118,6 +120,9 @@ pub(super) struct ObjectOptions {
     pub(super) format: Format,
     pub(super) compression: ObjectCompression,
     pub(super) encoding: EncodingOptions,
+    /// Of Parquet files.
+    #[cfg_attr(not(feature = "parquet"), allow(dead_code))]
+    pub(super) bloom_filters: bool,
 }
 
 impl ObjectOptions {
@@ -138,6 +143,8 @@ pub(super) enum ObjectWriter {
     Ndjson(NdjsonWriter),
     #[cfg(feature = "parquet")]
     Parquet(ParquetWriter),
+    #[cfg(feature = "parquet")]
+    Ocsf(OcsfWriter),
 }
 
 /// A complete object.
@@ -147,6 +154,14 @@ pub(super) struct Finished {
     pub(super) rows: u64,
     pub(super) first_time: Timestamp,
     pub(super) last_time: Timestamp,
+}
+
+#[cfg(feature = "parquet")]
+impl From<crate::sinks::parquet::Finished> for Finished {
+    fn from(file: crate::sinks::parquet::Finished) -> Self {
+        let (first_time, last_time) = (file.first_time.unwrap_or_default(), file.last_time.unwrap_or_default());
+        Self { bytes: file.bytes, rows: file.rows, first_time, last_time }
+    }
 }
 
 /// Why an event or an object could not be encoded.
@@ -189,11 +204,20 @@ impl EncodeError {
 impl ObjectWriter {
     pub(super) fn new(options: ObjectOptions) -> Self {
         #[cfg(feature = "parquet")]
+        if options.format == Format::Parquet && options.encoding.schema == Schema::Ocsf {
+            return Self::Ocsf(OcsfWriter::new(
+                options.compression.of_pages(),
+                options.encoding.raw,
+                options.bloom_filters,
+            ));
+        }
+        #[cfg(feature = "parquet")]
         if options.format == Format::Parquet {
             let with_raw = options.encoding.raw != RawForm::Drop;
             return Self::Parquet(ParquetWriter::new(ParquetOptions {
                 compression: options.compression.of_pages(),
                 with_raw,
+                bloom_filters: options.bloom_filters,
             }));
         }
         Self::Ndjson(NdjsonWriter::new(options.encoding, options.compression.of_lines()))
@@ -205,6 +229,8 @@ impl ObjectWriter {
             Self::Ndjson(writer) => Ok(writer.push(event, form)?),
             #[cfg(feature = "parquet")]
             Self::Parquet(writer) => Ok(writer.push(event, form)?),
+            #[cfg(feature = "parquet")]
+            Self::Ocsf(writer) => Ok(writer.push(event)?),
         }
     }
 
@@ -214,6 +240,8 @@ impl ObjectWriter {
             Self::Ndjson(writer) => writer.memory(),
             #[cfg(feature = "parquet")]
             Self::Parquet(writer) => writer.buffered_bytes(),
+            #[cfg(feature = "parquet")]
+            Self::Ocsf(writer) => writer.buffered_bytes(),
         }
     }
 
@@ -222,11 +250,9 @@ impl ObjectWriter {
         match self {
             Self::Ndjson(writer) => Ok(writer.finish()?),
             #[cfg(feature = "parquet")]
-            Self::Parquet(writer) => {
-                let file = writer.finish()?;
-                let (first_time, last_time) = (file.first_time.unwrap_or_default(), file.last_time.unwrap_or_default());
-                Ok(Finished { bytes: file.bytes, rows: file.rows, first_time, last_time })
-            }
+            Self::Parquet(writer) => Ok(writer.finish()?.into()),
+            #[cfg(feature = "parquet")]
+            Self::Ocsf(writer) => Ok(writer.finish()?.into()),
         }
     }
 }

@@ -30,8 +30,10 @@ const LAST_CHECKPOINT: &str = "_last_checkpoint";
 pub(super) struct Head {
     /// The newest version; `None` if there is no table.
     pub(super) version: Option<i64>,
-    /// The newest checkpoint, or the version at which one was tried last.
-    pub(super) checkpoint: i64,
+    /// The newest checkpoint.
+    pub(super) checkpoint: Option<i64>,
+    /// The version at which this sink tried to write one last.
+    pub(super) tried: Option<i64>,
     pub(super) metadata: Option<MetaData>,
     /// The last commit of this sink.
     pub(super) own: Option<OwnCommit>,
@@ -40,6 +42,8 @@ pub(super) struct Head {
 /// A commit of this sink, as the log shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct OwnCommit {
+    /// The version; of a commit that only a checkpoint shows, the checkpoint's.
+    pub(super) version: i64,
     /// The last event in it.
     pub(super) position: Seq,
     /// What it says of itself. A checkpoint does not keep it.
@@ -78,7 +82,7 @@ impl Head {
             }
             if let Some(txn) = entry.txn.as_ref().filter(|txn| txn.app_id == app) {
                 let position = Seq::try_from(txn.version).unwrap_or_default();
-                self.own = Some(OwnCommit { position, note: note.clone() });
+                self.own = Some(OwnCommit { version, position, note: note.clone() });
             }
         }
         self.version = Some(version);
@@ -181,15 +185,15 @@ impl Log<'_> {
         for (version, entries) in self.read(store, &listed.versions[1..]).await? {
             head.apply(version, &entries, self.app)?;
         }
-        head.checkpoint = head.checkpoint.max(listed.newest().map_or(0, |(version, _)| version));
+        head.checkpoint = head.checkpoint.max(listed.newest().map(|(version, _)| version));
         Ok(())
     }
 
     async fn load(self, store: &mut Store, head: &mut Head) -> Result<(), SinkError> {
-        let mut loaded = Head::default();
-        self.replay(store, |version, entries| loaded.apply(version, &entries, self.app)).await?.inspect(|checkpoint| {
-            loaded.checkpoint = *checkpoint;
-        });
+        let mut loaded = Head { tried: head.tried, ..Head::default() };
+        let replay = self.replay(store, |version, entries| loaded.apply(version, &entries, self.app));
+        let checkpoint = replay.await?;
+        loaded.checkpoint = checkpoint;
         *head = loaded;
         Ok(())
     }

@@ -37,6 +37,7 @@ use super::upload::Store;
 use crate::clock::SharedClock;
 use crate::journal::{RollbackRecord, Seq};
 use crate::sinks::manifest::{ManifestObject, sha256_hex};
+use crate::sinks::table_state::TableState;
 use crate::sinks::template::Template;
 use crate::sinks::{BatchRange, SinkError, StoredPosition, parquet};
 use crate::time::Timestamp;
@@ -173,6 +174,13 @@ impl Table {
     /// The hash of the manifest of the last commit, if the log still says so.
     pub(super) fn manifest_hash(&self) -> Option<String> {
         self.head.own.as_ref()?.note.as_ref()?.manifest_sha256.clone()
+    }
+
+    /// The table as the last commit of this sink left it, which added these files.
+    pub(super) fn state(&self, files: u64, rows: u64) -> Option<TableState> {
+        let version = u64::try_from(self.head.own.as_ref()?.version).ok()?;
+        let checkpoint = self.head.checkpoint.and_then(|checkpoint| u64::try_from(checkpoint).ok());
+        Some(TableState { version, checkpoint, files, rows })
     }
 
     /// Before the first put of a batch: nobody else has written with this journal.
@@ -321,21 +329,23 @@ impl Table {
     }
 
     async fn checkpoint_if_due(&mut self, store: &mut Store, version: i64) {
-        if version - self.head.checkpoint < CHECKPOINT_EVERY {
+        let newest = self.head.checkpoint.max(self.head.tried).unwrap_or(0);
+        if version - newest < CHECKPOINT_EVERY {
             return;
         }
         let now = self.clock.now().as_millis();
         let written = Log { layout: &self.layout, app: &self.app }.write_checkpoint(store, now).await;
         // After an error it is tried again a hundred versions later: nothing but the readers' speed depends on it.
-        self.head.checkpoint = version;
-        if let Err(error) = written {
-            tracing::warn!(
+        self.head.tried = Some(version);
+        match written {
+            Ok(version) => self.head.checkpoint = Some(version),
+            Err(error) => tracing::warn!(
                 event = "checkpoint_failed",
                 sink = self.sink,
                 version,
                 %error,
                 "cannot write a checkpoint of the Delta table; the table is complete without it"
-            );
+            ),
         }
     }
 

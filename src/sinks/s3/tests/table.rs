@@ -267,6 +267,33 @@ async fn a_version_that_somebody_else_takes_is_gone_round() {
     }
 }
 
+/// S3 answers 409 if another conditional put of the key is under way, or was.
+#[tokio::test]
+async fn a_conflict_at_a_commit_is_looked_up() {
+    for (acts, restarts) in [(true, false), (true, true), (false, false), (false, true)] {
+        let store = Store::with_bucket("audit");
+        let mut sink = delta(&store, json!({}));
+        sink.recover_position(FIRST_START).await.expect("opened");
+        let mut left = 2;
+        let fault = move |method: &_, uri: &axum::http::Uri| {
+            let is_commit = method == "PUT" && uri.path().contains("_delta_log/0");
+            left -= i32::from(is_commit && left > 0);
+            (is_commit && left > 0).then_some((409, "ConditionalRequestConflict"))
+        };
+        if acts {
+            store.lose_answers(fault)
+        } else {
+            store.set_fault(fault)
+        }
+        let state = until_delivered(&store, &mut sink, (1, 10), restarts, None).await;
+        until_delivered(&store, &mut sink, (11, 30), restarts, state).await;
+        let mut commits = store.requests();
+        commits.retain(|line| line.starts_with("PUT") && line.contains("_delta_log/0"));
+        assert_eq!(commits.len(), if acts { 2 } else { 3 });
+        assert_eq!((rows(&store), versions(&store).len()), ((1..=30).collect(), 2), "{acts} {restarts}");
+    }
+}
+
 // --- copies of the journal ---
 
 #[tokio::test]
@@ -372,7 +399,7 @@ async fn a_batch_that_was_given_up_is_deleted_only_where_the_log_was_read() {
     deliver(&mut sink, 1, 30, &mut log).await.expect_err("no commit");
     store.clear_fault();
     let before = store.objects("audit");
-    for more in [json!({"key_prefix": "other/x=%d/"}), json!({"table": null})] {
+    for more in [json!({"key_prefix": "other/x=%d/"}), json!({"key_prefix": "other/x=%d/", "table": null})] {
         let mut elsewhere = delta(&store, more);
         elsewhere.recover_position(stored(0, 30)).await.expect("opened");
         elsewhere.rollback(&log.records()).await.expect("rolled back");
@@ -382,6 +409,68 @@ async fn a_batch_that_was_given_up_is_deleted_only_where_the_log_was_read() {
     here.recover_position(stored(0, 30)).await.expect("opened");
     here.rollback(&log.records()).await.expect("rolled back");
     assert!(store.objects("audit").is_empty(), "nobody has committed them");
+}
+
+#[tokio::test]
+async fn a_table_is_not_removed_while_a_commit_is_unanswered() {
+    for acts in [true, false] {
+        let store = Store::with_bucket("audit");
+        let mut log = MemoryLog::default();
+        let mut sink = delta(&store, json!({}));
+        sink.recover_position(FIRST_START).await.expect("opened");
+        let (has_committed, is_commit) =
+            (AtomicBool::new(false), |line: &str| line.starts_with("PUT") && line.contains("_delta_log/0"));
+        store.set_fault(move |method, uri| {
+            let line = format!("{method} {uri}");
+            let has_committed = has_committed.fetch_or(is_commit(&line), Ordering::SeqCst);
+            let is_look = has_committed && line.starts_with("GET") && line.contains("_delta_log");
+            (is_look || (is_commit(&line) && !acts)).then_some((500, "InternalError"))
+        });
+        if acts {
+            store.lose_answers(move |method, uri| {
+                is_commit(&format!("{method} {uri}")).then_some((500, "InternalError"))
+            });
+        }
+        deliver(&mut sink, 1, 30, &mut log).await.expect_err("no answer");
+        store.clear_fault();
+        let before = store.objects("audit");
+        for prefix in ["audit/event_vendor={{ vendor }}/event_date=%Y-%m-%d/", "audit/%Y/", "{{ vendor }}/"] {
+            let mut plain = delta(&store, json!({"table": null, "key_prefix": prefix}));
+            let stopped = plain.rollback(&log.records()).await.expect_err("refused");
+            assert!(matches!(stopped, SinkError::Stopped { .. }), "{stopped:?}");
+            assert!(text_of(&stopped).contains("restore `table: delta`"), "{stopped}");
+            assert_eq!(store.objects("audit"), before);
+        }
+        // As the hint says.
+        let mut restored = delta(&store, json!({}));
+        restored.recover_position(stored(0, 30)).await.expect("opened");
+        restored.prepare_retry(&log.records()).await.expect("prepared");
+        deliver(&mut restored, 1, 30, &mut MemoryLog::default()).await.expect("delivered");
+        assert_eq!((rows(&store), versions(&store).len()), ((1..=30).collect(), 1), "acts: {acts}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_over_an_unfinished_batch_without_one_has_each_event_once() {
+    let store = Store::with_bucket("audit");
+    let mut log = MemoryLog::default();
+    let mut plain = delta(&store, json!({"table": null}));
+    plain.recover_position(FIRST_START).await.expect("opened");
+    deliver(&mut plain, 1, 30, &mut log).await.expect("delivered, and then the process dies");
+    let mut table = delta(&store, json!({}));
+    assert_eq!(table.recover_position(stored(0, 30)).await.expect("opened"), Some(0));
+    table.rollback(&log.records()).await.expect("rolled back");
+    assert!(
+        store.objects("audit").keys().all(|key| key.contains("_auditflow/")),
+        "{:?}",
+        store.objects("audit").keys()
+    );
+    for (first, last) in [(1, 20), (21, 30)] {
+        deliver(&mut table, first, last, &mut MemoryLog::default()).await.expect("delivered");
+    }
+    assert_eq!(rows(&store), (1..=30).collect::<Vec<_>>());
+    let files = store.objects("audit").into_keys().filter(|key| key.ends_with(".parquet")).count();
+    assert_eq!(files, 4, "the table has every object");
 }
 
 // --- the table ---
