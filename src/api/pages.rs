@@ -10,13 +10,13 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, SystemClock};
 use crate::journal::JournalError;
-use crate::pipeline::ValidatedPipeline;
+use crate::pipeline::ActiveConfig;
 use crate::report::{self, Observation, StatusReport, metrics};
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -37,14 +37,14 @@ pub(crate) struct RunState {
 /// What the handlers share.
 #[derive(Clone)]
 struct Pages {
-    pipeline: Arc<ValidatedPipeline>,
+    config: watch::Receiver<ActiveConfig>,
     state: RunState,
     latest: Arc<Mutex<Option<(Instant, Observation)>>>,
 }
 
-/// The pages of a run of `pipeline`. `only_local` if other machines cannot connect.
-pub(super) fn router(pipeline: ValidatedPipeline, state: RunState, only_local: bool) -> Router {
-    let pages = Pages { pipeline: Arc::new(pipeline), state, latest: Arc::default() };
+/// The pages of a run. `only_local` if other machines cannot connect.
+pub(super) fn router(config: watch::Receiver<ActiveConfig>, state: RunState, only_local: bool) -> Router {
+    let pages = Pages { config, state, latest: Arc::default() };
     let router = Router::new()
         .route("/livez", get(|| async { text(StatusCode::OK, "ok\n") }))
         .route("/readyz", get(readyz))
@@ -77,8 +77,8 @@ async fn status(State(pages): State<Pages>) -> Response {
     pages.render("application/json", status_json).await
 }
 
-fn status_json(pipeline: &ValidatedPipeline, observation: &Observation) -> String {
-    let report = StatusReport::new(pipeline, observation);
+fn status_json(config: &ActiveConfig, observation: &Observation) -> String {
+    let report = StatusReport::new(&config.pipeline, observation);
     serde_json::to_string(&report).expect("reports hold strings and numbers only") + "\n"
 }
 
@@ -87,9 +87,9 @@ impl Pages {
     /// one thread, whatever the number of requests.
     async fn render(&self, content_type: &'static str, page: Page) -> Response {
         let mut latest = Arc::clone(&self.latest).lock_owned().await;
-        let pipeline = Arc::clone(&self.pipeline);
+        let config = self.config.borrow().clone();
         let runs = self.state.started.is_cancelled();
-        let rendered = tokio::task::spawn_blocking(move || rendered(&pipeline, runs, &mut latest, page)).await;
+        let rendered = tokio::task::spawn_blocking(move || rendered(&config, runs, &mut latest, page)).await;
         match rendered {
             Ok(Ok(page)) => ([(header::CONTENT_TYPE, content_type)], page).into_response(),
             Ok(Err(error)) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
@@ -99,10 +99,10 @@ impl Pages {
     }
 }
 
-type Page = fn(&ValidatedPipeline, &Observation) -> String;
+type Page = fn(&ActiveConfig, &Observation) -> String;
 
 fn rendered(
-    pipeline: &ValidatedPipeline,
+    config: &ActiveConfig,
     runs: bool,
     latest: &mut Option<(Instant, Observation)>,
     page: Page,
@@ -111,11 +111,11 @@ fn rendered(
     let (_, observation) = match fresh {
         Some(fresh) => latest.insert(fresh),
         None => {
-            let observation = report::observe_own(pipeline, SystemClock.now(), runs)?;
+            let observation = report::observe_own(&config.pipeline, SystemClock.now(), runs)?;
             latest.insert((Instant::now(), observation))
         }
     };
-    Ok(page(pipeline, observation))
+    Ok(page(config, observation))
 }
 
 fn text(status: StatusCode, body: impl Into<String>) -> Response {
