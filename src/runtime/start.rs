@@ -46,7 +46,8 @@ pub struct RunOptions {
     pub started: CancellationToken,
     /// Whether to show progress on standard error.
     pub show_progress: bool,
-    /// The pipeline file, if it is to be read again on request. A run that ends by itself does not.
+    /// The pipeline file, if it is to be read again on request; the run begins with its active pipeline. [`RunMode::Once`]
+    /// does not read it again.
     pub config: Option<LiveConfig>,
 }
 
