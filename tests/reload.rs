@@ -222,6 +222,15 @@ fn kills_in_the_middle_of_reloads_lose_and_duplicate_nothing() {
     pipeline.assert_exact(&pipeline.path("packed"));
 }
 
+/// The state of a source that `auditflow status` reports.
+fn state_of(pipeline: &TestPipeline, file: &Path, source: &str) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_auditflow"));
+    let output = command.args(["status", file.to_str().unwrap(), "--json"]).envs(pipeline.environment()).output();
+    let report: serde_json::Value = serde_json::from_slice(&output.unwrap().stdout).unwrap();
+    let mut sources = report["sources"].as_array().unwrap().iter();
+    sources.find(|found| found["name"] == source).unwrap()["state"].as_str().unwrap().to_owned()
+}
+
 #[test]
 fn only_what_has_changed_is_restarted() {
     let pipeline = TestPipeline::without_growth(EVENTS);
@@ -237,6 +246,7 @@ sinks:
     replace(&file, &text);
     let running = Running::start(&pipeline, &file, &[]);
     common::until("all is delivered", || is_all_delivered(&pipeline));
+    common::until("the source waits for its next poll", || state_of(&pipeline, &file, "clumio") == "live");
     let requests = || pipeline.simulator.control().requests(VendorName::Clumio).unwrap().requests;
     let before = requests();
 
@@ -251,10 +261,13 @@ sinks:
     assert!(line.contains("changed=\"files\"") && line.contains("removed=\"merge\""), "{line}");
     assert_eq!(pipeline.event_count("source_removed"), 1);
 
-    // It comes back.
-    replace(&file, &with_line(&text, "files", "out/first", "out/second"));
+    // It comes back, and what is doubtful about the new file is said, as at a start.
+    assert_eq!(pipeline.event_count("config_warning"), 0);
+    let doubtful = with_line(&text, "files", "out/first", "out/second");
+    replace(&file, &with_line(&doubtful, "merge", "type: merge", "type: merge, page_size: 1000000"));
     let line = running.reload(&pipeline, "config_reloaded");
     assert!(line.contains("added=\"merge\"") && line.contains("changed=\"files\""), "{line}");
+    assert!(pipeline.event_lines("config_warning")[0].contains("page_size"));
     let started = |event: &str, name: &str| {
         pipeline
             .event_lines(event)

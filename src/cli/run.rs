@@ -71,9 +71,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
 fn log_start(pipeline: &ValidatedPipeline) {
     let (version, sources, sinks) = (env!("CARGO_PKG_VERSION"), pipeline.sources.len(), pipeline.sinks.len());
     tracing::info!(event = "run_started", version, pipeline = pipeline.name, sources, sinks, "auditflow starts");
-    for warning in &pipeline.warnings {
-        tracing::warn!(event = "config_warning", setting = warning.key, hint = warning.hint, "{}", warning.message);
-    }
+    pipeline.log_warnings();
 }
 
 fn fail(json: bool, reason: &str) {

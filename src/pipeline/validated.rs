@@ -32,6 +32,15 @@ pub struct ValidatedPipeline {
     pub warnings: Vec<Diagnostic>,
 }
 
+impl ValidatedPipeline {
+    /// Logs the warnings.
+    pub(crate) fn log_warnings(&self) {
+        for warning in &self.warnings {
+            tracing::warn!(event = "config_warning", setting = warning.key, hint = warning.hint, "{}", warning.message);
+        }
+    }
+}
+
 /// One source.
 #[derive(Clone, Debug)]
 pub struct ValidatedSource {

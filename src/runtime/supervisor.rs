@@ -155,6 +155,7 @@ impl Supervisor {
         let changes = Changes::between(old, new, has_failed);
         if !changes.is_empty() {
             self.apply(&before, &pipeline, &changes).await?;
+            pipeline.log_warnings();
         }
         live.applied(&files);
         self.files = files;
