@@ -10,13 +10,13 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, SystemClock};
 use crate::journal::JournalError;
-use crate::pipeline::ValidatedPipeline;
+use crate::pipeline::ActiveConfig;
 use crate::report::{self, Observation, StatusReport, metrics, page};
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -48,7 +48,7 @@ pub(crate) struct RunState {
 /// What the handlers share.
 #[derive(Clone)]
 struct Pages {
-    pipeline: Arc<ValidatedPipeline>,
+    config: watch::Receiver<ActiveConfig>,
     state: RunState,
     latest: Arc<Mutex<Option<Latest>>>,
 }
@@ -65,9 +65,9 @@ fn max_age(reading: Duration) -> Duration {
     (reading * AGE_PER_READ).clamp(MIN_AGE, MAX_AGE)
 }
 
-/// The pages of a run of `pipeline`. `only_local` if other machines cannot connect.
-pub(super) fn router(pipeline: ValidatedPipeline, state: RunState, only_local: bool) -> Router {
-    let pages = Pages { pipeline: Arc::new(pipeline), state, latest: Arc::default() };
+/// The pages of a run. `only_local` if other machines cannot connect.
+pub(super) fn router(config: watch::Receiver<ActiveConfig>, state: RunState, only_local: bool) -> Router {
+    let pages = Pages { config, state, latest: Arc::default() };
     let router = Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
@@ -111,7 +111,7 @@ async fn readyz(State(pages): State<Pages>) -> Response {
 /// `?page=2` shows further sources.
 async fn status_page(State(pages): State<Pages>, RawQuery(query): RawQuery) -> Response {
     let number = query.and_then(|query| query.strip_prefix("page=")?.parse().ok()).unwrap_or(1);
-    pages.render(HTML, move |pipeline, observation| page::html(pipeline, observation, number)).await
+    pages.render(HTML, move |config, observation| page::html(&config.pipeline, observation, number)).await
 }
 
 async fn openmetrics(State(pages): State<Pages>) -> Response {
@@ -122,8 +122,8 @@ async fn status(State(pages): State<Pages>) -> Response {
     pages.render("application/json", status_json).await
 }
 
-fn status_json(pipeline: &ValidatedPipeline, observation: &Observation) -> String {
-    let report = StatusReport::new(pipeline, observation);
+fn status_json(config: &ActiveConfig, observation: &Observation) -> String {
+    let report = StatusReport::new(&config.pipeline, observation);
     serde_json::to_string(&report).expect("reports hold strings and numbers only") + "\n"
 }
 
@@ -132,9 +132,9 @@ impl Pages {
     /// one thread, whatever the number of requests.
     async fn render(&self, content_type: &'static str, page: impl Page) -> Response {
         let mut latest = Arc::clone(&self.latest).lock_owned().await;
-        let pipeline = Arc::clone(&self.pipeline);
+        let config = self.config.borrow().clone();
         let runs = self.state.started.is_cancelled();
-        let rendered = tokio::task::spawn_blocking(move || rendered(&pipeline, runs, &mut latest, page)).await;
+        let rendered = tokio::task::spawn_blocking(move || rendered(&config, runs, &mut latest, page)).await;
         match rendered {
             Ok(Ok(page)) => ([(header::CONTENT_TYPE, content_type)], page).into_response(),
             Ok(Err(error)) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
@@ -145,12 +145,12 @@ impl Pages {
 }
 
 /// Makes a page of a snapshot.
-trait Page: FnOnce(&ValidatedPipeline, &Observation) -> String + Send + 'static {}
+trait Page: FnOnce(&ActiveConfig, &Observation) -> String + Send + 'static {}
 
-impl<P: FnOnce(&ValidatedPipeline, &Observation) -> String + Send + 'static> Page for P {}
+impl<P: FnOnce(&ActiveConfig, &Observation) -> String + Send + 'static> Page for P {}
 
 fn rendered(
-    pipeline: &ValidatedPipeline,
+    config: &ActiveConfig,
     runs: bool,
     latest: &mut Option<Latest>,
     page: impl Page,
@@ -160,11 +160,11 @@ fn rendered(
         Some(fresh) => latest.insert(fresh),
         None => {
             let began = Instant::now();
-            let observation = report::observe_own(pipeline, SystemClock.now(), runs)?;
+            let observation = report::observe_own(&config.pipeline, SystemClock.now(), runs)?;
             latest.insert(Latest { observation, until: Instant::now() + max_age(began.elapsed()) })
         }
     };
-    Ok(page(pipeline, observation))
+    Ok(page(config, observation))
 }
 
 fn text(status: StatusCode, body: impl Into<String>) -> Response {

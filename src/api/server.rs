@@ -11,10 +11,10 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use super::pages::{self, RunState};
-use crate::pipeline::ValidatedPipeline;
+use crate::pipeline::ActiveConfig;
 
 /// Connections that are open at once; further ones wait in the operating system's queue.
 pub(super) const MAX_CONNECTIONS: usize = 32;
@@ -74,8 +74,8 @@ impl ApiServer {
     }
 
     /// Serves until it is dropped.
-    pub(crate) async fn serve(self, pipeline: ValidatedPipeline, state: RunState) {
-        let router = pages::router(pipeline, state, self.address.ip().is_loopback());
+    pub(crate) async fn serve(self, config: watch::Receiver<ActiveConfig>, state: RunState) {
+        let router = pages::router(config, state, self.address.ip().is_loopback());
         let open = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
             let Ok(permit) = Arc::clone(&open).acquire_owned().await else { return };

@@ -5,21 +5,23 @@ use std::path::Path;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::pipeline::{self, Environment, Overrides, ValidatedPipeline};
+use crate::pipeline::{self, ActiveConfig, Environment, Overrides};
 
 const PIPELINE: &str = "
 sources: {acme: {type: clumio, access_token: not-for-others}}
 sinks: {screen: {type: console, inputs: [acme]}}
 ";
 
-fn pipeline() -> ValidatedPipeline {
+fn config() -> ActiveConfig {
     let environment = Environment::from_pairs([]);
-    pipeline::validate("acme.yaml", PIPELINE, Path::new("/nowhere"), &environment, &Overrides::default())
-        .expect("a good file")
+    let pipeline =
+        pipeline::validate("acme.yaml", PIPELINE, Path::new("/nowhere"), &environment, &Overrides::default());
+    ActiveConfig::new(pipeline.expect("a good file"))
 }
 
 async fn served() -> (SocketAddr, RunState) {
@@ -30,7 +32,7 @@ async fn served() -> (SocketAddr, RunState) {
         shutdown: CancellationToken::new(),
         writer_ended: CancellationToken::new(),
     };
-    tokio::spawn(server.serve(pipeline(), state.clone()));
+    tokio::spawn(server.serve(watch::Sender::new(config()).subscribe(), state.clone()));
     (address, state)
 }
 

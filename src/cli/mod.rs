@@ -17,6 +17,8 @@ mod simulate;
 mod state;
 mod status;
 mod summary;
+#[cfg(feature = "top")]
+mod top;
 mod validate;
 
 use std::process::ExitCode;
@@ -44,6 +46,8 @@ enum Command {
     Validate(validate::Arguments),
     Plan(plan::Arguments),
     Status(status::Arguments),
+    #[cfg(feature = "top")]
+    Top(top::Arguments),
     Coverage(coverage::Arguments),
     State(state::Arguments),
     Normalize(normalize::Arguments),
@@ -69,6 +73,8 @@ pub fn main() -> ExitCode {
         Command::Validate(arguments) => validate::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        #[cfg(feature = "top")]
+        Command::Top(arguments) => top::run(&arguments),
         Command::Coverage(arguments) => coverage::run(&arguments),
         Command::State(arguments) => state::run(&arguments),
         Command::Normalize(arguments) => normalize::run(&arguments),

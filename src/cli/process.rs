@@ -7,6 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::format::printable;
+use crate::runtime::LiveConfig;
 
 /// The command succeeded.
 pub const EXIT_DONE: u8 = 0;
@@ -55,11 +56,24 @@ impl StopSignals {
     /// From now on SIGINT and SIGTERM are received here, and SIGHUP and SIGUSR1 are logged and ignored: a closed terminal or
     /// a tool that asks for a reload must not kill a pipeline. Called within an async runtime.
     pub(super) fn install() -> Result<Self, String> {
-        let install = |kind| signal(kind).map_err(|reason| format!("cannot install signal handlers: {reason}"));
-        let (hangup, user) = (install(SignalKind::hangup())?, install(SignalKind::user_defined1())?);
-        tokio::spawn(log_ignored("SIGHUP", hangup));
-        tokio::spawn(log_ignored("SIGUSR1", user));
-        Ok(Self { interrupt: install(SignalKind::interrupt())?, terminate: install(SignalKind::terminate())? })
+        tokio::spawn(log_ignored("SIGHUP", installed(SignalKind::hangup())?));
+        Self::of_stop()
+    }
+
+    /// The same, but SIGHUP asks for a reload.
+    pub(super) fn install_with_reload(config: LiveConfig) -> Result<Self, String> {
+        let mut hangup = installed(SignalKind::hangup())?;
+        tokio::spawn(async move {
+            while hangup.recv().await.is_some() {
+                config.request_reload();
+            }
+        });
+        Self::of_stop()
+    }
+
+    fn of_stop() -> Result<Self, String> {
+        tokio::spawn(log_ignored("SIGUSR1", installed(SignalKind::user_defined1())?));
+        Ok(Self { interrupt: installed(SignalKind::interrupt())?, terminate: installed(SignalKind::terminate())? })
     }
 
     /// Waits for the next signal. Returns the exit code of a process that it ends before the work has started.
@@ -83,12 +97,12 @@ impl StopSignals {
     }
 }
 
+fn installed(kind: SignalKind) -> Result<Signal, String> {
+    signal(kind).map_err(|reason| format!("cannot install signal handlers: {reason}"))
+}
+
 async fn log_ignored(name: &'static str, mut signals: Signal) {
     while signals.recv().await.is_some() {
-        tracing::info!(
-            event = "signal_ignored",
-            signal = name,
-            "signal ignored; restart auditflow to apply a changed pipeline file"
-        );
+        tracing::info!(event = "signal_ignored", signal = name, "signal ignored");
     }
 }

@@ -10,8 +10,8 @@ use super::read_only::Exit;
 use super::{summary, validate};
 use crate::api::{ApiServer, RunState};
 use crate::clock::{SharedClock, SystemClock};
-use crate::pipeline::{self, Environment, LogFormat, Overrides, ValidatedPipeline};
-use crate::runtime::{HealthcheckFailure, HealthcheckResult};
+use crate::pipeline::{Environment, LogFormat, Overrides, ValidatedPipeline};
+use crate::runtime::{HealthcheckFailure, HealthcheckResult, LiveConfig};
 use crate::runtime::{RunMode, RunOptions, RunReport};
 use crate::telemetry::logging;
 use crate::units::Span;
@@ -19,6 +19,7 @@ use crate::units::Span;
 /// Run a pipeline until it is stopped
 ///
 /// Ctrl-C or SIGTERM stops it after the current page and batch; a second signal ends it at once, and the next run recovers.
+/// SIGHUP reads the pipeline file again and restarts the sources and sinks that have changed.
 /// Exit code 0 if all work is done or the run was stopped, 1 if it failed, 2 if the file is wrong, 3 if a source or sink could
 /// not finish its work, or if time that it read with --once is in doubt or unreadable, 130 if Ctrl-C ended the check at the
 /// start.
@@ -32,6 +33,9 @@ pub(super) struct Arguments {
     /// With --once: exit after errors have blocked all remaining work for this long
     #[arg(long, requires = "once", default_value = "5m", value_parser = Span::parse, value_name = "TIME")]
     pub(super) give_up_after: Span,
+    /// Reload when the pipeline file, or a file of a secret or certificate that it names, changes; as SIGHUP does
+    #[arg(long, conflicts_with = "once")]
+    pub(super) watch_config: bool,
     /// Start without checking the sources and sinks first
     #[arg(long)]
     pub(super) skip_check: bool,
@@ -45,21 +49,20 @@ pub(super) struct Arguments {
 /// Runs the command; returns the exit code.
 pub(super) fn run(arguments: &Arguments) -> u8 {
     let environment = Environment::of_process();
-    let pipeline = match pipeline::load(&arguments.file, &environment, &arguments.settings) {
-        Ok(pipeline) => pipeline,
+    let config = match LiveConfig::load(&arguments.file, environment.clone(), arguments.settings.clone()) {
+        Ok(config) => config,
         Err(diagnostics) => {
             validate::print_to_log(&diagnostics, arguments.settings.wants_json_log(&environment));
             return EXIT_USAGE;
         }
     };
-    let log = pipeline.settings.log;
+    let log = config.active().borrow().pipeline.settings.log;
     let json = log.format == LogFormat::Json;
     if let Err(reason) = logging::init(log.level.as_str(), json) {
         print_stderr(&format!("error: {reason}\n"));
         return EXIT_USAGE;
     }
-    log_start(&pipeline);
-    run_pipeline(pipeline, arguments, json).unwrap_or_else(|reason| {
+    run_pipeline(&config, arguments, json).unwrap_or_else(|reason| {
         fail(json, &reason);
         EXIT_FAILED
     })
@@ -68,9 +71,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
 fn log_start(pipeline: &ValidatedPipeline) {
     let (version, sources, sinks) = (env!("CARGO_PKG_VERSION"), pipeline.sources.len(), pipeline.sinks.len());
     tracing::info!(event = "run_started", version, pipeline = pipeline.name, sources, sinks, "auditflow starts");
-    for warning in &pipeline.warnings {
-        tracing::warn!(event = "config_warning", setting = warning.key, hint = warning.hint, "{}", warning.message);
-    }
+    pipeline.log_warnings();
 }
 
 fn fail(json: bool, reason: &str) {
@@ -81,20 +82,30 @@ fn fail(json: bool, reason: &str) {
     }
 }
 
-/// Checks and runs `pipeline` on an async runtime of its own until it is done or a signal stops it.
-fn run_pipeline(pipeline: ValidatedPipeline, arguments: &Arguments, json: bool) -> Result<u8, String> {
+/// Checks and runs a pipeline on an async runtime of its own until it is done or a signal stops it.
+fn run_pipeline(config: &LiveConfig, arguments: &Arguments, json: bool) -> Result<u8, String> {
+    let pipeline = Arc::clone(&config.active().borrow().pipeline);
     let give_up_after = arguments.give_up_after.0;
     let mode = if arguments.once { RunMode::Once { give_up_after } } else { RunMode::Continuous };
     let runtime = runtime(pipeline.settings.threads)?;
     let report = runtime.block_on(async {
-        let mut signals = StopSignals::install()?;
-        let options = RunOptions { show_progress: true, ..RunOptions::new(mode, CancellationToken::new()) };
-        serve_api(&pipeline, &options).await?;
+        let mut signals =
+            if arguments.once { StopSignals::install()? } else { StopSignals::install_with_reload(config.clone())? };
+        log_start(&pipeline);
+        let options = RunOptions {
+            show_progress: true,
+            config: Some(config.clone()),
+            ..RunOptions::new(mode, CancellationToken::new())
+        };
+        serve_api(config, &options).await?;
         if let Err(Exit(code)) = check(&pipeline, arguments, &mut signals).await? {
             return Ok(Err(code));
         }
         tokio::spawn(signals.stop(options.shutdown.clone()));
-        crate::runtime::run(pipeline, options).await.map(Ok).map_err(|error| error.to_string())
+        if arguments.watch_config {
+            tokio::spawn(config.clone().watch_files());
+        }
+        crate::runtime::run(pipeline.as_ref().clone(), options).await.map(Ok).map_err(|error| error.to_string())
     });
     runtime.shutdown_background();
     Ok(match report? {
@@ -104,8 +115,9 @@ fn run_pipeline(pipeline: ValidatedPipeline, arguments: &Arguments, json: bool) 
 }
 
 /// Serves metrics and health until the process ends, if the settings ask for it.
-async fn serve_api(pipeline: &ValidatedPipeline, options: &RunOptions) -> Result<(), String> {
-    let Some(address) = pipeline.settings.api.address else { return Ok(()) };
+async fn serve_api(config: &LiveConfig, options: &RunOptions) -> Result<(), String> {
+    let active = config.active();
+    let Some(address) = active.borrow().pipeline.settings.api.address else { return Ok(()) };
     let server = ApiServer::bind(address).await.map_err(|error| error.to_string())?;
     tracing::info!(event = "api_started", address = %server.address(), "serving metrics and health");
     let state = RunState {
@@ -113,7 +125,7 @@ async fn serve_api(pipeline: &ValidatedPipeline, options: &RunOptions) -> Result
         shutdown: options.shutdown.clone(),
         writer_ended: options.writer_ended.clone(),
     };
-    tokio::spawn(server.serve(pipeline.clone(), state));
+    tokio::spawn(server.serve(active, state));
     Ok(())
 }
 

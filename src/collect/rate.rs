@@ -64,6 +64,14 @@ impl RateLimitGroups {
         budget.lock().add(rates);
         budget
     }
+
+    /// Forgets the rates of `group` that none of its sources has any more.
+    pub fn keep_rates(&self, group: &str, rates: &[Rate]) {
+        let groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(budget) = groups.get(group) else { return };
+        let is_kept = |known: &RateWindow| rates.iter().any(|rate| known.is_of(rate));
+        budget.lock().rates.retain(is_kept);
+    }
 }
 
 impl SharedBudget {
@@ -106,6 +114,10 @@ struct RateWindow {
     requests: VecDeque<Instant>,
 }
 
+fn allowed(rate: &Rate) -> usize {
+    usize::try_from(rate.requests.max(1)).unwrap_or(usize::MAX)
+}
+
 impl RequestBudget {
     fn new(rates: &[Rate]) -> Self {
         let mut budget = Self { rates: Vec::new(), held_until: None, live_at: None };
@@ -115,9 +127,8 @@ impl RequestBudget {
 
     fn add(&mut self, rates: &[Rate]) {
         for rate in rates {
-            let allowed = usize::try_from(rate.requests.max(1)).unwrap_or(usize::MAX);
-            if !self.rates.iter().any(|known| (known.allowed, known.per) == (allowed, rate.per)) {
-                self.rates.push(RateWindow { allowed, per: rate.per, requests: VecDeque::new() });
+            if !self.rates.iter().any(|known| known.is_of(rate)) {
+                self.rates.push(RateWindow { allowed: allowed(rate), per: rate.per, requests: VecDeque::new() });
             }
         }
     }
@@ -153,6 +164,10 @@ impl RequestBudget {
 }
 
 impl RateWindow {
+    fn is_of(&self, rate: &Rate) -> bool {
+        (self.allowed, self.per) == (allowed(rate), rate.per)
+    }
+
     fn free_at(&self, priority: Priority) -> Option<Instant> {
         let allowed = match priority {
             Priority::Live => self.allowed,
@@ -193,6 +208,17 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_rate_that_no_source_of_a_group_has_any_more_no_longer_holds() {
+        let (groups, now) = (RateLimitGroups::default(), Instant::now());
+        let budget = groups.budget(Some("acme"), &[rate(1, 3_600), rate(2, 60)]);
+        budget.try_take(Priority::Live, now).expect("the first request");
+        budget.try_take(Priority::Live, now).expect_err("one an hour");
+        groups.keep_rates("acme", &[rate(2, 60)]);
+        budget.try_take(Priority::Live, now).expect("two a minute");
+        budget.try_take(Priority::Live, now).expect_err("the earlier requests count");
     }
 
     #[test]

@@ -26,6 +26,11 @@ impl TlsOptions {
         }
     }
 
+    /// The files that are read.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.ca_file, &self.crt_file, &self.key_file].into_iter().flatten()
+    }
+
     /// Whether only one of the certificate and its key is set.
     #[must_use]
     pub fn is_half_a_pair(&self) -> bool {

@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use sha2::{Digest as _, Sha256};
+
 /// A position in a file, counted from 1, in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TextSpan {
@@ -146,6 +148,30 @@ impl Node {
     pub(crate) fn with_only(&self, wanted: impl Fn(&str) -> bool) -> Self {
         let entries = self.entries().iter().filter(|entry| wanted(&entry.key)).cloned().collect();
         Self { id: self.id, span: self.span, value: Value::Map(entries) }
+    }
+
+    /// A hash of the values, with variables replaced: two nodes with the same hash mean the same. Comments, the order of keys
+    /// and places in the file do not count. It stands for the values where these must not be kept, since they may be secrets.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        match &self.value {
+            Value::Scalar(scalar) => {
+                hash.update([0, u8::from(scalar.plain), u8::from(scalar.written.is_some())]);
+                hash.update(&scalar.text);
+            }
+            Value::List(items) => {
+                hash.update([1]);
+                items.iter().for_each(|item| hash.update(item.digest()));
+            }
+            Value::Map(entries) => {
+                hash.update([2]);
+                let mut digests: Vec<_> =
+                    entries.iter().map(|entry| (Sha256::digest(&entry.key), entry.value.digest())).collect();
+                digests.sort_unstable();
+                digests.iter().for_each(|(key, value)| hash.update([key.as_slice(), value].concat()));
+            }
+        }
+        hash.finalize().into()
     }
 
     /// Replaces the values of variables by the text in the file, so that no message shows a value from the environment.

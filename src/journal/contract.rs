@@ -177,6 +177,10 @@ pub trait DeliverJournal: LogReader {
     /// Stores the last error of a sink; `None` clears it. Kept beside the journal like that of a source.
     fn set_sink_error(&self, sink: SinkId, last_error: Option<LastError>) -> JournalFuture<'_, ()>;
 
+    /// Changes nothing, and returns once all changes that were asked for before are made or have failed: whether the journal
+    /// still works through its calls.
+    fn pass_through(&self) -> JournalFuture<'_, ()>;
+
     /// Deletes events that every active sink has passed and that became visible before `visible_before` (now minus
     /// `retention`): oldest first, whole blocks. Deletes none if no sink is active. Returns the number of events deleted.
     ///

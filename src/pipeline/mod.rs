@@ -11,6 +11,7 @@
 //! Validation opens no connection and changes nothing. It reads the pipeline file, and looks at where links lead and at the
 //! permissions of files of secrets, without opening them. [`crate::runtime`] runs the validated pipeline.
 
+mod active;
 mod component;
 mod graph;
 mod own_paths;
@@ -23,8 +24,9 @@ mod transforms;
 mod validate;
 mod validated;
 
+pub use active::ActiveConfig;
 pub use validate::{load, validate};
-pub use validated::{ValidatedPipeline, ValidatedSink, ValidatedSource};
+pub use validated::{SettingsIdentity, ValidatedPipeline, ValidatedSink, ValidatedSource};
 
 pub use crate::config::{
     ApiSettings, Diagnostic, Environment, JournalSettings, LogFormat, LogLevel, LogSettings, Overrides, Settings,

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::component::{self, Component, Section};
 use super::own_paths;
-use super::validated::ValidatedSink;
+use super::validated::{SettingsIdentity, ValidatedSink};
 use crate::config::component_settings::CommonSinkSettings;
 use crate::config::deserialize::field_names;
 use crate::config::diagnostic::{Diagnostic, Diagnostics, Severity};
@@ -23,6 +23,8 @@ pub(super) struct CheckedSink {
     common: CommonSinkSettings,
     /// The files of its secrets.
     pub(super) secret_files: Vec<OwnPath>,
+    /// The hash of its settings.
+    digest: [u8; 32],
 }
 
 /// The sinks whose settings are valid, by name.
@@ -31,7 +33,10 @@ pub(super) type Sinks<'t> = BTreeMap<&'t str, CheckedSink>;
 impl CheckedSink {
     pub(super) fn into_validated(self, name: &str, routes: Vec<Route>) -> ValidatedSink {
         let batch = self.common.batch.over(self.config.default_batch());
-        ValidatedSink { name: name.to_owned(), config: self.config, batch, start: self.common.start, routes }
+        let mut files = self.config.files();
+        files.extend(self.secret_files.into_iter().map(|file| file.path));
+        let identity = SettingsIdentity { digest: self.digest, files };
+        ValidatedSink { name: name.to_owned(), config: self.config, batch, start: self.common.start, routes, identity }
     }
 }
 
@@ -57,7 +62,7 @@ pub(super) fn check(component: &Component<'_>, directory: &Path, diagnostics: &m
     let (config, common) = (config.filter(|_| clean)?, common.complete()?);
     let of_batch = config.check_batch(&common.batch.over(config.default_batch()));
     component::report_setting_diagnostics(component, of_batch.as_slice(), Severity::Error, true, diagnostics);
-    Some(CheckedSink { config, common, secret_files })
+    Some(CheckedSink { config, common, secret_files, digest: component.node.digest() })
 }
 
 /// Reports sinks that write to the same target.

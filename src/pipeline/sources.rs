@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::component::{self, Component};
 use super::own_paths;
-use super::validated::ValidatedSource;
+use super::validated::{SettingsIdentity, ValidatedSource};
 use crate::collect::SourceOptions;
 use crate::collect::options::StartTime;
 use crate::config::component_settings::{read_vendor, vendor_fields};
@@ -31,13 +31,18 @@ pub(super) struct CheckedSource {
     options: Option<SourceOptions>,
     /// The files of its secrets.
     pub(super) secret_files: Vec<OwnPath>,
+    /// The hash of its settings.
+    digest: [u8; 32],
 }
 
 impl CheckedSource {
     /// The validated source; `None` if a setting is wrong.
     pub(super) fn into_validated(self) -> Option<ValidatedSource> {
         let (vendor_name, vendor, options) = (self.vendor_name?, self.vendor?, self.options?);
-        Some(ValidatedSource { name: self.name, vendor_name, vendor, options })
+        let mut files: Vec<_> = options.tls.files().cloned().collect();
+        files.extend(self.secret_files.into_iter().map(|file| file.path));
+        let identity = SettingsIdentity { digest: self.digest, files };
+        Some(ValidatedSource { name: self.name, vendor_name, vendor, options, identity })
     }
 
     /// How far back it reads again.
@@ -65,7 +70,8 @@ pub(super) fn check(component: &Component<'_>, directory: &Path, diagnostics: &m
         warn_of_page_size(component, vendor.as_ref(), options, diagnostics);
     }
     let (vendor_name, options) = (component.type_name, options.complete());
-    CheckedSource { name: component.name.to_owned(), vendor_name, vendor, options, secret_files }
+    let (name, digest) = (component.name.to_owned(), component.node.digest());
+    CheckedSource { name, vendor_name, vendor, options, secret_files, digest }
 }
 
 fn check_vendor(

@@ -1,5 +1,6 @@
 //! A validated pipeline: everything that the runtime needs.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::collect::SourceOptions;
@@ -31,6 +32,15 @@ pub struct ValidatedPipeline {
     pub warnings: Vec<Diagnostic>,
 }
 
+impl ValidatedPipeline {
+    /// Logs the warnings.
+    pub(crate) fn log_warnings(&self) {
+        for warning in &self.warnings {
+            tracing::warn!(event = "config_warning", setting = warning.key, hint = warning.hint, "{}", warning.message);
+        }
+    }
+}
+
 /// One source.
 #[derive(Clone, Debug)]
 pub struct ValidatedSource {
@@ -42,6 +52,8 @@ pub struct ValidatedSource {
     pub vendor: Arc<dyn Vendor>,
     /// The common settings of sources.
     pub options: SourceOptions,
+    /// What its settings are compared by, and the files that they name.
+    pub identity: SettingsIdentity,
 }
 
 /// One sink.
@@ -57,4 +69,15 @@ pub struct ValidatedSink {
     pub start: SinkStart,
     /// What it reads, ordered by source name; each source once.
     pub routes: Vec<Route>,
+    /// What its settings are compared by, and the files that they name.
+    pub identity: SettingsIdentity,
+}
+
+/// What the settings of a component are compared by when the pipeline file is read again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SettingsIdentity {
+    /// A hash of the settings as written, with variables replaced.
+    pub digest: [u8; 32],
+    /// The files that the settings name: of secrets, certificates and keys. Their contents count as settings.
+    pub files: Vec<PathBuf>,
 }

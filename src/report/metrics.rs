@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::observation::{Observation, SourceView};
 use super::status::{JournalStatus, SinkStatus, SourceStatus, StatusReport};
 use crate::journal::SourceStats;
-use crate::pipeline::ValidatedPipeline;
+use crate::pipeline::ActiveConfig;
 use crate::time::Timestamp;
 
 /// The quantiles of the lateness that are shown.
@@ -164,9 +164,21 @@ const JOURNAL_METRICS: &[Metric<JournalStatus>] = &[
     gauge("journal_full", "1 while the sources pause at the limit.", |journal| Some(flag(journal.full))),
 ];
 
+const CONFIG_METRICS: &[Metric<ActiveConfig>] = &[
+    gauge("config_reload_success", "1 if the last reload succeeded, or none was asked for.", |config| {
+        Some(flag(config.reload_succeeded))
+    }),
+    gauge(
+        "config_reload_success_timestamp_seconds",
+        "When the pipeline file was last read without an error, as Unix time.",
+        |config| Some(unix_seconds(config.reload_succeeded_at)),
+    ),
+];
+
 /// The metrics of a pipeline, as OpenMetrics text.
 #[must_use]
-pub fn openmetrics(pipeline: &ValidatedPipeline, observation: &Observation) -> String {
+pub fn openmetrics(config: &ActiveConfig, observation: &Observation) -> String {
+    let pipeline = config.pipeline.as_ref();
     let views = observation.views(pipeline);
     let report = StatusReport::of_views(pipeline, observation, &views);
     let sources = report.sources.iter().zip(&views).map(|(status, view)| {
@@ -184,6 +196,7 @@ pub fn openmetrics(pipeline: &ValidatedPipeline, observation: &Observation) -> S
     write_lateness(&mut text, &sources);
     write_metrics(&mut text, SINK_METRICS, &sinks);
     write_metrics(&mut text, JOURNAL_METRICS, &journal);
+    write_metrics(&mut text, CONFIG_METRICS, &[(String::new(), config.clone())]);
     text + "# EOF\n"
 }
 

@@ -34,4 +34,6 @@ pub use mapping_diff::MappingDiff;
 pub use observation::{FORMAT, LastErrorReport, Observation, Process, ReportHead, TimeSpan, observe, observe_own};
 pub use plan::PlanReport;
 pub use status::StatusReport;
+#[cfg(feature = "top")]
+pub(crate) use status::{SinkState, SinkStatus, SourceState, SourceStatus};
 pub(crate) use text::{brief, counted, wrapped};

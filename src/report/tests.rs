@@ -14,7 +14,7 @@ use crate::journal::{
     LatenessCounts, NewWindow, PageCommit, ScanSpec, SeenKey, SinkStart, SourceId, SourceRegistration, SqliteJournal,
     WindowKind,
 };
-use crate::pipeline::{self, Environment, Overrides, ValidatedPipeline};
+use crate::pipeline::{self, ActiveConfig, Environment, Overrides, ValidatedPipeline};
 use crate::time::{TimeRange, Timestamp};
 use crate::units::ByteSize;
 use crate::vendors::NormalizerConfig;
@@ -262,7 +262,8 @@ async fn status_as_json() {
 #[tokio::test]
 async fn metrics_of_all_sources_and_sinks() {
     let (pipeline, observation) = observed().await;
-    let text = metrics::openmetrics(&pipeline, &observation);
+    let config = ActiveConfig { reload_succeeded_at: now(), ..ActiveConfig::new(pipeline) };
+    let text = metrics::openmetrics(&config, &observation);
     insta::assert_snapshot!(text.replace(env!("CARGO_PKG_VERSION"), "VERSION"));
 }
 

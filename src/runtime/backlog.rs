@@ -1,42 +1,50 @@
 //! How much time each source still has to read. It is read from the journal with a connection of its own, so that it delays
 //! nothing.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::watch;
 
 use crate::clock::SharedClock;
 use crate::collect::SourceSettings;
 use crate::collect::scan::ScanCounts;
 use crate::forecast::{CoverageProgress, Phase};
 use crate::journal::{OpenWindow, SnapshotQuery, SourceSnapshot, SqliteJournal};
-use crate::pipeline::{ValidatedPipeline, ValidatedSource};
+use crate::pipeline::{ActiveConfig, ValidatedPipeline};
 use crate::telemetry::{Backlog, BacklogReader};
 
-/// A reader of the backlogs of a pipeline's sources.
-pub(super) fn backlog_reader(pipeline: &ValidatedPipeline, clock: &SharedClock) -> BacklogReader {
-    let data_dir = pipeline.settings.data_dir.clone();
-    let settings = |source: &ValidatedSource| (source.name.clone(), source.options.over(source.vendor.spec()));
-    let sources: Vec<(String, SourceSettings)> = pipeline.sources.iter().map(settings).collect();
+/// A reader of the backlogs of the sources that run.
+pub(super) fn backlog_reader(config: watch::Receiver<ActiveConfig>, clock: &SharedClock) -> BacklogReader {
     let clock = Arc::clone(clock);
     Arc::new(move |names| {
-        let now = clock.now();
-        let look = SnapshotQuery { sources: Some(names), sinks: &[], evidence: None };
-        // The components that use the journal report its errors. Here the next reading tries again.
-        let Ok(Some(snapshot)) = SqliteJournal::snapshot(&data_dir, &look) else { return Vec::new() };
-        let settings_of = |name: &str| sources.iter().find(|(known, _)| known == name).map(|(_, settings)| settings);
-        let backlogs = snapshot.sources.iter().filter_map(|source| {
-            let progress = CoverageProgress::new(settings_of(&source.name)?, &source.state, now);
-            Some((source.name.clone(), backlog(source, settings_of(&source.name)?, &progress)?))
-        });
-        backlogs.collect()
+        let pipeline = Arc::clone(&config.borrow().pipeline);
+        backlogs(&pipeline, names, &clock)
     })
 }
 
+fn backlogs(pipeline: &ValidatedPipeline, names: &[String], clock: &SharedClock) -> Vec<(String, Backlog)> {
+    let now = clock.now();
+    let look = SnapshotQuery { sources: Some(names), sinks: &[], evidence: None };
+    // The components that use the journal report its errors. Here the next reading tries again.
+    let Ok(Some(snapshot)) = SqliteJournal::snapshot(&pipeline.settings.data_dir, &look) else { return Vec::new() };
+    let sources: HashMap<_, _> = pipeline.sources.iter().map(|source| (&source.name, source)).collect();
+    let backlogs = snapshot.sources.iter().filter_map(|source| {
+        let configured = sources.get(&source.name)?;
+        let settings = configured.options.over(configured.vendor.spec());
+        let progress = CoverageProgress::new(&settings, &source.state, now);
+        Some((source.name.clone(), backlog(source, &settings, &progress)?))
+    });
+    backlogs.collect()
+}
+
 /// The backlogs of all sources of a pipeline, after a run.
-pub(super) async fn remaining_times(pipeline: &ValidatedPipeline, clock: &SharedClock) -> Vec<(String, Duration)> {
-    let read = backlog_reader(pipeline, clock);
+pub(super) async fn remaining_times(pipeline: &Arc<ValidatedPipeline>, clock: &SharedClock) -> Vec<(String, Duration)> {
+    let (pipeline, clock) = (Arc::clone(pipeline), Arc::clone(clock));
     let names: Vec<String> = pipeline.sources.iter().map(|source| source.name.clone()).collect();
-    let backlogs = tokio::task::spawn_blocking(move || read(&names)).await.unwrap_or_default();
+    let read = tokio::task::spawn_blocking(move || backlogs(&pipeline, &names, &clock));
+    let backlogs = read.await.unwrap_or_default();
     backlogs.into_iter().map(|(name, backlog)| (name, backlog.remaining)).collect()
 }
 

@@ -3,14 +3,17 @@
 
 use super::report::RunError;
 use crate::journal::{CoverageState, DoubtfulTime, EvidenceRow, Journal};
-use crate::pipeline::ValidatedPipeline;
+use crate::pipeline::{ValidatedPipeline, ValidatedSource};
 use crate::time::TimeRange;
 
 /// Accepts what is in doubt for nothing but checks that the source ignores, and that no recheck will read again. What is read
 /// again gets a new verdict then.
-pub(super) async fn accept_ignored(pipeline: &ValidatedPipeline, journal: &dyn Journal) -> Result<(), RunError> {
+pub(super) async fn accept_ignored<'s>(
+    sources: impl Iterator<Item = &'s ValidatedSource>,
+    journal: &dyn Journal,
+) -> Result<(), RunError> {
     let known = journal.sources().await?;
-    for source in &pipeline.sources {
+    for source in sources {
         let ignored = &source.options.ignore_checks;
         if ignored.is_empty() || !known.iter().any(|known| known.name == source.name) {
             continue;
@@ -168,7 +171,7 @@ mod tests {
         let environment = Environment::from_pairs([]);
         let pipeline = pipeline::validate("acme.yaml", text, Path::new(""), &environment, &Overrides::default());
         let pipeline = pipeline.expect("valid");
-        accept_ignored(&pipeline, &journal).await.expect("accepts");
+        accept_ignored(pipeline.sources.iter(), &journal).await.expect("accepts");
         let left = doubts(&pipeline, &journal).await.expect("reads");
         let left: Vec<_> = left[0].1.iter().map(|row| row.covers.from).collect();
         assert_eq!(left, [at(10), at(20), at(30)]);

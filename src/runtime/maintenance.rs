@@ -1,13 +1,16 @@
 //! What the runtime does with the journal beside collecting and delivering: it trims the journal, and handles components that
 //! were removed from the pipeline file.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::watch;
 
 use super::report::{RunError, with_hint};
 use crate::clock::SharedClock;
 use crate::journal::{DeliverJournal, Journal, SinkStart};
-use crate::pipeline::ValidatedPipeline;
+use crate::pipeline::{ActiveConfig, ValidatedPipeline};
 use crate::sinks::SinkError;
 use crate::sinks::claims::claim_files;
 use crate::sinks::orphans::roll_back_orphans;
@@ -16,29 +19,20 @@ use crate::time::Timestamp;
 /// How often the journal is trimmed.
 const TRIM_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How long the journal keeps events and record keys.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Retention {
-    events: Duration,
-    keys: Duration,
-}
-
-impl Retention {
-    pub(super) fn of(pipeline: &ValidatedPipeline) -> Self {
-        let journal = &pipeline.settings.journal;
-        Self { events: journal.retention.0, keys: journal.key_retention.0 }
-    }
-}
-
 /// Trims the journal until the task is aborted.
-pub(super) async fn trim_regularly(journal: Arc<dyn Journal>, clock: SharedClock, retention: Retention) {
+pub(super) async fn trim_regularly(
+    journal: Arc<dyn Journal>,
+    clock: SharedClock,
+    config: watch::Receiver<ActiveConfig>,
+) {
     let mut ticks = tokio::time::interval(TRIM_INTERVAL);
     loop {
         ticks.tick().await;
         let now: Timestamp = clock.now();
+        let kept = config.borrow().pipeline.settings.journal;
         // Sources pause while the journal is full, so delivered events are then trimmed before their retention ends.
-        let visible_before = if *journal.full().borrow() { now } else { now - retention.events };
-        match journal.trim(visible_before, now - retention.keys).await {
+        let visible_before = if *journal.full().borrow() { now } else { now - kept.retention.0 };
+        match journal.trim(visible_before, now - kept.key_retention.0).await {
             Ok(0) => {}
             Ok(events) => tracing::debug!(event = "journal_trimmed", events, "journal trimmed"),
             Err(error) => tracing::warn!(event = "journal_trim_failed", %error, "cannot trim the journal"),
@@ -47,13 +41,15 @@ pub(super) async fn trim_regularly(journal: Arc<dyn Journal>, clock: SharedClock
 }
 
 /// Rolls back the unfinished batches of sinks that were removed from the file or renamed, and claims the files of the
-/// others. This happens before any sink
-/// starts, since another sink may now write to the same files.
+/// others. This happens before any sink starts, since another sink may now write to the same files. Sinks that run already
+/// (`runs`) are left alone.
 pub(super) async fn roll_back_removed_sinks(
     pipeline: &ValidatedPipeline,
     journal: &dyn DeliverJournal,
+    runs: &BTreeSet<String>,
 ) -> Result<(), RunError> {
-    for sink in journal.stats().await?.sinks.into_iter().filter(|sink| sink.active) {
+    let is_idle = |name: &str| !runs.contains(name);
+    for sink in journal.stats().await?.sinks.into_iter().filter(|sink| sink.active && is_idle(&sink.name)) {
         let state = journal.open_sink(&sink.name, SinkStart::Beginning).await?;
         let Some(intent) = state.intent else { continue };
         if pipeline.sinks.iter().any(|configured| configured.name == sink.name) {

@@ -6,16 +6,22 @@
 //!     +-- all ended? ---- drain -------------------+-- all ended? --> RunReport
 //!  at the start and the end: what is in doubt
 //!  shutdown: both stop after the page or batch in progress, within the deadline
+//!  reload: so do those whose settings have changed; then they start with the new ones
 //! ```
 
 mod backlog;
+mod changes;
 mod deadline;
 mod doubt;
+mod file_digests;
 mod healthcheck;
+mod live_config;
 mod maintenance;
 mod report;
 mod run;
 mod start;
+mod supervisor;
+mod tasks;
 mod writer_watch;
 
 pub use crate::collect::{CollectError, SourceEnd};
@@ -23,6 +29,7 @@ pub use crate::deliver::{DeliverError, SinkEnd};
 pub use crate::journal::{CoverageState, DoubtfulTime, JournalError, JournalStats, LastError, SinkStats, SourceStats};
 
 pub use healthcheck::{ComponentKind, HealthcheckFailure, HealthcheckResult, check_data_dir, healthcheck};
+pub use live_config::LiveConfig;
 pub use report::{RunError, RunReport};
 pub use run::run;
 pub use start::{RunMode, RunOptions};

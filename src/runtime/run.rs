@@ -1,27 +1,26 @@
 //! Runs a pipeline from start to end.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use tokio::task::JoinError;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::backlog::{backlog_reader, remaining_times};
 use super::deadline::{RunningComponents, give_up};
 use super::doubt::{accept_ignored, doubts, doubts_of_run};
-use super::maintenance::{Retention, retire_removed_components, roll_back_removed_sinks, trim_regularly};
+use super::maintenance::{retire_removed_components, roll_back_removed_sinks, trim_regularly};
 use super::report::{RunError, RunReport};
-use super::start::{RunOptions, Tasks, start_sinks, start_sources};
+use super::start::{RunOptions, Starter};
+use super::supervisor::Supervisor;
 use super::writer_watch::watch_writer;
-use crate::collect::SourceEnd;
-use crate::deliver::SinkEnd;
+use crate::collect::{RateLimitGroups, SourceEnd};
 use crate::journal::Journal;
 use crate::journal::sqlite::{JournalOptions, SqliteJournal};
-use crate::pipeline::{LogFormat, ValidatedPipeline};
+use crate::pipeline::{ActiveConfig, LogFormat, ValidatedPipeline};
 use crate::sinks::claims::protect;
 use crate::sinks::orphans::own_journal;
-use crate::telemetry::progress;
+use crate::telemetry::{ServiceManager, progress};
 
 /// Runs a pipeline to its end.
 ///
@@ -33,55 +32,49 @@ pub async fn run(pipeline: ValidatedPipeline, options: RunOptions) -> Result<Run
     let writer_watch = tokio::spawn(watch_writer(journal.head(), options.writer_ended.clone()));
     protect(&pipeline.own_paths);
     own_journal(&journal.identity().await?);
-    roll_back_removed_sinks(&pipeline, journal.as_ref()).await?;
+    roll_back_removed_sinks(&pipeline, journal.as_ref(), &BTreeSet::new()).await?;
     retire_removed_components(&pipeline, journal.as_ref()).await?;
-    accept_ignored(&pipeline, journal.as_ref()).await?;
+    accept_ignored(pipeline.sources.iter(), journal.as_ref()).await?;
     let doubts_before = doubts(&pipeline, journal.as_ref()).await?;
     let mut report = RunReport::new(journal.stats().await?);
+    let running = RunningComponents::of(&pipeline);
+    let json = pipeline.settings.log.format == LogFormat::Json;
+    let config = match &options.config {
+        Some(live) => live.sender(),
+        None => watch::Sender::new(ActiveConfig::new(pipeline)),
+    };
     let display_stop = CancellationToken::new();
     if options.show_progress {
-        let backlogs = backlog_reader(&pipeline, &options.clock);
-        let json = pipeline.settings.log.format == LogFormat::Json;
+        let backlogs = backlog_reader(config.subscribe(), &options.clock);
         tokio::spawn(progress::show(journal.clone(), Arc::clone(&options.clock), backlogs, display_stop.clone(), json));
     }
-    let maintenance =
-        tokio::spawn(trim_regularly(journal.clone(), Arc::clone(&options.clock), Retention::of(&pipeline)));
+    let maintenance = tokio::spawn(trim_regularly(journal.clone(), Arc::clone(&options.clock), config.subscribe()));
 
-    let deadline = pipeline.settings.shutdown_timeout.0;
     let stop = options.shutdown.clone();
     // Cancelled by the caller, or when a bounded run gives up.
     let options = RunOptions { shutdown: options.shutdown.child_token(), ..options };
-    let drain = CancellationToken::new();
-    let mut sinks = start_sinks(&pipeline, &journal, &options, &drain)?;
-    let mut sources = start_sources(&pipeline, &journal, &options)?;
-    options.started.cancel();
-    let running = RunningComponents::of(&pipeline);
     let watch = tokio::spawn(give_up(journal.clone(), options.clone(), running.clone(), began));
-    let closed = AtomicBool::new(false);
-    let finish = async {
-        let collecting = async {
-            gather(&mut sources, &mut report.sources, &running, |_| ()).await;
-            drain.cancel();
-        };
-        // Nobody reads what a sink writes any more: what was asked for is done.
-        let sink_ended = |end: &SinkEnd| {
-            if end.reader_closed {
-                closed.store(true, Ordering::Relaxed);
-                options.shutdown.cancel();
-            }
-        };
-        tokio::join!(collecting, gather(&mut sinks, &mut report.sinks, &running, sink_ended));
+    let manager = Arc::new(options.config.as_ref().map(|_| ServiceManager::of_process()).unwrap_or_default());
+    let starter = Starter {
+        journal: journal.clone(),
+        options: options.clone(),
+        rate_limit_groups: RateLimitGroups::default(),
+        drain: CancellationToken::new(),
     };
+    let mut supervisor = Supervisor::start(starter, config.clone(), running, Arc::clone(&manager))?;
     let cut_short = tokio::select! {
-        () = finish => false,
-        () = past_deadline(&options.shutdown, deadline) => true,
+        () = supervisor.run() => false,
+        () = past_deadline(&options.shutdown, &config, &manager) => true,
+        never = prove_progress(journal.as_ref(), &manager) => match never {},
     };
+    manager.stopping();
     watch.abort();
-    (report.cut_short, report.stopped) = (cut_short, stop.is_cancelled() || closed.into_inner());
+    (report.cut_short, report.stopped) = (cut_short, stop.is_cancelled() || supervisor.reader_closed);
     maintenance.abort();
     display_stop.cancel();
-    sort_in_file_order(&mut report.sources, pipeline.sources.iter().map(|source| source.name.as_str()));
-    sort_in_file_order(&mut report.sinks, pipeline.sinks.iter().map(|sink| sink.name.as_str()));
+    let pipeline = Arc::clone(&config.borrow().pipeline);
+    report.sources = supervisor.sources.into_ends(pipeline.sources.iter().map(|source| &source.name));
+    report.sinks = supervisor.sinks.into_ends(pipeline.sinks.iter().map(|sink| &sink.name));
     report.stats = journal.stats().await?;
     report.backlogs = remaining_times(&pipeline, &options.clock).await;
     report.doubts = doubts_of_run(&doubts_before, doubts(&pipeline, journal.as_ref()).await?);
@@ -98,40 +91,24 @@ fn open_journal(pipeline: &ValidatedPipeline) -> Result<Arc<dyn Journal>, RunErr
     Ok(Arc::new(SqliteJournal::open(&JournalOptions { data_dir, max_size: pipeline.settings.journal.max_size })?))
 }
 
-/// Collects the results of tasks as they end.
-async fn gather<T: 'static, E: std::fmt::Display + 'static>(
-    tasks: &mut Tasks<Result<T, E>>,
-    ends: &mut Vec<(String, Result<T, E>)>,
-    running: &RunningComponents,
-    ended: impl Fn(&T),
-) {
-    while let Some(joined) = tasks.join_next().await {
-        let (name, end) = joined.unwrap_or_else(resume_panic);
-        if let Err(error) = &end {
-            tracing::error!(event = "component_failed", component = name, %error, "component failed");
-        }
-        if let Ok(end) = &end {
-            ended(end);
-        }
-        running.remove(&name);
-        ends.push((name, end));
-    }
-}
-
-/// A panic of a task is a defect: it ends the process with its message, so that it cannot leave a silent gap.
-fn resume_panic<T>(failed: JoinError) -> T {
-    match failed.try_into_panic() {
-        Ok(panic) => std::panic::resume_unwind(panic),
-        Err(cancelled) => unreachable!("no task is cancelled while it is gathered: {cancelled}"),
-    }
-}
-
-async fn past_deadline(shutdown: &CancellationToken, deadline: Duration) {
+/// Ends when a shutdown has taken too long.
+async fn past_deadline(shutdown: &CancellationToken, config: &watch::Sender<ActiveConfig>, manager: &ServiceManager) {
     shutdown.cancelled().await;
+    manager.stopping();
+    let deadline = config.borrow().pipeline.settings.shutdown_timeout.0;
     tokio::time::sleep(deadline).await;
 }
 
-fn sort_in_file_order<'a, T>(ends: &mut [(String, T)], names: impl Iterator<Item = &'a str>) {
-    let order: Vec<&str> = names.collect();
-    ends.sort_by_key(|(name, _)| order.iter().position(|known| known == name));
+/// Tells the service manager again and again that the run makes progress: that the task which supervises it is scheduled, and
+/// that the journal's thread, which all collecting and delivering passes through, answers. A vendor, a target or a disk that
+/// returns errors is no reason for a restart.
+async fn prove_progress(journal: &dyn Journal, manager: &ServiceManager) -> std::convert::Infallible {
+    let Some(interval) = manager.watchdog_interval() else { return std::future::pending().await };
+    let mut ticks = tokio::time::interval(interval);
+    loop {
+        ticks.tick().await;
+        // An error is an answer too.
+        let _ = journal.pass_through().await;
+        manager.alive();
+    }
 }

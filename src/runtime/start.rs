@@ -1,12 +1,14 @@
-//! Builds the components of a pipeline and starts one task per source and one per sink.
+//! Builds components of a pipeline, and starts one task per source and one per sink.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::live_config::LiveConfig;
 use super::report::RunError;
+use super::tasks::Tasks;
 use crate::clock::{SharedClock, SystemClock};
 use crate::collect::{self, CollectError, HttpClients, HttpTransport, SourceEnd};
 use crate::deliver::{self, DeliverError, SinkEnd};
@@ -15,6 +17,7 @@ use crate::journal::Journal;
 use crate::pipeline::{ValidatedPipeline, ValidatedSink, ValidatedSource};
 use crate::sinks::registry::SinkName;
 use crate::sinks::{Sink, dead_letter};
+use crate::units::Rate;
 
 /// How long a pipeline runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +48,9 @@ pub struct RunOptions {
     pub writer_ended: CancellationToken,
     /// Whether to show progress on standard error.
     pub show_progress: bool,
+    /// The pipeline file, if it is to be read again on request; the run begins with its active pipeline. [`RunMode::Once`]
+    /// does not read it again.
+    pub config: Option<LiveConfig>,
 }
 
 impl RunOptions {
@@ -59,84 +65,131 @@ impl RunOptions {
             started: CancellationToken::new(),
             writer_ended: CancellationToken::new(),
             show_progress: false,
+            config: None,
         }
     }
 }
-
-/// The running tasks, each with the name of its component.
-pub(super) type Tasks<T> = JoinSet<(String, T)>;
 
 /// A window may take this part of the journal before it is complete.
 const STAGED_SHARE: u64 = 4;
 /// The delay between the starts of sources, so that a thousand of them do not connect at the same moment.
 const START_INTERVAL: Duration = Duration::from_millis(5);
 
-pub(super) fn start_sources(
-    pipeline: &ValidatedPipeline,
-    journal: &Arc<dyn Journal>,
-    options: &RunOptions,
-) -> Result<Tasks<Result<SourceEnd, CollectError>>, RunError> {
-    let now = options.clock.now();
-    let mut tasks = JoinSet::new();
-    let clients = HttpClients::default();
-    let rate_limit_groups = collect::RateLimitGroups::default();
-    for (index, source) in pipeline.sources.iter().enumerate() {
+/// Components that are built and not started. Nothing is open or connected yet.
+pub(super) struct BuiltComponents {
+    sources: Vec<(ValidatedSource, HttpTransport)>,
+    sinks: Vec<(ValidatedSink, Box<dyn Sink>)>,
+}
+
+impl BuiltComponents {
+    /// Builds those components of a pipeline whose names are `wanted`.
+    ///
+    /// # Errors
+    /// A component cannot be built.
+    pub(super) fn new(
+        pipeline: &ValidatedPipeline,
+        wanted: impl Fn(&str) -> bool,
+        clock: &SharedClock,
+    ) -> Result<Self, RunError> {
+        // New clients, since files of certificates may have changed.
+        let clients = HttpClients::default();
+        let (mut sources, mut sinks) = (Vec::new(), Vec::new());
+        for sink in pipeline.sinks.iter().filter(|sink| wanted(&sink.name)) {
+            sinks.push((sink.clone(), build_sink(pipeline, sink, clock)?));
+        }
+        for source in pipeline.sources.iter().filter(|source| wanted(&source.name)) {
+            sources.push((source.clone(), build_transport(source, &clients, clock)?));
+        }
+        Ok(Self { sources, sinks })
+    }
+}
+
+/// What the components of a run share.
+pub(super) struct Starter {
+    pub(super) journal: Arc<dyn Journal>,
+    pub(super) options: RunOptions,
+    pub(super) rate_limit_groups: collect::RateLimitGroups,
+    pub(super) drain: CancellationToken,
+}
+
+impl Starter {
+    /// Starts components of a pipeline.
+    pub(super) fn start(
+        &self,
+        pipeline: &ValidatedPipeline,
+        built: BuiltComponents,
+        sources: &mut Tasks<SourceEnd, CollectError>,
+        sinks: &mut Tasks<SinkEnd, DeliverError>,
+    ) {
+        for (index, (sink, target)) in built.sinks.into_iter().enumerate() {
+            let stop = self.options.shutdown.child_token();
+            let task = deliver::SinkTask {
+                name: sink.name.clone(),
+                sink: target,
+                routes: sink.routes,
+                batch: sink.batch,
+                start: sink.start,
+                dead_letter: dead_letter::path(&pipeline.settings.data_dir, &sink.name),
+            };
+            let context = deliver::SinkContext {
+                journal: self.journal.clone(),
+                clock: Arc::clone(&self.options.clock),
+                rng_seed: self.options.seed.wrapping_add(1_000 + index as u64),
+                drain: self.drain.clone(),
+                shutdown: stop.clone(),
+            };
+            sinks.spawn(sink.name, stop, deliver::run(task, context));
+        }
+        for (index, (source, transport)) in built.sources.into_iter().enumerate() {
+            let stop = self.options.shutdown.child_token();
+            let (name, source, context) = self.source(pipeline, source, transport, index, stop.clone());
+            let wait = START_INTERVAL.saturating_mul(u32::try_from(index).unwrap_or(u32::MAX));
+            sources.spawn(name, stop, async move {
+                // A shutdown ends the wait early; the source then stops at once.
+                let _ = tokio::time::timeout(wait, context.shutdown.cancelled()).await;
+                collect::run(source, context).await
+            });
+        }
+    }
+
+    fn source(
+        &self,
+        pipeline: &ValidatedPipeline,
+        source: ValidatedSource,
+        transport: HttpTransport,
+        index: usize,
+        shutdown: CancellationToken,
+    ) -> (String, collect::Source, collect::SourceContext) {
         let settings = source.options.over(source.vendor.spec());
-        let transport = build_transport(source, &clients, &options.clock)?;
-        let delay = settings.spec.delay;
-        let task = collect::Source { name: source.name.clone(), vendor: Arc::clone(&source.vendor), settings };
-        let parts = collect::SourceContext {
-            journal: journal.clone(),
+        let options = &self.options;
+        let context = collect::SourceContext {
+            journal: self.journal.clone(),
             transport: Arc::new(transport),
-            rate_limit_groups: rate_limit_groups.clone(),
+            rate_limit_groups: self.rate_limit_groups.clone(),
             max_staged_bytes: pipeline.settings.journal.max_size.0 / STAGED_SHARE,
             clock: Arc::clone(&options.clock),
             rng_seed: options.seed.wrapping_add(index as u64),
             mode: match options.mode {
                 RunMode::Continuous => collect::CollectMode::Continuous,
                 // Later events may still change at the vendor; the next run collects them.
-                RunMode::Once { .. } => collect::CollectMode::Once { until: now - delay },
+                RunMode::Once { .. } => collect::CollectMode::Once { until: options.clock.now() - settings.spec.delay },
             },
-            shutdown: options.shutdown.clone(),
+            shutdown,
         };
-        let name = source.name.clone();
-        let wait = START_INTERVAL.saturating_mul(u32::try_from(index).unwrap_or(u32::MAX));
-        tasks.spawn(async move {
-            // A shutdown ends the wait early; the source then stops at once.
-            let _ = tokio::time::timeout(wait, parts.shutdown.cancelled()).await;
-            (name, collect::run(task, parts).await)
-        });
+        let task = collect::Source { name: source.name.clone(), vendor: source.vendor, settings };
+        (source.name, task, context)
     }
-    Ok(tasks)
-}
 
-pub(super) fn start_sinks(
-    pipeline: &ValidatedPipeline,
-    journal: &Arc<dyn Journal>,
-    options: &RunOptions,
-    drain: &CancellationToken,
-) -> Result<Tasks<Result<SinkEnd, DeliverError>>, RunError> {
-    let mut tasks = JoinSet::new();
-    for (index, sink) in pipeline.sinks.iter().enumerate() {
-        let task = deliver::SinkTask {
-            name: sink.name.clone(),
-            sink: build_sink(pipeline, sink, &options.clock)?,
-            routes: sink.routes.clone(),
-            batch: sink.batch,
-            start: sink.start,
-            dead_letter: dead_letter::path(&pipeline.settings.data_dir, &sink.name),
-        };
-        let context = deliver::SinkContext {
-            journal: journal.clone(),
-            clock: Arc::clone(&options.clock),
-            rng_seed: options.seed.wrapping_add(1_000 + index as u64),
-            drain: drain.clone(),
-            shutdown: options.shutdown.clone(),
-        };
-        let name = sink.name.clone();
-        tasks.spawn(async move { (name, deliver::run(task, context).await) });
+    /// Rates of groups that none of their sources has any more no longer hold.
+    pub(super) fn keep_rates(&self, pipeline: &ValidatedPipeline) {
+        let mut rates: BTreeMap<String, Vec<Rate>> = BTreeMap::new();
+        for source in &pipeline.sources {
+            let settings = source.options.over(source.vendor.spec());
+            let Some(group) = settings.rate_limit_group else { continue };
+            rates.entry(group).or_default().extend(settings.spec.rate_limit);
+        }
+        rates.iter().for_each(|(group, rates)| self.rate_limit_groups.keep_rates(group, rates));
     }
-    Ok(tasks)
 }
 
 pub(super) fn build_transport(

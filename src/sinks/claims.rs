@@ -122,6 +122,13 @@ pub fn claim_files(pipeline: &str, sink: &str, records: &[RollbackRecord]) {
     }
 }
 
+/// Gives up all files of a sink that has ended and starts again with other settings, or not at all.
+pub fn release_files(pipeline: &str, sink: &str) {
+    let owner = Claims::new(pipeline, sink).owner;
+    let mut claims = CLAIMS.lock().unwrap_or_else(PoisonError::into_inner);
+    claims.get_or_insert_default().retain(|_, claimed_by| *claimed_by != owner);
+}
+
 /// The path without links. What does not exist yet is taken as it is written.
 #[must_use]
 pub fn real_path(path: &Path) -> PathBuf {
@@ -138,6 +145,18 @@ pub fn real_path(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_free_once_the_sink_that_had_it_has_ended() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("out.ndjson");
+        let (one, two) = (Claims::new("released", "one"), Claims::new("released", "two"));
+        one.claim(&path).expect("free");
+        two.claim(&path).expect_err("taken");
+        release_files("released", "one");
+        two.claim(&path).expect("free again");
+        one.claim(&path).expect_err("taken");
+    }
 
     #[test]
     fn no_sink_writes_to_the_programs_own_files_whatever_the_path_looks_like() {

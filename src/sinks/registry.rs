@@ -183,6 +183,16 @@ impl SinkConfig {
         }
     }
 
+    /// The files that the sink reads besides those of its secrets.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        match self {
+            #[cfg(feature = "kafka")]
+            Self::Kafka(config) => config.files(),
+            _ => Vec::new(),
+        }
+    }
+
     /// The default batch limits.
     #[must_use]
     pub fn default_batch(&self) -> BatchOptions {

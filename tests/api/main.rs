@@ -8,7 +8,6 @@ mod common;
 mod dashboard;
 mod openmetrics;
 mod page;
-mod scale;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -77,7 +77,9 @@ fn every_command_exists_in_the_program() {
             *shown.entry(arguments[0].clone()).or_default() += 1;
         }
     }
-    for command in auditflow::cli::command().get_subcommands() {
+    // `top` is behind a feature: the pages cannot show it where the program may lack it.
+    let command = auditflow::cli::command();
+    for command in command.get_subcommands().filter(|command| command.get_name() != "top") {
         assert!(shown.contains_key(command.get_name()), "no page shows how to use `{}`", command.get_name());
     }
 }

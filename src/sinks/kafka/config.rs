@@ -271,6 +271,12 @@ impl KafkaConfig {
         }
     }
 
+    /// The files of certificates and keys.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let of_tls = self.tls.iter().flat_map(|tls| [&tls.ca_file, &tls.crt_file, &tls.key_file]);
+        of_tls.flatten().cloned().collect()
+    }
+
     /// Every secret of the sink, so that relative file paths can be resolved.
     pub fn secrets_mut(&mut self) -> Vec<&mut Secret> {
         let tls = self.tls.as_mut().and_then(|tls| tls.key_pass.as_mut());

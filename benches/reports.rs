@@ -1,4 +1,12 @@
-//! How long the pages take with 10,000 idle sources: reading the journal, and each page.
+//! Milliseconds that the pages of `api` take with 10,000 idle sources: reading the journal, and each page.
+//!
+//! ```text
+//! journal --observe--> Observation --> /metrics, /status.json, /
+//!          ^^^^^^^ line 1              ^^^^^^^^^^^^^^^^^^^^^^^^^ the other lines, without reading
+//! ```
+//!
+//! Each number is the best of several rounds.
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,7 +16,7 @@ use auditflow::journal::{
     AfterPage, CollectJournal, Completion, JournalOptions, LatenessCounts, NewWindow, PageCommit, SourceRegistration,
     SqliteJournal, WindowKind,
 };
-use auditflow::pipeline::{self, Environment, Overrides, ValidatedPipeline, ValidatedSource};
+use auditflow::pipeline::{self, ActiveConfig, Environment, Overrides, ValidatedPipeline, ValidatedSource};
 use auditflow::report::{self, StatusReport, metrics, page};
 use auditflow::time::{TimeRange, Timestamp};
 use auditflow::units::ByteSize;
@@ -22,8 +30,7 @@ const SOURCES: usize = 10_000;
 /// Rows of coverage per source: an idle source has one per day, and one per poll that is not older than a day.
 const WINDOWS: u32 = 10;
 
-/// The longest time for one page in a build without optimization: some times what is measured, for a busy machine.
-const LIMIT: Duration = Duration::from_secs(2);
+const ROUNDS: usize = 5;
 
 fn name(index: usize) -> String {
     format!("tenant_{index:05}_audit_trail")
@@ -78,33 +85,39 @@ async fn add_source(journal: &SqliteJournal, name: String) {
     }
 }
 
+/// The best of several rounds, and what the last one returned.
+fn timed<T>(work: impl Fn() -> T) -> (Duration, T) {
+    let round = || {
+        let began = Instant::now();
+        let made = work();
+        (began.elapsed(), made)
+    };
+    let (mut best, mut made) = round();
+    for _ in 1..ROUNDS {
+        let (took, again) = round();
+        (best, made) = (best.min(took), again);
+    }
+    (best, made)
+}
+
 type Page<'p> = Box<dyn Fn() -> String + 'p>;
 
-#[test]
-#[ignore = "takes a minute"]
-fn ten_thousand_idle_sources() {
+fn main() {
     let directory = tempfile::tempdir().unwrap();
-    let pipeline = pipeline(directory.path());
+    let config = ActiveConfig::new(pipeline(directory.path()));
     tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(fill(directory.path()));
     let at = Timestamp::parse_rfc3339("2026-03-01T10:01:00Z").unwrap();
-    let begin = Instant::now();
-    let observation = report::observe_own(&pipeline, at, true).unwrap();
-    let read = begin.elapsed();
-    eprintln!("{SOURCES} sources, {WINDOWS} rows of coverage each; the journal is read in {} ms", read.as_millis());
-    let status = || serde_json::to_string(&StatusReport::new(&pipeline, &observation)).unwrap();
+    let (read, observation) = timed(|| report::observe_own(&config.pipeline, at, true).unwrap());
+    println!("{SOURCES} sources, {WINDOWS} rows of coverage each; the journal is read in {} ms", read.as_millis());
+    let status = || serde_json::to_string(&StatusReport::new(&config.pipeline, &observation)).unwrap();
     let pages: [(&str, Page<'_>); 3] = [
-        ("/metrics", Box::new(|| metrics::openmetrics(&pipeline, &observation))),
+        ("/metrics", Box::new(|| metrics::openmetrics(&config, &observation))),
         ("/status.json", Box::new(status)),
-        ("/", Box::new(|| page::html(&pipeline, &observation, 1))),
+        ("/", Box::new(|| page::html(&config.pipeline, &observation, 1))),
     ];
-    let mut slowest = Duration::ZERO;
     for (path, page) in &pages {
-        let begin = Instant::now();
-        let text = page();
-        let took = begin.elapsed();
+        let (took, text) = timed(page);
         let (lines, mib) = (text.lines().count(), text.len() as f64 / f64::from(1 << 20));
-        eprintln!("{path:<13} {lines:>7} lines {mib:>6.2} MiB {:>5} ms", took.as_millis());
-        slowest = slowest.max(took);
+        println!("{path:<13} {lines:>7} lines {mib:>6.2} MiB {:>5} ms", took.as_millis());
     }
-    assert!(read + slowest < LIMIT, "a page takes {:?}", read + slowest);
 }

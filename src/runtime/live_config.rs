@@ -1,0 +1,141 @@
+//! A pipeline file that is read again while its pipeline runs.
+//!
+//! ```text
+//! SIGHUP ----------------------------> request_reload --+   one request is kept, however many are made
+//! watch_files: a file has changed ---> request_reload --+--> requested --> load --> the run applies it --> active
+//! ```
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::MissedTickBehavior;
+
+use super::file_digests::{ChangedFiles, FileDigests, digest, digests};
+use crate::pipeline::{self, ActiveConfig, Diagnostic, Environment, Overrides, ValidatedPipeline};
+
+/// How often files are looked at.
+const WATCH_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A pipeline file with what a run has made of it. Clones share it.
+#[derive(Clone)]
+pub struct LiveConfig(Arc<Shared>);
+
+struct Shared {
+    file: PathBuf,
+    environment: Environment,
+    overrides: Overrides,
+    requested: Notify,
+    /// The files as they were when a reload read them last, whether it succeeded or not.
+    read: Mutex<FileDigests>,
+    active: watch::Sender<ActiveConfig>,
+}
+
+/// A pipeline file that was read again.
+pub(super) struct Loaded {
+    pub(super) pipeline: ValidatedPipeline,
+    /// The files that its components name.
+    pub(super) files: FileDigests,
+}
+
+impl LiveConfig {
+    /// Reads and validates a pipeline file.
+    ///
+    /// # Errors
+    /// Those of [`pipeline::load`].
+    pub fn load(file: &Path, environment: Environment, overrides: Overrides) -> Result<Self, Vec<Diagnostic>> {
+        // Before it is read: a change in between is then noticed.
+        let read = FileDigests::from([(file.to_owned(), digest(file))]);
+        let pipeline = pipeline::load(file, &environment, &overrides)?;
+        let (file, active) = (file.to_owned(), watch::Sender::new(ActiveConfig::new(pipeline)));
+        let (requested, read) = (Notify::new(), Mutex::new(read));
+        Ok(Self(Arc::new(Shared { file, environment, overrides, requested, read, active })))
+    }
+
+    /// The configuration that the run works with.
+    #[must_use]
+    pub fn active(&self) -> watch::Receiver<ActiveConfig> {
+        self.0.active.subscribe()
+    }
+
+    /// Asks for a reload. A request during the start or during a reload waits for its end.
+    pub fn request_reload(&self) {
+        self.0.requested.notify_one();
+    }
+
+    /// Asks for a reload whenever the pipeline file or a file that it names has changed. Links are followed.
+    pub async fn watch_files(self) {
+        let mut ticks = tokio::time::interval(WATCH_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut changed, mut asked_for) = (ChangedFiles::default(), FileDigests::new());
+        loop {
+            ticks.tick().await;
+            let read = self.read().clone();
+            let look = tokio::task::spawn_blocking(move || {
+                let now = changed.digests(read.keys());
+                (now, read, changed)
+            });
+            let Ok((now, read, looked)) = look.await else { return };
+            changed = looked;
+            if now != read && now != asked_for {
+                tracing::debug!(event = "config_file_changed", "the pipeline file or a file that it names has changed");
+                self.request_reload();
+                asked_for = now;
+            }
+        }
+    }
+
+    pub(super) async fn requested(&self) {
+        self.0.requested.notified().await;
+    }
+
+    pub(super) fn sender(&self) -> watch::Sender<ActiveConfig> {
+        self.0.active.clone()
+    }
+
+    /// The files of a pipeline that is about to start, as they are now.
+    pub(super) fn files_of(&self, pipeline: &ValidatedPipeline) -> FileDigests {
+        let files = digests(pipeline);
+        self.read().extend(files.clone());
+        files
+    }
+
+    /// Reads the file again.
+    pub(super) async fn reload(&self) -> Result<Loaded, Vec<Diagnostic>> {
+        let config = self.clone();
+        let reload = tokio::task::spawn_blocking(move || config.reload_now());
+        match reload.await {
+            Ok(loaded) => loaded,
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        }
+    }
+
+    fn reload_now(&self) -> Result<Loaded, Vec<Diagnostic>> {
+        let Shared { file, environment, overrides, .. } = &*self.0;
+        self.read().insert(file.clone(), digest(file));
+        let pipeline = pipeline::load(file, environment, overrides)?;
+        let files = digests(&pipeline);
+        // Files of the pipeline that runs stay: if this one cannot be applied, their next change is a reason to try again.
+        self.read().extend(files.clone());
+        Ok(Loaded { pipeline, files })
+    }
+
+    /// These are the files of the pipeline that runs now: others need not be watched.
+    pub(super) fn applied(&self, files: &FileDigests) {
+        let pipeline_file = &self.0.file;
+        self.read().retain(|file, _| file == pipeline_file || files.contains_key(file));
+    }
+
+    fn read(&self) -> MutexGuard<'_, FileDigests> {
+        // No call leaves it half changed.
+        self.0.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for LiveConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LiveConfig").field("file", &self.0.file).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,303 @@
+//! Supervises the sources and sinks of a run: starts them, waits for their ends, and replaces those that a reload changes.
+//!
+//! ```text
+//! reload: read, check, build --error--> nothing changes
+//!            |
+//!         compare, by component --> stop what changed or left --> wait for its end --> start what changed or is new
+//!                                                                  (the others never notice)
+//! ```
+//!
+//! A reload is a partial restart: what a component leaves open is in the journal, and the next one continues there.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::changes::{Changes, Configuration, keep_fixed};
+use super::deadline::RunningComponents;
+use super::doubt::accept_ignored;
+use super::file_digests::FileDigests;
+use super::live_config::{LiveConfig, Loaded};
+use super::maintenance::{retire_removed_components, roll_back_removed_sinks};
+use super::report::RunError;
+use super::start::{BuiltComponents, RunMode, Starter};
+use super::tasks::Tasks;
+use crate::collect::{CollectError, SourceEnd};
+use crate::deliver::{DeliverError, SinkEnd};
+use crate::journal::JournalError;
+use crate::pipeline::{ActiveConfig, Diagnostic, ValidatedPipeline, ValidatedSource};
+use crate::sinks::claims::{protect, release_files};
+use crate::telemetry::ServiceManager;
+
+/// While a reload waits, warnings come no more often than this.
+const SHORTEST_WARNING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What runs, and what it runs with.
+pub(super) struct Supervisor {
+    pub(super) sources: Tasks<SourceEnd, CollectError>,
+    pub(super) sinks: Tasks<SinkEnd, DeliverError>,
+    starter: Starter,
+    config: watch::Sender<ActiveConfig>,
+    files: FileDigests,
+    manager: Arc<ServiceManager>,
+    running: RunningComponents,
+    /// Whether the reader of standard output has closed it.
+    pub(super) reader_closed: bool,
+}
+
+/// Why a reload changes nothing.
+#[derive(Debug)]
+struct ReloadFailure {
+    error: String,
+    hint: String,
+    /// How many errors there are; the first one is shown.
+    errors: usize,
+}
+
+impl Supervisor {
+    /// Builds and starts all components of the active configuration.
+    pub(super) fn start(
+        starter: Starter,
+        config: watch::Sender<ActiveConfig>,
+        running: RunningComponents,
+        manager: Arc<ServiceManager>,
+    ) -> Result<Self, RunError> {
+        let pipeline = Arc::clone(&config.borrow().pipeline);
+        let files = starter.options.config.as_ref().map(|live| live.files_of(&pipeline)).unwrap_or_default();
+        let built = BuiltComponents::new(&pipeline, |_| true, &starter.options.clock)?;
+        let (mut sources, mut sinks) = (Tasks::new(), Tasks::new());
+        starter.start(&pipeline, built, &mut sources, &mut sinks);
+        starter.options.started.cancel();
+        manager.ready(&status_of(&pipeline));
+        Ok(Self { sources, sinks, starter, config, files, manager, running, reader_closed: false })
+    }
+
+    /// Waits until all components have ended, and reloads on request.
+    pub(super) async fn run(&mut self) {
+        let live = self.starter.options.config.clone();
+        let live = live.filter(|_| self.starter.options.mode == RunMode::Continuous);
+        loop {
+            if self.sources.is_empty() {
+                self.starter.drain.cancel();
+            }
+            if self.sources.is_empty() && self.sinks.is_empty() {
+                return;
+            }
+            // A run that ends is not changed any more: the next one reads the file.
+            let ends = self.starter.drain.is_cancelled() || self.starter.options.shutdown.is_cancelled();
+            tokio::select! {
+                () = self.next_end() => {}
+                live = requested(live.as_ref()), if !ends => self.reload(live).await,
+            }
+        }
+    }
+
+    /// Waits for the end of a component.
+    async fn next_end(&mut self) {
+        let name = tokio::select! {
+            (name, _) = self.sources.next_end() => name,
+            (name, end) = self.sinks.next_end() => {
+                // Nobody reads what the sink writes any more: what was asked for is done.
+                if end.as_ref().is_ok_and(|end| end.reader_closed) {
+                    self.reader_closed = true;
+                    self.starter.options.shutdown.cancel();
+                }
+                name
+            }
+        };
+        self.running.remove(&name);
+    }
+
+    async fn reload(&mut self, live: &LiveConfig) {
+        self.manager.reloading();
+        let outcome = self.try_reload(live).await;
+        let now = self.starter.options.clock.now();
+        self.config.send_modify(|config| {
+            config.reload_succeeded = outcome.is_ok();
+            if outcome.is_ok() {
+                config.reload_succeeded_at = now;
+            }
+        });
+        let status = status_of(&self.config.borrow().pipeline);
+        match outcome {
+            Ok(changes) => {
+                log_reload(&changes);
+                self.manager.ready(&status);
+            }
+            Err(ReloadFailure { error, hint, errors }) => {
+                tracing::error!(
+                    event = "config_reload_failed",
+                    error,
+                    hint,
+                    errors,
+                    "reload failed; the pipeline continues with its former configuration"
+                );
+                self.manager.ready(&format!("{status}; the last reload failed, see the log"));
+            }
+        }
+    }
+
+    /// Applies the pipeline file as it is now. What can be refused is refused before anything is stopped.
+    async fn try_reload(&mut self, live: &LiveConfig) -> Result<Changes, ReloadFailure> {
+        let before = Arc::clone(&self.config.borrow().pipeline);
+        let Loaded { mut pipeline, files } = live.reload().await.map_err(|found| ReloadFailure::of_file(&found))?;
+        for setting in keep_fixed(&before.settings, &mut pipeline.settings) {
+            let hint = "restart auditflow to apply it";
+            tracing::warn!(event = "config_setting_kept", setting, hint, "a reload does not change this setting");
+        }
+        let has_failed = |name: &str| self.sources.has_failed(name) || self.sinks.has_failed(name);
+        let (old, new) = (
+            Configuration { pipeline: &before, files: &self.files },
+            Configuration { pipeline: &pipeline, files: &files },
+        );
+        let changes = Changes::between(old, new, has_failed);
+        if !changes.is_empty() {
+            self.apply(&before, &pipeline, &changes).await?;
+            pipeline.log_warnings();
+        }
+        live.applied(&files);
+        self.files = files;
+        self.config.send_modify(|config| config.pipeline = Arc::new(pipeline));
+        Ok(changes)
+    }
+
+    async fn apply(
+        &mut self,
+        before: &ValidatedPipeline,
+        after: &ValidatedPipeline,
+        changes: &Changes,
+    ) -> Result<(), ReloadFailure> {
+        self.expect_same_vendors(after).await?;
+        let clock = Arc::clone(&self.starter.options.clock);
+        let built = BuiltComponents::new(after, |name| changes.starts(name), &clock)?;
+        let stopped = changes.stopped();
+        self.stop(before, &stopped).await;
+        if let Err(error) = self.prepare(after, changes).await {
+            self.restore(before, &stopped);
+            return Err(error.into());
+        }
+        self.starter.keep_rates(after);
+        self.starter.start(after, built, &mut self.sources, &mut self.sinks);
+        Ok(())
+    }
+
+    /// The journal refuses a source whose vendor has changed, and the source would end.
+    async fn expect_same_vendors(&self, pipeline: &ValidatedPipeline) -> Result<(), RunError> {
+        for known in self.starter.journal.sources().await? {
+            let is_other = |source: &&ValidatedSource| source.name == known.name && source.vendor_name != known.vendor;
+            if let Some(source) = pipeline.sources.iter().find(is_other) {
+                let now = source.vendor_name.to_owned();
+                return Err(JournalError::OtherVendor { name: known.name, was: known.vendor, now }.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends components in order, as at the end of a run, and waits for them however long that takes: what starts next may
+    /// use the same target.
+    async fn stop(&mut self, pipeline: &ValidatedPipeline, names: &BTreeSet<String>) {
+        names.iter().for_each(|name| {
+            self.sources.stop(name);
+            self.sinks.stop(name);
+        });
+        let wait = pipeline.settings.shutdown_timeout.0;
+        let mut ticks =
+            tokio::time::interval_at(tokio::time::Instant::now() + wait, wait.max(SHORTEST_WARNING_INTERVAL));
+        loop {
+            let running = [self.sources.still_running(names), self.sinks.still_running(names)].concat();
+            if running.is_empty() {
+                break;
+            }
+            tokio::select! {
+                () = self.next_end() => {}
+                _ = ticks.tick() => {
+                    let components = running.join(", ");
+                    tracing::warn!(event = "reload_waiting", components, "reload waits until these components have ended");
+                }
+            }
+        }
+        names.iter().for_each(|name| release_files(&pipeline.name, name));
+    }
+
+    /// What a start does before its components start.
+    async fn prepare(&self, pipeline: &ValidatedPipeline, changes: &Changes) -> Result<(), RunError> {
+        let journal = self.starter.journal.as_ref();
+        protect(&pipeline.own_paths);
+        let running = self.sinks.running().cloned().collect();
+        roll_back_removed_sinks(pipeline, journal, &running).await?;
+        if !changes.removed.is_empty() {
+            retire_removed_components(pipeline, journal).await?;
+        }
+        let started = pipeline.sources.iter().filter(|source| changes.starts(&source.name));
+        accept_ignored(started, journal).await
+    }
+
+    /// Starts what was stopped with its former settings.
+    fn restore(&mut self, pipeline: &ValidatedPipeline, names: &BTreeSet<String>) {
+        match BuiltComponents::new(pipeline, |name| names.contains(name), &self.starter.options.clock) {
+            Ok(built) => self.starter.start(pipeline, built, &mut self.sources, &mut self.sinks),
+            Err(error) => {
+                let components = names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+                tracing::error!(
+                    event = "component_failed",
+                    component = components,
+                    %error,
+                    hint = "restart auditflow",
+                    "components could not be started again after a reload that failed"
+                );
+            }
+        }
+    }
+}
+
+/// Waits for a request, if there can be one.
+async fn requested(live: Option<&LiveConfig>) -> &LiveConfig {
+    let Some(live) = live else { return std::future::pending().await };
+    live.requested().await;
+    live
+}
+
+impl ReloadFailure {
+    fn of_file(diagnostics: &[Diagnostic]) -> Self {
+        let mut errors = diagnostics.iter().filter(|diagnostic| diagnostic.is_error());
+        let first = errors.next();
+        let place = first.map_or_else(String::new, |first| match first.span {
+            Some(span) => format!("{}:{}:{}: ", first.file, span.line, span.column),
+            None => format!("{}: ", first.file),
+        });
+        let (message, hint) = first.map(|first| (first.message.clone(), first.hint.clone())).unwrap_or_default();
+        let hint = format!("{hint}; `auditflow validate` shows all errors");
+        Self { error: place + &message, hint, errors: 1 + errors.count() }
+    }
+}
+
+impl From<RunError> for ReloadFailure {
+    fn from(error: RunError) -> Self {
+        let hint = "fix the cause, then send SIGHUP again".to_owned();
+        Self { error: error.to_string(), hint, errors: 1 }
+    }
+}
+
+fn log_reload(changes: &Changes) {
+    if changes.is_empty() {
+        tracing::info!(event = "config_unchanged", "the pipeline file was read again: nothing has changed");
+        return;
+    }
+    let list = |names: &BTreeSet<String>| names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    tracing::info!(
+        event = "config_reloaded",
+        added = list(&changes.added),
+        changed = list(&changes.changed),
+        removed = list(&changes.removed),
+        restarted = list(&changes.restarted),
+        settings = changes.settings.join(", "),
+        "the changed pipeline file is applied"
+    );
+}
+
+/// One line for the service manager.
+fn status_of(pipeline: &ValidatedPipeline) -> String {
+    format!("running: sources {}, sinks {}", pipeline.sources.len(), pipeline.sinks.len())
+}
