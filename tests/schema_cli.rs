@@ -1,4 +1,4 @@
-//! `auditflow schema` and `auditflow completions`. An independent validator checks the project's pipelines against the schema.
+//! `auditflow schema`, `auditflow completions` and `auditflow man`. An independent validator checks the project's pipelines against the schema.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -165,5 +165,16 @@ fn completion_scripts_have_every_command() {
         for command in ["run", "validate", "check", "schema"] {
             assert!(script.contains(command), "{shell} has no {command}");
         }
+    }
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let directory = tempfile::tempdir().unwrap();
+    Command::new(env!("CARGO_BIN_EXE_auditflow")).arg("man").arg(directory.path()).assert().success();
+    for command in auditflow::cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+        let page = directory.path().join(format!("auditflow-{}.1", command.get_name()));
+        let text = fs::read_to_string(&page).unwrap_or_else(|reason| panic!("{}: {reason}", page.display()));
+        assert!(text.contains(".TH"), "{}", page.display());
     }
 }

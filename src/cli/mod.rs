@@ -5,6 +5,8 @@ mod check;
 mod completions;
 mod coverage;
 mod demo;
+mod healthcheck;
+mod man;
 mod mapping;
 mod normalize;
 mod plan;
@@ -55,6 +57,9 @@ enum Command {
     Simulate(simulate::Arguments),
     Schema(schema::Arguments),
     Completions(completions::Arguments),
+    Healthcheck(healthcheck::Arguments),
+    #[command(hide = true)]
+    Man(man::Arguments),
 }
 
 /// The definition of the command line, for tests and tools that inspect it.
@@ -82,6 +87,8 @@ pub fn main() -> ExitCode {
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments, &mut command()),
+        Command::Healthcheck(arguments) => healthcheck::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments, command()),
     };
     ExitCode::from(code)
 }

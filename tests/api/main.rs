@@ -247,3 +247,15 @@ fn the_parser_of_the_prometheus_project_reads_the_metrics() {
     assert!(families.contains("auditflow_source_events counter 5\n"), "{families}");
     assert_eq!(families.lines().count(), running.metrics().len());
 }
+
+#[test]
+fn the_health_check_follows_the_process() {
+    let pipeline = test_pipeline();
+    let file = with_api(&pipeline, "127.0.0.1:0");
+    let running = Running::start(&pipeline, &file, &[]);
+    let listening = format!("0.0.0.0:{}", running.address.port());
+    let health = || pipeline.program(&["healthcheck"]).env("AUDITFLOW_API__ADDRESS", &listening).status().unwrap();
+    assert_eq!(health().code(), Some(0));
+    drop(running);
+    assert_eq!(health().code(), Some(1));
+}

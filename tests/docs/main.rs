@@ -5,6 +5,7 @@
 
 mod commands;
 mod events;
+mod hosts;
 mod log_events;
 mod pages;
 mod pipelines;
