@@ -5,7 +5,9 @@ mod check;
 mod completions;
 mod coverage;
 mod demo;
+mod graph;
 mod healthcheck;
+mod init;
 mod man;
 mod mapping;
 mod normalize;
@@ -44,9 +46,11 @@ struct Arguments {
 enum Command {
     Run(run::Arguments),
     Demo(demo::Arguments),
+    Init(init::Arguments),
     Check(check::Arguments),
     Validate(validate::Arguments),
     Plan(plan::Arguments),
+    Graph(graph::Arguments),
     Status(status::Arguments),
     #[cfg(feature = "top")]
     Top(top::Arguments),
@@ -74,9 +78,11 @@ pub fn main() -> ExitCode {
     let code = match Arguments::parse().command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Init(arguments) => init::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Validate(arguments) => validate::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
+        Command::Graph(arguments) => graph::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         #[cfg(feature = "top")]
         Command::Top(arguments) => top::run(&arguments),

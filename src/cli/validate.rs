@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::process::{EXIT_DONE, EXIT_USAGE, print, print_data, print_stderr};
-use crate::pipeline::{self, Diagnostic, Environment, Overrides, ValidatedPipeline};
+use crate::pipeline::{self, ComponentKind, Diagnostic, Environment, Overrides, ValidatedPipeline};
 
 /// Check pipeline files
 ///
@@ -91,7 +91,8 @@ pub(super) fn print_to_log(diagnostics: &[Diagnostic], json: bool) {
 
 fn summary(pipeline: &ValidatedPipeline) -> String {
     let sources = count(pipeline.sources.len(), "source");
-    let transforms = count(pipeline.transforms, "transform");
+    let transforms = pipeline.components.iter().filter(|component| component.kind == ComponentKind::Transform);
+    let transforms = count(transforms.count(), "transform");
     let sinks = count(pipeline.sinks.len(), "sink");
     format!("{sources}, {transforms}, {sinks}")
 }

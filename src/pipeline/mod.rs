@@ -13,6 +13,7 @@
 
 mod active;
 mod component;
+mod fan_out;
 mod graph;
 mod own_paths;
 mod routes;
@@ -26,7 +27,9 @@ mod validated;
 
 pub use active::ActiveConfig;
 pub use validate::{load, validate};
-pub use validated::{SettingsIdentity, ValidatedPipeline, ValidatedSink, ValidatedSource};
+pub use validated::{
+    ComponentKind, SettingsIdentity, ValidatedPipeline, ValidatedSink, ValidatedSource, WiredComponent,
+};
 
 pub use crate::config::{
     ApiSettings, Diagnostic, Environment, JournalSettings, LogFormat, LogLevel, LogSettings, Overrides, Settings,

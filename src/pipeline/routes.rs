@@ -18,11 +18,7 @@ use crate::config::diagnostic::{Diagnostic, Diagnostics};
 use crate::deliver::Route;
 use crate::sinks::EventForm;
 use crate::transform::condition::Condition;
-
-/// The type of transform that makes events of raw records.
-const NORMALIZE: &str = "normalize";
-/// The type of transform that passes the events that satisfy a condition.
-const FILTER: &str = "filter";
+use crate::transform::registry::{FILTER, NORMALIZE};
 
 /// The most filters between a source and a sink, counted per path. The number of paths can grow exponentially.
 const MAX_FILTERS: usize = 200;

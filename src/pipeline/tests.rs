@@ -43,6 +43,57 @@ fn conditions(transforms_and_sinks: &str) -> Vec<Option<String>> {
 }
 
 #[test]
+fn a_route_has_an_output_for_each_condition_and_one_for_the_rest() {
+    let found = conditions(
+        "transforms:
+  n: {type: normalize, inputs: a}
+  by_kind:
+    type: route
+    inputs: n
+    route: {iam: category == 'iam', deletes: \"action == 'delete'\"}
+  people: {type: filter, inputs: by_kind.iam, condition: actor.type == 'user'}
+sinks:
+  iam: {type: console, inputs: by_kind.iam}
+  rest: {type: console, inputs: [by_kind._unmatched]}
+  some: {type: console, inputs: [people, 'by_kind.d*']}
+  all: {type: console, inputs: [by_kind.iam, by_kind.deletes, by_kind._unmatched]}
+",
+    );
+    let found: Vec<&str> = found.iter().map(|condition| condition.as_deref().expect("a condition")).collect();
+    assert_eq!(found[0], "category == \"iam\"");
+    assert_eq!(found[1], "!(category == \"iam\" || action == \"delete\")");
+    assert_eq!(found[2], "((category == \"iam\") && (actor.type == \"user\")) || (action == \"delete\")");
+    assert!(found[3].ends_with("|| (!(category == \"iam\" || action == \"delete\"))"), "{}", found[3]);
+}
+
+#[test]
+fn mistakes_in_a_route_are_reported_where_they_are() {
+    let with = |route: &str, input: &str| {
+        messages_of(&format!(
+            "sources: {{a: {{type: clumio, access_token: '${{TOKEN}}'}}}}
+transforms:
+  n: {{type: normalize, inputs: a}}
+  r: {{type: route, inputs: n, {route}}}
+sinks: {{s: {{type: console, inputs: [{input}]}}}}
+"
+        ))
+    };
+    let cases = [
+        ("route: {x: actoin == 'read'}", "r.x", "transforms.r.x.condition: unknown field `actoin`"),
+        ("route: {x: 'true'}", "r", "sinks.s.inputs[0]: there is no source or transform called `r`"),
+        ("route: {x: 'true'}", "r.y", "sinks.s.inputs[0]: there is no source or transform called `r.y`"),
+        ("route: {}", "r", "transforms.r.route: a route needs at least one output"),
+        ("routes: {x: 'true'}", "r", "transforms.r.routes: unknown setting `routes`"),
+        ("route: [x]", "r", "transforms.r.route"),
+        ("route: {'x y': 'true'}", "r.*", "transforms.r.x y: `r.x y` is not a valid name"),
+    ];
+    for (route, input, expected) in cases {
+        let found = with(route, input);
+        assert!(found.iter().any(|message| message.starts_with(expected)), "{route}: {found:#?}");
+    }
+}
+
+#[test]
 fn filters_in_a_row_are_joined_by_and_and_paths_that_meet_by_or() {
     let found = conditions(
         "transforms:

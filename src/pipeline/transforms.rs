@@ -27,7 +27,7 @@ pub(super) fn check(component: &Component<'_>, text: &str, diagnostics: &mut Dia
         TransformConfig::read(name, reader).transpose()
     });
     match read.complete().flatten()? {
-        TransformConfig::Normalize(_) => None,
+        TransformConfig::Normalize(_) | TransformConfig::Route(_) => None,
         TransformConfig::Filter(config) => compile(component, &config, text, diagnostics),
     }
 }

@@ -12,13 +12,14 @@
 use std::path::Path;
 
 use super::component::{self, Component, Section};
+use super::fan_out;
 use super::graph::{Graph, Inputs};
 use super::own_paths;
 use super::routes::RouteFinder;
 use super::sinks::{self, Sinks};
 use super::sources::{self, CheckedSource};
 use super::transforms::{self, Filters};
-use super::validated::{ValidatedPipeline, ValidatedSink};
+use super::validated::{ComponentKind, ValidatedPipeline, ValidatedSink, WiredComponent};
 use crate::config::diagnostic::{Diagnostic, Diagnostics};
 use crate::config::environment::{Environment, interpolate};
 use crate::config::node::{Node, Value};
@@ -95,6 +96,7 @@ fn build(
     }
     let mut settings = settings::read(name, &root, environment, overrides, diagnostics);
     settings.data_dir = directory.join(&settings.data_dir);
+    fan_out::fan_out(&mut root);
     let components = component::components(&root, diagnostics);
     let checked = check_components(&components, text, directory, diagnostics);
     sinks::report_conflicting_targets(&components, &checked.sinks, diagnostics);
@@ -104,11 +106,10 @@ fn build(
     sinks::report_own_paths(&components, &checked.sinks, &own_paths, diagnostics);
     check_key_retention(&settings, &checked.sources, &root, diagnostics);
     components.iter().for_each(|component| component::warn_of_literal_secrets(component, diagnostics));
-    let sinks = route(&components, &checked.inputs, &checked.filters, checked.sinks, diagnostics);
+    let (sinks, wired) = route(&components, &checked.inputs, &checked.filters, checked.sinks, diagnostics);
     let sources = checked.sources.into_iter().map(CheckedSource::into_validated).collect::<Option<Vec<_>>>()?;
-    let transforms = components.iter().filter(|component| component.section == Section::Transform).count();
     let name = Path::new(name).file_stem().map_or_else(|| name.to_owned(), |stem| stem.to_string_lossy().into_owned());
-    Some(ValidatedPipeline { name, settings, sources, sinks, transforms, own_paths, warnings: Vec::new() })
+    Some(ValidatedPipeline { name, settings, sources, sinks, components: wired, own_paths, warnings: Vec::new() })
 }
 
 /// Whether the file is a map. Reports unknown keys.
@@ -181,7 +182,7 @@ fn route<'c, 't>(
     filters: &Filters<'_>,
     mut checked: Sinks<'_>,
     diagnostics: &mut Diagnostics,
-) -> Vec<ValidatedSink> {
+) -> (Vec<ValidatedSink>, Vec<WiredComponent>) {
     let count_before = diagnostics.len();
     let mut graph = Graph::new(components, inputs, diagnostics);
     graph.remove_cycles(diagnostics);
@@ -199,7 +200,23 @@ fn route<'c, 't>(
         warn_of_raw_records(component, &routes, diagnostics);
         validated.extend(checked.remove(component.name).map(|sink| sink.into_validated(component.name, routes)));
     }
-    validated
+    let wired = components.iter().map(|component| wired(component, &graph, filters)).collect();
+    (validated, wired)
+}
+
+fn wired(component: &Component<'_>, graph: &Graph<'_, '_>, filters: &Filters<'_>) -> WiredComponent {
+    let inputs = graph.edges.get(component.name).into_iter().flatten();
+    WiredComponent {
+        name: component.name.to_owned(),
+        kind: match component.section {
+            Section::Source => ComponentKind::Source,
+            Section::Transform => ComponentKind::Transform,
+            Section::Sink => ComponentKind::Sink,
+        },
+        type_name: component.type_name.unwrap_or_default().to_owned(),
+        condition: filters.get(component.name).map(|condition| condition.as_str().to_owned()),
+        inputs: inputs.map(|(upstream, _)| (*upstream).to_owned()).collect(),
+    }
 }
 
 /// Settings of events have no effect on a vendor's raw records.

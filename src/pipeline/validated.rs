@@ -24,8 +24,8 @@ pub struct ValidatedPipeline {
     pub sources: Vec<ValidatedSource>,
     /// The sinks, in the order of the file.
     pub sinks: Vec<ValidatedSink>,
-    /// How many transforms the file has.
-    pub transforms: usize,
+    /// All components and what they read, in the order of the file.
+    pub components: Vec<WiredComponent>,
     /// The program's own files, which no sink may write to.
     pub own_paths: Vec<OwnPath>,
     /// Warnings: the pipeline runs, but probably not as intended.
@@ -39,6 +39,32 @@ impl ValidatedPipeline {
             tracing::warn!(event = "config_warning", setting = warning.key, hint = warning.hint, "{}", warning.message);
         }
     }
+}
+
+/// The kind of a component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ComponentKind {
+    /// Collects.
+    Source,
+    /// Normalizes or filters.
+    Transform,
+    /// Delivers.
+    Sink,
+}
+
+/// A component, and how the file joins it to others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WiredComponent {
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub kind: ComponentKind,
+    /// Its `type`.
+    pub type_name: String,
+    /// The condition of a filter.
+    pub condition: Option<String>,
+    /// The components that it reads.
+    pub inputs: Vec<String>,
 }
 
 /// One source.

@@ -14,6 +14,7 @@ pub mod coverage;
 pub mod doubt;
 pub mod evidence;
 pub mod freshness;
+pub mod graph;
 pub mod mapping;
 pub mod mapping_diff;
 pub mod metrics;

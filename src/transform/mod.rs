@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! source --raw records--> normalize --events of the schema--> filter --events that match its condition--> sink
+//!                                                       \---> route --one output per condition--> sinks
 //! ```
 //!
 //! A transform is a pure function of one event and its settings, without state between events: a range of the journal can be
@@ -11,3 +12,4 @@ pub mod condition;
 pub mod filter;
 pub mod normalize;
 pub mod registry;
+pub mod route;

@@ -3,7 +3,7 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer};
 
-use super::{filter, normalize};
+use super::{filter, normalize, route};
 
 /// The configuration of a transform, by type.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,10 +12,19 @@ pub enum TransformConfig {
     Filter(filter::Config),
     /// `type: normalize`
     Normalize(normalize::Config),
+    /// `type: route`
+    Route(route::Config),
 }
 
+/// The type of transform that makes events of raw records.
+pub const NORMALIZE: &str = "normalize";
+/// The type of transform that passes the events that satisfy a condition.
+pub const FILTER: &str = "filter";
+/// The type of transform that has an output for each of its conditions.
+pub const ROUTE: &str = "route";
+
 /// Every transform's name, in alphabetical order.
-pub const NAMES: &[&str] = &["filter", "normalize"];
+pub const NAMES: &[&str] = &[FILTER, NORMALIZE, ROUTE];
 
 impl TransformConfig {
     /// Reads the settings of the transform called `name`; `None` if there is no such transform.
@@ -24,8 +33,9 @@ impl TransformConfig {
     /// What the deserializer finds wrong: unknown keys, wrong types, missing settings.
     pub fn read<'de, D: Deserializer<'de>>(name: &str, settings: D) -> Option<Result<Self, D::Error>> {
         match name {
-            "filter" => Some(filter::Config::deserialize(settings).map(Self::Filter)),
-            "normalize" => Some(normalize::Config::deserialize(settings).map(Self::Normalize)),
+            FILTER => Some(filter::Config::deserialize(settings).map(Self::Filter)),
+            NORMALIZE => Some(normalize::Config::deserialize(settings).map(Self::Normalize)),
+            ROUTE => Some(route::Config::deserialize(settings).map(Self::Route)),
             _ => None,
         }
     }
@@ -34,8 +44,9 @@ impl TransformConfig {
     #[must_use]
     pub fn schema(name: &str, generator: &mut SchemaGenerator) -> Option<Schema> {
         match name {
-            "filter" => Some(filter::Config::json_schema(generator)),
-            "normalize" => Some(normalize::Config::json_schema(generator)),
+            FILTER => Some(filter::Config::json_schema(generator)),
+            NORMALIZE => Some(normalize::Config::json_schema(generator)),
+            ROUTE => Some(route::Config::json_schema(generator)),
             _ => None,
         }
     }
@@ -47,7 +58,11 @@ mod tests {
 
     #[test]
     fn every_name_is_known_and_unknown_settings_are_errors() {
-        let right = [serde_json::json!({"condition": "true"}), serde_json::json!({})];
+        let right = [
+            serde_json::json!({"condition": "true"}),
+            serde_json::json!({}),
+            serde_json::json!({"route": {"all": "true"}}),
+        ];
         for (name, settings) in NAMES.iter().zip(right) {
             assert!(TransformConfig::read(name, settings).is_some_and(|read| read.is_ok()), "{name}");
             assert!(TransformConfig::read(name, serde_json::json!({"odd": 1})).is_some_and(|read| read.is_err()));
