@@ -5,9 +5,13 @@
 # The Debian package needs `cargo install cargo-deb`, the SBOM (CycloneDX) `cargo install cargo-cyclonedx`; each is left out with
 # a warning if its tool is missing. `cargo auditable build --release` makes a program that contains the list of its crates.
 set -eu
+program=$(realpath "$1")
+out=$(realpath "${2:-$(dirname "$0")/../target/dist}")
 cd "$(dirname "$0")/.."
-program=$1
-out=${2:-target/dist}
+if [ $# -gt 1 ] && [ -n "$(ls -A "$out" 2>/dev/null)" ]; then
+  echo "error: $out is not empty: give a directory that is, or that does not exist" >&2
+  exit 1
+fi
 version=$("$program" --version | cut -d' ' -f2)
 name=auditflow-$version-$(rustc --version --verbose | sed -n 's/^host: //p')
 date=$(git log -1 --format=%ct 2>/dev/null || date +%s)

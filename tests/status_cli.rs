@@ -85,6 +85,59 @@ fn status_and_coverage_while_it_runs_and_after_it_was_killed() {
 }
 
 #[test]
+fn tap_shows_what_passes_a_component_and_changes_nothing() {
+    let pipeline = test_pipeline();
+    let file = pipeline.write_pipeline(
+        "  deletions: {type: filter, inputs: [events], condition: action == \"delete\"}
+sinks:
+  files: {type: file, inputs: [events], path: \"out/{{ vendor }}.ndjson\"}
+  few: {type: file, inputs: [deletions], path: \"few/{{ vendor }}.ndjson\"}
+journal: {retention: 1h}
+",
+    );
+    let tap = |more: &[&str]| output(&pipeline, &[&["tap", file.to_str().unwrap()], more].concat());
+    let lines = |more: &[&str]| {
+        let output = tap(more);
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
+    };
+    let early = tap(&[]);
+    assert!(early.status.code() == Some(1) && String::from_utf8_lossy(&early.stderr).contains("has not run yet"));
+    pipeline.run_once(&file);
+    let position = || sum(&json(&pipeline, "status", &file), "sinks", "position");
+    let before = position();
+
+    assert_eq!(lines(&[]).len(), 10);
+    assert_eq!(lines(&["--limit", "1000"]).len() as u64, 5 * EVENTS);
+    let raw = lines(&["clumio", "--limit", "1"]).pop().unwrap();
+    assert!(raw.get("schema_version").is_none(), "a source has raw records: {raw}");
+    let deletions = lines(&["few", "--limit", "1000"]);
+    assert!(!deletions.is_empty() && deletions.iter().all(|event| event["action"] == "delete"), "{deletions:?}");
+    assert_eq!(lines(&["deletions", "--limit", "1000"]), deletions);
+    let one = lines(&["deletions", "--where", "vendor == \"merge\"", "--limit", "1000"]);
+    assert!(one.len() < deletions.len() && one.iter().all(|event| event["vendor"] == "merge"), "{one:?}");
+
+    let unknown = tap(&["fewer"]);
+    let printed = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert!(
+        unknown.status.code() == Some(2) && printed.contains("`fewer`") && printed.contains("deletions"),
+        "{printed}"
+    );
+    let wrong = tap(&["--where", "actoin == \"x\""]);
+    let printed = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(wrong.status.code() == Some(2) && printed.contains("actoin"), "{printed}");
+
+    let follow = ["tap", file.to_str().unwrap(), "--follow", "--limit", "3"];
+    let mut child = command(&pipeline, &follow).stdout(Stdio::piped()).spawn().unwrap();
+    let mut first = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(first.next().unwrap().unwrap().contains("schema_version"));
+    drop(first);
+    assert_eq!(child.wait().unwrap().code(), Some(0), "nobody reads any more");
+    assert_eq!(position(), before);
+}
+
+#[test]
 fn an_error_is_reported_with_exit_code_1() {
     let pipeline = test_pipeline();
     let file = pipeline.with_files();

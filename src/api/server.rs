@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -21,6 +21,9 @@ pub(super) const MAX_CONNECTIONS: usize = 32;
 
 /// How long a connection may take from its start to the end of the response.
 pub(super) const MAX_CONNECTION_TIME: Duration = Duration::from_secs(10);
+
+/// How long the head of a request may take: a connection without one does not keep others waiting.
+pub(super) const MAX_HEAD_TIME: Duration = Duration::from_secs(1);
 
 /// The largest head of a request, in bytes.
 const MAX_HEAD_BYTES: usize = 16 << 10;
@@ -95,7 +98,7 @@ impl ApiServer {
 /// Answers one request. A client that is too slow, or sends something else than HTTP, is disconnected.
 async fn serve_connection(stream: TcpStream, router: Router) {
     let mut http = http1::Builder::new();
-    http.keep_alive(false).max_buf_size(MAX_HEAD_BYTES);
+    http.keep_alive(false).max_buf_size(MAX_HEAD_BYTES).timer(TokioTimer::new()).header_read_timeout(MAX_HEAD_TIME);
     let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     let _ = tokio::time::timeout(MAX_CONNECTION_TIME, connection).await;
 }

@@ -22,7 +22,7 @@ use super::raw_input::{Input, MAX_RECORD_BYTES};
 use super::read_only::{self, Exit};
 use crate::clock::{Clock, SystemClock};
 use crate::event::native;
-use crate::journal::{BlockVisitor, JournalError, RecordBlock, SourceInfo, SqliteJournal};
+use crate::journal::{BlockVisitor, JournalError, RecordBlock, Seq, SourceInfo, SqliteJournal};
 use crate::pipeline::{Overrides, ValidatedPipeline};
 use crate::report::{MappingCounter, MappingDiff};
 use crate::vendors::{Normalizer, ReadContext, registry};
@@ -193,6 +193,10 @@ struct JournalCounter {
 }
 
 impl BlockVisitor for JournalCounter {
+    fn first(&self) -> Seq {
+        1
+    }
+
     fn restart(&mut self) {
         *self = Self::default();
     }

@@ -21,6 +21,7 @@ mod simulate;
 mod state;
 mod status;
 mod summary;
+mod tap;
 #[cfg(feature = "top")]
 mod top;
 mod validate;
@@ -51,6 +52,7 @@ enum Command {
     Validate(validate::Arguments),
     Plan(plan::Arguments),
     Graph(graph::Arguments),
+    Tap(tap::Arguments),
     Status(status::Arguments),
     #[cfg(feature = "top")]
     Top(top::Arguments),
@@ -83,6 +85,7 @@ pub fn main() -> ExitCode {
         Command::Validate(arguments) => validate::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Graph(arguments) => graph::run(&arguments),
+        Command::Tap(arguments) => tap::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         #[cfg(feature = "top")]
         Command::Top(arguments) => top::run(&arguments),

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 use super::process::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, print, print_data, print_stderr};
@@ -60,6 +61,11 @@ pub(super) fn exit_code(healthy: bool) -> u8 {
 pub(super) fn watch(interval: Duration, mut render: impl FnMut(bool) -> Result<String, Exit>) -> u8 {
     let in_place = io::stdout().is_terminal();
     let interval = if in_place { Duration::from_secs(1) } else { interval };
+    append(interval, || render(in_place).map(|text| if in_place { redraw(&text) } else { text }))
+}
+
+/// Prints what `render` returns every `interval`. Ends on Ctrl-C, when the reader closes the pipe, or when `render` fails.
+pub(super) fn append(interval: Duration, mut render: impl FnMut() -> Result<String, Exit>) -> u8 {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         print_stderr("error: cannot start a timer\n");
         return EXIT_FAILED;
@@ -72,15 +78,23 @@ pub(super) fn watch(interval: Duration, mut render: impl FnMut(bool) -> Result<S
                 _ = &mut interrupted => return EXIT_DONE,
                 _ = ticks.tick() => {}
             }
-            let text = match render(in_place) {
+            let text = match render() {
                 Ok(text) => text,
                 Err(Exit(code)) => return code,
             };
-            if !print_data(&if in_place { redraw(&text) } else { text }) {
+            if is_unread() || (!text.is_empty() && !print_data(&text)) {
                 return EXIT_DONE;
             }
         }
     })
+}
+
+/// Whether the reader of standard output has closed the pipe.
+fn is_unread() -> bool {
+    let stdout = io::stdout();
+    let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut polled, Some(&at_once)).is_ok_and(|ready| ready > 0) && polled[0].revents().contains(PollFlags::ERR)
 }
 
 /// Draws the text from the top left corner of the terminal and clears the rest line by line, so that it does not flicker.

@@ -1,6 +1,6 @@
 //! The values of [`CollectJournal`](super::CollectJournal): sources, windows, pages, coverage.
 
-use super::block::{EncodedBlock, RecordBlock, SeenKey, SourceId};
+use super::block::{EncodedBlock, RecordBlock, SeenKey, Seq, SourceId};
 use super::coverage::{Completion, CoverageState, DoubtfulTime, WindowKind};
 use super::lateness::LatenessCounts;
 use crate::time::{TimeRange, Timestamp};
@@ -172,6 +172,9 @@ pub struct SourceInfo {
 
 /// Takes the events of a journal that is read as it is.
 pub trait BlockVisitor {
+    /// The first event to take; 0 and 1 for all.
+    fn first(&self) -> Seq;
+
     /// The journal changed while it was read: what came so far comes again.
     fn restart(&mut self);
 

@@ -114,6 +114,22 @@ impl<'g, 'c, 't> RouteFinder<'g, 'c, 't> {
         routes
     }
 
+    /// What passes a component, by source. Of two forms, the raw records.
+    pub(super) fn passing(&mut self, component: &Component<'c>) -> Vec<Route> {
+        let flows = match component.section {
+            Section::Sink => self.flows_into(component.name),
+            Section::Source | Section::Transform => self.flows_out_of(component.name),
+        };
+        let route = |(source, flow): (&str, Flow)| {
+            let (form, selection) = match (flow.raw, flow.normalized) {
+                (Some(selection), _) => (EventForm::Raw, selection),
+                (None, selection) => (EventForm::Normalized, selection?),
+            };
+            Some(Route { source: source.to_owned(), form, condition: selection.into_condition() })
+        };
+        flows.into_iter().filter_map(route).collect()
+    }
+
     /// Reports filters that read raw records.
     pub(super) fn report_raw_filters(&mut self, diagnostics: &mut Diagnostics) {
         let graph = self.graph;

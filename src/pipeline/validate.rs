@@ -200,11 +200,17 @@ fn route<'c, 't>(
         warn_of_raw_records(component, &routes, diagnostics);
         validated.extend(checked.remove(component.name).map(|sink| sink.into_validated(component.name, routes)));
     }
-    let wired = components.iter().map(|component| wired(component, &graph, filters)).collect();
+    let wired =
+        components.iter().map(|component| wired(component, &graph, filters, finder.passing(component))).collect();
     (validated, wired)
 }
 
-fn wired(component: &Component<'_>, graph: &Graph<'_, '_>, filters: &Filters<'_>) -> WiredComponent {
+fn wired(
+    component: &Component<'_>,
+    graph: &Graph<'_, '_>,
+    filters: &Filters<'_>,
+    routes: Vec<Route>,
+) -> WiredComponent {
     let inputs = graph.edges.get(component.name).into_iter().flatten();
     WiredComponent {
         name: component.name.to_owned(),
@@ -216,6 +222,7 @@ fn wired(component: &Component<'_>, graph: &Graph<'_, '_>, filters: &Filters<'_>
         type_name: component.type_name.unwrap_or_default().to_owned(),
         condition: filters.get(component.name).map(|condition| condition.as_str().to_owned()),
         inputs: inputs.map(|(upstream, _)| (*upstream).to_owned()).collect(),
+        routes,
     }
 }
 

@@ -53,7 +53,7 @@ pub enum ComponentKind {
 }
 
 /// A component, and how the file joins it to others.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct WiredComponent {
     /// Its name.
     pub name: String,
@@ -65,6 +65,8 @@ pub struct WiredComponent {
     pub condition: Option<String>,
     /// The components that it reads.
     pub inputs: Vec<String>,
+    /// What passes it, by source.
+    pub routes: Vec<Route>,
 }
 
 /// One source.

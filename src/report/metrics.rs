@@ -145,6 +145,9 @@ const SINK_METRICS: &[Metric<SinkStatus>] = &[
         "Time since the oldest undelivered event became visible; 0 if there is none.",
         |sink| Some(sink.oldest_pending_seconds.unwrap_or(0.0)),
     ),
+    gauge("sink_batch_timeout_seconds", "How long an event may wait for others: `batch.timeout_secs`.", |sink| {
+        Some(sink.batch_timeout_seconds)
+    }),
     gauge(
         "sink_delivered_until_seconds",
         "Every event that became visible before is delivered, filtered or dead-lettered, as Unix time.",

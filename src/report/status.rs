@@ -137,6 +137,8 @@ pub struct SinkStatus {
     pub pending_bytes: u64,
     /// Time since the oldest of them became visible in the journal, in seconds.
     pub oldest_pending_seconds: Option<f64>,
+    /// How long an event may wait for others, so that batches are large: `batch.timeout_secs`.
+    pub batch_timeout_seconds: f64,
     /// Every event that became visible before is delivered, filtered or dead-lettered; `None` if it never ran.
     pub delivered_to: Option<Timestamp>,
     /// When it last delivered an event.
@@ -302,6 +304,7 @@ fn sink_status(plan: &ValidatedSink, observation: &Observation) -> SinkStatus {
         pending_events: pending.map_or(0, |batch| batch.events),
         pending_bytes: pending.map_or(0, |batch| batch.raw_bytes),
         oldest_pending_seconds: oldest.map(|oldest| seconds(observation.at.since(oldest))),
+        batch_timeout_seconds: seconds(plan.batch.timeout),
         delivered_to: stats.map(|_| oldest.unwrap_or(observation.at)),
         last_delivered_at: stats.and_then(|stats| stats.delivered_at),
         delivered: stat(|stats| stats.delivered),

@@ -33,13 +33,16 @@ pub(super) fn has_marker(file: &Path, is_own: impl Fn(&str) -> bool) -> bool {
             let bytes = path.extension().filter(|end| *end == "json").and_then(|_| std::fs::read(&path).ok())?;
             Marker::decode(&bytes, "").ok()
         });
-        markers.any(|marker| is_own(&marker.journal) && real.starts_with(directory.join(fixed_directory(&marker))))
+        markers.any(|marker| {
+            is_own(&marker.journal) && files_below(&marker).is_some_and(|files| real.starts_with(directory.join(files)))
+        })
     })
 }
 
-/// Where all files of a marker are, from the directory that its own directory is in.
-fn fixed_directory(marker: &Marker) -> String {
-    Template::parse(&marker.files).map_or_else(|_| String::new(), |files| files.fixed_directory().to_owned())
+/// Where all files of a marker are, from the directory that its own directory is in; `None` if it names no files.
+fn files_below(marker: &Marker) -> Option<String> {
+    let files = Some(&marker.files).filter(|files| !files.is_empty())?;
+    Template::parse(files).ok().map(|files| files.fixed_directory().to_owned())
 }
 
 /// The journal's record names a file that is not an output of the sink.

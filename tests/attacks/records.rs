@@ -46,7 +46,7 @@ fn values_in_paths_stay_below_the_directory_of_the_sink_and_nothing_is_lost() {
     for path in pipeline.files() {
         let relative = path.strip_prefix(pipeline.directory.path()).unwrap();
         assert!(relative.components().all(|part| matches!(part, Component::Normal(_))), "{relative:?}");
-        let is_ours = ["out", "data", "pipeline.yaml"].iter().any(|name| relative.starts_with(name));
+        let is_ours = ["out", ".auditflow", "data", "pipeline.yaml"].iter().any(|name| relative.starts_with(name));
         assert!(is_ours, "{relative:?}");
         let text = relative.to_string_lossy();
         assert!(!text.chars().any(char::is_control) && !text.contains('\u{202e}'), "{relative:?}");

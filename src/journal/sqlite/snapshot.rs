@@ -90,7 +90,7 @@ fn visit_connection(connection: &Connection, path: &Path, visitor: &mut dyn Bloc
     }
     let known = log::sources(&snapshot)?;
     let ids: Vec<SourceId> = known.iter().map(|source| source.id).collect();
-    let mut next = 1;
+    let mut next = visitor.first().max(1);
     loop {
         let blocks = log::read(&snapshot, next, i64::MAX.unsigned_abs(), &ids, BLOCKS_AT_ONCE)?;
         let Some(last) = blocks.last() else { return Ok(true) };

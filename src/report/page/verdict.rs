@@ -10,7 +10,7 @@ use crate::report::problems::Problem;
 use crate::report::status::{SinkState, SinkStatus, SourceState, SourceStatus, StatusReport};
 use crate::report::text::of_seconds;
 
-/// A sink whose oldest undelivered event is older than this is stuck, as the alert rules say too.
+/// A sink whose oldest undelivered event is older than its `batch.timeout_secs` by this much is stuck, as the alert rules say too.
 const STUCK_AFTER: Duration = Duration::from_secs(900);
 
 /// How much attention something needs.
@@ -91,9 +91,10 @@ pub(super) fn write(html: &mut Html, pipeline: &ValidatedPipeline, report: &Stat
 
 /// The page's state in a few words, for its title.
 pub(super) fn title(report: &StatusReport) -> &'static str {
-    match missing(report).level().max(stuck(report).level()) {
-        Level::Bad => "needs attention",
-        _ => "healthy",
+    if report.healthy && missing(report).level().max(stuck(report).level()) < Level::Bad {
+        "healthy"
+    } else {
+        "needs attention"
     }
 }
 
@@ -149,7 +150,8 @@ pub(super) fn stuck_sink(sink: &SinkStatus) -> Option<Problem> {
 }
 
 pub(super) fn is_stuck(sink: &SinkStatus) -> bool {
-    sink.oldest_pending_seconds.is_some_and(|seconds| seconds > STUCK_AFTER.as_secs_f64())
+    let longest = sink.batch_timeout_seconds + STUCK_AFTER.as_secs_f64();
+    sink.oldest_pending_seconds.is_some_and(|seconds| seconds > longest)
 }
 
 fn missing(report: &StatusReport) -> Answer {
@@ -173,6 +175,10 @@ fn missing(report: &StatusReport) -> Answer {
     let backfills = number(|source| source.has_holes);
     answer.add(Level::Note, backfills > 0, || {
         format!("{}: a gap that is still to be read.", counted(backfills, "source"))
+    });
+    let unread = number(|source| source.fails_to_normalize);
+    answer.add(Level::Bad, unread > 0, || {
+        format!("{}: fields of some events; their records are in `raw`.", counted(unread, "source"))
     });
     let new = number(|source| source.state == SourceState::NotStarted);
     answer.add(Level::Note, new > 0, || format!("{}: not started yet.", counted(new, "source")));

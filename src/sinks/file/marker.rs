@@ -160,8 +160,8 @@ impl FileMarker {
             }
         }
         for directory in directories.iter().filter(|directory| directory.is_dir()) {
-            let names = disk.names(directory).map_err(|error| io_error("list", directory, &error))?;
-            for name in names.iter().filter(|name| name.ends_with(".json")) {
+            let names = if_permitted(disk.names(directory)).map_err(|error| io_error("list", directory, &error))?;
+            for name in names.unwrap_or_default().iter().filter(|name| name.ends_with(".json")) {
                 self.take_back(disk, &directory.join(name))?;
             }
         }
@@ -169,8 +169,10 @@ impl FileMarker {
     }
 
     fn take_back(&mut self, disk: &dyn Disk, path: &Path) -> Result<(), SinkError> {
-        let found = read(disk, path)?.filter(|found| found.sink == self.sink);
-        match self.state.without_batch(found.as_ref()) {
+        let found = if_permitted(disk.read(path)).map_err(|error| io_error("read the marker", path, &error))?.flatten();
+        let found = found.and_then(|bytes| Marker::decode(&bytes, "").ok()).filter(|found| found.sink == self.sink);
+        let files = found.as_ref().map_or_else(String::new, |found| found.files.clone());
+        match self.state.without_batch(found.as_ref()).map(|marker| Marker { files, ..marker }) {
             Some(marker) => disk.replace(path, &marker.encode()).map_err(|error| io_error("write", path, &error)),
             None => Ok(()),
         }
@@ -216,16 +218,31 @@ impl FileMarker {
         written.map_err(|error| io_error("write the marker", &place.path, &error))
     }
 
-    /// Where the marker is, or else will be: beside the directory of the files if the sink creates it, or if markers are there
-    /// already; otherwise in it. Looked up each time: the directory may be a disk that is mounted later.
+    /// Where the marker is, or else will be: beside the directory of the files if the sink creates it, or if another sink of this
+    /// journal has; otherwise in it. Looked up each time: the directory may be a disk that is mounted later.
     fn place(&self, disk: &dyn Disk) -> io::Result<&Place> {
         let Some(beside) = &self.beside else { return Ok(&self.inside) };
         if exists(disk, &self.inside.path)? {
             return Ok(&self.inside);
         }
-        let markers = beside.path.parent().unwrap_or(&self.base);
-        let is_beside = exists(disk, markers)? || !exists(disk, &self.base)?;
+        let is_beside =
+            exists(disk, &beside.path)? || !exists(disk, &self.base)? || self.has_neighbor(disk, &beside.path)?;
         Ok(if is_beside { beside } else { &self.inside })
+    }
+}
+
+impl FileMarker {
+    /// Whether another sink of this journal has its marker beside this one.
+    fn has_neighbor(&self, disk: &dyn Disk, marker: &Path) -> io::Result<bool> {
+        let directory = marker.parent().unwrap_or(&self.base);
+        for name in if_permitted(disk.names(directory))?.unwrap_or_default() {
+            let found = if_permitted(disk.read(&directory.join(name)))?.flatten();
+            let found = found.and_then(|bytes| Marker::decode(&bytes, "").ok());
+            if found.is_some_and(|found| found.journal == self.state.journal()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 

@@ -277,11 +277,20 @@ async fn a_batch_whose_manifest_exists_already_stops_the_sink() {
 struct FailingDisk {
     calls: Arc<AtomicI64>,
     created: Option<Timestamp>,
+    /// Nothing below it may be looked at.
+    forbidden: Option<PathBuf>,
 }
 
 impl FailingDisk {
     fn after(calls: i64) -> Self {
-        Self { calls: Arc::new(AtomicI64::new(calls)), created: None }
+        Self { calls: Arc::new(AtomicI64::new(calls)), created: None, forbidden: None }
+    }
+
+    fn look_at(&self, path: &Path) -> io::Result<()> {
+        self.pass()?;
+        let is_forbidden =
+            self.forbidden.as_ref().is_some_and(|forbidden| path != forbidden && path.starts_with(forbidden));
+        if is_forbidden { Err(io::ErrorKind::PermissionDenied.into()) } else { Ok(()) }
     }
 
     fn pass(&self) -> io::Result<()> {
@@ -311,7 +320,7 @@ impl DiskFile for FailingFile {
 
 impl Disk for FailingDisk {
     fn state(&self, path: &Path) -> io::Result<Option<FileState>> {
-        self.pass()?;
+        self.look_at(path)?;
         let state = LocalDisk::PRIVATE.state(path)?;
         Ok(state.map(|state| FileState { created: self.created.or(state.created), ..state }))
     }
@@ -319,13 +328,16 @@ impl Disk for FailingDisk {
         self.pass().and_then(|()| LocalDisk::PRIVATE.tail(path, end, bytes))
     }
     fn names(&self, directory: &Path) -> io::Result<Vec<String>> {
+        if self.forbidden.as_deref() == Some(directory) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         self.pass().and_then(|()| LocalDisk::PRIVATE.names(directory))
     }
     fn create_directories(&self, directory: &Path) -> io::Result<()> {
         self.pass().and_then(|()| LocalDisk::PRIVATE.create_directories(directory))
     }
     fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
-        self.pass().and_then(|()| LocalDisk::PRIVATE.read(path))
+        self.look_at(path).and_then(|()| LocalDisk::PRIVATE.read(path))
     }
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         self.pass().and_then(|()| LocalDisk::PRIVATE.replace(path, bytes))
@@ -380,6 +392,29 @@ async fn survives_failure_after(calls: i64) -> bool {
     assert_eq!(after["x/none.ndjson"], b"{\"n\":0}\n{\"n\":1}\n{\"n\":3}\n", "after {calls} calls");
     assert_eq!(after["x/other.ndjson"], b"{\"n\":2}\n", "after {calls} calls");
     failed
+}
+
+/// Somebody else's directory of markers, which this user may not read.
+#[tokio::test]
+async fn markers_that_may_not_be_read_hinder_neither_a_batch_nor_its_rollback() {
+    let directory = tempfile::tempdir().expect("a directory");
+    fs::create_dir(directory.path().join("a")).expect("created");
+    fs::create_dir(directory.path().join(".auditflow")).expect("created");
+    let disk = || FailingDisk { forbidden: Some(directory.path().join(".auditflow")), ..FailingDisk::after(i64::MAX) };
+    let build = || {
+        let config = config(&directory.path().join("a/{{ vendor }}.ndjson"), "");
+        config.build_on(Arc::new(SystemClock), NAME, Arc::new(disk())).expect("a sink")
+    };
+    let mut first = build();
+    first.recover_position(after(0)).await.expect("its own");
+    let log = write(&mut first, &["1"]).await.expect("written");
+    assert_eq!(fs::read_dir(directory.path().join("a/.auditflow")).expect("inside").count(), 1);
+    let mut again = build();
+    again.recover_position(StoredPosition { up_to: 1, ..after(0) }).await.expect("its unfinished batch");
+    again.rollback(&log.records()).await.expect("rolled back");
+    let marker = fs::read_dir(directory.path().join("a/.auditflow")).expect("inside").next().expect("a marker");
+    let marker = fs::read_to_string(marker.expect("an entry").path()).expect("text");
+    assert!(marker.contains("\"position\":0") && marker.contains("{{ vendor }}.ndjson"), "{marker}");
 }
 
 /// A journal that has delivered up to `position` and has no unfinished batch.

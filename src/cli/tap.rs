@@ -1,0 +1,189 @@
+//! `auditflow tap`: samples of the events that pass a component, from the journal. Reads as `status` does: no lock, no position
+//! moves, whether the pipeline runs or not.
+//!
+//! ```text
+//! journal --blocks since the last look--> normalize --> the routes of the component --> --where --> the latest --limit lines
+//! ```
+
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::process::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, print_data, print_stderr};
+use super::read_only::{self, Exit};
+use crate::deliver::Route;
+use crate::event::Event;
+use crate::event::native::{self, RawForm};
+use crate::journal::sqlite::SqliteJournal;
+use crate::journal::{BlockVisitor, JournalError, RecordBlock, Seq, SourceInfo};
+use crate::pipeline::{Overrides, ValidatedPipeline};
+use crate::sinks::EventForm;
+use crate::transform::condition::Condition;
+use crate::vendors::{Normalizer, ReadContext, registry};
+
+/// How often the journal is read again with `--follow`.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Show events that pass a source, transform or sink of a pipeline
+///
+/// Reads the journal, whether the pipeline runs or not, and changes nothing: the latest events that it holds, oldest first, as
+/// NDJSON. The secrets of the file need not be set. Exit code 0 on success, 1 if the journal cannot be read, 2 if the arguments
+/// or the file are wrong.
+#[derive(clap::Args, Debug)]
+pub(super) struct Arguments {
+    /// The pipeline file
+    file: PathBuf,
+    /// The component, or an output of a route; without it, the events of all sources, normalized
+    component: Option<String>,
+    /// Only events that match this condition, as in a filter (docs/filter.md)
+    #[arg(long = "where", value_name = "CONDITION")]
+    condition: Option<String>,
+    /// So many events at most; with --follow, so many a second
+    #[arg(long, default_value_t = 10, value_name = "NUMBER")]
+    limit: usize,
+    /// Show events that come from now on too, until Ctrl-C
+    #[arg(long, short)]
+    follow: bool,
+    #[command(flatten)]
+    settings: Overrides,
+}
+
+/// Runs the command; returns the exit code.
+pub(super) fn run(arguments: &Arguments) -> u8 {
+    show(arguments).unwrap_or_else(|Exit(code)| code)
+}
+
+fn show(arguments: &Arguments) -> Result<u8, Exit> {
+    let pipeline = read_only::load(&arguments.file, &arguments.settings)?;
+    let mut tap = Tap {
+        routes: routes(&pipeline, arguments.component.as_deref())?,
+        condition: arguments.condition.as_deref().map(compile).transpose()?,
+        limit: arguments.limit,
+        ..Tap::default()
+    };
+    if !arguments.follow {
+        print_data(&tap.look(&pipeline)?);
+        return Ok(EXIT_DONE);
+    }
+    Ok(read_only::append(INTERVAL, || tap.look(&pipeline)))
+}
+
+/// What passes a component, by source.
+fn routes(pipeline: &ValidatedPipeline, component: Option<&str>) -> Result<HashMap<String, Route>, Exit> {
+    let routes = match component {
+        None => pipeline
+            .sources
+            .iter()
+            .map(|source| Route { source: source.name.clone(), form: EventForm::Normalized, condition: None })
+            .collect(),
+        Some(name) => match pipeline.components.iter().find(|component| component.name == name) {
+            Some(component) => component.routes.clone(),
+            None => {
+                let names: Vec<&str> = pipeline.components.iter().map(|component| component.name.as_str()).collect();
+                let names = names.join(", ");
+                return Err(failed(EXIT_USAGE, &format!("the pipeline has no component `{name}`; it has {names}")));
+            }
+        },
+    };
+    Ok(routes.into_iter().map(|route| (route.source.clone(), route)).collect())
+}
+
+fn compile(condition: &str) -> Result<Condition, Exit> {
+    Condition::compile(condition).map_err(|mistakes| {
+        let mistakes: Vec<&str> = mistakes.iter().map(|mistake| mistake.message.as_str()).collect();
+        failed(EXIT_USAGE, &format!("--where: {}; docs/filter.md has the language", mistakes.join("; ")))
+    })
+}
+
+fn failed(code: u8, message: &str) -> Exit {
+    print_stderr(&format!("error: {message}\n"));
+    Exit(code)
+}
+
+/// Takes the events that pass.
+#[derive(Default)]
+struct Tap {
+    routes: HashMap<String, Route>,
+    condition: Option<Condition>,
+    limit: usize,
+    normalizers: HashMap<String, Option<Arc<dyn Normalizer>>>,
+    /// The first event of this look, and of the next one.
+    first: Seq,
+    next: Seq,
+    latest: VecDeque<String>,
+    damaged: Option<JournalError>,
+}
+
+impl Tap {
+    /// The events since the last look, as lines.
+    fn look(&mut self, pipeline: &ValidatedPipeline) -> Result<String, Exit> {
+        self.first = self.next;
+        let visited = SqliteJournal::visit(&pipeline.settings.data_dir, self);
+        match (visited, self.damaged.take()) {
+            (Ok(true), None) => Ok(self.latest.drain(..).collect()),
+            (Ok(false), _) => Err(failed(EXIT_FAILED, "this pipeline has not run yet: there are no events")),
+            (Err(error), _) | (Ok(_), Some(error)) => Err(failed(EXIT_FAILED, &error.to_string())),
+        }
+    }
+
+    fn keep(&mut self, line: String) {
+        if self.latest.len() >= self.limit {
+            self.latest.pop_front();
+        }
+        if self.limit > 0 {
+            self.latest.push_back(line);
+        }
+    }
+
+    /// The line of an event, if it passes.
+    fn line(&self, route: &Route, event: &Event<'_>) -> Option<String> {
+        let conditions = [&route.condition, &self.condition];
+        if !conditions.into_iter().flatten().all(|condition| condition.holds(event)) {
+            return None;
+        }
+        let mut line = Vec::new();
+        match route.form {
+            EventForm::Raw => native::push_record(event, &mut line),
+            EventForm::Normalized => native::encode(event, RawForm::Keep, &mut line),
+        }
+        line.push(b'\n');
+        Some(String::from_utf8_lossy(&line).into_owned())
+    }
+}
+
+impl BlockVisitor for Tap {
+    fn first(&self) -> Seq {
+        self.first
+    }
+
+    fn restart(&mut self) {
+        self.latest.clear();
+        (self.next, self.damaged) = (self.first, None);
+    }
+
+    fn block(&mut self, source: &SourceInfo, block: &RecordBlock) {
+        self.next = block.last() + 1;
+        let Some(route) = self.routes.get(&source.name).cloned() else { return };
+        let normalizer = self.normalizers.entry(source.name.clone());
+        let normalizer =
+            normalizer.or_insert_with(|| registry::normalizer(&source.vendor, &source.normalizer_config)).clone();
+        let Some(normalizer) = normalizer else { return };
+        let decoded = match block.decode() {
+            Ok(decoded) => decoded,
+            Err(error) => {
+                self.damaged = Some(error);
+                return;
+            }
+        };
+        for record in decoded.records() {
+            let context =
+                ReadContext { source: &source.name, observed_at: block.observed_at, occurrence: record.occurrence };
+            let mut event = normalizer.normalize(record.raw, &context);
+            event.version = event.version.or((record.version > 0).then_some(record.version));
+            if let Some(line) = self.line(&route, &event) {
+                self.keep(line);
+            }
+        }
+    }
+}
