@@ -113,7 +113,7 @@ fn main() {
     let pages: [(&str, Page<'_>); 3] = [
         ("/metrics", Box::new(|| metrics::openmetrics(&config, &observation))),
         ("/status.json", Box::new(status)),
-        ("/", Box::new(|| page::html(&config.pipeline, &observation, 1))),
+        ("/", Box::new(|| page::html(&config, &observation, 1))),
     ];
     for (path, page) in &pages {
         let (took, text) = timed(page);

@@ -111,7 +111,7 @@ async fn readyz(State(pages): State<Pages>) -> Response {
 /// `?page=2` shows further sources.
 async fn status_page(State(pages): State<Pages>, RawQuery(query): RawQuery) -> Response {
     let number = query.and_then(|query| query.strip_prefix("page=")?.parse().ok()).unwrap_or(1);
-    pages.render(HTML, move |config, observation| page::html(&config.pipeline, observation, number)).await
+    pages.render(HTML, move |config, observation| page::html(config, observation, number)).await
 }
 
 async fn openmetrics(State(pages): State<Pages>) -> Response {

@@ -19,7 +19,7 @@ const RECHECK_AFTER: Duration = Duration::from_secs(86_400);
 #[derive(Clone, Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SourceOptions {
-    /// Where collecting starts: a time, a date, or `earliest`. Unset: nothing from before the first start.
+    /// Where collecting starts: a time, a date, a duration before now such as `30d`, or `earliest`. Unset: nothing from before the first start.
     pub backfill_start_time: Option<StartTime>,
     /// Where collecting ends, for a bounded backfill: the last `overlap` before it is read once more, so a running source
     /// ends `overlap` after it. Unset: never.

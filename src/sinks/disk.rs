@@ -5,7 +5,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Access, access};
 use serde::{Deserialize, Deserializer, de};
@@ -70,6 +70,8 @@ pub(super) struct FileState {
     pub(super) regular: bool,
     /// When it was created; `None` if the file system does not store that.
     pub(super) created: Option<Timestamp>,
+    /// When its contents were written last.
+    pub(super) modified: Option<Timestamp>,
 }
 
 /// The file system. Every call does one thing with one file or directory.
@@ -133,7 +135,8 @@ impl Disk for LocalDisk {
     fn state(&self, path: &Path) -> io::Result<Option<FileState>> {
         match fs::metadata(path) {
             Ok(found) => {
-                Ok(Some(FileState { length: found.len(), regular: found.is_file(), created: created(&found) }))
+                let (created, modified) = (timestamp(found.created()), timestamp(found.modified()));
+                Ok(Some(FileState { length: found.len(), regular: found.is_file(), created, modified }))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -243,8 +246,8 @@ fn tolerant(synced: io::Result<()>) -> io::Result<()> {
     }
 }
 
-fn created(found: &fs::Metadata) -> Option<Timestamp> {
-    let since_epoch = found.created().ok()?.duration_since(UNIX_EPOCH).ok()?;
+fn timestamp(at: io::Result<SystemTime>) -> Option<Timestamp> {
+    let since_epoch = at.ok()?.duration_since(UNIX_EPOCH).ok()?;
     i64::try_from(since_epoch.as_nanos()).ok().map(Timestamp::from_nanos)
 }
 

@@ -5,7 +5,7 @@
 //! in the log and in the end of the run only.
 
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -58,7 +58,7 @@ impl UnwrittenErrors {
     /// None yet. What the last process left in the file is no longer so.
     pub(super) fn open(data_dir: &Path) -> Self {
         let path = data_dir.join(FILE);
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path).ok();
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).ok();
         let errors = Self { entries: Mutex::default(), file };
         errors.write_file(&[]);
         errors

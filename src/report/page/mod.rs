@@ -22,7 +22,7 @@ use super::problems::{Problem, problems};
 use super::status::{JournalStatus, StatusReport};
 use super::text::brief;
 use crate::format::{count, counted};
-use crate::pipeline::ValidatedPipeline;
+use crate::pipeline::{ActiveConfig, ValidatedPipeline};
 use crate::units::ByteSize;
 
 /// The style sheet, which the page asks for as `style.css`.
@@ -36,13 +36,14 @@ const MAX_PROBLEMS: usize = 50;
 
 /// The page of an observation. `number` is that of the part of the sources to show, from 1.
 #[must_use]
-pub fn html(pipeline: &ValidatedPipeline, observation: &Observation, number: usize) -> String {
+pub fn html(config: &ActiveConfig, observation: &Observation, number: usize) -> String {
+    let pipeline = config.pipeline.as_ref();
     let views = observation.views(pipeline);
     let report = StatusReport::of_views(pipeline, observation, &views);
     let mut html = Html::default();
-    head(&mut html, &report);
-    verdict::write(&mut html, pipeline, &report);
-    problem_list(&mut html, &report);
+    head(&mut html, &report, config.reload_succeeded);
+    verdict::write(&mut html, pipeline, &report, config.reload_succeeded);
+    problem_list(&mut html, &report, config.reload_succeeded);
     html.raw("<section><h2>Events collected per hour</h2>");
     let hours = observation.journal.iter().flat_map(|journal| &journal.sources).flat_map(|source| &source.hourly);
     bar::hourly_chart(&mut html, hours, observation.at);
@@ -58,7 +59,7 @@ pub fn html(pipeline: &ValidatedPipeline, observation: &Observation, number: usi
     html.finish()
 }
 
-fn head(html: &mut Html, report: &StatusReport) {
+fn head(html: &mut Html, report: &StatusReport, reloaded: bool) {
     let head = &report.head;
     html.raw(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -66,7 +67,7 @@ fn head(html: &mut Html, report: &StatusReport) {
          <meta name=\"color-scheme\" content=\"light dark\"><meta http-equiv=\"refresh\" content=\"30\">\
          <link rel=\"stylesheet\" href=\"style.css\"><link rel=\"icon\" href=\"data:,\"><title>",
     );
-    html.text(&head.pipeline).raw(": ").raw(verdict::title(report)).raw(" – auditflow</title></head><body>");
+    html.text(&head.pipeline).raw(": ").raw(verdict::title(report, reloaded)).raw(" – auditflow</title></head><body>");
     html.raw(bar::PATTERNS).raw("<header><h1>").foreign(&head.pipeline).raw("</h1><p>");
     html.text(match head.process {
         _ if !head.has_run => "starting".to_owned(),
@@ -77,8 +78,11 @@ fn head(html: &mut Html, report: &StatusReport) {
     html.raw(" · ").text(moment(head.at)).raw(" UTC</p></header><main>");
 }
 
-fn problem_list(html: &mut Html, report: &StatusReport) {
+fn problem_list(html: &mut Html, report: &StatusReport, reloaded: bool) {
     let mut problems = problems(report, FILE);
+    if !reloaded {
+        problems.push(verdict::failed_reload());
+    }
     problems.extend(report.sinks.iter().filter(|sink| sink.last_error.is_none()).filter_map(verdict::stuck_sink));
     if problems.is_empty() {
         return;

@@ -80,9 +80,12 @@ impl Answer {
 }
 
 /// Writes the headline and the three answers.
-pub(super) fn write(html: &mut Html, pipeline: &ValidatedPipeline, report: &StatusReport) {
+pub(super) fn write(html: &mut Html, pipeline: &ValidatedPipeline, report: &StatusReport, reloaded: bool) {
     let answers = [missing(report), twice(pipeline, report), stuck(report)];
-    let level = answers.iter().map(Answer::level).max().unwrap_or(Level::Good);
+    let mut level = answers.iter().map(Answer::level).max().unwrap_or(Level::Good);
+    if !reloaded {
+        level = Level::Bad;
+    }
     html.raw("<section class=\"verdict ").raw(level.class()).raw("\"><p class=\"headline\" role=\"status\">");
     html.raw(level.sign()).text(headline(report, level)).raw("</p><dl class=\"answers\">");
     answers.iter().for_each(|answer| answer.write(html));
@@ -90,8 +93,8 @@ pub(super) fn write(html: &mut Html, pipeline: &ValidatedPipeline, report: &Stat
 }
 
 /// The page's state in a few words, for its title.
-pub(super) fn title(report: &StatusReport) -> &'static str {
-    if report.healthy && missing(report).level().max(stuck(report).level()) < Level::Bad {
+pub(super) fn title(report: &StatusReport, reloaded: bool) -> &'static str {
+    if reloaded && report.healthy && missing(report).level().max(stuck(report).level()) < Level::Bad {
         "healthy"
     } else {
         "needs attention"
@@ -111,7 +114,8 @@ fn headline(report: &StatusReport, level: Level) -> String {
     let parts = [(sources, "source"), (sinks, "sink")].into_iter().filter(|(number, _)| *number > 0);
     let parts: Vec<_> = parts.map(|(number, noun)| counted(number, noun)).collect();
     match &parts[..] {
-        [] => "The journal needs attention.".to_owned(),
+        [] if report.journal.as_ref().is_some_and(|journal| journal.full) => "The journal needs attention.".to_owned(),
+        [] => "The pipeline file needs attention.".to_owned(),
         [one] if one.starts_with("1 ") => format!("{one} needs attention."),
         _ => format!("{} need attention.", parts.join(" and ")),
     }
@@ -135,6 +139,17 @@ pub(super) fn level_of_sink(sink: &SinkStatus) -> Level {
         Level::Note
     } else {
         Level::Good
+    }
+}
+
+/// The pipeline file was changed and cannot be applied.
+pub(super) fn failed_reload() -> Problem {
+    Problem {
+        name: "pipeline file".to_owned(),
+        message: "it was changed and cannot be applied: the former one runs on, and the next start would fail"
+            .to_owned(),
+        hint: format!("`auditflow validate {FILE}` shows every mistake; then reload again"),
+        since: None,
     }
 }
 

@@ -24,7 +24,7 @@ fn assert_says(html: &str, expected: &[&str]) {
 #[tokio::test]
 async fn it_says_what_is_wrong_what_to_do_and_how_fresh_everything_is() {
     let (pipeline, observation) = observed().await;
-    let html = page::html(&pipeline, &observation, 1);
+    let html = page::html(&ActiveConfig::new(pipeline.clone()), &observation, 1);
     assert_says(
         &html,
         &[
@@ -71,7 +71,7 @@ async fn what_others_wrote_is_shown_as_text() {
     let journal = observation.journal.as_mut().expect("has run");
     let error = last_error(HOSTILE, HOSTILE, "2026-03-02T09:00:00Z");
     journal.stats.sources.iter_mut().for_each(|source| source.last_error.clone_from(&error));
-    let html = page::html(&pipeline, &observation, 1);
+    let html = page::html(&ActiveConfig::new(pipeline.clone()), &observation, 1);
     for markup in ["<script", "</script", "\"quoted\"", "'too'", "\u{202e}", "\u{2066}", "\u{1b}", "\0"] {
         assert!(!html.contains(markup), "{markup:?} in {html}");
     }
@@ -90,7 +90,7 @@ async fn a_healthy_pipeline_is_said_to_be_healthy() {
     let journal = observation.journal.as_mut().expect("has run");
     let coverage = &mut journal.sources[position].state.coverage;
     *coverage = vec![TimeRange::new(coverage[0].from, now())];
-    let html = page::html(&pipeline, &observation, 1);
+    let html = page::html(&ActiveConfig::new(pipeline.clone()), &observation, 1);
     assert_says(&html, &["✓ Nothing needs attention: nothing is missing, nothing is twice, nothing is stuck."]);
     assert_says(&html, &["<title>acme: healthy"].map(|title| &title[7..]));
 }
@@ -101,7 +101,7 @@ fn before_the_first_run_it_says_so() {
     let pipeline = pipeline(directory.path());
     let observation = observe(&pipeline, now(), false).expect("a missing journal is not an error");
     assert_says(
-        &page::html(&pipeline, &observation, 1),
+        &page::html(&ActiveConfig::new(pipeline.clone()), &observation, 1),
         &["starting", "4 sources: not started yet.", "0 events in 48 hours"],
     );
 }
@@ -116,14 +116,38 @@ async fn many_sources_are_shown_in_parts_those_that_need_attention_first() {
     };
     let sources = (0..250).map(copies).chain([pipeline.sources[1].clone()]).collect();
     let pipeline = ValidatedPipeline { sources, ..pipeline.clone() };
-    let first = page::html(&pipeline, &observation, 1);
+    let first = page::html(&ActiveConfig::new(pipeline.clone()), &observation, 1);
     assert_says(&first, &["Sources 1 to 100 of 251, those that need attention first."]);
     let (failing, idle) = (first.find("<bdi>acme_merge</bdi> <span"), first.find("<bdi>idle_0</bdi>"));
     assert!(failing.expect("is shown") < idle.expect("is shown"));
     assert!(first.contains("<a href=\"?page=2#sources\">") && !first.contains("previous"));
     for number in [3, 4, usize::MAX] {
-        let last = page::html(&pipeline, &observation, number);
+        let last = page::html(&ActiveConfig::new(pipeline.clone()), &observation, number);
         assert_says(&last, &["Sources 201 to 251 of 251"]);
         assert!(last.contains("<bdi>idle_249</bdi>") && !last.contains("next"));
     }
+}
+
+#[tokio::test]
+async fn it_never_says_healthy_where_something_needs_attention() {
+    let (pipeline, observation) = observed().await;
+    let title = |observation: &Observation, reload_succeeded: bool| {
+        let config = ActiveConfig { reload_succeeded, ..ActiveConfig::new(pipeline.clone()) };
+        let html = page::html(&config, observation, 1);
+        let title = html.split("<title>").nth(1).and_then(|rest| rest.split("</title>").next()).expect("a title");
+        (title.contains("healthy"), html.contains("Nothing needs attention"), html.contains("cannot be applied"))
+    };
+    let mut sound = observation.clone();
+    let journal = sound.journal.as_mut().expect("has run");
+    journal.stats.sources.iter_mut().for_each(|source| (source.last_error, source.normalize_error_at) = (None, None));
+    journal.stats.sinks.iter_mut().for_each(|sink| sink.last_error = None);
+    for source in &mut journal.sources {
+        source.state.in_doubt.clear();
+    }
+    assert!(title(&sound, false).2 && !title(&sound, false).0 && !title(&sound, false).1);
+    let journal = sound.journal.as_mut().expect("has run");
+    let source = &mut journal.stats.sources[0];
+    (source.normalize_errors, source.normalize_error_at) = (37, Some(now()));
+    let (is_healthy, needs_nothing, _) = title(&sound, true);
+    assert!(!is_healthy && !needs_nothing);
 }

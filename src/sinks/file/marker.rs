@@ -127,6 +127,7 @@ impl FileMarker {
         if self.state.is_compared || !self.is_used(disk)? {
             return Ok(());
         }
+        self.report_missing(disk)?;
         let (place, found) = self.find(disk)?;
         if let Some(marker) = self.state.compare(found.as_ref(), &place)? {
             self.write(disk, &marker)?;
@@ -232,6 +233,26 @@ impl FileMarker {
 }
 
 impl FileMarker {
+    /// Warns if this journal has delivered to files whose directory is gone.
+    fn report_missing(&self, disk: &dyn Disk) -> Result<(), SinkError> {
+        let (false, Some(beside)) =
+            (exists(disk, &self.base).map_err(|error| io_error("inspect", &self.base, &error))?, &self.beside)
+        else {
+            return Ok(());
+        };
+        let found = read(disk, &beside.path)?;
+        if let Some(marker) = found.filter(|found| found.journal == self.state.journal() && found.position > 0) {
+            tracing::warn!(
+                event = "output_missing",
+                directory = %self.base.display(),
+                position = marker.position,
+                hint = "if a disk is not mounted, stop, mount it and start again; if the files were deleted on purpose, nothing is wrong; `auditflow state redeliver` writes them again",
+                "the directory of the files that this sink has written is gone: it is created anew, for the events that follow"
+            );
+        }
+        Ok(())
+    }
+
     /// Whether another sink of this journal has its marker beside this one.
     fn has_neighbor(&self, disk: &dyn Disk, marker: &Path) -> io::Result<bool> {
         let directory = marker.parent().unwrap_or(&self.base);
@@ -246,8 +267,8 @@ impl FileMarker {
     }
 }
 
-/// The markers of other journals in a directory. What this user may not read says nothing. One whose files are gone, directory
-/// and all, is deleted: it is about nothing, and this sink may create that directory now.
+/// The markers of other journals in a directory. What this user may not read says nothing, nor does one that is older than the
+/// directory of its files, or has none: that directory was deleted and created again since.
 fn others_in(disk: &dyn Disk, directory: &Path, journal: &str) -> io::Result<Vec<OtherMarker>> {
     let directory = directory.join(HIDDEN_DIRECTORY);
     let mut others = Vec::new();
@@ -260,10 +281,10 @@ fn others_in(disk: &dyn Disk, directory: &Path, journal: &str) -> io::Result<Vec
         if marker.journal == journal {
             continue;
         }
-        if exists(disk, &above)? {
+        let Some(directory) = if_permitted(disk.state(&above))?.flatten() else { continue };
+        let written = if_permitted(disk.state(&path))?.flatten().and_then(|state| state.modified);
+        if !directory.created.zip(written).is_some_and(|(created, written)| written < created) {
             others.push(OtherMarker { path, marker, files });
-        } else {
-            if_permitted(disk.remove_file(&path))?;
         }
     }
     Ok(others)

@@ -73,7 +73,7 @@ impl Config {
                 format!("https://{site}.atlassian.net")
             }
             (None, None) => {
-                settings::invalid(diagnostics, "cloud_id", "and site are both missing", WHICH);
+                settings::invalid(diagnostics, "cloud_id", "neither `cloud_id` nor `site` is set", WHICH);
                 String::new()
             }
             (Some(_), Some(_)) => {
