@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::report::{RunError, with_hint};
 use crate::clock::SharedClock;
-use crate::journal::{DeliverJournal, Journal, SinkStart};
+use crate::journal::{DeliverJournal, Journal, RollbackRecord, SinkStart};
 use crate::pipeline::{ActiveConfig, ValidatedPipeline};
 use crate::sinks::SinkError;
 use crate::sinks::claims::claim_files;
@@ -58,16 +58,23 @@ pub(super) async fn roll_back_removed_sinks(
         }
         roll_back_orphans(&intent.records)
             .map_err(|error| RunError::Component { name: sink.name.clone(), reason: explained(&error) })?;
-        journal.abort_batch(state.id).await?;
+        if !intent.records.iter().any(is_of_table) {
+            journal.abort_batch(state.id).await?;
+        }
         tracing::warn!(
             event = "batch_orphaned",
             sink = sink.name,
             first = intent.first,
             last = intent.last,
-            "sink is no longer in the pipeline file and has an unfinished batch: batch aborted"
+            "sink is no longer in the pipeline file and has an unfinished batch"
         );
     }
     Ok(())
+}
+
+/// The table may have the batch. Only with its intent does the sink recognize it, if it returns to the pipeline file.
+fn is_of_table(record: &RollbackRecord) -> bool {
+    matches!(record, RollbackRecord::S3Object(object) if object.table)
 }
 
 fn explained(error: &SinkError) -> String {

@@ -3,7 +3,8 @@
 //!
 //! Local files need only their records, and a proof that they are outputs of this journal: its marker beside them. A record
 //! alone is not a reason to touch a file. Objects in a bucket need the sink's endpoint and credentials, so they are left and
-//! named in a log line. A Kafka rejection has no effect on the target.
+//! named in a log line: those of a table in one of its own, since only the table's log says whether they belong to it. A Kafka
+//! rejection has no effect on the target.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -65,7 +66,8 @@ fn expect_output(file: &FileRecord, is_output: bool) -> Result<(), SinkError> {
 /// # Errors
 /// A local file could not be rolled back. [`SinkError::Stopped`] if it is not an output of this journal: nothing is touched then.
 pub fn roll_back_orphans(records: &[RollbackRecord]) -> Result<(), SinkError> {
-    let (mut files, mut objects): (Vec<&FileRecord>, Vec<String>) = (Vec::new(), Vec::new());
+    let mut files = Vec::new();
+    let (mut objects, mut table_objects) = (Vec::new(), Vec::new());
     for record in records {
         match record {
             RollbackRecord::File(file) => {
@@ -76,6 +78,7 @@ pub fn roll_back_orphans(records: &[RollbackRecord]) -> Result<(), SinkError> {
                 expect_output(file, is_dead_letter(&file.path))?;
                 files.push(file);
             }
+            RollbackRecord::S3Object(object) if object.table => table_objects.push(record.to_string()),
             RollbackRecord::S3Object(_) => objects.push(record.to_string()),
             RollbackRecord::KafkaRejection(_) => {}
         }
@@ -94,6 +97,13 @@ pub fn roll_back_orphans(records: &[RollbackRecord]) -> Result<(), SinkError> {
             event = "orphaned_outputs_left",
             objects = objects.join(", "),
             "the pipeline file changed during a batch; delete these objects if they exist, the manifest first, because readers may take it for a complete batch; the events in them are delivered again by the sinks that still receive them"
+        );
+    }
+    if !table_objects.is_empty() {
+        tracing::warn!(
+            event = "table_objects_left",
+            objects = table_objects.join(", "),
+            "the pipeline file changed during a batch of a Delta table; the objects of the batch stay, because the table may have them: `VACUUM` removes those that it does not have"
         );
     }
     Ok(())

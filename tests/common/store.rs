@@ -43,6 +43,8 @@ struct Shared {
     puts: Mutex<Vec<(String, Vec<u8>)>>,
     deletes: Mutex<Vec<String>>,
     honors_conditions: Mutex<bool>,
+    /// A header without which no object is put.
+    demanded: Mutex<Option<&'static str>>,
 }
 
 impl Store {
@@ -64,6 +66,7 @@ impl Store {
             puts: Mutex::default(),
             deletes: Mutex::default(),
             honors_conditions: Mutex::new(true),
+            demanded: Mutex::default(),
         });
         let router = axum::Router::new().fallback(serve).with_state(Arc::clone(&shared));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -110,6 +113,11 @@ impl Store {
     /// From now on the store ignores `If-None-Match` and overwrites objects, as some stores do.
     pub fn ignore_conditions(&self) {
         *self.shared.honors_conditions.lock().unwrap() = false;
+    }
+
+    /// From now on an object is put with this header only, as policies and Object Lock want it.
+    pub fn demand_header(&self, name: &'static str) {
+        *self.shared.demanded.lock().unwrap() = Some(name);
     }
 
     /// All objects of a bucket but markers, by key.
@@ -182,6 +190,11 @@ async fn serve_whole(shared: Arc<Shared>, request: Request) -> Response<Body> {
     if method == Method::GET && has(&query, "uploads") {
         return shared.list_uploads(&query);
     }
+    let demanded = shared.demanded.lock().unwrap().filter(|_| method == Method::PUT && !has(&query, "partNumber"));
+    if let Some(name) = demanded.filter(|name| !request.headers().contains_key(*name)) {
+        let (status, code) = if name.contains("checksum") { (400, "InvalidRequest") } else { (403, "AccessDenied") };
+        return error_of(status, code, &format!("{name} is required"));
+    }
     if request.headers().contains_key("if-none-match") && !*shared.honors_conditions.lock().unwrap() {
         fs::remove_file(shared.root.join(decoded(uri.path().trim_start_matches('/')))).ok();
     }
@@ -236,7 +249,11 @@ impl Shared {
 
 /// A store's error response.
 pub fn error(status: u16, code: &str) -> Response<Body> {
-    let text = format!("<Error><Code>{code}</Code><Message>injected by the test</Message></Error>");
+    error_of(status, code, "injected by the test")
+}
+
+fn error_of(status: u16, code: &str, message: &str) -> Response<Body> {
+    let text = format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>");
     Response::builder().status(StatusCode::from_u16(status).unwrap()).body(Body::from(text)).unwrap()
 }
 

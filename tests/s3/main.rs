@@ -201,6 +201,13 @@ fn in_process_kills_leave_each_event_in_the_table_once() {
 
 #[test]
 #[cfg(feature = "parquet")]
+fn in_process_a_removed_sink_returns_to_its_table() {
+    let store = Store::start();
+    table::a_removed_sink_returns(&store, &in_process(&store));
+}
+
+#[test]
+#[cfg(feature = "parquet")]
 fn in_process_kills_leave_each_event_in_security_lake_once() {
     let store = Store::start();
     security_lake::deliver_under_kills(&in_process(&store), 15);

@@ -4,6 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -11,6 +14,7 @@ use serde_json::{Value, json};
 use crate::bucket::{self, Bucket};
 use crate::common::{self, TestPipeline};
 use crate::readers::{PYTHON_VARIABLE, by_vendor};
+use crate::store::Store;
 use crate::{FAULTS, run_duration, test_pipeline};
 
 const SETTINGS: &str = "table: delta, format: parquet, key_prefix: \"audit/event_vendor={{ vendor }}/event_date=%Y-%m-%d/\", batch: {max_events: 40, timeout_secs: 10ms}";
@@ -30,6 +34,38 @@ pub fn deliver_under_kills(bucket: &Bucket, kills: usize, mut before_each: impl 
     pipeline.run_once(&file);
     pipeline.assert_counters_add_up(&["lake"]);
     pipeline
+}
+
+/// The sink leaves the pipeline file after a commit whose answer was lost, and returns later. No log line says to delete what the
+/// table has, and the sink continues where the table is.
+pub fn a_removed_sink_returns(store: &Store, bucket: &Bucket) {
+    let pipeline = test_pipeline(common::seed(), 100, &[]);
+    let with_table = bucket.sink(SETTINGS);
+    let file = pipeline.write_pipeline(&with_table);
+    let has_committed = Arc::new(AtomicBool::new(false));
+    let noted = Arc::clone(&has_committed);
+    store.lose_answers(move |method, uri| {
+        let is_commit = method == "PUT" && uri.path().contains("_delta_log/0");
+        noted.fetch_or(is_commit, Ordering::SeqCst);
+        is_commit.then_some((500, "InternalError"))
+    });
+    store.set_fault(move |_, _| has_committed.load(Ordering::SeqCst).then_some((503, "SlowDown")));
+    let arguments = ["run", file.to_str().unwrap(), "--once", "--give-up-after", "1s"];
+    let child = pipeline.program(&arguments).spawn().unwrap();
+    let status = common::wait(child, Duration::from_secs(120), || pipeline.log_tail());
+    assert_eq!(status.code(), Some(3), "{}", pipeline.log_tail());
+    store.clear_fault();
+    assert_eq!(bucket.objects().keys().filter(|key| key.contains("_delta_log/0")).count(), 1, "one commit has arrived");
+
+    pipeline.run_once(&pipeline.with_files());
+    assert_eq!((pipeline.event_count("batch_orphaned"), pipeline.event_count("orphaned_outputs_left")), (1, 0));
+    let lines = pipeline.event_lines("table_objects_left");
+    assert!(lines.len() == 1 && lines[0].contains(".parquet") && !lines[0].contains("delete"), "{lines:?}");
+
+    pipeline.wait_until_quiet();
+    pipeline.run_once(&pipeline.write_pipeline(&with_table));
+    assert_eq!(pipeline.event_count("batch_recovered"), 1);
+    assert_exact(bucket, &pipeline);
 }
 
 /// The files that the log adds are in the bucket, none of them twice, and contain each record of the simulator once.

@@ -201,6 +201,12 @@ impl S3Config {
                 "Security Lake takes OCSF 1.3.0 and earlier",
                 "set `ocsf_version: 1.3.0`",
             ),
+            (
+                self.if_none_match,
+                "if_none_match",
+                "after a lost answer the sink must read what it has put, and the roles of Security Lake may only put",
+                "remove `if_none_match`: exactly-once delivery does not need it",
+            ),
             (self.table.is_some(), "table", "Security Lake has tables of its own", "remove `table`"),
             (
                 self.key_prefix != default_key_prefix(),
@@ -557,6 +563,7 @@ mod tests {
             (json!({"/encoding": {}}), "encoding.schema", "schema: ocsf"),
             (json!({"/encoding/ocsf_version": "1.8.0"}), "encoding.ocsf_version", "1.3.0"),
             (json!({"/table": "delta"}), "table", "remove"),
+            (json!({"/if_none_match": true}), "if_none_match", "remove"),
             (json!({"/key_prefix": "x/"}), "key_prefix", "remove"),
             (json!({"/region": null}), "region", "bucket's region"),
             (json!({"/security_lake/account_id": "1111"}), "security_lake.account_id", "12 digits"),

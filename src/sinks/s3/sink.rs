@@ -291,7 +291,7 @@ impl S3Sink {
 
     async fn keep_for_retry(&mut self, records: &[RollbackRecord]) -> Result<(), SinkError> {
         if let Some(table) = &mut self.table {
-            table.retry(records);
+            table.retry(self.batch.range, records);
             if table.has_latest(self.batch.range) {
                 self.batch = Batch::new(self.options, self.batch.range);
                 return Ok(());
@@ -337,21 +337,11 @@ impl S3Sink {
             return Err(of_former_table(object));
         }
         let (mut objects, mut others): (Vec<&S3ObjectRecord>, Vec<RollbackRecord>) = (Vec::new(), Vec::new());
-        let mut left = 0;
         for record in records {
             match record {
-                RollbackRecord::S3Object(object) if self.may_belong_to_a_table(object) => left += 1,
-                RollbackRecord::S3Object(object) => objects.push(object),
+                RollbackRecord::S3Object(object) if !self.may_belong_to_a_table(object) => objects.push(object),
                 other => others.push(other.clone()),
             }
-        }
-        if left > 0 {
-            tracing::warn!(
-                event = "table_objects_left",
-                sink = self.keys.sink,
-                objects = left,
-                "objects of an unfinished batch stay where the sink wrote a table before; `VACUUM` removes those that the table does not have"
-            );
         }
         roll_back_orphans(&others)?;
         if objects.is_empty() {

@@ -411,7 +411,11 @@ impl Store {
     /// Whether the store rejects overwriting an object with `If-None-Match`: some accept the header and ignore it.
     pub(super) async fn expect_conditional_puts(&mut self, key: &str, hint: &str) -> Result<(), SinkError> {
         let client = self.client().await?;
-        let tried = self.supports_conditional_puts(&client, key).await;
+        let mut tried = self.supports_conditional_puts(&client, key).await;
+        if tried.as_ref().is_err_and(S3Error::needs_checksum) && self.headers.checksum.is_none() {
+            self.send_checksums();
+            tried = self.supports_conditional_puts(&client, key).await;
+        }
         let supported = tried.map_err(|error| self.not_writable(error, key))?;
         if supported {
             return Ok(());
@@ -423,13 +427,15 @@ impl Store {
     }
 
     async fn supports_conditional_puts(&self, client: &Client, key: &str) -> Result<bool, S3Error> {
-        let put = || client.put_object().bucket(&self.bucket).key(key).if_none_match("*").send();
+        // A bucket policy may refuse an object without the sink's own headers.
+        let headers = Headers { if_none_match: true, ..self.manifest_headers.clone() };
+        let put = || self.put_whole(client, key, &headers, Vec::new(), None);
         let (first, second) = (put().await, put().await);
         // The object may stay where nobody may delete it; then the next attempt finds it, which proves the same.
         delete(client, &self.bucket, key, None).await.ok();
-        first.map_err(|error| S3Error::of(&error)).map(drop).or_else(unless_it_exists)?;
-        match second.map_err(|error| S3Error::of(&error)) {
-            Ok(_) => Ok(false),
+        first.or_else(unless_it_exists)?;
+        match second {
+            Ok(()) => Ok(false),
             Err(error) if error.is_precondition() => Ok(true),
             Err(error) => Err(error),
         }

@@ -52,7 +52,7 @@ impl Table {
         match *self {}
     }
 
-    pub(super) fn retry(&mut self, _: &[RollbackRecord]) {
+    pub(super) fn retry(&mut self, _: BatchRange, _: &[RollbackRecord]) {
         match *self {}
     }
 

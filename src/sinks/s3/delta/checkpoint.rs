@@ -10,7 +10,7 @@ use arrow_array::{Array, ArrayRef, BooleanArray, Int32Array, Int64Array, RecordB
 use arrow_schema::{Field, Schema};
 use axum::body::Bytes;
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 
 use super::actions::{Add, Entry, FileFormat, MetaData, Protocol, Remove, Txn, Values};
 use super::snapshot::Snapshot;
@@ -203,7 +203,10 @@ fn map_builder() -> MapBuilder<StringBuilder, StringBuilder> {
 
 /// The entries of a checkpoint, of whatever engine.
 pub(super) fn decode(bytes: Vec<u8>) -> Result<Vec<Entry>, String> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes)).map_err(|error| error.to_string())?;
+    // The writer's Arrow schema could ask for other types of the same columns, as large strings.
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(Bytes::from(bytes), options)
+        .map_err(|error| error.to_string())?;
     let mut entries = Vec::new();
     for batch in builder.build().map_err(|error| error.to_string())? {
         let columns = StructArray::from(batch.map_err(|error| error.to_string())?);
@@ -213,10 +216,10 @@ pub(super) fn decode(bytes: Vec<u8>) -> Result<Vec<Entry>, String> {
             entries.push(Entry {
                 commit_info: None,
                 protocol: part("protocol").map(|row| protocol_of(&row)),
-                meta_data: part("metaData").map(|row| metadata_of(&row)),
-                txn: part("txn").map(|row| txn_of(&row)),
-                add: part("add").map(|row| add_of(&row)),
-                remove: part("remove").map(|row| remove_of(&row)),
+                meta_data: part("metaData").map(|row| metadata_of(&row)).transpose()?,
+                txn: part("txn").map(|row| txn_of(&row)).transpose()?,
+                add: part("add").map(|row| add_of(&row)).transpose()?,
+                remove: part("remove").map(|row| remove_of(&row)).transpose()?,
             });
         }
     }
@@ -230,52 +233,57 @@ fn protocol_of(row: &Row<'_>) -> Protocol {
     }
 }
 
-fn metadata_of(row: &Row<'_>) -> MetaData {
+fn metadata_of(row: &Row<'_>) -> Result<MetaData, String> {
     let format = row.part("format");
-    MetaData {
-        id: row.text("id").unwrap_or_default(),
+    Ok(MetaData {
+        id: needed(row.text("id"), "metaData.id")?,
         name: row.text("name"),
         description: row.text("description"),
         format: FileFormat {
             provider: format.as_ref().and_then(|format| format.text("provider")).unwrap_or_default(),
             options: plain(format.and_then(|format| format.map("options"))),
         },
-        schema_string: row.text("schemaString").unwrap_or_default(),
+        schema_string: needed(row.text("schemaString"), "metaData.schemaString")?,
         partition_columns: row.list("partitionColumns"),
         created_time: row.long("createdTime"),
         configuration: plain(row.map("configuration")),
-    }
+    })
 }
 
-fn txn_of(row: &Row<'_>) -> Txn {
-    Txn {
-        app_id: row.text("appId").unwrap_or_default(),
-        version: row.long("version").unwrap_or_default(),
+fn txn_of(row: &Row<'_>) -> Result<Txn, String> {
+    Ok(Txn {
+        app_id: needed(row.text("appId"), "txn.appId")?,
+        version: needed(row.long("version"), "txn.version")?,
         last_updated: row.long("lastUpdated"),
-    }
+    })
 }
 
-fn add_of(row: &Row<'_>) -> Add {
-    Add {
-        path: row.text("path").unwrap_or_default(),
+fn add_of(row: &Row<'_>) -> Result<Add, String> {
+    Ok(Add {
+        path: needed(row.text("path"), "add.path")?,
         partition_values: row.map("partitionValues").unwrap_or_default(),
         size: row.long("size").unwrap_or_default(),
         modification_time: row.long("modificationTime").unwrap_or_default(),
         data_change: false,
         stats: row.text("stats"),
         tags: row.map("tags"),
-    }
+    })
 }
 
-fn remove_of(row: &Row<'_>) -> Remove {
-    Remove {
-        path: row.text("path").unwrap_or_default(),
+fn remove_of(row: &Row<'_>) -> Result<Remove, String> {
+    Ok(Remove {
+        path: needed(row.text("path"), "remove.path")?,
         deletion_timestamp: row.long("deletionTimestamp"),
         data_change: false,
         extended_file_metadata: row.flag("extendedFileMetadata"),
         partition_values: row.map("partitionValues"),
         size: row.long("size"),
-    }
+    })
+}
+
+/// A checkpoint that is read as less than it holds would be written out again as the newest one.
+fn needed<T>(value: Option<T>, name: &str) -> Result<T, String> {
+    value.ok_or_else(|| format!("cannot read the checkpoint: a row has no `{name}`, or has it in an unknown type"))
 }
 
 fn plain(values: Option<Values>) -> BTreeMap<String, String> {
@@ -330,6 +338,8 @@ impl<'a> Row<'a> {
 
 #[cfg(test)]
 mod tests {
+    use arrow_array::{LargeStringArray, StringViewArray};
+
     use super::super::actions;
     use super::*;
 
@@ -362,5 +372,51 @@ mod tests {
         }
         assert_eq!(again.removes.keys().collect::<Vec<_>>(), ["gone .parquet"], "an old one is forgotten");
         assert_eq!(again.removes["gone .parquet"], snapshot.removes["gone .parquet"]);
+    }
+
+    /// A checkpoint of another writer, with one row of one kind.
+    fn written(kind: &str, columns: Vec<(&str, ArrayRef)>) -> Vec<u8> {
+        let field =
+            |(name, array): (&str, ArrayRef)| (Arc::new(Field::new(name, array.data_type().clone(), true)), array);
+        let part: ArrayRef = Arc::new(StructArray::from(columns.into_iter().map(field).collect::<Vec<_>>()));
+        let batch = RecordBatch::try_from_iter([(kind, part)]).expect("a batch");
+        let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).expect("a writer");
+        writer.write(&batch).expect("written");
+        writer.into_inner().expect("a file")
+    }
+
+    #[test]
+    fn strings_are_read_in_whatever_type_another_writer_had_them() {
+        let strings: [fn(&'static str) -> ArrayRef; 3] = [
+            |text| Arc::new(StringArray::from(vec![text])),
+            |text| Arc::new(LargeStringArray::from(vec![text])),
+            |text| Arc::new(StringViewArray::from(vec![text])),
+        ];
+        let version: ArrayRef = Arc::new(Int64Array::from(vec![3]));
+        for string in strings {
+            let txn = decode(written("txn", vec![("appId", string("one")), ("version", Arc::clone(&version))]));
+            let expected = Txn { app_id: "one".to_owned(), version: 3, last_updated: None };
+            assert_eq!(txn.expect("decoded")[0].txn, Some(expected));
+            let add = decode(written("add", vec![("path", string("x.parquet"))])).expect("decoded");
+            assert_eq!(add[0].add.as_ref().map(|add| &*add.path), Some("x.parquet"));
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_that_cannot_be_read_is_not_an_empty_table() {
+        let (text, number): (ArrayRef, ArrayRef) =
+            (Arc::new(StringArray::from(vec!["x"])), Arc::new(Int64Array::from(vec![3])));
+        for (kind, columns, missing) in [
+            ("add", vec![("size", &number)], "add.path"),
+            ("remove", vec![("path", &number)], "remove.path"),
+            ("txn", vec![("version", &number)], "txn.appId"),
+            ("txn", vec![("appId", &text)], "txn.version"),
+            ("metaData", vec![("schemaString", &text)], "metaData.id"),
+            ("metaData", vec![("id", &text)], "metaData.schemaString"),
+        ] {
+            let columns = columns.into_iter().map(|(name, array)| (name, Arc::clone(array))).collect();
+            let reason = decode(written(kind, columns)).expect_err("refused");
+            assert!(reason.contains("cannot read the checkpoint") && reason.contains(missing), "{reason}");
+        }
     }
 }

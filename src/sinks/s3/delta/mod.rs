@@ -63,8 +63,8 @@ pub(super) struct Table {
     position: Seq,
     /// The end of the batch that an earlier process left unfinished.
     up_to: Seq,
-    /// The process that first put something for the current batch, if not this one.
-    token: Option<String>,
+    /// The last event of a batch that is written again, and the process that first put something for it.
+    token: Option<(Seq, String)>,
     has_looked: bool,
 }
 
@@ -142,12 +142,17 @@ impl Table {
         self.has_looked = false;
     }
 
-    /// The current batch is written again.
-    pub(super) fn retry(&mut self, records: &[RollbackRecord]) {
+    /// The current batch is written again; before the first one, the batch that an earlier process left unfinished.
+    pub(super) fn retry(&mut self, range: BatchRange, records: &[RollbackRecord]) {
+        let last = self.last_of(range);
         self.token = records.iter().find_map(|record| match record {
-            RollbackRecord::S3Object(object) => object.token.clone(),
+            RollbackRecord::S3Object(object) => Some((last, object.token.clone()?)),
             _ => None,
         });
+    }
+
+    fn last_of(&self, range: BatchRange) -> Seq {
+        if range.last == 0 { self.up_to } else { range.last }
     }
 
     /// The current batch is given up.
@@ -162,8 +167,7 @@ impl Table {
 
     /// The same of the current batch; before the first one, of the batch that an earlier process left unfinished.
     pub(super) fn has_latest(&self, range: BatchRange) -> bool {
-        let last = if range.last == 0 { self.up_to } else { range.last };
-        self.has(BatchRange { last, ..range })
+        self.has(BatchRange { last: self.last_of(range), ..range })
     }
 
     /// Whether an object with this key would be one of this table.
@@ -208,15 +212,17 @@ impl Table {
             return Ok(());
         }
         let note = self.head.own.as_ref().and_then(|own| own.note.as_ref());
-        if found == range.last && note.is_some_and(|note| note.token == self.token(store)) {
+        if found == range.last && note.is_some_and(|note| note.token == self.token(store, range)) {
             self.position = found;
             return Ok(());
         }
         Err(self.of_another_process(found))
     }
 
-    fn token<'a>(&'a self, store: &'a Store) -> &'a str {
-        self.token.as_deref().unwrap_or(store.token())
+    /// The process that first put something for the batch. A batch that the table already had leaves its own behind.
+    fn token<'a>(&'a self, store: &'a Store, range: BatchRange) -> &'a str {
+        let earlier = self.token.as_ref().filter(|(last, _)| *last == range.last);
+        earlier.map_or(store.token(), |(_, token)| token)
     }
 
     /// Makes the batch a part of the table: once, whatever was lost on the way.
@@ -231,7 +237,6 @@ impl Table {
             if let Ok(true) = put {
                 self.head.apply(version, &entries, &self.app)?;
                 self.position = batch.range.last;
-                self.token = None;
                 self.checkpoint_if_due(store, version).await;
                 return Ok(());
             }
@@ -252,7 +257,7 @@ impl Table {
             first,
             last,
             rows: batch.rows,
-            token: self.token(store).to_owned(),
+            token: self.token(store, batch.range).to_owned(),
             manifest: batch.manifest.map(|(key, _)| key.to_owned()),
             manifest_sha256: batch.manifest.map(|(_, hash)| hash.to_owned()),
         };

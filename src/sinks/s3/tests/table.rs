@@ -294,6 +294,41 @@ async fn a_conflict_at_a_commit_is_looked_up() {
     }
 }
 
+/// The next commit is stored, and neither its answer nor the log can be read.
+fn lose_a_commit(store: &Store) {
+    let is_stored = Arc::new(AtomicBool::new(false));
+    let noted = Arc::clone(&is_stored);
+    store.lose_answers(move |method, uri| {
+        let is_commit = method == "PUT" && uri.path().contains("_delta_log/0");
+        noted.fetch_or(is_commit, Ordering::SeqCst);
+        is_commit.then_some((500, "InternalError"))
+    });
+    store.set_fault(move |_, _| is_stored.load(Ordering::SeqCst).then_some((503, "SlowDown")));
+}
+
+/// The batch that the table had was begun by another process than the next one.
+#[tokio::test]
+async fn a_commit_after_one_that_an_earlier_process_began_may_be_lost_too() {
+    let store = Store::with_bucket("audit");
+    let (mut first, mut second) = (MemoryLog::default(), MemoryLog::default());
+    let mut sink = delta(&store, json!({}));
+    sink.recover_position(FIRST_START).await.expect("opened");
+    lose_a_commit(&store);
+    deliver(&mut sink, 1, 10, &mut first).await.expect_err("no answer");
+    store.clear_fault();
+
+    let mut again = delta(&store, json!({}));
+    assert_eq!(again.recover_position(stored(0, 10)).await.expect("opened"), Some(10));
+    again.prepare_retry(&first.records()).await.expect("prepared");
+    deliver(&mut again, 1, 10, &mut first).await.expect("counted");
+    lose_a_commit(&store);
+    deliver(&mut again, 11, 30, &mut second).await.expect_err("no answer");
+    store.clear_fault();
+    again.prepare_retry(&second.records()).await.expect("prepared");
+    deliver(&mut again, 11, 30, &mut second).await.expect("found in the log");
+    assert_eq!((rows(&store), versions(&store).len()), ((1..=30).collect(), 2));
+}
+
 // --- copies of the journal ---
 
 #[tokio::test]
@@ -555,6 +590,19 @@ async fn a_store_that_ignores_the_condition_is_refused() {
             false => sink.healthcheck().await.expect_err("refused"),
         };
         assert!(matches!(error, SinkError::Stopped { .. }) && text_of(&error).contains("remove `table`"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_demands_headers_can_hold_a_table() {
+    for (header, more) in [("x-amz-tagging", json!({"tags": {"team": "audit"}})), ("x-amz-checksum-crc32", json!({}))] {
+        let store = Store::with_bucket("audit");
+        store.demand_header(header);
+        delta(&store, more.clone()).healthcheck().await.expect(header);
+        let mut sink = delta(&store, more);
+        sink.recover_position(FIRST_START).await.expect(header);
+        deliver(&mut sink, 1, 10, &mut MemoryLog::default()).await.expect(header);
+        assert_eq!(rows(&store), (1..=10).collect::<Vec<_>>());
     }
 }
 
