@@ -26,7 +26,7 @@ use super::start::{BuiltComponents, RunMode, Starter};
 use super::tasks::Tasks;
 use crate::collect::{CollectError, SourceEnd};
 use crate::deliver::{DeliverError, SinkEnd};
-use crate::journal::JournalError;
+use crate::journal::{ComponentKind, JournalError};
 use crate::pipeline::{ActiveConfig, Diagnostic, ValidatedPipeline, ValidatedSource};
 use crate::sinks::claims::{protect, release_files};
 use crate::telemetry::ServiceManager;
@@ -147,7 +147,10 @@ impl Supervisor {
             let hint = "restart auditflow to apply it";
             tracing::warn!(event = "config_setting_kept", setting, hint, "a reload does not change this setting");
         }
-        let has_failed = |name: &str| self.sources.has_failed(name) || self.sinks.has_failed(name);
+        let has_failed = |kind, name: &str| match kind {
+            ComponentKind::Source => self.sources.has_failed(name),
+            ComponentKind::Sink => self.sinks.has_failed(name),
+        };
         let (old, new) = (
             Configuration { pipeline: &before, files: &self.files },
             Configuration { pipeline: &pipeline, files: &files },
