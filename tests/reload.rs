@@ -384,6 +384,37 @@ fn a_refusal_after_the_stop_restores_what_ran() {
 }
 
 #[test]
+fn a_component_that_cannot_be_built_does_not_stop_the_others_and_a_reload_tries_it_again() {
+    let pipeline = TestPipeline::without_growth(EVENTS);
+    let file = pipeline.with_files();
+    let text = with_line(
+        &fs::read_to_string(&file).unwrap(),
+        "clumio",
+        "type: clumio",
+        "type: clumio, tls: {ca_file: missing.pem}",
+    );
+    replace(&file, &text);
+    let running = Running(pipeline.program(&["run", file.to_str().unwrap()]).spawn().unwrap());
+    common::until("the others run", || pipeline.event_count("source_started") == 4);
+    common::until("it has failed", || pipeline.event_count("component_failed") == 1);
+    assert!(pipeline.event_lines("healthcheck_failed")[0].contains("missing.pem"), "{}", pipeline.log_tail());
+    assert!(pipeline.event_lines("component_failed")[0].contains("missing.pem"), "{}", pipeline.log_tail());
+
+    // It is still missing: what else has changed is applied.
+    replace(&file, &with_line(&text, "merge", "poll_interval: 500ms", "poll_interval: 400ms"));
+    let line = running.reload(&pipeline, "config_reloaded");
+    assert!(line.contains("changed=\"merge\"") && line.contains("restarted=\"clumio\""), "{line}");
+    common::until("it has failed again", || pipeline.event_count("component_failed") == 2);
+
+    fs::copy("tests/fixtures/tls/authority.pem", pipeline.path("missing.pem")).unwrap();
+    let line = running.reload(&pipeline, "config_reloaded");
+    assert!(line.contains("changed=\"clumio\""), "{line}");
+    common::until("all is delivered", || is_all_delivered(&pipeline));
+    running.stop(&pipeline);
+    pipeline.assert_exact(&pipeline.path("out"));
+}
+
+#[test]
 fn a_rotated_secret_file_restarts_the_source_that_uses_it() {
     let pipeline = TestPipeline::without_growth(EVENTS);
     let file = pipeline.with_files();

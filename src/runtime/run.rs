@@ -62,7 +62,7 @@ pub async fn run(pipeline: ValidatedPipeline, options: RunOptions) -> Result<Run
         rate_limit_groups: RateLimitGroups::default(),
         drain: CancellationToken::new(),
     };
-    let mut supervisor = Supervisor::start(starter, config.clone(), running, Arc::clone(&manager))?;
+    let mut supervisor = Supervisor::start(starter, config.clone(), running, Arc::clone(&manager));
     let cut_short = tokio::select! {
         biased;
         () = options.writer_ended.cancelled() => Err(RunError::JournalWriterEnded),

@@ -57,21 +57,22 @@ struct ReloadFailure {
 }
 
 impl Supervisor {
-    /// Builds and starts all components of the active configuration.
+    /// Builds and starts all components of the active configuration. One that cannot be built does not keep the others from
+    /// starting; a reload tries it again.
     pub(super) fn start(
         starter: Starter,
         config: watch::Sender<ActiveConfig>,
         running: RunningComponents,
         manager: Arc<ServiceManager>,
-    ) -> Result<Self, RunError> {
+    ) -> Self {
         let pipeline = Arc::clone(&config.borrow().pipeline);
         let files = starter.options.config.as_ref().map(|live| live.files_of(&pipeline)).unwrap_or_default();
-        let built = BuiltComponents::new(&pipeline, |_| true, &starter.options.clock)?;
+        let built = BuiltComponents::new(&pipeline, |_| true, &starter.options.clock);
         let (mut sources, mut sinks) = (Tasks::new(), Tasks::new());
         starter.start(&pipeline, built, &mut sources, &mut sinks);
         starter.options.started.cancel();
         manager.ready(&status_of(&pipeline));
-        Ok(Self { sources, sinks, starter, config, files, manager, running, reader_closed: false })
+        Self { sources, sinks, starter, config, files, manager, running, reader_closed: false }
     }
 
     /// Waits until all components have ended, and reloads on request.
@@ -174,7 +175,8 @@ impl Supervisor {
     ) -> Result<(), ReloadFailure> {
         self.expect_same_vendors(after).await?;
         let clock = Arc::clone(&self.starter.options.clock);
-        let built = BuiltComponents::new(after, |name| changes.starts(name), &clock)?;
+        let built = BuiltComponents::new(after, |name| changes.starts(name), &clock);
+        let built = built.or_first_error(&changes.restarted)?;
         let stopped = changes.stopped();
         self.stop(before, &stopped).await;
         if let Err(error) = self.prepare(after, changes).await {
@@ -239,19 +241,8 @@ impl Supervisor {
 
     /// Starts what was stopped with its former settings.
     fn restore(&mut self, pipeline: &ValidatedPipeline, names: &BTreeSet<String>) {
-        match BuiltComponents::new(pipeline, |name| names.contains(name), &self.starter.options.clock) {
-            Ok(built) => self.starter.start(pipeline, built, &mut self.sources, &mut self.sinks),
-            Err(error) => {
-                let components = names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-                tracing::error!(
-                    event = "component_failed",
-                    component = components,
-                    %error,
-                    hint = "restart auditflow",
-                    "components could not be started again after a reload that failed"
-                );
-            }
-        }
+        let built = BuiltComponents::new(pipeline, |name| names.contains(name), &self.starter.options.clock);
+        self.starter.start(pipeline, built, &mut self.sources, &mut self.sinks);
     }
 }
 
