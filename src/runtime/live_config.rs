@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 
 use super::file_digests::{ChangedFiles, FileDigests, digest, digests};
+use super::maintenance::on_own_thread;
 use crate::pipeline::{self, ActiveConfig, Diagnostic, Environment, Overrides, ValidatedPipeline};
 
 /// How often files are looked at.
@@ -125,11 +126,7 @@ impl LiveConfig {
     /// Reads the file again.
     pub(super) async fn reload(&self) -> Result<Loaded, Vec<Diagnostic>> {
         let config = self.clone();
-        let reload = tokio::task::spawn_blocking(move || config.reload_now());
-        match reload.await {
-            Ok(loaded) => loaded,
-            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-        }
+        on_own_thread(move || config.reload_now()).await
     }
 
     fn reload_now(&self) -> Result<Loaded, Vec<Diagnostic>> {

@@ -52,11 +52,14 @@ pub(super) async fn roll_back_removed_sinks(
     for sink in journal.stats().await?.sinks.into_iter().filter(|sink| sink.active && is_idle(&sink.name)) {
         let state = journal.open_sink(&sink.name, SinkStart::Beginning).await?;
         let Some(intent) = state.intent else { continue };
+        let records = intent.records;
         if pipeline.sinks.iter().any(|configured| configured.name == sink.name) {
-            claim_files(&pipeline.name, &sink.name, &intent.records);
+            let pipeline = pipeline.name.clone();
+            on_own_thread(move || claim_files(&pipeline, &sink.name, &records)).await;
             continue;
         }
-        roll_back_orphans(&intent.records)
+        on_own_thread(move || roll_back_orphans(&records))
+            .await
             .map_err(|error| RunError::Component { name: sink.name.clone(), reason: explained(&error) })?;
         journal.abort_batch(state.id).await?;
         tracing::warn!(
@@ -68,6 +71,14 @@ pub(super) async fn roll_back_removed_sinks(
         );
     }
     Ok(())
+}
+
+/// Does what may wait for a file system on a thread of its own: the task that supervises the run must stay responsive.
+pub(super) async fn on_own_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
 }
 
 fn explained(error: &SinkError) -> String {

@@ -14,13 +14,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::{Instant, Interval, interval_at};
 
 use super::changes::{Changes, Configuration, keep_fixed};
 use super::deadline::RunningComponents;
 use super::doubt::accept_ignored;
 use super::file_digests::FileDigests;
 use super::live_config::{LiveConfig, Loaded};
-use super::maintenance::{retire_removed_components, roll_back_removed_sinks};
+use super::maintenance::{on_own_thread, retire_removed_components, roll_back_removed_sinks};
 use super::report::RunError;
 use super::start::{BuiltComponents, RunMode, Starter};
 use super::tasks::Tasks;
@@ -86,11 +87,9 @@ impl Supervisor {
             if self.sources.is_empty() && self.sinks.is_empty() {
                 return;
             }
-            // A run that ends is not changed any more: the next one reads the file.
-            let ends = self.starter.drain.is_cancelled() || self.starter.options.shutdown.is_cancelled();
             tokio::select! {
                 () = self.next_end() => {}
-                live = requested(live.as_ref()), if !ends => self.reload(live).await,
+                live = requested(live.as_ref()) => self.reload(live).await,
             }
         }
     }
@@ -111,9 +110,15 @@ impl Supervisor {
         self.running.remove(&name);
     }
 
+    /// A run that ends is not changed any more: the next one reads the file.
+    fn is_ending(&self) -> bool {
+        self.starter.drain.is_cancelled() || self.starter.options.shutdown.is_cancelled()
+    }
+
     async fn reload(&mut self, live: &LiveConfig) {
         self.manager.reloading();
-        let outcome = self.try_reload(live).await;
+        // The service manager waits for an answer in any case.
+        let outcome = if self.is_ending() { Err(ReloadFailure::of_ending_run()) } else { self.try_reload(live).await };
         let now = self.starter.options.clock.now();
         self.config.send_modify(|config| {
             config.reload_succeeded = outcome.is_ok();
@@ -121,7 +126,7 @@ impl Supervisor {
                 config.reload_succeeded_at = now;
             }
         });
-        let status = status_of(&self.config.borrow().pipeline);
+        let status = if self.is_ending() { "ending".to_owned() } else { status_of(&self.config.borrow().pipeline) };
         match outcome {
             Ok(changes) => {
                 log_reload(&changes);
@@ -179,7 +184,8 @@ impl Supervisor {
         let built = built.or_first_error(&changes.restarted)?;
         let stopped = changes.stopped();
         self.stop(before, &stopped).await;
-        if let Err(error) = self.prepare(after, changes).await {
+        let prepared = warn_while_waiting(before, &stopped, self.prepare(after, changes)).await;
+        if let Err(error) = prepared {
             self.restore(before, &stopped);
             return Err(error.into());
         }
@@ -207,9 +213,7 @@ impl Supervisor {
             self.sources.stop(name);
             self.sinks.stop(name);
         });
-        let wait = pipeline.settings.shutdown_timeout.0;
-        let mut ticks =
-            tokio::time::interval_at(tokio::time::Instant::now() + wait, wait.max(SHORTEST_WARNING_INTERVAL));
+        let mut ticks = warning_ticks(pipeline);
         loop {
             let running = [self.sources.still_running(names), self.sinks.still_running(names)].concat();
             if running.is_empty() {
@@ -229,7 +233,8 @@ impl Supervisor {
     /// What a start does before its components start.
     async fn prepare(&self, pipeline: &ValidatedPipeline, changes: &Changes) -> Result<(), RunError> {
         let journal = self.starter.journal.as_ref();
-        protect(&pipeline.own_paths);
+        let own_paths = pipeline.own_paths.clone();
+        on_own_thread(move || protect(&own_paths)).await;
         let running = self.sinks.running().cloned().collect();
         roll_back_removed_sinks(pipeline, journal, &running).await?;
         if !changes.removed.is_empty() {
@@ -246,6 +251,35 @@ impl Supervisor {
     }
 }
 
+/// When a reload that waits warns.
+fn warning_ticks(pipeline: &ValidatedPipeline) -> Interval {
+    let wait = pipeline.settings.shutdown_timeout.0;
+    interval_at(Instant::now() + wait, wait.max(SHORTEST_WARNING_INTERVAL))
+}
+
+/// Waits for what follows the end of these components, however long that takes: it may use the file system of a target.
+async fn warn_while_waiting<T>(
+    pipeline: &ValidatedPipeline,
+    ended: &BTreeSet<String>,
+    step: impl Future<Output = T>,
+) -> T {
+    let mut step = std::pin::pin!(step);
+    let mut ticks = warning_ticks(pipeline);
+    loop {
+        tokio::select! {
+            done = &mut step => return done,
+            _ = ticks.tick() => {
+                let components = list(ended);
+                tracing::warn!(
+                    event = "reload_waiting",
+                    components,
+                    "these components have ended; reload waits for the journal or for the file system of an unfinished batch"
+                );
+            }
+        }
+    }
+}
+
 /// Waits for a request, if there can be one.
 async fn requested(live: Option<&LiveConfig>) -> &LiveConfig {
     let Some(live) = live else { return std::future::pending().await };
@@ -254,6 +288,14 @@ async fn requested(live: Option<&LiveConfig>) -> &LiveConfig {
 }
 
 impl ReloadFailure {
+    fn of_ending_run() -> Self {
+        Self {
+            error: "the run is ending".to_owned(),
+            hint: "restart auditflow to apply the file".to_owned(),
+            errors: 1,
+        }
+    }
+
     fn of_file(diagnostics: &[Diagnostic]) -> Self {
         let mut errors = diagnostics.iter().filter(|diagnostic| diagnostic.is_error());
         let first = errors.next();
@@ -274,12 +316,15 @@ impl From<RunError> for ReloadFailure {
     }
 }
 
+fn list(names: &BTreeSet<String>) -> String {
+    names.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
 fn log_reload(changes: &Changes) {
     if changes.is_empty() {
         tracing::info!(event = "config_unchanged", "the pipeline file was read again: nothing has changed");
         return;
     }
-    let list = |names: &BTreeSet<String>| names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
     tracing::info!(
         event = "config_reloaded",
         added = list(&changes.added),
