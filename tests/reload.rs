@@ -350,6 +350,19 @@ fn what_is_refused_changes_nothing() {
     running.stop(&pipeline);
 }
 
+/// As a process that was killed while its sink `packed` wrote this file.
+fn leave_unfinished_batch(pipeline: &TestPipeline, file: &Path) {
+    let options = JournalOptions { data_dir: pipeline.path("data"), max_size: ByteSize(1 << 30) };
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let journal = SqliteJournal::open(&options).unwrap();
+        let sink = journal.open_sink("packed", SinkStart::Beginning).await.unwrap().id;
+        journal.prepare_batch(sink, 1, 3, "of other settings".to_owned()).await.unwrap();
+        let before = FileBefore::Absent { first_new_directory: None };
+        let record = RollbackRecord::File(FileRecord { path: file.to_owned(), before });
+        journal.add_rollback_records(sink, vec![record]).await.unwrap();
+    });
+}
+
 /// A removed sink has an unfinished batch that cannot be rolled back: a start refuses that, and so does a reload. It shows only
 /// after the sink has ended, so what was stopped is started again.
 #[test]
@@ -360,15 +373,7 @@ fn a_refusal_after_the_stop_restores_what_ran() {
     pipeline.run_once(&file);
     let victim = pipeline.path("victim.ndjson");
     fs::write(&victim, "theirs\n").unwrap();
-    let options = JournalOptions { data_dir: pipeline.path("data"), max_size: ByteSize(1 << 30) };
-    tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let journal = SqliteJournal::open(&options).unwrap();
-        let sink = journal.open_sink("packed", SinkStart::Beginning).await.unwrap().id;
-        journal.prepare_batch(sink, 1, 3, "of other settings".to_owned()).await.unwrap();
-        let before = FileBefore::Absent { first_new_directory: None };
-        let record = RollbackRecord::File(FileRecord { path: victim.clone(), before });
-        journal.add_rollback_records(sink, vec![record]).await.unwrap();
-    });
+    leave_unfinished_batch(&pipeline, &victim);
     let text = fs::read_to_string(&file).unwrap();
     replace(&file, &format!("{text}{SECOND_SINK}"));
     let running = Running::start(&pipeline, &file, &[]);
@@ -381,6 +386,94 @@ fn a_refusal_after_the_stop_restores_what_ran() {
     assert_eq!(pipeline.event_count("sink_removed") + pipeline.event_count("config_reloaded"), 0);
     assert_eq!(fs::read_to_string(&victim).unwrap(), "theirs\n");
     running.stop_with(&pipeline, 3);
+}
+
+/// The file system of a target does not answer: a pipe in place of a marker, which a reload reads before it rolls back.
+#[test]
+fn a_file_system_that_hangs_during_a_reload_stops_neither_the_watchdog_nor_the_shutdown() {
+    let pipeline = TestPipeline::without_growth(EVENTS);
+    let file = pipeline.with_files();
+    pipeline.wait_until_quiet();
+    pipeline.run_once(&file);
+    let text = format!("shutdown_timeout: 1s\n{}", fs::read_to_string(&file).unwrap());
+    leave_unfinished_batch(&pipeline, &pipeline.path("victim.ndjson"));
+    replace(&file, &format!("{text}{SECOND_SINK}"));
+    let socket = UnixDatagram::bind(pipeline.path("notify")).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let is_alive = || {
+        let mut buffer = [0; 1_024];
+        let length = socket.recv(&mut buffer).unwrap();
+        buffer[..length].starts_with(b"WATCHDOG=1")
+    };
+    let mut command = pipeline.program(&["run", file.to_str().unwrap(), "--skip-check"]);
+    command.env("NOTIFY_SOCKET", pipeline.path("notify")).env("WATCHDOG_USEC", "2000000");
+    let running = Running(command.spawn().unwrap());
+    common::until("the sink has stopped", || pipeline.event_count("sink_stopped") == 1);
+    assert!(pipeline.event_lines("sink_stopped")[0].contains("then reload (SIGHUP)"), "{}", pipeline.log_tail());
+
+    fs::create_dir_all(pipeline.path(".auditflow")).unwrap();
+    let marker = pipeline.path(".auditflow/pipe.json");
+    assert!(Command::new("mkfifo").arg(marker).status().unwrap().success());
+    replace(&file, &text);
+    running.signal(Signal::HUP);
+    common::until("the reload waits", || pipeline.event_count("reload_waiting") > 0);
+    socket.set_nonblocking(true).unwrap();
+    while socket.recv(&mut [0; 1_024]).is_ok() {}
+    socket.set_nonblocking(false).unwrap();
+    assert!(is_alive(), "the watchdog is fed while the reload waits");
+    running.stop_with(&pipeline, 3);
+    assert_eq!(pipeline.event_count("config_reloaded"), 0);
+}
+
+/// A bounded pipeline whose sink cannot write: the sources have ended, and the run waits for the sink.
+#[test]
+fn a_reload_of_a_run_that_is_ending_is_refused() {
+    let pipeline = TestPipeline::without_growth(EVENTS);
+    let file = pipeline.with_files();
+    pipeline.wait_until_quiet();
+    let end_time = format!("delay: 1s, end_time: \"{}\"", pipeline.simulator.control().now());
+    replace(&file, &fs::read_to_string(&file).unwrap().replace("delay: 1s", &end_time));
+    fs::create_dir_all(pipeline.path("out/clumio.ndjson")).unwrap();
+    let running = Running::start(&pipeline, &file, &[]);
+    common::until("the sink cannot write", || pipeline.event_count("sink_retrying") > 0);
+    common::until("the sources have ended, and a reload is refused", || {
+        running.signal(Signal::HUP);
+        pipeline.event_count("config_reload_failed") > 0
+    });
+    let line = &pipeline.event_lines("config_reload_failed")[0];
+    assert!(line.contains("the run is ending") && line.contains("restart auditflow"), "{line}");
+    running.stop_with(&pipeline, 3);
+}
+
+#[test]
+fn a_component_that_cannot_be_built_does_not_stop_the_others_and_a_reload_tries_it_again() {
+    let pipeline = TestPipeline::without_growth(EVENTS);
+    let file = pipeline.with_files();
+    let text = with_line(
+        &fs::read_to_string(&file).unwrap(),
+        "clumio",
+        "type: clumio",
+        "type: clumio, tls: {ca_file: missing.pem}",
+    );
+    replace(&file, &text);
+    let running = Running(pipeline.program(&["run", file.to_str().unwrap()]).spawn().unwrap());
+    common::until("the others run", || pipeline.event_count("source_started") == 4);
+    common::until("it has failed", || pipeline.event_count("component_failed") == 1);
+    assert!(pipeline.event_lines("healthcheck_failed")[0].contains("missing.pem"), "{}", pipeline.log_tail());
+    assert!(pipeline.event_lines("component_failed")[0].contains("missing.pem"), "{}", pipeline.log_tail());
+
+    // It is still missing: what else has changed is applied.
+    replace(&file, &with_line(&text, "merge", "poll_interval: 500ms", "poll_interval: 400ms"));
+    let line = running.reload(&pipeline, "config_reloaded");
+    assert!(line.contains("changed=\"merge\"") && line.contains("restarted=\"clumio\""), "{line}");
+    common::until("it has failed again", || pipeline.event_count("component_failed") == 2);
+
+    fs::copy("tests/fixtures/tls/authority.pem", pipeline.path("missing.pem")).unwrap();
+    let line = running.reload(&pipeline, "config_reloaded");
+    assert!(line.contains("changed=\"clumio\""), "{line}");
+    common::until("all is delivered", || is_all_delivered(&pipeline));
+    running.stop(&pipeline);
+    pipeline.assert_exact(&pipeline.path("out"));
 }
 
 #[test]

@@ -77,6 +77,9 @@ pub enum CollectError {
         /// The journal's error.
         error: JournalError,
     },
+    /// It cannot be built from its settings.
+    #[error("cannot be started: {0}")]
+    NotBuilt(String),
 }
 
 /// Logs where a source starts, and what the user should know about its settings.

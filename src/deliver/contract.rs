@@ -152,6 +152,9 @@ pub enum DeliverError {
         /// Its vendor.
         vendor: String,
     },
+    /// The sink cannot be built from its settings.
+    #[error("cannot be started: {0}")]
+    NotBuilt(String),
 }
 
 /// Why a step of the loop failed, by what the loop does about it.

@@ -369,7 +369,7 @@ impl SinkLoop {
                 Ok(())
             }
             StepError::Fatal(error) => {
-                let hint = "fix the cause, then start auditflow again";
+                let hint = "fix the cause, then reload (SIGHUP) or start again";
                 tracing::error!(event = "sink_stopped", sink = self.task.name, %error, hint, "sink stopped");
                 self.last_error.keep(error.to_string(), hint.to_owned(), self.context.clock.now());
                 self.last_error.store(self.context.journal.as_ref(), self.id).await;

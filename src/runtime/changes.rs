@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::file_digests::FileDigests;
+use crate::journal::ComponentKind;
 use crate::pipeline::{Settings, SettingsIdentity, ValidatedPipeline};
 
 /// A pipeline, and the contents of the files that its components name.
@@ -12,7 +13,8 @@ pub(super) struct Configuration<'c> {
     pub(super) files: &'c FileDigests,
 }
 
-/// The names of components, and of settings, by what happens to them.
+/// The names of components, and of settings, by what happens to them. A name that was a source and now is a sink, or the
+/// other way round, is removed and added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Changes {
     pub(super) added: BTreeSet<String>,
@@ -30,7 +32,7 @@ impl Changes {
     pub(super) fn between(
         before: Configuration<'_>,
         after: Configuration<'_>,
-        has_failed: impl Fn(&str) -> bool,
+        has_failed: impl Fn(ComponentKind, &str) -> bool,
     ) -> Self {
         let mut changes =
             Self { settings: applied(&before.pipeline.settings, &after.pipeline.settings), ..Self::default() };
@@ -39,23 +41,25 @@ impl Changes {
         };
         for new in &after.pipeline.sources {
             let old = before.pipeline.sources.iter().find(|old| old.name == new.name);
-            changes.add(&new.name, old.map(|old| is_same(&old.identity, &new.identity)), &has_failed);
+            let is_same = old.map(|old| is_same(&old.identity, &new.identity));
+            changes.add(&new.name, is_same, has_failed(ComponentKind::Source, &new.name));
         }
         for new in &after.pipeline.sinks {
             let old = before.pipeline.sinks.iter().find(|old| old.name == new.name);
             let is_same = old.map(|old| old.routes == new.routes && is_same(&old.identity, &new.identity));
-            changes.add(&new.name, is_same, &has_failed);
+            changes.add(&new.name, is_same, has_failed(ComponentKind::Sink, &new.name));
         }
-        let names: BTreeSet<_> = names(after.pipeline).collect();
-        changes.removed = self::names(before.pipeline).filter(|name| !names.contains(name)).cloned().collect();
+        let remaining: BTreeSet<_> = components(after.pipeline).collect();
+        let removed = components(before.pipeline).filter(|component| !remaining.contains(component));
+        changes.removed = removed.map(|(_, name)| name.clone()).collect();
         changes
     }
 
-    fn add(&mut self, name: &str, is_same: Option<bool>, has_failed: impl Fn(&str) -> bool) {
+    fn add(&mut self, name: &str, is_same: Option<bool>, has_failed: bool) {
         let names = match is_same {
             None => &mut self.added,
             Some(false) => &mut self.changed,
-            Some(true) if has_failed(name) => &mut self.restarted,
+            Some(true) if has_failed => &mut self.restarted,
             Some(true) => return,
         };
         names.insert(name.to_owned());
@@ -77,9 +81,10 @@ impl Changes {
     }
 }
 
-fn names(pipeline: &ValidatedPipeline) -> impl Iterator<Item = &String> {
-    let sources = pipeline.sources.iter().map(|source| &source.name);
-    sources.chain(pipeline.sinks.iter().map(|sink| &sink.name))
+/// Every component as its kind and its name.
+fn components(pipeline: &ValidatedPipeline) -> impl Iterator<Item = (&'static str, &String)> {
+    let sources = pipeline.sources.iter().map(|source| (ComponentKind::Source.as_str(), &source.name));
+    sources.chain(pipeline.sinks.iter().map(|sink| (ComponentKind::Sink.as_str(), &sink.name)))
 }
 
 /// The changed settings of the process that a reload applies.
@@ -137,7 +142,7 @@ sinks:
     fn changes(from: &str, to: &str) -> Changes {
         let (from, to, files) = (pipeline(from), pipeline(to), FileDigests::new());
         let before = Configuration { pipeline: &from, files: &files };
-        Changes::between(before, Configuration { pipeline: &to, files: &files }, |_| false)
+        Changes::between(before, Configuration { pipeline: &to, files: &files }, |_, _| false)
     }
 
     fn names(of: &[&str]) -> BTreeSet<String> {
@@ -176,7 +181,27 @@ sinks:
         assert!(added.starts("few") && !added.starts("all") && added.stopped().is_empty());
         let (same, files) = (pipeline(FILE), FileDigests::new());
         let same = Configuration { pipeline: &same, files: &files };
-        assert_eq!(Changes::between(same, same, |name| name == "all").restarted, names(&["all"]));
+        assert_eq!(Changes::between(same, same, |_, name| name == "all").restarted, names(&["all"]));
+    }
+
+    #[test]
+    fn a_name_that_changes_its_kind_is_removed_and_added() {
+        let swapped = FILE
+            .replace("  acme: {", "  few: {")
+            .replace("inputs: [acme, other]", "inputs: [few, other]")
+            .replace("  few: {type: console", "  acme: {type: console");
+        let found = changes(FILE, &swapped);
+        assert_eq!((&found.removed, &found.added), (&names(&["acme", "few"]), &names(&["acme", "few"])));
+        assert_eq!(found.changed, names(&["all"]), "an input of its transform has another name");
+        assert!(found.starts("acme") && found.starts("few"));
+    }
+
+    #[test]
+    fn the_error_of_a_source_does_not_restart_a_sink() {
+        let (same, files) = (pipeline(FILE), FileDigests::new());
+        let same = Configuration { pipeline: &same, files: &files };
+        let of_sources = |kind: ComponentKind, name: &str| kind == ComponentKind::Source && name == "all";
+        assert!(Changes::between(same, same, of_sources).is_empty());
     }
 
     #[test]
@@ -186,7 +211,7 @@ sinks:
         let (one, two) = (files(1), files(2));
         let before = Configuration { pipeline: &pipeline, files: &one };
         let after = Configuration { pipeline: &pipeline, files: &two };
-        assert_eq!(Changes::between(before, after, |_| false).changed, names(&["acme"]));
+        assert_eq!(Changes::between(before, after, |_, _| false).changed, names(&["acme"]));
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub struct HealthcheckFailure {
 /// Checks all sources and sinks of a pipeline. The results are in the order of the file, sources first.
 ///
 /// # Errors
-/// A component could not be built from its settings.
+/// None at present: a component that cannot be built is a failed check of that component.
 pub async fn healthcheck(
     pipeline: &ValidatedPipeline,
     clock: &SharedClock,
@@ -70,7 +70,7 @@ pub async fn healthcheck(
     });
     let checks = async { tokio::join!(join_all(sources), join_all(sinks)) };
     tokio::select! {
-        (sources, sinks) = checks => sources.into_iter().chain(sinks).collect(),
+        (sources, sinks) = checks => Ok(sources.into_iter().chain(sinks).collect()),
         never = log_waiting(&waiting) => match never {},
     }
 }
@@ -86,13 +86,13 @@ async fn log_waiting(waiting: &RunningComponents) -> std::convert::Infallible {
     }
 }
 
-async fn check_source(
-    source: &ValidatedSource,
-    clients: &HttpClients,
-    clock: &SharedClock,
-) -> Result<HealthcheckResult, RunError> {
+async fn check_source(source: &ValidatedSource, clients: &HttpClients, clock: &SharedClock) -> HealthcheckResult {
+    let (kind, name) = (ComponentKind::Source, source.name.clone());
     let settings = source.options.over(source.vendor.spec());
-    let transport = build_transport(source, clients, clock)?;
+    let transport = match build_transport(source, clients, clock) {
+        Ok(transport) => transport,
+        Err(error) => return HealthcheckResult { kind, name, failure: Some(not_built(&error)) },
+    };
     let check = collect::healthcheck(source.vendor.as_ref(), &settings, &transport, clock.now());
     let failure = match tokio::time::timeout(TIMEOUT, check).await {
         Err(_) => Some(timed_out()),
@@ -102,19 +102,19 @@ async fn check_source(
             Some(HealthcheckFailure { message: error.message, hint: error.hint, is_transient })
         }
     };
-    Ok(HealthcheckResult { kind: ComponentKind::Source, name: source.name.clone(), failure })
+    HealthcheckResult { kind, name, failure }
 }
 
-async fn check_sink(
-    pipeline: &ValidatedPipeline,
-    sink: &ValidatedSink,
-    clock: &SharedClock,
-) -> Result<HealthcheckResult, RunError> {
+async fn check_sink(pipeline: &ValidatedPipeline, sink: &ValidatedSink, clock: &SharedClock) -> HealthcheckResult {
+    let (kind, name) = (ComponentKind::Sink, sink.name.clone());
     let mut sink = sink.clone();
     if let Some(oldest) = oldest_event(pipeline, &sink, clock) {
         sink.config.expect_events_since(oldest);
     }
-    let mut built = build_sink(pipeline, &sink, clock)?;
+    let mut built = match build_sink(pipeline, &sink, clock) {
+        Ok(built) => built,
+        Err(error) => return HealthcheckResult { kind, name, failure: Some(not_built(&error)) },
+    };
     let failure = match tokio::time::timeout(TIMEOUT, built.healthcheck()).await {
         Err(_) => Some(timed_out()),
         Ok(Ok(())) => None,
@@ -128,7 +128,7 @@ async fn check_sink(
             Some(HealthcheckFailure { message: other.to_string(), hint: String::new(), is_transient: true })
         }
     };
-    Ok(HealthcheckResult { kind: ComponentKind::Sink, name: sink.name.clone(), failure })
+    HealthcheckResult { kind, name, failure }
 }
 
 /// Where the earliest backfill of the sink's sources begins.
@@ -145,6 +145,10 @@ fn oldest_event(pipeline: &ValidatedPipeline, sink: &ValidatedSink, clock: &Shar
 /// [`JournalError`](crate::journal::JournalError) says what to do.
 pub fn check_data_dir(pipeline: &ValidatedPipeline) -> Result<(), RunError> {
     Ok(data_dir::check(&pipeline.settings.data_dir)?)
+}
+
+fn not_built(error: &impl std::fmt::Display) -> HealthcheckFailure {
+    HealthcheckFailure { message: error.to_string(), hint: String::new(), is_transient: false }
 }
 
 fn timed_out() -> HealthcheckFailure {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! SIGHUP ----------------------------> request_reload --+   one request is kept, however many are made
-//! watch_files: a file has changed ---> request_reload --+--> requested --> load --> the run applies it --> active
+//! watch_files: two looks agree ------> request_reload --+--> requested --> load --> the run applies it --> active
 //! ```
 
 use std::fmt;
@@ -14,10 +14,31 @@ use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 
 use super::file_digests::{ChangedFiles, FileDigests, digest, digests};
+use super::maintenance::on_own_thread;
 use crate::pipeline::{self, ActiveConfig, Diagnostic, Environment, Overrides, ValidatedPipeline};
 
 /// How often files are looked at.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What [`LiveConfig::watch_files`] has seen.
+#[derive(Default)]
+struct Looks {
+    last: FileDigests,
+    asked_for: FileDigests,
+}
+
+impl Looks {
+    /// Whether a reload is due: the files are no longer those that were `read`, and they were the same at the look before. A
+    /// file that is still being written must not be read: a YAML file that ends early is often a valid one.
+    fn is_reload_due(&mut self, read: &FileDigests, now: FileDigests) -> bool {
+        let is_due = now == self.last && now != *read && now != self.asked_for;
+        if is_due {
+            self.asked_for.clone_from(&now);
+        }
+        self.last = now;
+        is_due
+    }
+}
 
 /// A pipeline file with what a run has made of it. Clones share it.
 #[derive(Clone)]
@@ -65,11 +86,12 @@ impl LiveConfig {
         self.0.requested.notify_one();
     }
 
-    /// Asks for a reload whenever the pipeline file or a file that it names has changed. Links are followed.
+    /// Asks for a reload whenever the pipeline file or a file that it names has changed and was the same at two looks. Links
+    /// are followed.
     pub async fn watch_files(self) {
         let mut ticks = tokio::time::interval(WATCH_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut changed, mut asked_for) = (ChangedFiles::default(), FileDigests::new());
+        let (mut changed, mut looks) = (ChangedFiles::default(), Looks::default());
         loop {
             ticks.tick().await;
             let read = self.read().clone();
@@ -79,10 +101,9 @@ impl LiveConfig {
             });
             let Ok((now, read, looked)) = look.await else { return };
             changed = looked;
-            if now != read && now != asked_for {
+            if looks.is_reload_due(&read, now) {
                 tracing::debug!(event = "config_file_changed", "the pipeline file or a file that it names has changed");
                 self.request_reload();
-                asked_for = now;
             }
         }
     }
@@ -105,11 +126,7 @@ impl LiveConfig {
     /// Reads the file again.
     pub(super) async fn reload(&self) -> Result<Loaded, Vec<Diagnostic>> {
         let config = self.clone();
-        let reload = tokio::task::spawn_blocking(move || config.reload_now());
-        match reload.await {
-            Ok(loaded) => loaded,
-            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-        }
+        on_own_thread(move || config.reload_now()).await
     }
 
     fn reload_now(&self) -> Result<Loaded, Vec<Diagnostic>> {
@@ -137,5 +154,25 @@ impl LiveConfig {
 impl fmt::Debug for LiveConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LiveConfig").field("file", &self.0.file).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_read_once_it_is_the_same_at_two_looks() {
+        let files = |content: u8| FileDigests::from([("acme.yaml".into(), Some([content; 32]))]);
+        let (read, half, whole) = (files(0), files(1), files(2));
+        let mut looks = Looks::default();
+        let mut is_due = |read: &FileDigests, now: &FileDigests| looks.is_reload_due(read, now.clone());
+        assert!(!is_due(&read, &read) && !is_due(&read, &read), "nothing has changed");
+        assert!(!is_due(&read, &half), "it may be half written");
+        assert!(!is_due(&read, &whole), "it was");
+        assert!(is_due(&read, &whole));
+        assert!(!is_due(&read, &whole), "one request is enough");
+        assert!(!is_due(&whole, &whole), "it is read");
+        assert!(!is_due(&whole, &read) && is_due(&whole, &read), "the former contents are a change too");
     }
 }

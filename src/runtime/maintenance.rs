@@ -13,7 +13,7 @@ use crate::journal::{DeliverJournal, Journal, RollbackRecord, SinkStart};
 use crate::pipeline::{ActiveConfig, ValidatedPipeline};
 use crate::sinks::SinkError;
 use crate::sinks::claims::claim_files;
-use crate::sinks::orphans::roll_back_orphans;
+use crate::sinks::orphans::{roll_back_orphans, take_back_markers};
 use crate::time::Timestamp;
 
 /// How often the journal is trimmed.
@@ -52,13 +52,21 @@ pub(super) async fn roll_back_removed_sinks(
     for sink in journal.stats().await?.sinks.into_iter().filter(|sink| sink.active && is_idle(&sink.name)) {
         let state = journal.open_sink(&sink.name, SinkStart::Beginning).await?;
         let Some(intent) = state.intent else { continue };
+        let records = intent.records;
         if pipeline.sinks.iter().any(|configured| configured.name == sink.name) {
-            claim_files(&pipeline.name, &sink.name, &intent.records);
+            let pipeline = pipeline.name.clone();
+            on_own_thread(move || claim_files(&pipeline, &sink.name, &records)).await;
             continue;
         }
-        roll_back_orphans(&intent.records)
-            .map_err(|error| RunError::Component { name: sink.name.clone(), reason: explained(&error) })?;
-        if !intent.records.iter().any(is_of_table) {
+        let keeps_intent = records.iter().any(is_of_table);
+        let (name, generation, position) = (sink.name.clone(), state.generation, intent.first.saturating_sub(1));
+        on_own_thread(move || {
+            roll_back_orphans(&records)?;
+            take_back_markers(&records, &name, generation, position)
+        })
+        .await
+        .map_err(|error| RunError::Component { name: sink.name.clone(), reason: explained(&error) })?;
+        if !keeps_intent {
             journal.abort_batch(state.id).await?;
         }
         tracing::warn!(
@@ -75,6 +83,14 @@ pub(super) async fn roll_back_removed_sinks(
 /// The table may have the batch. Only with its intent does the sink recognize it, if it returns to the pipeline file.
 fn is_of_table(record: &RollbackRecord) -> bool {
     matches!(record, RollbackRecord::S3Object(object) if object.table)
+}
+
+/// Does what may wait for a file system on a thread of its own: the task that supervises the run must stay responsive.
+pub(super) async fn on_own_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
 }
 
 fn explained(error: &SinkError) -> String {

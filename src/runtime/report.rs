@@ -1,4 +1,4 @@
-//! How a run ends: its report, and the errors that keep it from starting.
+//! How a run ends: its report, and the errors that keep it from starting or from continuing.
 
 use std::time::Duration;
 
@@ -94,7 +94,7 @@ pub(super) fn with_hint(message: &str, hint: &str) -> String {
     if hint.is_empty() { message.to_owned() } else { format!("{message}; {hint}") }
 }
 
-/// Why a pipeline could not be started.
+/// Why a pipeline could not be started, or could not continue.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The journal could not be opened or read.
@@ -108,4 +108,9 @@ pub enum RunError {
         /// What is wrong.
         reason: String,
     },
+    /// The journal's writing thread has ended while the pipeline ran.
+    #[error(
+        "the journal's writing thread has ended, so nothing can be collected or delivered; the journal is intact up to its last commit: restart auditflow, which continues there, and report the panic in the log"
+    )]
+    JournalWriterEnded,
 }

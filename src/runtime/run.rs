@@ -25,7 +25,8 @@ use crate::telemetry::{ServiceManager, progress};
 /// Runs a pipeline to its end.
 ///
 /// # Errors
-/// The pipeline cannot be started. Later errors of one source or sink are in the report.
+/// The pipeline cannot be started, or nothing can write to the journal any more. Later errors of one source or sink are in
+/// the report.
 pub async fn run(pipeline: ValidatedPipeline, options: RunOptions) -> Result<RunReport, RunError> {
     let began = options.clock.now();
     let journal = open_journal(&pipeline)?;
@@ -61,17 +62,19 @@ pub async fn run(pipeline: ValidatedPipeline, options: RunOptions) -> Result<Run
         rate_limit_groups: RateLimitGroups::default(),
         drain: CancellationToken::new(),
     };
-    let mut supervisor = Supervisor::start(starter, config.clone(), running, Arc::clone(&manager))?;
+    let mut supervisor = Supervisor::start(starter, config.clone(), running, Arc::clone(&manager));
     let cut_short = tokio::select! {
-        () = supervisor.run() => false,
-        () = past_deadline(&options.shutdown, &config, &manager) => true,
+        biased;
+        () = options.writer_ended.cancelled() => Err(RunError::JournalWriterEnded),
+        () = supervisor.run() => Ok(false),
+        () = past_deadline(&options.shutdown, &config, &manager) => Ok(true),
         never = prove_progress(journal.as_ref(), &manager) => match never {},
     };
     manager.stopping();
     watch.abort();
-    (report.cut_short, report.stopped) = (cut_short, stop.is_cancelled() || supervisor.reader_closed);
     maintenance.abort();
     display_stop.cancel();
+    (report.cut_short, report.stopped) = (cut_short?, stop.is_cancelled() || supervisor.reader_closed);
     let pipeline = Arc::clone(&config.borrow().pipeline);
     report.sources = supervisor.sources.into_ends(pipeline.sources.iter().map(|source| &source.name));
     report.sinks = supervisor.sinks.into_ends(pipeline.sinks.iter().map(|sink| &sink.name));
@@ -107,8 +110,44 @@ async fn prove_progress(journal: &dyn Journal, manager: &ServiceManager) -> std:
     let mut ticks = tokio::time::interval(interval);
     loop {
         ticks.tick().await;
-        // An error is an answer too.
+        // An error is an answer too; the end of the thread ends the run.
         let _ = journal.pass_through().await;
         manager.alive();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::pipeline::{Environment, Overrides, validate};
+    use crate::runtime::RunMode;
+
+    #[tokio::test]
+    async fn the_end_of_the_journals_writer_ends_the_run_with_an_error() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let text = format!(
+            "
+data_dir: {}
+sources: {{acme: {{type: clumio, base_url: 'http://127.0.0.1:1', access_token: secret}}}}
+transforms: {{events: {{type: normalize, inputs: [acme]}}}}
+sinks: {{out: {{type: file, inputs: [events], path: out.ndjson}}}}
+",
+            directory.path().join("data").display()
+        );
+        let overrides = Overrides::default();
+        let pipeline =
+            validate("acme.yaml", &text, Path::new("/acme"), &Environment::from_pairs([("", ""); 0]), &overrides)
+                .expect("a good file");
+        let options = RunOptions::new(RunMode::Continuous, CancellationToken::new());
+        let (started, writer_ended) = (options.started.clone(), options.writer_ended.clone());
+        let running = tokio::spawn(run(pipeline, options));
+        started.cancelled().await;
+        writer_ended.cancel();
+        let ended = tokio::time::timeout(Duration::from_secs(60), running).await.expect("it ends").expect("no panic");
+        let error = ended.expect_err("the run has failed").to_string();
+        assert!(error.contains("intact") && error.contains("restart auditflow"), "{error}");
     }
 }

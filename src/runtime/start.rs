@@ -1,6 +1,6 @@
 //! Builds components of a pipeline, and starts one task per source and one per sink.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,32 +75,37 @@ const STAGED_SHARE: u64 = 4;
 /// The delay between the starts of sources, so that a thousand of them do not connect at the same moment.
 const START_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Components that are built and not started. Nothing is open or connected yet.
+/// Components that are built, or cannot be built, and are not started. Nothing is open or connected yet.
 pub(super) struct BuiltComponents {
-    sources: Vec<(ValidatedSource, HttpTransport)>,
-    sinks: Vec<(ValidatedSink, Box<dyn Sink>)>,
+    sources: Vec<(ValidatedSource, Result<HttpTransport, CollectError>)>,
+    sinks: Vec<(ValidatedSink, Result<Box<dyn Sink>, DeliverError>)>,
 }
 
 impl BuiltComponents {
     /// Builds those components of a pipeline whose names are `wanted`.
-    ///
-    /// # Errors
-    /// A component cannot be built.
-    pub(super) fn new(
-        pipeline: &ValidatedPipeline,
-        wanted: impl Fn(&str) -> bool,
-        clock: &SharedClock,
-    ) -> Result<Self, RunError> {
+    pub(super) fn new(pipeline: &ValidatedPipeline, wanted: impl Fn(&str) -> bool, clock: &SharedClock) -> Self {
         // New clients, since files of certificates may have changed.
         let clients = HttpClients::default();
         let (mut sources, mut sinks) = (Vec::new(), Vec::new());
         for sink in pipeline.sinks.iter().filter(|sink| wanted(&sink.name)) {
-            sinks.push((sink.clone(), build_sink(pipeline, sink, clock)?));
+            sinks.push((sink.clone(), build_sink(pipeline, sink, clock)));
         }
         for source in pipeline.sources.iter().filter(|source| wanted(&source.name)) {
-            sources.push((source.clone(), build_transport(source, &clients, clock)?));
+            sources.push((source.clone(), build_transport(source, &clients, clock)));
         }
-        Ok(Self { sources, sinks })
+        Self { sources, sinks }
+    }
+
+    /// # Errors
+    /// One of them cannot be built, and it is none of those that had failed before.
+    pub(super) fn or_first_error(self, had_failed: &BTreeSet<String>) -> Result<Self, RunError> {
+        let of_sinks =
+            self.sinks.iter().filter_map(|(sink, built)| Some((&sink.name, built.as_ref().err()?.to_string())));
+        let of_sources =
+            self.sources.iter().filter_map(|(source, built)| Some((&source.name, built.as_ref().err()?.to_string())));
+        let first = of_sinks.chain(of_sources).find(|(name, _)| !had_failed.contains(*name));
+        let error = first.map(|(name, reason)| RunError::Component { name: name.clone(), reason });
+        error.map_or(Ok(self), Err)
     }
 }
 
@@ -113,7 +118,8 @@ pub(super) struct Starter {
 }
 
 impl Starter {
-    /// Starts components of a pipeline.
+    /// Starts components of a pipeline. Those that cannot be built end at once with their error: the others must not wait for
+    /// them.
     pub(super) fn start(
         &self,
         pipeline: &ValidatedPipeline,
@@ -123,6 +129,18 @@ impl Starter {
     ) {
         for (index, (sink, target)) in built.sinks.into_iter().enumerate() {
             let stop = self.options.shutdown.child_token();
+            let target = match target {
+                Ok(target) => target,
+                Err(error) => {
+                    let journal = self.journal.clone();
+                    sinks.spawn(sink.name.clone(), stop, async move {
+                        // Now the journal keeps the events for it.
+                        journal.open_sink(&sink.name, sink.start).await.map_err(DeliverError::Journal)?;
+                        Err(error)
+                    });
+                    continue;
+                }
+            };
             let task = deliver::SinkTask {
                 name: sink.name.clone(),
                 sink: target,
@@ -142,6 +160,13 @@ impl Starter {
         }
         for (index, (source, transport)) in built.sources.into_iter().enumerate() {
             let stop = self.options.shutdown.child_token();
+            let transport = match transport {
+                Ok(transport) => transport,
+                Err(error) => {
+                    sources.spawn(source.name, stop, std::future::ready(Err(error)));
+                    continue;
+                }
+            };
             let (name, source, context) = self.source(pipeline, source, transport, index, stop.clone());
             let wait = START_INTERVAL.saturating_mul(u32::try_from(index).unwrap_or(u32::MAX));
             sources.spawn(name, stop, async move {
@@ -196,18 +221,18 @@ pub(super) fn build_transport(
     source: &ValidatedSource,
     clients: &HttpClients,
     clock: &SharedClock,
-) -> Result<HttpTransport, RunError> {
+) -> Result<HttpTransport, CollectError> {
     HttpTransport::sharing(clients, source.vendor.base_url(), &source.options.tls, Arc::clone(clock))
-        .map_err(|reason| RunError::Component { name: source.name.clone(), reason: reason.to_string() })
+        .map_err(|reason| CollectError::NotBuilt(reason.to_string()))
 }
 
 pub(super) fn build_sink(
     pipeline: &ValidatedPipeline,
     sink: &ValidatedSink,
     clock: &SharedClock,
-) -> Result<Box<dyn Sink>, RunError> {
+) -> Result<Box<dyn Sink>, DeliverError> {
     let built = sink.config.build(Arc::clone(clock), SinkName { pipeline: &pipeline.name, sink: &sink.name });
-    built.map_err(|reported| RunError::Component { name: sink.name.clone(), reason: in_one_line(&reported) })
+    built.map_err(|reported| DeliverError::NotBuilt(in_one_line(&reported)))
 }
 
 fn in_one_line(reported: &[SettingDiagnostic]) -> String {

@@ -14,19 +14,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::{Instant, Interval, interval_at};
 
 use super::changes::{Changes, Configuration, keep_fixed};
 use super::deadline::RunningComponents;
 use super::doubt::accept_ignored;
 use super::file_digests::FileDigests;
 use super::live_config::{LiveConfig, Loaded};
-use super::maintenance::{retire_removed_components, roll_back_removed_sinks};
+use super::maintenance::{on_own_thread, retire_removed_components, roll_back_removed_sinks};
 use super::report::RunError;
 use super::start::{BuiltComponents, RunMode, Starter};
 use super::tasks::Tasks;
 use crate::collect::{CollectError, SourceEnd};
 use crate::deliver::{DeliverError, SinkEnd};
-use crate::journal::JournalError;
+use crate::journal::{ComponentKind, JournalError};
 use crate::pipeline::{ActiveConfig, Diagnostic, ValidatedPipeline, ValidatedSource};
 use crate::sinks::claims::{protect, release_files};
 use crate::telemetry::ServiceManager;
@@ -57,21 +58,22 @@ struct ReloadFailure {
 }
 
 impl Supervisor {
-    /// Builds and starts all components of the active configuration.
+    /// Builds and starts all components of the active configuration. One that cannot be built does not keep the others from
+    /// starting; a reload tries it again.
     pub(super) fn start(
         starter: Starter,
         config: watch::Sender<ActiveConfig>,
         running: RunningComponents,
         manager: Arc<ServiceManager>,
-    ) -> Result<Self, RunError> {
+    ) -> Self {
         let pipeline = Arc::clone(&config.borrow().pipeline);
         let files = starter.options.config.as_ref().map(|live| live.files_of(&pipeline)).unwrap_or_default();
-        let built = BuiltComponents::new(&pipeline, |_| true, &starter.options.clock)?;
+        let built = BuiltComponents::new(&pipeline, |_| true, &starter.options.clock);
         let (mut sources, mut sinks) = (Tasks::new(), Tasks::new());
         starter.start(&pipeline, built, &mut sources, &mut sinks);
         starter.options.started.cancel();
         manager.ready(&status_of(&pipeline));
-        Ok(Self { sources, sinks, starter, config, files, manager, running, reader_closed: false })
+        Self { sources, sinks, starter, config, files, manager, running, reader_closed: false }
     }
 
     /// Waits until all components have ended, and reloads on request.
@@ -85,11 +87,9 @@ impl Supervisor {
             if self.sources.is_empty() && self.sinks.is_empty() {
                 return;
             }
-            // A run that ends is not changed any more: the next one reads the file.
-            let ends = self.starter.drain.is_cancelled() || self.starter.options.shutdown.is_cancelled();
             tokio::select! {
                 () = self.next_end() => {}
-                live = requested(live.as_ref()), if !ends => self.reload(live).await,
+                live = requested(live.as_ref()) => self.reload(live).await,
             }
         }
     }
@@ -110,9 +110,15 @@ impl Supervisor {
         self.running.remove(&name);
     }
 
+    /// A run that ends is not changed any more: the next one reads the file.
+    fn is_ending(&self) -> bool {
+        self.starter.drain.is_cancelled() || self.starter.options.shutdown.is_cancelled()
+    }
+
     async fn reload(&mut self, live: &LiveConfig) {
         self.manager.reloading();
-        let outcome = self.try_reload(live).await;
+        // The service manager waits for an answer in any case.
+        let outcome = if self.is_ending() { Err(ReloadFailure::of_ending_run()) } else { self.try_reload(live).await };
         let now = self.starter.options.clock.now();
         self.config.send_modify(|config| {
             config.reload_succeeded = outcome.is_ok();
@@ -120,7 +126,7 @@ impl Supervisor {
                 config.reload_succeeded_at = now;
             }
         });
-        let status = status_of(&self.config.borrow().pipeline);
+        let status = if self.is_ending() { "ending".to_owned() } else { status_of(&self.config.borrow().pipeline) };
         match outcome {
             Ok(changes) => {
                 log_reload(&changes);
@@ -147,7 +153,10 @@ impl Supervisor {
             let hint = "restart auditflow to apply it";
             tracing::warn!(event = "config_setting_kept", setting, hint, "a reload does not change this setting");
         }
-        let has_failed = |name: &str| self.sources.has_failed(name) || self.sinks.has_failed(name);
+        let has_failed = |kind, name: &str| match kind {
+            ComponentKind::Source => self.sources.has_failed(name),
+            ComponentKind::Sink => self.sinks.has_failed(name),
+        };
         let (old, new) = (
             Configuration { pipeline: &before, files: &self.files },
             Configuration { pipeline: &pipeline, files: &files },
@@ -171,10 +180,12 @@ impl Supervisor {
     ) -> Result<(), ReloadFailure> {
         self.expect_same_vendors(after).await?;
         let clock = Arc::clone(&self.starter.options.clock);
-        let built = BuiltComponents::new(after, |name| changes.starts(name), &clock)?;
+        let built = BuiltComponents::new(after, |name| changes.starts(name), &clock);
+        let built = built.or_first_error(&changes.restarted)?;
         let stopped = changes.stopped();
         self.stop(before, &stopped).await;
-        if let Err(error) = self.prepare(after, changes).await {
+        let prepared = warn_while_waiting(before, &stopped, self.prepare(after, changes)).await;
+        if let Err(error) = prepared {
             self.restore(before, &stopped);
             return Err(error.into());
         }
@@ -202,9 +213,7 @@ impl Supervisor {
             self.sources.stop(name);
             self.sinks.stop(name);
         });
-        let wait = pipeline.settings.shutdown_timeout.0;
-        let mut ticks =
-            tokio::time::interval_at(tokio::time::Instant::now() + wait, wait.max(SHORTEST_WARNING_INTERVAL));
+        let mut ticks = warning_ticks(pipeline);
         loop {
             let running = [self.sources.still_running(names), self.sinks.still_running(names)].concat();
             if running.is_empty() {
@@ -224,7 +233,8 @@ impl Supervisor {
     /// What a start does before its components start.
     async fn prepare(&self, pipeline: &ValidatedPipeline, changes: &Changes) -> Result<(), RunError> {
         let journal = self.starter.journal.as_ref();
-        protect(&pipeline.own_paths);
+        let own_paths = pipeline.own_paths.clone();
+        on_own_thread(move || protect(&own_paths)).await;
         let running = self.sinks.running().cloned().collect();
         roll_back_removed_sinks(pipeline, journal, &running).await?;
         if !changes.removed.is_empty() {
@@ -236,16 +246,34 @@ impl Supervisor {
 
     /// Starts what was stopped with its former settings.
     fn restore(&mut self, pipeline: &ValidatedPipeline, names: &BTreeSet<String>) {
-        match BuiltComponents::new(pipeline, |name| names.contains(name), &self.starter.options.clock) {
-            Ok(built) => self.starter.start(pipeline, built, &mut self.sources, &mut self.sinks),
-            Err(error) => {
-                let components = names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-                tracing::error!(
-                    event = "component_failed",
-                    component = components,
-                    %error,
-                    hint = "restart auditflow",
-                    "components could not be started again after a reload that failed"
+        let built = BuiltComponents::new(pipeline, |name| names.contains(name), &self.starter.options.clock);
+        self.starter.start(pipeline, built, &mut self.sources, &mut self.sinks);
+    }
+}
+
+/// When a reload that waits warns.
+fn warning_ticks(pipeline: &ValidatedPipeline) -> Interval {
+    let wait = pipeline.settings.shutdown_timeout.0;
+    interval_at(Instant::now() + wait, wait.max(SHORTEST_WARNING_INTERVAL))
+}
+
+/// Waits for what follows the end of these components, however long that takes: it may use the file system of a target.
+async fn warn_while_waiting<T>(
+    pipeline: &ValidatedPipeline,
+    ended: &BTreeSet<String>,
+    step: impl Future<Output = T>,
+) -> T {
+    let mut step = std::pin::pin!(step);
+    let mut ticks = warning_ticks(pipeline);
+    loop {
+        tokio::select! {
+            done = &mut step => return done,
+            _ = ticks.tick() => {
+                let components = list(ended);
+                tracing::warn!(
+                    event = "reload_waiting",
+                    components,
+                    "these components have ended; reload waits for the journal or for the file system of an unfinished batch"
                 );
             }
         }
@@ -260,6 +288,14 @@ async fn requested(live: Option<&LiveConfig>) -> &LiveConfig {
 }
 
 impl ReloadFailure {
+    fn of_ending_run() -> Self {
+        Self {
+            error: "the run is ending".to_owned(),
+            hint: "restart auditflow to apply the file".to_owned(),
+            errors: 1,
+        }
+    }
+
     fn of_file(diagnostics: &[Diagnostic]) -> Self {
         let mut errors = diagnostics.iter().filter(|diagnostic| diagnostic.is_error());
         let first = errors.next();
@@ -280,12 +316,15 @@ impl From<RunError> for ReloadFailure {
     }
 }
 
+fn list(names: &BTreeSet<String>) -> String {
+    names.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
 fn log_reload(changes: &Changes) {
     if changes.is_empty() {
         tracing::info!(event = "config_unchanged", "the pipeline file was read again: nothing has changed");
         return;
     }
-    let list = |names: &BTreeSet<String>| names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
     tracing::info!(
         event = "config_reloaded",
         added = list(&changes.added),

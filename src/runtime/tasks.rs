@@ -26,7 +26,8 @@ impl<T: Send + 'static, E: std::fmt::Display + Send + 'static> Tasks<T, E> {
         task: impl Future<Output = Result<T, E>> + Send + 'static,
     ) {
         self.ends.remove(&name);
-        self.stops.insert(name.clone(), stop);
+        let former = self.stops.insert(name.clone(), stop);
+        debug_assert!(former.is_none(), "{name} still runs, and nothing could stop it any more");
         self.tasks.spawn(async move { (name, task.await) });
     }
 

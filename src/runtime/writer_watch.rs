@@ -1,5 +1,5 @@
 //! Notices that the journal's writing thread has ended, which only a defect can cause: it panicked. Every call fails from
-//! then on, and no retry helps: the process must be restarted, so `/livez` fails.
+//! then on, and no retry helps: the run ends with an error, so that the service manager starts the process again.
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;

@@ -12,10 +12,11 @@ use std::sync::{Mutex, PoisonError};
 
 use super::SinkError;
 use super::claims::{is_dead_letter, real_path};
+use super::disk::{Disk as _, LocalDisk, io_error};
 use super::local_files::roll_back_files;
 use super::marker::{HIDDEN_DIRECTORY, Marker};
 use super::template::Template;
-use crate::journal::{FileRecord, RollbackRecord};
+use crate::journal::{FileRecord, RollbackRecord, Seq};
 
 static JOURNALS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
@@ -109,6 +110,40 @@ pub fn roll_back_orphans(records: &[RollbackRecord]) -> Result<(), SinkError> {
     Ok(())
 }
 
+/// Takes back the markers of files that were rolled back: a sink that returns to the pipeline file finds them where the journal
+/// is, `position`.
+///
+/// # Errors
+/// A marker cannot be read or written.
+pub fn take_back_markers(
+    records: &[RollbackRecord],
+    sink: &str,
+    generation: u64,
+    position: Seq,
+) -> Result<(), SinkError> {
+    let disk = LocalDisk::PRIVATE;
+    let mut directories = BTreeSet::new();
+    for record in records {
+        let RollbackRecord::File(file) = record else { continue };
+        directories.extend(file.path.ancestors().skip(1).map(|directory| directory.join(HIDDEN_DIRECTORY)));
+    }
+    for directory in directories {
+        for name in disk.names(&directory).unwrap_or_default() {
+            let path = directory.join(name);
+            let found = disk.read(&path).ok().flatten().and_then(|bytes| Marker::decode(&bytes, "").ok());
+            let is_ahead = |marker: &Marker| {
+                is_own_journal(&marker.journal)
+                    && (marker.sink.as_str(), marker.generation) == (sink, generation)
+                    && marker.position > position
+            };
+            let Some(marker) = found.filter(is_ahead) else { continue };
+            let marker = Marker { position, ..marker };
+            disk.replace(&path, &marker.encode()).map_err(|error| io_error("write the marker", &path, &error))?;
+        }
+    }
+    Ok(())
+}
+
 fn is_own_journal(identity: &str) -> bool {
     JOURNALS.lock().unwrap_or_else(PoisonError::into_inner).contains(identity)
 }
@@ -119,6 +154,31 @@ mod tests {
 
     use super::*;
     use crate::journal::{FileBefore, KafkaRejection, S3Location, S3ObjectRecord};
+
+    #[test]
+    fn a_marker_goes_back_with_the_files_of_a_sink_that_was_removed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        own_journal("the journal of this sink");
+        let marker = Marker {
+            journal: "the journal of this sink".to_owned(),
+            pipeline: "p".to_owned(),
+            sink: "s".to_owned(),
+            generation: 0,
+            position: 48,
+            files: "out/x.ndjson".to_owned(),
+        };
+        let path = directory.path().join(HIDDEN_DIRECTORY).join("a.json");
+        fs::create_dir(directory.path().join(HIDDEN_DIRECTORY)).expect("created");
+        fs::write(&path, marker.encode()).expect("written");
+        let before = FileBefore::Absent { first_new_directory: None };
+        let records = [RollbackRecord::File(FileRecord { path: directory.path().join("out/x.ndjson"), before })];
+        let position = || Marker::decode(&fs::read(&path).expect("read"), "").expect("a marker").position;
+        take_back_markers(&records, "another", 0, 20).expect("not its own");
+        take_back_markers(&records, "s", 1, 20).expect("another generation");
+        assert_eq!(position(), 48);
+        take_back_markers(&records, "s", 0, 20).expect("taken back");
+        assert_eq!(position(), 20);
+    }
 
     #[test]
     fn only_files_that_this_journal_wrote_are_touched() {
