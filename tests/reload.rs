@@ -431,7 +431,8 @@ fn a_reload_of_a_run_that_is_ending_is_refused() {
     let pipeline = TestPipeline::without_growth(EVENTS);
     let file = pipeline.with_files();
     pipeline.wait_until_quiet();
-    let end_time = format!("delay: 1s, end_time: \"{}\"", pipeline.simulator.control().now());
+    let end = pipeline.simulator.control().now() - Duration::from_secs(600);
+    let end_time = format!("delay: 1s, end_time: \"{end}\"");
     replace(&file, &fs::read_to_string(&file).unwrap().replace("delay: 1s", &end_time));
     fs::create_dir_all(pipeline.path("out/clumio.ndjson")).unwrap();
     let running = Running::start(&pipeline, &file, &[]);

@@ -75,10 +75,13 @@ const STAGED_SHARE: u64 = 4;
 /// The delay between the starts of sources, so that a thousand of them do not connect at the same moment.
 const START_INTERVAL: Duration = Duration::from_millis(5);
 
+type BuiltTransport = Result<HttpTransport, CollectError>;
+type BuiltSink = Result<Box<dyn Sink>, DeliverError>;
+
 /// Components that are built, or cannot be built, and are not started. Nothing is open or connected yet.
 pub(super) struct BuiltComponents {
-    sources: Vec<(ValidatedSource, Result<HttpTransport, CollectError>)>,
-    sinks: Vec<(ValidatedSink, Result<Box<dyn Sink>, DeliverError>)>,
+    sources: Vec<(ValidatedSource, BuiltTransport)>,
+    sinks: Vec<(ValidatedSink, BuiltSink)>,
 }
 
 impl BuiltComponents {
@@ -217,20 +220,12 @@ impl Starter {
     }
 }
 
-pub(super) fn build_transport(
-    source: &ValidatedSource,
-    clients: &HttpClients,
-    clock: &SharedClock,
-) -> Result<HttpTransport, CollectError> {
+pub(super) fn build_transport(source: &ValidatedSource, clients: &HttpClients, clock: &SharedClock) -> BuiltTransport {
     HttpTransport::sharing(clients, source.vendor.base_url(), &source.options.tls, Arc::clone(clock))
         .map_err(|reason| CollectError::NotBuilt(reason.to_string()))
 }
 
-pub(super) fn build_sink(
-    pipeline: &ValidatedPipeline,
-    sink: &ValidatedSink,
-    clock: &SharedClock,
-) -> Result<Box<dyn Sink>, DeliverError> {
+pub(super) fn build_sink(pipeline: &ValidatedPipeline, sink: &ValidatedSink, clock: &SharedClock) -> BuiltSink {
     let built = sink.config.build(Arc::clone(clock), SinkName { pipeline: &pipeline.name, sink: &sink.name });
     built.map_err(|reported| DeliverError::NotBuilt(in_one_line(&reported)))
 }

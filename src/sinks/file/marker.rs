@@ -283,7 +283,7 @@ fn others_in(disk: &dyn Disk, directory: &Path, journal: &str) -> io::Result<Vec
         }
         let Some(directory) = if_permitted(disk.state(&above))?.flatten() else { continue };
         let written = if_permitted(disk.state(&path))?.flatten().and_then(|state| state.modified);
-        if !directory.created.zip(written).is_some_and(|(created, written)| written < created) {
+        if directory.created.zip(written).is_none_or(|(created, written)| written >= created) {
             others.push(OtherMarker { path, marker, files });
         }
     }
