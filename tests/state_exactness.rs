@@ -179,7 +179,11 @@ fn a_rewind_with_redelivery_delivers_exactly_its_range_once_more() {
         .collect();
     let mut expected = copies(&pipeline);
     let mut done = 0;
-    for round in 0..12 {
+    // On a busy machine most commands are killed before they have done anything.
+    for round in 0..60 {
+        if round >= 12 && done > 2 {
+            break;
+        }
         let source = SOURCES[round % SOURCES.len()];
         let to = random_time(&pipeline, &mut random);
         state_and_kill(&pipeline, &file, &["rewind", source, "--to", &to.to_string(), "--redeliver"], &mut random);
