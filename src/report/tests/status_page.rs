@@ -24,7 +24,7 @@ fn assert_says(html: &str, expected: &[&str]) {
 #[tokio::test]
 async fn it_says_what_is_wrong_what_to_do_and_how_fresh_everything_is() {
     let (pipeline, observation) = observed().await;
-    let html = page::html(&ActiveConfig::new(pipeline.clone()), &observation, 1);
+    let html = page::html(&ActiveConfig::new(pipeline), &observation, 1);
     assert_says(
         &html,
         &[
@@ -90,7 +90,7 @@ async fn a_healthy_pipeline_is_said_to_be_healthy() {
     let journal = observation.journal.as_mut().expect("has run");
     let coverage = &mut journal.sources[position].state.coverage;
     *coverage = vec![TimeRange::new(coverage[0].from, now())];
-    let html = page::html(&ActiveConfig::new(pipeline.clone()), &observation, 1);
+    let html = page::html(&ActiveConfig::new(pipeline), &observation, 1);
     assert_says(&html, &["✓ Nothing needs attention: nothing is missing, nothing is twice, nothing is stuck."]);
     assert_says(&html, &["<title>acme: healthy"].map(|title| &title[7..]));
 }
@@ -101,7 +101,7 @@ fn before_the_first_run_it_says_so() {
     let pipeline = pipeline(directory.path());
     let observation = observe(&pipeline, now(), false).expect("a missing journal is not an error");
     assert_says(
-        &page::html(&ActiveConfig::new(pipeline.clone()), &observation, 1),
+        &page::html(&ActiveConfig::new(pipeline), &observation, 1),
         &["starting", "4 sources: not started yet.", "0 events in 48 hours"],
     );
 }
@@ -130,14 +130,13 @@ async fn many_sources_are_shown_in_parts_those_that_need_attention_first() {
 
 #[tokio::test]
 async fn it_never_says_healthy_where_something_needs_attention() {
-    let (pipeline, observation) = observed().await;
+    let (pipeline, mut sound) = observed().await;
     let title = |observation: &Observation, reload_succeeded: bool| {
         let config = ActiveConfig { reload_succeeded, ..ActiveConfig::new(pipeline.clone()) };
         let html = page::html(&config, observation, 1);
         let title = html.split("<title>").nth(1).and_then(|rest| rest.split("</title>").next()).expect("a title");
         (title.contains("healthy"), html.contains("Nothing needs attention"), html.contains("cannot be applied"))
     };
-    let mut sound = observation.clone();
     let journal = sound.journal.as_mut().expect("has run");
     journal.stats.sources.iter_mut().for_each(|source| (source.last_error, source.normalize_error_at) = (None, None));
     journal.stats.sinks.iter_mut().for_each(|sink| sink.last_error = None);
