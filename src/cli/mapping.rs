@@ -11,7 +11,6 @@ mod delivered;
 use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::builder::PossibleValuesParser;
 use delivered::{Delivered, Renormalizer};
@@ -19,13 +18,13 @@ use delivered::{Delivered, Renormalizer};
 use super::normalize::{key_and_value, normalizer, open};
 use super::process::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, print_stderr};
 use super::raw_input::{Input, MAX_RECORD_BYTES};
-use super::read_only::{self, Exit};
+use super::read_only::{self, BlockOpener, Exit};
 use crate::clock::{Clock, SystemClock};
 use crate::event::native;
-use crate::journal::{BlockVisitor, JournalError, RecordBlock, Seq, SourceInfo, SqliteJournal};
+use crate::journal::{BlockVisitor, RecordBlock, Seq, SourceInfo, SqliteJournal};
 use crate::pipeline::{Overrides, ValidatedPipeline};
 use crate::report::{MappingCounter, MappingDiff};
-use crate::vendors::{Normalizer, ReadContext, registry};
+use crate::vendors::{ReadContext, registry};
 
 /// Show how much of the vendors' records is understood
 ///
@@ -176,7 +175,7 @@ fn of_journal(file: &Path) -> Result<MappingCounter, Exit> {
     let pipeline = read_only::load(file, &Overrides::default())?;
     let mut visitor = JournalCounter::default();
     let visited = SqliteJournal::visit(&pipeline.settings.data_dir, &mut visitor);
-    let error = match (visited, visitor.damaged) {
+    let error = match (visited, visitor.blocks.damaged) {
         (Ok(true), None) => return Ok(visitor.counter),
         (Ok(false), _) => "this pipeline has not run yet; run it, or give a file of raw records or events".to_owned(),
         (Err(error), _) | (Ok(_), Some(error)) => error.to_string(),
@@ -188,8 +187,7 @@ fn of_journal(file: &Path) -> Result<MappingCounter, Exit> {
 #[derive(Default)]
 struct JournalCounter {
     counter: MappingCounter,
-    normalizers: HashMap<String, Option<Arc<dyn Normalizer>>>,
-    damaged: Option<JournalError>,
+    blocks: BlockOpener,
 }
 
 impl BlockVisitor for JournalCounter {
@@ -202,17 +200,7 @@ impl BlockVisitor for JournalCounter {
     }
 
     fn block(&mut self, source: &SourceInfo, block: &RecordBlock) {
-        let normalizer = self.normalizers.entry(source.name.clone());
-        let normalizer =
-            normalizer.or_insert_with(|| registry::normalizer(&source.vendor, &source.normalizer_config)).clone();
-        let Some(normalizer) = normalizer else { return };
-        let decoded = match block.decode() {
-            Ok(decoded) => decoded,
-            Err(error) => {
-                self.damaged = Some(error);
-                return;
-            }
-        };
+        let Some((normalizer, decoded)) = self.blocks.open(source, block) else { return };
         let shape = normalizer.shape();
         for record in decoded.records() {
             let context =

@@ -1,8 +1,10 @@
 //! What the read-only commands (`status`, `coverage`, `plan`) share: loading the file without its secrets, reading the
 //! journal, printing a report once or repeatedly.
 
+use std::collections::HashMap;
 use std::io::{self, IsTerminal};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -11,8 +13,10 @@ use serde::Serialize;
 use super::process::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, print, print_data, print_stderr};
 use super::validate;
 use crate::clock::{Clock, SystemClock};
+use crate::journal::{DecodedBlock, JournalError, RecordBlock, SourceInfo};
 use crate::pipeline::{self, Environment, Overrides, ValidatedPipeline};
 use crate::report::{self, Observation};
+use crate::vendors::{Normalizer, registry};
 
 /// A command ends early with this exit code; its message has been printed.
 pub(super) struct Exit(pub(super) u8);
@@ -34,6 +38,34 @@ pub(super) fn observe(pipeline: &ValidatedPipeline, with_evidence: bool) -> Resu
         print_stderr(&format!("error: {error}\n"));
         Exit(EXIT_FAILED)
     })
+}
+
+/// Opens the blocks of a journal that is visited: the normalizer of each one's source, and its records.
+#[derive(Default)]
+pub(super) struct BlockOpener {
+    normalizers: HashMap<String, Option<Arc<dyn Normalizer>>>,
+    /// Why a block could not be read.
+    pub(super) damaged: Option<JournalError>,
+}
+
+impl BlockOpener {
+    /// `None` for a vendor that this program does not know, and for a damaged block.
+    pub(super) fn open(
+        &mut self,
+        source: &SourceInfo,
+        block: &RecordBlock,
+    ) -> Option<(Arc<dyn Normalizer>, DecodedBlock)> {
+        let normalizer = self.normalizers.entry(source.name.clone());
+        let normalizer =
+            normalizer.or_insert_with(|| registry::normalizer(&source.vendor, &source.normalizer_config)).clone()?;
+        match block.decode() {
+            Ok(decoded) => Some((normalizer, decoded)),
+            Err(error) => {
+                self.damaged = Some(error);
+                None
+            }
+        }
+    }
 }
 
 /// Prints a report: pretty-printed JSON, or its text for people.

@@ -7,20 +7,19 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::process::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, print_data, print_stderr};
-use super::read_only::{self, Exit};
+use super::read_only::{self, BlockOpener, Exit};
 use crate::deliver::Route;
 use crate::event::Event;
 use crate::event::native::{self, RawForm};
 use crate::journal::sqlite::SqliteJournal;
-use crate::journal::{BlockVisitor, JournalError, RecordBlock, Seq, SourceInfo};
+use crate::journal::{BlockVisitor, RecordBlock, Seq, SourceInfo};
 use crate::pipeline::{Overrides, ValidatedPipeline};
 use crate::sinks::EventForm;
 use crate::transform::condition::Condition;
-use crate::vendors::{Normalizer, ReadContext, registry};
+use crate::vendors::ReadContext;
 
 /// How often the journal is read again with `--follow`.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -107,12 +106,11 @@ struct Tap {
     routes: HashMap<String, Route>,
     condition: Option<Condition>,
     limit: usize,
-    normalizers: HashMap<String, Option<Arc<dyn Normalizer>>>,
+    blocks: BlockOpener,
     /// The first event of this look, and of the next one.
     first: Seq,
     next: Seq,
     latest: VecDeque<String>,
-    damaged: Option<JournalError>,
 }
 
 impl Tap {
@@ -120,7 +118,7 @@ impl Tap {
     fn look(&mut self, pipeline: &ValidatedPipeline) -> Result<String, Exit> {
         self.first = self.next;
         let visited = SqliteJournal::visit(&pipeline.settings.data_dir, self);
-        match (visited, self.damaged.take()) {
+        match (visited, self.blocks.damaged.take()) {
             (Ok(true), None) => Ok(self.latest.drain(..).collect()),
             (Ok(false), _) => Err(failed(EXIT_FAILED, "this pipeline has not run yet: there are no events")),
             (Err(error), _) | (Ok(_), Some(error)) => Err(failed(EXIT_FAILED, &error.to_string())),
@@ -159,23 +157,13 @@ impl BlockVisitor for Tap {
 
     fn restart(&mut self) {
         self.latest.clear();
-        (self.next, self.damaged) = (self.first, None);
+        (self.next, self.blocks.damaged) = (self.first, None);
     }
 
     fn block(&mut self, source: &SourceInfo, block: &RecordBlock) {
         self.next = block.last() + 1;
         let Some(route) = self.routes.get(&source.name).cloned() else { return };
-        let normalizer = self.normalizers.entry(source.name.clone());
-        let normalizer =
-            normalizer.or_insert_with(|| registry::normalizer(&source.vendor, &source.normalizer_config)).clone();
-        let Some(normalizer) = normalizer else { return };
-        let decoded = match block.decode() {
-            Ok(decoded) => decoded,
-            Err(error) => {
-                self.damaged = Some(error);
-                return;
-            }
-        };
+        let Some((normalizer, decoded)) = self.blocks.open(source, block) else { return };
         for record in decoded.records() {
             let context =
                 ReadContext { source: &source.name, observed_at: block.observed_at, occurrence: record.occurrence };
