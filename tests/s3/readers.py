@@ -63,7 +63,7 @@ print(
                 "polars.scan_parquet": polars.scan_parquet(f"{directory}/audit/**/*.parquet", hive_partitioning=True)
                 .group_by("event_vendor").len().collect().rows(),
             },
-            "null_targets": rows(f"SELECT count(*) FROM read_parquet('{root}/nulls/*/*.parquet') WHERE target IS NULL")[0][0],
+            "null_emails": rows(f"SELECT count(*) FROM read_parquet('{root}/nulls/*/*.parquet') WHERE target.email IS NULL")[0][0],
             "null_partitions": {
                 "duckdb": rows(f"SELECT count(*) FROM read_parquet('{root}/nulls/*/*.parquet', hive_partitioning = true) WHERE kind IS NULL")[0][0],
                 "pyarrow": parquet.read_table(f"{directory}/nulls")["kind"].to_pylist().count(None),
