@@ -20,7 +20,8 @@ use std::time::Duration;
 use anyhow::Context;
 use auditflow::journal::{
     AfterPage, BlockBuilder, CollectJournal, Completion, EncodedBlock, JournalOptions, LatenessCounts, LogReader,
-    NewWindow, PageCommit, ScanSpec, SeenKey, SourceId, SourceRegistration, SqliteJournal, WindowId, WindowKind,
+    NewWindow, PageCommit, RequestCounts, ScanSpec, SeenKey, SourceId, SourceRegistration, SqliteJournal, WindowId,
+    WindowKind,
 };
 use auditflow::simulator::VendorName;
 use auditflow::time::{TimeRange, Timestamp};
@@ -121,7 +122,7 @@ impl Bench {
         let window = NewWindow { kind: WindowKind::Backfill, covers: all, fetch_range: all, kept: all };
         let window = journal.add_windows(source, vec![window]).await?[0];
         let scan = ScanSpec { number: 1, by_time: false, page_size: 1_000, request_fingerprint: String::new() };
-        journal.begin_scan(window, scan, 0).await?;
+        journal.begin_scan(window, scan, RequestCounts::default()).await?;
         Ok(Self { journal, source, window, file: directory.join("journal.db") })
     }
 
@@ -138,7 +139,8 @@ impl Bench {
     async fn commit(&self, block: Option<EncodedBlock>, then: AfterPage) -> anyhow::Result<()> {
         let lateness = LatenessCounts::default();
         let evidence = vec![7; PAGE * EVIDENCE_PER_RECORD];
-        let page = PageCommit { window: self.window, block, requests: 1, lateness, evidence, then };
+        let page =
+            PageCommit { window: self.window, block, requests: RequestCounts::succeeded(1), lateness, evidence, then };
         Ok(self.journal.commit_page(page).await?)
     }
 

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use auditflow::deliver::Route;
 use auditflow::journal::{
-    AfterPage, CollectJournal, Completion, JournalOptions, LatenessCounts, NewWindow, PageCommit, SourceRegistration,
-    SqliteJournal, WindowKind,
+    AfterPage, CollectJournal, Completion, JournalOptions, LatenessCounts, NewWindow, PageCommit, RequestCounts,
+    SourceRegistration, SqliteJournal, WindowKind,
 };
 use auditflow::pipeline::{self, ActiveConfig, Environment, Overrides, ValidatedPipeline, ValidatedSource};
 use auditflow::report::{self, StatusReport, metrics, page};
@@ -80,7 +80,7 @@ async fn add_source(journal: &SqliteJournal, name: String) {
     for (window, NewWindow { covers, .. }) in ids.into_iter().zip(windows) {
         let then = AfterPage::Complete(Completion::covered(covers, covers.to));
         let (lateness, evidence) = (LatenessCounts::default(), Vec::new());
-        let page = PageCommit { window, block: None, requests: 1, lateness, evidence, then };
+        let page = PageCommit { window, block: None, requests: RequestCounts::succeeded(1), lateness, evidence, then };
         journal.commit_page(page).await.unwrap();
     }
 }

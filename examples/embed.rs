@@ -78,7 +78,7 @@ fn in_words(diagnostics: &[Diagnostic]) -> anyhow::Error {
 #[expect(clippy::print_stdout, reason = "the counts are the output of this program")]
 fn show(report: &RunReport) {
     for source in &report.stats.sources {
-        println!("{}: {} events in {} requests", source.name, source.events, source.requests);
+        println!("{}: {} events in {} requests", source.name, source.events, source.requests.total());
     }
     for sink in &report.stats.sinks {
         println!("{}: {} events delivered, {} filtered", sink.name, sink.delivered, sink.filtered);

@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 
 use auditflow::journal::{
     AfterPage, CollectJournal, Completion, CoverageState, JournalOptions, LatenessCounts, LogReader, NewWindow,
-    PageCommit, SqliteJournal, WindowKind, lock,
+    PageCommit, RequestCounts, SqliteJournal, WindowKind, lock,
 };
 use auditflow::simulator::{SimulatorOptions, Variants};
 use auditflow::time::{TimeRange, Timestamp};
@@ -100,7 +100,14 @@ sinks:
                 ..Completion::covered(range, time("2019-03-01T00:00:00Z"))
             };
             let (lateness, then) = (LatenessCounts::default(), AfterPage::Complete(completion));
-            let page = PageCommit { window: ids[0], block: None, requests: 1, lateness, evidence: Vec::new(), then };
+            let page = PageCommit {
+                window: ids[0],
+                block: None,
+                requests: RequestCounts::succeeded(1),
+                lateness,
+                evidence: Vec::new(),
+                then,
+            };
             journal.commit_page(page).await.unwrap();
         });
     }

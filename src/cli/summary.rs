@@ -41,7 +41,7 @@ pub(super) fn log(report: &RunReport, file: &str) {
             source = source.name,
             events = grown(source, before, |source| source.events),
             pages = grown(source, before, |source| source.pages),
-            requests = grown(source, before, |source| source.requests),
+            requests = grown(source, before, |source| source.requests.total()),
             events_total = source.events,
             covered_to = source.covered_to.map(tracing::field::display),
             unread_secs = unread.map(|unread| unread.as_secs_f64()),
@@ -123,7 +123,7 @@ fn source_line(source: &SourceStats, before: Option<&SourceStats>, unread: Optio
         source.name,
         count(events),
         counted(grown(source, before, |source| source.pages), "page"),
-        counted(grown(source, before, |source| source.requests), "request"),
+        counted(grown(source, before, |source| source.requests.total()), "request"),
         in_all(events, source.events),
     )
 }
@@ -160,6 +160,7 @@ fn doubt_line(source: &str, doubtful: &DoubtfulTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::RequestCounts;
     use crate::time::Timestamp;
 
     #[test]
@@ -170,7 +171,7 @@ mod tests {
             events: 30,
             raw_bytes: 0,
             pages: 191,
-            requests: 230,
+            requests: RequestCounts::succeeded(230),
             covered_to: Some(Timestamp::from_secs(1_764_000_000)),
             open_windows: 0,
             staged: 0,
@@ -187,7 +188,7 @@ mod tests {
         assert!(source_line(&source, None, Some(Duration::from_secs(59))).ends_with("16:00:00Z"));
         assert!(source_line(&source, None, None).contains(" 30 events in 191 pages and 230 requests, covered up to"));
         let before = source.clone();
-        (source.events, source.pages, source.requests) = (32, 192, 232);
+        (source.events, source.pages, source.requests) = (32, 192, RequestCounts::succeeded(232));
         let line = source_line(&source, Some(&before), None);
         assert!(line.contains(" 2 events in 1 page and 2 requests, 32 since the first start, covered"), "{line}");
     }

@@ -64,6 +64,8 @@ impl FetchedPage {
 pub(super) struct FetchError {
     /// What happened, and what to do about it.
     pub(super) error: ApiError,
+    /// The status of the answer; `None` if there was none, or it broke off.
+    pub(super) status: Option<u16>,
     /// How long the vendor asks the client to wait.
     pub(super) retry_after: Option<Duration>,
     /// Whether a smaller page might have succeeded.
@@ -77,7 +79,7 @@ pub(super) struct FetchError {
 impl FetchError {
     /// An error after which the same page is requested again.
     pub(super) fn new(error: ApiError) -> Self {
-        Self { error, retry_after: None, may_be_size: false, may_be_request: false, must_restart: false }
+        Self { error, status: None, retry_after: None, may_be_size: false, may_be_request: false, must_restart: false }
     }
 
     /// An error after which the scan restarts.
@@ -95,7 +97,8 @@ impl Fetcher {
             let error = response.classify_error(self.vendor.as_ref(), page.cursor.is_some());
             let (retry_after, may_be_size) = (response.retry_after, response.status >= 500);
             let may_be_request = response.status >= 400 && !matches!(response.status, 401 | 403 | 407 | 420 | 429);
-            return Err(FetchError { retry_after, may_be_size, may_be_request, ..FetchError::new(error) });
+            let status = Some(response.status);
+            return Err(FetchError { status, retry_after, may_be_size, may_be_request, ..FetchError::new(error) });
         }
         let vendor_time = response.date.filter(|_| !response.is_cached);
         let mask = response.mask;
@@ -125,7 +128,7 @@ impl Fetcher {
     fn unreadable(&self, reason: &str) -> FetchError {
         let message = format!("{} sent a page that cannot be read: {reason}", self.vendor.spec().name);
         let error = ApiError { kind: ApiErrorKind::Transient, message, hint: String::new() };
-        FetchError { may_be_request: true, ..FetchError::new(error) }
+        FetchError { status: Some(200), may_be_request: true, ..FetchError::new(error) }
     }
 }
 

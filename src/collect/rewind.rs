@@ -80,7 +80,9 @@ mod tests {
     use super::*;
     use crate::event::EventId;
     use crate::journal::conformance::{self, at, complete, live, range, window};
-    use crate::journal::{BatchCommit, BlockBuilder, JournalOptions, LatenessCounts, PageCommit, SinkStart, WindowId};
+    use crate::journal::{
+        BatchCommit, BlockBuilder, JournalOptions, LatenessCounts, PageCommit, RequestCounts, SinkStart, WindowId,
+    };
     use crate::journal::{CollectJournal, DeliverJournal, SqliteJournal};
     use crate::time::Timestamp;
     use crate::units::ByteSize;
@@ -108,7 +110,14 @@ mod tests {
         }
         let then = complete(covers.0, covers.1);
         let block = block.finish().expect("compresses");
-        PageCommit { window, block, requests: 1, lateness: LatenessCounts::default(), evidence: Vec::new(), then }
+        PageCommit {
+            window,
+            block,
+            requests: RequestCounts::succeeded(1),
+            lateness: LatenessCounts::default(),
+            evidence: Vec::new(),
+            then,
+        }
     }
 
     fn rewind(to: i64) -> Rewind {

@@ -21,7 +21,7 @@ use super::fetch::{FetchError, FetchedPage, Fetcher, PageSpec, PrefetchedPages, 
 use super::page_evidence::{PageEvidence, ReplayedPage};
 use super::verdict::ScanResult;
 use crate::event::EventId;
-use crate::journal::{LatenessCounts, NewWindow, ScanProgress, ScanSpec};
+use crate::journal::{LatenessCounts, NewWindow, RequestCounts, ScanProgress, ScanSpec};
 use crate::time::{TimeRange, Timestamp};
 use crate::vendors::{ApiSpec, Paging, RecordKey, RecordOrder, Vendor};
 
@@ -214,7 +214,7 @@ pub(super) struct PageScan {
     state: ScanState,
     pages: PrefetchedPages,
     /// Requests since the last commit.
-    pub(super) requests: u64,
+    pub(super) requests: RequestCounts,
     /// How late its new events became visible.
     pub(super) lateness: LatenessCounts,
 }
@@ -224,7 +224,7 @@ impl PageScan {
     pub(super) fn begin(fetcher: Arc<Fetcher>, window: NewWindow, spec: ScanSpec, traits: PagingTraits) -> Self {
         let state = ScanState::new(fetcher.vendor.spec(), window, spec, traits);
         let lateness = LatenessCounts::default();
-        Self { state, pages: PrefetchedPages::new(fetcher), requests: 0, lateness }
+        Self { state, pages: PrefetchedPages::new(fetcher), requests: RequestCounts::default(), lateness }
     }
 
     /// Replays the stored pages of an interrupted scan. `None` if one of them cannot be read.
@@ -249,11 +249,17 @@ impl PageScan {
 
     /// Makes one attempt at the next page.
     pub(super) async fn attempt(&mut self) -> Result<FetchedPage, FetchError> {
-        self.requests += 1;
         let Some(page) = self.state.next_page() else {
             return Err(FetchError::restart("the scan has ended already".to_owned(), ""));
         };
-        self.pages.fetch(page).await
+        let fetched = self.pages.fetch(page).await;
+        self.count_request(&fetched);
+        fetched
+    }
+
+    /// Counts a request that was made for this scan.
+    pub(super) fn count_request(&mut self, fetched: &Result<FetchedPage, FetchError>) {
+        self.requests.add(fetched.as_ref().map_or_else(|failed| failed.status, |_| Some(200)));
     }
 
     /// From now on it reads in pieces whatever can be read, from the beginning.

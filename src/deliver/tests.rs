@@ -13,8 +13,8 @@ use crate::clock::{ManualClock, SharedClock};
 use crate::event::{Event, EventId};
 use crate::journal::{
     AfterPage, BlockBuilder, CollectJournal, Completion, DeliverJournal, FileBefore, FileRecord, JournalOptions,
-    LatenessCounts, LogReader, NewWindow, PageCommit, RollbackRecord, SeenKey, Seq, SinkStart, SinkStats, SourceId,
-    SourceRegistration, SqliteJournal, WindowKind,
+    LatenessCounts, LogReader, NewWindow, PageCommit, RequestCounts, RollbackRecord, SeenKey, Seq, SinkStart,
+    SinkStats, SourceId, SourceRegistration, SqliteJournal, WindowKind,
 };
 use crate::sinks::registry::SinkConfig;
 use crate::sinks::{
@@ -90,7 +90,7 @@ impl TestJournal {
         let page = PageCommit {
             window: id,
             block: block.finish().expect("compressed"),
-            requests: 1,
+            requests: RequestCounts::succeeded(1),
             lateness: LatenessCounts::default(),
             evidence: Vec::new(),
             then: AfterPage::Complete(Completion::covered(covers, self.clock.now())),

@@ -1,5 +1,7 @@
 //! The values of [`CollectJournal`](super::CollectJournal): sources, windows, pages, coverage.
 
+use serde::Serialize;
+
 use super::block::{EncodedBlock, RecordBlock, SeenKey, Seq, SourceId};
 use super::coverage::{Completion, CoverageState, DoubtfulTime, WindowKind};
 use super::lateness::LatenessCounts;
@@ -57,6 +59,64 @@ pub struct ScanProgress {
     pub scans: Vec<(ScanSpec, Vec<Vec<u8>>)>,
 }
 
+/// Requests, by the class of the status that they were answered with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RequestCounts {
+    /// Answered with a page, or with something that cannot be read as one.
+    #[serde(rename = "2xx")]
+    pub success: u64,
+    /// Redirected: redirects are not followed.
+    #[serde(rename = "3xx")]
+    pub redirect: u64,
+    /// Rejected.
+    #[serde(rename = "4xx")]
+    pub client_error: u64,
+    /// Failed at the vendor, or in front of it.
+    #[serde(rename = "5xx")]
+    pub server_error: u64,
+    /// Not answered to the end: no connection, TLS, a timeout, an answer that broke off.
+    #[serde(rename = "none")]
+    pub unanswered: u64,
+}
+
+impl RequestCounts {
+    /// So many requests, each answered with success.
+    #[must_use]
+    pub fn succeeded(requests: u64) -> Self {
+        Self { success: requests, ..Self::default() }
+    }
+
+    /// Counts a request that was answered with this status; `None` if it was not answered to the end.
+    pub fn add(&mut self, status: Option<u16>) {
+        let count = match status {
+            Some(200..300) => &mut self.success,
+            Some(300..400) => &mut self.redirect,
+            Some(400..500) => &mut self.client_error,
+            Some(500..) => &mut self.server_error,
+            Some(..200) | None => &mut self.unanswered,
+        };
+        *count += 1;
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.by_class().into_iter().map(|(_, requests)| requests).sum()
+    }
+
+    /// Each class with its count.
+    #[must_use]
+    pub fn by_class(&self) -> [(&'static str, u64); 5] {
+        [
+            ("2xx", self.success),
+            ("3xx", self.redirect),
+            ("4xx", self.client_error),
+            ("5xx", self.server_error),
+            ("none", self.unanswered),
+        ]
+    }
+}
+
 /// One page to commit.
 #[derive(Clone, Debug)]
 pub struct PageCommit {
@@ -65,7 +125,7 @@ pub struct PageCommit {
     /// The new records of the page and their keys; `None` if it had no new ones.
     pub block: Option<EncodedBlock>,
     /// Requests made for it, failed ones included.
-    pub requests: u64,
+    pub requests: RequestCounts,
     /// The lateness of all events of the scan; given with its last page.
     pub lateness: LatenessCounts,
     /// What the page shows, for the verdict at the end: appended to the window's scan that began last, and never

@@ -6,8 +6,8 @@
 pub(crate) use super::conformance_coverage::*;
 use super::{
     AfterPage, BatchCommit, BlockBuilder, Completion, FileBefore, FileRecord, Journal, JournalError, LastError,
-    LatenessCounts, NewWindow, NormalizeFindings, PageCommit, RollbackRecord, ScanProgress, ScanSpec, SeenKey, Seq,
-    SinkId, SinkStart, SourceId, SourceRegistration, WindowId, WindowKind,
+    LatenessCounts, NewWindow, NormalizeFindings, PageCommit, RequestCounts, RollbackRecord, ScanProgress, ScanSpec,
+    SeenKey, Seq, SinkId, SinkStart, SourceId, SourceRegistration, WindowId, WindowKind,
 };
 use crate::event::EventId;
 use crate::time::{TimeRange, Timestamp};
@@ -100,7 +100,7 @@ pub(crate) fn page(window: WindowId, records: &[(&str, Option<i64>)], then: Afte
     PageCommit {
         window,
         block: block.finish().expect("compresses"),
-        requests: 1,
+        requests: RequestCounts::succeeded(1),
         lateness: LatenessCounts::default(),
         evidence: b"evidence".to_vec(),
         then,
@@ -132,7 +132,7 @@ pub(crate) async fn source(journal: &dyn Journal, name: &str) -> SourceId {
 /// Opens a window and begins its first scan.
 pub(crate) async fn window(journal: &dyn Journal, source: SourceId, window: NewWindow) -> WindowId {
     let id = journal.add_windows(source, vec![window]).await.expect("is added")[0];
-    journal.begin_scan(id, scan(1), 0).await.expect("begins");
+    journal.begin_scan(id, scan(1), RequestCounts::default()).await.expect("begins");
     id
 }
 
@@ -245,20 +245,20 @@ pub(crate) async fn scans_and_their_evidence_are_stored(journal: &dyn Journal) {
         journal.commit_page(page_with(second, &[], evidence)).await.expect("commits");
     }
     let again = ScanSpec { by_time: true, page_size: 7, request_fingerprint: "f".to_owned(), ..scan(2) };
-    journal.begin_scan(second, again.clone(), 4).await.expect("begins");
+    journal.begin_scan(second, again.clone(), RequestCounts::succeeded(4)).await.expect("begins");
     journal.commit_page(page_with(second, &[("x", Some(110))], b"other page 1")).await.expect("commits");
     let pages = |pages: &[&[u8]]| pages.iter().map(|page| page.to_vec()).collect::<Vec<_>>();
     let scans = vec![(scan(1), pages(&[b"page 1", b"", b"page 3"])), (again, pages(&[b"other page 1"]))];
     let wanted = vec![(first, kept, None), (second, live(100, 200), Some(ScanProgress { scans }))];
     assert_eq!(open_windows(journal).await, wanted);
-    assert_eq!(journal.stats().await.expect("reads").sources[0].requests, 8);
+    assert_eq!(journal.stats().await.expect("reads").sources[0].requests.total(), 8);
 }
 
 pub(crate) async fn another_scan_keeps_what_is_staged(journal: &dyn Journal) {
     let source = source(journal, "a").await;
     let window = window(journal, source, live(0, 100)).await;
     journal.commit_page(page(window, &[("one", Some(1))], AfterPage::Continue)).await.expect("commits");
-    journal.begin_scan(window, scan(2), 0).await.expect("begins");
+    journal.begin_scan(window, scan(2), RequestCounts::default()).await.expect("begins");
     assert_eq!(journal.keys_within(source, range(0, 100)).await.expect("reads"), vec![key_of("one", Some(1))]);
     journal.commit_page(page(window, &[("two", Some(2))], complete(0, 100))).await.expect("commits");
     assert_eq!(texts(journal, source).await, ["one", "two"]);
@@ -270,24 +270,24 @@ pub(crate) async fn scans_are_numbered_in_order(journal: &dyn Journal) {
     let more = page(window, &[("x", Some(1))], AfterPage::Continue);
     assert!(is_invalid_state(&journal.commit_page(more.clone()).await), "no scan has begun");
     assert_eq!(journal.keys_within(source, range(0, 100)).await.expect("reads"), vec![]);
-    assert!(is_invalid_state(&journal.begin_scan(window, scan(2), 0).await));
-    journal.begin_scan(window, scan(1), 0).await.expect("begins");
-    assert!(is_invalid_state(&journal.begin_scan(window, scan(1), 0).await));
+    assert!(is_invalid_state(&journal.begin_scan(window, scan(2), RequestCounts::default()).await));
+    journal.begin_scan(window, scan(1), RequestCounts::default()).await.expect("begins");
+    assert!(is_invalid_state(&journal.begin_scan(window, scan(1), RequestCounts::default()).await));
     journal.commit_page(more).await.expect("commits");
-    journal.restart_window(window, 0).await.expect("restarts");
-    journal.begin_scan(window, scan(1), 0).await.expect("a restart deletes all scans");
+    journal.restart_window(window, RequestCounts::default()).await.expect("restarts");
+    journal.begin_scan(window, scan(1), RequestCounts::default()).await.expect("a restart deletes all scans");
 }
 
 pub(crate) async fn a_restarted_window_deletes_its_pages(journal: &dyn Journal) {
     let source = source(journal, "a").await;
     let window = window(journal, source, live(0, 100)).await;
     journal.commit_page(page(window, &[("old", Some(1))], AfterPage::Continue)).await.expect("commits");
-    journal.restart_window(window, 3).await.expect("restarts");
+    journal.restart_window(window, RequestCounts::succeeded(3)).await.expect("restarts");
     assert_eq!(journal.keys_within(source, range(0, 100)).await.expect("reads"), vec![]);
     assert_eq!(journal.open_source(registration("a")).await.expect("opens").open[0].progress, None);
     journal.commit_page(page(window, &[("new", Some(1))], complete(0, 100))).await.expect("commits");
     assert_eq!(texts(journal, source).await, ["new"]);
-    assert_eq!(journal.stats().await.expect("reads").sources[0].requests, 5);
+    assert_eq!(journal.stats().await.expect("reads").sources[0].requests.total(), 5);
 }
 
 pub(crate) async fn a_split_window_covers_the_same(journal: &dyn Journal) {
@@ -296,7 +296,7 @@ pub(crate) async fn a_split_window_covers_the_same(journal: &dyn Journal) {
     journal.commit_page(page(window, &[("old", Some(1))], AfterPage::Continue)).await.expect("commits");
     assert!(is_invalid_state(&journal.split_window(window, [live(0, 40), live(41, 100)]).await));
     let [left, right] = journal.split_window(window, [live(0, 40), live(40, 100)]).await.expect("splits");
-    assert!(is_invalid_state(&journal.restart_window(window, 0).await));
+    assert!(is_invalid_state(&journal.restart_window(window, RequestCounts::default()).await));
     journal.commit_page(page(right, &[("right", Some(60))], complete(40, 100))).await.expect("commits");
     assert_eq!(coverage(journal, "a").await, vec![range(40, 100)]);
     journal.commit_page(page(left, &[("left", Some(1))], complete(0, 40))).await.expect("commits");
@@ -653,7 +653,7 @@ pub(crate) async fn counters_add_up(journal: &dyn Journal) {
     }
     let stats = journal.stats().await.expect("reads");
     let counters = &stats.sources[0];
-    assert_eq!((counters.events, counters.raw_bytes, counters.pages, counters.requests), (2, 5, 2, 2));
+    assert_eq!((counters.events, counters.raw_bytes, counters.pages, counters.requests.total()), (2, 5, 2, 2));
     assert_eq!((counters.covered_to, counters.open_windows), (Some(at(10)), 1));
     let counters = &stats.sinks[0];
     assert_eq!((counters.position, counters.delivered, counters.filtered, counters.bytes), (2, 1, 1, 20));

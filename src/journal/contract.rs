@@ -8,7 +8,7 @@ use super::admin::{
 };
 use super::block::{RecordBlock, SeenKey, Seq, SourceId};
 use super::collecting::{
-    KnownRecords, NewWindow, PageCommit, ScanSpec, SourceInfo, SourceRegistration, SourceState, WindowId,
+    KnownRecords, NewWindow, PageCommit, RequestCounts, ScanSpec, SourceInfo, SourceRegistration, SourceState, WindowId,
 };
 use super::coverage::{DueRecheck, EvidenceRow};
 use super::delivering::{BatchCommit, PendingBatch, SinkId, SinkStart, SinkState};
@@ -36,7 +36,7 @@ pub trait CollectJournal: Send + Sync {
     /// Begins a scan of an open window: the first one, or another one after it, numbered in order. What the window has
     /// staged and the evidence of earlier scans stay. `requests` counts requests that no page was committed for. A window
     /// that its first page completes needs no scan.
-    fn begin_scan(&self, window: WindowId, scan: ScanSpec, requests: u64) -> JournalFuture<'_, ()>;
+    fn begin_scan(&self, window: WindowId, scan: ScanSpec, requests: RequestCounts) -> JournalFuture<'_, ()>;
 
     /// Appends one page and its evidence to the window's last scan, or completes the window. The page and its requests
     /// are counted at once, its events when they become visible.
@@ -47,7 +47,7 @@ pub trait CollectJournal: Send + Sync {
 
     /// Deletes what an open window has staged, and all its scans; it starts over. `requests` is the number of requests
     /// made without a page.
-    fn restart_window(&self, window: WindowId, requests: u64) -> JournalFuture<'_, ()>;
+    fn restart_window(&self, window: WindowId, requests: RequestCounts) -> JournalFuture<'_, ()>;
 
     /// Replaces an open window by two that meet, and deletes what it has staged. Both have its kind, and together they
     /// cover exactly what it covers; anything else is a [`JournalError::InvalidState`].

@@ -58,8 +58,8 @@ pub use block::{
     BlockBuilder, BlockKeys, BlockRecord, DecodedBlock, EncodedBlock, RecordBlock, SeenKey, Seq, SourceId,
 };
 pub use collecting::{
-    AfterPage, BlockVisitor, KnownRecords, NewWindow, OpenWindow, PageCommit, ScanProgress, ScanSpec, SourceInfo,
-    SourceRegistration, SourceState, WindowId,
+    AfterPage, BlockVisitor, KnownRecords, NewWindow, OpenWindow, PageCommit, RequestCounts, ScanProgress, ScanSpec,
+    SourceInfo, SourceRegistration, SourceState, WindowId,
 };
 pub use contract::{CollectJournal, DeliverJournal, Journal, JournalFuture, LogReader};
 pub use coverage::{Completion, CoverageState, DoubtfulTime, DueRecheck, EvidenceRow, WindowEvidence, WindowKind};

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::block::Seq;
-use super::collecting::SourceState;
+use super::collecting::{RequestCounts, SourceState};
 use super::coverage::EvidenceRow;
 use super::delivering::PendingBatch;
 use super::lateness::LatenessCounts;
@@ -34,7 +34,7 @@ pub struct SourceStats {
     /// Pages read.
     pub pages: u64,
     /// Requests made, failed ones included.
-    pub requests: u64,
+    pub requests: RequestCounts,
     /// The end of the newest covered time.
     pub covered_to: Option<Timestamp>,
     /// Windows that are not complete.

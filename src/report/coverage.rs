@@ -183,7 +183,7 @@ fn source_coverage(plan: &ValidatedSource, observation: &Observation) -> SourceC
         in_progress,
         events: stat(|stats| stats.events),
         pages: stat(|stats| stats.pages),
-        requests: stat(|stats| stats.requests),
+        requests: stat(|stats| stats.requests.total()),
         covered_to,
         lag_seconds: covered_to.map(|to| seconds(observation.at.since(to))),
         lateness: lateness(&view),

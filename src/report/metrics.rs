@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::observation::{Observation, SourceView};
 use super::status::{JournalStatus, SinkStatus, SourceStatus, StatusReport};
-use crate::journal::SourceStats;
+use crate::journal::{RequestCounts, SourceStats};
 use crate::pipeline::ActiveConfig;
 use crate::time::Timestamp;
 
@@ -73,9 +73,6 @@ fn source_metrics<'o>() -> Vec<Metric<Source<'o>>> {
     vec![
         counter("source_events", "Events collected.", |source| source.count(|stats| stats.events)),
         counter("source_bytes", "Bytes of the raw records collected.", |source| source.count(|stats| stats.raw_bytes)),
-        counter("source_requests", "Requests to the vendor, failed ones included.", |source| {
-            source.count(|stats| stats.requests)
-        }),
         counter("source_pages", "Pages read.", |source| source.count(|stats| stats.pages)),
         counter("source_normalize_errors", "Events delivered with `normalize_error`.", |source| {
             source.count(|stats| stats.normalize_errors)
@@ -196,6 +193,7 @@ pub fn openmetrics(config: &ActiveConfig, observation: &Observation) -> String {
     let mut text = String::from("# TYPE auditflow_build info\n# HELP auditflow_build The running version.\n");
     let _ = writeln!(text, "auditflow_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
     write_metrics(&mut text, &source_metrics(), &sources);
+    write_requests(&mut text, &sources);
     write_lateness(&mut text, &sources);
     write_metrics(&mut text, SINK_METRICS, &sinks);
     write_metrics(&mut text, JOURNAL_METRICS, &journal);
@@ -229,6 +227,21 @@ fn write_value(text: &mut String, value: f64) {
         text.push('0');
     } else {
         let _ = write!(text, "{value}");
+    }
+}
+
+/// By the class of the answer's status. Classes that a source has never met are left out, but for that of success:
+/// thousands of sources would add four lines each that say nothing.
+fn write_requests(text: &mut String, sources: &[(String, Source<'_>)]) {
+    let name = "source_requests";
+    write_head(text, name, "counter", "Requests to the vendor, failed ones included, by the class of their status.");
+    for (labels, source) in sources {
+        let requests = source.stats.map_or_else(RequestCounts::default, |stats| stats.requests);
+        for (class, count) in requests.by_class() {
+            if count > 0 || class == "2xx" {
+                let _ = writeln!(text, "auditflow_{name}_total{{{labels},status_class=\"{class}\"}} {count}");
+            }
+        }
     }
 }
 

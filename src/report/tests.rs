@@ -11,8 +11,8 @@ use crate::event::EventId;
 use crate::journal::lock::LockOwner;
 use crate::journal::{
     AfterPage, BatchCommit, BlockBuilder, CollectJournal, Completion, DeliverJournal, JournalOptions, LastError,
-    LatenessCounts, NewWindow, PageCommit, ScanSpec, SeenKey, SinkStart, SourceId, SourceRegistration, SqliteJournal,
-    WindowKind,
+    LatenessCounts, NewWindow, PageCommit, RequestCounts, ScanSpec, SeenKey, SinkStart, SourceId, SourceRegistration,
+    SqliteJournal, WindowKind,
 };
 use crate::pipeline::{self, ActiveConfig, Environment, Overrides, ValidatedPipeline};
 use crate::time::{TimeRange, Timestamp};
@@ -111,7 +111,14 @@ impl JournalBuilder {
         let then = AfterPage::Complete(Completion::covered(TimeRange::new(at(span.0), at(span.1)), at(span.1)));
         let block = block.finish().expect("packs");
         self.journal
-            .commit_page(PageCommit { window, block, requests: 1, lateness, evidence: Vec::new(), then })
+            .commit_page(PageCommit {
+                window,
+                block,
+                requests: RequestCounts::succeeded(1),
+                lateness,
+                evidence: Vec::new(),
+                then,
+            })
             .await
             .expect("commits");
     }
@@ -120,10 +127,17 @@ impl JournalBuilder {
     async fn in_progress(&self, source: SourceId, kind: WindowKind, span: (&str, &str)) {
         let window = self.window(source, kind, span.0, span.1).await;
         let spec = ScanSpec { number: 1, by_time: false, page_size: 100, request_fingerprint: "12345678".to_owned() };
-        self.journal.begin_scan(window, spec, 0).await.expect("begins");
+        self.journal.begin_scan(window, spec, RequestCounts::default()).await.expect("begins");
         for requests in [2, 2, 1] {
             let (lateness, evidence) = (LatenessCounts::default(), stored_page(100, 1_200));
-            let page = PageCommit { window, block: None, requests, lateness, evidence, then: AfterPage::Continue };
+            let page = PageCommit {
+                window,
+                block: None,
+                requests: RequestCounts::succeeded(requests),
+                lateness,
+                evidence,
+                then: AfterPage::Continue,
+            };
             self.journal.commit_page(page).await.expect("commits");
         }
     }

@@ -93,7 +93,7 @@ mod tests {
 
     use super::*;
     use crate::journal::{
-        AfterPage, CollectJournal, Completion, JournalOptions, LatenessCounts, NewWindow, PageCommit,
+        AfterPage, CollectJournal, Completion, JournalOptions, LatenessCounts, NewWindow, PageCommit, RequestCounts,
         SourceRegistration, SqliteJournal, WindowEvidence, WindowKind,
     };
     use crate::pipeline::{self, Environment, Overrides};
@@ -163,7 +163,14 @@ mod tests {
                 ..Completion::covered(covers, at(100))
             };
             let (lateness, then) = (LatenessCounts::default(), AfterPage::Complete(completion));
-            let page = PageCommit { window, block: None, requests: 1, lateness, evidence: Vec::new(), then };
+            let page = PageCommit {
+                window,
+                block: None,
+                requests: RequestCounts::succeeded(1),
+                lateness,
+                evidence: Vec::new(),
+                then,
+            };
             journal.commit_page(page).await.expect("commits");
         }
         let text = "sources: {audit: {type: clumio, access_token: x, ignore_checks: [total]}}\n\

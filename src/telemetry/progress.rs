@@ -94,7 +94,7 @@ impl Progress {
             events: source.events,
             staged: source.staged,
             pages: source.pages,
-            requests: source.requests,
+            requests: source.requests.total(),
             lag_seconds: lag,
             backlog_share: progress.and_then(SourceProgress::share),
             backlog_seconds: progress.and_then(SourceProgress::eta).map(|eta| eta.as_secs_f64()),

@@ -161,7 +161,7 @@ fn sink_row(sink: &SinkStats, head: u64) -> String {
 /// The statistics that the tests of progress and screen share.
 #[cfg(test)]
 pub(super) mod fixture {
-    use crate::journal::{JournalStats, SinkStats, SourceStats};
+    use crate::journal::{JournalStats, RequestCounts, SinkStats, SourceStats};
     use crate::time::Timestamp;
 
     pub(in crate::telemetry) fn stats() -> JournalStats {
@@ -172,7 +172,7 @@ pub(super) mod fixture {
                 events: 1_234,
                 raw_bytes: 1,
                 pages: 13,
-                requests: 14,
+                requests: RequestCounts::succeeded(14),
                 covered_to: Some(Timestamp::from_secs(100)),
                 open_windows: 0,
                 staged: 0,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use auditflow::event::EventId;
 use auditflow::journal::{
     AfterPage, BlockBuilder, CollectJournal, Completion, CoverageState, JournalOptions, LatenessCounts, NewWindow,
-    PageCommit, SeenKey, SourceId, SourceRegistration, SqliteJournal, WindowKind,
+    PageCommit, RequestCounts, SeenKey, SourceId, SourceRegistration, SqliteJournal, WindowKind,
 };
 use auditflow::simulator::VendorName;
 use auditflow::time::{TimeRange, Timestamp};
@@ -68,7 +68,14 @@ impl Past<'_> {
             if state == CoverageState::InDoubt { vec!["total".to_owned(), "end".to_owned()] } else { Vec::new() };
         let then = AfterPage::Complete(Completion { state, reasons, ..Completion::covered(covers, to) });
         let (block, lateness) = (block.finish().unwrap(), LatenessCounts::default());
-        let page = PageCommit { window: id, block, requests: 1, lateness, evidence: Vec::new(), then };
+        let page = PageCommit {
+            window: id,
+            block,
+            requests: RequestCounts::succeeded(1),
+            lateness,
+            evidence: Vec::new(),
+            then,
+        };
         self.journal.commit_page(page).await.unwrap();
     }
 

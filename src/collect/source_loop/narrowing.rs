@@ -70,10 +70,11 @@ impl SourceLoop {
         let to = (self.clock.now() - spec.delay).floor_to(step);
         let request = PageRequest { range: TimeRange::new(to - step, to), cursor: None, page_size: 1 };
         take_request(&self.budget, &self.journal).await?;
+        let fetched = self.journal.unless_shut_down(self.fetcher.fetch(&request)).await?;
         if let Some(scan) = self.scans.get_mut(&id) {
-            scan.requests += 1;
+            scan.count_request(&fetched);
         }
-        if self.journal.unless_shut_down(self.fetcher.fetch(&request)).await?.is_err() {
+        if fetched.is_err() {
             return Ok(false);
         }
         self.failing.probed();

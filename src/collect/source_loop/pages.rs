@@ -247,7 +247,7 @@ impl SourceLoop {
         let (first_total, last_total) = scan.totals();
         WindowEvidence {
             pages: state.pages,
-            requests: state.requests + scan.requests,
+            requests: state.requests + scan.requests.total(),
             records_read: state.records,
             keys: state.verdict.union().len() as u64,
             scans: state.number,
@@ -306,7 +306,7 @@ impl SourceLoop {
         }
         let lateness = if ends { std::mem::take(&mut scan.lateness) } else { LatenessCounts::default() };
         if let Some(state) = self.windows.get_mut(&id) {
-            state.requests += requests;
+            state.requests += requests.total();
         }
         let commit = PageCommit { window: id, block, requests, lateness, evidence, then };
         self.journal.retry(|journal| journal.commit_page(commit.clone())).await

@@ -15,7 +15,7 @@ use super::super::verdict::{Expected, Reason, ScanResult, Verdict};
 use super::super::window_scans::WindowScans;
 use super::SourceLoop;
 use crate::event::EventId;
-use crate::journal::{NewWindow, ScanProgress, ScanSpec, WindowId, WindowKind};
+use crate::journal::{NewWindow, RequestCounts, ScanProgress, ScanSpec, WindowId, WindowKind};
 use crate::time::TimeRange;
 
 impl SourceLoop {
@@ -31,7 +31,7 @@ impl SourceLoop {
     /// Starts a scan at the first page of its window. What earlier scans have staged stays.
     pub(super) async fn start_scan(&mut self, id: WindowId, by_time: bool, page_size: u32) -> Result<(), StopReason> {
         let Some(window) = self.scheduler.window_of(id) else { return Ok(()) };
-        let requests = self.scans.remove(&id).map_or(0, |scan| scan.requests);
+        let requests = self.scans.remove(&id).map_or_else(RequestCounts::default, |scan| scan.requests);
         let state = self.windows.entry(id).or_default();
         state.begin_scan();
         let request_fingerprint = request_fingerprint(self.fetcher.vendor.as_ref(), window.fetch_range, page_size);
@@ -81,7 +81,7 @@ impl SourceLoop {
 
     /// Discards what a window has stored and starts it at the first page.
     pub(super) async fn restart_window(&mut self, id: WindowId) -> Result<(), StopReason> {
-        let requests = self.scans.get(&id).map_or(0, |scan| scan.requests);
+        let requests = self.scans.get(&id).map_or_else(RequestCounts::default, |scan| scan.requests);
         self.journal.retry(|journal| journal.restart_window(id, requests)).await?;
         let restarts = self.windows.get(&id).map_or(0, |state| state.restarts);
         self.discard_scans(id);
@@ -103,7 +103,7 @@ impl SourceLoop {
         parts: [NewWindow; 2],
         reason: &str,
     ) -> Result<[WindowId; 2], StopReason> {
-        let requests = self.scans.get(&id).map_or(0, |scan| scan.requests);
+        let requests = self.scans.get(&id).map_or_else(RequestCounts::default, |scan| scan.requests);
         self.journal.retry(|journal| journal.restart_window(id, requests)).await?;
         let ids = self.journal.retry(|journal| journal.split_window(id, parts)).await?;
         let at = parts[1].covers.from;

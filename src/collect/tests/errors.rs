@@ -81,6 +81,25 @@ async fn transient_errors_are_retried_without_end_and_shown_after_the_third() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn requests_are_counted_by_the_class_of_their_answer() {
+    let mut source = source();
+    source.hook(|number, _, _| match number {
+        1..=2 => status(503),
+        3 => status(429),
+        4..=6 => Some(Err(TransportError::Unreachable("no route".into()))),
+        7 => body("<html>maintenance</html>"),
+        8 => status(302),
+        _ => None,
+    });
+    source.collect_until(30).await;
+    let counted = source.journal().stats().await.expect("read").sources[0].requests;
+    let failed = RequestCounts { redirect: 1, client_error: 1, server_error: 2, unanswered: 3, ..counted };
+    assert_eq!((counted, counted.total()), (failed, source.calls().len() as u64));
+    assert!(counted.success >= 2, "{counted:?}");
+    assert_exact(&mut source).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_outage_with_many_texts_is_one_error_since_its_first_request() {
     let mut source = source();
     source.hook(|number, _, _| status([500, 502, 503][number % 3]));
@@ -488,9 +507,9 @@ impl CollectJournal for FailingJournal {
     fail_at_first! {
         open_source(source: SourceRegistration) -> SourceState;
         add_windows(source: SourceId, windows: Vec<NewWindow>) -> Vec<WindowId>;
-        begin_scan(window: WindowId, scan: ScanSpec, requests: u64) -> ();
+        begin_scan(window: WindowId, scan: ScanSpec, requests: RequestCounts) -> ();
         commit_page(page: PageCommit) -> ();
-        restart_window(window: WindowId, requests: u64) -> ();
+        restart_window(window: WindowId, requests: RequestCounts) -> ();
         split_window(window: WindowId, parts: [NewWindow; 2]) -> [WindowId; 2];
         discard_windows(source: SourceId) -> ();
         keys_within(source: SourceId, range: TimeRange) -> Vec<SeenKey>;
@@ -563,6 +582,6 @@ async fn every_request_is_counted() {
     source.options.overlap = Some(Overlap::Fixed(Duration::ZERO));
     source.run(CollectMode::Once { until: at_secs(30) }, None).await;
     let summary = source.journal().stats().await.expect("read");
-    assert_eq!(summary.sources[0].requests, source.calls().len() as u64);
+    assert_eq!(summary.sources[0].requests.total(), source.calls().len() as u64);
     assert_eq!(summary.sources[0].events, 25);
 }

@@ -9,7 +9,9 @@ use super::fake_api::*;
 use crate::collect::options::{PointInTime, StartTime};
 use crate::collect::transport::Response;
 use crate::collect::{CollectMode, Overlap, SourceEnd};
-use crate::journal::{AfterPage, Completion, CoverageState, LatenessCounts, NewWindow, PageCommit, WindowKind};
+use crate::journal::{
+    AfterPage, Completion, CoverageState, LatenessCounts, NewWindow, PageCommit, RequestCounts, WindowKind,
+};
 use crate::time::TimeRange;
 use crate::units::Rate;
 use crate::vendors::ApiSpec;
@@ -120,7 +122,14 @@ async fn unreadable_time_is_read_again_when_it_is_due() {
         ..Completion::covered(range, at)
     };
     let (lateness, then) = (LatenessCounts::default(), AfterPage::Complete(completion));
-    let page = PageCommit { window: ids[0], block: None, requests: 1, lateness, evidence: Vec::new(), then };
+    let page = PageCommit {
+        window: ids[0],
+        block: None,
+        requests: RequestCounts::succeeded(1),
+        lateness,
+        evidence: Vec::new(),
+        then,
+    };
     journal.commit_page(page).await.expect("committed");
     source.options.backfill_start_time = Some(StartTime::At(at_secs(-1_000)));
     source.collect_until(900).await;

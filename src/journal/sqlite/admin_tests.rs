@@ -11,7 +11,7 @@ use crate::journal::conformance::{
 use crate::journal::sqlite::JOURNAL_FILE;
 use crate::journal::{
     AfterPage, BatchCommit, CollectJournal, DeliverJournal, Edit, Journal, JournalOptions, LogReader, Redeliver,
-    Rewind, SinkEdit, SinkId, SinkStart, SourceEdit, SourceId, SqliteJournal,
+    RequestCounts, Rewind, SinkEdit, SinkId, SinkStart, SourceEdit, SourceId, SqliteJournal,
 };
 use crate::time::{TimeRange, Timestamp};
 use crate::units::ByteSize;
@@ -153,7 +153,7 @@ async fn a_rewind_without_coverage_changes_nothing() {
     assert!(seen.removed_coverage.is_empty());
     journal.apply(rewind_edit(rewind(30))).await.expect("applies");
     assert_eq!(coverage(&journal).await, [range(0, 30)]);
-    journal.restart_window(open[0], 0).await.expect("is still open");
+    journal.restart_window(open[0], RequestCounts::default()).await.expect("is still open");
     assert_eq!(journal.preview_rewind(Rewind { source: "z".to_owned(), ..rewind(0) }).await.expect("reads"), None);
 }
 

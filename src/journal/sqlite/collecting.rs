@@ -17,7 +17,8 @@ use super::{coverage, hourly};
 use crate::journal::block::decode_keys;
 use crate::journal::{
     AfterPage, Completion, CoverageState, EvidenceRow, JournalError, LastError, LatenessCounts, NewWindow, OpenWindow,
-    PageCommit, ScanProgress, ScanSpec, SeenKey, SourceId, SourceRegistration, SourceState, WindowId, WindowKind,
+    PageCommit, RequestCounts, ScanProgress, ScanSpec, SeenKey, SourceId, SourceRegistration, SourceState, WindowId,
+    WindowKind,
 };
 use crate::time::{TimeRange, Timestamp};
 
@@ -231,17 +232,43 @@ pub(super) fn delete_open_windows(connection: &Connection, source: SourceId) -> 
     Ok(())
 }
 
-pub(super) fn restart_window(connection: &Connection, window: WindowId, requests: u64) -> Result<(), SqliteError> {
+pub(super) fn restart_window(
+    connection: &Connection,
+    window: WindowId,
+    requests: RequestCounts,
+) -> Result<(), SqliteError> {
     let (source, _) = open_window(connection, window)?;
     count_requests(connection, source, requests)?;
     unstage(connection, window)?;
     delete_scans(connection, window)
 }
 
-fn count_requests(connection: &Connection, source: SourceId, requests: u64) -> Result<(), SqliteError> {
+fn count_requests(connection: &Connection, source: SourceId, requests: RequestCounts) -> Result<(), SqliteError> {
+    count_pages(connection, source, requests, 0)
+}
+
+fn count_pages(
+    connection: &Connection,
+    source: SourceId,
+    requests: RequestCounts,
+    pages: u64,
+) -> Result<(), SqliteError> {
+    let RequestCounts { success, redirect, client_error, server_error, unanswered } = requests;
     connection
-        .prepare_cached("UPDATE sources SET requests = requests + ?2 WHERE id = ?1")?
-        .execute(params![source, int(requests)])?;
+        .prepare_cached(
+            "UPDATE sources SET pages = pages + ?2, requests_2xx = requests_2xx + ?3, requests_3xx = requests_3xx + ?4,
+                    requests_4xx = requests_4xx + ?5, requests_5xx = requests_5xx + ?6, requests_none = requests_none + ?7
+             WHERE id = ?1",
+        )?
+        .execute(params![
+            source,
+            int(pages),
+            int(success),
+            int(redirect),
+            int(client_error),
+            int(server_error),
+            int(unanswered)
+        ])?;
     Ok(())
 }
 
@@ -276,7 +303,7 @@ pub(super) fn begin_scan(
     connection: &Connection,
     window: WindowId,
     scan: &ScanSpec,
-    requests: u64,
+    requests: RequestCounts,
 ) -> Result<(), SqliteError> {
     let (source, _) = open_window(connection, window)?;
     let last = last_scan(connection, window)?.unwrap_or(0);
@@ -302,9 +329,7 @@ pub(super) fn commit_page(connection: &Connection, page: &PageCommit) -> Result<
     if let Some(block) = &page.block {
         stage(connection, source, page.window, window.fetch_range, block)?;
     }
-    connection
-        .prepare_cached("UPDATE sources SET pages = pages + ?3, requests = requests + ?2 WHERE id = ?1")?
-        .execute(params![source, int(page.requests), u64::from(!page.is_missing()).cast_signed()])?;
+    count_pages(connection, source, page.requests, u64::from(!page.is_missing()))?;
     match &page.then {
         AfterPage::Continue => append_evidence(connection, page.window, &page.evidence),
         AfterPage::Complete(completion) => {

@@ -15,8 +15,8 @@ use super::tests::options;
 use super::*;
 use crate::journal::conformance::{at, key_of, live, page, range, registration, scan, visible};
 use crate::journal::{
-    AfterPage, BatchIntent, Completion, CoverageState, DoubtfulTime, LatenessCounts, PageCommit, ScanProgress,
-    WindowKind,
+    AfterPage, BatchIntent, Completion, CoverageState, DoubtfulTime, LatenessCounts, PageCommit, RequestCounts,
+    ScanProgress, WindowKind,
 };
 use crate::time::TimeRange;
 
@@ -361,7 +361,7 @@ impl Pair {
         let window = &self.model.windows[index];
         let number = window.progress.as_ref().map_or(0, |progress| progress.scans.len()) + 1;
         let spec = scan(u32::try_from(number).expect("few"));
-        self.journal().begin_scan(window.id, spec.clone(), 1).await.expect("begins");
+        self.journal().begin_scan(window.id, spec.clone(), RequestCounts::succeeded(1)).await.expect("begins");
         self.model.windows[index].progress.get_or_insert_default().scans.push((spec, Vec::new()));
     }
 
@@ -375,7 +375,14 @@ impl Pair {
         let reasons = vec!["unreadable:500".to_owned()];
         let completion = Completion { state, reasons, ..Completion::covered(window.covers, at(now)) };
         let (lateness, then) = (LatenessCounts::default(), AfterPage::Complete(completion.clone()));
-        let page = PageCommit { window: id, block: None, requests: 1, lateness, evidence: Vec::new(), then };
+        let page = PageCommit {
+            window: id,
+            block: None,
+            requests: RequestCounts::succeeded(1),
+            lateness,
+            evidence: Vec::new(),
+            then,
+        };
         self.journal().commit_page(page).await.expect("commits");
         self.model.complete(index, now, &completion);
     }
@@ -389,7 +396,10 @@ impl Pair {
 
     async fn restart(&mut self, pick: usize) {
         let Some(index) = self.pick(pick) else { return };
-        self.journal().restart_window(self.model.windows[index].id, 1).await.expect("restarts");
+        self.journal()
+            .restart_window(self.model.windows[index].id, RequestCounts::succeeded(1))
+            .await
+            .expect("restarts");
         self.model.unstage(index);
     }
 

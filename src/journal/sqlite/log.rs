@@ -7,7 +7,8 @@ use rusqlite::{Connection, Row, params};
 use super::sql::{Counts, SqliteError, from_json, int};
 use super::totals::Totals;
 use crate::journal::{
-    JournalStats, LastError, PendingBatch, RecordBlock, Seq, SinkStats, SourceId, SourceInfo, SourceStats,
+    JournalStats, LastError, PendingBatch, RecordBlock, RequestCounts, Seq, SinkStats, SourceId, SourceInfo,
+    SourceStats,
 };
 use crate::time::Timestamp;
 
@@ -150,7 +151,8 @@ pub(super) fn stats(connection: &Connection) -> Result<JournalStats, SqliteError
 
 fn source_stats(connection: &Connection) -> Result<Vec<SourceStats>, SqliteError> {
     let mut rows = connection.prepare_cached(
-        "SELECT name, vendor, events, raw_bytes, pages, requests, last_error,
+        "SELECT name, vendor, events, raw_bytes, pages, requests_2xx, requests_3xx, requests_4xx, requests_5xx, requests_none,
+                last_error,
                 (SELECT max(covers_to) FROM covered WHERE source = sources.id AND state = 'covered'),
                 (SELECT count(*) FROM windows WHERE source = sources.id),
                 (SELECT coalesce(sum(count), 0) FROM blocks
@@ -169,14 +171,20 @@ fn source_stats(connection: &Connection) -> Result<Vec<SourceStats>, SqliteError
             events: row.count(2)?,
             raw_bytes: row.count(3)?,
             pages: row.count(4)?,
-            requests: row.count(5)?,
-            covered_to: row.get(7)?,
-            open_windows: row.count(8)?,
-            staged: row.count(9)?,
-            normalize_errors: row.count(10)?,
-            unmapped_actions: row.count(11)?,
-            normalize_error_at: row.get(12)?,
-            last_error: last_error(row, 6)?,
+            requests: RequestCounts {
+                success: row.count(5)?,
+                redirect: row.count(6)?,
+                client_error: row.count(7)?,
+                server_error: row.count(8)?,
+                unanswered: row.count(9)?,
+            },
+            last_error: last_error(row, 10)?,
+            covered_to: row.get(11)?,
+            open_windows: row.count(12)?,
+            staged: row.count(13)?,
+            normalize_errors: row.count(14)?,
+            unmapped_actions: row.count(15)?,
+            normalize_error_at: row.get(16)?,
         });
     }
     Ok(sources)

@@ -56,9 +56,9 @@ use super::lock::DirectoryLock;
 use super::{
     BatchCommit, BlockVisitor, CollectJournal, DeliverJournal, DueRecheck, EvidenceRow, JournalError, JournalFuture,
     JournalSnapshot, JournalStats, KnownRecords, LastError, LatenessCounts, LogReader, NewWindow, PageCommit,
-    PendingBatch, RecordBlock, Redeliver, RedeliverPreview, Rewind, RewindPreview, RollbackRecord, ScanSpec, SeenKey,
-    Seq, SinkEdit, SinkHistory, SinkId, SinkStart, SinkState, SnapshotQuery, SourceEdit, SourceHistory, SourceId,
-    SourceInfo, SourceRegistration, SourceState, WindowId,
+    PendingBatch, RecordBlock, Redeliver, RedeliverPreview, RequestCounts, Rewind, RewindPreview, RollbackRecord,
+    ScanSpec, SeenKey, Seq, SinkEdit, SinkHistory, SinkId, SinkStart, SinkState, SnapshotQuery, SourceEdit,
+    SourceHistory, SourceId, SourceInfo, SourceRegistration, SourceState, WindowId,
 };
 use crate::event::EventId;
 use crate::time::{TimeRange, Timestamp};
@@ -210,7 +210,7 @@ impl CollectJournal for SqliteJournal {
         self.write(move |file| collecting::add_windows(file, source, &windows))
     }
 
-    fn begin_scan(&self, window: WindowId, scan: ScanSpec, requests: u64) -> JournalFuture<'_, ()> {
+    fn begin_scan(&self, window: WindowId, scan: ScanSpec, requests: RequestCounts) -> JournalFuture<'_, ()> {
         self.write(move |file| collecting::begin_scan(file, window, &scan, requests))
     }
 
@@ -218,7 +218,7 @@ impl CollectJournal for SqliteJournal {
         self.write(move |file| collecting::commit_page(file, &page))
     }
 
-    fn restart_window(&self, window: WindowId, requests: u64) -> JournalFuture<'_, ()> {
+    fn restart_window(&self, window: WindowId, requests: RequestCounts) -> JournalFuture<'_, ()> {
         self.write(move |file| collecting::restart_window(file, window, requests))
     }
 

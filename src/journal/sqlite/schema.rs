@@ -69,7 +69,11 @@ CREATE TABLE sources (
     events            INTEGER NOT NULL DEFAULT 0,
     raw_bytes         INTEGER NOT NULL DEFAULT 0,
     pages             INTEGER NOT NULL DEFAULT 0,
-    requests          INTEGER NOT NULL DEFAULT 0,
+    requests_2xx      INTEGER NOT NULL DEFAULT 0,
+    requests_3xx      INTEGER NOT NULL DEFAULT 0,
+    requests_4xx      INTEGER NOT NULL DEFAULT 0,
+    requests_5xx      INTEGER NOT NULL DEFAULT 0,
+    requests_none     INTEGER NOT NULL DEFAULT 0,
     last_error        TEXT                          -- JSON
 ) STRICT;
 

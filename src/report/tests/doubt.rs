@@ -44,7 +44,14 @@ impl JournalBuilder {
 
     async fn commit(&self, window: WindowId, requests: u64, completion: Completion) {
         let (lateness, then) = (LatenessCounts::default(), AfterPage::Complete(completion));
-        let page = PageCommit { window, block: None, requests, lateness, evidence: Vec::new(), then };
+        let page = PageCommit {
+            window,
+            block: None,
+            requests: RequestCounts::succeeded(requests),
+            lateness,
+            evidence: Vec::new(),
+            then,
+        };
         self.journal.commit_page(page).await.expect("commits");
     }
 }
