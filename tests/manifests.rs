@@ -6,12 +6,13 @@ mod common;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use auditflow::simulator::{SimulatorOptions, Variants};
 use auditflow::sinks::manifest::sha256_hex;
 use common::TestPipeline;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn busy(seed: u64) -> SimulatorOptions {
     let mut variants = Variants::default();
@@ -50,10 +51,38 @@ fn after_kills_the_chain_is_complete_and_lists_every_byte_once() {
     let manifests = manifests_below(&out.join("_manifests"));
     assert_chain(&manifests);
     assert_every_byte_is_listed_once(&out, &manifests);
+    assert_verified(&pipeline, &file, &out);
     fs::rename(out.join("_manifests"), pipeline.path("manifests")).unwrap();
     pipeline.assert_exact(&out);
     let rows: u64 = manifests.iter().map(|bytes| parsed(bytes)["rows"].as_u64().unwrap()).sum();
     assert_eq!(rows, common::delivered_below(&out).values().map(|events| events.len() as u64).sum::<u64>());
+}
+
+fn verify(pipeline: &TestPipeline, file: &Path) -> (Option<i32>, Value) {
+    let output =
+        pipeline.program(&["verify", file.to_str().unwrap(), "--json"]).stdout(Stdio::piped()).output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    (output.status.code(), report["sinks"][0]["found"].clone())
+}
+
+/// `verify` finds nothing wrong, and each thing that is made wrong.
+fn assert_verified(pipeline: &TestPipeline, file: &Path, out: &Path) {
+    let (code, found) = verify(pipeline, file);
+    assert_eq!((code, &found["problems"], &found["matches_journal"]), (Some(0), &json!([]), &json!(true)));
+    let mut manifests = common::files_below(&out.join("_manifests"));
+    manifests.sort();
+    let events: u64 = manifests.iter().map(|file| parsed(&fs::read(file).unwrap())["rows"].as_u64().unwrap()).sum();
+    assert_eq!((&found["events"], &found["manifests"]), (&json!(events), &json!(manifests.len())));
+    let (middle, last) = (&manifests[manifests.len() / 2], &manifests[manifests.len() - 1]);
+    let object = parsed(&fs::read(middle).unwrap())["objects"][0]["key"].as_str().unwrap().to_owned();
+    for (path, problem) in [(&out.join(object), "object_missing"), (middle, "chain_broken"), (last, "end_missing")] {
+        let elsewhere = pipeline.path("elsewhere");
+        fs::rename(path, &elsewhere).unwrap();
+        let (code, found) = verify(pipeline, file);
+        assert_eq!((code, &found["problems"][0]["problem"]), (Some(1), &json!(problem)));
+        fs::rename(&elsewhere, path).unwrap();
+    }
+    assert_eq!(verify(pipeline, file).0, Some(0));
 }
 
 /// All manifests, sorted by name.

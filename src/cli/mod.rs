@@ -25,6 +25,7 @@ mod tap;
 #[cfg(feature = "top")]
 mod top;
 mod validate;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -57,6 +58,7 @@ enum Command {
     #[cfg(feature = "top")]
     Top(top::Arguments),
     Coverage(coverage::Arguments),
+    Verify(verify::Arguments),
     State(state::Arguments),
     Normalize(normalize::Arguments),
     Mapping(mapping::Arguments),
@@ -90,6 +92,7 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "top")]
         Command::Top(arguments) => top::run(&arguments),
         Command::Coverage(arguments) => coverage::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
         Command::State(arguments) => state::run(&arguments),
         Command::Normalize(arguments) => normalize::run(&arguments),
         Command::Mapping(arguments) => mapping::run(&arguments),

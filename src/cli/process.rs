@@ -6,8 +6,10 @@ use std::num::NonZeroUsize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::collect::PointInTime;
 use crate::format::printable;
 use crate::runtime::LiveConfig;
+use crate::time::Timestamp;
 
 /// The command succeeded.
 pub const EXIT_DONE: u8 = 0;
@@ -34,6 +36,12 @@ pub(super) fn print(text: &str) -> bool {
 pub(super) fn print_data(text: &str) -> bool {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_ok()
+}
+
+/// Parses a time option.
+pub(super) fn point_in_time(text: &str) -> Result<Timestamp, String> {
+    let hint = || "write a time such as 2026-01-31T00:00:00Z, or a date".to_owned();
+    PointInTime::parse(text).map(|point| point.0).ok_or_else(hint)
 }
 
 /// The async runtime that a pipeline runs on. `threads` as in the settings; all cores if `None`.

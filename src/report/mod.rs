@@ -27,6 +27,7 @@ mod status_text;
 #[cfg(test)]
 mod tests;
 mod text;
+pub mod verify;
 
 pub use coverage::CoverageReport;
 pub(crate) use doubt::reasons_text;
@@ -38,3 +39,4 @@ pub use status::StatusReport;
 #[cfg(feature = "top")]
 pub(crate) use status::{SinkState, SinkStatus, SourceState, SourceStatus};
 pub(crate) use text::{brief, counted, wrapped};
+pub use verify::{SinkOutputs, VerifyReport};

@@ -12,7 +12,7 @@
 //!
 //! A manifest contains nothing that depends on when or how often it was written: the same batch gives the same bytes.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::journal::Seq;
@@ -47,13 +47,35 @@ pub struct Manifest<'a> {
     pub previous: Option<&'a str>,
 }
 
+/// A manifest as it is read.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct StoredManifest {
+    /// [`MANIFEST_VERSION`] of the version that wrote it.
+    pub manifest_version: u32,
+    /// The journal that the sequence numbers belong to.
+    pub journal: String,
+    /// The sink's generation.
+    #[serde(default)]
+    pub generation: u64,
+    /// The batch's first sequence number.
+    pub first: Seq,
+    /// The batch's last sequence number.
+    pub last: Seq,
+    /// Events in all objects.
+    pub rows: u64,
+    /// The objects, by key.
+    pub objects: Vec<ManifestObject>,
+    /// [`sha256_hex`] of the manifest before this one; `None` for the first.
+    pub previous: Option<String>,
+}
+
 /// One object of a batch.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestObject {
     /// Its key, or a file's path.
     pub key: String,
     /// For appended bytes: where they start in the file, in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
     /// Bytes.
     pub size: u64,

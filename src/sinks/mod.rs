@@ -29,6 +29,7 @@ pub mod table_state;
 pub mod template;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod verify;
 
 pub use contract::{
     BatchOptions, BatchRange, BatchSettings, Committed, EventForm, RollbackLog, Sink, SinkError, StoredPosition,

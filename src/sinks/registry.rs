@@ -13,6 +13,9 @@ use super::kafka::KafkaConfig;
 #[cfg(feature = "s3")]
 use super::s3::S3Config;
 use super::table_state::TableState;
+#[cfg(feature = "s3")]
+use super::verify::LocalOutputs;
+use super::verify::WrittenOutputs;
 use super::{BatchOptions, Sink};
 use crate::clock::SharedClock;
 use crate::diagnostic::SettingDiagnostic;
@@ -104,6 +107,54 @@ impl SinkConfig {
             #[cfg(feature = "s3")]
             Self::S3(config) => config.table_state(state),
             _ => None,
+        }
+    }
+
+    /// Whether its objects are those of a table, which others may compact.
+    #[must_use]
+    pub fn is_table(&self) -> bool {
+        match self {
+            #[cfg(feature = "s3")]
+            Self::S3(config) => config.table.is_some(),
+            _ => false,
+        }
+    }
+
+    /// The hash of the newest manifest, from what the journal keeps for the sink (`SinkStats::state`).
+    #[must_use]
+    pub fn newest_manifest(&self, state: &str) -> Option<String> {
+        match self {
+            Self::File(config) => config.manifest.then(|| state.to_owned()),
+            #[cfg(feature = "s3")]
+            Self::S3(config) => config.newest_manifest(state),
+            _ => None,
+        }
+    }
+
+    /// What the sink has written, as its manifests name it, in the target or, of a bucket, in its local `copy`. `None` if it
+    /// writes no manifests. Does not connect.
+    ///
+    /// # Errors
+    /// Every invalid setting.
+    #[cfg_attr(not(feature = "s3"), allow(unused_variables))]
+    pub fn outputs(
+        &self,
+        clock: &SharedClock,
+        name: SinkName<'_>,
+        copy: Option<&Path>,
+    ) -> Result<Option<Box<dyn WrittenOutputs>>, Vec<SettingDiagnostic>> {
+        match self {
+            Self::File(config) => Ok(config.outputs(name)?.map(|outputs| Box::new(outputs) as _)),
+            #[cfg(feature = "s3")]
+            Self::S3(config) => match copy {
+                Some(copy) => {
+                    let directory = config.manifest_directory(name.pipeline, name.sink)?;
+                    let local = |directory: String| LocalOutputs::new(copy.to_owned(), copy.join(directory));
+                    Ok(directory.map(|directory| Box::new(local(directory)) as _))
+                }
+                None => Ok(config.outputs(clock, name.pipeline, name.sink)?.map(|outputs| Box::new(outputs) as _)),
+            },
+            _ => Ok(None),
         }
     }
 

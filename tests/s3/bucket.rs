@@ -1,7 +1,9 @@
 //! A bucket as its readers see it, and the checks of its contents.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::io::Read as _;
+use std::path::Path;
 
 use auditflow::simulator::proof::Delivered;
 use auditflow::sinks::manifest::sha256_hex;
@@ -140,6 +142,15 @@ impl Bucket {
         pipeline.assert_no_secret_anywhere();
         assert_eq!(pipeline.text_count(&self.secret_access_key), 0, "the secret access key is in the log");
         objects
+    }
+}
+
+/// Writes the objects below a directory.
+pub fn copy_to(directory: &Path, objects: &BTreeMap<String, Vec<u8>>) {
+    for (key, bytes) in objects {
+        let file = directory.join(key);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, bytes).unwrap();
     }
 }
 

@@ -24,6 +24,7 @@ mod store;
 #[cfg(feature = "parquet")]
 mod table;
 
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -87,6 +88,20 @@ fn all_vendors_are_delivered(bucket: &Bucket, format: &str, extension: &str, con
     assert_eq!(bucket.head(key).0, content_type);
     assert!(objects.keys().any(|key| key.starts_with("audit/_manifests/pipeline-lake/")), "{:?}", objects.keys());
     pipeline.assert_counters_add_up(&["lake"]);
+    let verified = |more: &[&str]| {
+        let arguments = [&["verify", file.to_str().unwrap(), "lake"], more].concat();
+        let output = pipeline.program(&arguments).stdout(std::process::Stdio::piped()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, printed) = verified(&[]);
+    assert!(code == Some(0) && printed.contains(" events in ") && printed.contains("complete: "), "{printed}");
+    let copy = pipeline.path("copy");
+    bucket::copy_to(&copy, &objects);
+    let in_copy = ["--copy", copy.to_str().unwrap()];
+    assert_eq!(verified(&in_copy).0, Some(0));
+    fs::write(copy.join(key), "changed").unwrap();
+    let (code, printed) = verified(&in_copy);
+    assert!(code == Some(1) && printed.contains("PROBLEM"), "{printed}");
 }
 
 /// Kills the program `kills` times; `before_each` runs before each start.

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::bucket::Bucket;
-use crate::readers::{PYTHON_VARIABLE, copy_to};
+use crate::bucket::{Bucket, copy_to};
+use crate::readers::PYTHON_VARIABLE;
 use crate::{security_lake, test_pipeline};
 
 const HIVE: &str = "event_vendor={{ vendor }}/event_date=%Y-%m-%d/";

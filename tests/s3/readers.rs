@@ -1,7 +1,6 @@
 //! Parquet objects read by DuckDB, pyarrow, pandas and polars, from the bucket or from a copy of it.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -9,7 +8,7 @@ use auditflow::simulator::VendorName;
 use auditflow::simulator::proof::Delivered;
 use serde::Deserialize;
 
-use crate::bucket::Bucket;
+use crate::bucket::{Bucket, copy_to};
 use crate::{common, test_pipeline};
 
 /// Names an interpreter that has the packages of `tests/python/requirements.txt`.
@@ -118,14 +117,6 @@ pub(crate) fn by_vendor(raws: &[(String, String, Option<u64>, String)]) -> BTree
         events.entry(vendor).or_default().push(event);
     }
     events
-}
-
-pub(crate) fn copy_to(directory: &Path, objects: &BTreeMap<String, Vec<u8>>) {
-    for (key, bytes) in objects {
-        let file = directory.join(key);
-        fs::create_dir_all(file.parent().unwrap()).unwrap();
-        fs::write(file, bytes).unwrap();
-    }
 }
 
 fn run_readers(bucket: &Bucket, copy: &Path) -> Results {

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::context::{Common, Context, Message, Proposal, Proposed, Refusal, point_in_time};
+use super::context::{Common, Context, Message, Proposal, Proposed, Refusal};
+use crate::cli::process::point_in_time;
 use crate::collect::ranges;
 use crate::journal::{CollectJournal, CoverageState, EvidenceRow};
 use crate::report::{brief, counted, reasons_text};

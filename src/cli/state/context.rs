@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use crate::cli::process::{EXIT_FAILED, print_stderr};
 use crate::cli::read_only::{self, Exit};
 use crate::clock::{Clock, SystemClock};
-use crate::collect::options::PointInTime;
 use crate::journal::lock::{self, LockOwner};
 use crate::journal::sqlite::JOURNAL_FILE;
 use crate::journal::{ComponentKind, Edit};
@@ -191,12 +190,6 @@ fn open_journal(pipeline: &ValidatedPipeline) -> Result<SqliteJournal, Refusal> 
 /// The names of the sources that a sink reads.
 pub(super) fn sources_of(plan: &ValidatedSink) -> Vec<String> {
     plan.routes.iter().map(|route| route.source.clone()).collect()
-}
-
-/// Parses a time option.
-pub(super) fn point_in_time(text: &str) -> Result<Timestamp, String> {
-    let hint = || "write a time such as 2026-01-31T00:00:00Z, or a date".to_owned();
-    PointInTime::parse(text).map(|point| point.0).ok_or_else(hint)
 }
 
 /// Column in which the texts of a message begin.

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::context::{Common, Context, Message, Proposal, Proposed, Refusal, point_in_time, sources_of};
+use super::context::{Common, Context, Message, Proposal, Proposed, Refusal, sources_of};
+use crate::cli::process::point_in_time;
 use crate::format::count;
 use crate::journal::{ComponentKind, DeliverJournal, Edit, Redeliver, RedeliverPreview, SinkEdit};
 use crate::pipeline::ValidatedSink;

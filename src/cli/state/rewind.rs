@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::context::{Common, Context, Message, Proposal, Proposed, Refusal, point_in_time};
+use super::context::{Common, Context, Message, Proposal, Proposed, Refusal};
+use crate::cli::process::point_in_time;
 use crate::collect::rewind;
 use crate::journal::{CollectJournal, Rewind, RewindPreview, SourceHistory};
 use crate::report::{brief, counted};

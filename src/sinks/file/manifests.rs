@@ -47,9 +47,14 @@ pub(super) struct EncodedManifest {
 impl Manifests {
     /// Manifests of a sink whose files are all below `base`.
     pub(super) fn new(base: PathBuf, name: SinkName<'_>) -> Self {
-        let directory = base.join("_manifests").join(sanitized(name));
+        let directory = Self::directory(&base, name);
         let (pipeline, sink) = (name.pipeline.to_owned(), name.sink.to_owned());
         Self { pipeline, sink, base, directory, journal: String::new(), generation: 0, previous: None, latest: None }
+    }
+
+    /// Where the manifests of a sink are.
+    pub(super) fn directory(base: &Path, name: SinkName<'_>) -> PathBuf {
+        base.join("_manifests").join(sanitized(name))
     }
 
     /// Continues the chain of the journal's newest manifest, under the journal's identity and the sink's generation.

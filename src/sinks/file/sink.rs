@@ -38,6 +38,7 @@ use crate::sinks::manifest::ManifestObject;
 use crate::sinks::orphans::{has_marker, not_an_output, roll_back_orphans};
 use crate::sinks::registry::SinkName;
 use crate::sinks::template::{PathCache, Template};
+use crate::sinks::verify::LocalOutputs;
 use crate::sinks::{BatchRange, Committed, EventForm, RollbackLog, Sink, SinkError, StoredPosition, WriteOutcome};
 
 /// Buffered bytes at which the buffers are written out; smaller than the second-level cache of a processor core.
@@ -78,6 +79,14 @@ impl FileConfig {
     /// Every invalid setting.
     pub fn build(&self, clock: SharedClock, name: SinkName<'_>) -> Result<FileSink, Vec<SettingDiagnostic>> {
         self.build_on(clock, name, Arc::new(LocalDisk::new(self.file_mode)))
+    }
+
+    /// What the sink has written; `None` without manifests.
+    pub(in crate::sinks) fn outputs(&self, name: SinkName<'_>) -> Result<Option<LocalOutputs>, Vec<SettingDiagnostic>> {
+        let (true, Ok(template)) = (self.manifest, Template::parse(&self.path)) else { return Ok(None) };
+        let base = self.absolute_root()?.join(template.fixed_directory());
+        let manifests = Manifests::directory(&base, name);
+        Ok(Some(LocalOutputs::new(base, manifests)))
     }
 
     pub(super) fn build_on(

@@ -231,6 +231,12 @@ impl S3Config {
         self.table.and_then(|_| StoredState::decode(state).table)
     }
 
+    /// The hash of the newest manifest, from what the journal keeps for this sink.
+    #[must_use]
+    pub fn newest_manifest(&self, state: &str) -> Option<String> {
+        StoredState::decode(state).manifest
+    }
+
     /// What is wrong with the limits of a batch.
     #[must_use]
     pub fn batch_problem(&self, batch: &BatchOptions) -> Option<SettingDiagnostic> {

@@ -16,6 +16,7 @@ mod objects;
 mod options;
 mod prefixes;
 mod proof;
+mod reading;
 mod rollback;
 mod security_lake;
 mod sink;
