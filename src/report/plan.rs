@@ -120,7 +120,9 @@ pub struct Example {
     pub form: &'static str,
     /// The time of the example event.
     pub timestamp: Timestamp,
-    /// The destination, as pairs such as `topic` and its name, or `path` and the file's path.
+    /// Whether a filter or a route drops it on the way.
+    pub filtered: bool,
+    /// The destination of one like it that is not dropped, as pairs such as `topic` and its name, or `path` and the file's path.
     pub destination: Vec<(&'static str, String)>,
 }
 
@@ -210,21 +212,22 @@ impl From<&Forecast> for WindowCount {
 
 fn sink_forecast(pipeline: &ValidatedPipeline, sink: &ValidatedSink, now: Timestamp) -> SinkForecast {
     let source = |route: &Route| pipeline.sources.iter().find(|source| source.name == route.source);
-    let examples = sink.routes.iter().filter_map(|route| Some(example(sink, source(route)?, route.form, now)));
+    let examples = sink.routes.iter().filter_map(|route| Some(example(sink, source(route)?, route, now)));
     SinkForecast { name: sink.name.clone(), type_name: sink.config.type_name(), examples: examples.collect() }
 }
 
-fn example(sink: &ValidatedSink, source: &ValidatedSource, form: EventForm, now: Timestamp) -> Example {
+fn example(sink: &ValidatedSink, source: &ValidatedSource, route: &Route, now: Timestamp) -> Example {
     let context = ReadContext { source: &source.name, observed_at: now, occurrence: 0 };
     let event = source.vendor.normalizer().normalize(source.vendor.normalizer().example(), &context);
     Example {
         source: source.name.clone(),
         vendor: source.vendor_name,
-        form: match form {
+        form: match route.form {
             EventForm::Normalized => "normalized",
             EventForm::Raw => "raw",
         },
         timestamp: event.timestamp,
+        filtered: route.condition.as_ref().is_some_and(|condition| !condition.holds(&event)),
         destination: sink.config.example(&event),
     }
 }
@@ -307,9 +310,10 @@ fn sink_block(sink: &SinkForecast) -> String {
     for example in &sink.examples {
         let destination: Vec<_> = example.destination.iter().map(|(name, value)| format!("{name} {value}")).collect();
         let what = if example.form == "raw" { "a record" } else { "an event" };
+        let goes = if example.filtered { "is dropped by a filter; one that is not goes to" } else { "goes to" };
         let _ = writeln!(
             text,
-            "  {what} of {} at {} goes to {}",
+            "  {what} of {} at {} {goes} {}",
             example.source,
             example.timestamp.with_digits(0),
             destination.join(", ")

@@ -16,6 +16,7 @@ use crate::journal::{
 };
 use crate::pipeline::{self, ActiveConfig, Environment, Overrides, ValidatedPipeline};
 use crate::time::{TimeRange, Timestamp};
+use crate::transform::condition::Condition;
 use crate::units::ByteSize;
 use crate::vendors::NormalizerConfig;
 
@@ -307,6 +308,20 @@ async fn plan_as_json() {
     let (pipeline, observation) = observed().await;
     let report = PlanReport::new(&pipeline, &observation);
     insta::assert_snapshot!(serde_json::to_string_pretty(&report).expect("plain"));
+}
+
+#[tokio::test]
+async fn a_plan_says_which_examples_a_filter_drops() {
+    let (mut pipeline, observation) = observed().await;
+    let condition = Condition::compile("vendor == \"clumio\"").expect("a condition");
+    for route in &mut pipeline.sinks[0].routes {
+        route.condition = Some(condition.clone());
+    }
+    let plan = PlanReport::new(&pipeline, &observation);
+    for example in &plan.sinks[0].examples {
+        assert_eq!(example.filtered, example.vendor != "clumio");
+    }
+    assert!(plan.text().contains("an event of acme_merge at 2026-03-02T08:59:30Z is dropped by a filter; "));
 }
 
 #[test]

@@ -153,6 +153,12 @@ impl Context {
     pub(super) fn unfinished_batch(&self, sink: &str) -> Refusal {
         let file = self.file();
         let action = match self.sink(sink) {
+            // What a table's log may have is never rolled back.
+            Some(plan) if plan.config.is_table() => {
+                format!(
+                    "run `auditflow run {file} --once` to finish it, then repeat this command (docs/s3.md, Delta table)"
+                )
+            }
             Some(_) => format!(
                 "run `auditflow run {file} --once` to finish it, then repeat this command; if it cannot be finished, remove the sink from the file and run once: that rolls the batch back"
             ),
