@@ -59,7 +59,7 @@ impl LocalOutputs {
     /// Keys are paths below `base`; the manifests are the `.json` files in `manifests`.
     #[must_use]
     pub fn new(base: PathBuf, manifests: PathBuf) -> Self {
-        let place = manifests.display().to_string();
+        let place = manifests.components().collect::<PathBuf>().display().to_string();
         Self { base, manifests, place }
     }
 }
