@@ -210,17 +210,20 @@ impl From<&Forecast> for WindowCount {
 
 fn sink_forecast(pipeline: &ValidatedPipeline, sink: &ValidatedSink, now: Timestamp) -> SinkForecast {
     let source = |route: &Route| pipeline.sources.iter().find(|source| source.name == route.source);
-    let examples = sink.routes.iter().filter_map(|route| Some(example(sink, source(route)?, route.form, now)));
+    let examples = sink.routes.iter().filter_map(|route| Some(example(sink, source(route)?, route, now)));
     SinkForecast { name: sink.name.clone(), type_name: sink.config.type_name(), examples: examples.collect() }
 }
 
-fn example(sink: &ValidatedSink, source: &ValidatedSource, form: EventForm, now: Timestamp) -> Example {
+fn example(sink: &ValidatedSink, source: &ValidatedSource, route: &Route, now: Timestamp) -> Example {
     let context = ReadContext { source: &source.name, observed_at: now, occurrence: 0 };
-    let event = source.vendor.normalizer().normalize(source.vendor.normalizer().example(), &context);
+    let mut redacted_raw = String::new();
+    let normalizer = source.vendor.normalizer();
+    let mut event = normalizer.normalize(normalizer.example(), &context);
+    route.redactions.for_preview().redactor(normalizer.credentials()).apply(&mut event, &mut redacted_raw);
     Example {
         source: source.name.clone(),
         vendor: source.vendor_name,
-        form: match form {
+        form: match route.form {
             EventForm::Normalized => "normalized",
             EventForm::Raw => "raw",
         },
