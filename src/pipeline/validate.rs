@@ -19,11 +19,13 @@ use super::routes::RouteFinder;
 use super::sinks::{self, Sinks};
 use super::sources::{self, CheckedSource};
 use super::transforms::{self, Effect, Effects};
+use super::unit_tests;
 use super::validated::{ComponentKind, ValidatedPipeline, ValidatedSink, WiredComponent};
 use crate::config::diagnostic::{Diagnostic, Diagnostics};
 use crate::config::environment::{Environment, interpolate};
 use crate::config::node::{Node, Value};
 use crate::config::settings::{self, Overrides, Settings};
+use crate::config::unit_test::{self, UnitTest};
 use crate::config::{suggest, yaml};
 use crate::deliver::Route;
 use crate::sinks::EventForm;
@@ -91,6 +93,8 @@ fn build(
     diagnostics: &mut Diagnostics,
 ) -> Option<ValidatedPipeline> {
     let mut root = yaml::read(text, diagnostics)?;
+    // Records of tests may contain `${`.
+    let tests = root.take(unit_test::SECTION);
     interpolate(&mut root, Settings::NAMES, environment, diagnostics);
     if !check_top_level(&root, diagnostics) {
         return None;
@@ -110,8 +114,29 @@ fn build(
     components.iter().for_each(|component| component::warn_of_literal_secrets(component, diagnostics));
     let (sinks, wired) = route(&components, &checked.inputs, &checked.effects, checked.sinks, diagnostics);
     let sources = checked.sources.into_iter().map(CheckedSource::into_validated).collect::<Option<Vec<_>>>()?;
+    let tests = check_tests(tests.as_ref(), &wired, (name, text));
     let name = Path::new(name).file_stem().map_or_else(|| name.to_owned(), |stem| stem.to_string_lossy().into_owned());
-    Some(ValidatedPipeline { name, settings, sources, sinks, components: wired, own_paths, warnings: Vec::new() })
+    Some(ValidatedPipeline {
+        name,
+        settings,
+        sources,
+        sinks,
+        components: wired,
+        own_paths,
+        tests,
+        warnings: Vec::new(),
+    })
+}
+
+fn check_tests(
+    tests: Option<&Node>,
+    components: &[WiredComponent],
+    (name, text): (&str, &str),
+) -> Result<Vec<UnitTest>, Vec<Diagnostic>> {
+    let mut diagnostics = Diagnostics::default();
+    let tests = tests.map(|node| unit_tests::read(node, components, &mut diagnostics)).unwrap_or_default();
+    let found = diagnostics.resolve(name, text);
+    if found.is_empty() { Ok(tests) } else { Err(found) }
 }
 
 /// Whether the file is a map. Reports unknown keys.
@@ -124,6 +149,7 @@ fn check_top_level(root: &Node, diagnostics: &mut Diagnostics) -> bool {
     }
     let mut known: Vec<&str> = Section::ALL.map(Section::key).to_vec();
     known.extend(Settings::NAMES);
+    known.push(unit_test::SECTION);
     for entry in root.entries().iter().filter(|entry| !known.contains(&entry.key.as_str())) {
         let message = format!("unknown setting `{}`", entry.key);
         diagnostics.push(Diagnostic::error(Some(entry.span), &entry.key, message, suggest::hint(&entry.key, &known)));
