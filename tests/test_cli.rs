@@ -110,6 +110,34 @@ tests:
 }
 
 #[test]
+#[cfg(all(feature = "kafka", feature = "s3"))]
+fn topics_keys_and_prefixes_are_compared() {
+    let output = run(
+        &["test"],
+        r#"  topics:
+    type: kafka
+    inputs: [private]
+    bootstrap_servers: localhost:9092
+    topic: "audit-{{ vendor }}"
+    key_field: target.name
+  bucket:
+    type: s3
+    inputs: [events]
+    bucket: acme
+    region: eu-central-1
+    key_prefix: "{{ action }}/%Y/"
+tests:
+  - name: where events go
+    inputs: [{insert_at: acme, raw: RECORD}]
+    outputs:
+      - {extract_from: topics, destinations: [{topic: audit-clumio, key: Gold}]}
+      - {extract_from: bucket, destinations: [{prefix: delete/2026/}]}
+"#,
+    );
+    assert_eq!(text(&output.stdout), "passed  where events go\n1 passed, 0 failed\n", "{}", text(&output.stderr));
+}
+
+#[test]
 fn what_differs_is_shown() {
     let output = run(
         &["test"],

@@ -61,7 +61,7 @@ impl Values {
         found.map(|(_, replacement)| replacement)
     }
 
-    /// The text with every value replaced that stands in it between letters and digits; `None` if there is none.
+    /// The text with every value replaced that is not a part of a longer word or number; `None` if there is none.
     pub(super) fn replaced(&self, text: &str) -> Option<String> {
         let mut replaced: Option<String> = None;
         for (value, replacement) in &self.0 {
@@ -73,14 +73,15 @@ impl Values {
     }
 }
 
-/// Replaces a value in lower case, ignoring case, where no letter or digit is before or after it.
+/// Replaces a value in lower case, ignoring case, where no letter A to Z or digit is before or after it. Other letters may be:
+/// not all languages put spaces between words.
 fn replace(text: &str, value: &str, replacement: &str) -> Option<String> {
     let lower = text.to_ascii_lowercase();
     let (mut out, mut copied) = (String::new(), 0);
     for (start, _) in lower.match_indices(value) {
         let end = start + value.len();
-        let is_inside = |neighbor: Option<char>| neighbor.is_some_and(char::is_alphanumeric);
-        if start < copied || is_inside(text[..start].chars().next_back()) || is_inside(text[end..].chars().next()) {
+        let continues = text.as_bytes().get(end).is_some_and(u8::is_ascii_alphanumeric);
+        if start < copied || continues || ends_in_a_word(&text.as_bytes()[..start]) {
             continue;
         }
         out.push_str(&text[copied..start]);
@@ -89,6 +90,18 @@ fn replace(text: &str, value: &str, replacement: &str) -> Option<String> {
     }
     out.push_str(&text[copied..]);
     (copied > 0).then_some(out)
+}
+
+/// Whether a text ends with a letter or digit, and not with an escape such as `\n`, `\u00e9` or `%3c`.
+fn ends_in_a_word(text: &[u8]) -> bool {
+    let is_hex = |digits: &[u8]| digits.iter().all(u8::is_ascii_hexdigit);
+    match text {
+        [.., b'\\', b'b' | b'f' | b'n' | b'r' | b't'] => false,
+        [.., b'%', one, two] if is_hex(&[*one, *two]) => false,
+        [.., b'\\', b'u', one, two, three, four] if is_hex(&[*one, *two, *three, *four]) => false,
+        [.., last] => last.is_ascii_alphanumeric(),
+        [] => false,
+    }
 }
 
 #[cfg(test)]
@@ -106,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_replaced_between_letters_and_digits() {
+    fn values_are_replaced_unless_they_are_parts_of_words() {
         let mut values = Values::default();
         values.add("Ada", None);
         values.add("ada@example.com", Some("H".to_owned()));
@@ -116,7 +129,9 @@ mod tests {
         for (text, expected) in [
             ("Invited ADA@example.com (Ada), x", "Invited H ([redacted]), x"),
             ("10.0.0.1:80 10.0.0.12 110.0.0.1", "[redacted]:80 10.0.0.12 110.0.0.1"),
-            ("Adam, a-da, éAda, Ada", "Adam, a-da, éAda, [redacted]"),
+            ("Adam, a-da, Ada", "Adam, a-da, [redacted]"),
+            ("由ada@example.com邀请", "由H邀请"),
+            (r"\nada@example.com \u00e9Ada %3cada@example.com%3e nada", r"\nH \u00e9[redacted] %3cH%3e nada"),
         ] {
             assert_eq!(values.replaced(text).as_deref(), Some(expected));
         }
