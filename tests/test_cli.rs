@@ -43,18 +43,24 @@ sinks:
 
 const RECORD: &str = r#"{id: d38f, timestamp: "2026-03-02T08:59:30Z", action: delete, category: policy, status: success, user_email: ada@example.com, ip_address: 198.51.100.32, interface: ui, primary_entity: {id: "42", type: policy, value: Gold}}"#;
 
-/// Runs a command on the pipeline with these tests, without any variable, in a directory of its own.
+/// The variables of the pipeline, which only `validate` needs.
+const VARIABLES: [&str; 5] =
+    ["CLUMIO_ACCESS_TOKEN", "CONFLUENCE_CLOUD_ID", "CONFLUENCE_EMAIL", "CONFLUENCE_API_TOKEN", "KEY"];
+
+/// Runs a command on the pipeline with these tests, in a directory of its own.
 fn run(arguments: &[&str], tests: &str) -> Output {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("acme.yaml");
     fs::write(&file, format!("{PIPELINE}{}", tests.replace("RECORD", RECORD))).unwrap();
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/clumio_page.json");
     fs::copy(fixture, directory.path().join("page.json")).unwrap();
+    let variables = VARIABLES.iter().filter(|_| arguments == ["validate"]);
     let output = Command::new(env!("CARGO_BIN_EXE_auditflow"))
         .args(arguments)
         .arg("acme.yaml")
         .current_dir(directory.path())
         .env_clear()
+        .envs(variables.map(|name| (name, "a-value-of-a-variable")))
         .output()
         .unwrap();
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "it leaves nothing behind");
@@ -207,14 +213,21 @@ tests:
     ] {
         assert!(printed.contains(expected), "{expected} in {printed}");
     }
-    let with_variables = |arguments: &[&str], tests: &str| {
-        let output = run(arguments, &tests.replace("${", "$${"));
+    let ended = |arguments: &[&str], tests: &str| {
+        let output = run(arguments, tests);
         (output.status.code(), text(&output.stderr))
     };
-    assert_eq!(with_variables(&["graph"], tests), (Some(0), String::new()));
-    let (code, printed) = with_variables(&["test"], "tests: [{name: x, inputs: [], output: []}]\n");
+    assert_eq!(ended(&["graph"], tests), (Some(0), String::new()));
+    let (code, printed) = ended(&["validate"], tests);
+    assert!(code == Some(2) && printed.contains("there is no source called `acne`"), "{printed}");
+    let (code, printed) = ended(
+        &["validate"],
+        "tests: [{name: x, inputs: [{insert_at: acme, raw: {a: '${NO_VARIABLE}'}}], no_outputs_from: [lake]}]\n",
+    );
+    assert!(code == Some(0), "{printed}");
+    let (code, printed) = ended(&["test"], "tests: [{name: x, inputs: [], output: []}]\n");
     assert!(code == Some(2) && printed.contains("unknown setting `output`"), "{printed}");
-    let (code, printed) = with_variables(&["test"], "");
+    let (code, printed) = ended(&["test"], "");
     assert!(code == Some(2) && printed.contains("acme.yaml has no tests"), "{printed}");
 }
 

@@ -101,6 +101,19 @@ sinks:
 }
 
 #[test]
+fn the_file_of_a_key_belongs_to_the_sinks_behind_it() {
+    let text = REDACTING.replace("'${TOKEN}-0123456789'", "{file: key}")
+        + "sinks: {open: {type: console, inputs: n}, private: {type: console, inputs: q}}\n";
+    let pipeline = validate("x.yaml", &text, Path::new("/etc/auditflow"), &environment(), &Overrides::default());
+    let pipeline = pipeline.expect("valid");
+    let file = Path::new("/etc/auditflow/key");
+    let sinks = pipeline.sinks.iter();
+    let has_file: Vec<bool> = sinks.map(|sink| sink.identity.files.iter().any(|path| path == file)).collect();
+    assert_eq!(has_file, [false, true], "a rotated key restarts these sinks only");
+    assert!(pipeline.own_paths.iter().any(|own| own.path == file), "no sink may write to it");
+}
+
+#[test]
 fn redactions_that_differ_or_get_raw_records_are_rejected() {
     let text = format!(
         "{REDACTING}  r: {{type: redact, inputs: a, drop: [actor.id]}}
