@@ -67,6 +67,7 @@ fn pipeline(vendors: &[String], name: &str) -> String {
 #
 {}{variables}{}#   auditflow validate {name}
 #   auditflow run {name}
+# Later, `tests:` and `auditflow test {name}` check your own filters: docs/pipelines.md
 
 data_dir: ./data                        # the journal: collected events, covered time, sink positions
 

@@ -22,6 +22,7 @@ mod state;
 mod status;
 mod summary;
 mod tap;
+mod test;
 #[cfg(feature = "top")]
 mod top;
 mod validate;
@@ -54,6 +55,7 @@ enum Command {
     Plan(plan::Arguments),
     Graph(graph::Arguments),
     Tap(tap::Arguments),
+    Test(test::Arguments),
     Status(status::Arguments),
     #[cfg(feature = "top")]
     Top(top::Arguments),
@@ -88,6 +90,7 @@ pub fn main() -> ExitCode {
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Graph(arguments) => graph::run(&arguments),
         Command::Tap(arguments) => tap::run(&arguments),
+        Command::Test(arguments) => test::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         #[cfg(feature = "top")]
         Command::Top(arguments) => top::run(&arguments),

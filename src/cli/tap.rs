@@ -19,6 +19,7 @@ use crate::journal::{BlockVisitor, RecordBlock, Seq, SourceInfo};
 use crate::pipeline::{Overrides, ValidatedPipeline};
 use crate::sinks::EventForm;
 use crate::transform::condition::Condition;
+use crate::transform::redact::Redactions;
 use crate::vendors::ReadContext;
 
 /// How often the journal is read again with `--follow`.
@@ -27,7 +28,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Show events that pass a source, transform or sink of a pipeline
 ///
 /// Reads the journal, whether the pipeline runs or not, and changes nothing: the latest events that it holds, oldest first, as
-/// NDJSON. The secrets of the file need not be set. Exit code 0 on success, 1 if the journal cannot be read, 2 if the arguments
+/// NDJSON. Behind a `redact` transform they are redacted; a source, and no component, shows them as they are. The secrets of the
+/// file need not be set: hashes then differ from those that the pipeline delivers. Exit code 0 on success, 1 if the journal cannot be read, 2 if the arguments
 /// or the file are wrong.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
@@ -74,7 +76,12 @@ fn routes(pipeline: &ValidatedPipeline, component: Option<&str>) -> Result<HashM
         None => pipeline
             .sources
             .iter()
-            .map(|source| Route { source: source.name.clone(), form: EventForm::Normalized, condition: None })
+            .map(|source| Route {
+                source: source.name.clone(),
+                form: EventForm::Normalized,
+                condition: None,
+                redactions: Redactions::default(),
+            })
             .collect(),
         Some(name) => match pipeline.components.iter().find(|component| component.name == name) {
             Some(component) => component.routes.clone(),
@@ -85,7 +92,8 @@ fn routes(pipeline: &ValidatedPipeline, component: Option<&str>) -> Result<HashM
             }
         },
     };
-    Ok(routes.into_iter().map(|route| (route.source.clone(), route)).collect())
+    let for_preview = |route: Route| Route { redactions: route.redactions.for_preview(), ..route };
+    Ok(routes.into_iter().map(for_preview).map(|route| (route.source.clone(), route)).collect())
 }
 
 fn compile(condition: &str) -> Result<Condition, Exit> {
@@ -134,20 +142,21 @@ impl Tap {
         }
     }
 
-    /// The line of an event, if it passes.
-    fn line(&self, route: &Route, event: &Event<'_>) -> Option<String> {
+    /// Whether an event passes, before it is redacted.
+    fn passes(&self, route: &Route, event: &Event<'_>) -> bool {
         let conditions = [&route.condition, &self.condition];
-        if !conditions.into_iter().flatten().all(|condition| condition.holds(event)) {
-            return None;
-        }
-        let mut line = Vec::new();
-        match route.form {
-            EventForm::Raw => native::push_record(event, &mut line),
-            EventForm::Normalized => native::encode(event, RawForm::Keep, &mut line),
-        }
-        line.push(b'\n');
-        Some(String::from_utf8_lossy(&line).into_owned())
+        conditions.into_iter().flatten().all(|condition| condition.holds(event))
     }
+}
+
+fn line(form: EventForm, event: &Event<'_>) -> String {
+    let mut line = Vec::new();
+    match form {
+        EventForm::Raw => native::push_record(event, &mut line),
+        EventForm::Normalized => native::encode(event, RawForm::Keep, &mut line),
+    }
+    line.push(b'\n');
+    String::from_utf8_lossy(&line).into_owned()
 }
 
 impl BlockVisitor for Tap {
@@ -164,13 +173,16 @@ impl BlockVisitor for Tap {
         self.next = block.last() + 1;
         let Some(route) = self.routes.get(&source.name).cloned() else { return };
         let Some((normalizer, decoded)) = self.blocks.open(source, block) else { return };
+        let redactor = route.redactions.redactor(normalizer.credentials());
         for record in decoded.records() {
             let context =
                 ReadContext { source: &source.name, observed_at: block.observed_at, occurrence: record.occurrence };
+            let mut redacted_raw = String::new();
             let mut event = normalizer.normalize(record.raw, &context);
             event.version = event.version.or((record.version > 0).then_some(record.version));
-            if let Some(line) = self.line(&route, &event) {
-                self.keep(line);
+            if self.passes(&route, &event) {
+                redactor.apply(&mut event, &mut redacted_raw);
+                self.keep(line(route.form, &event));
             }
         }
     }

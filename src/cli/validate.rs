@@ -29,7 +29,10 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
     let mut all_valid = true;
     for file in &arguments.files {
         let (diagnostics, found) = match pipeline::load(file, &environment, &Overrides::default()) {
-            Ok(pipeline) => (pipeline.warnings.clone(), summary(&pipeline) + ": ok"),
+            Ok(pipeline) => match &pipeline.tests {
+                Ok(_) => (pipeline.warnings.clone(), summary(&pipeline) + ": ok"),
+                Err(mistakes) => ([&pipeline.warnings[..], mistakes].concat(), "invalid".to_owned()),
+            },
             Err(diagnostics) => (diagnostics, "invalid".to_owned()),
         };
         report(&diagnostics, arguments.json);

@@ -26,6 +26,7 @@ pub(crate) mod spans;
 pub(crate) mod suggest;
 #[cfg(test)]
 mod tests;
+pub(crate) mod unit_test;
 pub(crate) mod yaml;
 
 pub use component_settings::add_vendor;

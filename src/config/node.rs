@@ -139,6 +139,13 @@ impl Node {
         }
     }
 
+    /// Takes an entry out of a map.
+    pub(crate) fn take(&mut self, key: &str) -> Option<Node> {
+        let Value::Map(entries) = &mut self.value else { return None };
+        let at = entries.iter().position(|entry| entry.key == key)?;
+        Some(entries.remove(at).value)
+    }
+
     /// Whether the value is null, as in `transforms:` with everything below it commented out.
     pub(crate) fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar(scalar) if scalar.typed_value() == ScalarValue::Null)

@@ -6,8 +6,9 @@ use schemars::JsonSchema as _;
 use schemars::SchemaGenerator;
 use serde_json::{Map, Value};
 
-use super::schema::{SectionSchema, generator, object, properties_of, sections};
+use super::schema::{SectionSchema, TESTS, generator, object, properties_of, sections};
 use super::settings::Settings;
+use super::unit_test::UnitTest;
 
 const INTRODUCTION: &str = "# Every option
 
@@ -28,6 +29,8 @@ pub fn page() -> String {
     for section in sections(&mut generator) {
         add_section(&mut page, &section);
     }
+    let _ = write!(page, "\n## tests\n\n{TESTS} Each item of the list:\n\n");
+    table(&mut page, &object(&UnitTest::json_schema(&mut generator)));
     page
 }
 
@@ -66,6 +69,9 @@ fn rows(page: &mut String, prefix: &str, settings: &Map<String, Value>) {
         let _ = writeln!(page, "| `{path}`{needed} | {value} | {} |", description(setting));
         if let Some(inner) = inner {
             rows(page, &format!("{path}."), &inner);
+        }
+        if let Some(item) = setting.get("items").and_then(Value::as_object).and_then(inner_object) {
+            rows(page, &format!("{path}[]."), &item);
         }
     }
 }

@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::component_settings::{CommonSinkSettings, vendor_schema};
 use super::settings::Settings;
+use super::unit_test::{self, UnitTest};
 use crate::collect::SourceOptions;
 use crate::sinks::registry::SinkConfig;
 use crate::transform::registry::TransformConfig;
@@ -22,6 +23,9 @@ use crate::{sinks, transform, vendors};
 
 /// The pattern of a variable, which can replace any scalar.
 const VARIABLE: &str = r"\$\{.+\}";
+
+/// What the section of tests is.
+pub(super) const TESTS: &str = "Tests of the pipeline, which `auditflow test` runs. A run ignores them.";
 
 /// The id of the document, which editors use as a cache key.
 const ID: &str = "https://auditflow.dev/schema/pipeline.json";
@@ -36,6 +40,7 @@ pub fn document() -> Value {
         properties.insert(section.name.to_owned(), section.schema());
     }
     allow_variables(&mut root);
+    properties_of(&mut root).insert(unit_test::SECTION.to_owned(), tests(&mut generator));
     root.remove("description");
     let mut document = Map::new();
     document.insert("$schema".to_owned(), json!("http://json-schema.org/draft-07/schema#"));
@@ -44,6 +49,12 @@ pub fn document() -> Value {
     document.extend(root);
     document.insert("required".to_owned(), json!(["sources", "sinks"]));
     Value::Object(document)
+}
+
+/// The tests, which have no variables.
+fn tests(generator: &mut SchemaGenerator) -> Value {
+    let tests = Vec::<UnitTest>::json_schema(generator);
+    json!({ "description": TESTS, "type": "array", "items": tests.get("items") })
 }
 
 pub(super) fn generator() -> SchemaGenerator {

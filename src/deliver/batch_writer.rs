@@ -1,7 +1,7 @@
 //! Writes one prepared batch: a few blocks of the journal at a time, one event at a time.
 //!
 //! ```text
-//! journal.read --blocks--> decode --records--> normalize --Event--> filter --> Sink::write
+//! journal.read --blocks--> decode --records--> normalize --Event--> filter --> redact --> Sink::write
 //!                                                                     dropped: counted
 //!                                              FlushDue:   Sink::flush
 //!                                              Rejected:   the dead letter
@@ -26,6 +26,7 @@ use crate::sinks::blocking::blocking;
 use crate::sinks::dead_letter::DeadLetter;
 use crate::sinks::{BatchRange, Committed, RollbackLog, Sink, WriteOutcome};
 use crate::time::Timestamp;
+use crate::transform::redact::Redactor;
 use crate::vendors::{self, Normalizer, ReadContext};
 
 /// Blocks read from the journal at once. A block is a vendor's page.
@@ -106,6 +107,7 @@ impl BatchWriter<'_> {
     ) -> Result<(Seq, bool), StepError> {
         for record in block.records().filter(|record| range.contains(&record.seq)) {
             let context = ReadContext { source: source.name(), observed_at, occurrence: record.occurrence };
+            let mut redacted_raw = String::new();
             let mut event = source.normalizer.normalize(record.raw, &context);
             event.version = event.version.or((record.version > 0).then_some(record.version));
             self.last_event = Some(event.id);
@@ -114,6 +116,7 @@ impl BatchWriter<'_> {
                 self.filtered += 1;
                 continue;
             }
+            source.redactor.apply(&mut event, &mut redacted_raw);
             match self.sink.write(record.seq, &event, source.route.form)? {
                 WriteOutcome::Buffered => {}
                 WriteOutcome::FlushDue => return Ok((record.seq + 1, true)),
@@ -170,6 +173,7 @@ pub(super) struct RoutedSource {
     info: SourceInfo,
     route: Route,
     normalizer: Arc<dyn Normalizer>,
+    redactor: Redactor,
 }
 
 impl RoutedSource {
@@ -227,7 +231,8 @@ impl RoutedSources {
             }
             let normalizer = vendors::registry::normalizer(&info.vendor, &info.normalizer_config)
                 .ok_or_else(|| DeliverError::UnknownVendor { name: info.name.clone(), vendor: info.vendor.clone() })?;
-            let source = RoutedSource { route: route.clone(), normalizer, info };
+            let redactor = route.redactions.redactor(normalizer.credentials());
+            let source = RoutedSource { route: route.clone(), normalizer, redactor, info };
             is_new |= self.known.insert(source.info.id, source).is_none();
         }
         Ok(is_new)

@@ -10,6 +10,7 @@ use crate::clock::SharedClock;
 use crate::journal::{DeliverJournal, JournalError, LastError, Seq, SinkStart};
 use crate::sinks::{BatchOptions, EventForm, Sink, SinkError};
 use crate::transform::condition::Condition;
+use crate::transform::redact::Redactions;
 
 /// A sink as the pipeline file describes it, ready to run.
 pub struct SinkTask {
@@ -42,6 +43,8 @@ pub struct Route {
     pub form: EventForm,
     /// Which of its events are delivered; `None` for all.
     pub condition: Option<Condition>,
+    /// What is redacted of them, after the condition.
+    pub redactions: Redactions,
 }
 
 /// What a sink's loop works with.

@@ -409,7 +409,7 @@ impl SinkLoop {
     }
 }
 
-/// The sink's settings, its inputs and the filters before it: together they determine the bytes of a range.
+/// The sink's settings, its inputs, and the filters and redactions before it: together they determine the bytes of a range.
 fn fingerprint(task: &SinkTask) -> String {
     let mut routes: Vec<_> = task.routes.iter().map(fingerprint_of_route).collect();
     routes.sort_unstable();
@@ -417,11 +417,10 @@ fn fingerprint(task: &SinkTask) -> String {
 }
 
 fn fingerprint_of_route(route: &Route) -> String {
-    let Route { source, form, condition } = route;
-    match condition {
-        Some(condition) => format!("{source}={form:?} if {condition}"),
-        None => format!("{source}={form:?}"),
-    }
+    let Route { source, form, condition, redactions } = route;
+    let condition = condition.as_ref().map(|condition| format!(" if {condition}")).unwrap_or_default();
+    let redacted = if redactions.is_empty() { String::new() } else { format!(" without {}", redactions.fingerprint()) };
+    format!("{source}={form:?}{condition}{redacted}")
 }
 
 /// The sink's current error: logged once when it begins or changes and once when it is over, and stored in the journal for

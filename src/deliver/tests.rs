@@ -22,6 +22,7 @@ use crate::sinks::{
 };
 use crate::time::{TimeRange, Timestamp};
 use crate::transform::condition::Condition;
+use crate::transform::redact::Redactions;
 use crate::units::ByteSize;
 use crate::vendors::NormalizerConfig;
 
@@ -304,7 +305,12 @@ impl Sink for ScriptedSink {
 fn task(sink: ScriptedSink, sources: &[&str]) -> SinkTask {
     let routes = sources
         .iter()
-        .map(|source| Route { source: (*source).to_owned(), form: EventForm::Raw, condition: None })
+        .map(|source| Route {
+            source: (*source).to_owned(),
+            form: EventForm::Raw,
+            condition: None,
+            redactions: Redactions::default(),
+        })
         .collect();
     SinkTask {
         name: "lake".to_owned(),
@@ -700,5 +706,36 @@ async fn rejected_events_are_in_the_dead_letter_once() {
             let summary = journal.stats().await;
             assert_eq!((summary.delivered, summary.dead_lettered, summary.position), (7, 1, 8));
         }
+    }
+}
+
+/// Redacted events are redacted in the dead letter too, and the redaction is a part of the batch's identity.
+#[tokio::test(start_paused = true)]
+async fn what_is_redacted_is_in_no_output() {
+    let (journal, target) = (TestJournal::new(), MemoryTarget::new(&[(3, Action::Hang)]));
+    let directory = tempfile::tempdir().expect("a directory");
+    let source = journal.source("a").await;
+    journal.append(source, "a", 0..8).await;
+    journal.drain.cancel();
+    let task = || {
+        let mut sink = target.sink("x");
+        sink.rejects = Some("{}");
+        let mut task = task(sink, &["a"]);
+        let settings = serde_json::json!({"drop": ["/raw/a"]});
+        let config: crate::transform::redact::Config = serde_json::from_value(settings).expect("settings");
+        task.routes[0].redactions = config.compile([0; 32]).expect("valid");
+        task.routes[0].form = EventForm::Normalized;
+        task.dead_letter = directory.path().join("dead_letter/lake.ndjson");
+        task
+    };
+    while run_until_hung(task(), journal.context(), &target).await.is_none() {
+        let state = journal.journal.open_sink("lake", SinkStart::Beginning).await.expect("opened");
+        let fingerprint = state.intent.expect("an unfinished batch").fingerprint;
+        assert!(fingerprint.ends_with("inputs=a=Normalized without Drop /raw/a"), "{fingerprint}");
+    }
+    let text = std::fs::read_to_string(directory.path().join("dead_letter/lake.ndjson")).expect("a dead letter");
+    assert_eq!((text.lines().count(), target.lines()), (8, Vec::<String>::new()));
+    for line in text.lines() {
+        assert!(line.ends_with(r#""redacted":["/raw/a"],"raw":{}}}"#), "{line}");
     }
 }

@@ -230,6 +230,12 @@ mod tests {
     }
 
     #[test]
+    fn what_was_redacted_is_named() {
+        let event = Event { redacted: vec!["actor.email".to_owned()], ..samples::grant_to_user() };
+        assert_eq!(encoded(&event, RawForm::Keep)["audit"]["redacted"], json!(["actor.email"]));
+    }
+
+    #[test]
     fn a_full_event_field_by_field() {
         let event = samples::grant_to_user();
         assert_eq!(

@@ -57,6 +57,8 @@ pub enum Kind {
     List(List),
     /// A string; left out if it is null.
     OmittedText(ReadText),
+    /// A list of strings; left out if it is empty. Conditions cannot use it: they see events before it is filled.
+    OmittedTexts(for<'e> fn(&'e Event<'_>) -> &'e [String]),
     /// The vendor's record, a string to conditions; written as [`RawForm`](super::native::RawForm) says.
     Raw(ReadText),
 }
@@ -168,6 +170,7 @@ pub static FIELDS: &[Field] = &[
     field!("", "related", Condition, Kind::List(List::Related)),
     field!("", "changes", Condition, Kind::List(List::Changes)),
     field!("", "normalize_error", Condition, Kind::OmittedText(|event| event.normalize_error.as_deref())),
+    field!("", "redacted", Condition, Kind::OmittedTexts(|event| &event.redacted)),
     field!("", "raw", Condition, Kind::Raw(|event| Some(event.raw))),
 ];
 

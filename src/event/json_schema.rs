@@ -24,7 +24,7 @@ fn object(fields: &[Field]) -> Value {
 
 /// `raw` may be left out by the sink's `raw` option.
 fn is_always_written(field: &Field) -> bool {
-    !matches!(field.kind, Kind::OptionalNumber(_) | Kind::OmittedText(_) | Kind::Raw(_))
+    !matches!(field.kind, Kind::OptionalNumber(_) | Kind::OmittedText(_) | Kind::OmittedTexts(_) | Kind::Raw(_))
 }
 
 fn of(field: &Field) -> Value {
@@ -39,7 +39,10 @@ fn of(field: &Field) -> Value {
         Kind::Object(fields) => object(fields),
         Kind::OptionalObject(_, fields) => nullable(object(fields)),
         Kind::List(list) => json!({"type": "array", "items": item(list.fields())}),
-        Kind::Raw(_) => json!({"description": "the vendor's record, byte for byte; a string if it is not JSON"}),
+        Kind::OmittedTexts(_) => json!({"type": "array", "items": {"type": "string"}}),
+        Kind::Raw(_) => {
+            json!({"description": "the vendor's record, byte for byte unless `redacted` names a part of it; a string if it is not JSON"})
+        }
     }
 }
 

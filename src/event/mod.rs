@@ -78,7 +78,10 @@ pub struct Event<'a> {
     pub changes: Vec<Change<'a>>,
     /// Why the record could not be normalized, if so. It is delivered nevertheless.
     pub normalize_error: Option<String>,
-    /// The vendor's record, byte for byte.
+    /// What a `redact` transform removed or replaced: paths of fields, and JSON Pointers into `raw`. Without one that begins
+    /// with `/raw`, `raw` is the vendor's.
+    pub redacted: Vec<String>,
+    /// The vendor's record, byte for byte unless it was redacted.
     pub raw: &'a str,
 }
 
@@ -109,6 +112,7 @@ impl<'a> Event<'a> {
             related: Vec::new(),
             changes: Vec::new(),
             normalize_error: None,
+            redacted: Vec::new(),
             raw,
         }
     }

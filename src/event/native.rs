@@ -50,6 +50,7 @@ fn push_field(field: &Field, event: &Event<'_>, raw: RawForm, out: &mut Vec<u8>)
     let is_omitted = match field.kind {
         Kind::OptionalNumber(read) => read(event).is_none(),
         Kind::OmittedText(read) => read(event).is_none(),
+        Kind::OmittedTexts(read) => read(event).is_empty(),
         Kind::Raw(_) => raw == RawForm::Drop,
         _ => false,
     };
@@ -72,6 +73,7 @@ fn push_field(field: &Field, event: &Event<'_>, raw: RawForm, out: &mut Vec<u8>)
         Kind::OptionalObject(is_present, _) if !is_present(event) => out.extend_from_slice(b"null"),
         Kind::Object(fields) | Kind::OptionalObject(_, fields) => push_object(fields, event, raw, out),
         Kind::List(list) => push_list(list, event, out),
+        Kind::OmittedTexts(read) => push_strings(read(event), out),
         Kind::Raw(_) => push_raw(event, raw, out),
     }
 }
@@ -81,6 +83,17 @@ fn push_quoted(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     out.extend_from_slice(bytes);
     out.push(b'"');
+}
+
+fn push_strings(texts: &[String], out: &mut Vec<u8>) {
+    out.push(b'[');
+    for (index, text) in texts.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        push_string(out, text);
+    }
+    out.push(b']');
 }
 
 fn push_list(list: List, event: &Event<'_>, out: &mut Vec<u8>) {
@@ -199,6 +212,7 @@ mod tests {
         ];
         full.changes = vec![Change { field: Cow::Borrowed("Space"), old: None, new: text("FIN") }];
         full.normalize_error = Some("odd".into());
+        full.redacted = vec!["actor.email".to_owned(), "/raw/user_email".to_owned()];
         let line = encoded(&full, RawForm::Drop);
         for part in [
             r#","version":7,"vendor""#,
@@ -207,7 +221,7 @@ mod tests {
             r#""grants":[{"effect":"granted","grantee":{"type":"unknown","id":null,"name":"Ada","email":null},"privilege":"VIEWSPACE","admin":false,"scope":{"type":"space","id":null,"name":"Finance"}},"#,
             r#"{"effect":"revoked","grantee":{"type":"unknown","id":null,"name":null,"email":null},"privilege":null,"admin":null,"scope":null}],"#,
             r#"[{"role":"parent","type":"space","vendor_type":"Space","id":null,"name":"Finance","email":null},{"role":"associated","type":"other","vendor_type":null,"id":null,"name":null,"email":null}]"#,
-            r#""changes":[{"field":"Space","old":null,"new":"FIN"}],"normalize_error":"odd"}"#,
+            r#""changes":[{"field":"Space","old":null,"new":"FIN"}],"normalize_error":"odd","redacted":["actor.email","/raw/user_email"]}"#,
         ] {
             assert!(line.contains(part), "{part} in {line}");
         }

@@ -17,12 +17,13 @@ pub(super) fn push_enums(event: &Event<'_>, object: &mut ObjectWriter<'_>) {
     });
 }
 
-/// Writes the grants, the related objects, the changed values, and why the record could not be normalized.
+/// Writes the grants, the related objects, the changed values, why the record could not be normalized, and what was redacted.
 pub(super) fn push_details(event: &Event<'_>, object: &mut ObjectWriter<'_>) {
     object.objects("grants", &event.grants, push_grant);
     object.objects("related", &event.related, push_related);
     object.objects("changes", &event.changes, push_change);
     object.optional("normalize_error", event.normalize_error.as_deref());
+    object.strings("redacted", event.redacted.iter().map(String::as_str));
 }
 
 /// Writes the known fields of an object.

@@ -22,6 +22,7 @@ mod sources;
 #[cfg(test)]
 mod tests;
 mod transforms;
+mod unit_tests;
 mod validate;
 mod validated;
 
@@ -31,6 +32,7 @@ pub use validated::{
     ComponentKind, SettingsIdentity, ValidatedPipeline, ValidatedSink, ValidatedSource, WiredComponent,
 };
 
+pub use crate::config::unit_test::{TestInput, TestOutput, UnitTest};
 pub use crate::config::{
     ApiSettings, Diagnostic, Environment, JournalSettings, LogFormat, LogLevel, LogSettings, Overrides, Settings,
     Severity, TextSpan, add_vendor,

@@ -7,18 +7,20 @@
 //! ```
 //!
 //! Filters in a row are joined by `&&`, paths that meet by `||`. So a sink gets each event once, whatever the number of paths,
-//! and gets every event of a source if one path has no filter.
+//! and gets every event of a source if one path has no filter. All conditions are evaluated before anything is redacted. So
+//! the paths of a source that meet at a sink must redact the same.
 
 use std::collections::BTreeMap;
 
 use super::component::{Component, Input, Section};
 use super::graph::Graph;
-use super::transforms::Filters;
+use super::transforms::{Effect, Effects};
 use crate::config::diagnostic::{Diagnostic, Diagnostics};
 use crate::deliver::Route;
 use crate::sinks::EventForm;
 use crate::transform::condition::Condition;
-use crate::transform::registry::{FILTER, NORMALIZE};
+use crate::transform::redact::Redactions;
+use crate::transform::registry::{FILTER, NORMALIZE, REDACT};
 
 /// The most filters between a source and a sink, counted per path. The number of paths can grow exponentially.
 const MAX_FILTERS: usize = 200;
@@ -65,10 +67,19 @@ impl Selection {
 struct Flow {
     raw: Option<Selection>,
     normalized: Option<Selection>,
+    redactions: Redactions,
+    /// Whether paths meet that redact differently, which is an error.
+    redacts_differently: bool,
 }
 
 impl Flow {
     fn add(&mut self, other: &Self) {
+        if self.normalized.is_some() && other.normalized.is_some() {
+            self.redacts_differently |= self.redactions != other.redactions;
+        } else if other.normalized.is_some() {
+            self.redactions = other.redactions.clone();
+        }
+        self.redacts_differently |= other.redacts_differently;
         for (mine, other) in [(&mut self.raw, &other.raw), (&mut self.normalized, &other.normalized)] {
             *mine = match (mine.take(), other) {
                 (Some(mine), Some(other)) => Some(mine.or(other)),
@@ -84,14 +95,14 @@ type Flows<'c> = BTreeMap<&'c str, Flow>;
 /// Finds the routes of a graph without cycles.
 pub(super) struct RouteFinder<'g, 'c, 't> {
     graph: &'g Graph<'c, 't>,
-    filters: &'g Filters<'g>,
+    effects: &'g Effects<'g>,
     /// The flows out of each visited source and transform.
     visited: BTreeMap<&'c str, Flows<'c>>,
 }
 
 impl<'g, 'c, 't> RouteFinder<'g, 'c, 't> {
-    pub(super) fn new(graph: &'g Graph<'c, 't>, filters: &'g Filters<'g>) -> Self {
-        Self { graph, filters, visited: BTreeMap::new() }
+    pub(super) fn new(graph: &'g Graph<'c, 't>, effects: &'g Effects<'g>) -> Self {
+        Self { graph, effects, visited: BTreeMap::new() }
     }
 
     /// The routes of a sink. A source that arrives in two forms is an error.
@@ -101,6 +112,9 @@ impl<'g, 'c, 't> RouteFinder<'g, 'c, 't> {
             if flow.raw.is_some() && flow.normalized.is_some() {
                 diagnostics.push(self.two_forms(sink, source));
             }
+            if flow.redacts_differently {
+                diagnostics.push(self.two_redactions(sink, source));
+            }
             let (form, selection) = match (flow.raw, flow.normalized) {
                 (Some(selection), _) => (EventForm::Raw, selection),
                 (None, Some(selection)) => (EventForm::Normalized, selection),
@@ -109,7 +123,8 @@ impl<'g, 'c, 't> RouteFinder<'g, 'c, 't> {
             if selection.is_too_long() {
                 diagnostics.push(self.too_long(sink, source));
             }
-            routes.push(Route { source: source.to_owned(), form, condition: selection.into_condition() });
+            let (source, condition) = (source.to_owned(), selection.into_condition());
+            routes.push(Route { source, form, condition, redactions: flow.redactions });
         }
         routes
     }
@@ -125,15 +140,17 @@ impl<'g, 'c, 't> RouteFinder<'g, 'c, 't> {
                 (Some(selection), _) => (EventForm::Raw, selection),
                 (None, selection) => (EventForm::Normalized, selection?),
             };
-            Some(Route { source: source.to_owned(), form, condition: selection.into_condition() })
+            let (source, condition) = (source.to_owned(), selection.into_condition());
+            Some(Route { source, form, condition, redactions: flow.redactions })
         };
         flows.into_iter().filter_map(route).collect()
     }
 
-    /// Reports filters that read raw records.
+    /// Reports filters and redactions that read raw records.
     pub(super) fn report_raw_filters(&mut self, diagnostics: &mut Diagnostics) {
         let graph = self.graph;
-        let filters = graph.components.values().filter(|component| component.type_name == Some(FILTER));
+        let needs_events = |component: &&&Component<'_>| matches!(component.type_name, Some(FILTER | REDACT));
+        let filters = graph.components.values().filter(needs_events);
         for filter in filters {
             for (upstream, input) in graph.edges.get(filter.name).into_iter().flatten() {
                 let flows = self.flows_out_of(upstream);
@@ -164,7 +181,7 @@ impl<'g, 'c, 't> RouteFinder<'g, 'c, 't> {
         }
         let Some(component) = self.graph.components.get(name).copied() else { return Flows::new() };
         let flows = match component.section {
-            Section::Source => Flows::from([(name, Flow { raw: Some(Selection::All), normalized: None })]),
+            Section::Source => Flows::from([(name, Flow { raw: Some(Selection::All), ..Flow::default() })]),
             _ => self.transformed(component),
         };
         self.visited.insert(name, flows.clone());
@@ -175,15 +192,18 @@ impl<'g, 'c, 't> RouteFinder<'g, 'c, 't> {
         let mut flows = self.flows_into(transform.name);
         match transform.type_name {
             Some(NORMALIZE) => flows.values_mut().for_each(|flow| {
-                let raw = Flow { raw: None, normalized: flow.raw.take() };
+                let raw = Flow { normalized: flow.raw.take(), ..Flow::default() };
                 flow.add(&raw);
             }),
-            Some(FILTER) => {
-                // Raw records do not pass a filter; `report_raw_filters` reports them.
+            Some(FILTER | REDACT) => {
+                // Raw records do not pass; `report_raw_filters` reports them.
                 flows.values_mut().for_each(|flow| flow.raw = None);
-                let Some(condition) = self.filters.get(transform.name) else { return flows };
-                flows.values_mut().for_each(|flow| {
-                    flow.normalized = flow.normalized.take().map(|selection| selection.and(condition));
+                let Some(effect) = self.effects.get(transform.name) else { return flows };
+                flows.values_mut().for_each(|flow| match effect {
+                    Effect::Filter(condition) => {
+                        flow.normalized = flow.normalized.take().map(|selection| selection.and(condition));
+                    }
+                    Effect::Redact(redactions) => flow.redactions = flow.redactions.and(redactions),
                 });
             }
             _ => {}
@@ -195,6 +215,12 @@ impl<'g, 'c, 't> RouteFinder<'g, 'c, 't> {
         let message =
             format!("sink `{}` gets source `{source}` twice: as normalized events and as raw records", sink.name);
         let hint = "remove either the source or the `normalize` transform from its inputs, or use two sinks";
+        self.at_inputs(sink, message, hint)
+    }
+
+    fn two_redactions(&self, sink: &Component<'_>, source: &str) -> Diagnostic {
+        let message = format!("sink `{}` gets source `{source}` on several paths that redact differently", sink.name);
+        let hint = "let all of them pass the same `redact` transforms in the same order, for example one right before the sink, or use two sinks";
         self.at_inputs(sink, message, hint)
     }
 
@@ -213,7 +239,8 @@ impl<'g, 'c, 't> RouteFinder<'g, 'c, 't> {
 }
 
 fn raw_records(filter: &Component<'_>, source: &str, input: &Input) -> Diagnostic {
+    let (kind, purpose) = if filter.type_name == Some(FILTER) { (FILTER, "filter by") } else { (REDACT, "redact") };
     let message =
-        format!("filter `{}` gets raw records of source `{source}`, which have no fields to filter by", filter.name);
+        format!("{kind} `{}` gets raw records of source `{source}`, which have no fields to {purpose}", filter.name);
     input.error(message, "add a transform of `type: normalize` between them, and name it here")
 }

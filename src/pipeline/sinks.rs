@@ -35,6 +35,7 @@ impl CheckedSink {
         let batch = self.common.batch.over(self.config.default_batch());
         let mut files = self.config.files();
         files.extend(self.secret_files.into_iter().map(|file| file.path));
+        files.extend(routes.iter().flat_map(|route| route.redactions.files()));
         let identity = SettingsIdentity { digest: self.digest, files };
         ValidatedSink { name: name.to_owned(), config: self.config, batch, start: self.common.start, routes, identity }
     }

@@ -66,6 +66,72 @@ sinks:
     assert!(found[3].ends_with("|| (!(category == \"iam\" || action == \"delete\"))"), "{}", found[3]);
 }
 
+const REDACTING: &str = "sources: {a: {type: clumio, access_token: '${TOKEN}'}}
+transforms:
+  n: {type: normalize, inputs: a}
+  f: {type: filter, inputs: n, condition: action == 'delete'}
+  p: {type: redact, inputs: n, hash: [actor.email], hash_secret: '${TOKEN}-0123456789'}
+  q: {type: redact, inputs: [p], drop: [/raw/ip_address]}
+";
+
+#[test]
+fn a_sink_gets_what_the_transforms_before_it_redact() {
+    let text = format!(
+        "{REDACTING}  late: {{type: filter, inputs: q, condition: outcome == 'failure'}}
+sinks:
+  open: {{type: console, inputs: [n, f]}}
+  private: {{type: console, inputs: [late]}}
+  once: {{type: console, inputs: [q, q]}}
+"
+    );
+    let pipeline = validate("x.yaml", &text, Path::new(""), &environment(), &Overrides::default()).expect("valid");
+    let routes = |name: &str| &pipeline.sinks.iter().find(|sink| sink.name == name).expect("a sink").routes[0];
+    assert!(routes("open").redactions.is_empty());
+    assert_eq!(routes("private").redactions.fingerprint(), "Hash actor.email; Drop /raw/ip_address");
+    assert_eq!(
+        routes("private").condition.as_ref().map(ToString::to_string).as_deref(),
+        Some("outcome == \"failure\"")
+    );
+    assert_eq!(routes("once").redactions, routes("private").redactions);
+
+    let rotated = Environment::from_pairs([("TOKEN", "another")]);
+    let rotated = validate("x.yaml", &text, Path::new(""), &rotated, &Overrides::default()).expect("valid");
+    let is_same = |index: usize| pipeline.sinks[index].routes == rotated.sinks[index].routes;
+    assert!(is_same(0) && !is_same(1), "another key restarts the sinks behind it");
+}
+
+#[test]
+fn the_file_of_a_key_belongs_to_the_sinks_behind_it() {
+    let text = REDACTING.replace("'${TOKEN}-0123456789'", "{file: key}")
+        + "sinks: {open: {type: console, inputs: n}, private: {type: console, inputs: q}}\n";
+    let pipeline = validate("x.yaml", &text, Path::new("/etc/auditflow"), &environment(), &Overrides::default());
+    let pipeline = pipeline.expect("valid");
+    let file = Path::new("/etc/auditflow/key");
+    let sinks = pipeline.sinks.iter();
+    let has_file: Vec<bool> = sinks.map(|sink| sink.identity.files.iter().any(|path| path == file)).collect();
+    assert_eq!(has_file, [false, true], "a rotated key restarts these sinks only");
+    assert!(pipeline.own_paths.iter().any(|own| own.path == file), "no sink may write to it");
+}
+
+#[test]
+fn redactions_that_differ_or_get_raw_records_are_rejected() {
+    let text = format!(
+        "{REDACTING}  r: {{type: redact, inputs: a, drop: [actor.id]}}
+  odd: {{type: redact, inputs: n, drop: [actor.mail]}}
+sinks: {{s: {{type: console, inputs: [p, q]}}, t: {{type: console, inputs: [n, p]}}, u: {{type: console, inputs: [r, odd]}}}}
+"
+    );
+    let found = messages_of(&text);
+    for expected in [
+        "sinks.s.inputs: sink `s` gets source `a` on several paths that redact differently",
+        "sinks.t.inputs: sink `t` gets source `a` on several paths that redact differently",
+        "transforms.r.inputs: redact `r` gets raw records of source `a`, which have no fields to redact",
+        "transforms.odd.drop: `actor.mail` is not a field that can be redacted",
+    ] {
+        assert!(found.iter().any(|message| message == expected), "{expected} in {found:#?}");
+    }
+}
+
 #[test]
 fn mistakes_in_a_route_are_reported_where_they_are() {
     let with = |route: &str, input: &str| {

@@ -1,25 +1,43 @@
 //! The checks of the transforms of a pipeline file.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::component::{self, Component};
+use super::own_paths;
 use crate::config::deserialize::field_names;
-use crate::config::diagnostic::{Diagnostic, Diagnostics};
+use crate::config::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::config::node::{Node, Value};
 use crate::config::spans::ValueSpans;
 use crate::config::suggest;
+use crate::sinks::claims::OwnPath;
 use crate::transform::condition::{Condition, ConditionDiagnostic, Hint};
-use crate::transform::filter;
+use crate::transform::redact::Redactions;
 use crate::transform::registry::TransformConfig;
+use crate::transform::{filter, redact};
 
 const GENERIC_KEYS: &[&str] = &["type", "inputs"];
 
-/// The conditions of the valid filters, by name.
-pub(super) type Filters<'t> = BTreeMap<&'t str, Condition>;
+/// What a valid transform does with normalized events.
+#[derive(Debug)]
+pub(super) enum Effect {
+    /// A filter passes those that match.
+    Filter(Condition),
+    /// `redact` removes or hashes parts of them.
+    Redact(Redactions),
+}
 
-/// Checks a transform. Returns its condition if it is a valid filter. `text` is the text of the file, for spans inside the
-/// condition.
-pub(super) fn check(component: &Component<'_>, text: &str, diagnostics: &mut Diagnostics) -> Option<Condition> {
+/// The effects of the valid transforms that have one, by name.
+pub(super) type Effects<'t> = BTreeMap<&'t str, Effect>;
+
+/// Checks a transform. Returns its effect. `text` is the text of the file, for spans inside a condition; the files of secrets
+/// are added to `own_paths`.
+pub(super) fn check(
+    component: &Component<'_>,
+    (text, directory): (&str, &Path),
+    own_paths: &mut Vec<OwnPath>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Effect> {
     let name = component.type_name?;
     let type_fields = field_names(|probe| TransformConfig::read(name, probe).transpose());
     component::report_unknown_keys(component, &[GENERIC_KEYS, type_fields], diagnostics);
@@ -27,8 +45,23 @@ pub(super) fn check(component: &Component<'_>, text: &str, diagnostics: &mut Dia
         TransformConfig::read(name, reader).transpose()
     });
     match read.complete().flatten()? {
-        TransformConfig::Normalize(_) | TransformConfig::Route(_) => None,
-        TransformConfig::Filter(config) => compile(component, &config, text, diagnostics),
+        TransformConfig::Normalize(_) | TransformConfig::Route => None,
+        TransformConfig::Filter(config) => compile(component, &config, text, diagnostics).map(Effect::Filter),
+        TransformConfig::Redact(mut config) => {
+            config.hash_secret.iter_mut().for_each(|secret| secret.resolve_against(directory));
+            own_paths.extend(own_paths::secret_files(component, config.hash_secret.iter(), diagnostics));
+            redact(component, &config, diagnostics).map(Effect::Redact)
+        }
+    }
+}
+
+fn redact(component: &Component<'_>, config: &redact::Config, diagnostics: &mut Diagnostics) -> Option<Redactions> {
+    match config.compile(component.node.digest()) {
+        Ok(redactions) => Some(redactions),
+        Err(errors) => {
+            component::report_setting_diagnostics(component, &errors, Severity::Error, true, diagnostics);
+            None
+        }
     }
 }
 

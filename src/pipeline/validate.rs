@@ -18,15 +18,18 @@ use super::own_paths;
 use super::routes::RouteFinder;
 use super::sinks::{self, Sinks};
 use super::sources::{self, CheckedSource};
-use super::transforms::{self, Filters};
+use super::transforms::{self, Effect, Effects};
+use super::unit_tests;
 use super::validated::{ComponentKind, ValidatedPipeline, ValidatedSink, WiredComponent};
 use crate::config::diagnostic::{Diagnostic, Diagnostics};
 use crate::config::environment::{Environment, interpolate};
 use crate::config::node::{Node, Value};
 use crate::config::settings::{self, Overrides, Settings};
+use crate::config::unit_test::{self, UnitTest};
 use crate::config::{suggest, yaml};
 use crate::deliver::Route;
 use crate::sinks::EventForm;
+use crate::sinks::claims::OwnPath;
 
 /// Reads and validates a pipeline file.
 ///
@@ -90,6 +93,8 @@ fn build(
     diagnostics: &mut Diagnostics,
 ) -> Option<ValidatedPipeline> {
     let mut root = yaml::read(text, diagnostics)?;
+    // Records of tests may contain `${`.
+    let tests = root.take(unit_test::SECTION);
     interpolate(&mut root, Settings::NAMES, environment, diagnostics);
     if !check_top_level(&root, diagnostics) {
         return None;
@@ -102,14 +107,36 @@ fn build(
     sinks::report_conflicting_targets(&components, &checked.sinks, diagnostics);
     let mut own_paths = own_paths::of_process(&settings, file);
     own_paths.extend(checked.sources.iter().flat_map(|source| source.secret_files.iter().cloned()));
+    own_paths.extend(checked.secret_files);
     own_paths.extend(checked.sinks.values().flat_map(|sink| sink.secret_files.iter().cloned()));
     sinks::report_own_paths(&components, &checked.sinks, &own_paths, diagnostics);
     check_key_retention(&settings, &checked.sources, &root, diagnostics);
     components.iter().for_each(|component| component::warn_of_literal_secrets(component, diagnostics));
-    let (sinks, wired) = route(&components, &checked.inputs, &checked.filters, checked.sinks, diagnostics);
+    let (sinks, wired) = route(&components, &checked.inputs, &checked.effects, checked.sinks, diagnostics);
     let sources = checked.sources.into_iter().map(CheckedSource::into_validated).collect::<Option<Vec<_>>>()?;
+    let tests = check_tests(tests.as_ref(), &wired, (name, text));
     let name = Path::new(name).file_stem().map_or_else(|| name.to_owned(), |stem| stem.to_string_lossy().into_owned());
-    Some(ValidatedPipeline { name, settings, sources, sinks, components: wired, own_paths, warnings: Vec::new() })
+    Some(ValidatedPipeline {
+        name,
+        settings,
+        sources,
+        sinks,
+        components: wired,
+        own_paths,
+        tests,
+        warnings: Vec::new(),
+    })
+}
+
+fn check_tests(
+    tests: Option<&Node>,
+    components: &[WiredComponent],
+    (name, text): (&str, &str),
+) -> Result<Vec<UnitTest>, Vec<Diagnostic>> {
+    let mut diagnostics = Diagnostics::default();
+    let tests = tests.map(|node| unit_tests::read(node, components, &mut diagnostics)).unwrap_or_default();
+    let found = diagnostics.resolve(name, text);
+    if found.is_empty() { Ok(tests) } else { Err(found) }
 }
 
 /// Whether the file is a map. Reports unknown keys.
@@ -122,6 +149,7 @@ fn check_top_level(root: &Node, diagnostics: &mut Diagnostics) -> bool {
     }
     let mut known: Vec<&str> = Section::ALL.map(Section::key).to_vec();
     known.extend(Settings::NAMES);
+    known.push(unit_test::SECTION);
     for entry in root.entries().iter().filter(|entry| !known.contains(&entry.key.as_str())) {
         let message = format!("unknown setting `{}`", entry.key);
         diagnostics.push(Diagnostic::error(Some(entry.span), &entry.key, message, suggest::hint(&entry.key, &known)));
@@ -132,7 +160,9 @@ fn check_top_level(root: &Node, diagnostics: &mut Diagnostics) -> bool {
 #[derive(Default)]
 struct Checked<'c, 't> {
     sources: Vec<CheckedSource>,
-    filters: Filters<'t>,
+    effects: Effects<'t>,
+    /// The files of secrets of transforms.
+    secret_files: Vec<OwnPath>,
     sinks: Sinks<'t>,
     inputs: Inputs<'c, 't>,
 }
@@ -148,8 +178,9 @@ fn check_components<'c, 't>(
         match component.section {
             Section::Source => checked.sources.push(sources::check(component, directory, diagnostics)),
             Section::Transform => {
-                let condition = transforms::check(component, text, diagnostics);
-                checked.filters.extend(condition.map(|condition| (component.name, condition)));
+                let files = &mut checked.secret_files;
+                let effect = transforms::check(component, (text, directory), files, diagnostics);
+                checked.effects.extend(effect.map(|effect| (component.name, effect)));
             }
             Section::Sink => {
                 let sink = sinks::check(component, directory, diagnostics);
@@ -179,7 +210,7 @@ fn check_key_retention(settings: &Settings, sources: &[CheckedSource], root: &No
 fn route<'c, 't>(
     components: &'c [Component<'t>],
     inputs: &'c Inputs<'c, 't>,
-    filters: &Filters<'_>,
+    effects: &Effects<'_>,
     mut checked: Sinks<'_>,
     diagnostics: &mut Diagnostics,
 ) -> (Vec<ValidatedSink>, Vec<WiredComponent>) {
@@ -191,7 +222,7 @@ fn route<'c, 't>(
     if diagnostics.len() == count_before && inputs.iter().all(is_complete) {
         graph.warn_of_unused(diagnostics);
     }
-    let mut finder = RouteFinder::new(&graph, filters);
+    let mut finder = RouteFinder::new(&graph, effects);
     finder.report_raw_filters(diagnostics);
     let is_sink = |component: &&Component<'_>| component.section == Section::Sink && graph.owns_its_name(component);
     let mut validated = Vec::new();
@@ -201,14 +232,14 @@ fn route<'c, 't>(
         validated.extend(checked.remove(component.name).map(|sink| sink.into_validated(component.name, routes)));
     }
     let wired =
-        components.iter().map(|component| wired(component, &graph, filters, finder.passing(component))).collect();
+        components.iter().map(|component| wired(component, &graph, effects, finder.passing(component))).collect();
     (validated, wired)
 }
 
 fn wired(
     component: &Component<'_>,
     graph: &Graph<'_, '_>,
-    filters: &Filters<'_>,
+    effects: &Effects<'_>,
     routes: Vec<Route>,
 ) -> WiredComponent {
     let inputs = graph.edges.get(component.name).into_iter().flatten();
@@ -220,7 +251,10 @@ fn wired(
             Section::Sink => ComponentKind::Sink,
         },
         type_name: component.type_name.unwrap_or_default().to_owned(),
-        condition: filters.get(component.name).map(|condition| condition.as_str().to_owned()),
+        condition: match effects.get(component.name) {
+            Some(Effect::Filter(condition)) => Some(condition.as_str().to_owned()),
+            _ => None,
+        },
         inputs: inputs.map(|(upstream, _)| (*upstream).to_owned()).collect(),
         routes,
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::collect::SourceOptions;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::settings::Settings;
+use crate::config::unit_test::UnitTest;
 use crate::deliver::Route;
 use crate::journal::SinkStart;
 use crate::sinks::BatchOptions;
@@ -28,6 +29,8 @@ pub struct ValidatedPipeline {
     pub components: Vec<WiredComponent>,
     /// The program's own files, which no sink may write to.
     pub own_paths: Vec<OwnPath>,
+    /// The tests of the file, or what is wrong with them; a run does not care.
+    pub tests: Result<Vec<UnitTest>, Vec<Diagnostic>>,
     /// Warnings: the pipeline runs, but probably not as intended.
     pub warnings: Vec<Diagnostic>,
 }

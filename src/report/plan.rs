@@ -218,7 +218,10 @@ fn sink_forecast(pipeline: &ValidatedPipeline, sink: &ValidatedSink, now: Timest
 
 fn example(sink: &ValidatedSink, source: &ValidatedSource, route: &Route, now: Timestamp) -> Example {
     let context = ReadContext { source: &source.name, observed_at: now, occurrence: 0 };
-    let event = source.vendor.normalizer().normalize(source.vendor.normalizer().example(), &context);
+    let mut redacted_raw = String::new();
+    let normalizer = source.vendor.normalizer();
+    let mut event = normalizer.normalize(normalizer.example(), &context);
+    route.redactions.for_preview().redactor(normalizer.credentials()).apply(&mut event, &mut redacted_raw);
     Example {
         source: source.name.clone(),
         vendor: source.vendor_name,

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::deadline::RunningComponents;
 use super::report::RunError;
-use super::start::{build_sink, build_transport};
+use super::start::{build_sink, build_transport, read_keys};
 use crate::clock::SharedClock;
 use crate::collect::{self, HttpClients};
 use crate::journal::data_dir;
@@ -111,7 +111,7 @@ async fn check_sink(pipeline: &ValidatedPipeline, sink: &ValidatedSink, clock: &
     if let Some(oldest) = oldest_event(pipeline, &sink, clock) {
         sink.config.expect_events_since(oldest);
     }
-    let mut built = match build_sink(pipeline, &sink, clock) {
+    let mut built = match read_keys(&mut sink).and_then(|()| build_sink(pipeline, &sink, clock)) {
         Ok(built) => built,
         Err(error) => return HealthcheckResult { kind, name, failure: Some(not_built(&error)) },
     };

@@ -91,7 +91,9 @@ impl BuiltComponents {
         let clients = HttpClients::default();
         let (mut sources, mut sinks) = (Vec::new(), Vec::new());
         for sink in pipeline.sinks.iter().filter(|sink| wanted(&sink.name)) {
-            sinks.push((sink.clone(), build_sink(pipeline, sink, clock)));
+            let mut sink = sink.clone();
+            let built = read_keys(&mut sink).and_then(|()| build_sink(pipeline, &sink, clock));
+            sinks.push((sink, built));
         }
         for source in pipeline.sources.iter().filter(|source| wanted(&source.name)) {
             sources.push((source.clone(), build_transport(source, &clients, clock)));
@@ -223,6 +225,19 @@ impl Starter {
 pub(super) fn build_transport(source: &ValidatedSource, clients: &HttpClients, clock: &SharedClock) -> BuiltTransport {
     HttpTransport::sharing(clients, source.vendor.base_url(), &source.options.tls, Arc::clone(clock))
         .map_err(|reason| CollectError::NotBuilt(reason.to_string()))
+}
+
+/// Reads the keys of what is redacted before the sink.
+pub(super) fn read_keys(sink: &mut ValidatedSink) -> Result<(), DeliverError> {
+    for route in &mut sink.routes {
+        route.redactions.read_keys().map_err(|reason| {
+            DeliverError::NotBuilt(format!(
+                "a `redact` transform between source `{}` and this sink: {reason}",
+                route.source
+            ))
+        })?;
+    }
+    Ok(())
 }
 
 pub(super) fn build_sink(pipeline: &ValidatedPipeline, sink: &ValidatedSink, clock: &SharedClock) -> BuiltSink {

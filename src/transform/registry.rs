@@ -3,28 +3,32 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer};
 
-use super::{filter, normalize, route};
+use super::{filter, normalize, redact, route};
 
 /// The configuration of a transform, by type.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum TransformConfig {
     /// `type: filter`
     Filter(filter::Config),
     /// `type: normalize`
     Normalize(normalize::Config),
+    /// `type: redact`
+    Redact(redact::Config),
     /// `type: route`
-    Route(route::Config),
+    Route,
 }
 
 /// The type of transform that makes events of raw records.
 pub const NORMALIZE: &str = "normalize";
 /// The type of transform that passes the events that satisfy a condition.
 pub const FILTER: &str = "filter";
+/// The type of transform that removes or hashes parts of events.
+pub const REDACT: &str = "redact";
 /// The type of transform that has an output for each of its conditions.
 pub const ROUTE: &str = "route";
 
 /// Every transform's name, in alphabetical order.
-pub const NAMES: &[&str] = &[FILTER, NORMALIZE, ROUTE];
+pub const NAMES: &[&str] = &[FILTER, NORMALIZE, REDACT, ROUTE];
 
 impl TransformConfig {
     /// Reads the settings of the transform called `name`; `None` if there is no such transform.
@@ -35,7 +39,8 @@ impl TransformConfig {
         match name {
             FILTER => Some(filter::Config::deserialize(settings).map(Self::Filter)),
             NORMALIZE => Some(normalize::Config::deserialize(settings).map(Self::Normalize)),
-            ROUTE => Some(route::Config::deserialize(settings).map(Self::Route)),
+            REDACT => Some(redact::Config::deserialize(settings).map(Self::Redact)),
+            ROUTE => Some(route::Config::deserialize(settings).map(|_: route::Config| Self::Route)),
             _ => None,
         }
     }
@@ -46,6 +51,7 @@ impl TransformConfig {
         match name {
             FILTER => Some(filter::Config::json_schema(generator)),
             NORMALIZE => Some(normalize::Config::json_schema(generator)),
+            REDACT => Some(redact::Config::json_schema(generator)),
             ROUTE => Some(route::Config::json_schema(generator)),
             _ => None,
         }
@@ -61,6 +67,7 @@ mod tests {
         let right = [
             serde_json::json!({"condition": "true"}),
             serde_json::json!({}),
+            serde_json::json!({"drop_credentials": true}),
             serde_json::json!({"route": {"all": "true"}}),
         ];
         for (name, settings) in NAMES.iter().zip(right) {

@@ -279,6 +279,12 @@ pub trait Normalizer: Send + Sync + Debug {
         "{}"
     }
 
+    /// The parts of a record that can hold passwords, tokens and other credentials: JSON Pointers that begin with `/raw/`, with
+    /// `*` for any name or index and `**` for any number of levels. `drop_credentials` of a `redact` transform cuts them out.
+    fn credentials(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// The fields that this normalizer reads, and the values that it expects in them.
     fn shape(&self) -> Shape {
         Shape::Any

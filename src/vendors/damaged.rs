@@ -83,7 +83,7 @@ fn range_within(part: &str, whole: &str) -> Option<Range<usize>> {
 }
 
 /// Why a record that [`read_page`] replaced cannot be read; `None` for any other record.
-pub(super) fn reason_of(raw: &str) -> Option<String> {
+pub(crate) fn reason_of(raw: &str) -> Option<String> {
     if raw.starts_with('"') {
         let text: String = serde_json::from_str(raw).ok()?;
         let error = serde_json::from_str::<IgnoredAny>(&text).err().filter(|_| text.starts_with(['{', '[']))?;

@@ -75,6 +75,12 @@ impl<'a> Reader<'a> {
         Self { text, at: 0 }
     }
 
+    /// The offset of the next byte.
+    #[must_use]
+    pub fn offset(&self) -> usize {
+        self.at
+    }
+
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }

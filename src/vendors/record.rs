@@ -31,6 +31,8 @@ pub(super) trait RecordFormat: Send + Sync + Debug {
     const HAS_IDS: bool;
     /// The options that the normalizer reads.
     const OPTIONS: &'static [NormalizerOption];
+    /// See [`Normalizer::credentials`]. Each with the source of the fact.
+    const CREDENTIALS: &'static [&'static str];
 
     /// The configured tenant, for records that name none.
     fn tenant(&self) -> Option<&str>;
@@ -71,6 +73,10 @@ impl<F: RecordFormat> Normalizer for F {
 
     fn example(&self) -> &'static str {
         F::EXAMPLE
+    }
+
+    fn credentials(&self) -> &'static [&'static str] {
+        F::CREDENTIALS
     }
 
     fn shape(&self) -> Shape {

@@ -20,7 +20,7 @@ use crate::pipelines::{complete, variables_of};
 use crate::shell;
 
 /// The subcommands that reach no vendor and no sink, change nothing, and end (except with `--watch`).
-const READ_ONLY: [&str; 7] = ["completions", "coverage", "normalize", "plan", "schema", "status", "validate"];
+const READ_ONLY: [&str; 8] = ["completions", "coverage", "normalize", "plan", "schema", "status", "test", "validate"];
 
 /// Other programs that only write to standard output, and that every Unix has.
 const HARMLESS: [&str; 3] = ["cut", "printf", "sha256sum"];
@@ -174,8 +174,8 @@ fn create_files(directory: &Path, line: &Line) -> BTreeMap<String, String> {
             fs::write(directory.join(words.last().unwrap()), normalizer.example()).unwrap();
         }
     }
-    let pipelines =
-        ["acme.yaml", "try.yaml", "pipelines/all.yaml"].map(|name| fs::read_to_string(directory.join(name)));
+    let pipelines = ["acme.yaml", "tested.yaml", "try.yaml", "pipelines/all.yaml"]
+        .map(|name| fs::read_to_string(directory.join(name)));
     let names = pipelines.iter().flatten().flat_map(|text| variables_of(text));
     names.map(|name| (name, "value".to_owned())).collect()
 }

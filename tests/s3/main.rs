@@ -16,6 +16,8 @@ mod proxy;
 #[cfg(feature = "parquet")]
 mod readers;
 #[cfg(feature = "parquet")]
+mod redact;
+#[cfg(feature = "parquet")]
 mod security_lake;
 mod state;
 #[path = "../common/store.rs"]
@@ -171,6 +173,13 @@ fn in_process_all_vendors_are_delivered_as_parquet() {
     let store = Store::start();
     let (format, extension, content_type) = PARQUET;
     all_vendors_are_delivered(&in_process(&store), format, extension, content_type);
+}
+
+#[test]
+#[cfg(feature = "parquet")]
+fn in_process_redacted_events_hold_nothing_that_is_redacted() {
+    let store = Store::start();
+    redact::redacted_events_hold_nothing_that_is_redacted(&in_process(&store));
 }
 
 #[test]

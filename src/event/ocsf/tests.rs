@@ -167,6 +167,16 @@ fn encoded_as(version: OcsfVersion, event: &Event<'_>, raw: RawForm) -> Value {
 }
 
 #[test]
+fn what_was_redacted_is_named_in_every_version() {
+    let redacted = vec!["actor.email".to_owned(), "/raw".to_owned()];
+    let event = Event { redacted, ..samples::grant_to_user() };
+    for version in OcsfVersion::ALL {
+        let line = encoded_as(*version, &event, RawForm::Keep);
+        assert_eq!(line["unmapped"]["redacted"], json!(["actor.email", "/raw"]), "{version:?}");
+    }
+}
+
+#[test]
 fn older_versions_can_be_selected() {
     for version in OcsfVersion::ALL {
         let line = encoded_as(*version, &samples::minimal(), RawForm::Drop);

@@ -6,7 +6,7 @@ use arrow_array::builder::{
     ArrayBuilder, BooleanBuilder, Int64Builder, ListBuilder, StringBuilder, StructBuilder, TimestampMicrosecondBuilder,
 };
 use arrow_array::{ArrayRef, RecordBatch};
-use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
+use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, SchemaRef};
 
 use super::rows::StoredRow;
 use crate::event::SCHEMA_VERSION;
@@ -43,6 +43,7 @@ pub(super) struct Columns {
     related: ListBuilder<StructBuilder>,
     changes: ListBuilder<StructBuilder>,
     normalize_error: StringBuilder,
+    redacted: ListBuilder<StringBuilder>,
     raw: Option<StringBuilder>,
 }
 
@@ -71,6 +72,7 @@ impl Columns {
             related: list_of(&schema, "related"),
             changes: list_of(&schema, "changes"),
             normalize_error: StringBuilder::new(),
+            redacted: texts_of(&schema, "redacted"),
             raw: with_raw.then(StringBuilder::new),
             schema,
         }
@@ -91,6 +93,7 @@ impl Columns {
             self.append_unnormalized();
         }
         self.normalize_error.append_option(row.text());
+        self.append_redacted(row);
         if let Some(raw) = &mut self.raw {
             raw.append_value(row.text().unwrap_or_default());
         }
@@ -136,6 +139,15 @@ impl Columns {
         self.changes.append(false);
     }
 
+    /// Nothing redacted is null, as in the native form.
+    fn append_redacted(&mut self, row: &mut StoredRow<'_>) {
+        let count = row.count();
+        for _ in 0..count {
+            self.redacted.values().append_option(row.text());
+        }
+        self.redacted.append(count > 0);
+    }
+
     /// Returns the slice and starts the next one.
     pub(super) fn take(&mut self) -> Result<RecordBatch, ArrowError> {
         self.rows = 0;
@@ -161,6 +173,7 @@ impl Columns {
             finished(&mut self.related),
             finished(&mut self.changes),
             finished(&mut self.normalize_error),
+            finished(&mut self.redacted),
         ];
         arrays.extend(self.raw.as_mut().map(|raw| finished(raw)));
         RecordBatch::try_new(Arc::clone(&self.schema), arrays)
@@ -173,12 +186,20 @@ fn struct_of(kind: Option<&DataType>) -> StructBuilder {
 }
 
 fn list_of(schema: &Schema, name: &str) -> ListBuilder<StructBuilder> {
+    let element = element_of(schema, name);
+    ListBuilder::new(struct_of(Some(element.data_type()))).with_field(element)
+}
+
+fn texts_of(schema: &Schema, name: &str) -> ListBuilder<StringBuilder> {
+    ListBuilder::new(StringBuilder::new()).with_field(element_of(schema, name))
+}
+
+fn element_of(schema: &Schema, name: &str) -> FieldRef {
     let element = schema.field_with_name(name).ok().and_then(|list| match list.data_type() {
         DataType::List(element) => Some(Arc::clone(element)),
         _ => None,
     });
-    let element = element.expect("the layout makes this field a list");
-    ListBuilder::new(struct_of(Some(element.data_type()))).with_field(element)
+    element.expect("the layout makes this field a list")
 }
 
 fn finished(builder: &mut dyn ArrayBuilder) -> ArrayRef {

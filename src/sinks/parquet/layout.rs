@@ -139,6 +139,8 @@ const PATHS_BY_ID: &[&str] = &[
     "changes.element.field",
     "changes.element.old",
     "changes.element.new",
+    "redacted",
+    "redacted.element",
 ];
 
 /// The same field with its id, and so its own fields.
@@ -178,6 +180,7 @@ pub(in crate::sinks) fn fields(with_raw: bool) -> Fields {
         optional("related", DataType::List(element(related_fields()))),
         optional("changes", DataType::List(element(change_fields()))),
         text("normalize_error"),
+        optional("redacted", DataType::List(Arc::new(required("element", DataType::Utf8)))),
     ];
     if with_raw {
         fields.push(required("raw", DataType::Utf8));

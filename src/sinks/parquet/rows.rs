@@ -217,6 +217,8 @@ pub(super) fn store(event: &Event<'_>, form: EventForm, with_raw: bool, row: &mu
         EventForm::Raw => row.count(0),
     }
     row.text(event.normalize_error.as_deref());
+    row.count(event.redacted.len());
+    event.redacted.iter().for_each(|path| row.text(Some(path)));
     if with_raw {
         row.text(Some(event.raw));
     }

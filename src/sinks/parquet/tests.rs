@@ -98,7 +98,7 @@ fn expected(event: &Event<'_>) -> Value {
     let mut line = Vec::new();
     native::encode(event, RawForm::String, &mut line);
     let mut fields: Map<String, Value> = serde_json::from_slice(&line).expect("valid JSON");
-    for key in ["version", "normalize_error"] {
+    for key in ["version", "normalize_error", "redacted"] {
         fields.entry(key).or_insert(Value::Null);
     }
     for key in ["timestamp", "observed_at"] {
@@ -147,7 +147,7 @@ fn an_event_straight_from_a_source_has_its_record_and_what_tells_it_apart() {
         "schema_version": SCHEMA_VERSION, "id": id, "version": null, "vendor": "clumio", "source": "acme",
         "tenant": "t1", "vendor_event_id": null, "event_type": null, "action": null, "category": null, "outcome": null,
         "message": null, "timestamp": "2026-01-02T03:04:05.123456Z", "observed_at": "2026-01-02T03:04:05.123456Z",
-        "actor": null, "target": null, "grants": null, "related": null, "changes": null, "normalize_error": null,
+        "actor": null, "target": null, "grants": null, "related": null, "changes": null, "normalize_error": null, "redacted": null,
         "raw": "{\"n\": 1.0}\n",
     });
     assert_eq!(rows(&file), [expected]);
@@ -453,11 +453,12 @@ prop_compose! {
         grants in prop::collection::vec(any_grant(), 0..3),
         related in prop::collection::vec(any_related(), 0..3),
         changes in prop::collection::vec(any_change(), 0..3),
+        redacted in prop::collection::vec(any_text().prop_map(Cow::into_owned), 0..3),
     ) -> Event<'static> {
         Event {
             id: EventId(id), version, vendor, product: None, original_time: None, source: "acme", tenant, vendor_event_id, event_type, action, category,
             outcome, message, timestamp, observed_at, actor, target, grants, related, changes,
-            normalize_error: error.map(Cow::into_owned), raw: Box::leak(raw.into_owned().into_boxed_str()),
+            normalize_error: error.map(Cow::into_owned), redacted, raw: Box::leak(raw.into_owned().into_boxed_str()),
         }
     }
 }

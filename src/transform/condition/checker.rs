@@ -14,7 +14,7 @@ use regex::RegexBuilder;
 use super::diagnostic::ConditionDiagnostic;
 use super::parser::{Call, Expr, ExprKind, Relation};
 use super::program::{Comparison, Number, Position, Test, Text, Time};
-use super::value::{TextValue, Value, comparison_hint, is_true, item_value_of, literal, mismatch, value_of};
+use super::value::{TextValue, Value, comparison_hint, is_true, item_value_of, literal, mismatch, usable, value_of};
 use crate::event::fields::{FIELDS, Field, ItemField, Kind, List};
 use crate::time::Timestamp;
 
@@ -406,7 +406,7 @@ impl<'e> Checker<'e> {
         let mut fields = FIELDS;
         let mut found: Option<&Field> = None;
         for (name, span) in path {
-            let Some(field) = fields.iter().find(|field| field.name == *name) else {
+            let Some(field) = usable(fields).find(|field| field.name == *name) else {
                 return self.unknown_field(found, name, span.clone());
             };
             found = Some(field);
@@ -417,7 +417,7 @@ impl<'e> Checker<'e> {
 
     fn unknown_field(&mut self, parent: Option<&Field>, name: &str, span: Range<usize>) -> Option<Value> {
         let unknown = format!("unknown field `{name}`");
-        let names = |fields: &'static [Field]| fields.iter().map(|field| field.name).collect();
+        let names = |fields: &'static [Field]| usable(fields).map(|field| field.name).collect();
         let is_item_field = |list: List| list.fields().iter().any(|field| field.name == name);
         let diagnostic = match parent.map(|parent| (parent, value_of(parent))) {
             None if self.variables.iter().any(|(_, list)| is_item_field(*list)) => {

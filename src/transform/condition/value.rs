@@ -87,6 +87,11 @@ pub(super) fn mismatch(span: Range<usize>, one: &Value, other: &Value) -> Condit
     ConditionDiagnostic::new(span, message, hint)
 }
 
+/// The fields that conditions can use.
+pub(super) fn usable(fields: &'static [Field]) -> impl Iterator<Item = &'static Field> {
+    fields.iter().filter(|field| !matches!(field.kind, Kind::OmittedTexts(_)))
+}
+
 pub(super) fn value_of(field: &Field) -> Value {
     let text = |text, nullable, values| Value::Text(TextValue { text, nullable, values });
     match field.kind {
@@ -101,6 +106,7 @@ pub(super) fn value_of(field: &Field) -> Value {
         Kind::Object(_) => Value::Object(None),
         Kind::OptionalObject(is_present, _) => Value::Object(Some(is_present)),
         Kind::List(list) => Value::List(list),
+        Kind::OmittedTexts(_) => Value::ListLiteral,
     }
 }
 

@@ -175,6 +175,8 @@ impl RecordFormat for AkuityNormalizer {
  "lastOccurredTimestamp":"2026-03-02 08:59:30.004211 +0000 UTC"}"#;
     const HAS_IDS: bool = false;
     const OPTIONS: &'static [NormalizerOption] = &[CollapsedUpdates::OPTION];
+    // The patch of a resource (`AuditDetails.patch` of api-client-go) is what the user applied, Kubernetes Secrets included.
+    const CREDENTIALS: &'static [&'static str] = &["/raw/details/patch"];
 
     fn tenant(&self) -> Option<&str> {
         self.tenant.as_deref()

@@ -197,6 +197,8 @@ impl RecordFormat for CaptivateIqNormalizer {
  "parent_objects":[]}"#;
     const HAS_IDS: bool = true;
     const OPTIONS: &'static [NormalizerOption] = OPTIONS;
+    // None is documented.
+    const CREDENTIALS: &'static [&'static str] = &[];
 
     fn tenant(&self) -> Option<&str> {
         self.tenant.as_deref()

@@ -50,6 +50,26 @@ const OPTIONS: &[NormalizerOption] = &[
     NormalizerOption { name: DedupeKey::OPTION, words: DedupeKey::WORDS },
 ];
 
+/// `request_body` is the body of the API call. Members of the bodies and answers in Clumio's Python SDK: passwords of
+/// `ChangePasswordV1Request`, the link of `DirectDownloadDataAccessObject`, the token of `AWSConnection`; the passcode and the link
+/// by which restored files are shared. Whether Clumio masks them in its audit trail is not documented.
+const CREDENTIALS: &[&str] = &[
+    "/raw/details/**/current_password",
+    "/raw/details/**/new_password",
+    "/raw/details/**/password",
+    "/raw/details/**/passcode",
+    "/raw/details/**/email_link",
+    "/raw/details/**/download_link",
+    "/raw/details/**/token",
+    "/raw/details_json/**/current_password",
+    "/raw/details_json/**/new_password",
+    "/raw/details_json/**/password",
+    "/raw/details_json/**/passcode",
+    "/raw/details_json/**/email_link",
+    "/raw/details_json/**/download_link",
+    "/raw/details_json/**/token",
+];
+
 json_object! {
     /// The fields that identify a record.
     pub(in crate::vendors) struct Key<'a> {
@@ -175,6 +195,7 @@ impl RecordFormat for ClumioNormalizer {
  "timestamp":"2026-03-02T08:59:30.285759Z","user_email":"ada@example.com"}"#;
     const HAS_IDS: bool = true;
     const OPTIONS: &'static [NormalizerOption] = OPTIONS;
+    const CREDENTIALS: &'static [&'static str] = CREDENTIALS;
 
     fn tenant(&self) -> Option<&str> {
         self.tenant.as_deref()

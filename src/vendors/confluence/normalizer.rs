@@ -141,6 +141,8 @@ impl RecordFormat for ConfluenceNormalizer {
  "associatedObjects":[{"name":"Finance","objectType":"Space"}]}"#;
     const HAS_IDS: bool = false;
     const OPTIONS: &'static [NormalizerOption] = &[];
+    // None is documented.
+    const CREDENTIALS: &'static [&'static str] = &[];
 
     fn tenant(&self) -> Option<&str> {
         self.tenant.as_deref()

@@ -85,6 +85,8 @@ impl RecordFormat for MergeNormalizer {
  "created_at":"2026-03-02T08:59:30.004211Z"}"#;
     const HAS_IDS: bool = true;
     const OPTIONS: &'static [NormalizerOption] = &[record::ASSUME_SUCCESS];
+    // None is documented.
+    const CREDENTIALS: &'static [&'static str] = &[];
 
     fn tenant(&self) -> Option<&str> {
         self.tenant.as_deref()

@@ -90,6 +90,7 @@ impl OwnedEvent {
             related: self.related.iter().map(related).collect(),
             changes: self.changes.iter().map(|texts| change(texts)).collect(),
             normalize_error: self.texts[10].clone(),
+            redacted: Vec::new(),
             raw: self.always(15),
         }
     }
