@@ -232,6 +232,19 @@ tests:
 }
 
 #[test]
+fn a_record_that_is_nested_too_deeply_for_a_test_is_compared_as_text() {
+    let nested = format!("{}1{}", "[".repeat(200), "]".repeat(200));
+    let record = r#"{"id":"d38f","timestamp":"2026-03-02T08:59:30Z","action":"delete","details":NESTED}"#;
+    let record = record.replace("NESTED", &nested);
+    let tests = format!(
+        "tests: [{{name: deep, inputs: [{{insert_at: acme, raw: '{record}'}}], outputs: [{{extract_from: events, events: \
+         [{{action: delete, raw: '{record}'}}]}}, {{extract_from: kept, count: 1}}]}}]\n"
+    );
+    let output = run(&["test"], &tests);
+    assert_eq!(text(&output.stdout), "passed  deep\n1 passed, 0 failed\n", "{}", text(&output.stderr));
+}
+
+#[test]
 fn the_shipped_pipeline_passes_its_tests() {
     let output = Command::new(env!("CARGO_BIN_EXE_auditflow"))
         .args(["test", "pipelines/filter.yaml"])

@@ -103,6 +103,16 @@ fn from_file(source: &ValidatedSource, path: &Path) -> Result<Vec<String>, Strin
     Ok(raws)
 }
 
+/// Of a record that is nested deeper than the values of a test can be.
+fn with_raw_as_text(event: &Event<'_>, form: EventForm) -> Value {
+    if form == EventForm::Raw {
+        return Value::String(event.raw.to_string());
+    }
+    let mut line = Vec::new();
+    native::encode(event, RawForm::String, &mut line);
+    serde_json::from_slice(&line).expect("an event without a nested record is JSON of few levels")
+}
+
 /// What arrives at a component, in the order of the records.
 pub(super) fn extracted(
     pipeline: &ValidatedPipeline,
@@ -131,7 +141,7 @@ pub(super) fn extracted(
         }
         let destination = sink.map(|sink| sink.config.example(&event)).unwrap_or_default();
         extracted.push(Extracted {
-            event: serde_json::from_slice(&line).unwrap_or(Value::Null),
+            event: serde_json::from_slice(&line).unwrap_or_else(|_| with_raw_as_text(&event, route.form)),
             destination: destination.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
             holds,
         });
