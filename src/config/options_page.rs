@@ -6,8 +6,9 @@ use schemars::JsonSchema as _;
 use schemars::SchemaGenerator;
 use serde_json::{Map, Value};
 
-use super::schema::{SectionSchema, generator, object, properties_of, sections};
+use super::schema::{LISTS, SectionSchema, generator, object, properties_of, sections};
 use super::settings::Settings;
+use super::source_list::{SOURCES_FROM, SourceList};
 
 const INTRODUCTION: &str = "# Every option
 
@@ -27,6 +28,10 @@ pub fn page() -> String {
     table(&mut page, &process_settings(&mut generator));
     for section in sections(&mut generator) {
         add_section(&mut page, &section);
+        if section.name == "sources" {
+            let _ = write!(page, "\n## {SOURCES_FROM}\n\n{LISTS}\n\n");
+            table(&mut page, &object(&SourceList::json_schema(&mut generator)));
+        }
     }
     page
 }

@@ -17,9 +17,8 @@ const GENERIC_KEYS: &[&str] = &["type", "inputs"];
 /// The conditions of the valid filters, by name.
 pub(super) type Filters<'t> = BTreeMap<&'t str, Condition>;
 
-/// Checks a transform. Returns its condition if it is a valid filter. `text` is the text of the file, for spans inside the
-/// condition.
-pub(super) fn check(component: &Component<'_>, text: &str, diagnostics: &mut Diagnostics) -> Option<Condition> {
+/// Checks a transform. Returns its condition if it is a valid filter.
+pub(super) fn check(component: &Component<'_>, diagnostics: &mut Diagnostics) -> Option<Condition> {
     let name = component.type_name?;
     let type_fields = field_names(|probe| TransformConfig::read(name, probe).transpose());
     component::report_unknown_keys(component, &[GENERIC_KEYS, type_fields], diagnostics);
@@ -28,18 +27,13 @@ pub(super) fn check(component: &Component<'_>, text: &str, diagnostics: &mut Dia
     });
     match read.complete().flatten()? {
         TransformConfig::Normalize(_) | TransformConfig::Route(_) => None,
-        TransformConfig::Filter(config) => compile(component, &config, text, diagnostics),
+        TransformConfig::Filter(config) => compile(component, &config, diagnostics),
     }
 }
 
-fn compile(
-    component: &Component<'_>,
-    config: &filter::Config,
-    text: &str,
-    diagnostics: &mut Diagnostics,
-) -> Option<Condition> {
+fn compile(component: &Component<'_>, config: &filter::Config, diagnostics: &mut Diagnostics) -> Option<Condition> {
     let entry = component.node.entry("condition")?;
-    let value_spans = ValueSpans::of(&entry.value, text);
+    let value_spans = ValueSpans::of(&entry.value, &diagnostics.text(entry.value.span.file));
     let joined = joined_comments(&config.condition, value_spans.as_ref());
     let mistakes = match config.compile() {
         _ if !joined.is_empty() => joined,
