@@ -3,14 +3,14 @@
 //!
 //! ```console
 //! $ cargo run --example embed                    # against a simulated vendor in this process, files in ./auditflow-embedded
-//! $ cargo run --example embed -- acme.yaml       # your pipeline file; its variables come from the environment
+//! $ cargo run --example embed -- acme.yaml       # your pipeline; its variables come from the environment
 //! ```
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{anyhow, ensure};
-use auditflow::pipeline::{self, Diagnostic, Environment, Overrides, ValidatedPipeline};
+use auditflow::pipeline::{self, Diagnostic, Environment, Overrides, PipelineFiles, ValidatedPipeline};
 use auditflow::runtime::{RunMode, RunOptions, RunReport, run};
 use auditflow::simulator::{Simulator, SimulatorOptions, VendorName};
 use tokio_util::sync::CancellationToken;
@@ -35,8 +35,11 @@ sinks:
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let Some(file) = std::env::args().nth(1) else { return run_against_the_simulator().await };
-    run_and_report(pipeline::load(Path::new(&file), &Environment::of_process(), &Overrides::default())).await
+    let files: Vec<_> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    if files.is_empty() {
+        return run_against_the_simulator().await;
+    }
+    run_and_report(pipeline::load(&PipelineFiles::new(files), &Environment::of_process(), &Overrides::default())).await
 }
 
 async fn run_against_the_simulator() -> anyhow::Result<()> {

@@ -20,13 +20,11 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! use std::path::Path;
-//!
-//! use auditflow::pipeline::{self, Environment, Overrides};
+//! use auditflow::pipeline::{self, Environment, Overrides, PipelineFiles};
 //! use auditflow::runtime::{self, RunMode, RunOptions};
 //! use tokio_util::sync::CancellationToken;
 //!
-//! let loaded = pipeline::load(Path::new("pipeline.yaml"), &Environment::of_process(), &Overrides::default());
+//! let loaded = pipeline::load(&PipelineFiles::from("pipeline.yaml"), &Environment::of_process(), &Overrides::default());
 //! let pipeline = loaded.map_err(|diagnostics| diagnostics[0].to_string())?;
 //! let shutdown = CancellationToken::new();
 //! let report = runtime::run(pipeline, RunOptions::new(RunMode::Continuous, shutdown)).await?;

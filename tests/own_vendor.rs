@@ -43,7 +43,7 @@ fn a_vendor_with_two_names_is_rejected() {
         "sources:\n  acme: {type: clumio_classic, access_token: x}\nsinks:\n  out: {type: console, inputs: [acme]}\n",
     )
     .unwrap();
-    let diagnostics = pipeline::load(&file, &Environment::from_pairs([]), &Overrides::default()).unwrap_err();
+    let diagnostics = pipeline::load(&file.into(), &Environment::from_pairs([]), &Overrides::default()).unwrap_err();
     let message = format!("{diagnostics:?}");
     assert!(
         message.contains("the vendor is registered as `clumio_classic`, but its spec has the name `clumio`"),

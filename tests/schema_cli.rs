@@ -41,10 +41,10 @@ fn yaml(text: &str) -> Value {
 }
 
 fn pipelines() -> Vec<PathBuf> {
-    let mut files: Vec<_> = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines");
+    let files = [directory.clone(), directory.join("tenants")].into_iter().flat_map(|from| fs::read_dir(from).unwrap());
+    let files = files.map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = files.filter(|file| file.extension().is_some_and(|end| end == "yaml")).collect();
     files.sort();
     files
 }
@@ -122,11 +122,28 @@ fn common_errors_are_detected() {
         pipeline.pointer_mut(parent).unwrap()[key] = value.clone();
         assert!(validator.errors(&pipeline).is_some(), "{path} = {value} is not detected");
     }
-    for missing in ["/sources/a/access_token", "/sinks/f/inputs", "/sinks/f/path", "/sources"] {
+    for missing in ["/sources/a/access_token", "/sinks/f/inputs", "/sinks/f/path"] {
         let mut pipeline = good();
         let (parent, key) = missing.rsplit_once('/').unwrap();
         pipeline.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(key);
         assert!(validator.errors(&pipeline).is_some(), "the missing {missing} is not detected");
+    }
+}
+
+#[test]
+fn a_template_of_sources_is_a_source_with_placeholders() {
+    let validator = Validator::new();
+    let with = |list: &str| yaml(&format!("sources_from: {{'acme_{{{{ tenant }}}}': {list}}}"));
+    let template = "type: clumio, access_token: {file: 'secrets/{{ tenant }}'}";
+    let good = with(&format!("{{file: tenants.csv, template: {{{template}, page_size: '{{{{ size }}}}'}}}}"));
+    assert_eq!(validator.errors(&good), None);
+    for wrong in [
+        format!("{{file: tenants.csv, template: {{{template}, page_size: many}}}}"),
+        format!("{{file: tenants.csv, template: {{{template}, page_sizes: 5}}}}"),
+        format!("{{template: {{{template}}}}}"),
+        "{file: tenants.csv}".to_owned(),
+    ] {
+        assert!(validator.errors(&with(&wrong)).is_some(), "{wrong}");
     }
 }
 

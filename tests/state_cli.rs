@@ -273,17 +273,17 @@ fn trimmed_events_cannot_be_redelivered() {
 #[test]
 fn a_rename_prints_what_it_keeps_and_follows_the_file() {
     let harness = Harness::after_a_run();
-    insta::assert_snapshot!(harness.rejected(&["rename", "audit", "clumio_eu", "--yes"]), @r"
+    insta::assert_snapshot!(harness.rejected(&["rename", "audit", "--to", "clumio_eu", "--yes"]), @r"
     error: `audit` is still in DIRECTORY/acme.yaml: the next run would start it without recorded state; change the name to `clumio_eu` there, then repeat this command
     ");
     harness.write("clumio_eu", "archive", "");
-    insta::assert_snapshot!(harness.rejected(&["rename", "audt", "clumio_eu", "--yes"]), @r"
+    insta::assert_snapshot!(harness.rejected(&["rename", "audt", "--to", "clumio_eu", "--yes"]), @r"
     error: source `audt` has never run in DIRECTORY/data; `auditflow status DIRECTORY/acme.yaml` lists the names that are recorded there
     ");
-    insta::assert_snapshot!(harness.rejected(&["rename", "audit", "clumio_us", "--yes"]), @r"
+    insta::assert_snapshot!(harness.rejected(&["rename", "audit", "--to", "clumio_us", "--yes"]), @r"
     error: DIRECTORY/acme.yaml has no source or sink `clumio_us`; change `audit` to it there, in inputs too, then repeat this command
     ");
-    let (code, printed) = harness.state(&["rename", "audit", "clumio_eu", "--yes"]);
+    let (code, printed) = harness.state(&["rename", "audit", "--to", "clumio_eu", "--yes"]);
     assert_eq!(code, 0);
     insta::assert_snapshot!(printed, @r"
     rename source `audit` to `clumio_eu`
@@ -293,7 +293,7 @@ fn a_rename_prints_what_it_keeps_and_follows_the_file() {
       inputs          come from the file: replace `audit` by `clumio_eu` there
     done
     ");
-    let (code, printed) = harness.state(&["rename", "files", "archive", "--yes"]);
+    let (code, printed) = harness.state(&["rename", "files", "--to", "archive", "--yes"]);
     assert_eq!(code, 0);
     insta::assert_snapshot!(printed, @r"
     rename sink `files` to `archive`
@@ -305,14 +305,14 @@ fn a_rename_prints_what_it_keeps_and_follows_the_file() {
     harness.pipeline.run_once(&harness.file);
     assert_eq!(harness.lines(), EVENTS);
     // Repeating it is not an error: a script may run again after it was killed.
-    let (code, printed) = harness.state(&["rename", "files", "archive", "--yes"]);
+    let (code, printed) = harness.state(&["rename", "files", "--to", "archive", "--yes"]);
     assert_eq!(code, 0);
     assert!(printed.starts_with("nothing to do: no sink `files` is recorded"), "{printed}");
     // A name with recorded state is rejected.
     harness.write("audit", "files", "");
     harness.pipeline.run_once(&harness.file);
     harness.write("clumio_eu", "archive", "");
-    insta::assert_snapshot!(harness.rejected(&["rename", "files", "archive", "--yes"]), @r"
+    insta::assert_snapshot!(harness.rejected(&["rename", "files", "--to", "archive", "--yes"]), @r"
     error: the sink `archive` has recorded state of its own; use another name, or remove `archive` from the file and its state from the journal first: auditflow state remove DIRECTORY/acme.yaml archive
     ");
 }
@@ -445,7 +445,7 @@ fn a_running_pipeline_is_rejected() {
         ["rewind", "audit", "--to", "2001-01-31", "--yes"].as_slice(),
         &["redeliver", "files", "--from", "oldest", "--yes"],
         &["accept", "audit", "--from", "2001-01-31", "--to", "2001-02-01", "--yes"],
-        &["rename", "files", "archive", "--yes"],
+        &["rename", "files", "--to", "archive", "--yes"],
         &["reset", "files", "--dry-run"],
     ] {
         let (code, printed) = harness.state(arguments);

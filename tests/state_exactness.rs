@@ -271,8 +271,8 @@ fn renaming_between_runs_loses_and_duplicates_nothing() {
         let (new_source, new_sink) = (format!("source_{round}"), format!("sink_{round}"));
         let file = file_of(&new_source, &new_sink);
         for (old, new) in [(&source, &new_source), (&sink, &new_sink)] {
-            state_and_kill(&pipeline, &file, &["rename", old, new], &mut random);
-            let (code, printed) = state(&pipeline, &file, &["rename", old, new]);
+            state_and_kill(&pipeline, &file, &["rename", old, "--to", new], &mut random);
+            let (code, printed) = state(&pipeline, &file, &["rename", old, "--to", new]);
             assert!(code == 0 || printed.contains("has never run"), "{printed}");
         }
         (source, sink) = (new_source, new_sink);

@@ -110,15 +110,15 @@ journal: {retention: 1h}
 
     assert_eq!(lines(&[]).len(), 10);
     assert_eq!(lines(&["--limit", "1000"]).len() as u64, 5 * EVENTS);
-    let raw = lines(&["clumio", "--limit", "1"]).pop().unwrap();
+    let raw = lines(&["--component", "clumio", "--limit", "1"]).pop().unwrap();
     assert!(raw.get("schema_version").is_none(), "a source has raw records: {raw}");
-    let deletions = lines(&["few", "--limit", "1000"]);
+    let deletions = lines(&["--component", "few", "--limit", "1000"]);
     assert!(!deletions.is_empty() && deletions.iter().all(|event| event["action"] == "delete"), "{deletions:?}");
-    assert_eq!(lines(&["deletions", "--limit", "1000"]), deletions);
-    let one = lines(&["deletions", "--where", "vendor == \"merge\"", "--limit", "1000"]);
+    assert_eq!(lines(&["--component", "deletions", "--limit", "1000"]), deletions);
+    let one = lines(&["--component", "deletions", "--where", "vendor == \"merge\"", "--limit", "1000"]);
     assert!(one.len() < deletions.len() && one.iter().all(|event| event["vendor"] == "merge"), "{one:?}");
 
-    let unknown = tap(&["fewer"]);
+    let unknown = tap(&["--component", "fewer"]);
     let printed = String::from_utf8_lossy(&unknown.stderr).into_owned();
     assert!(
         unknown.status.code() == Some(2) && printed.contains("`fewer`") && printed.contains("deletions"),

@@ -1,13 +1,12 @@
 //! `auditflow check`: connects to every source and sink of a pipeline with the real credentials, and writes nothing.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::process::{EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, StopSignals, print, print_stderr, runtime};
 use super::read_only::Exit;
 use super::validate;
 use crate::clock::{SharedClock, SystemClock};
-use crate::pipeline::{self, Environment, Overrides, ValidatedPipeline};
+use crate::pipeline::{self, Environment, Overrides, PipelineFiles, ValidatedPipeline};
 use crate::runtime::{self, HealthcheckFailure, HealthcheckResult};
 
 /// Connect to every source and sink of a pipeline with the real credentials
@@ -17,15 +16,15 @@ use crate::runtime::{self, HealthcheckFailure, HealthcheckResult};
 /// 130 after Ctrl-C.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// The pipeline file
-    file: PathBuf,
+    #[command(flatten)]
+    files: PipelineFiles,
     #[command(flatten)]
     settings: Overrides,
 }
 
 /// Runs the command; returns the exit code.
 pub(super) fn run(arguments: &Arguments) -> u8 {
-    let pipeline = match pipeline::load(&arguments.file, &Environment::of_process(), &arguments.settings) {
+    let pipeline = match pipeline::load(&arguments.files, &Environment::of_process(), &arguments.settings) {
         Ok(pipeline) => pipeline,
         Err(diagnostics) => {
             validate::print_diagnostics(&diagnostics);

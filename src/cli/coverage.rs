@@ -1,9 +1,7 @@
 //! `auditflow coverage`: which time ranges of each source are covered, in doubt, unreadable or not read yet.
 
-use std::path::PathBuf;
-
 use super::read_only::{self, Exit};
-use crate::pipeline::Overrides;
+use crate::pipeline::{Overrides, PipelineFiles};
 use crate::report::CoverageReport;
 
 /// Show which time of each source is covered, in doubt or unreadable, its gaps, and how late its events become visible
@@ -13,8 +11,8 @@ use crate::report::CoverageReport;
 /// or if the journal cannot be read, 2 if the file is wrong.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// The pipeline file
-    file: PathBuf,
+    #[command(flatten)]
+    files: PipelineFiles,
     /// Print JSON (format: docs/status.md)
     #[arg(long)]
     json: bool,
@@ -31,9 +29,9 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
 }
 
 fn show(arguments: &Arguments) -> Result<u8, Exit> {
-    let pipeline = read_only::load(&arguments.file, &arguments.settings)?;
+    let pipeline = read_only::load(&arguments.files, &arguments.settings)?;
     let report = CoverageReport::new(&pipeline, &read_only::observe(&pipeline, arguments.evidence)?);
-    let file = arguments.file.display().to_string();
+    let file = arguments.files.to_string();
     read_only::show(arguments.json, &report, || report.text(&file));
     Ok(read_only::exit_code(report.healthy))
 }

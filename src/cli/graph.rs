@@ -1,10 +1,8 @@
 //! `auditflow graph`: a picture of a pipeline, in Mermaid or DOT.
 
-use std::path::PathBuf;
-
 use super::process::{EXIT_DONE, print_data};
 use super::read_only::{self, Exit};
-use crate::pipeline::Overrides;
+use crate::pipeline::{Overrides, PipelineFiles};
 use crate::report::graph::{self, GraphFormat};
 
 /// Draw the sources, transforms and sinks of a pipeline, with the conditions of filters on the edges
@@ -12,8 +10,8 @@ use crate::report::graph::{self, GraphFormat};
 /// The secrets of the file need not be set and are never shown. Exit code 0 on success, 2 if the file is wrong.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// The pipeline file
-    file: PathBuf,
+    #[command(flatten)]
+    files: PipelineFiles,
     /// The language of the picture
     #[arg(long, value_enum, default_value_t = Format::Mermaid)]
     format: Format,
@@ -31,7 +29,7 @@ enum Format {
 
 /// Runs the command; returns the exit code.
 pub(super) fn run(arguments: &Arguments) -> u8 {
-    let pipeline = match read_only::load(&arguments.file, &arguments.settings) {
+    let pipeline = match read_only::load(&arguments.files, &arguments.settings) {
         Ok(pipeline) => pipeline,
         Err(Exit(code)) => return code,
     };

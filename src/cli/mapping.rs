@@ -10,7 +10,7 @@ mod delivered;
 
 use std::collections::HashMap;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 use delivered::{Delivered, Renormalizer};
@@ -22,7 +22,7 @@ use super::read_only::{self, BlockOpener, Exit};
 use crate::clock::{Clock, SystemClock};
 use crate::event::native;
 use crate::journal::{BlockVisitor, RecordBlock, Seq, SourceInfo, SqliteJournal};
-use crate::pipeline::{Overrides, ValidatedPipeline};
+use crate::pipeline::{Overrides, PipelineFiles, ValidatedPipeline};
 use crate::report::{MappingCounter, MappingDiff};
 use crate::vendors::{ReadContext, registry};
 
@@ -49,9 +49,9 @@ pub(super) struct Arguments {
     /// A setting of the source that affects normalizing, such as event_type=category_action (repeatable)
     #[arg(long = "option", value_name = "KEY=VALUE", value_parser = key_and_value, requires = "vendor")]
     options: Vec<(String, String)>,
-    /// Read the records that the journal of this pipeline file holds at present
-    #[arg(long, value_name = "FILE")]
-    pipeline: Option<PathBuf>,
+    /// Read the records that the journal of this pipeline holds at present
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pipeline: Vec<PathBuf>,
     /// The percentage of records that must have an action and a category
     #[arg(long, value_name = "PERCENT", default_value = "100", value_parser = percentage)]
     at_least: f64,
@@ -76,9 +76,9 @@ struct DiffArguments {
     /// Events that another version has delivered, as NDJSON in auditflow's own schema with `raw`, - for stdin
     #[arg(long, value_name = "FILE")]
     from: PathBuf,
-    /// The pipeline file of the sources
-    #[arg(long, value_name = "FILE")]
-    pipeline: Option<PathBuf>,
+    /// The files of the pipeline of the sources
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pipeline: Vec<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -99,10 +99,10 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
 }
 
 fn show_mapping(arguments: &Arguments) -> Result<u8, Exit> {
-    let counter = match (&arguments.pipeline, &arguments.vendor) {
-        (Some(pipeline), _) => of_journal(pipeline)?,
-        (None, Some(vendor)) => of_raw_records(arguments.file.as_ref(), vendor, &arguments.options)?,
-        (None, None) => of_events(arguments.file.as_ref())?,
+    let counter = match &arguments.vendor {
+        _ if !arguments.pipeline.is_empty() => of_journal(&arguments.pipeline)?,
+        Some(vendor) => of_raw_records(arguments.file.as_ref(), vendor, &arguments.options)?,
+        None => of_events(arguments.file.as_ref())?,
     };
     let report = counter.finish(arguments.at_least);
     read_only::show(arguments.json, &report, || report.text());
@@ -171,8 +171,8 @@ fn each_line(file: Option<&PathBuf>, take: &mut dyn FnMut(Option<&str>)) -> Resu
 
 // --- the journal ---
 
-fn of_journal(file: &Path) -> Result<MappingCounter, Exit> {
-    let pipeline = read_only::load(file, &Overrides::default())?;
+fn of_journal(files: &[PathBuf]) -> Result<MappingCounter, Exit> {
+    let pipeline = read_only::load(&PipelineFiles::new(files.to_owned()), &Overrides::default())?;
     let mut visitor = JournalCounter::default();
     let visited = SqliteJournal::visit(&pipeline.settings.data_dir, &mut visitor);
     let error = match (visited, visitor.blocks.damaged) {
@@ -214,8 +214,9 @@ impl BlockVisitor for JournalCounter {
 
 fn show_diff(arguments: &DiffArguments) -> Result<u8, Exit> {
     let mut renormalizer = Renormalizer::default();
-    if let Some(file) = &arguments.pipeline {
-        renormalizer.configured = configured(&read_only::load(file, &Overrides::default())?);
+    if !arguments.pipeline.is_empty() {
+        let files = PipelineFiles::new(arguments.pipeline.clone());
+        renormalizer.configured = configured(&read_only::load(&files, &Overrides::default())?);
     }
     let mut diff = MappingDiff::default();
     each_line(Some(&arguments.from), &mut |line| {

@@ -1,10 +1,8 @@
 //! `auditflow plan`: what `run` would request and where events would be written, without requesting or writing anything.
 
-use std::path::PathBuf;
-
 use super::process::EXIT_DONE;
 use super::read_only::{self, Exit};
-use crate::pipeline::Overrides;
+use crate::pipeline::{Overrides, PipelineFiles};
 use crate::report::PlanReport;
 
 /// Show what `run` would request next and where it would write events, without calling any API
@@ -13,8 +11,8 @@ use crate::report::PlanReport;
 /// code 0 on success, 1 if the journal cannot be read, 2 if the file is wrong.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// The pipeline file
-    file: PathBuf,
+    #[command(flatten)]
+    files: PipelineFiles,
     /// Print JSON (format: docs/status.md)
     #[arg(long)]
     json: bool,
@@ -28,7 +26,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
 }
 
 fn show(arguments: &Arguments) -> Result<u8, Exit> {
-    let pipeline = read_only::load(&arguments.file, &arguments.settings)?;
+    let pipeline = read_only::load(&arguments.files, &arguments.settings)?;
     let report = PlanReport::new(&pipeline, &read_only::observe(&pipeline, false)?);
     read_only::show(arguments.json, &report, || report.text());
     Ok(EXIT_DONE)

@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::io::{self, IsTerminal};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,19 +13,19 @@ use super::process::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, print, print_data, prin
 use super::validate;
 use crate::clock::{Clock, SystemClock};
 use crate::journal::{DecodedBlock, JournalError, RecordBlock, SourceInfo};
-use crate::pipeline::{self, Environment, Overrides, ValidatedPipeline};
+use crate::pipeline::{self, Environment, Overrides, PipelineFiles, ValidatedPipeline};
 use crate::report::{self, Observation};
 use crate::vendors::{Normalizer, registry};
 
 /// A command ends early with this exit code; its message has been printed.
 pub(super) struct Exit(pub(super) u8);
 
-/// Loads a pipeline file. Variables of sources and sinks need not be set: placeholders stand in for the secrets.
-pub(super) fn load(file: &Path, overrides: &Overrides) -> Result<ValidatedPipeline, Exit> {
+/// Loads a pipeline. Variables of sources and sinks need not be set: placeholders stand in for the secrets.
+pub(super) fn load(files: &PipelineFiles, overrides: &Overrides) -> Result<ValidatedPipeline, Exit> {
     let environment = Environment::of_process();
-    let with_placeholders = pipeline::load(file, &environment.clone().with_placeholders(), overrides);
+    let with_placeholders = pipeline::load(files, &environment.clone().with_placeholders(), overrides);
     // Errors may quote a placeholder that the user never wrote. Report the errors of the real environment instead.
-    with_placeholders.or_else(|_| pipeline::load(file, &environment, overrides)).map_err(|diagnostics| {
+    with_placeholders.or_else(|_| pipeline::load(files, &environment, overrides)).map_err(|diagnostics| {
         validate::print_diagnostics(&diagnostics);
         Exit(EXIT_USAGE)
     })

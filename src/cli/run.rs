@@ -1,6 +1,5 @@
 //! `auditflow run`: runs a pipeline until it is stopped, or once.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -10,7 +9,7 @@ use super::read_only::Exit;
 use super::{summary, validate};
 use crate::api::{ApiServer, RunState};
 use crate::clock::{SharedClock, SystemClock};
-use crate::pipeline::{Environment, LogFormat, Overrides, ValidatedPipeline};
+use crate::pipeline::{Environment, LogFormat, Overrides, PipelineFiles, ValidatedPipeline};
 use crate::runtime::{HealthcheckFailure, HealthcheckResult, LiveConfig};
 use crate::runtime::{RunMode, RunOptions, RunReport};
 use crate::telemetry::logging;
@@ -19,21 +18,22 @@ use crate::units::Span;
 /// Run a pipeline until it is stopped
 ///
 /// Ctrl-C or SIGTERM stops it after the current page and batch; a second signal ends it at once, and the next run recovers.
-/// SIGHUP reads the pipeline file again and restarts the sources and sinks that have changed.
+/// SIGHUP reads the files of the pipeline again and restarts the sources and sinks that have changed.
 /// Exit code 0 if all work is done or the run was stopped, 1 if it failed, 2 if the file is wrong, 3 if a source or sink could
 /// not finish its work, or if time that it read with --once is in doubt or unreadable, 130 if Ctrl-C ended the check at the
 /// start.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// The pipeline file
-    pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) files: PipelineFiles,
     /// Collect and deliver everything up to now, print a summary, and exit
     #[arg(long)]
     pub(super) once: bool,
     /// With --once: exit after errors have blocked all remaining work for this long
     #[arg(long, requires = "once", default_value = "5m", value_parser = Span::parse, value_name = "TIME")]
     pub(super) give_up_after: Span,
-    /// Reload when the pipeline file, or a file of a secret or certificate that it names, changes; as SIGHUP does
+    /// Reload as SIGHUP does when a file of the pipeline, or of a secret or certificate that it names, changes, or a directory
+    /// of the pipeline has another file or one less
     #[arg(long, conflicts_with = "once")]
     pub(super) watch_config: bool,
     /// Start without checking the sources and sinks first
@@ -49,7 +49,7 @@ pub(super) struct Arguments {
 /// Runs the command; returns the exit code.
 pub(super) fn run(arguments: &Arguments) -> u8 {
     let environment = Environment::of_process();
-    let config = match LiveConfig::load(&arguments.file, environment.clone(), arguments.settings.clone()) {
+    let config = match LiveConfig::load(arguments.files.clone(), environment.clone(), arguments.settings.clone()) {
         Ok(config) => config,
         Err(diagnostics) => {
             validate::print_to_log(&diagnostics, arguments.settings.wants_json_log(&environment));
@@ -109,7 +109,7 @@ fn run_pipeline(config: &LiveConfig, arguments: &Arguments, json: bool) -> Resul
     });
     runtime.shutdown_background();
     Ok(match report? {
-        Ok(report) => conclude(&report, mode, &arguments.file.display().to_string(), json),
+        Ok(report) => conclude(&report, mode, &arguments.files.to_string(), json),
         Err(code) => code,
     })
 }

@@ -1,10 +1,8 @@
 //! `auditflow status`: the state of each source and sink, whether the pipeline runs or not.
 
-use std::path::PathBuf;
-
 use super::read_only::{self, Exit};
 use crate::format::printable;
-use crate::pipeline::{Overrides, ValidatedPipeline};
+use crate::pipeline::{Overrides, PipelineFiles, ValidatedPipeline};
 use crate::report::StatusReport;
 use crate::units::Span;
 
@@ -14,8 +12,8 @@ use crate::units::Span;
 /// has, time is in doubt or unreadable, the journal is full or it cannot be read, 2 if the file is wrong.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// The pipeline file
-    file: PathBuf,
+    #[command(flatten)]
+    files: PipelineFiles,
     /// Print JSON (format: docs/status.md)
     #[arg(long)]
     json: bool,
@@ -35,8 +33,8 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
 }
 
 fn show(arguments: &Arguments) -> Result<u8, Exit> {
-    let pipeline = read_only::load(&arguments.file, &arguments.settings)?;
-    let file = arguments.file.display().to_string();
+    let pipeline = read_only::load(&arguments.files, &arguments.settings)?;
+    let file = arguments.files.to_string();
     if arguments.watch {
         return Ok(read_only::watch(arguments.interval.0, |in_place| {
             let report = report(&pipeline)?;

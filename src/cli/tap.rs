@@ -6,7 +6,6 @@
 //! ```
 
 use std::collections::{HashMap, VecDeque};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::process::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, print_data, print_stderr};
@@ -16,7 +15,7 @@ use crate::event::Event;
 use crate::event::native::{self, RawForm};
 use crate::journal::sqlite::SqliteJournal;
 use crate::journal::{BlockVisitor, RecordBlock, Seq, SourceInfo};
-use crate::pipeline::{Overrides, ValidatedPipeline};
+use crate::pipeline::{Overrides, PipelineFiles, ValidatedPipeline};
 use crate::sinks::EventForm;
 use crate::transform::condition::Condition;
 use crate::transform::redact::Redactions;
@@ -33,9 +32,10 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// or the file are wrong.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// The pipeline file
-    file: PathBuf,
+    #[command(flatten)]
+    files: PipelineFiles,
     /// The component, or an output of a route; without it, the events of all sources, normalized
+    #[arg(long, value_name = "NAME")]
     component: Option<String>,
     /// Only events that match this condition, as in a filter (docs/filter.md)
     #[arg(long = "where", value_name = "CONDITION")]
@@ -56,7 +56,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
 }
 
 fn show(arguments: &Arguments) -> Result<u8, Exit> {
-    let pipeline = read_only::load(&arguments.file, &arguments.settings)?;
+    let pipeline = read_only::load(&arguments.files, &arguments.settings)?;
     let mut tap = Tap {
         routes: routes(&pipeline, arguments.component.as_deref())?,
         condition: arguments.condition.as_deref().map(compile).transpose()?,

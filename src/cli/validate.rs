@@ -1,20 +1,17 @@
-//! `auditflow validate`: checks pipeline files and reports all errors in them at once.
-
-use std::path::PathBuf;
+//! `auditflow validate`: checks the files of a pipeline and reports all errors in them at once.
 
 use super::process::{EXIT_DONE, EXIT_USAGE, print, print_data, print_stderr};
-use crate::pipeline::{self, ComponentKind, Diagnostic, Environment, Overrides, ValidatedPipeline};
+use crate::pipeline::{self, ComponentKind, Diagnostic, Environment, Overrides, PipelineFiles, ValidatedPipeline};
 
-/// Check pipeline files
+/// Check the files of a pipeline
 ///
 /// Reads only these files: no network, no data directory; secret files are looked at, and not opened. The environment
-/// variables that the files name must be set. Exit code 0 if all files are valid (warnings allowed, unless --deny-warnings), 2
-/// if not.
+/// variables that the files name must be set. Exit code 0 if the pipeline is valid (warnings allowed, unless
+/// --deny-warnings), 2 if not.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// The pipeline files
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    files: PipelineFiles,
     /// Print diagnostics as JSON, one per line
     #[arg(long)]
     json: bool,
@@ -25,31 +22,24 @@ pub(super) struct Arguments {
 
 /// Runs the command; returns the exit code.
 pub(super) fn run(arguments: &Arguments) -> u8 {
-    let environment = Environment::of_process();
-    let mut all_valid = true;
-    for file in &arguments.files {
-        let (diagnostics, found) = match pipeline::load(file, &environment, &Overrides::default()) {
-            Ok(pipeline) => match &pipeline.tests {
-                Ok(_) => (pipeline.warnings.clone(), summary(&pipeline) + ": ok"),
-                Err(mistakes) => ([&pipeline.warnings[..], mistakes].concat(), "invalid".to_owned()),
-            },
-            Err(diagnostics) => (diagnostics, "invalid".to_owned()),
-        };
-        report(&diagnostics, arguments.json);
-        let errors = diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count();
-        let is_valid = errors == 0 && (diagnostics.is_empty() || !arguments.deny_warnings);
-        all_valid &= is_valid;
-        if arguments.json {
-            continue;
-        }
-        let line = format!("{}: {found}{}\n", file.display(), counted_diagnostics(errors, diagnostics.len() - errors));
-        if is_valid {
-            print(&line);
-        } else {
-            print_stderr(&line);
-        }
+    let files = &arguments.files;
+    let (diagnostics, found) = match pipeline::load(files, &Environment::of_process(), &Overrides::default()) {
+        Ok(pipeline) => match &pipeline.tests {
+            Ok(_) => (pipeline.warnings.clone(), summary(&pipeline) + ": ok"),
+            Err(mistakes) => ([&pipeline.warnings[..], mistakes].concat(), "invalid".to_owned()),
+        },
+        Err(diagnostics) => (diagnostics, "invalid".to_owned()),
+    };
+    report(&diagnostics, arguments.json);
+    let errors = diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count();
+    let is_valid = errors == 0 && (diagnostics.is_empty() || !arguments.deny_warnings);
+    let line = format!("{files}: {found}{}\n", counted_diagnostics(errors, diagnostics.len() - errors));
+    match is_valid {
+        _ if arguments.json => {}
+        true => drop(print(&line)),
+        false => print_stderr(&line),
     }
-    if all_valid { EXIT_DONE } else { EXIT_USAGE }
+    if is_valid { EXIT_DONE } else { EXIT_USAGE }
 }
 
 /// `, 3 errors, 1 warning`; empty if there is none.

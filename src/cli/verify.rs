@@ -7,7 +7,7 @@ use super::process::{EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, StopSignals, poi
 use super::read_only::{self, Exit};
 use super::validate;
 use crate::clock::{SharedClock, SystemClock};
-use crate::pipeline::{self, Environment, Overrides, ValidatedPipeline, ValidatedSink};
+use crate::pipeline::{self, Environment, Overrides, PipelineFiles, ValidatedPipeline, ValidatedSink};
 use crate::report::{Observation, SinkOutputs, VerifyReport};
 use crate::sinks::SinkError;
 use crate::sinks::registry::SinkName;
@@ -22,10 +22,10 @@ use crate::time::Timestamp;
 /// code 0 if everything is there and unchanged, 1 if not or if it cannot be read, 2 if the file is wrong.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// The pipeline file
-    file: PathBuf,
-    /// The sinks; all with manifests if none is given
-    #[arg(value_name = "SINK")]
+    #[command(flatten)]
+    files: PipelineFiles,
+    /// A sink; all with manifests if none is given
+    #[arg(long = "sink", value_name = "NAME")]
     sinks: Vec<String>,
     /// Read this local copy of the bucket, as `aws s3 sync` makes it
     #[arg(long, value_name = "DIRECTORY")]
@@ -70,7 +70,7 @@ fn failed(reason: &str) -> Exit {
 
 /// The secrets of the file need not be set, unless a bucket is read.
 fn load(arguments: &Arguments) -> Result<ValidatedPipeline, Exit> {
-    let pipeline = read_only::load(&arguments.file, &arguments.settings)?;
+    let pipeline = read_only::load(&arguments.files, &arguments.settings)?;
     let known: Vec<_> = pipeline.sinks.iter().map(|sink| sink.name.as_str()).collect();
     if let Some(unknown) = arguments.sinks.iter().find(|name| !known.contains(&name.as_str())) {
         print_stderr(&format!("error: there is no sink `{unknown}`; the sinks are {}\n", known.join(", ")));
@@ -80,7 +80,7 @@ fn load(arguments: &Arguments) -> Result<ValidatedPipeline, Exit> {
     if wanted(&pipeline, arguments).all(is_local) {
         return Ok(pipeline);
     }
-    pipeline::load(&arguments.file, &Environment::of_process(), &arguments.settings).map_err(|diagnostics| {
+    pipeline::load(&arguments.files, &Environment::of_process(), &arguments.settings).map_err(|diagnostics| {
         validate::print_diagnostics(&diagnostics);
         Exit(EXIT_USAGE)
     })

@@ -1,19 +1,18 @@
 //! Diagnostics: what is wrong in a pipeline file, and where.
 //!
 //! ```text
-//! checks --Diagnostic (span, key, message, hint)--> Diagnostics --resolve(file name, text)--> sorted, with excerpts --> text or JSON
+//! checks --Diagnostic (span, key, message, hint)--> Diagnostics (with the files) --resolve--> sorted, with excerpts --> text or JSON
 //! ```
 //!
 //! A diagnostic quotes only the key and the rejected word of its line. The rest of the line may be a secret.
 
-use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::LazyLock;
+use std::rc::Rc;
 
-use regex::{Captures, Regex};
 use serde::Serialize;
 
+use super::excerpt::{Excerpt, mask_urls};
 use super::node::{NodeId, TextSpan};
 
 /// How bad a diagnostic is.
@@ -111,28 +110,15 @@ impl Diagnostic {
         self.severity == Severity::Error
     }
 
-    /// Adds the file's name, and the excerpt from its text.
-    fn resolve(self, file: &str, text: &str) -> Self {
-        let excerpt = self.span.and_then(|span| Excerpt::cut(text, span, self.shows_token));
-        let file = if self.file.is_empty() { file.to_owned() } else { self.file };
+    /// Adds the name of the file, and the excerpt from its text. `pipeline` is the name of all files together.
+    fn resolve(self, pipeline: &str, files: &[TextFile]) -> Self {
+        let file = self.span.and_then(|span| files.get(span.file));
+        let excerpt = self.span.and_then(|span| Excerpt::cut(&file?.text, span, self.shows_token));
+        let name = file.map_or(pipeline, |file| &file.name);
+        let file = if self.file.is_empty() { name.to_owned() } else { self.file };
         let (message, hint) = (mask_urls(&self.message).into_owned(), mask_urls(&self.hint).into_owned());
         Self { file, message, hint, excerpt, ..self }
     }
-}
-
-/// The text without what may be secret in URLs: user, password, and the values of the query.
-fn mask_urls(text: &str) -> Cow<'_, str> {
-    static URL: LazyLock<Regex> =
-        LazyLock::new(|| Regex::new(r#"[A-Za-z][A-Za-z0-9+.-]*://[^\s`'"]+"#).expect("a valid pattern"));
-    static SECRET: LazyLock<Regex> =
-        LazyLock::new(|| Regex::new(r"(://)[^/?#@]*@|([?&][^=&#]*=)[^&#]+").expect("a valid pattern"));
-    URL.replace_all(text, |url: &Captures<'_>| {
-        let masked = SECRET.replace_all(&url[0], |found: &Captures<'_>| match found.get(1) {
-            Some(start) => format!("{}***@", start.as_str()),
-            None => format!("{}***", &found[2]),
-        });
-        masked.into_owned()
-    })
 }
 
 impl fmt::Display for Diagnostic {
@@ -156,16 +142,70 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// All diagnostics of one file, and the values that later checks skip because of them.
+/// A file of a pipeline.
+#[derive(Clone, Debug)]
+struct TextFile {
+    name: String,
+    text: Rc<str>,
+}
+
+/// All diagnostics of the files of a pipeline, and the values that later checks skip because of them.
 #[derive(Debug, Default)]
 pub(crate) struct Diagnostics {
+    files: Vec<TextFile>,
+    nodes: NodeId,
     list: Vec<Diagnostic>,
     dropped: HashSet<NodeId>,
     /// Settings of maps that are probably present under a misspelled name.
     misspelled: HashSet<(NodeId, String)>,
+    /// The column of each value that is a value of a list.
+    cells: HashMap<TextSpan, Rc<str>>,
+    /// The sources that are made from a list, with the value that their name is made of.
+    generated: HashMap<String, TextSpan>,
 }
 
 impl Diagnostics {
+    /// For one file.
+    #[cfg(test)]
+    pub(crate) fn of_file(name: &str, text: &str) -> Self {
+        let mut diagnostics = Self::default();
+        diagnostics.add_file(name.to_owned(), text);
+        diagnostics
+    }
+
+    /// None yet, of the same files.
+    pub(crate) fn of_same_files(&self) -> Self {
+        Self { files: self.files.clone(), ..Self::default() }
+    }
+
+    /// Adds a file. Returns its number, for spans.
+    pub(crate) fn add_file(&mut self, name: String, text: &str) -> usize {
+        self.files.push(TextFile { name, text: text.into() });
+        self.files.len() - 1
+    }
+
+    /// The text of a file.
+    pub(crate) fn text(&self, file: usize) -> Rc<str> {
+        self.files.get(file).map_or_else(|| "".into(), |file| Rc::clone(&file.text))
+    }
+
+    /// A position as `name:line:column`.
+    pub(crate) fn place(&self, span: TextSpan) -> String {
+        let name = self.files.get(span.file).map_or("", |file| &file.name);
+        format!("{name}:{}:{}", span.line, span.column)
+    }
+
+    /// A position for a message about another one: `in line 3`, or `at name:3:5` if that is in another file.
+    pub(crate) fn place_seen_from(&self, span: TextSpan, here: TextSpan) -> String {
+        if span.file == here.file { format!("in line {}", span.line) } else { format!("at {}", self.place(span)) }
+    }
+
+    /// An id for one more node.
+    pub(crate) fn new_node(&mut self) -> NodeId {
+        self.nodes += 1;
+        self.nodes
+    }
+
     pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
         self.list.push(diagnostic);
     }
@@ -174,6 +214,11 @@ impl Diagnostics {
     pub(crate) fn push_and_drop(&mut self, diagnostic: Diagnostic, node: NodeId) -> bool {
         self.list.push(diagnostic);
         self.dropped.insert(node)
+    }
+
+    /// Skips a value from now on.
+    pub(crate) fn skip(&mut self, node: NodeId) {
+        self.dropped.insert(node);
     }
 
     /// Records that a setting of this map is present under a misspelled name, so that it is not reported as missing too.
@@ -207,74 +252,70 @@ impl Diagnostics {
         self.list.iter()
     }
 
-    /// All diagnostics in the order of the file; those without a position last.
-    pub(crate) fn resolve(self, file: &str, text: &str) -> Vec<Diagnostic> {
-        let mut list: Vec<_> = self.list.into_iter().map(|diagnostic| diagnostic.resolve(file, text)).collect();
+    /// Records that this position is a value of a list, in this column.
+    pub(crate) fn add_cell(&mut self, span: TextSpan, column: &str) {
+        self.cells.insert(span, column.into());
+    }
+
+    /// Records that a source is made from a row of a list. `name` is the value that its name is made of.
+    pub(crate) fn add_generated(&mut self, source: &str, name: TextSpan) {
+        self.generated.insert(source.to_owned(), name);
+    }
+
+    /// The row of a source: the value that its name is made of. `None` for one that is made from no list.
+    pub(crate) fn row_of(&self, source: &str) -> Option<TextSpan> {
+        self.generated.get(source).copied()
+    }
+
+    /// All diagnostics in the order of the files; those without a position last. `pipeline` is the name of all files together.
+    pub(crate) fn resolve(mut self, pipeline: &str) -> Vec<Diagnostic> {
+        let list = std::mem::take(&mut self.list);
+        let list = self.without_repetitions(list).into_iter();
+        let mut list: Vec<_> = list.map(|diagnostic| diagnostic.resolve(pipeline, &self.files)).collect();
         list.sort_by_key(|diagnostic| (diagnostic.span.is_none(), diagnostic.span));
         list
     }
-}
 
-/// The part of a line that may be shown, and where the caret is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Excerpt {
-    shown: String,
-    caret_at: usize,
-    caret_width: usize,
-}
-
-impl Excerpt {
-    fn cut(text: &str, span: TextSpan, shows_token: bool) -> Option<Self> {
-        let line: Vec<char> = text.lines().nth(span.line.checked_sub(1)?)?.chars().collect();
-        let from = span.column.checked_sub(1)?.min(line.len());
-        let to = (from + span.width).min(line.len());
-        let mut shown: String = line[..lead_length(&line).min(from)].iter().collect();
-        if line[shown.chars().count()..from].iter().any(|hidden| !hidden.is_whitespace()) {
-            shown.push_str("... ");
-        } else {
-            shown.extend(&line[shown.chars().count()..from]);
+    /// Sources of one list repeat the mistakes of their template: only the first of them remains. Adds columns to the others.
+    fn without_repetitions(&self, list: Vec<Diagnostic>) -> Vec<Diagnostic> {
+        let (mut kept, mut first): (Vec<(Diagnostic, usize)>, HashMap<_, usize>) = (Vec::new(), HashMap::new());
+        for mut diagnostic in list {
+            if let Some(repeated) = self.repeated(&diagnostic) {
+                let index = *first.entry(repeated).or_insert(kept.len());
+                if let Some((_, more)) = kept.get_mut(index) {
+                    *more += 1;
+                    continue;
+                }
+            }
+            if let Some(column) = diagnostic.span.and_then(|span| self.cells.get(&span)) {
+                diagnostic.message += &format!(" (column `{column}`)");
+            }
+            kept.push((diagnostic, 0));
         }
-        let caret_at = shown.chars().count();
-        if shows_token {
-            shown.push_str(&mask_urls(&line[from..to].iter().collect::<String>()));
-        } else if from < line.len() {
-            shown.push_str("...");
+        let counted = |(mut diagnostic, more): (Diagnostic, usize)| {
+            if more > 0 {
+                diagnostic.message += &format!("; {more} more rows have the same");
+            }
+            diagnostic
+        };
+        kept.into_iter().map(counted).collect()
+    }
+
+    /// What two diagnostics have in common if one repeats the other. `None` for a mistake of one row.
+    fn repeated(&self, diagnostic: &Diagnostic) -> Option<(Option<TextSpan>, String, String)> {
+        let is_cell = diagnostic.span.is_some_and(|span| self.cells.contains_key(&span));
+        if self.generated.is_empty() || (is_cell && diagnostic.is_error()) {
+            return None;
         }
-        let caret_width = (shown.chars().count() - caret_at).max(1);
-        shown.push_str(rest_as_shown(&line[to..], shows_token));
-        Some(Self { shown, caret_at, caret_width })
-    }
-
-    fn beside(&self, line: usize) -> String {
-        let number = line.to_string();
-        let margin = " ".repeat(number.len());
-        let indent = " ".repeat(self.caret_at);
-        let carets = "^".repeat(self.caret_width);
-        format!("\n{margin} |\n{number} | {}\n{margin} | {indent}{carets}", self.shown)
-    }
-}
-
-/// The length of the start of a line that cannot hold a value: its indentation, a list's dash, and `key: ` if one is there.
-fn lead_length(line: &[char]) -> usize {
-    let indent = line.iter().take_while(|any| any.is_whitespace() || **any == '-').count();
-    let word = line[indent..].iter().take_while(|any| any.is_alphanumeric() || "_-.".contains(**any)).count();
-    if word == 0 || line.get(indent + word) != Some(&':') {
-        return indent;
-    }
-    let after_colon = indent + word + 1;
-    after_colon + line[after_colon..].iter().take_while(|any| any.is_whitespace()).count()
-}
-
-fn rest_as_shown(rest: &[char], shows_token: bool) -> &'static str {
-    let rest: String = rest.iter().collect();
-    let rest = rest.trim();
-    match rest {
-        _ if !shows_token => "",
-        "" => "",
-        ":" => ":",
-        _ if rest.starts_with('#') => "",
-        _ if rest.starts_with(':') => ": ...",
-        _ => " ...",
+        let words =
+            diagnostic.message.split('`').map(|word| if self.generated.contains_key(word) { "*" } else { word });
+        let message = words.collect::<Vec<_>>().join("`");
+        let below = diagnostic.key.strip_prefix("sources.").unwrap_or_default();
+        let ends = below.match_indices('.').map(|(end, _)| end).chain([below.len()]);
+        let source = ends.map(|end| &below[..end]).find(|name| self.generated.contains_key(*name));
+        let key = source.map_or(diagnostic.key.as_str(), |source| &below[source.len()..]).to_owned();
+        let is_about_one = source.is_some() || message != diagnostic.message;
+        is_about_one.then(|| (diagnostic.span.filter(|_| !is_cell), key, message))
     }
 }
 
@@ -282,47 +323,14 @@ fn rest_as_shown(rest: &[char], shows_token: bool) -> &'static str {
 mod tests {
     use super::*;
 
-    fn excerpt(line: &str, token: &str, shows_token: bool) -> String {
-        let column = line.find(token).expect("the token") + 1;
-        let span = TextSpan { line: 1, column, width: token.len() };
-        Excerpt::cut(line, span, shows_token).expect("an excerpt").shown
-    }
-
-    #[test]
-    fn an_excerpt_shows_the_key_and_the_rejected_word_only() {
-        assert_eq!(excerpt("  regoin: us", "regoin", true), "  regoin: ...");
-        assert_eq!(excerpt("  page_size: five # six", "five", true), "  page_size: five");
-        assert_eq!(excerpt("  api_token: hunter2", "hunter2", false), "  api_token: ...");
-        assert_eq!(excerpt("  a: {api_token: hunter2, sie: 5}", "sie", true), "  a: ... sie: ...");
-        assert_eq!(excerpt("  hunter2, x", "x", true), "  ... x");
-        assert_eq!(excerpt("  - acme_clumoi", "acme_clumoi", true), "  - acme_clumoi");
-    }
-
-    #[test]
-    fn urls_are_shown_without_what_may_be_secret() {
-        let url = "http://audit:hunter2@api.example.com/v1?key=hunter3&page=4#top";
-        let masked = "http://***@api.example.com/v1?key=***&page=***#top";
-        assert_eq!(mask_urls(&format!("`{url}` is not encrypted")), format!("`{masked}` is not encrypted"));
-        assert_eq!(excerpt(&format!("  base_url: {url}"), url, true), format!("  base_url: {masked}"));
-        assert_eq!(mask_urls("https://api.example.com/a@b"), "https://api.example.com/a@b");
-    }
-
-    #[test]
-    fn a_span_outside_the_text_has_no_excerpt_or_an_empty_one() {
-        let span = |line, column| TextSpan { line, column, width: 3 };
-        assert_eq!(Excerpt::cut("a", span(9, 1), true), None);
-        assert!(Excerpt::cut("a", span(1, 90), true).is_some());
-        assert!(Excerpt::cut("", span(1, 1), false).is_none());
-    }
-
     #[test]
     fn diagnostics_come_in_the_order_of_the_file() {
         let mut diagnostics = Diagnostics::default();
-        let span = |line| Some(TextSpan { line, column: 1, width: 1 });
+        let span = |line| Some(TextSpan { file: 0, line, column: 1, width: 1 });
         diagnostics.push(Diagnostic::error(None, "", "whole file", ""));
         diagnostics.push(Diagnostic::error(span(7), "", "seven", ""));
         diagnostics.push(Diagnostic::warning(span(2), "", "two", ""));
-        let messages: Vec<_> = diagnostics.resolve("f", "").into_iter().map(|diagnostic| diagnostic.message).collect();
+        let messages: Vec<_> = diagnostics.resolve("f").into_iter().map(|diagnostic| diagnostic.message).collect();
         assert_eq!(messages, ["two", "seven", "whole file"]);
     }
 }

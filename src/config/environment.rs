@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::diagnostic::{Diagnostic, Diagnostics};
-use super::node::{KeyPath, Node, Scalar, Value};
+use super::node::{Entry, KeyPath, Node, Scalar, Value};
+use super::source_list::{SOURCES_FROM, TEMPLATE};
 
 /// Replaces the variables in every value of the file. A value with an error is reported, and later checks skip it.
 ///
@@ -22,9 +23,28 @@ pub(crate) fn interpolate(
     let Value::Map(entries) = &mut root.value else { return interpolate_below(root, &path, environment, diagnostics) };
     let strict = environment.clone().without_placeholders();
     for entry in entries {
+        if entry.key == SOURCES_FROM {
+            interpolate_lists(entry, environment, diagnostics);
+            continue;
+        }
         let is_process_setting = process_settings.contains(&entry.key.as_str());
         let environment = if is_process_setting { &strict } else { environment };
         interpolate_below(&mut entry.value, &path.key(&entry.key), environment, diagnostics);
+    }
+}
+
+/// The templates of lists are left as they are: their variables are replaced for each row.
+fn interpolate_lists(lists: &mut Entry, environment: &Environment, diagnostics: &mut Diagnostics) {
+    let path = KeyPath::default().key(&lists.key);
+    let Value::Map(entries) = &mut lists.value.value else {
+        return interpolate_below(&mut lists.value, &path, environment, diagnostics);
+    };
+    for list in entries {
+        let path = path.key(&list.key);
+        let Value::Map(settings) = &mut list.value.value else { continue };
+        for setting in settings.iter_mut().filter(|setting| setting.key != TEMPLATE) {
+            interpolate_below(&mut setting.value, &path.key(&setting.key), environment, diagnostics);
+        }
     }
 }
 
@@ -61,10 +81,11 @@ fn replace(scalar: &mut Scalar, environment: &Environment) -> Result<(), Interpo
     Ok(())
 }
 
+/// Why a variable cannot be replaced.
 #[derive(Debug, PartialEq)]
-struct InterpolationError {
-    message: String,
-    hint: String,
+pub(crate) struct InterpolationError {
+    pub(crate) message: String,
+    pub(crate) hint: String,
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -96,7 +117,7 @@ fn expand(text: &str, environment: &Environment) -> Result<Expanded, Interpolati
 }
 
 /// The value of the text between the braces: `NAME` or `NAME:-default`.
-fn look_up(inside: &str, environment: &Environment) -> Result<String, InterpolationError> {
+pub(crate) fn look_up(inside: &str, environment: &Environment) -> Result<String, InterpolationError> {
     let (name, default) = match inside.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
         None => (inside, None),

@@ -13,15 +13,21 @@
 //! column, key and a hint.
 
 pub(crate) mod component_settings;
+mod csv;
 pub(crate) mod deserialize;
 pub mod diagnostic;
 pub(crate) mod environment;
+mod excerpt;
 pub(crate) mod multi_error;
 pub mod node;
 pub mod options_page;
 pub(crate) mod read_error;
+pub(crate) mod row_file;
+pub(crate) mod row_template;
+pub(crate) mod rows;
 pub mod schema;
 pub(crate) mod settings;
+pub(crate) mod source_list;
 pub(crate) mod spans;
 pub(crate) mod suggest;
 #[cfg(test)]

@@ -8,9 +8,11 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
-/// A position in a file, counted from 1, in characters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// A position in a file of a pipeline. Lines and columns are counted from 1, in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TextSpan {
+    /// The file, counted from 0, in the order in which the files of the pipeline were read.
+    pub file: usize,
     /// The line.
     pub line: usize,
     /// The column of its first character.
@@ -19,7 +21,7 @@ pub struct TextSpan {
     pub width: usize,
 }
 
-/// Identifies a node in its file, so that later attempts can skip it.
+/// Identifies a node among those of all files, so that later attempts can skip it.
 pub(crate) type NodeId = u32;
 
 /// A value of the file.
@@ -55,6 +57,8 @@ pub(crate) struct Scalar {
     pub(crate) plain: bool,
     /// The text in the file, if variables were replaced in it. Messages show it instead of `text`.
     pub(crate) written: Option<String>,
+    /// Whether it is made of a row of a list.
+    pub(crate) from_row: bool,
 }
 
 /// A scalar, typed by its text.
@@ -69,18 +73,22 @@ pub(crate) enum ScalarValue<'a> {
 }
 
 impl Scalar {
-    /// The typed scalar. A text with variables is always a string, whatever their values.
+    /// The typed scalar. A text with variables or from a row is always a string, whatever their values.
     pub(crate) fn typed_value(&self) -> ScalarValue<'_> {
-        if self.plain && self.written.is_none() { typed_value_of(&self.text) } else { ScalarValue::Text(&self.text) }
+        if self.plain && !self.is_filled_in() { typed_value_of(&self.text) } else { ScalarValue::Text(&self.text) }
     }
 
-    /// The scalar where a number or boolean is expected: a variable may hold one.
+    /// The scalar where a number or boolean is expected: a variable or a row may hold one.
     pub(crate) fn coerced_value(&self) -> ScalarValue<'_> {
-        if self.plain || self.written.is_some() { typed_value_of(&self.text) } else { ScalarValue::Text(&self.text) }
+        if self.plain || self.is_filled_in() { typed_value_of(&self.text) } else { ScalarValue::Text(&self.text) }
     }
 }
 
 impl Scalar {
+    fn is_filled_in(&self) -> bool {
+        self.written.is_some() || self.from_row
+    }
+
     fn mask(&self, message: &mut String) {
         let Some(written) = &self.written else { return };
         let as_number = match self.coerced_value() {
@@ -163,7 +171,7 @@ impl Node {
         let mut hash = Sha256::new();
         match &self.value {
             Value::Scalar(scalar) => {
-                hash.update([0, u8::from(scalar.plain), u8::from(scalar.written.is_some())]);
+                hash.update([0, u8::from(scalar.plain), u8::from(scalar.is_filled_in())]);
                 hash.update(&scalar.text);
             }
             Value::List(items) => {
@@ -254,16 +262,16 @@ mod tests {
             ("90s", ScalarValue::Text("90s")),
             (".", ScalarValue::Text(".")),
         ] {
-            let scalar = Scalar { text: text.into(), plain: true, written: None };
+            let scalar = Scalar { text: text.into(), plain: true, written: None, from_row: false };
             assert_eq!(scalar.typed_value(), expected, "{text}");
         }
     }
 
     #[test]
     fn quoted_scalars_are_strings_and_variables_may_hold_numbers() {
-        let quoted = Scalar { text: "5".into(), plain: false, written: None };
+        let quoted = Scalar { text: "5".into(), plain: false, written: None, from_row: false };
         assert_eq!(quoted.coerced_value(), ScalarValue::Text("5"));
-        let variable = Scalar { text: "5".into(), plain: false, written: Some("${N}".into()) };
+        let variable = Scalar { text: "5".into(), plain: false, written: Some("${N}".into()), from_row: false };
         assert_eq!(variable.typed_value(), ScalarValue::Text("5"));
         assert_eq!(variable.coerced_value(), ScalarValue::Unsigned(5));
     }

@@ -6,8 +6,9 @@ use schemars::JsonSchema as _;
 use schemars::SchemaGenerator;
 use serde_json::{Map, Value};
 
-use super::schema::{SectionSchema, TESTS, generator, object, properties_of, sections};
+use super::schema::{LISTS, SectionSchema, TESTS, generator, object, properties_of, sections};
 use super::settings::Settings;
+use super::source_list::{SOURCES_FROM, SourceList};
 use super::unit_test::UnitTest;
 
 const INTRODUCTION: &str = "# Every option
@@ -28,6 +29,10 @@ pub fn page() -> String {
     table(&mut page, &process_settings(&mut generator));
     for section in sections(&mut generator) {
         add_section(&mut page, &section);
+        if section.name == "sources" {
+            let _ = write!(page, "\n## {SOURCES_FROM}\n\n{LISTS}\n\n");
+            table(&mut page, &object(&SourceList::json_schema(&mut generator)));
+        }
     }
     let _ = write!(page, "\n## tests\n\n{TESTS} Each item of the list:\n\n");
     table(&mut page, &object(&UnitTest::json_schema(&mut generator)));

@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::component_settings::{CommonSinkSettings, vendor_schema};
 use super::settings::Settings;
+use super::source_list::{SOURCES_FROM, SourceList, TEMPLATE};
 use super::unit_test::{self, UnitTest};
 use crate::collect::SourceOptions;
 use crate::sinks::registry::SinkConfig;
@@ -26,6 +27,12 @@ const VARIABLE: &str = r"\$\{.+\}";
 
 /// What the section of tests is.
 pub(super) const TESTS: &str = "Tests of the pipeline, which `auditflow test` runs. A run ignores them.";
+/// The same in a template of sources, where the value of a row can do so too.
+const VARIABLE_OR_COLUMN: &str = r"\$\{.+\}|\{\{.+\}\}";
+
+/// What the lists of sources are.
+pub(super) const LISTS: &str = "Sources that are made from lists, one per row. Each key is the name of a source, with `{{ column }}` \
+    for the row's value.";
 
 /// The id of the document, which editors use as a cache key.
 const ID: &str = "https://auditflow.dev/schema/pipeline.json";
@@ -39,15 +46,18 @@ pub fn document() -> Value {
     for section in sections(&mut generator) {
         properties.insert(section.name.to_owned(), section.schema());
     }
-    allow_variables(&mut root);
+    let mut template = properties["sources"]["additionalProperties"].clone();
+    root.iter_mut().for_each(|(_, value)| allow_pattern(value, VARIABLE));
+    allow_pattern(&mut template, VARIABLE_OR_COLUMN);
+    properties_of(&mut root).insert(SOURCES_FROM.to_owned(), lists(&mut generator, template));
     properties_of(&mut root).insert(unit_test::SECTION.to_owned(), tests(&mut generator));
     root.remove("description");
     let mut document = Map::new();
     document.insert("$schema".to_owned(), json!("http://json-schema.org/draft-07/schema#"));
     document.insert("$id".to_owned(), json!(ID));
     document.insert("title".to_owned(), json!("auditflow pipeline"));
+    // Nothing is required: a pipeline can be several files.
     document.extend(root);
-    document.insert("required".to_owned(), json!(["sources", "sinks"]));
     Value::Object(document)
 }
 
@@ -55,6 +65,15 @@ pub fn document() -> Value {
 fn tests(generator: &mut SchemaGenerator) -> Value {
     let tests = Vec::<UnitTest>::json_schema(generator);
     json!({ "description": TESTS, "type": "array", "items": tests.get("items") })
+}
+
+/// The schema of the lists of sources. `template` is that of a source.
+fn lists(generator: &mut SchemaGenerator, mut template: Value) -> Value {
+    let mut list = object(&SourceList::json_schema(generator));
+    let settings = properties_of(&mut list);
+    template["description"] = settings[TEMPLATE]["description"].take();
+    settings.insert(TEMPLATE.to_owned(), template);
+    json!({ "type": "object", "description": LISTS, "additionalProperties": list })
 }
 
 pub(super) fn generator() -> SchemaGenerator {
@@ -173,21 +192,18 @@ fn required_of(schema: &Map<String, Value>) -> Vec<Value> {
     schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default()
 }
 
-/// Allows `${VARIABLE}` where the schema accepts no string.
-fn allow_variables(schema: &mut Map<String, Value>) {
-    for (_, value) in schema.iter_mut() {
-        visit(value);
-    }
-}
-
-fn visit(value: &mut Value) {
+/// Allows strings of this pattern where the schema accepts no string.
+fn allow_pattern(value: &mut Value, pattern: &str) {
     match value {
-        Value::Array(items) => items.iter_mut().for_each(visit),
+        Value::Array(items) => items.iter_mut().for_each(|item| allow_pattern(item, pattern)),
         Value::Object(schema) => {
             let is_branch = schema.contains_key("if");
-            schema.iter_mut().filter(|(key, _)| !(is_branch && *key == "if")).for_each(|(_, value)| visit(value));
+            schema
+                .iter_mut()
+                .filter(|(key, _)| !(is_branch && *key == "if"))
+                .for_each(|(_, value)| allow_pattern(value, pattern));
             if rejects_strings(schema) {
-                widen(schema);
+                widen(schema, pattern);
             }
         }
         _ => {}
@@ -214,9 +230,9 @@ fn rejects_strings(schema: &Map<String, Value>) -> bool {
     by_type || is_choice(schema) || (schema.contains_key("enum") && schema.get("type") == Some(&json!("string")))
 }
 
-fn widen(schema: &mut Map<String, Value>) {
+fn widen(schema: &mut Map<String, Value>, pattern: &str) {
     let description = schema.remove("description");
     let narrow = Value::Object(std::mem::take(schema));
     schema.extend(description.map(|text| ("description".to_owned(), text)));
-    schema.insert("anyOf".to_owned(), json!([narrow, { "type": "string", "pattern": VARIABLE }]));
+    schema.insert("anyOf".to_owned(), json!([narrow, { "type": "string", "pattern": pattern }]));
 }

@@ -140,6 +140,11 @@ impl Default for JournalSettings {
 }
 
 impl Settings {
+    /// Whether a flag or the environment says where the data directory is, and not a file.
+    pub(crate) fn data_dir_is_overridden(environment: &Environment, overrides: &Overrides) -> bool {
+        overrides.data_dir.is_some() || environment.get("AUDITFLOW_DATA_DIR").is_some()
+    }
+
     /// The names of the settings at the top level of the file.
     pub(crate) const NAMES: &[&str] = &["data_dir", "log", "journal", "api", "shutdown_timeout", "threads"];
 }
@@ -161,7 +166,6 @@ impl LogLevel {
 /// Reads the settings from all layers. Errors in the file and in the environment go to `diagnostics`, and the wrong values are
 /// skipped.
 pub(crate) fn read(
-    file_name: &str,
     root: &Node,
     environment: &Environment,
     overrides: &Overrides,
@@ -169,7 +173,7 @@ pub(crate) fn read(
 ) -> Settings {
     let written = root.with_only(|key| Settings::NAMES.contains(&key));
     multi_error::read_type::<Settings>(&written, &KeyPath::default(), diagnostics);
-    let file = FileLayer { entries: table(&written, file_name, diagnostics) };
+    let file = FileLayer { entries: table(&written, diagnostics) };
     let environment = environment_layer(environment, diagnostics);
     let merged = merge(file, environment).and_then(Config::try_deserialize::<Settings>);
     let mut settings = merged.unwrap_or_else(|error| {
@@ -222,19 +226,18 @@ impl Source for FileLayer {
     }
 }
 
-fn table(node: &Node, file_name: &str, diagnostics: &Diagnostics) -> Map<String, Value> {
+fn table(node: &Node, diagnostics: &Diagnostics) -> Map<String, Value> {
     let kept = node.entries().iter().filter(|entry| !diagnostics.is_dropped(entry.value.id) && !entry.value.is_null());
-    kept.map(|entry| (entry.key.clone(), value(entry, file_name, diagnostics))).collect()
+    kept.map(|entry| (entry.key.clone(), value(entry, diagnostics))).collect()
 }
 
-fn value(entry: &Entry, file_name: &str, diagnostics: &Diagnostics) -> Value {
-    let span = entry.value.span;
+fn value(entry: &Entry, diagnostics: &Diagnostics) -> Value {
     let kind = match &entry.value.value {
         node::Value::Scalar(scalar) => kind_of(scalar.typed_value()),
-        node::Value::Map(_) => ValueKind::Table(table(&entry.value, file_name, diagnostics)),
+        node::Value::Map(_) => ValueKind::Table(table(&entry.value, diagnostics)),
         node::Value::List(_) => ValueKind::Nil,
     };
-    Value::new(Some(&format!("{file_name}:{}:{}", span.line, span.column)), kind)
+    Value::new(Some(&diagnostics.place(entry.value.span)), kind)
 }
 
 fn kind_of(form: ScalarValue<'_>) -> ValueKind {
@@ -314,11 +317,11 @@ mod tests {
     use super::*;
 
     fn layered(text: &str, environment: &[(&str, &str)], overrides: &Overrides) -> (Settings, Vec<String>) {
-        let mut diagnostics = Diagnostics::default();
-        let root = crate::config::yaml::read(text, &mut diagnostics).expect("YAML");
+        let mut diagnostics = Diagnostics::of_file("x.yaml", text);
+        let root = crate::config::yaml::read(0, &mut diagnostics).expect("YAML");
         let environment = Environment::from_pairs(environment.iter().copied());
-        let settings = read("x.yaml", &root, &environment, overrides, &mut diagnostics);
-        (settings, diagnostics.resolve("x.yaml", text).iter().map(ToString::to_string).collect())
+        let settings = read(&root, &environment, overrides, &mut diagnostics);
+        (settings, diagnostics.resolve("x.yaml").iter().map(ToString::to_string).collect())
     }
 
     #[test]

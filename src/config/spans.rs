@@ -16,6 +16,7 @@ use super::node::{Node, TextSpan, Value};
 
 /// The position of each character of a value in the file.
 pub(crate) struct ValueSpans {
+    file: usize,
     /// Byte in the value, line and column in the file, in order; without white space.
     characters: Vec<(usize, usize, usize)>,
 }
@@ -32,7 +33,7 @@ impl ValueSpans {
         let quote = cursor.skip_quote(scalar.plain);
         let wanted = scalar.text.char_indices().filter(|(_, any)| !any.is_whitespace());
         let found = wanted.map(|(at, any)| cursor.find(any, quote).map(|(line, column)| (at, line, column)));
-        found.collect::<Option<Vec<_>>>().map(|characters| Self { characters })
+        found.collect::<Option<Vec<_>>>().map(|characters| Self { file: node.span.file, characters })
     }
 
     /// Whether a range of bytes of the value covers several lines of the file.
@@ -47,6 +48,7 @@ impl ValueSpans {
         let first = self.characters.partition_point(|(at, ..)| *at < range.start);
         let Some((_, line, column)) = self.characters.get(first).copied() else {
             return self.characters.last().map(|(_, line, column)| TextSpan {
+                file: self.file,
                 line: *line,
                 column: column + 1,
                 width: 1,
@@ -54,7 +56,7 @@ impl ValueSpans {
         };
         let on_line = self.characters[first..].iter().take_while(|(at, other, _)| *at < range.end && *other == line);
         let last = on_line.last().map_or(column, |(.., column)| *column);
-        Some(TextSpan { line, column, width: last - column + 1 })
+        Some(TextSpan { file: self.file, line, column, width: last - column + 1 })
     }
 }
 

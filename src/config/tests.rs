@@ -53,11 +53,11 @@ const GOOD: &str = "region: us_west\napi_token: ${TOKEN}\norganization_id: 0123\
 
 fn read<T: serde::de::DeserializeOwned>(text: &str) -> (ReadOutcome<T>, Vec<Diagnostic>) {
     let environment = Environment::from_pairs([("TOKEN", "s3cret-token"), ("FIVE", "5"), ("YES", "true")]);
-    let mut diagnostics = Diagnostics::default();
-    let mut root = yaml::read(text, &mut diagnostics).expect("YAML");
+    let mut diagnostics = Diagnostics::of_file("x.yaml", text);
+    let mut root = yaml::read(0, &mut diagnostics).expect("YAML");
     interpolate(&mut root, &[], &environment, &mut diagnostics);
     let outcome = multi_error::read_type(&root, &KeyPath::default(), &mut diagnostics);
-    (outcome, diagnostics.resolve("x.yaml", text))
+    (outcome, diagnostics.resolve("x.yaml"))
 }
 
 fn read_valid(text: &str) -> Example {

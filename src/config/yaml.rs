@@ -15,17 +15,29 @@ use serde_saphyr::granit_parser::{Event, Options, Parser, ScalarStyle, ScanError
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::node::{Entry, KeyPath, Node, NodeId, Scalar, TextSpan, Value};
 
-/// The most nodes a file may have, expanded aliases included. It bounds files whose aliases multiply.
+/// The most nodes a pipeline file may have, expanded aliases included. It bounds files whose aliases multiply.
 const MAX_NODES: usize = 20_000;
+/// The most nodes a list of sources may have.
+const MAX_LIST_NODES: usize = 1_000_000;
 /// How deeply lists and maps may be nested.
 const MAX_DEPTH: usize = 32;
 
-/// Reads the text. Errors go to `diagnostics`. `None` if the text is not YAML. An empty file is an empty map.
-pub(crate) fn read(text: &str, diagnostics: &mut Diagnostics) -> Option<Node> {
+/// Reads a file of `diagnostics`, and adds its errors there. `None` if the text is not YAML. An empty file is an empty map.
+pub(crate) fn read(file: usize, diagnostics: &mut Diagnostics) -> Option<Node> {
+    read_nodes(file, MAX_NODES, diagnostics)
+}
+
+/// The same for a list of sources, which may be longer.
+pub(crate) fn read_list(file: usize, diagnostics: &mut Diagnostics) -> Option<Node> {
+    read_nodes(file, MAX_LIST_NODES, diagnostics)
+}
+
+fn read_nodes(file: usize, max_nodes: usize, diagnostics: &mut Diagnostics) -> Option<Node> {
     let mut options = Options::default();
     options.set_emit_comments(false);
-    let parser = Parser::new_from_str_with_options(text, options);
-    let mut builder = Builder { parser, diagnostics, anchors: HashMap::new(), nodes: 0 };
+    let text = diagnostics.text(file);
+    let parser = Parser::new_from_str_with_options(&text, options);
+    let mut builder = Builder { file, parser, diagnostics, anchors: HashMap::new(), nodes: 0, max_nodes };
     match builder.document() {
         Ok(node) => Some(node),
         Err(diagnostic) => {
@@ -38,10 +50,12 @@ pub(crate) fn read(text: &str, diagnostics: &mut Diagnostics) -> Option<Node> {
 type YamlResult<T> = Result<T, Box<Diagnostic>>;
 
 struct Builder<'t, 'f> {
+    file: usize,
     parser: Parser<'t, StrInput<'t>>,
     diagnostics: &'f mut Diagnostics,
     anchors: HashMap<usize, Node>,
     nodes: usize,
+    max_nodes: usize,
 }
 
 impl<'t> Builder<'t, '_> {
@@ -50,9 +64,10 @@ impl<'t> Builder<'t, '_> {
         loop {
             let (event, span) = self.next_event()?;
             match event {
-                Event::StreamEnd => return Ok(root.unwrap_or_else(empty_map)),
+                Event::StreamEnd => return Ok(root.unwrap_or_else(|| self.empty_map())),
                 Event::DocumentStart(..) if root.is_some() => {
-                    return Err(syntax(span_of(&span), "a second document begins here", "write one document per file"));
+                    let span = span_of(self.file, &span);
+                    return Err(syntax(span, "a second document begins here", "write one document per file"));
                 }
                 Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
                 event => root = Some(self.node(event, span, &KeyPath::default())?),
@@ -63,13 +78,13 @@ impl<'t> Builder<'t, '_> {
     fn next_event(&mut self) -> YamlResult<(Event<'t>, Span)> {
         match self.parser.next_event() {
             Some(Ok(event)) => Ok(event),
-            Some(Err(error)) => Err(scan_error(&error)),
+            Some(Err(error)) => Err(scan_error(self.file, &error)),
             None => Ok((Event::StreamEnd, Span::default())),
         }
     }
 
     fn node(&mut self, event: Event<'t>, span: Span, path: &KeyPath) -> YamlResult<Node> {
-        let span = span_of(&span);
+        let span = span_of(self.file, &span);
         if path.depth() > MAX_DEPTH {
             return Err(syntax(span, "nested too deeply", "check the indentation"));
         }
@@ -77,7 +92,7 @@ impl<'t> Builder<'t, '_> {
             Event::Scalar(text, style, anchor, tag) => {
                 reject_tag(span, tag.is_some())?;
                 let plain = style == ScalarStyle::Plain;
-                (Value::Scalar(Scalar { text: text.into_owned(), plain, written: None }), anchor)
+                (Value::Scalar(Scalar { text: text.into_owned(), plain, written: None, from_row: false }), anchor)
             }
             Event::SequenceStart(_, anchor, tag) => {
                 reject_tag(span, tag.is_some())?;
@@ -113,11 +128,17 @@ impl<'t> Builder<'t, '_> {
         let mut seen: HashSet<String> = HashSet::new();
         loop {
             let (event, key_span) = self.next_event()?;
-            let key_span = span_of(&key_span);
+            let key_span = span_of(self.file, &key_span);
             let key = match event {
                 Event::MappingEnd => return Ok(entries),
                 Event::Scalar(key, ..) => key.into_owned(),
-                _ => return Err(syntax(key_span, "a key must be a plain word", "write `key: value`")),
+                _ => {
+                    return Err(syntax(
+                        key_span,
+                        "a key must be a plain word",
+                        "write `key: value`, and quote a value that begins with `{{`",
+                    ));
+                }
             };
             let (event, span) = self.next_event()?;
             let path_of_value = path.key(&key);
@@ -161,10 +182,16 @@ impl<'t> Builder<'t, '_> {
 
     fn next_id(&mut self, span: TextSpan) -> YamlResult<NodeId> {
         self.nodes += 1;
-        match NodeId::try_from(self.nodes) {
-            Ok(id) if self.nodes <= MAX_NODES => Ok(id),
-            _ => Err(syntax(span, "the file has too many values", "a pipeline file can have at most 20,000 values")),
+        if self.nodes > self.max_nodes {
+            let hint = "a pipeline file can have at most 20,000 values, a list 1,000,000; split it into several";
+            return Err(syntax(span, "the file has too many values", hint));
         }
+        Ok(self.diagnostics.new_node())
+    }
+
+    fn empty_map(&mut self) -> Node {
+        let span = TextSpan { file: self.file, line: 1, column: 1, width: 1 };
+        Node { id: self.diagnostics.new_node(), span, value: Value::Map(Vec::new()) }
     }
 }
 
@@ -182,19 +209,15 @@ fn reject_tag(span: TextSpan, tagged: bool) -> YamlResult<()> {
     }
 }
 
-fn empty_map() -> Node {
-    Node { id: 0, span: TextSpan { line: 1, column: 1, width: 1 }, value: Value::Map(Vec::new()) }
-}
-
-fn span_of(span: &Span) -> TextSpan {
+fn span_of(file: usize, span: &Span) -> TextSpan {
     let same_line = span.start.line() == span.end.line();
     let width = if same_line { span.end.col().saturating_sub(span.start.col()) } else { 1 };
-    TextSpan { line: span.start.line().max(1), column: span.start.col() + 1, width: width.max(1) }
+    TextSpan { file, line: span.start.line().max(1), column: span.start.col() + 1, width: width.max(1) }
 }
 
-fn scan_error(error: &ScanError) -> Box<Diagnostic> {
+fn scan_error(file: usize, error: &ScanError) -> Box<Diagnostic> {
     let marker = error.marker();
-    let span = TextSpan { line: marker.line().max(1), column: marker.col() + 1, width: 1 };
+    let span = TextSpan { file, line: marker.line().max(1), column: marker.col() + 1, width: 1 };
     syntax(
         span,
         &format!("this is not YAML: {}", error.info()),
@@ -211,8 +234,8 @@ mod tests {
     use super::*;
 
     fn read_valid(text: &str) -> Node {
-        let mut diagnostics = Diagnostics::default();
-        let node = read(text, &mut diagnostics).expect("YAML");
+        let mut diagnostics = Diagnostics::of_file("a.yaml", text);
+        let node = read(0, &mut diagnostics).expect("YAML");
         assert!(diagnostics.is_empty(), "{diagnostics:?}");
         node
     }
@@ -221,16 +244,16 @@ mod tests {
     fn keys_and_values_have_spans() {
         let root = read_valid("a: 1\nb:\n  - x\n  - {c: 'two words'}\n");
         let entry = root.entry("b").expect("b");
-        assert_eq!(entry.span, TextSpan { line: 2, column: 1, width: 1 });
+        assert_eq!(entry.span, TextSpan { file: 0, line: 2, column: 1, width: 1 });
         let Value::List(items) = &entry.value.value else { panic!("a list") };
-        assert_eq!(items[0].span, TextSpan { line: 3, column: 5, width: 1 });
-        assert_eq!(items[1].entry("c").expect("c").value.span, TextSpan { line: 4, column: 9, width: 11 });
+        assert_eq!(items[0].span, TextSpan { file: 0, line: 3, column: 5, width: 1 });
+        assert_eq!(items[1].entry("c").expect("c").value.span, TextSpan { file: 0, line: 4, column: 9, width: 11 });
     }
 
     #[test]
     fn every_duplicate_key_is_reported() {
-        let mut diagnostics = Diagnostics::default();
-        read("a: 1\na: 2\nb: {c: 1, c: 2}\na: 3\n", &mut diagnostics).expect("YAML");
+        let mut diagnostics = Diagnostics::of_file("a.yaml", "a: 1\na: 2\nb: {c: 1, c: 2}\na: 3\n");
+        read(0, &mut diagnostics).expect("YAML");
         let lines: Vec<_> = diagnostics.iter().map(|diagnostic| diagnostic.span.expect("a place").line).collect();
         assert_eq!(lines, [2, 3, 4]);
     }
@@ -251,8 +274,8 @@ mod tests {
             let below = format!("*a{}", level - 1);
             text += &format!("a{level}: &a{level} [{}]\n", vec![below; 10].join(", "));
         }
-        let mut diagnostics = Diagnostics::default();
-        assert!(read(&text, &mut diagnostics).is_none());
+        let mut diagnostics = Diagnostics::of_file("a.yaml", &text);
+        assert!(read(0, &mut diagnostics).is_none());
         assert!(diagnostics.iter().any(|diagnostic| diagnostic.message.contains("too many values")));
     }
 
@@ -261,8 +284,8 @@ mod tests {
         for (text, line) in
             [("a:\n  b: 1\n c: 2\n", 3), ("a: [1\nb: 2\n", 2), ("a: 1\n---\nb: 2\n", 2), ("a: !x 1\n", 1)]
         {
-            let mut diagnostics = Diagnostics::default();
-            assert!(read(text, &mut diagnostics).is_none(), "{text}");
+            let mut diagnostics = Diagnostics::of_file("a.yaml", text);
+            assert!(read(0, &mut diagnostics).is_none(), "{text}");
             let spans: Vec<_> = diagnostics.iter().map(|diagnostic| diagnostic.span.expect("a place").line).collect();
             assert_eq!(spans, [line], "{text} {diagnostics:?}");
         }

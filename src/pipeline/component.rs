@@ -75,18 +75,10 @@ pub(super) fn components<'t>(root: &'t Node, diagnostics: &mut Diagnostics) -> V
 
 fn entries_of<'t>(root: &'t Node, section: Section, diagnostics: &mut Diagnostics) -> &'t [Entry] {
     let key = section.key();
-    let entry = root.entry(key).filter(|entry| !entry.value.is_null());
-    if let Some(entry) = entry
-        && !matches!(entry.value.value, Value::Map(_))
-        && !diagnostics.is_dropped(entry.value.id)
-    {
-        let message = format!("`{key}` must be a map of names to settings");
-        let hint = format!("write the name of a {} with a colon, and its settings below it", section.noun());
-        diagnostics.push(Diagnostic::error(Some(entry.value.span), key, message, hint).without_token());
-        return &[];
-    }
+    let entry = root.entry(key);
     let entries = entry.map_or(&[] as &[Entry], |entry| entry.value.entries());
-    if entries.is_empty() && section != Section::Transform {
+    let is_known = !entry.is_some_and(|entry| diagnostics.is_dropped(entry.value.id));
+    if entries.is_empty() && section != Section::Transform && is_known {
         let message = format!("the pipeline has no {key}");
         let hint = format!("add at least one {} under `{key}:`", section.noun());
         diagnostics.push(Diagnostic::error(entry.map(|entry| entry.span), key, message, hint));
@@ -108,13 +100,16 @@ fn component<'t>(section: Section, entry: &'t Entry, diagnostics: &mut Diagnosti
     Component { section, name: &entry.key, span: entry.span, path, node: &entry.value, type_name }
 }
 
-fn check_name(entry: &Entry, path: &KeyPath, diagnostics: &mut Diagnostics) {
+/// Whether a name has only the characters of names. Reports one that does not.
+pub(super) fn check_name(entry: &Entry, path: &KeyPath, diagnostics: &mut Diagnostics) -> bool {
     let allowed = |any: char| any.is_ascii_alphanumeric() || "_-.".contains(any);
     if entry.key.is_empty() || !entry.key.chars().all(allowed) {
         let message = format!("`{}` is not a valid name", entry.key);
         let hint = "use letters, digits, `_`, `-` and `.`";
         diagnostics.push(Diagnostic::error(Some(entry.span), path, message, hint));
+        return false;
     }
+    true
 }
 
 fn type_of(section: Section, entry: &Entry, path: &KeyPath, diagnostics: &mut Diagnostics) -> Option<&'static str> {
@@ -153,8 +148,9 @@ fn report_duplicate_names(components: &[Component<'_>], diagnostics: &mut Diagno
             first.insert(component.name, component);
             continue;
         };
-        let (name, noun, line) = (component.name, other.section.noun(), other.span.line);
-        let message = format!("the name `{name}` is already used by the {noun} in line {line}");
+        let (name, noun) = (component.name, other.section.noun());
+        let place = diagnostics.place_seen_from(other.span, component.span);
+        let message = format!("the name `{name}` is already used by the {noun} {place}");
         let hint = "give each source, transform and sink a unique name";
         diagnostics.push(Diagnostic::error(Some(component.span), &component.path, message, hint));
     }

@@ -63,7 +63,7 @@ fn outputs(transform: Entry, read: &[String]) -> Vec<Entry> {
     let mut outputs: Vec<Entry> = routes.iter().map(|route| filter(&transform, route)).collect();
     let unmatched = format!("{}.{UNMATCHED}", transform.key);
     if read.contains(&unmatched) && !routes.iter().any(|route| route.key == UNMATCHED) {
-        let condition = Scalar { text: none_of(routes), plain: false, written: None };
+        let condition = Scalar { text: none_of(routes), plain: false, written: None, from_row: false };
         let route = transform.value.entry("route").expect("has routes");
         let value = Node { value: Value::Scalar(condition), ..route.value.clone() };
         outputs.push(filter(&transform, &Entry { key: UNMATCHED.to_owned(), span: route.span, value }));
@@ -76,7 +76,7 @@ fn filter(transform: &Entry, route: &Entry) -> Entry {
     for entry in transform.value.entries() {
         match entry.key.as_str() {
             "type" => {
-                let scalar = Scalar { text: FILTER.to_owned(), plain: true, written: None };
+                let scalar = Scalar { text: FILTER.to_owned(), plain: true, written: None, from_row: false };
                 let value = Node { value: Value::Scalar(scalar), ..entry.value.clone() };
                 entries.push(Entry { value, ..entry.clone() });
             }

@@ -1,7 +1,7 @@
-//! The validated pipeline: components, graph and routes of a pipeline file.
+//! The validated pipeline: components, graph and routes of the files of a pipeline.
 //!
 //! ```text
-//! config: tree, settings --component--> names, types, inputs --sources, transforms, sinks--> settings of each
+//! files --merge--> config: tree, settings --component--> names, types, inputs --sources, transforms, sinks--> settings of each
 //!                                           |
 //!                                           +--graph--> edges --routes--> source, form, condition for each sink
 //!                                                                             |
@@ -14,11 +14,14 @@
 mod active;
 mod component;
 mod fan_out;
+mod files;
 mod graph;
+mod merge;
 mod own_paths;
 mod routes;
 mod sinks;
 mod sources;
+mod sources_from;
 #[cfg(test)]
 mod tests;
 mod transforms;
@@ -27,6 +30,9 @@ mod validate;
 mod validated;
 
 pub use active::ActiveConfig;
+pub use files::PipelineFiles;
+pub(crate) use files::{FileDigest, FileDigests};
+pub(crate) use validate::load_with_digests;
 pub use validate::{load, validate};
 pub use validated::{
     ComponentKind, SettingsIdentity, ValidatedPipeline, ValidatedSink, ValidatedSource, WiredComponent,

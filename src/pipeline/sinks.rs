@@ -1,7 +1,7 @@
 //! The checks of the sinks of a pipeline file.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -12,7 +12,7 @@ use crate::config::component_settings::CommonSinkSettings;
 use crate::config::deserialize::field_names;
 use crate::config::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::deliver::Route;
-use crate::sinks::claims::OwnPath;
+use crate::sinks::claims::{OwnPath, real_path};
 use crate::sinks::registry::SinkConfig;
 
 const GENERIC_KEYS: &[&str] = &["type", "inputs"];
@@ -25,6 +25,7 @@ pub(super) struct CheckedSink {
     pub(super) secret_files: Vec<OwnPath>,
     /// The hash of its settings.
     digest: [u8; 32],
+    directory: PathBuf,
 }
 
 /// The sinks whose settings are valid, by name.
@@ -36,7 +37,7 @@ impl CheckedSink {
         let mut files = self.config.files();
         files.extend(self.secret_files.into_iter().map(|file| file.path));
         files.extend(routes.iter().flat_map(|route| route.redactions.files()));
-        let identity = SettingsIdentity { digest: self.digest, files };
+        let identity = SettingsIdentity { digest: self.digest, directory: self.directory, files };
         ValidatedSink { name: name.to_owned(), config: self.config, batch, start: self.common.start, routes, identity }
     }
 }
@@ -63,7 +64,8 @@ pub(super) fn check(component: &Component<'_>, directory: &Path, diagnostics: &m
     let (config, common) = (config.filter(|_| clean)?, common.complete()?);
     let of_batch = config.check_batch(&common.batch.over(config.default_batch()));
     component::report_setting_diagnostics(component, of_batch.as_slice(), Severity::Error, true, diagnostics);
-    Some(CheckedSink { config, common, secret_files, digest: component.node.digest() })
+    let (digest, directory) = (component.node.digest(), directory.to_owned());
+    Some(CheckedSink { config, common, secret_files, digest, directory })
 }
 
 /// Reports sinks that write to the same target.
@@ -93,9 +95,10 @@ pub(super) fn report_own_paths(
     own: &[OwnPath],
     diagnostics: &mut Diagnostics,
 ) {
+    let own: BTreeMap<PathBuf, &OwnPath> = own.iter().map(|own| (real_path(&own.path), own)).collect();
     for component in components.iter().filter(|component| component.section == Section::Sink) {
         let Some(target) = sinks.get(component.name).and_then(|sink| sink.config.local_target()) else { continue };
-        let Some(own) = own.iter().find(|own| own.contains(&target)) else { continue };
+        let Some(own) = real_path(&target).ancestors().find_map(|path| own.get(path)) else { continue };
         let span = component.node.entry("path").map_or(component.span, |entry| entry.value.span);
         let message = format!("sink `{}` would write into {} ({})", component.name, own.what, own.path.display());
         let hint = "write to a directory that holds nothing else";

@@ -2,7 +2,7 @@
 //!
 //! One map in the file is read as two types: the settings that every source has, and the settings of its vendor.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +33,7 @@ pub(super) struct CheckedSource {
     pub(super) secret_files: Vec<OwnPath>,
     /// The hash of its settings.
     digest: [u8; 32],
+    directory: PathBuf,
 }
 
 impl CheckedSource {
@@ -41,7 +42,7 @@ impl CheckedSource {
         let (vendor_name, vendor, options) = (self.vendor_name?, self.vendor?, self.options?);
         let mut files: Vec<_> = options.tls.files().cloned().collect();
         files.extend(self.secret_files.into_iter().map(|file| file.path));
-        let identity = SettingsIdentity { digest: self.digest, files };
+        let identity = SettingsIdentity { digest: self.digest, directory: self.directory, files };
         Some(ValidatedSource { name: self.name, vendor_name, vendor, options, identity })
     }
 
@@ -71,7 +72,7 @@ pub(super) fn check(component: &Component<'_>, directory: &Path, diagnostics: &m
     }
     let (vendor_name, options) = (component.type_name, options.complete());
     let (name, digest) = (component.name.to_owned(), component.node.digest());
-    CheckedSource { name, vendor_name, vendor, options, secret_files, digest }
+    CheckedSource { name, vendor_name, vendor, options, secret_files, digest, directory: directory.to_owned() }
 }
 
 fn check_vendor(

@@ -30,11 +30,10 @@ pub(super) enum Effect {
 /// The effects of the valid transforms that have one, by name.
 pub(super) type Effects<'t> = BTreeMap<&'t str, Effect>;
 
-/// Checks a transform. Returns its effect. `text` is the text of the file, for spans inside a condition; the files of secrets
-/// are added to `own_paths`.
+/// Checks a transform. Returns its effect. Relative paths start in `directory`; the files of secrets are added to `own_paths`.
 pub(super) fn check(
     component: &Component<'_>,
-    (text, directory): (&str, &Path),
+    directory: &Path,
     own_paths: &mut Vec<OwnPath>,
     diagnostics: &mut Diagnostics,
 ) -> Option<Effect> {
@@ -46,7 +45,7 @@ pub(super) fn check(
     });
     match read.complete().flatten()? {
         TransformConfig::Normalize(_) | TransformConfig::Route => None,
-        TransformConfig::Filter(config) => compile(component, &config, text, diagnostics).map(Effect::Filter),
+        TransformConfig::Filter(config) => compile(component, &config, diagnostics).map(Effect::Filter),
         TransformConfig::Redact(mut config) => {
             config.hash_secret.iter_mut().for_each(|secret| secret.resolve_against(directory));
             own_paths.extend(own_paths::secret_files(component, config.hash_secret.iter(), diagnostics));
@@ -65,14 +64,9 @@ fn redact(component: &Component<'_>, config: &redact::Config, diagnostics: &mut 
     }
 }
 
-fn compile(
-    component: &Component<'_>,
-    config: &filter::Config,
-    text: &str,
-    diagnostics: &mut Diagnostics,
-) -> Option<Condition> {
+fn compile(component: &Component<'_>, config: &filter::Config, diagnostics: &mut Diagnostics) -> Option<Condition> {
     let entry = component.node.entry("condition")?;
-    let value_spans = ValueSpans::of(&entry.value, text);
+    let value_spans = ValueSpans::of(&entry.value, &diagnostics.text(entry.value.span.file));
     let joined = joined_comments(&config.condition, value_spans.as_ref());
     let mistakes = match config.compile() {
         _ if !joined.is_empty() => joined,

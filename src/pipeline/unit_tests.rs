@@ -1,6 +1,8 @@
 //! The checks of `tests:`, against the components of the file. They are kept apart from the checks of the pipeline: a mistake in a
 //! test must not keep the pipeline from running.
 
+use std::path::Path;
+
 use super::validated::{ComponentKind, WiredComponent};
 use crate::config::diagnostic::{Diagnostic, Diagnostics};
 use crate::config::node::{KeyPath, Node, TextSpan, Value};
@@ -9,14 +11,22 @@ use crate::config::{multi_error, suggest};
 use crate::time::Timestamp;
 use crate::transform::condition::Condition;
 
-/// Reads and checks the tests. Mistakes go to `diagnostics`.
-pub(super) fn read(node: &Node, components: &[WiredComponent], diagnostics: &mut Diagnostics) -> Vec<UnitTest> {
+/// Reads and checks the tests of a file. Relative paths start in `directory`. Mistakes go to `diagnostics`.
+pub(super) fn read(
+    node: &Node,
+    directory: &Path,
+    components: &[WiredComponent],
+    diagnostics: &mut Diagnostics,
+) -> Vec<UnitTest> {
     let path = KeyPath::default().key(SECTION);
     if node.is_null() {
         return Vec::new();
     }
     let read = multi_error::read_type::<Vec<UnitTest>>(node, &path, diagnostics);
-    let Some(tests) = read.complete() else { return Vec::new() };
+    let Some(mut tests) = read.complete() else { return Vec::new() };
+    for input in tests.iter_mut().flat_map(|test| &mut test.inputs) {
+        input.file = input.file.take().map(|file| directory.join(file));
+    }
     let mut check = Check { components, diagnostics };
     for (index, test) in tests.iter().enumerate() {
         check.test(test, &Place { node, path: path.clone(), span: node.span }.item(index));

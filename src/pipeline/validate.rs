@@ -1,23 +1,27 @@
-//! From the text of a pipeline file to the validated pipeline.
+//! From the texts of the files of a pipeline to the validated pipeline.
 //!
 //! ```text
-//! text -> tree -> variables -> settings
-//!                           -> components -> sources, transforms, sinks -> routes -> ValidatedPipeline
+//! text -> tree -> variables --+
+//! text -> tree -> variables --+-> merge -> settings
+//!                                       -> components -> sources, transforms, sinks -> routes -> ValidatedPipeline
 //!                 each step adds its diagnostics to one list and continues as far as it can
 //! ```
 //!
-//! Nothing opens a connection or changes anything. All relative paths start in the directory of the pipeline file, so that a
+//! Nothing opens a connection or changes anything. A relative path starts in the directory of its pipeline file, so that a
 //! pipeline has one data directory and one set of outputs, wherever it is started.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::component::{self, Component, Section};
 use super::fan_out;
+use super::files::{FileDigests, PipelineFiles, ReadFiles};
 use super::graph::{Graph, Inputs};
+use super::merge::merge;
 use super::own_paths;
 use super::routes::RouteFinder;
 use super::sinks::{self, Sinks};
 use super::sources::{self, CheckedSource};
+use super::sources_from;
 use super::transforms::{self, Effect, Effects};
 use super::unit_tests;
 use super::validated::{ComponentKind, ValidatedPipeline, ValidatedSink, WiredComponent};
@@ -25,29 +29,39 @@ use crate::config::diagnostic::{Diagnostic, Diagnostics};
 use crate::config::environment::{Environment, interpolate};
 use crate::config::node::{Node, Value};
 use crate::config::settings::{self, Overrides, Settings};
+use crate::config::source_list::SOURCES_FROM;
 use crate::config::unit_test::{self, UnitTest};
 use crate::config::{suggest, yaml};
 use crate::deliver::Route;
 use crate::sinks::EventForm;
 use crate::sinks::claims::OwnPath;
 
-/// Reads and validates a pipeline file.
+/// Reads and validates the files of a pipeline.
 ///
 /// # Errors
-/// All diagnostics of the file, warnings included; one diagnostic if the file cannot be read.
+/// All diagnostics of all files, warnings included; those of files that cannot be read alone if there are some.
 pub fn load(
-    path: &Path,
+    files: &PipelineFiles,
     environment: &Environment,
     overrides: &Overrides,
 ) -> Result<ValidatedPipeline, Vec<Diagnostic>> {
-    let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        let message = format!("cannot read the file: {error}");
-        let hint = "check the path and its permissions, and that the file is UTF-8 text".to_owned();
-        vec![Diagnostic::of_file(&name, message, hint)]
-    })?;
-    let directory = path.parent().unwrap_or_else(|| Path::new(""));
-    validate_file((&name, Some(path)), &text, directory, environment, overrides)
+    load_with_digests(files, environment, overrides).0
+}
+
+/// The same, with the hashes of all files that were read, whether they are valid or not.
+pub(crate) fn load_with_digests(
+    files: &PipelineFiles,
+    environment: &Environment,
+    overrides: &Overrides,
+) -> (Result<ValidatedPipeline, Vec<Diagnostic>>, FileDigests) {
+    let expanded = match files.expanded() {
+        Ok(expanded) => expanded,
+        Err(errors) => return (Err(errors), FileDigests::new()),
+    };
+    let mut loader = Loader::new(environment, overrides);
+    let roots = expanded.iter().map(|file| loader.read_file(file)).collect();
+    let pipeline = loader.pipeline(roots, &files.name(), &files.directory());
+    (resolved(pipeline, loader.diagnostics, &files.to_string()), loader.read.digests)
 }
 
 /// Validates the text of a pipeline file.
@@ -63,19 +77,20 @@ pub fn validate(
     environment: &Environment,
     overrides: &Overrides,
 ) -> Result<ValidatedPipeline, Vec<Diagnostic>> {
-    validate_file((name, None), text, directory, environment, overrides)
+    let mut loader = Loader::new(environment, overrides);
+    let file = loader.read.add(name, text, directory, &mut loader.diagnostics);
+    let root = loader.root(file);
+    let stem = Path::new(name).file_stem().map_or_else(|| name.into(), |stem| stem.to_string_lossy());
+    let pipeline = loader.pipeline(vec![root], &stem, directory);
+    resolved(pipeline, loader.diagnostics, name)
 }
 
-fn validate_file(
-    (name, file): (&str, Option<&Path>),
-    text: &str,
-    directory: &Path,
-    environment: &Environment,
-    overrides: &Overrides,
+fn resolved(
+    pipeline: Option<ValidatedPipeline>,
+    diagnostics: Diagnostics,
+    name: &str,
 ) -> Result<ValidatedPipeline, Vec<Diagnostic>> {
-    let mut diagnostics = Diagnostics::default();
-    let pipeline = build((name, file), text, directory, environment, overrides, &mut diagnostics);
-    let resolved = diagnostics.resolve(name, text);
+    let resolved = diagnostics.resolve(name);
     match pipeline {
         Some(pipeline) if !resolved.iter().any(Diagnostic::is_error) => {
             Ok(ValidatedPipeline { warnings: resolved, ..pipeline })
@@ -84,59 +99,101 @@ fn validate_file(
     }
 }
 
-fn build(
-    (name, file): (&str, Option<&Path>),
-    text: &str,
-    directory: &Path,
-    environment: &Environment,
-    overrides: &Overrides,
-    diagnostics: &mut Diagnostics,
-) -> Option<ValidatedPipeline> {
-    let mut root = yaml::read(text, diagnostics)?;
-    // Records of tests may contain `${`.
-    let tests = root.take(unit_test::SECTION);
-    interpolate(&mut root, Settings::NAMES, environment, diagnostics);
-    if !check_top_level(&root, diagnostics) {
-        return None;
-    }
-    let mut settings = settings::read(name, &root, environment, overrides, diagnostics);
-    settings.data_dir = directory.join(&settings.data_dir);
-    fan_out::fan_out(&mut root);
-    let components = component::components(&root, diagnostics);
-    let checked = check_components(&components, text, directory, diagnostics);
-    sinks::report_conflicting_targets(&components, &checked.sinks, diagnostics);
-    let mut own_paths = own_paths::of_process(&settings, file);
-    own_paths.extend(checked.sources.iter().flat_map(|source| source.secret_files.iter().cloned()));
-    own_paths.extend(checked.secret_files);
-    own_paths.extend(checked.sinks.values().flat_map(|sink| sink.secret_files.iter().cloned()));
-    sinks::report_own_paths(&components, &checked.sinks, &own_paths, diagnostics);
-    check_key_retention(&settings, &checked.sources, &root, diagnostics);
-    components.iter().for_each(|component| component::warn_of_literal_secrets(component, diagnostics));
-    let (sinks, wired) = route(&components, &checked.inputs, &checked.effects, checked.sinks, diagnostics);
-    let sources = checked.sources.into_iter().map(CheckedSource::into_validated).collect::<Option<Vec<_>>>()?;
-    let tests = check_tests(tests.as_ref(), &wired, (name, text));
-    let name = Path::new(name).file_stem().map_or_else(|| name.to_owned(), |stem| stem.to_string_lossy().into_owned());
-    Some(ValidatedPipeline {
-        name,
-        settings,
-        sources,
-        sinks,
-        components: wired,
-        own_paths,
-        tests,
-        warnings: Vec::new(),
-    })
+struct Loader<'l> {
+    environment: &'l Environment,
+    overrides: &'l Overrides,
+    read: ReadFiles,
+    diagnostics: Diagnostics,
+    /// The tests of each file that has some.
+    tests: Vec<Node>,
 }
 
-fn check_tests(
-    tests: Option<&Node>,
-    components: &[WiredComponent],
-    (name, text): (&str, &str),
-) -> Result<Vec<UnitTest>, Vec<Diagnostic>> {
-    let mut diagnostics = Diagnostics::default();
-    let tests = tests.map(|node| unit_tests::read(node, components, &mut diagnostics)).unwrap_or_default();
-    let found = diagnostics.resolve(name, text);
-    if found.is_empty() { Ok(tests) } else { Err(found) }
+impl<'l> Loader<'l> {
+    fn new(environment: &'l Environment, overrides: &'l Overrides) -> Self {
+        let (read, diagnostics) = (ReadFiles::default(), Diagnostics::default());
+        Self { environment, overrides, read, diagnostics, tests: Vec::new() }
+    }
+
+    /// The tree of a pipeline file; `None` if there is none, which is reported.
+    fn read_file(&mut self, path: &Path) -> Option<Node> {
+        match self.read.read(path, "the pipeline file", &mut self.diagnostics) {
+            Ok(file) => self.root(file),
+            Err(error) => {
+                let message = format!("cannot read the file: {error}");
+                let hint = "check the path and its permissions, and that the file is UTF-8 text".to_owned();
+                self.diagnostics.push(Diagnostic::of_file(&path.display().to_string(), message, hint));
+                None
+            }
+        }
+    }
+
+    fn root(&mut self, file: usize) -> Option<Node> {
+        let mut root = yaml::read(file, &mut self.diagnostics)?;
+        // Records of tests may contain `${`.
+        self.tests.extend(root.take(unit_test::SECTION));
+        interpolate(&mut root, Settings::NAMES, self.environment, &mut self.diagnostics);
+        check_top_level(&root, &mut self.diagnostics).then_some(root)
+    }
+
+    /// The pipeline of all files, if each of them has a tree. Without a path of their own, things are in `directory`.
+    fn pipeline(&mut self, roots: Vec<Option<Node>>, name: &str, directory: &Path) -> Option<ValidatedPipeline> {
+        let roots = roots.into_iter().collect::<Option<Vec<_>>>()?;
+        let (read, diagnostics) = (&mut self.read, &mut self.diagnostics);
+        let mut root = merge(roots, read, diagnostics);
+        sources_from::expand(&mut root, read, self.environment, diagnostics);
+        let mut settings = settings::read(&root, self.environment, self.overrides, diagnostics);
+        settings.data_dir = self.data_dir(&root, directory).join(&settings.data_dir);
+        let (read, diagnostics) = (&self.read, &mut self.diagnostics);
+        fan_out::fan_out(&mut root);
+        let components = component::components(&root, diagnostics);
+        let checked = check_components(&components, read, diagnostics);
+        sinks::report_conflicting_targets(&components, &checked.sinks, diagnostics);
+        let mut own_paths = own_paths::of_process(&settings, read);
+        own_paths.extend(checked.sources.iter().flat_map(|source| source.secret_files.iter().cloned()));
+        own_paths.extend(checked.secret_files);
+        own_paths.extend(checked.sinks.values().flat_map(|sink| sink.secret_files.iter().cloned()));
+        sinks::report_own_paths(&components, &checked.sinks, &own_paths, diagnostics);
+        check_key_retention(&settings, &checked.sources, &root, diagnostics);
+        components.iter().for_each(|component| component::warn_of_literal_secrets(component, diagnostics));
+        if root.entry(Section::Source.key()).is_some_and(|sources| diagnostics.is_dropped(sources.value.id)) {
+            // Not all sources are known: inputs could only be reported as a consequence.
+            return None;
+        }
+        let (sinks, wired) = route(&components, &checked.inputs, &checked.effects, checked.sinks, diagnostics);
+        let sources = checked.sources.into_iter().map(CheckedSource::into_validated).collect::<Option<Vec<_>>>()?;
+        let tests = self.tests(name, &wired);
+        Some(ValidatedPipeline {
+            name: name.to_owned(),
+            settings,
+            sources,
+            sinks,
+            components: wired,
+            own_paths,
+            tests,
+            warnings: Vec::new(),
+        })
+    }
+
+    /// The tests of all files. Their mistakes are apart from those of the pipeline, which runs in spite of them.
+    fn tests(&self, name: &str, components: &[WiredComponent]) -> Result<Vec<UnitTest>, Vec<Diagnostic>> {
+        let (mut diagnostics, mut tests) = (self.diagnostics.of_same_files(), Vec::new());
+        for node in &self.tests {
+            let directory = self.read.directory(node.span);
+            tests.extend(unit_tests::read(node, directory, components, &mut diagnostics));
+        }
+        let found = diagnostics.resolve(name);
+        if found.is_empty() { Ok(tests) } else { Err(found) }
+    }
+
+    /// Where a relative data directory starts: beside the file that sets it.
+    fn data_dir(&self, root: &Node, directory: &Path) -> PathBuf {
+        match root.entry("data_dir") {
+            Some(entry) if !Settings::data_dir_is_overridden(self.environment, self.overrides) => {
+                self.read.directory(entry.value.span).to_owned()
+            }
+            _ => directory.to_owned(),
+        }
+    }
 }
 
 /// Whether the file is a map. Reports unknown keys.
@@ -148,6 +205,7 @@ fn check_top_level(root: &Node, diagnostics: &mut Diagnostics) -> bool {
         return false;
     }
     let mut known: Vec<&str> = Section::ALL.map(Section::key).to_vec();
+    known.push(SOURCES_FROM);
     known.extend(Settings::NAMES);
     known.push(unit_test::SECTION);
     for entry in root.entries().iter().filter(|entry| !known.contains(&entry.key.as_str())) {
@@ -169,17 +227,16 @@ struct Checked<'c, 't> {
 
 fn check_components<'c, 't>(
     components: &'c [Component<'t>],
-    text: &str,
-    directory: &Path,
+    read: &ReadFiles,
     diagnostics: &mut Diagnostics,
 ) -> Checked<'c, 't> {
     let mut checked = Checked::default();
     for component in components {
+        let directory = read.directory(component.node.span);
         match component.section {
             Section::Source => checked.sources.push(sources::check(component, directory, diagnostics)),
             Section::Transform => {
-                let files = &mut checked.secret_files;
-                let effect = transforms::check(component, (text, directory), files, diagnostics);
+                let effect = transforms::check(component, directory, &mut checked.secret_files, diagnostics);
                 checked.effects.extend(effect.map(|effect| (component.name, effect)));
             }
             Section::Sink => {

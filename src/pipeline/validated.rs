@@ -14,18 +14,19 @@ use crate::sinks::claims::OwnPath;
 use crate::sinks::registry::SinkConfig;
 use crate::vendors::Vendor;
 
-/// A pipeline file that is read and validated.
+/// A pipeline whose files are read and validated.
 #[derive(Clone, Debug)]
 pub struct ValidatedPipeline {
-    /// Its name: the file's name without directory and extension. Kafka transactional ids contain it.
+    /// Its name: that of its first file without directory and extension, or of its first directory. Kafka transactional ids
+    /// contain it.
     pub name: String,
     /// The settings of the process.
     pub settings: Settings,
-    /// The sources, in the order of the file.
+    /// The sources, in the order of the files.
     pub sources: Vec<ValidatedSource>,
-    /// The sinks, in the order of the file.
+    /// The sinks, in the order of the files.
     pub sinks: Vec<ValidatedSink>,
-    /// All components and what they read, in the order of the file.
+    /// All components and what they read, in the order of the files.
     pub components: Vec<WiredComponent>,
     /// The program's own files, which no sink may write to.
     pub own_paths: Vec<OwnPath>,
@@ -109,6 +110,8 @@ pub struct ValidatedSink {
 pub struct SettingsIdentity {
     /// A hash of the settings as written, with variables replaced.
     pub digest: [u8; 32],
+    /// Where the relative paths among them start.
+    pub directory: PathBuf,
     /// The files that the settings name: of secrets, certificates and keys. Their contents count as settings.
     pub files: Vec<PathBuf>,
 }

@@ -1,5 +1,6 @@
 //! `plan`: what `run` would request next and where it would write events. Sends no request and writes nothing.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -211,8 +212,11 @@ impl From<&Forecast> for WindowCount {
 }
 
 fn sink_forecast(pipeline: &ValidatedPipeline, sink: &ValidatedSink, now: Timestamp) -> SinkForecast {
-    let source = |route: &Route| pipeline.sources.iter().find(|source| source.name == route.source);
-    let examples = sink.routes.iter().filter_map(|route| Some(example(sink, source(route)?, route, now)));
+    let sources: HashMap<_, _> = pipeline.sources.iter().map(|source| (&source.name, source)).collect();
+    let examples = sink.routes.iter().filter_map(|route| {
+        let source = sources.get(&route.source)?;
+        Some(example(sink, source, route, now))
+    });
     SinkForecast { name: sink.name.clone(), type_name: sink.config.type_name(), examples: examples.collect() }
 }
 

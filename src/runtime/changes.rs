@@ -1,10 +1,9 @@
 //! What a pipeline file that was read again changes, by component.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
-use super::file_digests::FileDigests;
 use crate::journal::ComponentKind;
-use crate::pipeline::{Settings, SettingsIdentity, ValidatedPipeline};
+use crate::pipeline::{FileDigests, Settings, SettingsIdentity, ValidatedPipeline};
 
 /// A pipeline, and the contents of the files that its components name.
 #[derive(Clone, Copy)]
@@ -39,8 +38,9 @@ impl Changes {
         let is_same = |old: &SettingsIdentity, new: &SettingsIdentity| {
             old == new && new.files.iter().all(|file| before.files.get(file) == after.files.get(file))
         };
+        let old: HashMap<_, _> = before.pipeline.sources.iter().map(|old| (&old.name, old)).collect();
         for new in &after.pipeline.sources {
-            let old = before.pipeline.sources.iter().find(|old| old.name == new.name);
+            let old = old.get(&new.name);
             let is_same = old.map(|old| is_same(&old.identity, &new.identity));
             changes.add(&new.name, is_same, has_failed(ComponentKind::Source, &new.name));
         }

@@ -1,6 +1,8 @@
 //! Time in doubt, around a run: at its start, doubt that the settings now ignore is accepted; at its end, new doubt is
 //! reported.
 
+use std::collections::HashMap;
+
 use super::report::RunError;
 use crate::journal::{CoverageState, DoubtfulTime, EvidenceRow, Journal};
 use crate::pipeline::{ValidatedPipeline, ValidatedSource};
@@ -56,8 +58,9 @@ pub(super) async fn doubts(pipeline: &ValidatedPipeline, journal: &dyn Journal) 
 /// What a run has read that is in doubt or unreadable after it: rows that were not there before, or got one more verdict.
 pub(super) fn doubts_of_run(before: &Doubts, after: Doubts) -> Vec<(String, DoubtfulTime)> {
     let mut new = Vec::new();
+    let before: HashMap<_, _> = before.iter().map(|(name, rows)| (name, rows.as_slice())).collect();
     for (name, mut rows) in after {
-        let known = before.iter().find(|(known, _)| *known == name).map_or(&[][..], |(_, rows)| rows);
+        let known = before.get(&name).copied().unwrap_or_default();
         rows.retain(|row| !known.iter().any(|before| is_untouched(before, row)));
         new.extend(joined(rows.into_iter()).into_iter().map(|doubtful| (name.clone(), doubtful)));
     }

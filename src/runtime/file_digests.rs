@@ -1,5 +1,5 @@
-//! The contents of the files that a pipeline is made of, as hashes: the pipeline file, and the files of secrets, certificates
-//! and keys that it names.
+//! The contents of the files that a pipeline is made of, as hashes: its own files, and the files of secrets, certificates and
+//! keys that they name.
 
 use std::collections::BTreeMap;
 use std::fs::{Metadata, OpenOptions};
@@ -10,16 +10,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 
-use crate::pipeline::ValidatedPipeline;
+use crate::pipeline::{FileDigest, FileDigests, ValidatedPipeline};
 
 /// More of a file is not read.
 const MAX_FILE_BYTES: u64 = 16 << 20;
-
-/// The hash of a file's contents; `None` if it cannot be read.
-pub(super) type FileDigest = Option<[u8; 32]>;
-
-/// The hashes of several files, by path. Links are followed.
-pub(super) type FileDigests = BTreeMap<PathBuf, FileDigest>;
 
 /// The hash of a file. Reading never waits: a pipe in its place cannot be read.
 pub(super) fn digest(path: &Path) -> FileDigest {

@@ -1,21 +1,23 @@
-//! A pipeline file that is read again while its pipeline runs.
+//! The files of a pipeline, read again while it runs.
 //!
 //! ```text
 //! SIGHUP ----------------------------> request_reload --+   one request is kept, however many are made
 //! watch_files: two looks agree ------> request_reload --+--> requested --> load --> the run applies it --> active
 //! ```
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 
-use super::file_digests::{ChangedFiles, FileDigests, digest, digests};
+use super::file_digests::{ChangedFiles, digests};
 use super::maintenance::on_own_thread;
-use crate::pipeline::{self, ActiveConfig, Diagnostic, Environment, Overrides, ValidatedPipeline};
+use crate::pipeline::{
+    self, ActiveConfig, Diagnostic, Environment, FileDigests, Overrides, PipelineFiles, ValidatedPipeline,
+};
 
 /// How often files are looked at.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
@@ -40,21 +42,35 @@ impl Looks {
     }
 }
 
-/// A pipeline file with what a run has made of it. Clones share it.
+/// The files of a pipeline with what a run has made of them. Clones share it.
 #[derive(Clone)]
 pub struct LiveConfig(Arc<Shared>);
 
 struct Shared {
-    file: PathBuf,
+    files: PipelineFiles,
     environment: Environment,
     overrides: Overrides,
     requested: Notify,
-    /// The files as they were when a reload read them last, whether it succeeded or not.
-    read: Mutex<FileDigests>,
+    read: Mutex<ReadDigests>,
     active: watch::Sender<ActiveConfig>,
 }
 
-/// A pipeline file that was read again.
+/// The files as they were when a reload read them last, whether it succeeded or not.
+#[derive(Clone, Debug, Default)]
+struct ReadDigests {
+    /// The files of the pipeline.
+    pipeline: FileDigests,
+    /// The files that its components name.
+    named: FileDigests,
+}
+
+impl ReadDigests {
+    fn all(&self) -> FileDigests {
+        self.pipeline.iter().chain(&self.named).map(|(file, digest)| (file.clone(), *digest)).collect()
+    }
+}
+
+/// A pipeline whose files were read again.
 pub(super) struct Loaded {
     pub(super) pipeline: ValidatedPipeline,
     /// The files that its components name.
@@ -62,17 +78,15 @@ pub(super) struct Loaded {
 }
 
 impl LiveConfig {
-    /// Reads and validates a pipeline file.
+    /// Reads and validates the files of a pipeline.
     ///
     /// # Errors
     /// Those of [`pipeline::load`].
-    pub fn load(file: &Path, environment: Environment, overrides: Overrides) -> Result<Self, Vec<Diagnostic>> {
-        // Before it is read: a change in between is then noticed.
-        let read = FileDigests::from([(file.to_owned(), digest(file))]);
-        let pipeline = pipeline::load(file, &environment, &overrides)?;
-        let (file, active) = (file.to_owned(), watch::Sender::new(ActiveConfig::new(pipeline)));
-        let (requested, read) = (Notify::new(), Mutex::new(read));
-        Ok(Self(Arc::new(Shared { file, environment, overrides, requested, read, active })))
+    pub fn load(files: PipelineFiles, environment: Environment, overrides: Overrides) -> Result<Self, Vec<Diagnostic>> {
+        let (pipeline, read) = pipeline::load_with_digests(&files, &environment, &overrides);
+        let active = watch::Sender::new(ActiveConfig::new(pipeline?));
+        let read = Mutex::new(ReadDigests { pipeline: read, named: FileDigests::new() });
+        Ok(Self(Arc::new(Shared { files, environment, overrides, requested: Notify::new(), read, active })))
     }
 
     /// The configuration that the run works with.
@@ -86,23 +100,28 @@ impl LiveConfig {
         self.0.requested.notify_one();
     }
 
-    /// Asks for a reload whenever the pipeline file or a file that it names has changed and was the same at two looks. Links
-    /// are followed.
+    /// Asks for a reload whenever a file of the pipeline or a file that one names has changed and was the same at two looks, or
+    /// a file of a directory was added or removed. Links are followed.
     pub async fn watch_files(self) {
         let mut ticks = tokio::time::interval(WATCH_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut changed, mut looks) = (ChangedFiles::default(), Looks::default());
         loop {
             ticks.tick().await;
-            let read = self.read().clone();
+            let (read, files) = (self.read().all(), self.0.files.clone());
             let look = tokio::task::spawn_blocking(move || {
-                let now = changed.digests(read.keys());
+                // A directory that cannot be read now has no files that are new.
+                let expanded = files.expanded().unwrap_or_default();
+                let now = changed.digests(read.keys().chain(&expanded).collect::<BTreeSet<_>>().into_iter());
                 (now, read, changed)
             });
             let Ok((now, read, looked)) = look.await else { return };
             changed = looked;
             if looks.is_reload_due(&read, now) {
-                tracing::debug!(event = "config_file_changed", "the pipeline file or a file that it names has changed");
+                tracing::debug!(
+                    event = "config_file_changed",
+                    "a file of the pipeline or a file that one names has changed"
+                );
                 self.request_reload();
             }
         }
@@ -119,33 +138,33 @@ impl LiveConfig {
     /// The files of a pipeline that is about to start, as they are now.
     pub(super) fn files_of(&self, pipeline: &ValidatedPipeline) -> FileDigests {
         let files = digests(pipeline);
-        self.read().extend(files.clone());
+        self.read().named.extend(files.clone());
         files
     }
 
-    /// Reads the file again.
+    /// Reads the files again.
     pub(super) async fn reload(&self) -> Result<Loaded, Vec<Diagnostic>> {
         let config = self.clone();
         on_own_thread(move || config.reload_now()).await
     }
 
     fn reload_now(&self) -> Result<Loaded, Vec<Diagnostic>> {
-        let Shared { file, environment, overrides, .. } = &*self.0;
-        self.read().insert(file.clone(), digest(file));
-        let pipeline = pipeline::load(file, environment, overrides)?;
+        let Shared { files, environment, overrides, .. } = &*self.0;
+        let (pipeline, read) = pipeline::load_with_digests(files, environment, overrides);
+        self.read().pipeline = read;
+        let pipeline = pipeline?;
         let files = digests(&pipeline);
         // Files of the pipeline that runs stay: if this one cannot be applied, their next change is a reason to try again.
-        self.read().extend(files.clone());
+        self.read().named.extend(files.clone());
         Ok(Loaded { pipeline, files })
     }
 
     /// These are the files of the pipeline that runs now: others need not be watched.
     pub(super) fn applied(&self, files: &FileDigests) {
-        let pipeline_file = &self.0.file;
-        self.read().retain(|file, _| file == pipeline_file || files.contains_key(file));
+        self.read().named.retain(|file, _| files.contains_key(file));
     }
 
-    fn read(&self) -> MutexGuard<'_, FileDigests> {
+    fn read(&self) -> MutexGuard<'_, ReadDigests> {
         // No call leaves it half changed.
         self.0.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -153,7 +172,7 @@ impl LiveConfig {
 
 impl fmt::Debug for LiveConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LiveConfig").field("file", &self.0.file).finish_non_exhaustive()
+        f.debug_struct("LiveConfig").field("files", &self.0.files).finish_non_exhaustive()
     }
 }
 

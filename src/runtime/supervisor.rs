@@ -9,7 +9,7 @@
 //!
 //! A reload is a partial restart: what a component leaves open is in the journal, and the next one continues there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,6 @@ use tokio::time::{Instant, Interval, interval_at};
 use super::changes::{Changes, Configuration, keep_fixed};
 use super::deadline::RunningComponents;
 use super::doubt::accept_ignored;
-use super::file_digests::FileDigests;
 use super::live_config::{LiveConfig, Loaded};
 use super::maintenance::{on_own_thread, retire_removed_components, roll_back_removed_sinks};
 use super::report::RunError;
@@ -28,7 +27,7 @@ use super::tasks::Tasks;
 use crate::collect::{CollectError, SourceEnd};
 use crate::deliver::{DeliverError, SinkEnd};
 use crate::journal::{ComponentKind, JournalError};
-use crate::pipeline::{ActiveConfig, Diagnostic, ValidatedPipeline, ValidatedSource};
+use crate::pipeline::{ActiveConfig, Diagnostic, FileDigests, ValidatedPipeline};
 use crate::sinks::claims::{protect, release_files};
 use crate::telemetry::ServiceManager;
 
@@ -196,9 +195,9 @@ impl Supervisor {
 
     /// The journal refuses a source whose vendor has changed, and the source would end.
     async fn expect_same_vendors(&self, pipeline: &ValidatedPipeline) -> Result<(), RunError> {
+        let sources: HashMap<_, _> = pipeline.sources.iter().map(|source| (&source.name, source)).collect();
         for known in self.starter.journal.sources().await? {
-            let is_other = |source: &&ValidatedSource| source.name == known.name && source.vendor_name != known.vendor;
-            if let Some(source) = pipeline.sources.iter().find(is_other) {
+            if let Some(source) = sources.get(&known.name).filter(|source| source.vendor_name != known.vendor) {
                 let now = source.vendor_name.to_owned();
                 return Err(JournalError::OtherVendor { name: known.name, was: known.vendor, now }.into());
             }

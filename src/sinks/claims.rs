@@ -11,7 +11,7 @@
 //! out/{{ source }}.ndjson --+
 //! ```
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -24,7 +24,8 @@ const MAX_CLAIMS: usize = 65_536;
 
 static CLAIMS: Mutex<Option<HashMap<PathBuf, String>>> = Mutex::new(None);
 
-static PROTECTED: Mutex<Vec<OwnPath>> = Mutex::new(Vec::new());
+/// The program's own paths, without links, and what each is.
+static PROTECTED: Mutex<BTreeMap<PathBuf, &'static str>> = Mutex::new(BTreeMap::new());
 
 /// A file or directory of the program's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,43 +36,26 @@ pub struct OwnPath {
     pub what: &'static str,
 }
 
-impl OwnPath {
-    /// Whether `path` is this file or below this directory, whatever links lead there.
-    #[must_use]
-    pub fn contains(&self, path: &Path) -> bool {
-        real_path(path).starts_with(real_path(&self.path))
-    }
-}
-
 /// Keeps every sink of this process from writing to these paths.
 pub fn protect(own: &[OwnPath]) {
     let mut protected = PROTECTED.lock().unwrap_or_else(PoisonError::into_inner);
-    for path in own {
-        let real = OwnPath { path: real_path(&path.path), what: path.what };
-        if !protected.contains(&real) {
-            protected.push(real);
-        }
-    }
+    protected.extend(own.iter().map(|own| (real_path(&own.path), own.what)));
 }
 
 /// Whether a file is a dead letter: a file of a data directory that this process uses.
 pub(super) fn is_dead_letter(path: &Path) -> bool {
     let protected = PROTECTED.lock().unwrap_or_else(PoisonError::into_inner);
-    let directory = path.parent().map(real_path);
-    protected.iter().any(|own| directory.as_ref() == Some(&own.path.join(super::dead_letter::DIRECTORY)))
+    let directory = path.parent().map(real_path).unwrap_or_default();
+    let is_named = directory.file_name().is_some_and(|name| name == super::dead_letter::DIRECTORY);
+    is_named && directory.parent().is_some_and(|data_dir| protected.contains_key(data_dir))
 }
 
 fn expect_free(path: &Path, real: &Path) -> Result<(), SinkError> {
     let protected = PROTECTED.lock().unwrap_or_else(PoisonError::into_inner);
-    match protected.iter().find(|own| real.starts_with(&own.path)) {
+    match real.ancestors().find_map(|path| protected.get_key_value(path)) {
         None => Ok(()),
-        Some(own) => Err(SinkError::Stopped {
-            message: format!(
-                "{} is in a place of auditflow's own: {} ({})",
-                path.display(),
-                own.what,
-                own.path.display()
-            ),
+        Some((own, what)) => Err(SinkError::Stopped {
+            message: format!("{} is in a place of auditflow's own: {what} ({})", path.display(), own.display()),
             hint: "change `path`, so that no event leads there".to_owned(),
         }),
     }

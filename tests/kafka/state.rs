@@ -60,7 +60,7 @@ fn a_renamed_sink_resumes_under_its_new_name_and_again_under_the_old_one() {
     let rename = |old: &str, new: &str| {
         let text = fs::read_to_string(&harness.file).unwrap().replace(&format!("  {old}: "), &format!("  {new}: "));
         fs::write(&harness.file, text).unwrap();
-        let (done, printed) = state(&harness, &["rename", old, new]);
+        let (done, printed) = state(&harness, &["rename", old, "--to", new]);
         assert!(done && printed.contains("position topic"), "{printed}");
     };
     rename("stream", "other");

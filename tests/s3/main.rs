@@ -91,7 +91,7 @@ fn all_vendors_are_delivered(bucket: &Bucket, format: &str, extension: &str, con
     assert!(objects.keys().any(|key| key.starts_with("audit/_manifests/pipeline-lake/")), "{:?}", objects.keys());
     pipeline.assert_counters_add_up(&["lake"]);
     let verified = |more: &[&str]| {
-        let arguments = [&["verify", file.to_str().unwrap(), "lake"], more].concat();
+        let arguments = [&["verify", file.to_str().unwrap(), "--sink", "lake"], more].concat();
         let output = pipeline.program(&arguments).stdout(std::process::Stdio::piped()).output().unwrap();
         (output.status.code(), String::from_utf8(output.stdout).unwrap())
     };

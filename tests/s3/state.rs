@@ -52,7 +52,7 @@ fn in_process_redelivery_and_renaming_overwrite_nothing_and_extend_the_chain() {
 
     let text = fs::read_to_string(&file).unwrap().replace("  lake: {", "  sea: {");
     fs::write(&file, text).unwrap();
-    state(&pipeline, &file, &["rename", "lake", "sea"]);
+    state(&pipeline, &file, &["rename", "lake", "--to", "sea"]);
     let control = pipeline.simulator.control();
     VendorName::ALL.iter().for_each(|vendor| drop(control.insert(*vendor, NewRecord::default()).unwrap()));
     pipeline.wait_until_quiet();

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::process::{EXIT_DONE, EXIT_FAILED, EXIT_INCOMPLETE, EXIT_USAGE, StopSignals, print_stderr, runtime};
 use super::{summary, validate};
 use crate::clock::{Clock, SystemClock};
-use crate::pipeline::{self, Environment, Overrides};
+use crate::pipeline::{self, Environment, Overrides, PipelineFiles};
 use crate::runtime::{RunMode, RunOptions, RunReport};
 use crate::simulator::{Credentials, FaultOrder, RunningSimulator, Simulator, SimulatorOptions, Variants};
 use crate::telemetry::logging;
@@ -84,7 +84,7 @@ fn demonstrate(arguments: &Arguments) -> Result<u8, String> {
 }
 
 async fn collect_and_prove(arguments: &Arguments, simulator: &RunningSimulator, kills: u64) -> Result<u8, String> {
-    let file = arguments.dir.join("pipeline.yaml");
+    let file = PipelineFiles::from(arguments.dir.join("pipeline.yaml"));
     let variables = variables(simulator);
     let environment = Environment::from_pairs(variables.iter().map(|(name, value)| (*name, value.as_str())));
     let pipeline = match pipeline::load(&file, &environment, &Overrides::default()) {
@@ -104,7 +104,7 @@ async fn collect_and_prove(arguments: &Arguments, simulator: &RunningSimulator, 
     let mode = RunMode::Once { give_up_after: GIVE_UP_AFTER };
     let options = RunOptions { show_progress: true, ..RunOptions::new(mode, shutdown.clone()) };
     let report = crate::runtime::run(pipeline, options).await.map_err(|error| error.to_string())?;
-    print_stderr(&summary::of(&report, &file.display().to_string()));
+    print_stderr(&summary::of(&report, &file.to_string()));
     if shutdown.is_cancelled() {
         print_stderr("\nstopped; run the demo again to continue\n");
         return Ok(EXIT_DONE);

@@ -1,19 +1,18 @@
 //! `auditflow state accept`: an operator decides that time in doubt counts as covered.
 
-use std::path::PathBuf;
-
 use super::context::{Common, Context, Message, Proposal, Proposed, Refusal};
 use crate::cli::process::point_in_time;
 use crate::collect::ranges;
 use crate::journal::{CollectJournal, CoverageState, EvidenceRow};
+use crate::pipeline::PipelineFiles;
 use crate::report::{brief, counted, reasons_text};
 use crate::time::{TimeRange, Timestamp};
 
 /// Count time that is in doubt or unreadable as covered, because you have compared it with the vendor's own view
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// The pipeline file
-    pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) files: PipelineFiles,
     /// The source
     source: String,
     /// The beginning of the time (2026-01-31T00:00:00Z, or a date)

@@ -1,10 +1,9 @@
 //! `auditflow state adopt`: the output of a sink belongs to this journal from now on.
 
-use std::path::PathBuf;
-
 use super::context::{Common, Context, Message, Proposal, Proposed, Refusal};
 use crate::format::count;
 use crate::journal::DeliverJournal;
+use crate::pipeline::PipelineFiles;
 
 /// Take over the output of a sink from another journal, or from a later state of this one
 ///
@@ -12,8 +11,8 @@ use crate::journal::DeliverJournal;
 /// the output this journal's. Run it when the other data_dir, or the newer one, is lost, and nothing uses it any more.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// The pipeline file
-    pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) files: PipelineFiles,
     /// The sink
     sink: String,
     #[command(flatten)]

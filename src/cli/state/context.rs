@@ -1,7 +1,5 @@
 //! What the `state` commands share: the pipeline and its locked journal, proposals, refusals, and their texts.
 
-use std::path::{Path, PathBuf};
-
 use crate::cli::process::{EXIT_FAILED, print_stderr};
 use crate::cli::read_only::{self, Exit};
 use crate::clock::{Clock, SystemClock};
@@ -9,7 +7,7 @@ use crate::journal::lock::{self, LockOwner};
 use crate::journal::sqlite::JOURNAL_FILE;
 use crate::journal::{ComponentKind, Edit};
 use crate::journal::{JournalError, JournalOptions, SqliteJournal};
-use crate::pipeline::{self, Environment, Overrides, ValidatedPipeline, ValidatedSink, ValidatedSource};
+use crate::pipeline::{self, Environment, Overrides, PipelineFiles, ValidatedPipeline, ValidatedSink, ValidatedSource};
 use crate::report::wrapped;
 use crate::sinks::SinkError;
 use crate::time::{TimeRange, Timestamp};
@@ -89,7 +87,7 @@ pub(super) type Proposed = Result<Proposal, Refusal>;
 
 /// The pipeline and its journal, locked for this process.
 pub(super) struct Context {
-    file: PathBuf,
+    files: PipelineFiles,
     pub(super) pipeline: ValidatedPipeline,
     /// Whether all variables of the file are set. If not, placeholders stand in for secrets and account ids.
     pub(super) environment_is_complete: bool,
@@ -98,13 +96,13 @@ pub(super) struct Context {
 }
 
 impl Context {
-    /// Loads the file and locks its journal.
-    pub(super) fn open(file: &Path, overrides: &Overrides) -> Result<Self, Exit> {
-        let complete = pipeline::load(file, &Environment::of_process(), overrides).ok();
+    /// Loads the pipeline and locks its journal.
+    pub(super) fn open(files: &PipelineFiles, overrides: &Overrides) -> Result<Self, Exit> {
+        let complete = pipeline::load(files, &Environment::of_process(), overrides).ok();
         let environment_is_complete = complete.is_some();
-        let pipeline = complete.map_or_else(|| read_only::load(file, overrides), Ok)?;
+        let pipeline = complete.map_or_else(|| read_only::load(files, overrides), Ok)?;
         let journal = open_journal(&pipeline).map_err(|refusal| refusal.print())?;
-        Ok(Self { file: file.to_owned(), pipeline, environment_is_complete, journal, now: SystemClock.now() })
+        Ok(Self { files: files.clone(), pipeline, environment_is_complete, journal, now: SystemClock.now() })
     }
 
     /// A source of the pipeline file.
@@ -130,9 +128,9 @@ impl Context {
         names.join(", ")
     }
 
-    /// The pipeline file as the user wrote it.
-    pub(super) fn file(&self) -> std::path::Display<'_> {
-        self.file.display()
+    /// The files of the pipeline as the user wrote them.
+    pub(super) fn file(&self) -> &PipelineFiles {
+        &self.files
     }
 
     /// The pipeline file has no such component; `known` are those that it has.

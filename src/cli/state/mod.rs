@@ -15,7 +15,6 @@ mod reset;
 mod rewind;
 
 use std::io::{self, BufRead, IsTerminal};
-use std::path::Path;
 use std::sync::Arc;
 
 use self::context::{Common, Context, Proposal, Refusal};
@@ -23,7 +22,7 @@ use super::process::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, print, print_stderr, ru
 use super::read_only::Exit;
 use crate::clock::{SharedClock, SystemClock};
 use crate::journal::{CollectJournal, DeliverJournal, Journal, LogReader};
-use crate::pipeline::ValidatedSink;
+use crate::pipeline::{PipelineFiles, ValidatedSink};
 use crate::sinks::StoredPosition;
 use crate::sinks::registry::SinkName;
 
@@ -51,20 +50,20 @@ enum Change {
 
 /// Runs the command; returns the exit code.
 pub(super) fn run(arguments: &Arguments) -> u8 {
-    let (file, common) = match &arguments.change {
-        Change::Rewind(change) => (&change.file, &change.common),
-        Change::Redeliver(change) => (&change.file, &change.common),
-        Change::Accept(change) => (&change.file, &change.common),
-        Change::Rename(change) => (&change.file, &change.common),
-        Change::Reset(change) => (&change.file, &change.common),
-        Change::Remove(change) => (&change.file, &change.common),
-        Change::Adopt(change) => (&change.file, &change.common),
+    let (files, common) = match &arguments.change {
+        Change::Rewind(change) => (&change.files, &change.common),
+        Change::Redeliver(change) => (&change.files, &change.common),
+        Change::Accept(change) => (&change.files, &change.common),
+        Change::Rename(change) => (&change.files, &change.common),
+        Change::Reset(change) => (&change.files, &change.common),
+        Change::Remove(change) => (&change.files, &change.common),
+        Change::Adopt(change) => (&change.files, &change.common),
     };
-    execute(&arguments.change, file, common).unwrap_or_else(|Exit(code)| code)
+    execute(&arguments.change, files, common).unwrap_or_else(|Exit(code)| code)
 }
 
-fn execute(change: &Change, file: &Path, common: &Common) -> Result<u8, Exit> {
-    let context = Context::open(file, &common.settings)?;
+fn execute(change: &Change, files: &PipelineFiles, common: &Common) -> Result<u8, Exit> {
+    let context = Context::open(files, &common.settings)?;
     let runtime = runtime(std::num::NonZeroUsize::new(1)).map_err(|reason| Refusal(reason).print())?;
     let proposed = runtime.block_on(async {
         match change {

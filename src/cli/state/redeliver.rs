@@ -1,20 +1,18 @@
 //! `auditflow state redeliver`: a sink delivers events again that the journal still holds.
 
-use std::path::PathBuf;
-
 use super::context::{Common, Context, Message, Proposal, Proposed, Refusal, sources_of};
 use crate::cli::process::point_in_time;
 use crate::format::count;
 use crate::journal::{ComponentKind, DeliverJournal, Edit, Redeliver, RedeliverPreview, SinkEdit};
-use crate::pipeline::ValidatedSink;
+use crate::pipeline::{PipelineFiles, ValidatedSink};
 use crate::report::counted;
 use crate::time::Timestamp;
 
 /// Deliver events again to one sink, from a time on, as far as the journal still holds them
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// The pipeline file
-    pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) files: PipelineFiles,
     /// The sink
     sink: String,
     /// Start with the first page of events that has one at or after this time (2026-01-31T00:00:00Z, or a date); `oldest`:

@@ -1,13 +1,12 @@
 //! `auditflow state remove`: deletes the recorded state of a source or sink that is no longer in the pipeline file.
 
-use std::path::PathBuf;
-
 use super::context::{Common, Context, Message, Proposal, Proposed, Refusal};
 use super::reset::coverage;
 use crate::format::count;
 use crate::journal::{
     CollectJournal, DeliverJournal, Edit, LogReader, SinkEdit, SinkHistory, SourceEdit, SourceHistory,
 };
+use crate::pipeline::PipelineFiles;
 use crate::report::counted;
 
 /// Delete the recorded state of a source or sink that is no longer in the file
@@ -16,8 +15,8 @@ use crate::report::counted;
 /// a sink has written stays. For a source or sink that is still in the file, use `state reset`.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// The pipeline file
-    pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) files: PipelineFiles,
     /// The source or sink
     name: String,
     #[command(flatten)]

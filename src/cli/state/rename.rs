@@ -1,30 +1,29 @@
 //! `auditflow state rename`: a source or sink keeps its recorded state under the new name that the pipeline file gives it.
 
-use std::path::PathBuf;
-
 use super::context::{Common, Context, Message, Proposal, Proposed, Refusal};
 use crate::format::count;
 use crate::journal::{
     CollectJournal, ComponentKind, DeliverJournal, Edit, SinkEdit, SinkHistory, SourceEdit, SourceHistory,
 };
-use crate::pipeline::{ValidatedSink, ValidatedSource};
+use crate::pipeline::{PipelineFiles, ValidatedSink, ValidatedSource};
 use crate::report::counted;
 
 /// Move the recorded state of a source or sink to a new name; change the name in the file first
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// The pipeline file, with the new name
-    pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) files: PipelineFiles,
     /// The old name
     old: String,
-    /// The new name
-    new: String,
+    /// The new name, as in the file
+    #[arg(long, value_name = "NAME")]
+    to: String,
     #[command(flatten)]
     pub(super) common: Common,
 }
 
 pub(super) async fn propose(context: &Context, arguments: &Arguments) -> Proposed {
-    let Arguments { old, new, .. } = arguments;
+    let Arguments { old, to: new, .. } = arguments;
     if context.source(old).is_some() || context.sink(old).is_some() {
         return Err(Refusal(format!(
             "`{old}` is still in {}: the next run would start it without recorded state; change the name to `{new}` there, then repeat this command",

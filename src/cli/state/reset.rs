@@ -1,14 +1,12 @@
 //! `auditflow state reset`: clears the recorded state of a source or sink that is still in the pipeline file. It starts over.
 
-use std::path::PathBuf;
-
 use super::context::{Common, Context, Message, Proposal, Proposed, Refusal, sources_of};
 use crate::format::count;
 use crate::journal::{
     CollectJournal, DeliverJournal, Edit, LogReader, Redeliver, SinkEdit, SinkHistory, SinkStart, SourceEdit,
     SourceHistory,
 };
-use crate::pipeline::{ValidatedSink, ValidatedSource};
+use crate::pipeline::{PipelineFiles, ValidatedSink, ValidatedSource};
 use crate::report::counted;
 
 /// Clear the recorded state of a source or sink of the file; it starts over at the next run
@@ -17,8 +15,8 @@ use crate::report::counted;
 /// from its `start`. For a source or sink that is no longer in the file, use `state remove`.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// The pipeline file
-    pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) files: PipelineFiles,
     /// The source or sink
     name: String,
     #[command(flatten)]

@@ -1,19 +1,18 @@
 //! `auditflow state rewind`: a source collects again from a point in time.
 
-use std::path::PathBuf;
-
 use super::context::{Common, Context, Message, Proposal, Proposed, Refusal};
 use crate::cli::process::point_in_time;
 use crate::collect::rewind;
 use crate::journal::{CollectJournal, Rewind, RewindPreview, SourceHistory};
+use crate::pipeline::PipelineFiles;
 use crate::report::{brief, counted};
 use crate::time::Timestamp;
 
 /// Collect again from a time on; events that were collected before are deduplicated
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// The pipeline file
-    pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) files: PipelineFiles,
     /// The source
     source: String,
     /// Collect again from this time (2026-01-31T00:00:00Z, or a date)

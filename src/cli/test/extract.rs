@@ -58,7 +58,6 @@ impl Extracted {
 /// Its file cannot be read: what to do.
 pub(super) fn read<'p>(
     pipeline: &'p ValidatedPipeline,
-    directory: &Path,
     input: &TestInput,
     records: &mut Vec<Record<'p>>,
 ) -> Result<(), String> {
@@ -66,7 +65,7 @@ pub(super) fn read<'p>(
     let raws = match (&input.raw, &input.file) {
         (Some(Value::Array(raws)), _) => raws.iter().map(text).collect(),
         (Some(raw), _) => vec![text(raw)],
-        (None, Some(file)) => from_file(source, &directory.join(file))?,
+        (None, Some(file)) => from_file(source, file)?,
         (None, None) => Vec::new(),
     };
     let observed_at = input.observed_at.as_deref().unwrap_or(OBSERVED_AT);

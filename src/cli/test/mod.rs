@@ -7,45 +7,42 @@
 mod compare;
 mod extract;
 
-use std::path::{Path, PathBuf};
-
 use self::compare::Failure;
 use self::extract::Record;
 use super::process::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, print_data, print_stderr};
 use super::read_only::{self, Exit};
 use super::validate;
-use crate::pipeline::{Overrides, UnitTest, ValidatedPipeline};
+use crate::pipeline::{Overrides, PipelineFiles, UnitTest, ValidatedPipeline};
 
-/// Run the tests of a pipeline file
+/// Run the tests of a pipeline
 ///
 /// Each test under `tests:` gives raw records to sources, and says which events must arrive at transforms and sinks
 /// (docs/pipelines.md). Reads only the file and what its tests name: no network, no data directory; the secrets of the file need
 /// not be set. Exit code 0 if all tests pass, 1 if one fails, 2 if the file is wrong or has no tests.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// The pipeline file
-    file: PathBuf,
+    #[command(flatten)]
+    files: PipelineFiles,
 }
 
 /// Runs the command; returns the exit code.
 pub(super) fn run(arguments: &Arguments) -> u8 {
-    run_file(&arguments.file).unwrap_or_else(|Exit(code)| code)
+    run_tests(&arguments.files).unwrap_or_else(|Exit(code)| code)
 }
 
-fn run_file(file: &Path) -> Result<u8, Exit> {
-    let pipeline = read_only::load(file, &Overrides::default())?;
+fn run_tests(files: &PipelineFiles) -> Result<u8, Exit> {
+    let pipeline = read_only::load(files, &Overrides::default())?;
     let tests = pipeline.tests.as_ref().map_err(|diagnostics| {
         validate::print_diagnostics(diagnostics);
         Exit(EXIT_USAGE)
     })?;
     if tests.is_empty() {
-        print_stderr(&format!("error: {} has no tests; add them under `tests:`\n", file.display()));
+        print_stderr(&format!("error: {files} has no tests; add them under `tests:`\n"));
         return Ok(EXIT_USAGE);
     }
-    let directory = file.parent().unwrap_or_else(|| Path::new(""));
     let mut failed = 0;
     for test in tests {
-        let failures = run_test(&pipeline, directory, test);
+        let failures = run_test(&pipeline, test);
         failed += usize::from(!failures.is_empty());
         print_data(&report(&test.name, &failures));
     }
@@ -53,10 +50,10 @@ fn run_file(file: &Path) -> Result<u8, Exit> {
     Ok(if failed == 0 { EXIT_DONE } else { EXIT_FAILED })
 }
 
-fn run_test(pipeline: &ValidatedPipeline, directory: &Path, test: &UnitTest) -> Vec<Failure> {
+fn run_test(pipeline: &ValidatedPipeline, test: &UnitTest) -> Vec<Failure> {
     let mut records: Vec<Record> = Vec::new();
     for input in &test.inputs {
-        if let Err(reason) = extract::read(pipeline, directory, input, &mut records) {
+        if let Err(reason) = extract::read(pipeline, input, &mut records) {
             return vec![Failure::new(&input.insert_at, reason)];
         }
     }

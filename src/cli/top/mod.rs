@@ -9,7 +9,6 @@ mod rows;
 mod view;
 
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use ratatui::DefaultTerminal;
@@ -18,7 +17,7 @@ use tokio::time::Instant;
 
 use super::process::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, print_stderr};
 use super::read_only::{self, Exit};
-use crate::pipeline::{Overrides, ValidatedPipeline};
+use crate::pipeline::{Overrides, PipelineFiles, ValidatedPipeline};
 use crate::report::StatusReport;
 use rows::{Next, Top};
 
@@ -31,8 +30,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// keys move through the sources, q quits.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// The pipeline file
-    file: PathBuf,
+    #[command(flatten)]
+    files: PipelineFiles,
     #[command(flatten)]
     settings: Overrides,
 }
@@ -47,7 +46,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
 }
 
 fn show(arguments: &Arguments) -> Result<u8, Exit> {
-    let pipeline = read_only::load(&arguments.file, &arguments.settings)?;
+    let pipeline = read_only::load(&arguments.files, &arguments.settings)?;
     let mut top = Top::new(report(&pipeline)?);
     let watched = ratatui::try_init().and_then(|mut terminal| watch(&mut terminal, &pipeline, &mut top));
     ratatui::restore();

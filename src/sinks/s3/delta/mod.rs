@@ -381,7 +381,7 @@ impl Table {
 
     fn take_over_hint(&self) -> String {
         format!(
-            "stop the other process, if there is one, and use the newest data_dir; if it is lost: `auditflow state rename FILE {} NEW_NAME`, after which the events since the copy are in the table twice, with the same ids (docs/operating.md, Restore)",
+            "stop the other process, if there is one, and use the newest data_dir; if it is lost: `auditflow state rename FILE {} --to NEW_NAME`, after which the events since the copy are in the table twice, with the same ids (docs/operating.md, Restore)",
             self.sink
         )
     }
