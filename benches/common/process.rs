@@ -52,17 +52,35 @@ pub(crate) fn present_memory(child: &Child) -> u64 {
     memory(child, "VmRSS:")
 }
 
+/// The number of its threads.
+pub(crate) fn threads(child: &Child) -> u64 {
+    memory(child, "Threads:")
+}
+
 fn memory(child: &Child, field: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(field));
     line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
 }
 
-/// Processor time of all children that have ended and were waited for: fields 16 and 17 of `/proc/self/stat`, in hundredths of a second.
+/// Processor time that a process has taken so far, its own and the system's for it.
+///
+/// # Errors
+/// It has ended, or the system does not tell.
+pub(crate) fn processor_time(child: &Child) -> anyhow::Result<Duration> {
+    two_fields_of(&format!("/proc/{}/stat", child.id()), 14)
+}
+
+/// Processor time of all children that have ended and were waited for.
 fn processor_time_of_children() -> anyhow::Result<Duration> {
-    let line = fs::read_to_string("/proc/self/stat").context("only Linux tells what a process took")?;
+    two_fields_of("/proc/self/stat", 16)
+}
+
+/// The sum of two fields of `/proc/.../stat`, which are in hundredths of a second.
+fn two_fields_of(file: &str, first: usize) -> anyhow::Result<Duration> {
+    let line = fs::read_to_string(file).context("only Linux tells what a process took")?;
     let (_, fields) = line.rsplit_once(") ").context("an unknown form of /proc/self/stat")?;
     let field = |number: usize| fields.split(' ').nth(number - 3).and_then(|text| text.parse::<u64>().ok());
-    let hundredths = field(16).zip(field(17)).map(|(user, system)| user + system);
+    let hundredths = field(first).zip(field(first + 1)).map(|(user, system)| user + system);
     Ok(Duration::from_millis(10 * hundredths.context("an unknown form of /proc/self/stat")?))
 }
