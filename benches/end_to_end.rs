@@ -1,15 +1,16 @@
 //! From HTTP pages to normalized files, through the released program in its own process.
 //!
 //! ```text
-//! page server (a process, slices of memory) --HTTP, 1,000 records per page--> auditflow run --once --> NDJSON files
-//!                                                                               journal, fsync, coverage
-//!                                             \------------------------------> plain client: the same requests, the
-//!                                                                               bodies appended to one file
+//! page server (a process, slices of memory) --HTTP, 1,000 or 100 records per page--> auditflow run --once --> NDJSON files
+//!                                                                                      journal, fsync, coverage
+//!                                             \-------------------------------------> plain client: the same requests,
+//!                                                                                      the records as lines of one file
 //! ```
 //!
 //! The server finds the first and the last record of a window and sends the bytes between them, so that it uses little of the
 //! machine. The benchmark counts the events in the files (and fails if one is missing or duplicated), the time from the start of
-//! the process to its end, and the process's processor time and peak memory. `AUDITFLOW_BENCH_EVENTS` sets the number of events,
+//! the process to its end, and the process's processor time and peak memory, each also as a multiple of the plain client's. A run
+//! of another build for comparison: `AUDITFLOW_BENCH_OTHER=path/to/auditflow`. `AUDITFLOW_BENCH_EVENTS` sets the number of events,
 //! `AUDITFLOW_BENCH_DIR` the directory for the runs.
 #![allow(clippy::print_stdout)]
 
@@ -19,44 +20,58 @@ mod process;
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, BufWriter, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use auditflow::simulator::VendorName;
 use auditflow::time::Timestamp;
-use tokio::time::Instant;
+use process::Used;
+use serde_json::value::RawValue;
 
-const PAGE_SIZE: usize = 1_000;
+const PAGE_SIZES: [usize; 2] = [1_000, 100];
 /// The history that is served; each day is a window.
 const EVENTS_PER_DAY: usize = 40_000;
 const FIRST_DAY: Timestamp = Timestamp::from_secs(1_772_323_200); // 2026-03-01
 const ROUNDS: usize = 3;
 /// With this argument the benchmark runs as the page server.
 const SERVE: &str = "serve-pages";
+/// With this argument, an address, a page size and a file it runs as the plain client.
+const SPLIT: &str = "split-lines";
 
 fn main() -> anyhow::Result<()> {
     let events = match std::env::var("AUDITFLOW_BENCH_EVENTS") {
         Ok(text) => text.parse().context("AUDITFLOW_BENCH_EVENTS is not a number")?,
         Err(_) => 400_000,
     };
-    if std::env::args().any(|argument| argument == SERVE) {
-        return serve(events);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [SERVE] => return serve(events),
+        [SPLIT, address, page_size, file] => return split_lines(address, page_size.parse()?, events, Path::new(file)),
+        _ => {}
     }
     let server = Server::start()?;
-    println!("{events} Clumio events in pages of {PAGE_SIZE} from http://{}", server.address);
-    println!(
-        "{:<28} {:>10} {:>9} {:>8} {:>18} {:>9}",
-        "", "events/s", "MB/s", "seconds", "CPU s/100k events", "peak MiB"
-    );
-    for round in 1..=ROUNDS {
-        println!("round {round}");
-        plain_client(&server, events)?;
-        for sources in [1, 4] {
-            auditflow(&server, events, sources)?;
+    for page_size in PAGE_SIZES {
+        println!("{events} Clumio events in pages of {page_size} from http://{}", server.address);
+        println!(
+            "{:<28} {:>10} {:>7} {:>8} {:>18} {:>7} {:>9}",
+            "", "events/s", "ratio", "seconds", "CPU s/100k events", "ratio", "peak MiB"
+        );
+        let run = Run { server: &server, events, page_size };
+        for round in 1..=ROUNDS {
+            println!("round {round}");
+            let plain = run.plain_client()?;
+            run.show("plain client, no journal", &plain, &plain);
+            for sources in [1, 4] {
+                let name = format!("auditflow, {sources} source{}", if sources == 1 { "" } else { "s" });
+                run.show(&name, &run.auditflow(env!("CARGO_BIN_EXE_auditflow"), sources)?, &plain);
+            }
+            if let Ok(other) = std::env::var("AUDITFLOW_BENCH_OTHER") {
+                run.show("the other build, 1 source", &run.auditflow(&other, 1)?, &plain);
+            }
         }
     }
     Ok(())
@@ -94,8 +109,8 @@ impl Pages {
         let query = PageQuery::parse(request);
         let first = self.times.partition_point(|time| *time < query.from);
         let end = self.times.partition_point(|time| *time < query.to);
-        let begin = (first + query.page.saturating_sub(1) * PAGE_SIZE).min(end);
-        let stop = (begin + PAGE_SIZE).min(end);
+        let begin = (first + query.page.saturating_sub(1) * query.page_size).min(end);
+        let stop = (begin + query.page_size).min(end);
         let records = if begin == stop { &[][..] } else { &self.body[self.starts[begin]..self.starts[stop] - 1] };
         let next = match stop < end {
             true => format!(r#"{{"_next":{{"href":"/audit-trails?start={}"}}}}"#, query.page + 1),
@@ -143,11 +158,12 @@ impl RecordTemplate {
     }
 }
 
-/// The time range and page of a request.
+/// The time range, page and page size of a request.
 struct PageQuery {
     from: Timestamp,
     to: Timestamp,
     page: usize,
+    page_size: usize,
 }
 
 impl PageQuery {
@@ -163,6 +179,7 @@ impl PageQuery {
             from: bound("$gte").unwrap_or(Timestamp::EPOCH),
             to: bound("$lt").unwrap_or(Timestamp::MAX),
             page: query.get("start").and_then(|page| page.parse().ok()).unwrap_or(1),
+            page_size: query.get("limit").and_then(|limit| limit.parse().ok()).unwrap_or(PAGE_SIZES[0]),
         }
     }
 }
@@ -222,91 +239,113 @@ impl Drop for Server {
 
 // --- clients ---
 
-/// Requests one page after the other and appends each body to a file.
-fn plain_client(server: &Server, events: usize) -> anyhow::Result<()> {
-    let directory = common::directory()?;
-    let mut file = fs::File::create(directory.path().join("bodies"))?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let begin = Instant::now();
-    let bytes = runtime.block_on(async {
-        let client = reqwest::Client::builder().no_proxy().build()?;
-        let mut bytes = 0;
-        for page in 1..=events.div_ceil(PAGE_SIZE) {
-            let response = client.get(format!("http://{}/audit-trails?start={page}", server.address)).send().await?;
-            let body = response.error_for_status()?.bytes().await?;
-            file.write_all(&body)?;
-            bytes += body.len();
-        }
-        file.sync_all()?;
-        anyhow::Ok(bytes)
-    })?;
-    let time = begin.elapsed();
-    let (rate, megabytes) = (common::rate(events, time), common::megabytes(bytes, time));
-    println!("{:<28} {rate:>10.0} {megabytes:>9.0} {:>8.2}", "  plain client, no journal", time.as_secs_f64());
-    Ok(())
-}
-
-fn auditflow(server: &Server, events: usize, sources: usize) -> anyhow::Result<()> {
-    let directory = common::directory()?;
-    let file = directory.path().join("pipeline.yaml");
-    fs::write(&file, pipeline(server, directory.path(), events, sources))?;
-    let mut command = Command::new(env!("CARGO_BIN_EXE_auditflow"));
-    command.args(["run", "--once", "--skip-check", "--log-level", "warn"]).arg(&file);
-    let used = process::run(command)?;
-    ensure!(used.success, "auditflow failed; see above");
-    let (lines, bytes) = lines_below(&directory.path().join("out"))?;
-    if lines != events {
-        bail!("the files hold {lines} events, {events} were served");
+/// Requests one page after the other and appends each record to a file, as one line.
+fn split_lines(address: &str, page_size: usize, events: usize, file: &Path) -> anyhow::Result<()> {
+    #[derive(serde::Deserialize)]
+    struct Body<'a> {
+        #[serde(borrow, rename = "_embedded")]
+        embedded: Embedded<'a>,
     }
-    let hundred_thousands = events as f64 / 100_000.0;
-    println!(
-        "{:<28} {:>10.0} {:>9.0} {:>8.2} {:>18.2} {:>9.1}",
-        format!("  auditflow, {sources} source{}", if sources == 1 { "" } else { "s" }),
-        common::rate(events, used.time),
-        common::megabytes(bytes, used.time),
-        used.time.as_secs_f64(),
-        used.processor.as_secs_f64() / hundred_thousands,
-        used.peak_kib as f64 / 1_024.0,
-    );
-    Ok(())
+    #[derive(serde::Deserialize)]
+    struct Embedded<'a> {
+        #[serde(borrow)]
+        items: Vec<&'a RawValue>,
+    }
+    let mut file = BufWriter::with_capacity(256 << 10, fs::File::create(file)?);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let client = reqwest::Client::builder().no_proxy().build()?;
+        for page in 1..=events.div_ceil(page_size) {
+            let url = format!("http://{address}/audit-trails?start={page}&limit={page_size}");
+            let body = client.get(url).send().await?.error_for_status()?.bytes().await?;
+            for record in serde_json::from_slice::<Body<'_>>(&body)?.embedded.items {
+                file.write_all(record.get().as_bytes())?;
+                file.write_all(b"\n")?;
+            }
+        }
+        file.flush()?;
+        file.get_ref().sync_all()?;
+        anyhow::Ok(())
+    })
 }
 
-/// A pipeline file in which each source collects a share of the days.
-fn pipeline(server: &Server, directory: &Path, events: usize, sources: usize) -> String {
-    let directory = directory.display();
-    let days = events.div_ceil(EVENTS_PER_DAY);
-    let mut text = format!("data_dir: {directory}/data\nsources:\n");
-    let day = |number: usize| FIRST_DAY + std::time::Duration::from_secs(86_400 * number as u64);
-    for source in 0..sources {
-        let (from, to) = (day(days * source / sources), day(days * (source + 1) / sources));
-        let _ = writeln!(
-            text,
-            "  acme_{source}: {{type: clumio, base_url: \"http://{}\", access_token: none, page_size: {PAGE_SIZE}, \
-             max_page_size: {PAGE_SIZE}, rate_limit: 100000/s, retention: 3650d, backfill_start_time: \"{from}\", \
-             end_time: \"{to}\"}}",
-            server.address
+/// What all runs have in common.
+struct Run<'a> {
+    server: &'a Server,
+    events: usize,
+    page_size: usize,
+}
+
+impl Run<'_> {
+    fn plain_client(&self) -> anyhow::Result<Used> {
+        let directory = common::directory()?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args([SPLIT, &self.server.address, &self.page_size.to_string()]).arg(directory.path().join("lines"));
+        self.finish(command, directory.path())
+    }
+
+    fn auditflow(&self, program: &str, sources: usize) -> anyhow::Result<Used> {
+        let directory = common::directory()?;
+        let file = directory.path().join("pipeline.yaml");
+        fs::write(&file, self.pipeline(directory.path(), sources))?;
+        let mut command = Command::new(program);
+        command.args(["run", "--once", "--skip-check", "--log-level", "warn"]).arg(&file);
+        self.finish(command, &directory.path().join("out"))
+    }
+
+    /// Runs a program, which must write all events into files below the directory.
+    fn finish(&self, command: Command, output: &Path) -> anyhow::Result<Used> {
+        let used = process::run(command)?;
+        ensure!(used.success, "the program failed; see above");
+        let lines = lines_below(output)?;
+        ensure!(lines == self.events, "the files hold {lines} events, {} were served", self.events);
+        Ok(used)
+    }
+
+    fn show(&self, name: &str, used: &Used, plain: &Used) {
+        let cost = used.processor.as_secs_f64() / (self.events as f64 / 100_000.0);
+        println!(
+            "  {name:<26} {:>10.0} {:>7.2} {:>8.2} {cost:>18.2} {:>7.2} {:>9.1}",
+            common::rate(self.events, used.time),
+            plain.time.as_secs_f64() / used.time.as_secs_f64(),
+            used.time.as_secs_f64(),
+            used.processor.as_secs_f64() / plain.processor.as_secs_f64(),
+            used.peak_kib as f64 / 1_024.0,
         );
     }
-    text.push_str("transforms:\n  events: {type: normalize, inputs: [acme_*]}\n");
-    let _ = writeln!(
-        text,
-        "sinks:\n  files: {{type: file, inputs: [events], path: \"{directory}/out/{{{{ vendor }}}}/%Y-%m-%d.ndjson\"}}"
-    );
-    text
+
+    /// A pipeline file in which each source collects a share of the days.
+    fn pipeline(&self, directory: &Path, sources: usize) -> String {
+        let Self { server, events, page_size } = self;
+        let directory = directory.display();
+        let days = events.div_ceil(EVENTS_PER_DAY);
+        let mut text = format!("data_dir: {directory}/data\nsources:\n");
+        let day = |number: usize| FIRST_DAY + std::time::Duration::from_secs(86_400 * number as u64);
+        for source in 0..sources {
+            let (from, to) = (day(days * source / sources), day(days * (source + 1) / sources));
+            let _ = writeln!(
+                text,
+                "  acme_{source}: {{type: clumio, base_url: \"http://{}\", access_token: none, page_size: {page_size}, \
+             max_page_size: {page_size}, rate_limit: 100000/s, retention: 3650d, backfill_start_time: \"{from}\", \
+             end_time: \"{to}\"}}",
+                server.address
+            );
+        }
+        text.push_str("transforms:\n  events: {type: normalize, inputs: [acme_*]}\n");
+        let _ = writeln!(
+            text,
+            "sinks:\n  files: {{type: file, inputs: [events], path: \"{directory}/out/{{{{ vendor }}}}/%Y-%m-%d.ndjson\"}}"
+        );
+        text
+    }
 }
 
-fn lines_below(directory: &Path) -> anyhow::Result<(usize, usize)> {
-    let (mut lines, mut bytes) = (0, 0);
+fn lines_below(directory: &Path) -> anyhow::Result<usize> {
+    let mut lines = 0;
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
-        if path.is_dir() {
-            let (more_lines, more_bytes) = lines_below(&path)?;
-            (lines, bytes) = (lines + more_lines, bytes + more_bytes);
-        } else {
-            let content = fs::read(&path)?;
-            lines += memchr::memchr_iter(b'\n', &content).count();
-            bytes += content.len();
-        }
+        lines +=
+            if path.is_dir() { lines_below(&path)? } else { memchr::memchr_iter(b'\n', &fs::read(&path)?).count() };
     }
-    Ok((lines, bytes))
+    Ok(lines)
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! record --serde_json--> skipped       "checked": the upper bound, nothing is kept
 //!        --serde_json--> Value         "parsed": the first step of most programs
-//!        --key_of------> id, time      what collecting needs
+//!        --key_of------> id, time      what collecting needs; with ids also the hash of the content
 //!        --normalize---> Event         what delivering needs
 //!                          |--encode--> a line of native JSON, `raw` included
 //! ```

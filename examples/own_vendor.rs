@@ -159,6 +159,7 @@ impl Normalizer for TeahouseNormalizer {
                 id: EventId::of_key(NAME, None, &record.id),
                 timestamp: Timestamp::parse_rfc3339(&record.at),
                 version: 0,
+                content: 0,
             },
             Err(_) => record::key_of_bytes(NAME, None, raw),
         }

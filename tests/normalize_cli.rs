@@ -5,6 +5,7 @@ use std::process::{Command as Process, Stdio};
 
 use assert_cmd::Command;
 use assert_cmd::cargo::cargo_bin;
+use auditflow::event::EventId;
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 
@@ -133,6 +134,25 @@ fn identical_records_of_vendors_without_ids_are_two_events() {
         assert_ne!(ids[0], ids[1], "{vendor}");
         assert_eq!(normalize(vendor, &["--tenant", "t"], format!("{record}\n{record}\n")).stdout, ran.stdout);
     }
+}
+
+/// Chunks are normalized by several threads; the numbers follow the order of the input all the same.
+#[test]
+fn identical_records_are_numbered_in_the_order_of_the_input() {
+    let record = |number: u32| {
+        let filler = "x".repeat(2_000);
+        format!(r#"{{"creationDate":1764000000123,"summary":"Page {}","description":"{filler}"}}"#, number % 3)
+    };
+    let input: Vec<String> = (0..3_000).map(record).collect();
+    let ran = normalize("confluence", &["--tenant", "t"], input.join("\n"));
+    let lines = ran.lines();
+    let mut counts = [0; 3];
+    for (line, kind) in lines.iter().zip([0, 1, 2].into_iter().cycle()) {
+        let first = EventId::from_hex(read(lines[kind]).id).expect("an id");
+        assert_eq!(read(line).id, first.nth(counts[kind]).to_string());
+        counts[kind] += 1;
+    }
+    assert_eq!(counts, [1_000; 3]);
 }
 
 #[test]

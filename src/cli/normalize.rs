@@ -78,7 +78,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
     let job = workers::Job {
         source: arguments.source.clone().unwrap_or_else(|| arguments.vendor.clone()),
         observed_at: arguments.observed_at.unwrap_or_else(|| SystemClock.now()),
-        workers: if normalizer.has_ids() { available_parallelism().map_or(1, |cores| cores.get().min(8)) } else { 1 },
+        workers: available_parallelism().map_or(1, |cores| cores.get().min(8)),
         normalizer,
     };
     match workers::run(job, source, &mut io::stdout().lock()) {

@@ -296,8 +296,12 @@ fn occurrences_on_page(keys: &[RecordKey]) -> Vec<u32> {
 /// The key of a record. Its content is hashed where nothing else would tell that it has changed: neither an id that is
 /// made of the content nor a version of the vendor's.
 pub(super) fn seen_key(raw: &str, key: &RecordKey, occurrence: u32, has_ids: bool) -> SeenKey {
-    let RecordKey { id, timestamp, version } = *key;
-    let content = if has_ids && version == 0 { content_hash(raw) } else { 0 };
+    let RecordKey { id, timestamp, version, content } = *key;
+    let content = match content {
+        _ if !has_ids || version > 0 => 0,
+        0 => content_hash(raw),
+        known => known,
+    };
     SeenKey { id: id.nth(occurrence), version, timestamp, content }
 }
 

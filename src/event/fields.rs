@@ -24,6 +24,8 @@ pub struct Field {
     pub path: &'static str,
     /// Its key as JSON, with the comma before it: `,"email":`.
     pub(super) key: &'static str,
+    /// The same with `null` as its value.
+    pub(super) null: &'static str,
     /// Its type, and how it is read.
     pub kind: Kind,
     /// Where it may be used beside conditions.
@@ -106,6 +108,8 @@ pub struct ItemField {
     pub name: &'static str,
     /// Its key as JSON, with the comma before it.
     pub(super) key: &'static str,
+    /// The same with `null` as its value.
+    pub(super) null: &'static str,
     /// Its type, and how it is read.
     pub kind: ItemKind,
 }
@@ -136,6 +140,7 @@ macro_rules! field {
             name: $name,
             path: concat!($prefix, $name),
             key: concat!(",\"", $name, "\":"),
+            null: concat!(",\"", $name, "\":null"),
             kind: $kind,
             usage: Usage::$usage,
         }
@@ -144,7 +149,12 @@ macro_rules! field {
 
 macro_rules! item_field {
     ($name:literal, $kind:expr) => {
-        ItemField { name: $name, key: concat!(",\"", $name, "\":"), kind: $kind }
+        ItemField {
+            name: $name,
+            key: concat!(",\"", $name, "\":"),
+            null: concat!(",\"", $name, "\":null"),
+            kind: $kind,
+        }
     };
 }
 

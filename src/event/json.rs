@@ -26,6 +26,7 @@ const fn escapes() -> [u8; 256] {
 
 /// Appends `text` as a JSON string with its quotes.
 pub fn push_string(out: &mut Vec<u8>, text: &str) {
+    out.reserve(text.len() + 2);
     out.push(b'"');
     let mut rest = text.as_bytes();
     while let Some(at) = first_to_escape(rest) {
@@ -39,11 +40,21 @@ pub fn push_string(out: &mut Vec<u8>, text: &str) {
 
 /// Most strings need no escapes, so eight bytes are checked at a time.
 fn first_to_escape(bytes: &[u8]) -> Option<usize> {
+    let first_in = |word: &[u8; 8], start: usize| {
+        let found = first_escape(u64::from_le_bytes(*word));
+        (found != 0).then(|| start + found.trailing_zeros() as usize / 8)
+    };
     let (words, tail) = bytes.as_chunks::<8>();
-    let index = words.iter().position(|word| first_escape(u64::from_le_bytes(*word)) != 0);
-    let from = index.map_or(bytes.len() - tail.len(), |word| 8 * word);
-    let found = bytes[from..].iter().position(|byte| ESCAPES[usize::from(*byte)] != 0);
-    found.map(|at| from + at)
+    for (index, word) in words.iter().enumerate() {
+        if let Some(found) = first_in(word, 8 * index) {
+            return Some(found);
+        }
+    }
+    match bytes.last_chunk::<8>() {
+        // The last eight bytes: some of them are checked twice.
+        Some(word) => first_in(word, bytes.len() - 8),
+        None => tail.iter().position(|byte| ESCAPES[usize::from(*byte)] != 0),
+    }
 }
 
 /// Marks, with the highest bit of its byte, the lowest of eight bytes that cannot stand in a JSON string as it is: a quote, a
@@ -71,21 +82,13 @@ fn push_escape(out: &mut Vec<u8>, byte: u8) {
     }
 }
 
-/// Appends `text` as a JSON string, `None` as `null`.
-pub fn push_optional_string(out: &mut Vec<u8>, text: Option<&str>) {
-    match text {
-        Some(text) => push_string(out, text),
-        None => out.extend_from_slice(b"null"),
-    }
-}
-
 /// Readers of JSON refuse what is nested deeper than their limit; few have one below this.
 const DEEPEST: usize = 256;
 
 /// Whether JSON is nested deeper than 256 levels.
 pub fn is_too_deep(json: &str) -> bool {
     // Nearly every record has fewer brackets than that.
-    if json.len() <= 2 * DEEPEST || memchr::memchr2_iter(b'[', b'{', json.as_bytes()).count() <= DEEPEST {
+    if json.len() <= 2 * DEEPEST || opening_brackets(json.as_bytes()) <= DEEPEST {
         return false;
     }
     let (mut depth, mut in_text, mut is_escaped) = (0_usize, false, false);
@@ -103,6 +106,12 @@ pub fn is_too_deep(json: &str) -> bool {
         }
     }
     false
+}
+
+/// Counts in bytes as far as they reach, which the compiler does for many at once.
+fn opening_brackets(json: &[u8]) -> usize {
+    let count = |chunk: &[u8]| chunk.iter().map(|byte| u8::from(byte | 0x20 == b'{')).sum::<u8>();
+    json.chunks(255).map(|chunk| usize::from(count(chunk))).sum()
 }
 
 /// Appends `json`, which must be valid JSON, on one line: byte for byte if it has no line break, else without the white space

@@ -8,9 +8,9 @@
 
 use std::io::Write;
 
-use super::Event;
 use super::fields::{FIELDS, Field, Item, ItemField, ItemKind, Kind, List};
-use super::json::{is_too_deep, push_in_one_line, push_optional_string, push_string};
+use super::json::{is_too_deep, push_in_one_line, push_string};
+use super::{Event, EventId};
 
 /// How the vendor's record is written into its event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
@@ -36,6 +36,16 @@ pub fn encode(event: &Event<'_>, raw: RawForm, out: &mut Vec<u8>) {
     push_object(FIELDS, event, raw, out);
 }
 
+/// Replaces the id in a line that [`encode`] has written: its length is always the same.
+pub fn replace_id(line: &mut [u8], id: EventId) {
+    const BEFORE: &[u8] = br#","id":""#;
+    let Some(key) = memchr::memmem::find(line, BEFORE) else { return };
+    let start = key + BEFORE.len();
+    if let Some(hex) = line.get_mut(start..start + 32) {
+        hex.copy_from_slice(&id.hex());
+    }
+}
+
 /// The first field of every object is never omitted: the opening brace replaces its comma.
 fn push_object(fields: &[Field], event: &Event<'_>, raw: RawForm, out: &mut Vec<u8>) {
     let start = out.len();
@@ -48,6 +58,14 @@ fn push_object(fields: &[Field], event: &Event<'_>, raw: RawForm, out: &mut Vec<
 
 fn push_field(field: &Field, event: &Event<'_>, raw: RawForm, out: &mut Vec<u8>) {
     let is_omitted = match field.kind {
+        Kind::Text(read)
+        | Kind::OptionalText(read)
+        | Kind::Vendor(read)
+        | Kind::Enum(read, _)
+        | Kind::OptionalEnum(read, _) => return push_text(field.key, field.null, read(event), out),
+        Kind::OptionalObject(is_present, _) if !is_present(event) => {
+            return out.extend_from_slice(field.null.as_bytes());
+        }
         Kind::OptionalNumber(read) => read(event).is_none(),
         Kind::OmittedText(read) => read(event).is_none(),
         Kind::OmittedTexts(read) => read(event).is_empty(),
@@ -64,18 +82,24 @@ fn push_field(field: &Field, event: &Event<'_>, raw: RawForm, out: &mut Vec<u8>)
         | Kind::Vendor(read)
         | Kind::Enum(read, _)
         | Kind::OptionalEnum(read, _)
-        | Kind::OmittedText(read) => push_optional_string(out, read(event)),
+        | Kind::OmittedText(read) => push_string(out, read(event).unwrap_or_default()),
         Kind::Id(read) => push_quoted(&read(event).hex(), out),
         Kind::OptionalNumber(read) => {
             write!(out, "{}", read(event).unwrap_or_default()).expect("writing to memory cannot fail");
         }
         Kind::Time(read) => push_quoted(read(event).formatted().as_bytes(), out),
-        Kind::OptionalObject(is_present, _) if !is_present(event) => out.extend_from_slice(b"null"),
         Kind::Object(fields) | Kind::OptionalObject(_, fields) => push_object(fields, event, raw, out),
         Kind::List(list) => push_list(list, event, out),
         Kind::OmittedTexts(read) => push_strings(read(event), out),
         Kind::Raw(_) => push_raw(event, raw, out),
     }
+}
+
+/// Appends a string with its key; without one `null`, in one piece.
+fn push_text(key: &str, null: &str, text: Option<&str>, out: &mut Vec<u8>) {
+    let Some(text) = text else { return out.extend_from_slice(null.as_bytes()) };
+    out.extend_from_slice(key.as_bytes());
+    push_string(out, text);
 }
 
 /// Appends bytes that need no escaping as a JSON string.
@@ -110,14 +134,21 @@ fn push_list(list: List, event: &Event<'_>, out: &mut Vec<u8>) {
 fn push_item(fields: &[ItemField], item: Item<'_>, out: &mut Vec<u8>) {
     let start = out.len();
     for field in fields {
-        out.extend_from_slice(field.key.as_bytes());
         match field.kind {
             ItemKind::Text(read) | ItemKind::OptionalText(read) | ItemKind::Enum(read, _) => {
-                push_optional_string(out, read(item));
+                push_text(field.key, field.null, read(item), out);
             }
-            ItemKind::OptionalFlag(read) => out.extend_from_slice(read(item).unwrap_or("null").as_bytes()),
-            ItemKind::OptionalObject(is_present, _) if !is_present(item) => out.extend_from_slice(b"null"),
-            ItemKind::Object(fields) | ItemKind::OptionalObject(_, fields) => push_item(fields, item, out),
+            ItemKind::OptionalFlag(read) => {
+                out.extend_from_slice(field.key.as_bytes());
+                out.extend_from_slice(read(item).unwrap_or("null").as_bytes());
+            }
+            ItemKind::OptionalObject(is_present, _) if !is_present(item) => {
+                out.extend_from_slice(field.null.as_bytes());
+            }
+            ItemKind::Object(fields) | ItemKind::OptionalObject(_, fields) => {
+                out.extend_from_slice(field.key.as_bytes());
+                push_item(fields, item, out);
+            }
         }
     }
     out[start] = b'{';
@@ -190,6 +221,15 @@ mod tests {
                 r#""ip":null,"via":"unknown","on_behalf_of":null},"target":null,"grants":[],"related":[],"changes":[],"raw":{"n": 1.0}}"#,
             )
         );
+    }
+
+    #[test]
+    fn an_id_is_replaced_in_its_line() {
+        let mut found = event(r#"{"id":"x"}"#);
+        let mut line = encoded(&found, RawForm::Keep).into_bytes();
+        replace_id(&mut line, EventId([0xcd; 16]));
+        found.id = EventId([0xcd; 16]);
+        assert_eq!(String::from_utf8(line).expect("text"), encoded(&found, RawForm::Keep));
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! change of a record meets the former one with a chance of 5e-20. Every record that is read passes through here, so
 //! nothing is allocated.
 
-use super::json::matches;
+use super::json::{matches, unescape};
 
 /// Whole numbers up to here are exact in JSON.
 const EXACT: f64 = 9_007_199_254_740_992.0;
@@ -38,9 +38,27 @@ enum Mark {
 /// The hash of a record's content; never 0. A record that is not JSON is hashed as it is.
 #[must_use]
 pub fn content_hash(raw: &str) -> u64 {
-    let mut scanner = Scanner { text: raw, at: 0 };
-    let sum = scanner.value(ROOT, 0, false).filter(|_| scanner.is_at_end());
-    fold(sum.unwrap_or_else(|| hash_text(raw.as_bytes())), VALUE).max(1)
+    let sum = sum_of(raw, &mut |_, _| {});
+    finished(sum.unwrap_or_else(|| hash_text(raw.as_bytes())))
+}
+
+/// The same of a record that is a JSON object, else `None`. Passes its members to `on_member`, each name as it is written and
+/// the JSON of its value: who needs some of them too saves a pass.
+pub(super) fn content_hash_with_members<'a>(raw: &'a str, on_member: &mut dyn FnMut(&'a str, &'a str)) -> Option<u64> {
+    if !raw.starts_with('{') {
+        return None;
+    }
+    sum_of(raw, on_member).map(finished)
+}
+
+/// `None` if it is not JSON, or too deep.
+fn sum_of<'a>(raw: &'a str, on_member: &mut dyn FnMut(&'a str, &'a str)) -> Option<u64> {
+    let mut scanner = Scanner { text: raw, at: 0, plain: Vec::new(), on_member };
+    scanner.value(ROOT, 0, false).filter(|_| scanner.is_at_end())
+}
+
+fn finished(sum: u64) -> u64 {
+    fold(sum, VALUE).max(1)
 }
 
 /// Mixes two numbers: the halves of their product.
@@ -73,12 +91,15 @@ fn with_last_word(hash: u64, word: u64, len: usize) -> u64 {
 }
 
 /// Reads one JSON value. What it does not check (such as names given twice) is not needed for a hash.
-struct Scanner<'a> {
+struct Scanner<'a, 'm> {
     text: &'a str,
     at: usize,
+    /// The last text with escapes, without them.
+    plain: Vec<u8>,
+    on_member: &'m mut dyn FnMut(&'a str, &'a str),
 }
 
-impl Scanner<'_> {
+impl Scanner<'_, '_> {
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
@@ -125,10 +146,16 @@ impl Scanner<'_> {
         }
         loop {
             (self.next_token()? == b'"').then_some(())?;
+            let name_start = self.at + 1;
             let name = self.string()?;
+            let name_end = self.at - 1;
             (self.next_token()? == b':').then_some(())?;
             self.at += 1;
+            let start = self.at;
             sum = sum.wrapping_add(self.value(fold(path ^ PLACE, VALUE ^ name), depth + 1, true)?);
+            if depth == 0 {
+                (self.on_member)(&self.text[name_start..name_end], &self.text[start..self.at]);
+            }
             if !self.continues(b'}')? {
                 return Some(sum);
             }
@@ -197,10 +224,25 @@ impl Scanner<'_> {
 
     /// The hash of a text with escapes that begins at `start`.
     fn escaped(&mut self, start: usize) -> Option<u64> {
-        let mut rest = serde_json::Deserializer::from_str(&self.text[start - 1..]).into_iter::<String>();
-        let text = rest.next()?.ok()?;
-        self.at = start - 1 + rest.byte_offset();
-        Some(hash_text(text.as_bytes()))
+        let bytes = self.text.as_bytes();
+        loop {
+            while let Some(word) = bytes.get(self.at..self.at + 8) {
+                let word = u64::from_le_bytes(word.try_into().ok()?);
+                let found = matches(word, b'"') | matches(word, b'\\');
+                self.at += found.trailing_zeros() as usize / 8;
+                if found != 0 {
+                    break;
+                }
+            }
+            match self.peek()? {
+                b'"' => break,
+                b'\\' => self.at += 2,
+                _ => self.at += 1,
+            }
+        }
+        unescape(self.text.get(start..self.at)?, &mut self.plain)?;
+        self.at += 1;
+        Some(hash_text(&self.plain))
     }
 
     fn number(&mut self, path: u64) -> Option<u64> {

@@ -223,6 +223,8 @@ pub struct RecordKey {
     pub timestamp: Option<Timestamp>,
     /// Grows when the record changes; 0 for records that never change.
     pub version: u64,
+    /// The hash of its content if it was computed on the way, else 0.
+    pub content: u64,
 }
 
 /// What a record's bytes do not say about it.

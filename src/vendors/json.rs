@@ -240,7 +240,16 @@ impl<'a> Reader<'a> {
         self.expect(b'"')?;
         let start = self.at;
         let (end, has_escapes) = self.rest_of_text()?;
-        if has_escapes { decoded(&self.text[start - 1..=end]) } else { Ok(Cow::Borrowed(&self.text[start..end])) }
+        if !has_escapes {
+            return Ok(Cow::Borrowed(&self.text[start..end]));
+        }
+        let mut plain = Vec::new();
+        if unescape(&self.text[start..end], &mut plain).is_some()
+            && let Ok(text) = String::from_utf8(plain)
+        {
+            return Ok(Cow::Owned(text));
+        }
+        decoded(&self.text[start - 1..=end])
     }
 
     /// The number that comes next, as it is written.
@@ -334,6 +343,65 @@ impl<'a> Reader<'a> {
     fn separator(&mut self, is_first: &mut bool) -> Result<(), Malformed> {
         if std::mem::take(is_first) { Ok(()) } else { self.expect(b',') }
     }
+}
+
+/// Replaces `plain` with what the inside of a JSON string stands for. `None` if it has an escape that JSON does not know, or
+/// half a surrogate pair.
+///
+/// A JSON document inside a string has an escape every few bytes, so each step copies eight bytes, however many of them
+/// count.
+pub(super) fn unescape(escaped: &str, plain: &mut Vec<u8>) -> Option<()> {
+    let bytes = escaped.as_bytes();
+    plain.clear();
+    plain.resize(bytes.len() + 8, 0);
+    let (mut from, mut to) = (0, 0);
+    while let Some(&byte) = bytes.get(from) {
+        if byte == b'\\' {
+            let (length, character) = escape_at(&bytes[from + 1..])?;
+            to += character.encode_utf8(&mut plain[to..]).len();
+            from += 1 + length;
+        } else if let Some(word) = bytes.get(from..from + 8) {
+            plain[to..to + 8].copy_from_slice(word);
+            let found = matches(u64::from_le_bytes(word.try_into().ok()?), b'\\');
+            let count = found.trailing_zeros() as usize / 8;
+            (from, to) = (from + count, to + count);
+        } else {
+            plain[to] = byte;
+            (from, to) = (from + 1, to + 1);
+        }
+    }
+    plain.truncate(to);
+    Some(())
+}
+
+/// The character of the escape whose backslash stands before `bytes`, and how many of them belong to it.
+fn escape_at(bytes: &[u8]) -> Option<(usize, char)> {
+    Some(match bytes {
+        [plain @ (b'"' | b'\\' | b'/'), ..] => (1, char::from(*plain)),
+        [b'n', ..] => (1, '\n'),
+        [b't', ..] => (1, '\t'),
+        [b'r', ..] => (1, '\r'),
+        [b'b', ..] => (1, '\u{8}'),
+        [b'f', ..] => (1, '\u{c}'),
+        [b'u', digits @ ..] => {
+            let first = hex_unit(digits)?;
+            if let Some(character) = char::from_u32(first.into()) {
+                return Some((5, character));
+            }
+            let second = hex_unit(digits.get(4..)?.strip_prefix(b"\\u")?)?;
+            (11, char::decode_utf16([first, second]).next()?.ok()?)
+        }
+        _ => return None,
+    })
+}
+
+/// The number in four hex digits.
+fn hex_unit(digits: &[u8]) -> Option<u16> {
+    let mut unit = 0;
+    for digit in digits.get(..4)? {
+        unit = unit << 4 | char::from(*digit).to_digit(16)?;
+    }
+    unit.try_into().ok()
 }
 
 /// The text in a JSON string with escapes, its quotation marks included.
@@ -505,6 +573,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn escapes_are_read_as_serde_json_reads_them(
+            text in "(\\PC|[\u{0}-\u{20}\"\\\\]){0,40}",
+            escaped in "([a-zé]|\\\\[\"\\\\/bfnrtux]|\\\\u[0-9a-dA-D]{4}|\\\\ud83d\\\\ude0[0-9]){0,12}",
+        ) {
+            for json in [serde_json::Value::from(text.as_str()).to_string(), format!("\"{escaped}\"")] {
+                let known = serde_json::from_str::<String>(&json).ok();
+                let mut plain = Vec::new();
+                let found = unescape(&json[1..json.len() - 1], &mut plain).and_then(|()| String::from_utf8(plain).ok());
+                prop_assert_eq!(found, known, "{}", json);
+            }
+        }
+
         #[test]
         fn it_accepts_what_serde_json_accepts(
             like in "[\\[\\]{}\",:0-9a-f\\\\ .eE+\\-\n]{0,24}",

@@ -183,6 +183,17 @@ impl<'de, T: FromJson<'de>> FromJson<'de> for Vec<T> {
     }
 }
 
+/// For objects with many fields: moving them costs more than the allocation.
+impl<'de, T: FromJson<'de>> FromJson<'de> for Box<T> {
+    fn shape() -> Shape {
+        T::shape()
+    }
+
+    fn from_json(reader: &mut Reader<'de>) -> Result<Self, Malformed> {
+        T::from_json(reader).map(Box::new)
+    }
+}
+
 /// The JSON text of a value of any type; `null` is absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Json<'a>(pub(super) Option<&'a str>);
@@ -198,6 +209,12 @@ impl<'a> Json<'a> {
     pub(super) fn shown(self) -> Text<'a> {
         self.0.and_then(|json| if json.starts_with('"') { value(json) } else { Some(Cow::Borrowed(json)) })
     }
+}
+
+/// An object with fields of its own: see `json_object`.
+pub(super) trait JsonObject<'de>: FromJson<'de> {
+    /// Reads the value that comes next if it is that of a field; returns whether it is.
+    fn read_member(&mut self, name: &str, reader: &mut Reader<'de>) -> Result<bool, Malformed>;
 }
 
 /// A field with a value of any type as text; `null` and an empty string are absent.
@@ -240,6 +257,22 @@ macro_rules! json_object {
             $($field_visibility $field: $type,)+
         }
 
+        impl<'a> $crate::vendors::lenient::JsonObject<'a> for $name<'a> {
+            #[inline]
+            fn read_member(
+                &mut self,
+                name: &str,
+                reader: &mut $crate::vendors::json::Reader<'a>,
+            ) -> Result<bool, $crate::vendors::json::Malformed> {
+                use $crate::vendors::lenient::FromJson;
+                match name {
+                    $($key => self.$field = FromJson::from_json(reader)?,)+
+                    _ => return Ok(false),
+                }
+                Ok(true)
+            }
+        }
+
         impl<'a> $crate::vendors::lenient::FromJson<'a> for $name<'a> {
             fn shape() -> $crate::vendors::shape::Shape {
                 use $crate::vendors::lenient::FromJson;
@@ -249,13 +282,12 @@ macro_rules! json_object {
             fn from_object(
                 reader: &mut $crate::vendors::json::Reader<'a>,
             ) -> Result<Self, $crate::vendors::json::Malformed> {
-                use $crate::vendors::lenient::FromJson;
+                use $crate::vendors::lenient::JsonObject;
                 let (mut object, mut is_first) = (Self::default(), true);
                 reader.open()?;
                 while let Some(name) = reader.member(&mut is_first)? {
-                    match &*name {
-                        $($key => object.$field = FromJson::from_json(reader)?,)+
-                        _ => _ = reader.skip()?,
+                    if !object.read_member(&name, reader)? {
+                        reader.skip()?;
                     }
                 }
                 Ok(object)

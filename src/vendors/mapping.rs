@@ -268,7 +268,8 @@ pub fn entry<T: Copy>(table: &[(&str, T)], word: &str) -> Option<T> {
 /// The entry of a table for this value in any case.
 #[must_use]
 pub fn entry_in_any_case<T: Copy>(table: &[(&str, T)], word: &str) -> Option<T> {
-    table.iter().find(|(known, _)| known.eq_ignore_ascii_case(word)).map(|(_, meaning)| *meaning)
+    let is_word = |known: &str| begins_alike(word, known) && known.eq_ignore_ascii_case(word);
+    table.iter().find(|(known, _)| is_word(known)).map(|(_, meaning)| *meaning)
 }
 
 fn meaning<T: Copy>(table: &[(T, &[&str])], word: &str) -> Option<T> {
@@ -293,9 +294,12 @@ fn is_among(word: &str, words: &[&str]) -> bool {
     words.iter().any(|known| begins_alike(word, known) && known.eq_ignore_ascii_case(word))
 }
 
-/// Most words of a table differ in the first byte, and comparing only that is cheap. Tables are in lower case.
+/// Most words of a table differ in the first byte, and comparing only that is cheap.
 fn begins_alike(word: &str, known: &str) -> bool {
-    word.as_bytes().first().map(u8::to_ascii_lowercase) == known.as_bytes().first().copied()
+    match (word.as_bytes().first(), known.as_bytes().first()) {
+        (Some(first), Some(known)) => first.eq_ignore_ascii_case(known),
+        (first, known) => first == known,
+    }
 }
 
 /// The same letters and digits in any case, in singular or plural: `custom_role` is `customRoles`.

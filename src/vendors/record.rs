@@ -7,10 +7,11 @@ use std::io::Write as _;
 
 use super::contract::{Normalizer, NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
 use super::field::Identifier;
-use super::lenient::{self, FromJson, Text};
+use super::json::{Malformed, Reader};
+use super::lenient::{self, FromJson, JsonObject, Text};
 use super::shape::Shape;
 use super::time_text::{ReadTime, TimeText};
-use super::{api_error, damaged};
+use super::{api_error, content, damaged};
 use crate::event::id::IdHasher;
 use crate::event::{Event, EventId, Outcome, Product};
 use crate::time::Timestamp;
@@ -18,7 +19,7 @@ use crate::time::Timestamp;
 /// One vendor's records: their facts and two hooks. [`Normalizer`] follows from it.
 pub(super) trait RecordFormat: Send + Sync + Debug {
     /// The fields that identify a record.
-    type Key<'a>: FromJson<'a>;
+    type Key<'a>: JsonObject<'a>;
     /// The fields that the schema knows.
     type Record<'a>: FromJson<'a>;
     /// The vendor's name.
@@ -49,6 +50,11 @@ pub(super) trait RecordFormat: Send + Sync + Debug {
 
 impl<F: RecordFormat> Normalizer for F {
     fn key_of(&self, raw: &str) -> RecordKey {
+        if F::HAS_IDS
+            && let Some(key) = key_with_content(self, raw)
+        {
+            return key;
+        }
         match fields_in::<F::Key<'_>>(raw) {
             Ok(fields) => self.key(&fields, raw),
             Err(_) => key_of_bytes(F::VENDOR, self.tenant(), raw),
@@ -88,6 +94,24 @@ impl<F: RecordFormat> Normalizer for F {
     }
 }
 
+/// The key of a record that is a JSON object, and the hash of its content in the same pass; `None` if that is not possible.
+/// Only the fields of the key are checked here: pages bring no record that is not valid JSON, see [`damaged`].
+fn key_with_content<F: RecordFormat>(format: &F, raw: &str) -> Option<RecordKey> {
+    if damaged::reason_of(raw).is_some() {
+        return None;
+    }
+    let (mut fields, mut is_read) = (F::Key::default(), true);
+    let content = content::content_hash_with_members(raw, &mut |name, json| {
+        let mut reader = Reader::new(json);
+        is_read &= !name.contains('\\')
+            && match fields.read_member(name, &mut reader) {
+                Ok(is_known) => !is_known || reader.end().is_ok(),
+                Err(Malformed) => false,
+            };
+    })?;
+    is_read.then(|| RecordKey { content, ..format.key(&fields, raw) })
+}
+
 /// The fields of a record, or why it has none.
 fn fields_in<'a, T: FromJson<'a>>(raw: &'a str) -> Result<T, String> {
     damaged::reason_of(raw).map_or_else(|| lenient::object(raw), Err)
@@ -106,7 +130,7 @@ pub(super) fn assumed_outcome(config: &NormalizerConfig) -> Outcome {
 /// The key of a record that cannot be read: the hash of its bytes.
 #[must_use]
 pub fn key_of_bytes(vendor: &str, tenant: Option<&str>, raw: &str) -> RecordKey {
-    RecordKey { id: EventId::of_key(vendor, tenant, raw), timestamp: None, version: 0 }
+    RecordKey { id: EventId::of_key(vendor, tenant, raw), timestamp: None, version: 0, content: 0 }
 }
 
 /// The event of a record that cannot be normalized: delivered with the reason and with `raw` unchanged.
@@ -228,6 +252,31 @@ mod tests {
         number_field(&mut none, None);
         empty.field(None);
         assert_eq!(none.finish(), empty.finish());
+    }
+
+    #[test]
+    fn the_key_and_the_content_of_a_record_are_the_same_in_one_pass() {
+        let config = NormalizerConfig::default();
+        let format = crate::vendors::merge::MergeNormalizer::from(&config);
+        for (raw, in_one_pass) in [
+            (r#"{"id":"a","created_at":"2026-03-02T08:59:30Z","role":null,"more":{"id":[1,"\u0041\n"]}}"#, true),
+            (r#"{ "created_at" : 1795946400 , "id" : 7 , "id" : "b\"" }"#, true),
+            (r#"{}"#, true),
+            (r#"{"\u0069d":"a"}"#, false),
+            (r#"{"id":"a"}, "#, false),
+            (r#"{"id":01}"#, false),
+            ("{\"id\":\"a\nb\"}", false),
+            (r#"{"base64":"AAAA"}"#, false),
+            (r#"["id"]"#, false),
+            ("null", false),
+        ] {
+            let found = key_with_content(&format, raw);
+            assert_eq!(found.is_some(), in_one_pass, "{raw}");
+            let by_fields =
+                fields_in(raw).map_or_else(|_| key_of_bytes("merge", None, raw), |key| format.key(&key, raw));
+            let content = if in_one_pass { content::content_hash(raw) } else { 0 };
+            assert_eq!(format.key_of(raw), RecordKey { content, ..by_fields }, "{raw}");
+        }
     }
 
     #[test]

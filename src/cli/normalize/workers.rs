@@ -22,7 +22,7 @@ pub(super) struct Job {
     pub(super) source: String,
     /// The events' `observed_at`.
     pub(super) observed_at: Timestamp,
-    /// Number of normalizing threads; 1 if identical records are numbered, so that the numbers follow the input's order.
+    /// Number of normalizing threads.
     pub(super) workers: usize,
 }
 
@@ -59,6 +59,32 @@ type Chunked<T> = Result<T, InputError>;
 struct Output {
     bytes: Vec<u8>,
     counts: Counts,
+    /// The events of a vendor without ids, in order.
+    unnumbered: Vec<Unnumbered>,
+}
+
+/// An event whose id is that of the first of identical records. Which one it is only the order of the input tells.
+struct Unnumbered {
+    key: (EventId, u64),
+    /// Where its line begins.
+    start: usize,
+}
+
+/// How often each record has occurred.
+#[derive(Default)]
+struct Occurrences(HashMap<(EventId, u64), u32, ahash::RandomState>);
+
+impl Occurrences {
+    /// Gives identical records their own ids.
+    fn number(&mut self, output: &mut Output) {
+        for Unnumbered { key, start } in output.unnumbered.drain(..) {
+            let next = self.0.entry(key).or_insert(0);
+            if *next > 0 {
+                native::replace_id(&mut output.bytes[start..], key.0.nth(*next));
+            }
+            *next += 1;
+        }
+    }
 }
 
 /// Normalizes the whole input into `output`.
@@ -103,9 +129,8 @@ fn read(job: &Job, source: Box<dyn Read + Send>, workers: &[SyncSender<Chunked<C
 }
 
 fn work(job: &Job, chunks: &Receiver<Chunked<Chunk>>, done: &SyncSender<Chunked<Output>>) {
-    let mut worker = Worker { job, seen: HashMap::new() };
     for passed in chunks {
-        if done.send(passed.map(|chunk| worker.normalize(&chunk))).is_err() {
+        if done.send(passed.map(|chunk| normalize(job, &chunk))).is_err() {
             return;
         }
     }
@@ -113,10 +138,11 @@ fn work(job: &Job, chunks: &Receiver<Chunked<Chunk>>, done: &SyncSender<Chunked<
 
 /// Writes the workers' output round-robin, which is the order of the input. Ends with the first worker that has no more.
 fn write(workers: &[Receiver<Chunked<Output>>], output: &mut dyn Write) -> Result<Counts, Failure> {
-    let mut counts = Counts::default();
+    let (mut counts, mut occurrences) = (Counts::default(), Occurrences::default());
     for worker in workers.iter().cycle() {
         let Ok(passed) = worker.recv() else { break };
-        let done = passed?;
+        let mut done = passed?;
+        occurrences.number(&mut done);
         output.write_all(&done.bytes).map_err(output_failure)?;
         counts.records += done.counts.records;
         counts.failed += done.counts.failed;
@@ -129,39 +155,25 @@ fn output_failure(error: io::Error) -> Failure {
     if error.kind() == io::ErrorKind::BrokenPipe { Failure::OutputClosed } else { Failure::Output(error) }
 }
 
-struct Worker<'j> {
-    job: &'j Job,
-    /// How often each record has occurred, for vendors without ids.
-    seen: HashMap<(EventId, u64), u32>,
+fn normalize(job: &Job, chunk: &Chunk) -> Output {
+    let bytes = Vec::with_capacity(chunk.bytes.len() * 2);
+    let mut done = Output { bytes, counts: Counts::default(), unnumbered: Vec::new() };
+    chunk.each_record(job.normalizer.as_ref(), |raw, is_sound| normalize_record(job, raw, is_sound, &mut done));
+    done
 }
 
-impl Worker<'_> {
-    fn normalize(&mut self, chunk: &Chunk) -> Output {
-        let mut done = Output { bytes: Vec::with_capacity(chunk.bytes.len() * 2), counts: Counts::default() };
-        let job = self.job;
-        chunk.each_record(job.normalizer.as_ref(), |raw, is_sound| self.record(raw, is_sound, &mut done));
-        done
+fn normalize_record(job: &Job, raw: &str, is_sound: bool, done: &mut Output) {
+    let context = ReadContext { source: &job.source, observed_at: job.observed_at, occurrence: 0 };
+    let mut event = job.normalizer.normalize(raw, &context);
+    if !is_sound && event.normalize_error.is_none() {
+        event.normalize_error = Some("the record is not UTF-8; invalid bytes have been replaced".to_owned());
     }
-
-    fn record(&mut self, raw: &str, is_sound: bool, done: &mut Output) {
-        let occurrence = if self.job.normalizer.has_ids() { 0 } else { self.occurrence(raw) };
-        let context = ReadContext { source: &self.job.source, observed_at: self.job.observed_at, occurrence };
-        let mut event = self.job.normalizer.normalize(raw, &context);
-        if !is_sound && event.normalize_error.is_none() {
-            event.normalize_error = Some("the record is not UTF-8; invalid bytes have been replaced".to_owned());
-        }
-        native::encode(&event, native::RawForm::Keep, &mut done.bytes);
-        done.bytes.push(b'\n');
-        done.counts.records += 1;
-        done.counts.failed += u64::from(event.normalize_error.is_some());
+    if !job.normalizer.has_ids() {
+        let key = (event.id, event.version.unwrap_or(0));
+        done.unnumbered.push(Unnumbered { key, start: done.bytes.len() });
     }
-
-    /// The occurrence number of the record among identical records, from 0.
-    fn occurrence(&mut self, raw: &str) -> u32 {
-        let key = self.job.normalizer.key_of(raw);
-        let next = self.seen.entry((key.id, key.version)).or_insert(0);
-        let occurrence = *next;
-        *next += 1;
-        occurrence
-    }
+    native::encode(&event, native::RawForm::Keep, &mut done.bytes);
+    done.bytes.push(b'\n');
+    done.counts.records += 1;
+    done.counts.failed += u64::from(event.normalize_error.is_some());
 }

@@ -22,6 +22,7 @@ fn record(number: u8) -> RecordKey {
         id: EventId::of_key("example", None, &number.to_string()),
         timestamp: Some(Timestamp::from_secs(i64::from(number))),
         version: 0,
+        content: 0,
     }
 }
 

@@ -211,6 +211,7 @@ impl Normalizer for ExampleVendor {
             id: EventId::of_key("example", None, key),
             timestamp: found.at.map(Timestamp::from_millis),
             version: found.v.unwrap_or(0),
+            content: 0,
         }
     }
 

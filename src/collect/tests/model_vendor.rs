@@ -704,6 +704,7 @@ impl Normalizer for ModelVendor {
             id: EventId::of_key("example", None, fields.id.unwrap_or(raw)),
             timestamp: Some(Timestamp::from_millis(fields.at)),
             version: 0,
+            content: 0,
         }
     }
 

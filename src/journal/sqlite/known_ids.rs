@@ -66,6 +66,9 @@ impl KnownIds {
             filters.catch_up(connection)?;
             filters.ranges_with(source, ids)
         };
+        if ranges.is_empty() {
+            return Ok(Vec::new());
+        }
         let wanted: HashSet<EventId> = ids.iter().copied().collect();
         let mut found = Vec::new();
         let mut keys = Vec::new();

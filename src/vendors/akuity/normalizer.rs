@@ -185,7 +185,7 @@ impl RecordFormat for AkuityNormalizer {
     fn key(&self, log: &AuditLog<'_>, raw: &str) -> RecordKey {
         let timestamp = log.time().map(|time| time.at);
         let version = if self.ignores_updates { 0 } else { log.version(timestamp) };
-        RecordKey { id: self.id_of(log, timestamp, raw), timestamp, version }
+        RecordKey { id: self.id_of(log, timestamp, raw), timestamp, version, content: 0 }
     }
 
     fn event<'a>(&self, log: AuditLog<'a>, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {

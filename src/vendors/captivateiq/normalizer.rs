@@ -206,7 +206,7 @@ impl RecordFormat for CaptivateIqNormalizer {
 
     fn key(&self, key: &Key<'_>, raw: &str) -> RecordKey {
         let tenant = key.organization_id.text().or(self.tenant.as_deref());
-        RecordKey { id: id_of(key.id.text(), tenant, raw), timestamp: key.created_at.at(), version: 0 }
+        RecordKey { id: id_of(key.id.text(), tenant, raw), timestamp: key.created_at.at(), version: 0, content: 0 }
     }
 
     fn event<'a>(&self, item: Item<'a>, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {

@@ -160,7 +160,7 @@ pub(super) struct Findings<'a> {
 
 /// Reads `details_json`, or `details` if it is missing.
 pub(super) fn findings<'a>(
-    details: Given<Details<'a>>,
+    details: Given<Box<Details<'a>>>,
     as_text: Json<'a>,
     (category, action): (&str, Action),
     target: Option<Target<'a>>,
@@ -171,7 +171,7 @@ pub(super) fn findings<'a>(
     };
     // The text holds the same once more: it is not even unescaped where it is not needed.
     if let Some(details) = details.0 {
-        return read(details, target, problems);
+        return read(*details, target, problems);
     }
     match as_text.shown() {
         None => Findings::new(action, target),

@@ -92,7 +92,7 @@ json_object! {
         ip_address: Address<'a> = "ip_address",
         primary: Entity<'a> = "primary_entity",
         parent: Entity<'a> = "parent_entity",
-        details: Given<Details<'a>> = "details_json",
+        details: Given<Box<Details<'a>>> = "details_json",
         details_text: Json<'a> = "details",
     }
 }
@@ -203,7 +203,7 @@ impl RecordFormat for ClumioNormalizer {
 
     fn key(&self, key: &Key<'_>, raw: &str) -> RecordKey {
         let id = self.id_of(key.id.text(), key.status.as_deref(), raw);
-        RecordKey { id, timestamp: key.timestamp.at(), version: 0 }
+        RecordKey { id, timestamp: key.timestamp.at(), version: 0, content: 0 }
     }
 
     fn event<'a>(&self, item: Item<'a>, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {

@@ -149,7 +149,7 @@ impl RecordFormat for ConfluenceNormalizer {
     }
 
     fn key(&self, record: &AuditRecord<'_>, raw: &str) -> RecordKey {
-        RecordKey { id: self.id_of(record, raw), timestamp: record.time(), version: 0 }
+        RecordKey { id: self.id_of(record, raw), timestamp: record.time(), version: 0, content: 0 }
     }
 
     fn event<'a>(&self, record: AuditRecord<'a>, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {

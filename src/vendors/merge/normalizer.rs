@@ -93,7 +93,7 @@ impl RecordFormat for MergeNormalizer {
     }
 
     fn key(&self, key: &Key<'_>, raw: &str) -> RecordKey {
-        RecordKey { id: self.id_of(key.id.text(), raw), timestamp: key.created_at.at(), version: 0 }
+        RecordKey { id: self.id_of(key.id.text(), raw), timestamp: key.created_at.at(), version: 0, content: 0 }
     }
 
     fn event<'a>(&self, record: AuditLogEvent<'a>, raw: &'a str, context: &ReadContext<'a>) -> Event<'a> {
