@@ -10,7 +10,8 @@
 //! change of a record meets the former one with a chance of 5e-20. Every record that is read passes through here, so
 //! nothing is allocated.
 
-use super::json::{matches, unescape};
+use super::json::{Reader, unescape};
+use crate::event::json::first_escape;
 
 /// Whole numbers up to here are exact in JSON.
 const EXACT: f64 = 9_007_199_254_740_992.0;
@@ -90,7 +91,7 @@ fn with_last_word(hash: u64, word: u64, len: usize) -> u64 {
     fold(hash ^ word ^ ((len as u64 + 1) << 56), VALUE).wrapping_add(hash)
 }
 
-/// Reads one JSON value. What it does not check (such as names given twice) is not needed for a hash.
+/// Reads one JSON value, and refuses what is not valid JSON.
 struct Scanner<'a, 'm> {
     text: &'a str,
     at: usize,
@@ -198,7 +199,7 @@ impl Scanner<'_, '_> {
         let (start, mut hash) = (self.at, TEXT);
         while let Some(word) = bytes.get(self.at..self.at + 8) {
             let word = u64::from_le_bytes(word.try_into().ok()?);
-            let end = matches(word, b'"') | matches(word, b'\\');
+            let end = first_escape(word);
             if end == 0 {
                 hash = with_word(hash, word);
                 self.at += 8;
@@ -206,16 +207,16 @@ impl Scanner<'_, '_> {
             }
             let len = end.trailing_zeros() as usize / 8;
             self.at += len;
-            if bytes[self.at] == b'\\' {
+            if bytes[self.at] != b'"' {
                 return self.escaped(start);
             }
             self.at += 1;
             let kept = word & ((1_u64 << (8 * len)) - 1);
             return Some(with_last_word(hash, kept, len));
         }
-        let len = bytes[self.at..].iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+        let len = bytes[self.at..].iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20))?;
         self.at += len;
-        if bytes[self.at] == b'\\' {
+        if bytes[self.at] != b'"' {
             return self.escaped(start);
         }
         self.at += 1;
@@ -228,7 +229,7 @@ impl Scanner<'_, '_> {
         loop {
             while let Some(word) = bytes.get(self.at..self.at + 8) {
                 let word = u64::from_le_bytes(word.try_into().ok()?);
-                let found = matches(word, b'"') | matches(word, b'\\');
+                let found = first_escape(word);
                 self.at += found.trailing_zeros() as usize / 8;
                 if found != 0 {
                     break;
@@ -237,6 +238,7 @@ impl Scanner<'_, '_> {
             match self.peek()? {
                 b'"' => break,
                 b'\\' => self.at += 2,
+                0..0x20 => return None,
                 _ => self.at += 1,
             }
         }
@@ -246,11 +248,8 @@ impl Scanner<'_, '_> {
     }
 
     fn number(&mut self, path: u64) -> Option<u64> {
-        let rest = &self.text[self.at..];
-        let len =
-            rest.bytes().take_while(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')).count();
-        self.at += len;
-        let number = &rest[..len];
+        let number = Reader::new(&self.text[self.at..]).number().ok()?;
+        self.at += number.len();
         if let Ok(whole) = number.parse::<i64>() {
             return Some(whole_number(path, whole.into()));
         }

@@ -63,7 +63,7 @@ const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH_BITS: u64 = ONES << 7;
 
 /// Marks the lowest byte of a word that equals `byte`, and maybe higher ones.
-pub(super) fn matches(word: u64, byte: u8) -> u64 {
+fn matches(word: u64, byte: u8) -> u64 {
     let found = word ^ (ONES * u64::from(byte));
     found.wrapping_sub(ONES) & !found & HIGH_BITS
 }

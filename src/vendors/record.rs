@@ -95,7 +95,6 @@ impl<F: RecordFormat> Normalizer for F {
 }
 
 /// The key of a record that is a JSON object, and the hash of its content in the same pass; `None` if that is not possible.
-/// Only the fields of the key are checked here: pages bring no record that is not valid JSON, see [`damaged`].
 fn key_with_content<F: RecordFormat>(format: &F, raw: &str) -> Option<RecordKey> {
     if damaged::reason_of(raw).is_some() {
         return None;
@@ -265,7 +264,11 @@ mod tests {
             (r#"{"\u0069d":"a"}"#, false),
             (r#"{"id":"a"}, "#, false),
             (r#"{"id":01}"#, false),
+            (r#"{"id":"a","more":01}"#, false),
+            (r#"{"id":"a","more":"\q"}"#, false),
             ("{\"id\":\"a\nb\"}", false),
+            ("{\"id\":\"a\",\"more\":[\"a long text that has a line\nbreak\"]}", false),
+            ("{\"id\":\"a\",\"more\":\"an escape \\n and a line\nbreak\"}", false),
             (r#"{"base64":"AAAA"}"#, false),
             (r#"["id"]"#, false),
             ("null", false),
