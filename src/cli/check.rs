@@ -55,7 +55,7 @@ fn check_components(pipeline: &ValidatedPipeline) -> Result<Result<Vec<Healthche
         tokio::select! {
             biased;
             _ = signals.next() => Ok(Err(Exit(EXIT_INTERRUPTED))),
-            results = runtime::healthcheck(pipeline, &clock) => results.map(Ok).map_err(|error| error.to_string()),
+            results = runtime::healthcheck(pipeline, &clock) => Ok(Ok(results)),
         }
     });
     runtime.shutdown_background();

@@ -156,15 +156,8 @@ async fn check(
 /// one expired token must not stop all collecting.
 async fn is_healthy(pipeline: &ValidatedPipeline) -> bool {
     let clock: SharedClock = Arc::new(SystemClock);
-    let results = match crate::runtime::healthcheck(pipeline, &clock).await {
-        Ok(results) => results,
-        Err(error) => {
-            tracing::error!(event = "healthcheck_failed", %error, "the sources and sinks cannot be checked");
-            return false;
-        }
-    };
     let mut healthy = true;
-    for HealthcheckResult { kind, name, failure } in results {
+    for HealthcheckResult { kind, name, failure } in crate::runtime::healthcheck(pipeline, &clock).await {
         let Some(HealthcheckFailure { message, hint, is_transient }) = failure else { continue };
         healthy = false;
         let (component, kind) = (name, kind.as_str());

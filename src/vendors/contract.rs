@@ -223,7 +223,9 @@ pub struct RecordKey {
     pub timestamp: Option<Timestamp>,
     /// Grows when the record changes; 0 for records that never change.
     pub version: u64,
-    /// The hash of its content if it was computed on the way, else 0.
+    /// The hash of its content if it was computed on the way, else 0: then the collector computes it. Set it to exactly
+    /// [`content_hash`](crate::vendors::content::content_hash) of the record, or to 0: a record whose hash differs from the stored one
+    /// is delivered again as changed.
     pub content: u64,
 }
 
@@ -234,7 +236,7 @@ pub struct ReadContext<'a> {
     pub source: &'a str,
     /// When the record was first read.
     pub observed_at: Timestamp,
-    /// The record's number among identical records, from 0.
+    /// The record's number among identical records, from 0. Only the event's id may depend on it.
     pub occurrence: u32,
 }
 
@@ -265,7 +267,7 @@ pub trait Normalizer: Send + Sync + Debug {
     fn key_of(&self, raw: &str) -> RecordKey;
 
     /// The event of a record. Never fails: a missing field becomes `None`, and a record that cannot be read is
-    /// delivered with `normalize_error`.
+    /// delivered with `normalize_error`. The event's id is [`EventId::nth`] of the key's, and its version is the key's.
     fn normalize<'a>(&self, raw: &'a str, context: &ReadContext<'a>) -> Event<'a>;
 
     /// Whether each record has an id of its own. Without ids, identical records are counted as separate events.
