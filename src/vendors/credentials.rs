@@ -1,13 +1,14 @@
 //! Names that vendors give to credentials.
 
 /// Parts of such names.
-const PARTS: [&[u8]; 5] = [b"password", b"passcode", b"secret", b"token", b"credential"];
+const PARTS: [&str; 5] = ["password", "passcode", "secret", "token", "credential"];
 
-/// Whether a name, in any case, contains `password`, `passcode`, `secret`, `token` or `credential`.
+/// Which of `password`, `passcode`, `secret`, `token` and `credential` a name contains, in any case.
 #[must_use]
-pub fn names_one(name: &str) -> bool {
-    let contains = |part: &&[u8]| name.as_bytes().windows(part.len()).any(|found| found.eq_ignore_ascii_case(part));
-    PARTS.iter().any(contains)
+pub fn part_of_name(name: &str) -> Option<&'static str> {
+    let contains =
+        |part: &&&str| name.as_bytes().windows(part.len()).any(|found| found.eq_ignore_ascii_case(part.as_bytes()));
+    PARTS.iter().find(contains).copied()
 }
 
 #[cfg(test)]
@@ -16,10 +17,14 @@ mod tests {
 
     #[test]
     fn parts_of_names_in_any_case() {
-        for (name, expected) in
-            [("newPassword", true), ("API_TOKEN", true), ("credentials", true), ("pass", false), ("", false)]
-        {
-            assert_eq!(names_one(name), expected, "{name}");
+        for (name, expected) in [
+            ("newPassword", Some("password")),
+            ("API_TOKEN", Some("token")),
+            ("credentials", Some("credential")),
+            ("pass", None),
+            ("", None),
+        ] {
+            assert_eq!(part_of_name(name), expected, "{name}");
         }
     }
 }

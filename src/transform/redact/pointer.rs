@@ -130,11 +130,6 @@ pub(super) fn step(patterns: &[Pattern], states: &[(usize, usize)], name: &str) 
     (below, matched)
 }
 
-/// A name as a pointer writes it.
-pub(super) fn escaped(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
-}
-
 fn push(states: &mut States, state: (usize, usize)) {
     if !states.contains(&state) {
         states.push(state);

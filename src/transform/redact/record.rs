@@ -5,7 +5,6 @@
 //!                ^^^^^^^^^^^^^^^^^ cut               ^^^^^^^^^^ a string that holds JSON is redacted like JSON
 //! ```
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::key::HashKey;
@@ -45,8 +44,8 @@ pub(super) struct Rules<'r> {
 struct Found {
     /// The patterns of the pipeline and of credentials.
     patterns: BTreeSet<usize>,
-    /// Members with names of credentials.
-    names: BTreeSet<String>,
+    /// The parts of names by which members were credentials.
+    names: BTreeSet<&'static str>,
     /// Whether a value of a field was, or a text that cannot be read.
     is_in_record: bool,
 }
@@ -80,7 +79,7 @@ impl Rules<'_> {
         };
         let Ok(redacted) = redacted else { return Some((UNREADABLE.to_owned(), vec![WHOLE.to_owned()])) };
         let paths = found.patterns.into_iter().map(|index| self.patterns[index].to_string());
-        let names = found.names.into_iter().map(|name| format!("/raw/**/{}", pointer::escaped(&name)));
+        let names = found.names.into_iter().map(|name| format!("/raw/**/*{name}*"));
         let whole = found.is_in_record.then(|| WHOLE.to_owned());
         Some((redacted?, whole.into_iter().chain(paths).chain(names).collect()))
     }
@@ -115,7 +114,7 @@ impl Rules<'_> {
     fn may_match_in(&self, text: &str, states: &[(usize, usize)]) -> bool {
         // Values are found in texts too, but not if they are written with escapes.
         let may_hide_values = !self.values.is_empty() && text.contains('\\');
-        !states.is_empty() || may_hide_values || (self.drop_credentials && credentials::names_one(text))
+        !states.is_empty() || may_hide_values || (self.drop_credentials && credentials::part_of_name(text).is_some())
     }
 }
 
@@ -273,9 +272,9 @@ impl Rewriter<'_, '_> {
         let mut is_first = true;
         while let Some(name) = self.reader.member(&mut is_first)? {
             let (below, matched) = pointer::step(self.rules.patterns, states, &name);
-            let is_credential = self.rules.drop_credentials && credentials::names_one(&name);
-            let names = if is_credential && !self.cuts(matched) { Some(name) } else { None };
-            self.part(&mut part, &below, (matched, names), by, depth)?;
+            let is_searched = self.rules.drop_credentials && !self.cuts(matched);
+            let credential = if is_searched { credentials::part_of_name(&name) } else { None };
+            self.part(&mut part, &below, (matched, credential), by, depth)?;
         }
         Ok(Fate::Stays)
     }
@@ -304,14 +303,14 @@ impl Rewriter<'_, '_> {
         &mut self,
         part: &mut Part,
         below: &[(usize, usize)],
-        (matched, credential): (Option<usize>, Option<Cow<'_, str>>),
+        (matched, credential): (Option<usize>, Option<&'static str>),
         by: Option<usize>,
         depth: usize,
     ) -> Result<(), Malformed> {
         let fate = if credential.is_some() || self.cuts(matched) {
             self.reader.skip()?;
             self.found.patterns.extend(matched.filter(|_| credential.is_none()));
-            self.found.names.extend(credential.map(Cow::into_owned));
+            self.found.names.extend(credential);
             Fate::Goes
         } else {
             if !part.has_kept && !part.is_first {

@@ -41,7 +41,7 @@ pub(super) fn values<'c, 'a>(
 
 fn change<'a>(field: Cow<'a, str>, value: Json<'a>) -> Option<Change<'a>> {
     let (old, new) = old_and_new(&field, value.0?)?;
-    if credentials::names_one(&field) {
+    if credentials::part_of_name(&field).is_some() {
         return Some(Change { field, old: None, new: None });
     }
     Some(Change { field, old, new })

@@ -89,7 +89,7 @@ fn credentials_are_cut_out_of_objects_and_of_json_in_strings() {
     let kept = json!({"request_body": {"users": [{"keep": true}]}});
     assert_eq!(event["raw"]["details_json"], kept);
     assert_eq!(serde_json::from_str::<Value>(event["raw"]["details"].as_str().expect("text")).expect("JSON"), kept);
-    assert!(event["redacted"].as_array().expect("a list").contains(&json!("/raw/**/new_password")), "{event}");
+    assert!(event["redacted"].as_array().expect("a list").contains(&json!("/raw/**/*password*")), "{event}");
     let cut_off = record.to_string().replace(r#"\"keep\":true}]}}"#, "");
     let event = delivered("clumio", &cut_off, &redactions(json!({"drop_credentials": true})));
     assert_eq!(event["raw"].get("details"), None, "nobody knows what a string that is cut off holds");
