@@ -173,7 +173,7 @@ impl BlockVisitor for Tap {
         self.next = block.last() + 1;
         let Some(route) = self.routes.get(&source.name).cloned() else { return };
         let Some((normalizer, decoded)) = self.blocks.open(source, block) else { return };
-        let redactor = route.redactions.redactor(normalizer.credentials());
+        let redactor = route.redactions.redactor(&*normalizer);
         for record in decoded.records() {
             let context =
                 ReadContext { source: &source.name, observed_at: block.observed_at, occurrence: record.occurrence };

@@ -231,7 +231,7 @@ impl RoutedSources {
             }
             let normalizer = vendors::registry::normalizer(&info.vendor, &info.normalizer_config)
                 .ok_or_else(|| DeliverError::UnknownVendor { name: info.name.clone(), vendor: info.vendor.clone() })?;
-            let redactor = route.redactions.redactor(normalizer.credentials());
+            let redactor = route.redactions.redactor(&*normalizer);
             let source = RoutedSource { route: route.clone(), normalizer, redactor, info };
             is_new |= self.known.insert(source.info.id, source).is_none();
         }

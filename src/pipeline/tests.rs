@@ -93,6 +93,8 @@ sinks:
         Some("outcome == \"failure\"")
     );
     assert_eq!(routes("once").redactions, routes("private").redactions);
+    let warnings: Vec<String> = pipeline.warnings.iter().map(|warning| warning.message.clone()).collect();
+    assert_eq!(warnings, ["`raw` still may hold the same person in another form"]);
 
     let rotated = Environment::from_pairs([("TOKEN", "another")]);
     let rotated = validate("x.yaml", &text, Path::new(""), &rotated, &Overrides::default()).expect("valid");

@@ -56,7 +56,11 @@ pub(super) fn check(
 
 fn redact(component: &Component<'_>, config: &redact::Config, diagnostics: &mut Diagnostics) -> Option<Redactions> {
     match config.compile(component.node.digest()) {
-        Ok(redactions) => Some(redactions),
+        Ok(redactions) => {
+            let warnings = config.warnings();
+            component::report_setting_diagnostics(component, &warnings, Severity::Warning, true, diagnostics);
+            Some(redactions)
+        }
         Err(errors) => {
             component::report_setting_diagnostics(component, &errors, Severity::Error, true, diagnostics);
             None

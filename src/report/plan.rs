@@ -225,7 +225,7 @@ fn example(sink: &ValidatedSink, source: &ValidatedSource, route: &Route, now: T
     let mut redacted_raw = String::new();
     let normalizer = source.vendor.normalizer();
     let mut event = normalizer.normalize(normalizer.example(), &context);
-    route.redactions.for_preview().redactor(normalizer.credentials()).apply(&mut event, &mut redacted_raw);
+    route.redactions.for_preview().redactor(normalizer).apply(&mut event, &mut redacted_raw);
     Example {
         source: source.name.clone(),
         vendor: source.vendor_name,

@@ -260,6 +260,9 @@ pub struct NormalizerOption {
     pub words: &'static [&'static str],
 }
 
+/// Names of fields, such as `actor.email`, each with JSON Pointers into the record as in [`Normalizer::credentials`].
+pub type FieldPointers = &'static [(&'static str, &'static [&'static str])];
+
 /// Identifies and normalizes a vendor's records.
 pub trait Normalizer: Send + Sync + Debug {
     /// The key of a record. Never fails: a record without an id, or one that is not a JSON object, is identified by the
@@ -285,7 +288,14 @@ pub trait Normalizer: Send + Sync + Debug {
 
     /// The parts of a record that can hold passwords, tokens and other credentials: JSON Pointers that begin with `/raw/`, with
     /// `*` for any name or index and `**` for any number of levels. `drop_credentials` of a `redact` transform cuts them out.
+    /// Their names match in any case. Members with the usual names need not be listed: see [`super::credentials`].
     fn credentials(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Where fields of events are read from. A `redact` transform redacts these parts of the record together with the field,
+    /// also where the normalizer cannot read them.
+    fn field_pointers(&self) -> FieldPointers {
         &[]
     }
 

@@ -18,6 +18,7 @@ mod configured;
 pub mod confluence;
 pub mod content;
 pub mod contract;
+pub mod credentials;
 pub mod damaged;
 mod field;
 pub mod json;

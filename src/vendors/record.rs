@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::fmt::Debug;
 use std::io::Write as _;
 
-use super::contract::{Normalizer, NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
+use super::contract::{FieldPointers, Normalizer, NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
 use super::field::Identifier;
 use super::json::{Malformed, Reader};
 use super::lenient::{self, FromJson, JsonObject, Text};
@@ -34,6 +34,8 @@ pub(super) trait RecordFormat: Send + Sync + Debug {
     const OPTIONS: &'static [NormalizerOption];
     /// See [`Normalizer::credentials`]. Each with the source of the fact.
     const CREDENTIALS: &'static [&'static str];
+    /// See [`Normalizer::field_pointers`].
+    const FIELD_POINTERS: FieldPointers;
 
     /// The configured tenant, for records that name none.
     fn tenant(&self) -> Option<&str>;
@@ -83,6 +85,10 @@ impl<F: RecordFormat> Normalizer for F {
 
     fn credentials(&self) -> &'static [&'static str] {
         F::CREDENTIALS
+    }
+
+    fn field_pointers(&self) -> FieldPointers {
+        F::FIELD_POINTERS
     }
 
     fn shape(&self) -> Shape {

@@ -133,7 +133,7 @@ pub(super) fn extracted(
         }
         let holds = conditions.iter().map(|(text, condition)| ((*text).clone(), condition.holds(&event))).collect();
         let normalizer = record.source.vendor.normalizer();
-        route.redactions.for_preview().redactor(normalizer.credentials()).apply(&mut event, &mut redacted_raw);
+        route.redactions.for_preview().redactor(normalizer).apply(&mut event, &mut redacted_raw);
         match route.form {
             EventForm::Raw => native::push_record(&event, &mut line),
             EventForm::Normalized => native::encode(&event, RawForm::Keep, &mut line),

@@ -32,9 +32,17 @@ const FIELDS: &[&str] = &[
 /// The field with this name, or the error and a hint.
 pub(super) fn named(path: &str) -> Result<&'static str, (String, String)> {
     FIELDS.iter().copied().find(|field| *field == path).ok_or_else(|| {
-        let hint = format!("write a JSON Pointer such as `/raw/user_email`, or one of {}", FIELDS.join(", "));
+        let hint = format!(
+            "write a JSON Pointer such as `/raw/user_email`, `raw` under `drop`, or one of {}",
+            FIELDS.join(", ")
+        );
         (format!("`{path}` is not a field that can be redacted"), hint)
     })
+}
+
+/// Whether a field always or often says who a person is.
+pub(super) fn is_of_person(path: &str) -> bool {
+    path.starts_with("actor.") || path.starts_with("grants.grantee.") || path.ends_with(".email")
 }
 
 type Text<'a> = Option<Cow<'a, str>>;

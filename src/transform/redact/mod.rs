@@ -11,10 +11,12 @@
 //! `redacted` what was removed. A record that cannot be read is removed as a whole: nobody knows what it holds.
 
 mod fields;
+mod key;
 mod pointer;
 mod record;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod values;
 
 use std::borrow::Cow;
@@ -23,11 +25,17 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use self::pointer::{Action, Pattern};
-use self::values::{HashKey, Values};
+use self::key::HashKey;
+use self::pointer::{Action, Origin, Pattern};
+use self::record::{REMOVED, Rules, WHOLE};
+use self::values::Values;
 use crate::diagnostic::SettingDiagnostic;
 use crate::event::Event;
 use crate::secret::Secret;
+use crate::vendors::Normalizer;
+
+/// The vendor's record, as `drop` names it.
+const RAW: &str = "raw";
 
 /// The least length of a key, in characters.
 const MIN_KEY: usize = 16;
@@ -36,7 +44,7 @@ const MIN_KEY: usize = 16;
 #[derive(Clone, Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Fields to set to null, such as `actor.ip`, and JSON Pointers to members to cut out of the vendor's record, such as `/raw/details/request_body`. In a pointer, `*` stands for any name or index and `**` for any number of levels.
+    /// Fields to set to null, such as `actor.ip`; `raw`, the vendor's record; and JSON Pointers to members to cut out of it, such as `/raw/details/request_body`. In a pointer, `*` stands for any name or index and `**` for any number of levels.
     pub drop: Vec<String>,
     /// Fields and JSON Pointers whose values are replaced by a keyed hash: equal values have equal hashes.
     pub hash: Vec<String>,
@@ -51,6 +59,7 @@ pub struct Config {
 struct Settings {
     fields: Vec<(&'static str, Action)>,
     patterns: Vec<Pattern>,
+    drop_raw: bool,
     drop_credentials: bool,
     secret: Option<Secret>,
     /// What the settings are compared by, the secret included.
@@ -68,11 +77,15 @@ impl Config {
     /// Every invalid setting.
     pub fn compile(&self, digest: [u8; 32]) -> Result<Redactions, Vec<SettingDiagnostic>> {
         let mut errors = Vec::new();
-        let (mut fields, mut patterns) = (Vec::new(), Vec::new());
+        let (mut fields, mut patterns, mut drop_raw) = (Vec::new(), Vec::new(), false);
         for (key, written, action) in [("drop", &self.drop, Action::Drop), ("hash", &self.hash, Action::Hash)] {
             for path in written {
+                if path == RAW && action == Action::Drop {
+                    drop_raw = true;
+                    continue;
+                }
                 let read = match path.starts_with('/') {
-                    true => Pattern::parse(path, action).map(|pattern| patterns.push(pattern)),
+                    true => Pattern::parse(path, action, Origin::Pipeline).map(|pattern| patterns.push(pattern)),
                     false => fields::named(path).map(|field| fields.push((field, action))),
                 };
                 errors.extend(read.err().map(|(message, hint)| error(key, message, hint)));
@@ -93,8 +106,24 @@ impl Config {
             return Err(errors);
         }
         let (drop_credentials, secret) = (self.drop_credentials, self.hash_secret.clone());
-        let settings = Settings { fields, patterns, drop_credentials, secret, digest };
+        let settings = Settings { fields, patterns, drop_raw, drop_credentials, secret, digest };
         Ok(Redactions(vec![(Arc::new(settings), None)]))
+    }
+
+    /// Settings that are valid but probably not intended.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<SettingDiagnostic> {
+        let mut listed = self.drop.iter().chain(&self.hash);
+        if listed.any(|path| path == RAW || path.starts_with('/')) {
+            return Vec::new();
+        }
+        let lists = [("drop", &self.drop), ("hash", &self.hash)];
+        let of_person = lists.into_iter().find(|(_, paths)| paths.iter().any(|path| fields::is_of_person(path)));
+        let warning = |(key, _)| {
+            let message = "`raw` still may hold the same person in another form";
+            error(key, message, "name pointers such as `/raw/user_name` too, or write `drop: [raw]`")
+        };
+        of_person.map(warning).into_iter().collect()
     }
 }
 
@@ -140,28 +169,22 @@ impl Redactions {
         Ok(())
     }
 
-    /// The same for a preview, where nothing is delivered: a key that cannot be read is replaced by one that is not secret.
+    /// The same for a preview, where nothing is delivered: a key that cannot be read is replaced by a random one.
     #[must_use]
     pub fn for_preview(&self) -> Self {
         let mut redactions = self.clone();
         if redactions.read_keys().is_err() {
-            redactions.0.iter_mut().for_each(|(_, key)| *key = Some(HashKey::new("not a secret")));
+            redactions.0.iter_mut().for_each(|(_, key)| *key = Some(HashKey::of_this_process()));
         }
         redactions
     }
 
-    /// What is redacted of the events of a source. `credentials` are the pointers of its vendor
-    /// ([`Normalizer::credentials`](crate::vendors::Normalizer::credentials)).
+    /// What is redacted of the events of a source with this normalizer.
     #[must_use]
-    pub fn redactor(&self, credentials: &[&str]) -> Redactor {
+    pub fn redactor(&self, normalizer: &dyn Normalizer) -> Redactor {
         let step = |(settings, key): &(Arc<Settings>, Option<HashKey>)| {
-            let credentials = credentials.iter().filter(|_| settings.drop_credentials);
-            let credentials = credentials.filter_map(|path| Pattern::parse(path, Action::Drop).ok());
-            Step {
-                fields: settings.fields.clone(),
-                patterns: settings.patterns.iter().cloned().chain(credentials).collect(),
-                key: key.clone(),
-            }
+            let patterns = settings.patterns_for(normalizer);
+            Step { settings: Arc::clone(settings), patterns, key: key.clone() }
         };
         Redactor(self.0.iter().map(step).collect())
     }
@@ -173,10 +196,29 @@ impl Redactions {
             let fields = settings.fields.iter().map(|(field, action)| format!("{action:?} {field}"));
             let patterns = settings.patterns.iter().map(|pattern| format!("{:?} {pattern}", pattern.action));
             let credentials = settings.drop_credentials.then(|| "credentials".to_owned());
+            let raw = settings.drop_raw.then(|| RAW.to_owned());
             let key = key.as_ref().map(|key| format!("key {}", key.hash("fingerprint")));
-            fields.chain(patterns).chain(credentials).chain(key).collect::<Vec<_>>().join(", ")
+            fields.chain(patterns).chain(credentials).chain(raw).chain(key).collect::<Vec<_>>().join(", ")
         };
         self.0.iter().map(step).collect::<Vec<_>>().join("; ")
+    }
+}
+
+impl Settings {
+    /// Those of the pipeline file, of the vendor's credentials, and of the fields.
+    fn patterns_for(&self, normalizer: &dyn Normalizer) -> Vec<Pattern> {
+        let mut patterns = self.patterns.clone();
+        let credentials = normalizer.credentials().iter().filter(|_| self.drop_credentials);
+        patterns.extend(credentials.filter_map(|path| Pattern::parse(path, Action::Drop, Origin::Credentials).ok()));
+        for (field, pointers) in normalizer.field_pointers() {
+            let Some(action) = self.action_on(field) else { continue };
+            patterns.extend(pointers.iter().filter_map(|path| Pattern::parse(path, action, Origin::Field).ok()));
+        }
+        patterns
+    }
+
+    fn action_on(&self, path: &str) -> Option<Action> {
+        self.fields.iter().find(|(field, _)| *field == path).map(|(_, action)| *action)
     }
 }
 
@@ -195,7 +237,7 @@ pub struct Redactor(Vec<Step>);
 
 #[derive(Clone, Debug)]
 struct Step {
-    fields: Vec<(&'static str, Action)>,
+    settings: Arc<Settings>,
     patterns: Vec<Pattern>,
     /// Without it, what should be hashed is dropped.
     key: Option<HashKey>,
@@ -220,55 +262,70 @@ impl Redactor {
 impl Step {
     /// Redacts the fields. Returns the record, if it changes.
     fn apply(&self, event: &mut Event<'_>, record: &str) -> Option<String> {
-        let values = self.values_of(event);
+        let values = self.values_of(event, record);
         self.redact_fields(event, &values);
-        let (record, redacted) = record::redact(record, &self.patterns, &values, self.key.as_ref())?;
+        redact_other_texts(event, &values);
+        if self.settings.drop_raw {
+            note(event, WHOLE);
+            return Some(REMOVED.to_owned());
+        }
+        let (patterns, drop_credentials) = (&self.patterns, self.settings.drop_credentials);
+        let rules = Rules { patterns, values: &values, drop_credentials, key: self.key.as_ref() };
+        let (record, redacted) = rules.redact(record)?;
         for path in redacted {
             note(event, &path);
         }
         Some(record)
     }
 
-    /// The values of the fields that are redacted.
-    fn values_of(&self, event: &mut Event<'_>) -> Values {
-        let mut values = Values::default();
+    /// The values of the fields that are redacted, as they are in the event and in the record.
+    fn values_of(&self, event: &mut Event<'_>, record: &str) -> Values {
+        let mut values = Vec::new();
         fields::visit(event, &mut |path, field| {
-            if let (Some(action), Some(value)) = (self.action_on(path), field.as_deref()) {
-                values.add(value, self.replacement(action, value));
+            if let (Some(action), Some(value)) = (self.settings.action_on(path), field.as_deref()) {
+                values.push((value.to_owned(), self.replacement(action, value)));
             }
         });
-        values.longest_first();
-        values
+        for (index, text) in texts::of_fields(record, &self.patterns) {
+            for value in texts::addresses_in(&text).chain([&*text]) {
+                values.push((value.to_owned(), self.replacement(self.patterns[index].action, value)));
+            }
+        }
+        Values::new(values)
     }
 
     fn redact_fields(&self, event: &mut Event<'_>, values: &Values) {
         let mut redacted = Vec::new();
         fields::visit(event, &mut |path, field| {
             let Some(value) = field.as_deref() else { return };
-            let replacement = match self.action_on(path) {
-                Some(action) => self.replacement(action, value),
-                None => match (values.whole(value), values.replaced(value)) {
-                    (Some(replacement), _) => replacement.clone(),
-                    (None, Some(text)) => Some(text),
-                    (None, None) => return,
+            let replacement = match (values.whole(value), self.settings.action_on(path)) {
+                (Some(replacement), _) => replacement.clone(),
+                (None, Some(action)) => self.replacement(action, value),
+                (None, None) => match values.replaced(value) {
+                    Some(text) => Some(text),
+                    None => return,
                 },
             };
             *field = replacement.map(Cow::Owned);
             redacted.push(path);
         });
         redacted.into_iter().for_each(|path| note(event, path));
-        if let Some(reason) = event.normalize_error.as_deref().and_then(|reason| values.replaced(reason)) {
-            event.normalize_error = Some(reason);
-            note(event, "normalize_error");
-        }
-    }
-
-    fn action_on(&self, path: &str) -> Option<Action> {
-        self.fields.iter().find(|(field, _)| *field == path).map(|(_, action)| *action)
     }
 
     fn replacement(&self, action: Action, value: &str) -> Option<String> {
         if action == Action::Drop { None } else { self.key.as_ref().map(|key| key.hash(value)) }
+    }
+}
+
+/// Replaces values in what else holds texts of the record.
+fn redact_other_texts(event: &mut Event<'_>, values: &Values) {
+    if let Some(reason) = event.normalize_error.as_deref().and_then(|reason| values.replaced(reason)) {
+        event.normalize_error = Some(reason);
+        note(event, "normalize_error");
+    }
+    if let Some(time) = event.original_time.as_deref().and_then(|time| values.replaced(time)) {
+        event.original_time = Some(Cow::Owned(time));
+        note(event, "original_time");
     }
 }
 

@@ -7,54 +7,55 @@
 
 use std::collections::BTreeSet;
 
-use super::pointer::{self, Action, Pattern, States};
-use super::values::{DROPPED, HashKey, Values};
+use super::key::HashKey;
+use super::pointer::{self, Action, Origin, Pattern, States};
+use super::values::{DROPPED, Values};
 use crate::event::json::push_string;
-use crate::vendors::damaged;
 use crate::vendors::json::{Kind, Malformed, Reader};
+use crate::vendors::{credentials, damaged};
 
 /// Levels of nesting up to which records are read; a deeper one is removed as a whole.
-const MAX_DEPTH: usize = 256;
+pub(super) const MAX_DEPTH: usize = 256;
+
+/// May stand before JSON.
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// What an unreadable record becomes.
 const UNREADABLE: &str = r#""[redacted: the record cannot be read]""#;
 
 /// The whole record, as events name it in `redacted`.
-const WHOLE: &str = "/raw";
+pub(super) const WHOLE: &str = "/raw";
 
-/// The redacted record, and what was redacted; `None` if nothing was.
-pub(super) fn redact(
-    record: &str,
-    patterns: &[Pattern],
-    values: &Values,
-    key: Option<&HashKey>,
-) -> Option<(String, Vec<String>)> {
-    let rules = Rules { patterns, values, key };
-    let mut found = Found::default();
-    let is_object = record.trim_start().starts_with('{') && damaged::reason_of(record).is_none();
-    let redacted = match is_object {
-        true => rules.redacted(record, &pointer::start(patterns), 0, &mut found),
-        false => Err(Malformed),
-    };
-    let Ok(redacted) = redacted else { return Some((UNREADABLE.to_owned(), vec![WHOLE.to_owned()])) };
-    let paths = found.patterns.into_iter().map(|index| patterns[index].to_string());
-    Some((redacted?, found.value.then(|| WHOLE.to_owned()).into_iter().chain(paths).collect()))
+/// A record that was removed.
+pub(super) const REMOVED: &str = "null";
+
+/// What is redacted in a record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules<'r> {
+    pub(super) patterns: &'r [Pattern],
+    pub(super) values: &'r Values,
+    /// Whether members are cut out whose names contain those of credentials.
+    pub(super) drop_credentials: bool,
+    pub(super) key: Option<&'r HashKey>,
 }
 
-/// What was found in a record.
+/// What was redacted in a record.
 #[derive(Debug, Default)]
 struct Found {
-    /// The patterns that matched.
+    /// The patterns of the pipeline and of credentials.
     patterns: BTreeSet<usize>,
-    /// Whether one of the values of fields was in it.
-    value: bool,
+    /// The parts of names by which members were credentials.
+    names: BTreeSet<&'static str>,
+    /// Whether a value of a field was, or a text that cannot be read.
+    is_in_record: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Rules<'r> {
-    patterns: &'r [Pattern],
-    values: &'r Values,
-    key: Option<&'r HashKey>,
+impl Found {
+    fn add(&mut self, other: Self) {
+        self.patterns.extend(other.patterns);
+        self.names.extend(other.names);
+        self.is_in_record |= other.is_in_record;
+    }
 }
 
 /// Whether a value stays in its object or list.
@@ -65,6 +66,24 @@ enum Fate {
 }
 
 impl Rules<'_> {
+    /// The redacted record, and what was redacted; `None` if nothing was.
+    pub(super) fn redact(&self, record: &str) -> Option<(String, Vec<String>)> {
+        if record == REMOVED {
+            return None;
+        }
+        let mut found = Found::default();
+        let is_object = record.trim_start().starts_with('{') && damaged::reason_of(record).is_none();
+        let redacted = match is_object {
+            true => self.redacted(record, &pointer::start(self.patterns), 0, &mut found),
+            false => Err(Malformed),
+        };
+        let Ok(redacted) = redacted else { return Some((UNREADABLE.to_owned(), vec![WHOLE.to_owned()])) };
+        let paths = found.patterns.into_iter().map(|index| self.patterns[index].to_string());
+        let names = found.names.into_iter().map(|name| format!("/raw/**/*{name}*"));
+        let whole = found.is_in_record.then(|| WHOLE.to_owned());
+        Some((redacted?, whole.into_iter().chain(paths).chain(names).collect()))
+    }
+
     /// A JSON text redacted; `None` if nothing changes.
     fn redacted(
         &self,
@@ -75,13 +94,27 @@ impl Rules<'_> {
     ) -> Result<Option<String>, Malformed> {
         let mut rewriter =
             Rewriter { rules: *self, text, reader: Reader::new(text), out: Vec::new(), copied: 0, found };
-        rewriter.value(states, None, depth)?;
+        if rewriter.value(states, None, depth)? == Fate::Goes {
+            return Err(Malformed);
+        }
         rewriter.reader.end()?;
         if rewriter.copied == 0 && rewriter.out.is_empty() {
             return Ok(None);
         }
         rewriter.out.extend_from_slice(&text.as_bytes()[rewriter.copied..]);
         String::from_utf8(rewriter.out).map(Some).map_err(|_| Malformed)
+    }
+
+    /// Whether something in a text that holds JSON may have to be redacted.
+    fn apply_below(&self, states: &[(usize, usize)]) -> bool {
+        !states.is_empty() || self.drop_credentials || !self.values.is_empty()
+    }
+
+    /// Whether a text that begins like JSON and cannot be read may hold something that only its names tell.
+    fn may_match_in(&self, text: &str, states: &[(usize, usize)]) -> bool {
+        // Values are found in texts too, but not if they are written with escapes.
+        let may_hide_values = !self.values.is_empty() && text.contains('\\');
+        !states.is_empty() || may_hide_values || (self.drop_credentials && credentials::part_of_name(text).is_some())
     }
 }
 
@@ -110,80 +143,143 @@ impl Rewriter<'_, '_> {
         push_string(&mut self.out, with);
     }
 
-    /// Reads a value. `hashed` is the pattern by which everything in it is hashed.
-    fn value(&mut self, states: &[(usize, usize)], hashed: Option<usize>, depth: usize) -> Result<Fate, Malformed> {
+    /// Reads a value. `by` is the pattern by which everything in it is replaced.
+    fn value(&mut self, states: &[(usize, usize)], by: Option<usize>, depth: usize) -> Result<Fate, Malformed> {
         if depth > MAX_DEPTH {
             return Err(Malformed);
         }
         let kind = self.reader.kind()?;
         let from = self.reader.offset();
+        if let Some(index) = by.filter(|index| !self.is_hashed(*index)) {
+            return self.drop_in_place(from, index);
+        }
         match kind {
-            Kind::Object => return self.object(states, hashed, depth),
-            Kind::List => return self.list(states, hashed, depth),
-            Kind::Text => return self.string(from, states, hashed, depth),
+            Kind::Object | Kind::List if self.is_known_value(from)? => {}
+            Kind::Object => return self.object(states, by, depth),
+            Kind::List => return self.list(states, by, depth),
+            Kind::Text => return self.string(from, states, by, depth),
             Kind::Number => {
                 let number = self.reader.number()?;
-                let hash = hashed.and(self.rules.key).map(|key| key.hash(number));
-                let known = || self.rules.values.whole(number).map(|known| known.clone().unwrap_or(DROPPED.to_owned()));
-                self.found.value |= hash.is_none() && known().is_some();
-                if let Some(new) = hash.or_else(known) {
-                    self.replace(from, &new);
+                match by {
+                    Some(index) => self.hash(from, number, index),
+                    None => self.replace_value(from, self.rules.values.number(number)),
                 }
             }
-            Kind::Bool => drop(self.reader.bool()?),
-            Kind::Null => drop(self.reader.skip()?),
+            Kind::Bool | Kind::Null => {
+                let word = self.reader.skip()?;
+                let is_hashed = |index: &usize| kind == Kind::Bool || !self.is_of_field(*index);
+                if let Some(index) = by.filter(is_hashed) {
+                    self.hash(from, word, index);
+                }
+            }
         }
         Ok(Fate::Stays)
+    }
+
+    fn is_of_field(&self, index: usize) -> bool {
+        self.rules.patterns[index].origin == Origin::Field
+    }
+
+    /// Without a key nothing can be hashed.
+    fn is_hashed(&self, index: usize) -> bool {
+        self.rules.patterns[index].action == Action::Hash && self.rules.key.is_some()
+    }
+
+    fn note(&mut self, index: usize) {
+        if self.is_of_field(index) {
+            self.found.is_in_record = true;
+        } else {
+            self.found.patterns.insert(index);
+        }
+    }
+
+    /// Replaces a value by its hash. Of a value that is also dropped, drop wins.
+    fn hash(&mut self, from: usize, value: &str, index: usize) {
+        let known = self.rules.values.whole(value).is_some_and(Option::is_none);
+        let hash = self.rules.key.filter(|_| !known).map(|key| key.hash(value));
+        self.replace(from, hash.as_deref().unwrap_or(DROPPED));
+        self.note(index);
+    }
+
+    /// Replaces a value that a field was read from, unless it is null or empty.
+    fn drop_in_place(&mut self, from: usize, index: usize) -> Result<Fate, Malformed> {
+        if !matches!(self.reader.skip()?, "null" | "\"\"") {
+            self.replace(from, DROPPED);
+            self.note(index);
+        }
+        Ok(Fate::Stays)
+    }
+
+    /// Replaces an object or list that is the value of a field.
+    fn is_known_value(&mut self, from: usize) -> Result<bool, Malformed> {
+        if !self.rules.values.has_json() {
+            return Ok(false);
+        }
+        let mut reader = self.reader.clone();
+        let Some(new) = self.rules.values.whole(reader.skip()?) else { return Ok(false) };
+        self.reader = reader;
+        self.replace_value(from, Some(new.clone().unwrap_or_else(|| DROPPED.to_owned())));
+        Ok(true)
+    }
+
+    /// Replaces a value that is or holds the value of a field.
+    fn replace_value(&mut self, from: usize, new: Option<String>) {
+        if let Some(new) = new {
+            self.replace(from, &new);
+            self.found.is_in_record = true;
+        }
     }
 
     fn string(
         &mut self,
         from: usize,
         states: &[(usize, usize)],
-        hashed: Option<usize>,
+        by: Option<usize>,
         depth: usize,
     ) -> Result<Fate, Malformed> {
         let text = self.reader.text()?;
-        if let Some(key) = hashed.and(self.rules.key) {
-            self.replace(from, &key.hash(&text));
-            return Ok(Fate::Stays);
-        }
-        if text.trim_start().starts_with(['{', '[']) && !(states.is_empty() && self.rules.values.is_empty()) {
-            match self.rules.redacted(&text, states, depth + 1, self.found) {
-                Ok(Some(new)) => self.replace(from, &new),
-                Err(Malformed) if !states.is_empty() && is_cut_off_json(&text) => {
-                    self.found.patterns.extend(states.iter().map(|(index, _)| index));
-                    return Ok(Fate::Goes);
-                }
-                Ok(None) => {}
-                Err(Malformed) => self.replace_values(from, &text),
+        if let Some(index) = by {
+            if !(text.is_empty() && self.is_of_field(index)) {
+                self.hash(from, &text, index);
             }
             return Ok(Fate::Stays);
         }
-        self.replace_values(from, &text);
+        let json = text.trim_start_matches(|c: char| c.is_whitespace() || c == BYTE_ORDER_MARK);
+        let is_like_json = json.starts_with(['{', '[', '"']) && self.rules.values.whole(&text).is_none();
+        if !is_like_json || !self.rules.apply_below(states) {
+            self.replace_value(from, self.rules.values.replaced(&text));
+            return Ok(Fate::Stays);
+        }
+        let mut found = Found::default();
+        match self.rules.redacted(json, states, depth + 1, &mut found) {
+            Ok(Some(new)) => {
+                self.replace(from, &new);
+                self.found.add(found);
+            }
+            Ok(None) => {}
+            Err(Malformed) if is_cut_off_json(json) && self.rules.may_match_in(json, states) => {
+                self.found.is_in_record = true;
+                return Ok(Fate::Goes);
+            }
+            Err(Malformed) => self.replace_value(from, self.rules.values.replaced(&text)),
+        }
         Ok(Fate::Stays)
     }
 
-    fn replace_values(&mut self, from: usize, text: &str) {
-        let whole = self.rules.values.whole(text).map(|known| known.clone().unwrap_or(DROPPED.to_owned()));
-        if let Some(new) = whole.or_else(|| self.rules.values.replaced(text)) {
-            self.found.value = true;
-            self.replace(from, &new);
-        }
-    }
-
-    fn object(&mut self, states: &[(usize, usize)], hashed: Option<usize>, depth: usize) -> Result<Fate, Malformed> {
+    fn object(&mut self, states: &[(usize, usize)], by: Option<usize>, depth: usize) -> Result<Fate, Malformed> {
         self.reader.open()?;
         let mut part = Part::new(self.reader.offset());
         let mut is_first = true;
         while let Some(name) = self.reader.member(&mut is_first)? {
             let (below, matched) = pointer::step(self.rules.patterns, states, &name);
-            self.part(&mut part, &below, matched, hashed, depth)?;
+            let is_searched = self.rules.drop_credentials && !self.cuts(matched);
+            let credential = if is_searched { credentials::part_of_name(&name) } else { None };
+            self.part(&mut part, &below, (matched, credential), by, depth)?;
         }
         Ok(Fate::Stays)
     }
 
-    fn list(&mut self, states: &[(usize, usize)], hashed: Option<usize>, depth: usize) -> Result<Fate, Malformed> {
+    fn list(&mut self, states: &[(usize, usize)], by: Option<usize>, depth: usize) -> Result<Fate, Malformed> {
         self.reader.open()?;
         let mut part = Part::new(self.reader.offset());
         let (mut is_first, mut index) = (true, 0_usize);
@@ -192,28 +288,29 @@ impl Rewriter<'_, '_> {
                 true => (States::new(), None),
                 false => pointer::step(self.rules.patterns, states, &index.to_string()),
             };
-            self.part(&mut part, &below, matched, hashed, depth)?;
+            self.part(&mut part, &below, (matched, None), by, depth)?;
             index += 1;
         }
         Ok(Fate::Stays)
     }
 
-    /// Reads one member or element, and cuts it out if it goes.
+    fn cuts(&self, matched: Option<usize>) -> bool {
+        matched.is_some_and(|index| self.rules.patterns[index].cuts(self.rules.key.is_some()))
+    }
+
+    /// Reads one member or element, and cuts it out if it goes: by the pattern that matches it, or as a credential by its name.
     fn part(
         &mut self,
         part: &mut Part,
         below: &[(usize, usize)],
-        matched: Option<usize>,
-        hashed: Option<usize>,
+        (matched, credential): (Option<usize>, Option<&'static str>),
+        by: Option<usize>,
         depth: usize,
     ) -> Result<(), Malformed> {
-        self.found.patterns.extend(matched);
-        let by_pattern = matched.map(|index| self.rules.patterns[index].action);
-        let is_hashed = by_pattern == Some(Action::Hash);
-        // Without a key nothing can be hashed.
-        let goes = by_pattern == Some(Action::Drop) || (is_hashed && self.rules.key.is_none());
-        let fate = if goes {
+        let fate = if credential.is_some() || self.cuts(matched) {
             self.reader.skip()?;
+            self.found.patterns.extend(matched.filter(|_| credential.is_none()));
+            self.found.names.extend(credential);
             Fate::Goes
         } else {
             if !part.has_kept && !part.is_first {
@@ -221,7 +318,7 @@ impl Rewriter<'_, '_> {
                 let comma = self.text[part.end..].find(',').ok_or(Malformed)?;
                 self.cut(part.end, part.end + comma + 1);
             }
-            self.value(below, if is_hashed { matched } else { hashed }, depth + 1)?
+            self.value(below, matched.or(by), depth + 1)?
         };
         let end = self.reader.offset();
         if fate == Fate::Goes {
@@ -245,8 +342,22 @@ impl Part {
     }
 }
 
-/// Whether a text that is not JSON begins like an object or a list of something: it may be one that was cut off.
+/// Whether a text that is not JSON begins like an object, or like a list of something: it may be one that was cut off.
 fn is_cut_off_json(text: &str) -> bool {
-    let text = text.trim_start();
-    text.starts_with('{') || text.strip_prefix('[').is_some_and(|rest| rest.trim_start().starts_with(['{', '[', '"']))
+    let text = text.trim_start_matches(|c: char| c.is_whitespace() || c == '"');
+    let Some(rest) = text.strip_prefix('[') else { return text.starts_with('{') };
+    rest.trim_start().starts_with(['[', '"']) || rest.contains('{') || begins_with_element(text)
+}
+
+/// Whether the first element of a list is followed by another one.
+fn begins_with_element(list: &str) -> bool {
+    let mut reader = Reader::new(list);
+    let mut read = || {
+        let mut is_first = true;
+        reader.open()?;
+        reader.element(&mut is_first)?;
+        reader.skip()?;
+        reader.element(&mut is_first)
+    };
+    read() == Ok(true)
 }

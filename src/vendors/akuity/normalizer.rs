@@ -8,7 +8,7 @@ use super::{go_time, grants};
 use crate::event::id::IdHasher;
 use crate::event::{Action, Actor, ActorType, Event, EventId, ObjectType, Product, Related, Role, Scope, Target, Via};
 use crate::time::Timestamp;
-use crate::vendors::contract::{BadPage, NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
+use crate::vendors::contract::{BadPage, FieldPointers, NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
 use crate::vendors::field::{self, Address, Identifier};
 use crate::vendors::lenient::{Text, json_object};
 use crate::vendors::mapping as shared;
@@ -126,6 +126,15 @@ fn time_of(field: &TimeText<'_>) -> Option<ReadTime> {
     field.given().and_then(go_time::parse).map(ReadTime::from).or_else(|| field.read())
 }
 
+/// The id of an actor is also the name or the e-mail address.
+const FIELD_POINTERS: FieldPointers = &[
+    ("actor.id", &["/raw/actor/id"]),
+    ("actor.name", &["/raw/actor/id"]),
+    ("actor.email", &["/raw/actor/id"]),
+    ("actor.ip", &["/raw/actor/ip"]),
+    ("target.id", &["/raw/object/id/name"]),
+];
+
 impl From<&NormalizerConfig> for AkuityNormalizer {
     fn from(config: &NormalizerConfig) -> Self {
         let updates: CollapsedUpdates = chosen(config, CollapsedUpdates::OPTION.name);
@@ -177,6 +186,7 @@ impl RecordFormat for AkuityNormalizer {
     const OPTIONS: &'static [NormalizerOption] = &[CollapsedUpdates::OPTION];
     // The patch of a resource (`AuditDetails.patch` of api-client-go) is what the user applied, Kubernetes Secrets included.
     const CREDENTIALS: &'static [&'static str] = &["/raw/details/patch"];
+    const FIELD_POINTERS: FieldPointers = FIELD_POINTERS;
 
     fn tenant(&self) -> Option<&str> {
         self.tenant.as_deref()

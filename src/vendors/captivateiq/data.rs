@@ -10,13 +10,11 @@
 use std::borrow::Cow;
 
 use crate::event::Change;
+use crate::vendors::credentials;
 use crate::vendors::lenient::{self, Json, Members, Text, json_object};
 
 /// The fields whose old and new values may also be a list of two, or the new value alone.
 const FIELDS: [&str; 5] = ["is_organization_admin", "is_active", "role", "user", "visible_employee"];
-
-/// Parts of the names of fields whose values are secret.
-const SECRETS: [&[u8]; 5] = [b"password", b"passcode", b"secret", b"token", b"credential"];
 
 json_object! {
     /// A value before and after.
@@ -43,9 +41,7 @@ pub(super) fn values<'c, 'a>(
 
 fn change<'a>(field: Cow<'a, str>, value: Json<'a>) -> Option<Change<'a>> {
     let (old, new) = old_and_new(&field, value.0?)?;
-    let is_secret =
-        |secret: &&[u8]| field.as_bytes().windows(secret.len()).any(|part| part.eq_ignore_ascii_case(secret));
-    if SECRETS.iter().any(is_secret) {
+    if credentials::part_of_name(&field).is_some() {
         return Some(Change { field, old: None, new: None });
     }
     Some(Change { field, old, new })

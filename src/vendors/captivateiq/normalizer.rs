@@ -7,7 +7,7 @@ use crate::event::{
     Action, Actor, ActorType, Event, EventId, ObjectType, OnBehalfOf, Outcome, Product, Related, Role, Target,
 };
 use crate::vendors::contract::{
-    BadPage, NormalizerConfig, NormalizerOption, Page, PageRequest, ReadContext, RecordKey,
+    BadPage, FieldPointers, NormalizerConfig, NormalizerOption, Page, PageRequest, ReadContext, RecordKey,
 };
 use crate::vendors::field::{self, Address, Identifier};
 use crate::vendors::lenient::{Json, Text, json_object};
@@ -127,6 +127,40 @@ pub struct CaptivateIqNormalizer {
     event_type: EventType,
 }
 
+/// Which of two users acts is an option. Fields of `data` whose new value stands alone are redacted as a whole.
+const FIELD_POINTERS: FieldPointers = &[
+    ("actor.id", &["/raw/user_id", "/raw/logged_in_user_id"]),
+    ("actor.name", &["/raw/user_name", "/raw/logged_in_user_name"]),
+    ("actor.email", &["/raw/user_email", "/raw/logged_in_user_email"]),
+    ("actor.ip", &["/raw/ip_address"]),
+    ("target.id", &["/raw/object_id"]),
+    ("target.name", &["/raw/object_name"]),
+    ("related.id", &["/raw/parent_objects/*/object_id"]),
+    ("related.name", &["/raw/parent_objects/*/object_name"]),
+    (
+        "changes.old",
+        &[
+            "/raw/data/*/old",
+            "/raw/data/is_organization_admin/0",
+            "/raw/data/is_active/0",
+            "/raw/data/role/0",
+            "/raw/data/user/0",
+            "/raw/data/visible_employee/0",
+        ],
+    ),
+    (
+        "changes.new",
+        &[
+            "/raw/data/*/new",
+            "/raw/data/is_organization_admin",
+            "/raw/data/is_active",
+            "/raw/data/role",
+            "/raw/data/user",
+            "/raw/data/visible_employee",
+        ],
+    ),
+];
+
 impl From<&NormalizerConfig> for CaptivateIqNormalizer {
     fn from(config: &NormalizerConfig) -> Self {
         Self {
@@ -199,6 +233,7 @@ impl RecordFormat for CaptivateIqNormalizer {
     const OPTIONS: &'static [NormalizerOption] = OPTIONS;
     // None is documented.
     const CREDENTIALS: &'static [&'static str] = &[];
+    const FIELD_POINTERS: FieldPointers = FIELD_POINTERS;
 
     fn tenant(&self) -> Option<&str> {
         self.tenant.as_deref()

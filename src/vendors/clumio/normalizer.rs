@@ -7,7 +7,9 @@ use super::entity::Entity;
 use super::mapping;
 use crate::event::{Actor, ActorType, Event, EventId, ObjectType, Product, Related, Role};
 use crate::vendors;
-use crate::vendors::contract::{BadPage, NormalizerConfig, NormalizerOption, Page, ReadContext, RecordKey};
+use crate::vendors::contract::{
+    BadPage, FieldPointers, NormalizerConfig, NormalizerOption, Page, ReadContext, RecordKey,
+};
 use crate::vendors::field::{self, Address, Identifier};
 use crate::vendors::lenient::{self, Json, Text, json_object};
 use crate::vendors::page::{self, Fields};
@@ -50,24 +52,28 @@ const OPTIONS: &[NormalizerOption] = &[
     NormalizerOption { name: DedupeKey::OPTION, words: DedupeKey::WORDS },
 ];
 
-/// `request_body` is the body of the API call. Members of the bodies and answers in Clumio's Python SDK: passwords of
-/// `ChangePasswordV1Request`, the link of `DirectDownloadDataAccessObject`, the token of `AWSConnection`; the passcode and the link
-/// by which restored files are shared. Whether Clumio masks them in its audit trail is not documented.
+/// `request_body` is the body of the API call. Members of the bodies and answers in Clumio's Python SDK whose names do not tell:
+/// the link of `DirectDownloadDataAccessObject`, the link by which restored files are shared, the external ids of `AWSConnection`,
+/// by which Clumio assumes a role. Whether Clumio masks them in its audit trail is not documented.
 const CREDENTIALS: &[&str] = &[
-    "/raw/details/**/current_password",
-    "/raw/details/**/new_password",
-    "/raw/details/**/password",
-    "/raw/details/**/passcode",
     "/raw/details/**/email_link",
     "/raw/details/**/download_link",
-    "/raw/details/**/token",
-    "/raw/details_json/**/current_password",
-    "/raw/details_json/**/new_password",
-    "/raw/details_json/**/password",
-    "/raw/details_json/**/passcode",
+    "/raw/details/**/external_id",
+    "/raw/details/**/role_external_id",
     "/raw/details_json/**/email_link",
     "/raw/details_json/**/download_link",
-    "/raw/details_json/**/token",
+    "/raw/details_json/**/external_id",
+    "/raw/details_json/**/role_external_id",
+];
+
+const FIELD_POINTERS: FieldPointers = &[
+    ("actor.id", &["/raw/user_email"]),
+    ("actor.email", &["/raw/user_email"]),
+    ("actor.ip", &["/raw/ip_address"]),
+    ("target.id", &["/raw/primary_entity/id"]),
+    ("target.name", &["/raw/primary_entity/value"]),
+    ("related.id", &["/raw/parent_entity/id"]),
+    ("related.name", &["/raw/parent_entity/value"]),
 ];
 
 json_object! {
@@ -196,6 +202,7 @@ impl RecordFormat for ClumioNormalizer {
     const HAS_IDS: bool = true;
     const OPTIONS: &'static [NormalizerOption] = OPTIONS;
     const CREDENTIALS: &'static [&'static str] = CREDENTIALS;
+    const FIELD_POINTERS: FieldPointers = FIELD_POINTERS;
 
     fn tenant(&self) -> Option<&str> {
         self.tenant.as_deref()

@@ -6,7 +6,7 @@ use super::{grants, mapping};
 use crate::event::id::IdHasher;
 use crate::event::{Action, Actor, ActorType, Change, Event, EventId, ObjectType, Product, Related, Role, Target};
 use crate::time::Timestamp;
-use crate::vendors::contract::{BadPage, NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
+use crate::vendors::contract::{BadPage, FieldPointers, NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
 use crate::vendors::field::{self, Identifier};
 use crate::vendors::lenient::{Shown, Text, json_object};
 use crate::vendors::mapping as shared;
@@ -87,6 +87,15 @@ impl AuditRecord<'_> {
     }
 }
 
+/// `username` and `userKey` repeat the account id, and `publicName` is another name.
+const FIELD_POINTERS: FieldPointers = &[
+    ("actor.id", &["/raw/author/accountId", "/raw/author/username", "/raw/author/userKey"]),
+    ("actor.name", &["/raw/author/displayName", "/raw/author/publicName"]),
+    ("actor.ip", &["/raw/remoteAddress"]),
+    ("changes.old", &["/raw/changedValues/*/oldValue", "/raw/changedValues/*/hiddenOldValue"]),
+    ("changes.new", &["/raw/changedValues/*/newValue", "/raw/changedValues/*/hiddenNewValue"]),
+];
+
 impl From<&NormalizerConfig> for ConfluenceNormalizer {
     fn from(config: &NormalizerConfig) -> Self {
         Self { tenant: config.tenant.clone() }
@@ -143,6 +152,7 @@ impl RecordFormat for ConfluenceNormalizer {
     const OPTIONS: &'static [NormalizerOption] = &[];
     // None is documented.
     const CREDENTIALS: &'static [&'static str] = &[];
+    const FIELD_POINTERS: FieldPointers = FIELD_POINTERS;
 
     fn tenant(&self) -> Option<&str> {
         self.tenant.as_deref()

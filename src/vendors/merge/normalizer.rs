@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::mapping::{self, Object};
 use crate::event::{Actor, ActorType, Event, EventId, ObjectType, Outcome, Product, Related, Role, Target, Via};
-use crate::vendors::contract::{BadPage, NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
+use crate::vendors::contract::{BadPage, FieldPointers, NormalizerConfig, NormalizerOption, ReadContext, RecordKey};
 use crate::vendors::field::{self, Address, Identifier};
 use crate::vendors::lenient::{Text, json_object};
 use crate::vendors::mapping::entry_in_any_case;
@@ -62,6 +62,13 @@ const ROLES: &[(&str, ActorType)] = &[
     ("SUPPORT", ActorType::Service),
 ];
 
+const FIELD_POINTERS: FieldPointers = &[
+    ("actor.id", &["/raw/user_email"]),
+    ("actor.name", &["/raw/user_name"]),
+    ("actor.email", &["/raw/user_email"]),
+    ("actor.ip", &["/raw/ip_address"]),
+];
+
 impl From<&NormalizerConfig> for MergeNormalizer {
     fn from(config: &NormalizerConfig) -> Self {
         Self { tenant: config.tenant.clone(), outcome: record::assumed_outcome(config) }
@@ -87,6 +94,7 @@ impl RecordFormat for MergeNormalizer {
     const OPTIONS: &'static [NormalizerOption] = &[record::ASSUME_SUCCESS];
     // None is documented.
     const CREDENTIALS: &'static [&'static str] = &[];
+    const FIELD_POINTERS: FieldPointers = FIELD_POINTERS;
 
     fn tenant(&self) -> Option<&str> {
         self.tenant.as_deref()
