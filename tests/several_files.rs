@@ -6,7 +6,7 @@ mod common;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 use common::TestPipeline;
 use rustix::process::{Pid, Signal, kill_process};
@@ -30,7 +30,8 @@ fn tenant(name: &str) -> String {
     )
 }
 
-const SHARED: &str = "data_dir: ./data
+const SHARED: &str = "name: acme
+data_dir: ./data
 transforms:
   events: {type: normalize, inputs: [tenant_*]}
 sinks:
@@ -76,6 +77,48 @@ fn mistakes_of(files: &[(&str, &str)]) -> String {
 }
 
 #[test]
+fn several_files_must_say_what_would_depend_on_their_order() {
+    let directory = tempfile::tempdir().unwrap();
+    write_files(directory.path(), 2, "s3cret");
+    let shared = directory.path().join("shared.yaml");
+    fs::write(&shared, SHARED.replace("name: acme\ndata_dir: ./data\n", "")).unwrap();
+    let output = auditflow(directory.path(), &["validate", "shared.yaml", "tenants"]);
+    let printed = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    for setting in ["name", "data_dir"] {
+        assert!(
+            printed.contains(&format!("a pipeline of several files and directories needs `{setting}`")),
+            "{printed}"
+        );
+    }
+    fs::write(&shared, SHARED).unwrap();
+    for order in [["shared.yaml", "tenants"], ["tenants", "shared.yaml"]] {
+        let status = auditflow(directory.path(), &["status", order[0], order[1]]);
+        assert!(String::from_utf8(status.stdout).unwrap().contains("acme"), "{order:?}");
+    }
+    fs::write(&shared, SHARED.replace("acme", "\"\"")).unwrap();
+    let output = auditflow(directory.path(), &["validate", "shared.yaml", "tenants"]);
+    assert!(String::from_utf8(output.stderr).unwrap().contains("the name is empty"));
+}
+
+#[test]
+fn a_list_that_is_no_file_is_refused_without_waiting() {
+    let directory = tempfile::tempdir().unwrap();
+    write_files(directory.path(), 1, "s3cret");
+    let list = "sources_from:\n  a_{{ x }}: {file: /dev/stdin, template: {type: clumio, access_token: '{{ x }}'}}\n";
+    fs::write(directory.path().join("list.yaml"), list).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_auditflow"));
+    command.current_dir(directory.path()).args(["validate", "list.yaml"]).stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // Nobody writes to the pipe, and it stays open.
+    let kept = child.stdin.take();
+    let output = child.wait_with_output().unwrap();
+    drop(kept);
+    let printed = String::from_utf8(output.stderr).unwrap();
+    assert!(printed.contains("it is not a regular file"), "{printed}");
+}
+
+#[test]
 fn a_name_in_two_of_a_hundred_files_is_reported_with_both_places() {
     let directory = tempfile::tempdir().unwrap();
     write_files(directory.path(), TENANTS, "secret");
@@ -105,7 +148,7 @@ fn a_name_in_two_of_a_hundred_files_is_reported_with_both_places() {
 fn a_name_in_two_sections_and_a_setting_with_two_values_name_both_places() {
     let a = "data_dir: ./data\nlog: {level: debug}\nsources:\n  acme: {type: clumio, access_token: {file: token}}\n";
     let b = "data_dir: ../data\nlog: {level: debug, format: json}\ntransforms:\n  events: {type: normalize, inputs: [acme]}\n";
-    let c = "data_dir: ./data\nlog: {level: info}\nsinks:\n  acme: {type: console, inputs: [events]}\n";
+    let c = "data_dir: ./data\nlog: {level: info}\nsinks:\n  acme: {type: console, inputs: [events]}\nname: acme\n";
     insta::assert_snapshot!(mistakes_of(&[("a.yaml", a), ("more/b.yaml", b), ("more/c.yaml", c)]), @r"
     warning: the secret file token cannot be read: No such file or directory (os error 2)
       --> a.yaml:4:3 (sources.acme)
@@ -143,7 +186,7 @@ fn a_name_in_two_sections_and_a_setting_with_two_values_name_both_places() {
 fn mistakes_name_the_file_that_they_are_in() {
     let a = "sources:\n  acme: {type: clumio, access_token: {file: token}}\n";
     let b = "# one\n# two\ntransforms:\n  events: {type: normalize, inputs: [acme, acmee]}\n  few:\n    type: filter\n    inputs: [events, fewer]\n    condition: actoin == \"delete\"\n";
-    let c = "transforms:\n  fewer: {type: filter, inputs: [few], condition: 'action == \"delete\"'}\nsinks:\n  out: {type: console, inputs: [fewer], tagret: stderr}\n";
+    let c = "transforms:\n  fewer: {type: filter, inputs: [few], condition: 'action == \"delete\"'}\nsinks:\n  out: {type: console, inputs: [fewer], tagret: stderr}\nname: acme\ndata_dir: ./data\n";
     insta::assert_snapshot!(mistakes_of(&[("a.yaml", a), ("b.yaml", b), ("c.yaml", c)]), @r"
     warning: the secret file token cannot be read: No such file or directory (os error 2)
       --> a.yaml:2:3 (sources.acme)

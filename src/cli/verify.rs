@@ -27,7 +27,7 @@ pub(super) struct Arguments {
     /// A sink; all with manifests if none is given
     #[arg(long = "sink", value_name = "NAME")]
     sinks: Vec<String>,
-    /// Read this local copy of the bucket, as `aws s3 sync` makes it
+    /// Read this local copy of the bucket, as `aws s3 sync` makes it; sinks of local files are left out
     #[arg(long, value_name = "DIRECTORY")]
     copy: Option<PathBuf>,
     /// Read only objects with events of this time and later: older ones may have expired. The whole chain is followed
@@ -71,12 +71,23 @@ fn failed(reason: &str) -> Exit {
 /// The secrets of the file need not be set, unless a bucket is read.
 fn load(arguments: &Arguments) -> Result<ValidatedPipeline, Exit> {
     let pipeline = read_only::load(&arguments.files, &arguments.settings)?;
+    if let Some(copy) = arguments.copy.as_ref().filter(|copy| !copy.is_dir()) {
+        print_stderr(&format!("error: {} is not a directory; name the local copy of a bucket\n", copy.display()));
+        return Err(Exit(EXIT_USAGE));
+    }
     let known: Vec<_> = pipeline.sinks.iter().map(|sink| sink.name.as_str()).collect();
     if let Some(unknown) = arguments.sinks.iter().find(|name| !known.contains(&name.as_str())) {
         print_stderr(&format!("error: there is no sink `{unknown}`; the sinks are {}\n", known.join(", ")));
         return Err(Exit(EXIT_USAGE));
     }
-    let is_local = |sink: &ValidatedSink| arguments.copy.is_some() || sink.config.local_target().is_some();
+    let is_local = |sink: &ValidatedSink| sink.config.local_target().is_some();
+    let in_place = |sink: &&ValidatedSink| arguments.sinks.contains(&sink.name) && is_local(sink);
+    if let Some(sink) = pipeline.sinks.iter().find(in_place).filter(|_| arguments.copy.is_some()) {
+        let (name, place) = (&sink.name, "--copy is for buckets");
+        print_stderr(&format!("error: sink `{name}` writes local files, and {place}; leave one of the two out\n"));
+        return Err(Exit(EXIT_USAGE));
+    }
+    let is_local = |sink: &ValidatedSink| arguments.copy.is_some() || is_local(sink);
     if wanted(&pipeline, arguments).all(is_local) {
         return Ok(pipeline);
     }
@@ -87,7 +98,10 @@ fn load(arguments: &Arguments) -> Result<ValidatedPipeline, Exit> {
 }
 
 fn wanted<'p>(pipeline: &'p ValidatedPipeline, arguments: &Arguments) -> impl Iterator<Item = &'p ValidatedSink> {
-    pipeline.sinks.iter().filter(|sink| arguments.sinks.is_empty() || arguments.sinks.contains(&sink.name))
+    let is_named = |sink: &&ValidatedSink| arguments.sinks.is_empty() || arguments.sinks.contains(&sink.name);
+    // A copy is that of a bucket.
+    let is_in_copy = |sink: &&ValidatedSink| arguments.copy.is_none() || sink.config.local_target().is_none();
+    pipeline.sinks.iter().filter(is_named).filter(is_in_copy)
 }
 
 async fn verify_all(

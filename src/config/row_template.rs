@@ -97,7 +97,8 @@ impl RowTemplate {
                 Part::Text(text) => rendered.text += text,
                 Part::Column(column) => rendered.text += value(row, *column),
                 Part::Variable(inside) => {
-                    rendered.text += &look_up(&name_of(inside, row)?, environment)?;
+                    let found = look_up(&name_of(inside, row)?, environment);
+                    rendered.text += &found.map_err(|error| without_value(error, inside))?;
                     rendered.has_variables = true;
                 }
             }
@@ -119,6 +120,17 @@ fn value(row: &Row, column: usize) -> &str {
     row.cells[column].as_ref().map_or("", |cell| &cell.text)
 }
 
+/// A name that is a value of the row may be the secret itself, put where its variable's name belongs.
+fn without_value(error: InterpolationError, inside: &[Part]) -> InterpolationError {
+    if !matches!(inside, [Part::Column(_)]) {
+        return error;
+    }
+    InterpolationError {
+        message: "the environment variable that this value names is not set, or not one line".to_owned(),
+        hint: "set it; the list has the names of variables here, and never secrets".to_owned(),
+    }
+}
+
 fn name_of(inside: &[Part], row: &Row) -> Result<String, InterpolationError> {
     let mut name = String::new();
     for part in inside {
@@ -128,7 +140,9 @@ fn name_of(inside: &[Part], row: &Row) -> Result<String, InterpolationError> {
             Part::Column(column) => {
                 let value = value(row, *column);
                 if !value.chars().all(|any| any.is_ascii_alphanumeric() || any == '_') {
-                    let message = format!("`{value}` cannot be part of the name of an environment variable");
+                    // Alone it may be the secret itself, put where its variable's name belongs.
+                    let shown = if inside.len() == 1 { "this value".to_owned() } else { format!("`{value}`") };
+                    let message = format!("{shown} cannot be part of the name of an environment variable");
                     let hint = "use letters, digits and `_` here, or a column of its own with the variable's name";
                     return Err(InterpolationError { message, hint: hint.to_owned() });
                 }
@@ -217,10 +231,19 @@ mod tests {
             assert!(expected.is_empty() || rendered.as_deref() == Ok(expected), "{text}: {rendered:?}");
         }
         assert_eq!(
-            render("x${{{ c }}}", &evil),
+            render("x${X_{{ c }}}", &evil),
             Err("`X:-evil` cannot be part of the name of an environment variable".into())
         );
         assert!(render("${{{ d }}}", &evil).is_err());
+    }
+
+    #[test]
+    fn a_secret_in_the_place_of_its_variables_name_is_not_shown() {
+        let secrets = list(&[("a", "deadbeefcafe0123"), ("b", "sk-deadbeef")]);
+        for text in ["${{{ a }}}", "${{{ b }}}"] {
+            let message = render(text, &secrets).expect_err("no such variable");
+            assert!(!message.contains("deadbeef"), "{message}");
+        }
     }
 
     #[test]

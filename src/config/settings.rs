@@ -29,6 +29,9 @@ const PREFIX: &str = "AUDITFLOW_";
 #[derive(Clone, Debug, PartialEq, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
+    /// The pipeline's name, a part of the names of manifests, objects, markers and Kafka transactions: keep it. Default: the name
+    /// of the file or directory that the pipeline is read from. Several files and directories need it.
+    pub name: Option<String>,
     /// The directory of the journal. A relative path starts in the directory of the pipeline file.
     pub data_dir: PathBuf,
     /// The log.
@@ -123,6 +126,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            name: None,
             data_dir: PathBuf::from("./data"),
             log: LogSettings::default(),
             journal: JournalSettings::default(),
@@ -146,7 +150,7 @@ impl Settings {
     }
 
     /// The names of the settings at the top level of the file.
-    pub(crate) const NAMES: &[&str] = &["data_dir", "log", "journal", "api", "shutdown_timeout", "threads"];
+    pub(crate) const NAMES: &[&str] = &["name", "data_dir", "log", "journal", "api", "shutdown_timeout", "threads"];
 }
 
 impl LogLevel {

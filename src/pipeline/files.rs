@@ -45,6 +45,11 @@ impl PipelineFiles {
         name.map_or_else(|| self.to_string(), |name| name.to_string_lossy().into_owned())
     }
 
+    /// Whether a user names several files or directories, so that their order is no more than the order of arguments.
+    pub(super) fn are_several(&self) -> bool {
+        self.files.len() > 1
+    }
+
     /// Where relative paths start that no file sets: the first directory, or the directory of the first file.
     pub(super) fn directory(&self) -> PathBuf {
         let first = self.files.first().map_or(Path::new(""), PathBuf::as_path);
@@ -129,6 +134,17 @@ struct ReadFile {
     own: Option<OwnPath>,
 }
 
+/// What a list of sources is, for people.
+pub(super) const LIST: &str = "a list of sources";
+
+/// Opening a pipe would wait for a writer, in the middle of a reload.
+fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    std::fs::read(path)
+}
+
 impl ReadFiles {
     /// Reads a file; `what` it is, for people. Returns its number.
     pub(super) fn read(
@@ -137,7 +153,7 @@ impl ReadFiles {
         what: &'static str,
         diagnostics: &mut Diagnostics,
     ) -> Result<usize, io::Error> {
-        let bytes = std::fs::read(path);
+        let bytes = if what == LIST { read_regular(path) } else { std::fs::read(path) };
         let digest = bytes.as_ref().ok().map(|bytes| Sha256::digest(bytes).into());
         self.digests.insert(path.to_owned(), digest);
         let text = String::from_utf8(bytes?).map_err(|_| io::Error::other("it is not UTF-8 text"))?;

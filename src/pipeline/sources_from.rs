@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::component::{Section, check_name};
-use super::files::ReadFiles;
+use super::files::{LIST, ReadFiles};
 use super::merge::duplicate;
 use crate::config::diagnostic::{Diagnostic, Diagnostics};
 use crate::config::environment::Environment;
@@ -96,7 +96,7 @@ impl Expansion<'_> {
         let written = entry.value.entry("file")?;
         let path = self.read.directory(written.value.span).join(file);
         let (span, errors) = (written.value.span, self.diagnostics.len());
-        let number = match self.read.read(&path, "a list of sources", self.diagnostics) {
+        let number = match self.read.read(&path, LIST, self.diagnostics) {
             Ok(number) => number,
             Err(error) => {
                 let message = format!("cannot read the list {}: {error}", path.display());

@@ -60,6 +60,7 @@ pub(crate) fn load_with_digests(
     };
     let mut loader = Loader::new(environment, overrides);
     let roots = expanded.iter().map(|file| loader.read_file(file)).collect();
+    loader.are_several = files.are_several();
     let pipeline = loader.pipeline(roots, &files.name(), &files.directory());
     (resolved(pipeline, loader.diagnostics, &files.to_string()), loader.read.digests)
 }
@@ -104,6 +105,8 @@ struct Loader<'l> {
     overrides: &'l Overrides,
     read: ReadFiles,
     diagnostics: Diagnostics,
+    /// Whether the order of the files is no more than that of arguments.
+    are_several: bool,
     /// The tests of each file that has some.
     tests: Vec<Node>,
 }
@@ -111,7 +114,7 @@ struct Loader<'l> {
 impl<'l> Loader<'l> {
     fn new(environment: &'l Environment, overrides: &'l Overrides) -> Self {
         let (read, diagnostics) = (ReadFiles::default(), Diagnostics::default());
-        Self { environment, overrides, read, diagnostics, tests: Vec::new() }
+        Self { environment, overrides, read, diagnostics, are_several: false, tests: Vec::new() }
     }
 
     /// The tree of a pipeline file; `None` if there is none, which is reported.
@@ -142,6 +145,8 @@ impl<'l> Loader<'l> {
         let mut root = merge(roots, read, diagnostics);
         sources_from::expand(&mut root, read, self.environment, diagnostics);
         let mut settings = settings::read(&root, self.environment, self.overrides, diagnostics);
+        let name = self.name(&root, &settings, name);
+        settings.name = Some(name.clone());
         settings.data_dir = self.data_dir(&root, directory).join(&settings.data_dir);
         let (read, diagnostics) = (&self.read, &mut self.diagnostics);
         fan_out::fan_out(&mut root);
@@ -161,9 +166,9 @@ impl<'l> Loader<'l> {
         }
         let (sinks, wired) = route(&components, &checked.inputs, &checked.effects, checked.sinks, diagnostics);
         let sources = checked.sources.into_iter().map(CheckedSource::into_validated).collect::<Option<Vec<_>>>()?;
-        let tests = self.tests(name, &wired);
+        let tests = self.tests(&name, &wired);
         Some(ValidatedPipeline {
-            name: name.to_owned(),
+            name,
             settings,
             sources,
             sinks,
@@ -183,6 +188,28 @@ impl<'l> Loader<'l> {
         }
         let found = diagnostics.resolve(name);
         if found.is_empty() { Ok(tests) } else { Err(found) }
+    }
+
+    /// The pipeline's name. Outputs and the broker know it, so several files must say what it is: the first of them is another one as
+    /// soon as somebody adds a file or writes them in another order. The same holds for where its journal is.
+    fn name(&mut self, root: &Node, settings: &Settings, default: &str) -> String {
+        let is_placed =
+            root.entry("data_dir").is_some() || Settings::data_dir_is_overridden(self.environment, self.overrides);
+        for (setting, is_set, example) in
+            [("name", settings.name.is_some(), "name: acme"), ("data_dir", is_placed, "data_dir: ./data")]
+        {
+            if self.are_several && !is_set {
+                let message = format!("a pipeline of several files and directories needs `{setting}`");
+                let hint =
+                    format!("add a line such as `{example}` to one of the files: it must not depend on their order");
+                self.diagnostics.push(Diagnostic::error(None, setting, message, hint));
+            }
+        }
+        if let Some(entry) = root.entry("name").filter(|_| settings.name.as_deref() == Some("")) {
+            let hint = "write a name such as acme, or remove the line";
+            self.diagnostics.push(Diagnostic::error(Some(entry.value.span), "name", "the name is empty", hint));
+        }
+        settings.name.as_deref().unwrap_or(default).to_owned()
     }
 
     /// Where a relative data directory starts: beside the file that sets it.

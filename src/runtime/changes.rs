@@ -100,12 +100,14 @@ fn applied(before: &Settings, after: &Settings) -> Vec<&'static str> {
 /// Puts back the settings of the process that only a start applies, and returns the names of those that were changed.
 pub(super) fn keep_fixed(before: &Settings, after: &mut Settings) -> Vec<&'static str> {
     let changed = [
+        ("name", before.name != after.name),
         ("data_dir", before.data_dir != after.data_dir),
         ("log", before.log != after.log),
         ("journal.max_size", before.journal.max_size != after.journal.max_size),
         ("api.address", before.api != after.api),
         ("threads", before.threads != after.threads),
     ];
+    after.name.clone_from(&before.name);
     after.data_dir.clone_from(&before.data_dir);
     after.log = before.log;
     after.journal.max_size = before.journal.max_size;
@@ -216,15 +218,18 @@ sinks:
 
     #[test]
     fn settings_of_the_process_apply_or_are_kept() {
-        let before = Settings::default();
+        let before = Settings { name: Some("before".to_owned()), ..Settings::default() };
         let mut after = pipeline(&format!(
-            "data_dir: elsewhere\nlog: {{level: debug}}\napi: {{address: 127.0.0.1:1}}\nthreads: 3\nshutdown_timeout: 5s\n\
+            "name: after\ndata_dir: elsewhere\nlog: {{level: debug}}\napi: {{address: 127.0.0.1:1}}\nthreads: 3\nshutdown_timeout: 5s\n\
              journal: {{max_size: 1GiB, retention: 1h}}\n{FILE}"
         ))
         .settings;
         assert_eq!(applied(&before, &after), ["journal.retention", "shutdown_timeout"]);
-        assert_eq!(keep_fixed(&before, &mut after), ["data_dir", "log", "journal.max_size", "api.address", "threads"]);
-        assert_eq!(after.data_dir, before.data_dir);
+        assert_eq!(
+            keep_fixed(&before, &mut after),
+            ["name", "data_dir", "log", "journal.max_size", "api.address", "threads"]
+        );
+        assert_eq!((&after.name, &after.data_dir), (&before.name, &before.data_dir));
         assert_eq!((after.log, after.api, after.threads), (before.log, before.api, before.threads));
         assert_eq!(after.journal.max_size, before.journal.max_size);
         assert_ne!(after.journal.retention, before.journal.retention, "it applies");

@@ -152,6 +152,7 @@ impl Supervisor {
             let hint = "restart auditflow to apply it";
             tracing::warn!(event = "config_setting_kept", setting, hint, "a reload does not change this setting");
         }
+        pipeline.name.clone_from(&before.name);
         let has_failed = |kind, name: &str| match kind {
             ComponentKind::Source => self.sources.has_failed(name),
             ComponentKind::Sink => self.sinks.has_failed(name),

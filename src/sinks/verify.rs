@@ -21,6 +21,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::SinkError;
+use super::blocking::blocking;
 use super::disk::io_error;
 use super::manifest::{MANIFEST_VERSION, ManifestObject, StoredManifest, sha256_hex};
 use crate::journal::Seq;
@@ -75,7 +76,12 @@ impl WrittenOutputs for LocalOutputs {
 
     fn manifest<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<u8>, SinkError>> {
         let path = self.manifests.join(name);
-        Box::pin(async move { std::fs::read(&path).map_err(|error| io_error("read", &path, &error)) })
+        Box::pin(async move {
+            let read = blocking(|| regular_file(&path).and_then(|file| file.map(read_to_end).transpose()));
+            let found = read.map_err(|error| io_error("read", &path, &error))?;
+            // What is no file is no manifest either.
+            Ok(found.unwrap_or_default())
+        })
     }
 
     fn sha256<'a>(&'a self, object: &'a ManifestObject) -> BoxFuture<'a, Result<Option<String>, SinkError>> {
@@ -85,7 +91,7 @@ impl WrittenOutputs for LocalOutputs {
                 return Ok(None);
             }
             let path = self.base.join(&object.key);
-            sha256_of_file(&path, object).map_err(|error| io_error("read", &path, &error))
+            blocking(|| sha256_of_file(&path, object)).map_err(|error| io_error("read", &path, &error))
         })
     }
 }
@@ -107,14 +113,23 @@ pub(super) fn is_manifest(name: &str) -> bool {
     name.ends_with(".json") && !name.starts_with('.')
 }
 
-fn sha256_of_file(path: &Path, object: &ManifestObject) -> io::Result<Option<String>> {
-    let mut file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file?,
-    };
-    if !file.metadata()?.is_file() {
-        return Ok(None);
+/// Opens a regular file. `None` if there is none, also if there is something else: opening a pipe would wait for a writer.
+fn regular_file(path: &Path) -> io::Result<Option<File>> {
+    match std::fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Ok(metadata) if !metadata.is_file() => Ok(None),
+        found => found.and_then(|_| File::open(path)).map(Some),
     }
+}
+
+fn read_to_end(mut file: File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn sha256_of_file(path: &Path, object: &ManifestObject) -> io::Result<Option<String>> {
+    let Some(mut file) = regular_file(path)? else { return Ok(None) };
     file.seek(SeekFrom::Start(object.offset.unwrap_or(0)))?;
     let (mut hash, mut left, mut chunk) = (Sha256::new(), object.size, vec![0; CHUNK_BYTES]);
     while left > 0 {
@@ -503,6 +518,19 @@ mod tests {
         written.remove(&format!("m/{}", written.names[0]));
         let found = written.verify(None);
         assert_eq!((kinds(&found), found.follows.values().collect::<Vec<_>>()), (vec![], vec![&written.hashes[0]]));
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_opened() {
+        let written = Written::new(2);
+        let replace = |key: &str| {
+            written.remove(key);
+            let path = written.directory.path().join(key);
+            rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).expect("a pipe");
+        };
+        replace("day/1.ndjson");
+        replace(&format!("m/{}", written.names[1]));
+        assert_eq!(kinds(&written.verify(None)), [ProblemKind::ObjectMissing, ProblemKind::ManifestUnreadable]);
     }
 
     #[test]

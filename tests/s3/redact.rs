@@ -92,7 +92,7 @@ fn previews_are_redacted_too(pipeline: &TestPipeline, file: &Path, email: &str) 
     let file_name = file.to_str().unwrap();
     let everything = ["--limit", "10000"];
     assert!(printed(&[&["tap", file_name][..], &everything].concat()).contains(email));
-    let tapped = printed(&[&["tap", file_name, "files"][..], &everything].concat());
+    let tapped = printed(&[&["tap", file_name, "--component", "files"][..], &everything].concat());
     assert!(tapped.contains("\"redacted\":[") && !tapped.contains(email), "{email}");
     let plan = printed(&["plan", file_name]);
     let example = plan.lines().find(|line| line.contains("/files/")).unwrap();
