@@ -132,3 +132,27 @@ fn assert_every_byte_is_listed_once(directory: &Path, manifests: &[Vec<u8>]) {
         .collect();
     assert_eq!(lengths, found);
 }
+
+#[test]
+fn without_manifests_nothing_is_proved() {
+    let pipeline = TestPipeline::without_growth(10);
+    let file = pipeline.with_files();
+    let verified = |more: &[&str]| {
+        let arguments = [&["verify", file.to_str().unwrap()], more].concat();
+        let mut command = pipeline.program(&arguments);
+        // No secret is needed.
+        command.env_clear().env("SIMULATOR", format!("http://{}", pipeline.simulator.address()));
+        let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap();
+        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    let (code, printed) = verified(&[]);
+    assert!(code == Some(1) && printed.contains("nothing was verified"), "{printed}");
+    let (code, printed) = verified(&["--copy", "/"]);
+    assert!(code == Some(1) && printed.contains("nothing was verified"), "{printed}");
+    let (code, printed) = verified(&["--copy", "/no/such/directory"]);
+    assert!(code == Some(2) && printed.contains("is not a directory"), "{printed}");
+    let (code, printed) = verified(&["--sink", "nowhere"]);
+    assert!(code == Some(2) && printed.contains("there is no sink `nowhere`"), "{printed}");
+    let (code, printed) = verified(&["--sink", "files", "--copy", "/"]);
+    assert!(code == Some(2) && printed.contains("writes local files"), "{printed}");
+}

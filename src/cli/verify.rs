@@ -19,7 +19,8 @@ use crate::time::Timestamp;
 /// Reads the manifests of each sink and every object, or piece of a file, that they name, compares sizes and SHA-256, follows
 /// the chain of manifests, and compares its end with the newest manifest that the journal knows. Changes nothing; the pipeline
 /// may run meanwhile. A bucket is read with the sink's own credentials (`s3:ListBucket`, `s3:GetObject`), or as a copy. Exit
-/// code 0 if everything is there and unchanged, 1 if not or if it cannot be read, 2 if the file is wrong.
+/// code 0 if everything is there and unchanged, 1 if not, if it cannot be read, or if no sink writes manifests, 2 if the file or
+/// the arguments are wrong.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -71,24 +72,16 @@ fn failed(reason: &str) -> Exit {
 /// The secrets of the file need not be set, unless a bucket is read.
 fn load(arguments: &Arguments) -> Result<ValidatedPipeline, Exit> {
     let pipeline = read_only::load(&arguments.files, &arguments.settings)?;
-    if let Some(copy) = arguments.copy.as_ref().filter(|copy| !copy.is_dir()) {
-        print_stderr(&format!("error: {} is not a directory; name the local copy of a bucket\n", copy.display()));
-        return Err(Exit(EXIT_USAGE));
-    }
-    let known: Vec<_> = pipeline.sinks.iter().map(|sink| sink.name.as_str()).collect();
-    if let Some(unknown) = arguments.sinks.iter().find(|name| !known.contains(&name.as_str())) {
-        print_stderr(&format!("error: there is no sink `{unknown}`; the sinks are {}\n", known.join(", ")));
-        return Err(Exit(EXIT_USAGE));
-    }
-    let is_local = |sink: &ValidatedSink| sink.config.local_target().is_some();
-    let in_place = |sink: &&ValidatedSink| arguments.sinks.contains(&sink.name) && is_local(sink);
-    if let Some(sink) = pipeline.sinks.iter().find(in_place).filter(|_| arguments.copy.is_some()) {
-        let (name, place) = (&sink.name, "--copy is for buckets");
-        print_stderr(&format!("error: sink `{name}` writes local files, and {place}; leave one of the two out\n"));
-        return Err(Exit(EXIT_USAGE));
-    }
-    let is_local = |sink: &ValidatedSink| arguments.copy.is_some() || is_local(sink);
-    if wanted(&pipeline, arguments).all(is_local) {
+    check(&pipeline, arguments).map_err(|mistake| {
+        print_stderr(&format!("error: {mistake}\n"));
+        Exit(EXIT_USAGE)
+    })?;
+    let clock: SharedClock = Arc::new(SystemClock);
+    let reads_bucket = |sink: &ValidatedSink| {
+        let name = SinkName { pipeline: &pipeline.name, sink: &sink.name };
+        !is_local(sink) && !matches!(sink.config.outputs(&clock, name, None), Ok(None))
+    };
+    if arguments.copy.is_some() || !wanted(&pipeline, arguments).any(reads_bucket) {
         return Ok(pipeline);
     }
     pipeline::load(&arguments.files, &Environment::of_process(), &arguments.settings).map_err(|diagnostics| {
@@ -97,10 +90,31 @@ fn load(arguments: &Arguments) -> Result<ValidatedPipeline, Exit> {
     })
 }
 
+/// What is wrong with the arguments.
+fn check(pipeline: &ValidatedPipeline, arguments: &Arguments) -> Result<(), String> {
+    let names: Vec<_> = pipeline.sinks.iter().map(|sink| sink.name.as_str()).collect();
+    if let Some(unknown) = arguments.sinks.iter().find(|name| !names.contains(&name.as_str())) {
+        return Err(format!("there is no sink `{unknown}`; the sinks are {}", names.join(", ")));
+    }
+    let Some(copy) = &arguments.copy else { return Ok(()) };
+    if !copy.is_dir() {
+        return Err(format!("{} is not a directory; name the local copy of a bucket", copy.display()));
+    }
+    let is_named = |sink: &&ValidatedSink| arguments.sinks.contains(&sink.name) && is_local(sink);
+    if let Some(ValidatedSink { name, .. }) = pipeline.sinks.iter().find(is_named) {
+        return Err(format!("sink `{name}` writes local files, and --copy is for buckets; leave one of the two out"));
+    }
+    Ok(())
+}
+
+fn is_local(sink: &ValidatedSink) -> bool {
+    sink.config.local_target().is_some()
+}
+
 fn wanted<'p>(pipeline: &'p ValidatedPipeline, arguments: &Arguments) -> impl Iterator<Item = &'p ValidatedSink> {
     let is_named = |sink: &&ValidatedSink| arguments.sinks.is_empty() || arguments.sinks.contains(&sink.name);
     // A copy is that of a bucket.
-    let is_in_copy = |sink: &&ValidatedSink| arguments.copy.is_none() || sink.config.local_target().is_none();
+    let is_in_copy = |sink: &&ValidatedSink| arguments.copy.is_none() || !is_local(sink);
     pipeline.sinks.iter().filter(is_named).filter(is_in_copy)
 }
 

@@ -18,7 +18,7 @@ pub struct VerifyReport {
     /// What all reports begin with.
     #[serde(flatten)]
     pub head: ReportHead,
-    /// Whether all manifests and objects are there, unchanged, up to what the journal knows.
+    /// Whether something was verified, and all manifests and objects are there, unchanged, up to what the journal knows.
     pub healthy: bool,
     /// The sinks.
     pub sinks: Vec<SinkOutputs>,
@@ -50,7 +50,8 @@ impl VerifyReport {
     /// The report of these sinks of a pipeline.
     #[must_use]
     pub fn new(pipeline: &ValidatedPipeline, observation: &Observation, sinks: Vec<SinkOutputs>) -> Self {
-        let healthy = sinks.iter().all(SinkOutputs::is_healthy);
+        // Where nothing was verified, nothing is proved.
+        let healthy = sinks.iter().all(SinkOutputs::is_healthy) && sinks.iter().any(|sink| sink.found.is_some());
         Self { head: ReportHead::new(pipeline, observation), healthy, sinks }
     }
 
@@ -58,6 +59,9 @@ impl VerifyReport {
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = self.head.text("outputs");
+        if self.sinks.iter().all(|sink| sink.manifests_at.is_none()) {
+            text.push_str("nothing was verified: no sink that was asked for writes manifests\n");
+        }
         for sink in &self.sinks {
             text.push('\n');
             sink.write(&mut text);
@@ -69,8 +73,7 @@ impl VerifyReport {
 impl SinkOutputs {
     fn write(&self, text: &mut String) {
         let Some(place) = &self.manifests_at else {
-            let line =
-                format!("{} ({}): it writes no manifests, so there is nothing to verify", self.name, self.type_name);
+            let line = format!("{} ({}): it writes no manifests, so it cannot be verified", self.name, self.type_name);
             text.push_str(&wrapped(&line, "  "));
             return;
         };
