@@ -298,8 +298,7 @@ fn with_rows() -> TestPipeline {
 }
 
 fn delivered(pipeline: &TestPipeline, row: usize) -> usize {
-    let file = pipeline.path(&format!("out/clumio_t{row:02}.ndjson"));
-    fs::read_to_string(file).unwrap_or_default().lines().count()
+    common::lines_so_far(&pipeline.path(&format!("out/clumio_t{row:02}.ndjson")))
 }
 
 /// A running program, which is killed in the end.

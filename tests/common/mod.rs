@@ -167,11 +167,11 @@ transforms:
         self.event_lines(event).len()
     }
 
-    /// The log lines with this event name, over all runs so far.
+    /// The log lines with this event name, over all runs so far. A running program may be in the middle of its last line.
     pub fn event_lines(&self, event: &str) -> Vec<String> {
         let fields = [format!("event=\"{event}\""), format!("\"event\":\"{event}\"")];
         let has_event = |line: &&str| fields.iter().any(|field| line.contains(field));
-        self.log().lines().filter(has_event).map(str::to_owned).collect()
+        whole_lines(&self.log()).filter(has_event).map(str::to_owned).collect()
     }
 
     /// Waits until a line with this event name has `text` in one of its fields, for example the option that its hint names.
@@ -204,7 +204,7 @@ transforms:
     }
 
     fn log(&self) -> String {
-        fs::read_to_string(self.path("log")).unwrap_or_default()
+        String::from_utf8_lossy(&fs::read(self.path("log")).unwrap_or_default()).into_owned()
     }
 
     /// Collected = delivered + filtered + dead-lettered + pending, for every sink that was in the file from the start; and each
@@ -342,6 +342,24 @@ pub fn delivered_below(directory: &Path) -> BTreeMap<String, Vec<Delivered>> {
         }
     }
     by_vendor
+}
+
+/// How many events a running program has written whole so far below a directory, as plain NDJSON.
+pub fn events_so_far(directory: &Path) -> usize {
+    if !directory.exists() {
+        return 0;
+    }
+    files_below(directory).iter().map(|file| lines_so_far(file)).sum()
+}
+
+/// How many lines a running program has written whole so far.
+pub fn lines_so_far(file: &Path) -> usize {
+    whole_lines(&String::from_utf8_lossy(&fs::read(file).unwrap_or_default())).count()
+}
+
+/// The lines that end: what a program is about to write is not one yet.
+fn whole_lines(text: &str) -> impl Iterator<Item = &str> {
+    text.split_inclusive('\n').filter(|line| line.ends_with('\n')).map(|line| line.trim_end_matches('\n'))
 }
 
 fn read_text(file: &Path) -> String {
