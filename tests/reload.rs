@@ -220,11 +220,16 @@ fn kills_in_the_middle_of_reloads_lose_and_duplicate_nothing() {
     pipeline.assert_exact(&pipeline.path("packed"));
 }
 
-/// The state of a source that `auditflow status` reports.
-fn state_of(pipeline: &TestPipeline, file: &Path, source: &str) -> String {
+/// What `auditflow status` reports.
+fn status(pipeline: &TestPipeline, file: &Path) -> serde_json::Value {
     let mut command = Command::new(env!("CARGO_BIN_EXE_auditflow"));
     let output = command.args(["status", file.to_str().unwrap(), "--json"]).envs(pipeline.environment()).output();
-    let report: serde_json::Value = serde_json::from_slice(&output.unwrap().stdout).unwrap();
+    serde_json::from_slice(&output.unwrap().stdout).unwrap()
+}
+
+/// The state of a source that `auditflow status` reports.
+fn state_of(pipeline: &TestPipeline, file: &Path, source: &str) -> String {
+    let report = status(pipeline, file);
     let mut sources = report["sources"].as_array().unwrap().iter();
     sources.find(|found| found["name"] == source).unwrap()["state"].as_str().unwrap().to_owned()
 }
@@ -421,6 +426,58 @@ fn a_file_system_that_hangs_during_a_reload_stops_neither_the_watchdog_nor_the_s
     assert!(is_alive(), "the watchdog is fed while the reload waits");
     running.stop_with(&pipeline, 3);
     assert_eq!(pipeline.event_count("config_reloaded"), 0);
+}
+
+/// Delivers only when it must: its batches close after an hour.
+const PATIENT_SINK: &str = "sinks:
+  files: {type: file, inputs: [events], path: \"out/{{ vendor }}.ndjson\", batch: {max_events: 100000, timeout_secs: 3600}}
+";
+
+/// Runs a pipeline until everything is collected and nothing is delivered.
+fn start_until_all_waits(pipeline: &TestPipeline, file: &Path) -> Running {
+    let running = Running::start(pipeline, file, &[]);
+    common::until("everything waits for the sink", || {
+        let report = status(pipeline, file);
+        report["sinks"][0]["pending_events"] == 5 * EVENTS && report["sinks"][0]["delivered"] == 0
+    });
+    running
+}
+
+#[test]
+fn what_is_pending_of_a_source_that_a_reload_removes_is_delivered() {
+    let pipeline = TestPipeline::without_growth(EVENTS);
+    let file = pipeline.write_pipeline(PATIENT_SINK);
+    let running = start_until_all_waits(&pipeline, &file);
+    let text = fs::read_to_string(&file).unwrap();
+    replace(&file, &without_source(&text, "merge"));
+    assert!(running.reload(&pipeline, "config_reloaded").contains("removed=\"merge\""));
+    let written = common::lines_so_far(&pipeline.path("out/merge.ndjson"));
+    assert_eq!(written as u64, EVENTS, "it is in the file before the reload is done");
+    running.stop(&pipeline);
+    replace(&file, &text);
+    pipeline.run_once(&file);
+    pipeline.assert_exact(&pipeline.path("out"));
+    assert_eq!(pipeline.event_count("sink_events_skipped"), 0);
+    assert_eq!(status(&pipeline, &file)["sinks"][0]["skipped"], 0);
+}
+
+#[test]
+fn what_is_pending_of_a_source_that_is_gone_at_a_start_is_counted_as_skipped() {
+    let pipeline = TestPipeline::without_growth(EVENTS);
+    let file = pipeline.write_pipeline(PATIENT_SINK);
+    drop(start_until_all_waits(&pipeline, &file));
+    let text = fs::read_to_string(&file).unwrap();
+    replace(&file, &without_source(&text, "merge"));
+    for _ in 0..2 {
+        pipeline.run_once(&file);
+    }
+    assert!(!pipeline.path("out/merge.ndjson").exists());
+    assert_eq!(common::events_so_far(&pipeline.path("out")) as u64, 4 * EVENTS);
+    let lines = pipeline.event_lines("sink_events_skipped");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains(&format!("events={EVENTS}")) && lines[0].contains("sources=\"merge\""), "{lines:?}");
+    assert_eq!(status(&pipeline, &file)["sinks"][0]["skipped"], EVENTS);
+    assert!(pipeline.text_count(&format!("{EVENTS} skipped")) > 0, "the summary says it");
 }
 
 /// A bounded pipeline whose sink cannot write: the sources have ended, and the run waits for the sink.

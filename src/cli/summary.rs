@@ -56,6 +56,7 @@ pub(super) fn log(report: &RunReport, file: &str) {
             bytes = grown(sink, before, |sink| sink.bytes),
             filtered = grown(sink, before, |sink| sink.filtered),
             dead_lettered = grown(sink, before, |sink| sink.dead_lettered),
+            skipped = grown(sink, before, |sink| sink.skipped),
             behind = report.stats.head.saturating_sub(sink.position),
             delivered_total = sink.delivered,
             "what this run delivered"
@@ -135,6 +136,7 @@ fn sink_line(sink: &SinkStats, before: Option<&SinkStats>, head: u64) -> String 
     let others = [
         (grown(sink, before, |sink| sink.filtered), "filtered"),
         (grown(sink, before, |sink| sink.dead_lettered), "in the dead letter"),
+        (grown(sink, before, |sink| sink.skipped), "skipped"),
         (head.saturating_sub(sink.position), "behind"),
     ];
     for (number, what) in others.into_iter().filter(|(number, _)| *number > 0) {

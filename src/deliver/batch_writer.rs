@@ -217,10 +217,6 @@ impl RoutedSources {
         self.known.get(&id)
     }
 
-    pub(super) fn is_routed(&self, source: &SourceInfo) -> bool {
-        self.routes.contains_key(&source.name)
-    }
-
     /// Adds the sources that are registered now. Returns whether a routed source is new.
     pub(super) fn update(&mut self, sources: Vec<SourceInfo>) -> Result<bool, DeliverError> {
         let mut is_new = false;

@@ -2,7 +2,7 @@
 //! that the target stores.
 
 use super::contract::StepError;
-use crate::journal::{BatchCommit, BatchIntent, PendingBatch, RollbackRecord, Seq, SinkState};
+use crate::journal::{BatchCommit, BatchIntent, PendingBatch, PendingSource, RollbackRecord, Seq, SinkState};
 use crate::sinks::{BatchRange, SinkError};
 
 /// A batch that is started and not finished.
@@ -61,17 +61,8 @@ impl OpenBatch {
     }
 }
 
-/// Pending events of sources that are not inputs of the sink.
-#[derive(Debug, Default)]
-pub(super) struct SkippedEvents {
-    /// The number of events.
-    pub(super) events: u64,
-    /// The names of their sources.
-    pub(super) sources: Vec<String>,
-}
-
 /// Logs the sink's position and what happens to its unfinished batch.
-pub(super) fn log_start(sink: &str, state: &SinkState, fingerprint: &str, skipped: &SkippedEvents) {
+pub(super) fn log_start(sink: &str, state: &SinkState, fingerprint: &str) {
     tracing::info!(event = "sink_started", sink, position = state.position, "sink started");
     if state.missed > 0 {
         tracing::warn!(
@@ -81,19 +72,24 @@ pub(super) fn log_start(sink: &str, state: &SinkState, fingerprint: &str, skippe
             "events were trimmed from the journal while this sink was not in the pipeline file; they are not delivered to it"
         );
     }
-    // A new sink was never meant to get them.
-    if skipped.events > 0 && !state.is_new {
-        tracing::warn!(
-            event = "sink_events_skipped",
-            sink,
-            events = skipped.events,
-            sources = skipped.sources.join(", "),
-            "pending events of sources that are not inputs of this sink are skipped"
-        );
-    }
     if let Some(intent) = &state.intent {
         log_unfinished(sink, intent, fingerprint);
     }
+}
+
+/// Warns of events that the sink is about to skip.
+pub(super) fn log_skipped(sink: &str, leaving: &[PendingSource]) {
+    if leaving.is_empty() {
+        return;
+    }
+    let sources: Vec<_> = leaving.iter().map(|source| source.name.as_str()).collect();
+    tracing::warn!(
+        event = "sink_events_skipped",
+        sink,
+        events = leaving.iter().map(|source| source.events).sum::<u64>(),
+        sources = sources.join(", "),
+        "pending events of sources that are not inputs of this sink any more are skipped"
+    );
 }
 
 fn log_unfinished(sink: &str, intent: &BatchIntent, fingerprint: &str) {

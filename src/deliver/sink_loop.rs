@@ -8,7 +8,7 @@ use super::batch_policy::{self, Decision};
 use super::batch_writer::{BatchLog, BatchTotals, BatchWriter, RoutedSources};
 use super::contract::{DeliverError, Route, SinkContext, SinkEnd, SinkTask, StepError};
 use super::findings::{BatchFindings, FindingsLog};
-use super::recovery::{self, OpenBatch, SkippedEvents};
+use super::recovery::{self, OpenBatch};
 use crate::backoff::Backoff;
 use crate::journal::{BatchCommit, DeliverJournal, LastError, Seq, SinkId};
 use crate::sinks::dead_letter::{self, DeadLetter};
@@ -115,7 +115,7 @@ impl SinkLoop {
 
     async fn step(&mut self) -> Result<Step, StepError> {
         let Some(id) = self.id else { return self.open().await };
-        let Some(sink_position) = self.sink_position else { return self.recover_position().await };
+        let Some(sink_position) = self.sink_position else { return self.recover_position(id).await };
         let Some(mut batch) = self.batch.take() else { return self.next_batch(id, sink_position).await };
         let advanced = self.advance(id, &mut batch).await;
         if advanced.is_err() {
@@ -126,8 +126,8 @@ impl SinkLoop {
 
     async fn open(&mut self) -> Result<Step, StepError> {
         let state = self.context.journal.open_sink(&self.task.name, self.task.start).await?;
-        let skipped = self.skipped(state.position).await?;
-        recovery::log_start(&self.task.name, &state, &self.fingerprint, &skipped);
+        self.sources.update(self.context.journal.sources().await?)?;
+        recovery::log_start(&self.task.name, &state, &self.fingerprint);
         self.id = Some(state.id);
         self.position = state.position;
         self.furthest = state.furthest;
@@ -137,7 +137,7 @@ impl SinkLoop {
         Ok(Step::Continue)
     }
 
-    async fn recover_position(&mut self) -> Result<Step, StepError> {
+    async fn recover_position(&mut self, id: SinkId) -> Result<Step, StepError> {
         let journal = self.context.journal.identity().await?;
         let stored = StoredPosition {
             journal: &journal,
@@ -161,19 +161,12 @@ impl SinkLoop {
         if let Some(batch) = self.batch.as_mut().filter(|batch| batch.range.last <= sink_position) {
             batch.is_wanted = true;
         }
+        let inputs = self.task.routes.iter().map(|route| route.source.clone()).collect();
+        let passed = self.position.max(sink_position);
+        let leaving = self.context.journal.set_sink_inputs(id, inputs, passed).await?;
+        recovery::log_skipped(&self.task.name, &leaving);
         self.sink_position = Some(sink_position);
         Ok(Step::Continue)
-    }
-
-    async fn skipped(&mut self, position: Seq) -> Result<SkippedEvents, StepError> {
-        let sources = self.context.journal.sources().await?;
-        let others: Vec<_> = sources.iter().filter(|source| !self.sources.is_routed(source)).collect();
-        let ids = others.iter().map(|source| source.id).collect();
-        let all = i64::MAX.unsigned_abs();
-        let events = self.context.journal.next_batch(position, ids, all, all).await?.events;
-        let names = others.iter().map(|source| source.name.clone()).collect();
-        self.sources.update(sources)?;
-        Ok(SkippedEvents { events, sources: names })
     }
 
     // --- between batches ---

@@ -49,6 +49,8 @@ macro_rules! journal_conformance {
             a_batch_skips_other_sources,
             reading_returns_blocks_that_overlap_the_range,
             an_intent_is_stored_until_its_batch_is_committed,
+            events_of_a_source_that_leaves_are_counted_as_skipped,
+            a_source_that_returns_in_time_is_not_skipped,
             an_aborted_intent_is_deleted,
             invalid_intents_are_errors,
             sinks_begin_at_their_start_option,
@@ -496,6 +498,49 @@ pub(crate) async fn findings_move_with_the_position(journal: &dyn Journal) {
     let counters = &stats.sources[0];
     assert_eq!((counters.normalize_errors, counters.unmapped_actions), (1, 2), "each event once, not once per sink");
     assert_eq!(counters.normalize_error_at, Some(at(300)));
+}
+
+/// What `set_sink_inputs` returns, as pairs.
+async fn leaving(journal: &dyn Journal, sink: SinkId, inputs: &[&str], passed: Seq) -> Vec<(String, u64)> {
+    let inputs = inputs.iter().map(|input| (*input).to_owned()).collect();
+    let leaving = journal.set_sink_inputs(sink, inputs, passed).await.expect("sets");
+    leaving.into_iter().map(|source| (source.name, source.events)).collect()
+}
+
+async fn skipped(journal: &dyn Journal) -> u64 {
+    journal.stats().await.expect("reads").sinks[0].skipped
+}
+
+pub(crate) async fn events_of_a_source_that_leaves_are_counted_as_skipped(journal: &dyn Journal) {
+    let (a, b) = (source(journal, "a").await, source(journal, "b").await);
+    collect(journal, a, (0, 10), &["1", "2", "3"]).await;
+    collect(journal, b, (0, 10), &["4", "5", "6"]).await;
+    let id = sink(journal, "files").await;
+    assert_eq!(leaving(journal, id, &["a", "b", "later"], 0).await, []);
+    journal.commit_batch(id, BatchCommit { position: 1, ..BatchCommit::default() }).await.expect("moves");
+    // The target has already stored event 2.
+    assert_eq!(leaving(journal, id, &["b"], 2).await, [("a".to_owned(), 1)]);
+    collect(journal, a, (10, 20), &["7", "8"]).await;
+    assert_eq!(leaving(journal, id, &["b"], 2).await, [("a".to_owned(), 1)], "what came later was never its");
+    assert_eq!(skipped(journal).await, 0, "still pending");
+    journal.commit_batch(id, BatchCommit { position: 2, ..BatchCommit::default() }).await.expect("moves");
+    assert_eq!((skipped(journal).await, leaving(journal, id, &["b"], 2).await.len()), (0, 1));
+    journal.commit_batch(id, BatchCommit { position: 5, ..BatchCommit::default() }).await.expect("moves");
+    assert_eq!(skipped(journal).await, 1);
+    assert_eq!(leaving(journal, id, &[], 5).await, [("b".to_owned(), 1)]);
+    journal.commit_batch(id, BatchCommit { position: 8, ..BatchCommit::default() }).await.expect("moves");
+    assert_eq!((skipped(journal).await, leaving(journal, id, &[], 8).await.len()), (2, 0));
+}
+
+pub(crate) async fn a_source_that_returns_in_time_is_not_skipped(journal: &dyn Journal) {
+    let a = source(journal, "a").await;
+    collect(journal, a, (0, 10), &["1", "2", "3"]).await;
+    let id = sink(journal, "files").await;
+    assert_eq!(leaving(journal, id, &["a"], 0).await, []);
+    assert_eq!(leaving(journal, id, &[], 0).await, [("a".to_owned(), 3)]);
+    assert_eq!(leaving(journal, id, &["a"], 0).await, []);
+    journal.commit_batch(id, BatchCommit { position: 3, delivered: 3, ..BatchCommit::default() }).await.expect("moves");
+    assert_eq!(skipped(journal).await, 0);
 }
 
 pub(crate) async fn an_aborted_intent_is_deleted(journal: &dyn Journal) {

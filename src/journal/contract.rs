@@ -11,7 +11,7 @@ use super::collecting::{
     KnownRecords, NewWindow, PageCommit, RequestCounts, ScanSpec, SourceInfo, SourceRegistration, SourceState, WindowId,
 };
 use super::coverage::{DueRecheck, EvidenceRow};
-use super::delivering::{BatchCommit, PendingBatch, SinkId, SinkStart, SinkState};
+use super::delivering::{BatchCommit, PendingBatch, PendingSource, SinkId, SinkStart, SinkState};
 use super::error::JournalError;
 use super::lateness::LatenessCounts;
 use super::rollback::RollbackRecord;
@@ -156,6 +156,11 @@ pub trait DeliverJournal: LogReader {
     /// Registers a sink at its first start, and returns what the journal knows of it. From now on events that it has not
     /// delivered are not trimmed. Events that it missed are reported at every start until its position is past them.
     fn open_sink(&self, name: &str, start: SinkStart) -> JournalFuture<'_, SinkState>;
+
+    /// From now on the sink reads the sources of these names. Returns the others that it has read before and of which events
+    /// after `passed`, the last one that it has delivered, are pending: the sink skips them as its position moves over them
+    /// ([`SinkStats::skipped`](super::SinkStats::skipped)), unless their source returns before.
+    fn set_sink_inputs(&self, sink: SinkId, inputs: Vec<String>, passed: Seq) -> JournalFuture<'_, Vec<PendingSource>>;
 
     /// Marks every sink that is not in `active` as removed: it no longer keeps events from being trimmed. Returns the
     /// names that were active until now.

@@ -74,6 +74,15 @@ pub struct PendingBatch {
     pub full: bool,
 }
 
+/// A source that a sink no longer reads, and of which it has not delivered everything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingSource {
+    /// Its name.
+    pub name: String,
+    /// How many of its events the sink has not delivered.
+    pub events: u64,
+}
+
 /// A batch that is durable in the target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BatchCommit {

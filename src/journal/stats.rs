@@ -70,6 +70,8 @@ pub struct SinkStats {
     pub bytes: u64,
     /// Events that an operator let it deliver again; the counters above count them again.
     pub redelivered: u64,
+    /// Events that it passed and did not deliver, because their source had left its inputs.
+    pub skipped: u64,
     /// When it last delivered an event.
     pub delivered_at: Option<Timestamp>,
     /// What the sink stored with its last batch.

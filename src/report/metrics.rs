@@ -127,6 +127,11 @@ const SINK_METRICS: &[Metric<SinkStatus>] = &[
     counter("sink_redelivered", "Events that `auditflow state redeliver` repeated.", |sink| {
         Some(sink.redelivered as f64)
     }),
+    counter(
+        "sink_skipped",
+        "Events that were not delivered because their source had left the sink's inputs.",
+        |sink| Some(sink.skipped as f64),
+    ),
     counter("sink_bytes", "Bytes written.", |sink| Some(sink.bytes_written as f64)),
     gauge("sink_position", "Sequence number of the last event that the sink has passed.", |sink| {
         Some(sink.position as f64)

@@ -153,6 +153,8 @@ pub struct SinkStatus {
     pub bytes_written: u64,
     /// Events that `auditflow state redeliver` made it deliver again.
     pub redelivered: u64,
+    /// Events that it did not deliver because their source had left its inputs.
+    pub skipped: u64,
     /// The table that it writes, as its last commit left it.
     pub table: Option<TableState>,
     /// The present error.
@@ -312,6 +314,7 @@ fn sink_status(plan: &ValidatedSink, observation: &Observation) -> SinkStatus {
         dead_lettered: stat(|stats| stats.dead_lettered),
         bytes_written: stat(|stats| stats.bytes),
         redelivered: stat(|stats| stats.redelivered),
+        skipped: stat(|stats| stats.skipped),
         table: stats.and_then(|stats| plan.config.table_state(stats.state.as_deref()?)),
         last_error,
     }

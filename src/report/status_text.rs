@@ -16,6 +16,7 @@ impl StatusReport {
         text.push('\n');
         text += &sink_table(&self.sinks);
         text += &self.sinks.iter().map(table_text).collect::<String>();
+        text += &self.sinks.iter().map(skipped_text).collect::<String>();
         text += &freshness_table(&self.sources);
         let problems = problems(self, file);
         if !problems.is_empty() {
@@ -124,6 +125,15 @@ fn table_text(sink: &SinkStatus) -> String {
     let line =
         format!("{}: table version {} (+{files}, {rows}), checkpoint {checkpoint}", sink.name, count(table.version));
     wrapped(&line, "  ")
+}
+
+/// What a sink has skipped; empty if nothing.
+fn skipped_text(sink: &SinkStatus) -> String {
+    if sink.skipped == 0 {
+        return String::new();
+    }
+    let events = counted(sink.skipped, "event");
+    wrapped(&format!("{}: {events} not delivered, since their source had left the inputs of the sink", sink.name), "  ")
 }
 
 fn journal_line(journal: &JournalStatus) -> String {

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::live_config::LiveConfig;
 use super::report::RunError;
-use super::tasks::Tasks;
+use super::tasks::{Signals, Tasks};
 use crate::clock::{SharedClock, SystemClock};
 use crate::collect::{self, CollectError, HttpClients, HttpTransport, SourceEnd};
 use crate::deliver::{self, DeliverError, SinkEnd};
@@ -133,12 +133,12 @@ impl Starter {
         sinks: &mut Tasks<SinkEnd, DeliverError>,
     ) {
         for (index, (sink, target)) in built.sinks.into_iter().enumerate() {
-            let stop = self.options.shutdown.child_token();
+            let signals = Signals::below(&self.options.shutdown, &self.drain);
             let target = match target {
                 Ok(target) => target,
                 Err(error) => {
                     let journal = self.journal.clone();
-                    sinks.spawn(sink.name.clone(), stop, async move {
+                    sinks.spawn(sink.name.clone(), signals, async move {
                         // Now the journal keeps the events for it.
                         journal.open_sink(&sink.name, sink.start).await.map_err(DeliverError::Journal)?;
                         Err(error)
@@ -158,23 +158,23 @@ impl Starter {
                 journal: self.journal.clone(),
                 clock: Arc::clone(&self.options.clock),
                 rng_seed: self.options.seed.wrapping_add(1_000 + index as u64),
-                drain: self.drain.clone(),
-                shutdown: stop.clone(),
+                drain: signals.drain.clone(),
+                shutdown: signals.stop.clone(),
             };
-            sinks.spawn(sink.name, stop, deliver::run(task, context));
+            sinks.spawn(sink.name, signals, deliver::run(task, context));
         }
         for (index, (source, transport)) in built.sources.into_iter().enumerate() {
-            let stop = self.options.shutdown.child_token();
+            let signals = Signals::below(&self.options.shutdown, &self.drain);
             let transport = match transport {
                 Ok(transport) => transport,
                 Err(error) => {
-                    sources.spawn(source.name, stop, std::future::ready(Err(error)));
+                    sources.spawn(source.name, signals, std::future::ready(Err(error)));
                     continue;
                 }
             };
-            let (name, source, context) = self.source(pipeline, source, transport, index, stop.clone());
+            let (name, source, context) = self.source(pipeline, source, transport, index, signals.stop.clone());
             let wait = START_INTERVAL.saturating_mul(u32::try_from(index).unwrap_or(u32::MAX));
-            sources.spawn(name, stop, async move {
+            sources.spawn(name, signals, async move {
                 // A shutdown ends the wait early; the source then stops at once.
                 let _ = tokio::time::timeout(wait, context.shutdown.cancelled()).await;
                 collect::run(source, context).await

@@ -9,12 +9,12 @@
 //!
 //! A reload is a partial restart: what a component leaves open is in the journal, and the next one continues there.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, Interval, interval_at};
+use tokio::time::{Instant, Interval, interval_at, timeout};
 
 use super::changes::{Changes, Configuration, keep_fixed};
 use super::deadline::RunningComponents;
@@ -27,7 +27,7 @@ use super::tasks::Tasks;
 use crate::collect::{CollectError, SourceEnd};
 use crate::deliver::{DeliverError, SinkEnd};
 use crate::journal::{ComponentKind, JournalError};
-use crate::pipeline::{ActiveConfig, Diagnostic, FileDigests, ValidatedPipeline};
+use crate::pipeline::{ActiveConfig, Diagnostic, FileDigests, ValidatedPipeline, ValidatedSink};
 use crate::sinks::claims::{protect, release_files};
 use crate::telemetry::ServiceManager;
 
@@ -183,7 +183,7 @@ impl Supervisor {
         let built = BuiltComponents::new(after, |name| changes.starts(name), &clock);
         let built = built.or_first_error(&changes.restarted)?;
         let stopped = changes.stopped();
-        self.stop(before, &stopped).await;
+        self.stop(before, &stopped, &losing_an_input(before, after)).await;
         let prepared = warn_while_waiting(before, &stopped, self.prepare(after, changes)).await;
         if let Err(error) = prepared {
             self.restore(before, &stopped);
@@ -207,17 +207,34 @@ impl Supervisor {
     }
 
     /// Ends components in order, as at the end of a run, and waits for them however long that takes: what starts next may
-    /// use the same target.
-    async fn stop(&mut self, pipeline: &ValidatedPipeline, names: &BTreeSet<String>) {
+    /// use the same target. Sinks that lose an input first deliver what they have of it; one that does not get there within
+    /// the shutdown timeout leaves it to be skipped.
+    async fn stop(&mut self, pipeline: &ValidatedPipeline, names: &BTreeSet<String>, drained: &BTreeSet<String>) {
+        let at_once: BTreeSet<_> = names.difference(drained).cloned().collect();
+        self.signal_stop(&at_once);
+        // Only then no more comes of a source that leaves.
+        self.ended(pipeline, &at_once).await;
+        drained.iter().for_each(|name| self.sinks.drain(name));
+        let _ = timeout(pipeline.settings.shutdown_timeout.0, self.ended(pipeline, drained)).await;
+        self.signal_stop(drained);
+        self.ended(pipeline, names).await;
+        names.iter().for_each(|name| release_files(&pipeline.name, name));
+    }
+
+    fn signal_stop(&self, names: &BTreeSet<String>) {
         names.iter().for_each(|name| {
             self.sources.stop(name);
             self.sinks.stop(name);
         });
+    }
+
+    /// Waits until none of these components runs. Cancelling it loses nothing.
+    async fn ended(&mut self, pipeline: &ValidatedPipeline, names: &BTreeSet<String>) {
         let mut ticks = warning_ticks(pipeline);
         loop {
             let running = [self.sources.still_running(names), self.sinks.still_running(names)].concat();
             if running.is_empty() {
-                break;
+                return;
             }
             tokio::select! {
                 () = self.next_end() => {}
@@ -227,7 +244,6 @@ impl Supervisor {
                 }
             }
         }
-        names.iter().for_each(|name| release_files(&pipeline.name, name));
     }
 
     /// What a start does before its components start.
@@ -249,6 +265,16 @@ impl Supervisor {
         let built = BuiltComponents::new(pipeline, |name| names.contains(name), &self.starter.options.clock);
         self.starter.start(pipeline, built, &mut self.sources, &mut self.sinks);
     }
+}
+
+/// The sinks that no longer read a source that they have read.
+fn losing_an_input(before: &ValidatedPipeline, after: &ValidatedPipeline) -> BTreeSet<String> {
+    let inputs = |sink: &ValidatedSink| sink.routes.iter().map(|route| route.source.clone()).collect::<HashSet<_>>();
+    let loses = |old: &&ValidatedSink| {
+        let new = after.sinks.iter().find(|new| new.name == old.name);
+        new.is_some_and(|new| !inputs(old).is_subset(&inputs(new)))
+    };
+    before.sinks.iter().filter(loses).map(|sink| sink.name.clone()).collect()
 }
 
 /// When a reload that waits warns.

@@ -5,28 +5,44 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+/// How a component is asked to end.
+#[derive(Clone)]
+pub(super) struct Signals {
+    /// After the page or batch in progress.
+    pub(super) stop: CancellationToken,
+    /// A sink: once it has delivered everything.
+    pub(super) drain: CancellationToken,
+}
+
+impl Signals {
+    /// Those of one component; what ends all of them ends this one too.
+    pub(super) fn below(stop: &CancellationToken, drain: &CancellationToken) -> Self {
+        Self { stop: stop.child_token(), drain: drain.child_token() }
+    }
+}
+
 /// The tasks, and how those that have ended did.
 pub(super) struct Tasks<T, E> {
     tasks: JoinSet<(String, Result<T, E>)>,
-    /// What stops each running task.
-    stops: BTreeMap<String, CancellationToken>,
+    /// What ends each running task.
+    signals: BTreeMap<String, Signals>,
     ends: BTreeMap<String, Result<T, E>>,
 }
 
 impl<T: Send + 'static, E: std::fmt::Display + Send + 'static> Tasks<T, E> {
     pub(super) fn new() -> Self {
-        Self { tasks: JoinSet::new(), stops: BTreeMap::new(), ends: BTreeMap::new() }
+        Self { tasks: JoinSet::new(), signals: BTreeMap::new(), ends: BTreeMap::new() }
     }
 
-    /// Starts a component. `stop` is what it watches.
+    /// Starts a component that watches these signals.
     pub(super) fn spawn(
         &mut self,
         name: String,
-        stop: CancellationToken,
+        signals: Signals,
         task: impl Future<Output = Result<T, E>> + Send + 'static,
     ) {
         self.ends.remove(&name);
-        let former = self.stops.insert(name.clone(), stop);
+        let former = self.signals.insert(name.clone(), signals);
         debug_assert!(former.is_none(), "{name} still runs, and nothing could stop it any more");
         self.tasks.spawn(async move { (name, task.await) });
     }
@@ -38,7 +54,7 @@ impl<T: Send + 'static, E: std::fmt::Display + Send + 'static> Tasks<T, E> {
 
     /// The names of those that run.
     pub(super) fn running(&self) -> impl Iterator<Item = &String> {
-        self.stops.keys()
+        self.signals.keys()
     }
 
     /// Whether it ended because of an error.
@@ -48,8 +64,15 @@ impl<T: Send + 'static, E: std::fmt::Display + Send + 'static> Tasks<T, E> {
 
     /// Asks a component to end in order, if it runs.
     pub(super) fn stop(&self, name: &str) {
-        if let Some(stop) = self.stops.get(name) {
-            stop.cancel();
+        if let Some(signals) = self.signals.get(name) {
+            signals.stop.cancel();
+        }
+    }
+
+    /// Asks a component to end once it has delivered everything, if it runs.
+    pub(super) fn drain(&self, name: &str) {
+        if let Some(signals) = self.signals.get(name) {
+            signals.drain.cancel();
         }
     }
 
@@ -60,7 +83,7 @@ impl<T: Send + 'static, E: std::fmt::Display + Send + 'static> Tasks<T, E> {
         if let Err(error) = &end {
             tracing::error!(event = "component_failed", component = name, %error, "component failed");
         }
-        self.stops.remove(&name);
+        self.signals.remove(&name);
         self.ends.insert(name.clone(), end);
         let end = &self.ends[&name];
         (name, end)
@@ -73,7 +96,7 @@ impl<T: Send + 'static, E: std::fmt::Display + Send + 'static> Tasks<T, E> {
 
     /// Those of these names that still run.
     pub(super) fn still_running(&self, names: &BTreeSet<String>) -> Vec<String> {
-        self.stops.keys().filter(|name| names.contains(*name)).cloned().collect()
+        self.signals.keys().filter(|name| names.contains(*name)).cloned().collect()
     }
 }
 

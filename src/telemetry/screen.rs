@@ -190,6 +190,7 @@ pub(super) mod fixture {
                 dead_lettered: 0,
                 bytes: 2_048,
                 redelivered: 0,
+                skipped: 0,
                 delivered_at: None,
                 state: None,
                 last_error: None,

@@ -287,6 +287,10 @@ pub(super) fn source_history(connection: &Connection, name: &str) -> Result<Opti
 }
 
 fn rename_source(connection: &Connection, id: SourceId, new_name: &str) -> Result<(), SqliteError> {
+    connection.execute(
+        "UPDATE OR REPLACE sink_inputs SET source = ?2 WHERE source = (SELECT name FROM sources WHERE id = ?1)",
+        params![id, new_name],
+    )?;
     connection.execute("UPDATE sources SET name = ?2 WHERE id = ?1", params![id, new_name])?;
     Ok(())
 }
@@ -339,6 +343,7 @@ fn remove_source(connection: &Connection, id: SourceId) -> Result<(), SqliteErro
         "DELETE FROM blocks WHERE source = ?1",
         "DELETE FROM keys WHERE source = ?1",
         "DELETE FROM covered WHERE source = ?1",
+        "DELETE FROM sink_inputs WHERE source = (SELECT name FROM sources WHERE id = ?1)",
         "DELETE FROM sources WHERE id = ?1",
     ] {
         connection.execute(sql, [id])?;
@@ -462,10 +467,11 @@ fn reset_sink(connection: &Connection, id: i64, position: Seq) -> Result<(), Sql
     }
     connection.execute(
         "UPDATE sinks SET position = ?2, generation = ?3, active = 1, delivered = 0, filtered = 0, dead_lettered = 0,
-                          bytes = 0, redelivered = 0, furthest = 0, delivered_at = NULL, last_error = NULL WHERE id = ?1",
+                          bytes = 0, redelivered = 0, skipped = 0, furthest = 0, delivered_at = NULL, last_error = NULL WHERE id = ?1",
         params![id, int(position), new_generation(connection)?],
     )?;
     connection.execute("DELETE FROM normalize_findings WHERE sink = ?1", [id])?;
+    connection.execute("DELETE FROM sink_inputs WHERE sink = ?1", [id])?;
     Ok(())
 }
 

@@ -292,6 +292,22 @@ async fn a_rename_changes_only_the_name() {
 }
 
 #[tokio::test]
+async fn a_renamed_source_is_no_source_that_left() {
+    let (journal, _directory) = fresh();
+    three_windows(&journal).await;
+    let sink = journal.open_sink("x", SinkStart::Beginning).await.expect("opens").id;
+    let leaving = async |inputs: &[&str]| {
+        let inputs = inputs.iter().map(|input| (*input).to_owned()).collect();
+        journal.set_sink_inputs(sink, inputs, 0).await.expect("sets").len()
+    };
+    leaving(&["a"]).await;
+    journal.apply(rename_source("a", "b")).await.expect("applies");
+    assert_eq!((leaving(&["b"]).await, leaving(&[]).await), (0, 1));
+    journal.apply(reset_sink(0)).await.expect("applies");
+    assert_eq!(leaving(&[]).await, 0, "it begins anew");
+}
+
+#[tokio::test]
 async fn a_removed_source_leaves_nothing_and_others_keep_everything() {
     let (journal, directory) = fresh();
     let source = three_windows(&journal).await;

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::sink_inputs;
 use super::sql::{Count, Counts, SqliteError, from_json, int, to_json};
 use super::totals::Totals;
 use crate::journal::{
@@ -122,11 +123,12 @@ pub(super) fn commit_batch(connection: &Connection, sink: SinkId, batch: &BatchC
             batch.position
         )));
     }
+    let skipped = sink_inputs::pass(connection, sink, batch.position)?;
     connection
         .prepare_cached(
             "UPDATE sinks SET position = ?2, furthest = max(furthest, ?2), delivered = delivered + ?3, filtered = filtered + ?4,
              dead_lettered = dead_lettered + ?5, bytes = bytes + ?6, state = coalesce(?7, state),
-             delivered_at = coalesce(?8, delivered_at) WHERE id = ?1",
+             delivered_at = coalesce(?8, delivered_at), skipped = skipped + ?9 WHERE id = ?1",
         )?
         .execute(params![
             sink,
@@ -136,7 +138,8 @@ pub(super) fn commit_batch(connection: &Connection, sink: SinkId, batch: &BatchC
             int(batch.dead_lettered),
             int(batch.bytes),
             batch.state,
-            batch.delivered_at
+            batch.delivered_at,
+            int(skipped)
         ])?;
     for findings in &batch.findings {
         add_findings(connection, sink, *findings)?;

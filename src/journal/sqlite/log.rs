@@ -13,7 +13,7 @@ use crate::journal::{
 use crate::time::Timestamp;
 
 /// Blocks from the one that holds ?1 on, or from the first one after it.
-const FROM_BLOCK_OF: &str = "first >= coalesce((SELECT max(first) FROM blocks WHERE first <= ?1), 0)";
+pub(super) const FROM_BLOCK_OF: &str = "first >= coalesce((SELECT max(first) FROM blocks WHERE first <= ?1), 0)";
 
 /// A visible block without its records.
 struct BlockHead {
@@ -193,7 +193,7 @@ fn source_stats(connection: &Connection) -> Result<Vec<SourceStats>, SqliteError
 fn sink_stats(connection: &Connection) -> Result<Vec<SinkStats>, SqliteError> {
     let mut rows = connection.prepare_cached(
         "SELECT name, active, position, delivered, filtered, dead_lettered, bytes, redelivered, last_error,
-                delivered_at, state
+                delivered_at, state, skipped
          FROM sinks ORDER BY id",
     )?;
     let mut rows = rows.query([])?;
@@ -208,6 +208,7 @@ fn sink_stats(connection: &Connection) -> Result<Vec<SinkStats>, SqliteError> {
             dead_lettered: row.count(5)?,
             bytes: row.count(6)?,
             redelivered: row.count(7)?,
+            skipped: row.count(11)?,
             delivered_at: row.get(9)?,
             state: row.get(10)?,
             last_error: last_error(row, 8)?,

@@ -36,6 +36,7 @@ mod hourly;
 mod known_ids;
 mod log;
 mod schema;
+mod sink_inputs;
 mod snapshot;
 mod sql;
 mod staging;
@@ -56,9 +57,9 @@ use super::lock::DirectoryLock;
 use super::{
     BatchCommit, BlockVisitor, CollectJournal, DeliverJournal, DueRecheck, EvidenceRow, JournalError, JournalFuture,
     JournalSnapshot, JournalStats, KnownRecords, LastError, LatenessCounts, LogReader, NewWindow, PageCommit,
-    PendingBatch, RecordBlock, Redeliver, RedeliverPreview, RequestCounts, Rewind, RewindPreview, RollbackRecord,
-    ScanSpec, SeenKey, Seq, SinkEdit, SinkHistory, SinkId, SinkStart, SinkState, SnapshotQuery, SourceEdit,
-    SourceHistory, SourceId, SourceInfo, SourceRegistration, SourceState, WindowId,
+    PendingBatch, PendingSource, RecordBlock, Redeliver, RedeliverPreview, RequestCounts, Rewind, RewindPreview,
+    RollbackRecord, ScanSpec, SeenKey, Seq, SinkEdit, SinkHistory, SinkId, SinkStart, SinkState, SnapshotQuery,
+    SourceEdit, SourceHistory, SourceId, SourceInfo, SourceRegistration, SourceState, WindowId,
 };
 use crate::event::EventId;
 use crate::time::{TimeRange, Timestamp};
@@ -343,6 +344,10 @@ impl DeliverJournal for SqliteJournal {
     fn open_sink(&self, name: &str, start: SinkStart) -> JournalFuture<'_, SinkState> {
         let name = name.to_owned();
         self.write(move |file| delivering::open_sink(file, &name, start))
+    }
+
+    fn set_sink_inputs(&self, sink: SinkId, inputs: Vec<String>, passed: Seq) -> JournalFuture<'_, Vec<PendingSource>> {
+        self.write(move |file| sink_inputs::set_inputs(file, sink, &inputs, passed))
     }
 
     fn retire_sinks(&self, active: Vec<String>) -> JournalFuture<'_, Vec<String>> {

@@ -205,9 +205,19 @@ CREATE TABLE sinks (
     dead_lettered     INTEGER NOT NULL DEFAULT 0,
     bytes             INTEGER NOT NULL DEFAULT 0,
     redelivered       INTEGER NOT NULL DEFAULT 0,
+    skipped           INTEGER NOT NULL DEFAULT 0,   -- events of sources that left its inputs before it delivered them
     delivered_at      INTEGER,                      -- when it last delivered an event
     last_error        TEXT                          -- JSON
 ) STRICT;
+
+CREATE TABLE sink_inputs (
+    sink   INTEGER NOT NULL REFERENCES sinks (id) ON DELETE CASCADE,
+    source TEXT NOT NULL,               -- its name: a sink may start before its sources are registered
+    after  INTEGER,                     -- of a source that left: its events from after this one
+    last   INTEGER,                     -- up to this one are pending; NULL while it is an input
+    PRIMARY KEY (sink, source)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sink_inputs_that_left ON sink_inputs (sink) WHERE last IS NOT NULL;
 
 CREATE TABLE normalize_findings (
     sink             INTEGER NOT NULL REFERENCES sinks (id) ON DELETE CASCADE,

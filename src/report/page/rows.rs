@@ -120,7 +120,8 @@ pub(super) fn sink(html: &mut Html, sink: &SinkStatus, now: Timestamp) {
     clock(html, "Last delivery", sink.last_delivered_at, now);
     fact(html, "Delivered", &format!("{}, {}", counted(sink.delivered, "event"), ByteSize(sink.bytes_written)));
     let (filtered, dead) = (count(sink.filtered), count(sink.dead_lettered));
-    fact(html, "Not written", &format!("{filtered} filtered, {dead} in the dead letter"));
+    let skipped = if sink.skipped > 0 { format!(", {} skipped", count(sink.skipped)) } else { String::new() };
+    fact(html, "Not written", &format!("{filtered} filtered, {dead} in the dead letter{skipped}"));
     html.raw("</dl></li>");
 }
 

@@ -135,7 +135,7 @@ pub(super) fn level_of_source(source: &SourceStatus) -> Level {
 pub(super) fn level_of_sink(sink: &SinkStatus) -> Level {
     if sink.last_error.is_some() || is_stuck(sink) {
         Level::Bad
-    } else if sink.dead_lettered > 0 || sink.state == SinkState::NotStarted {
+    } else if sink.dead_lettered > 0 || sink.skipped > 0 || sink.state == SinkState::NotStarted {
         Level::Note
     } else {
         Level::Good
@@ -200,6 +200,10 @@ fn missing(report: &StatusReport) -> Answer {
     let dead = report.sinks.iter().map(|sink| sink.dead_lettered).sum::<u64>();
     answer
         .add(Level::Note, dead > 0, || format!("{} rejected by a target: in the dead letter.", counted(dead, "event")));
+    let skipped = report.sinks.iter().map(|sink| sink.skipped).sum::<u64>();
+    answer.add(Level::Note, skipped > 0, || {
+        format!("{} not delivered: their source had left the inputs of the sink.", counted(skipped, "event"))
+    });
     answer
 }
 
