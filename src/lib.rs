@@ -48,6 +48,7 @@ pub mod event;
 pub mod pipeline;
 pub mod runtime;
 pub mod secret;
+pub mod shard;
 pub mod simulator;
 pub mod sinks;
 pub mod time;

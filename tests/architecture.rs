@@ -56,7 +56,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 ];
 
 /// Small shared values, which every module may import, and which import only each other.
-const SHARED: &[&str] = &["backoff", "clock", "diagnostic", "format", "json_schema", "secret", "time", "units"];
+const SHARED: &[&str] =
+    &["backoff", "clock", "diagnostic", "format", "json_schema", "secret", "shard", "time", "units"];
 
 const CONCRETE_VENDORS: &[&str] = &["akuity", "captivateiq", "clumio", "confluence", "merge"];
 const CONCRETE_SINKS: &[&str] = &["console", "file", "kafka", "s3"];

@@ -174,7 +174,10 @@ fn each_line(file: Option<&PathBuf>, take: &mut dyn FnMut(Option<&str>)) -> Resu
 fn of_journal(files: &[PathBuf]) -> Result<MappingCounter, Exit> {
     let pipeline = read_only::load(&PipelineFiles::new(files.to_owned()), &Overrides::default())?;
     let mut visitor = JournalCounter::default();
-    let visited = SqliteJournal::visit(&pipeline.settings.data_dir, &mut visitor);
+    let visited = pipeline.data_dirs().iter().try_fold(false, |has_run, data_dir| {
+        visitor.of_others.clone_from(&visitor.counter);
+        SqliteJournal::visit(data_dir, &mut visitor).map(|visited| has_run || visited)
+    });
     let error = match (visited, visitor.blocks.damaged) {
         (Ok(true), None) => return Ok(visitor.counter),
         (Ok(false), _) => "this pipeline has not run yet; run it, or give a file of raw records or events".to_owned(),
@@ -187,6 +190,8 @@ fn of_journal(files: &[PathBuf]) -> Result<MappingCounter, Exit> {
 #[derive(Default)]
 struct JournalCounter {
     counter: MappingCounter,
+    /// What was counted in the journals before this one.
+    of_others: MappingCounter,
     blocks: BlockOpener,
 }
 
@@ -196,7 +201,8 @@ impl BlockVisitor for JournalCounter {
     }
 
     fn restart(&mut self) {
-        *self = Self::default();
+        self.counter.clone_from(&self.of_others);
+        self.blocks.damaged = None;
     }
 
     fn block(&mut self, source: &SourceInfo, block: &RecordBlock) {

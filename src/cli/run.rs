@@ -12,6 +12,7 @@ use crate::clock::{SharedClock, SystemClock};
 use crate::pipeline::{Environment, LogFormat, Overrides, PipelineFiles, ValidatedPipeline};
 use crate::runtime::{HealthcheckFailure, HealthcheckResult, LiveConfig};
 use crate::runtime::{RunMode, RunOptions, RunReport};
+use crate::shard::{ProcessShare, ShardList, ShardSelection, ranges};
 use crate::telemetry::logging;
 use crate::units::Span;
 
@@ -42,8 +43,24 @@ pub(super) struct Arguments {
     /// Do not start unless the check of every source and sink succeeds
     #[arg(long, conflicts_with = "skip_check")]
     pub(super) require_healthy: bool,
+    /// Run these shards of a pipeline with `shards`: numbers and ranges, such as 0,3-5. Default: all
+    #[arg(long, value_parser = ShardList::parse, value_name = "LIST")]
+    pub(super) shard: Option<ShardList>,
+    /// Run the shards of process I of M, from 0 on: those whose number modulo M is I. I may be a name that ends in -I, as a pod's
+    #[arg(long, conflicts_with = "shard", value_parser = ProcessShare::parse, value_name = "I/M")]
+    pub(super) process: Option<ProcessShare>,
     #[command(flatten)]
     pub(super) settings: Overrides,
+}
+
+impl Arguments {
+    fn selection(&self) -> ShardSelection {
+        match (&self.shard, self.process) {
+            (Some(list), _) => ShardSelection::Listed(list.clone()),
+            (None, Some(share)) => ShardSelection::Process(share),
+            (None, None) => ShardSelection::All,
+        }
+    }
 }
 
 /// Runs the command; returns the exit code.
@@ -56,6 +73,10 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
             return EXIT_USAGE;
         }
     };
+    if let Err(reason) = config.select(&arguments.selection()) {
+        print_stderr(&format!("error: {reason}\n"));
+        return EXIT_USAGE;
+    }
     let log = config.active().borrow().pipeline.settings.log;
     let json = log.format == LogFormat::Json;
     if let Err(reason) = logging::init(log.level.as_str(), json) {
@@ -70,7 +91,16 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
 
 fn log_start(pipeline: &ValidatedPipeline) {
     let (version, sources, sinks) = (env!("CARGO_PKG_VERSION"), pipeline.sources.len(), pipeline.sinks.len());
-    tracing::info!(event = "run_started", version, pipeline = pipeline.name, sources, sinks, "auditflow starts");
+    let shards = pipeline.is_sharded().then(|| ranges(&pipeline.shards));
+    tracing::info!(
+        event = "run_started",
+        version,
+        pipeline = pipeline.name,
+        shards,
+        sources,
+        sinks,
+        "auditflow starts"
+    );
     pipeline.log_warnings();
 }
 

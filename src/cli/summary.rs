@@ -79,7 +79,7 @@ pub(super) fn log(report: &RunReport, file: &str) {
 
 /// The sources that ran, each as it was before and with its time that is not yet read.
 fn sources(report: &RunReport) -> impl Iterator<Item = (&SourceStats, Option<&SourceStats>, Option<Duration>)> {
-    let ran = |source: &&SourceStats| report.sources.iter().any(|(name, _)| *name == source.name);
+    let ran = |source: &&SourceStats| report.ran(&source.name);
     report.stats.sources.iter().filter(ran).map(|source| {
         let before = report.before.sources.iter().find(|before| before.name == source.name);
         let unread = report.backlogs.iter().find(|(name, _)| *name == source.name).map(|(_, unread)| *unread);

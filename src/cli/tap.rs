@@ -115,7 +115,9 @@ struct Tap {
     condition: Option<Condition>,
     limit: usize,
     blocks: BlockOpener,
-    /// The first event of this look, and of the next one.
+    /// The first event of the next look, of each journal.
+    read_to: Vec<Seq>,
+    /// The first event of this look, and of the next one, of the journal that is read.
     first: Seq,
     next: Seq,
     latest: VecDeque<String>,
@@ -124,13 +126,24 @@ struct Tap {
 impl Tap {
     /// The events since the last look, as lines.
     fn look(&mut self, pipeline: &ValidatedPipeline) -> Result<String, Exit> {
-        self.first = self.next;
-        let visited = SqliteJournal::visit(&pipeline.settings.data_dir, self);
-        match (visited, self.blocks.damaged.take()) {
-            (Ok(true), None) => Ok(self.latest.drain(..).collect()),
-            (Ok(false), _) => Err(failed(EXIT_FAILED, "this pipeline has not run yet: there are no events")),
-            (Err(error), _) | (Ok(_), Some(error)) => Err(failed(EXIT_FAILED, &error.to_string())),
+        let directories = pipeline.data_dirs();
+        self.read_to.resize(directories.len(), 0);
+        let (mut has_run, mut lines) = (false, Vec::new());
+        for (index, directory) in directories.iter().enumerate() {
+            (self.first, self.next) = (self.read_to[index], self.read_to[index]);
+            let visited = SqliteJournal::visit(directory, self);
+            match (visited, self.blocks.damaged.take()) {
+                (Ok(visited), None) => has_run |= visited,
+                (Err(error), _) | (Ok(_), Some(error)) => return Err(failed(EXIT_FAILED, &error.to_string())),
+            }
+            self.read_to[index] = self.next;
+            lines.extend(self.latest.drain(..));
         }
+        if !has_run {
+            return Err(failed(EXIT_FAILED, "this pipeline has not run yet: there are no events"));
+        }
+        let surplus = lines.len().saturating_sub(self.limit);
+        Ok(lines.split_off(surplus).concat())
     }
 
     fn keep(&mut self, line: String) {

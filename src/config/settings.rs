@@ -20,6 +20,7 @@ use super::diagnostic::{Diagnostic, Diagnostics};
 use super::environment::Environment;
 use super::node::{self, Entry, KeyPath, Node, ScalarValue};
 use super::{multi_error, suggest};
+use crate::shard::ShardCount;
 use crate::units::{ByteSize, Span};
 
 /// The prefix of the environment variables that override settings.
@@ -34,6 +35,10 @@ pub struct Settings {
     pub name: Option<String>,
     /// The directory of the journal. A relative path starts in the directory of the pipeline file.
     pub data_dir: PathBuf,
+    /// Splits the pipeline into so many journals, 1 to 1024: a source belongs to one of them by its vendor and account. One process
+    /// or several run them. It cannot be changed later. Default: one journal, without shards.
+    #[schemars(with = "Option<u16>", range(min = 1, max = 1024))]
+    pub shards: Option<ShardCount>,
     /// The log.
     pub log: LogSettings,
     /// The size and retention of the journal.
@@ -128,6 +133,7 @@ impl Default for Settings {
         Self {
             name: None,
             data_dir: PathBuf::from("./data"),
+            shards: None,
             log: LogSettings::default(),
             journal: JournalSettings::default(),
             api: ApiSettings::default(),
@@ -150,7 +156,8 @@ impl Settings {
     }
 
     /// The names of the settings at the top level of the file.
-    pub(crate) const NAMES: &[&str] = &["name", "data_dir", "log", "journal", "api", "shutdown_timeout", "threads"];
+    pub(crate) const NAMES: &[&str] =
+        &["name", "data_dir", "shards", "log", "journal", "api", "shutdown_timeout", "threads"];
 }
 
 impl LogLevel {

@@ -83,6 +83,18 @@ pub struct PendingSource {
     pub events: u64,
 }
 
+impl PendingBatch {
+    /// Adds what the same sink has pending in another journal.
+    pub(super) fn add(&mut self, other: Self) {
+        self.first += other.first;
+        self.last += other.last;
+        self.events += other.events;
+        self.raw_bytes += other.raw_bytes;
+        self.oldest_visible_at = [self.oldest_visible_at, other.oldest_visible_at].into_iter().flatten().min();
+        self.full |= other.full;
+    }
+}
+
 /// A batch that is durable in the target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BatchCommit {

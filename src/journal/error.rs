@@ -77,6 +77,42 @@ pub enum JournalError {
         /// What to do.
         remedy: String,
     },
+    /// The data directory was made with another number of shards.
+    #[error(
+        "{path} was made {was}, and the pipeline file is {now}: its sources would be in other journals and collect everything again; set `shards` back, or start over with another data_dir and other outputs"
+    )]
+    OtherShards {
+        /// The data directory.
+        path: String,
+        /// How it was made, such as `with `shards: 4``.
+        was: String,
+        /// How the pipeline file is.
+        now: String,
+    },
+    /// Shards have no journal in the data directory, and this is not their first start.
+    #[error(
+        "there is no journal of shard {shards} in {path}: it may be elsewhere, and without it everything would be collected again; {remedy}"
+    )]
+    ShardsElsewhere {
+        /// The data directory.
+        path: String,
+        /// The shards, as ranges.
+        shards: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// The settings put a source into another shard than the one whose journal has it.
+    #[error(
+        "source `{name}` is in the journal of shard {was}, and its settings put it into shard {now}, where it would collect everything again: its account or `rate_limit_group` has changed; change it back, or give the source another name"
+    )]
+    OtherShard {
+        /// The source.
+        name: String,
+        /// The shard whose journal has it.
+        was: u16,
+        /// The shard that its settings name.
+        now: u16,
+    },
     /// The source's name belongs to another vendor in this journal.
     #[error("source `{name}` was a {was} source before and is a {now} source now; give the new source another name")]
     OtherVendor {

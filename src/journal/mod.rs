@@ -47,6 +47,7 @@ mod error;
 mod lateness;
 pub mod lock;
 mod rollback;
+pub mod shard_dirs;
 pub mod sqlite;
 mod stats;
 

@@ -96,6 +96,85 @@ pub struct JournalStats {
     pub bytes: u64,
 }
 
+impl JournalStats {
+    /// Several journals as one: the sources of all, and each sink once. Its numbers are sums; so are `head` and `oldest`, and
+    /// `head - position` stays the number of events that it is behind.
+    #[must_use]
+    pub fn joined(journals: Vec<Self>) -> Self {
+        let mut journals = journals.into_iter();
+        let Some(mut joined) = journals.next() else {
+            return Self { sources: Vec::new(), sinks: Vec::new(), head: 0, oldest: 0, bytes: 0 };
+        };
+        for journal in journals {
+            // A sink that one of the journals does not know is not behind there.
+            let unknown = |sinks: &[SinkStats], name: &str| !sinks.iter().any(|sink| sink.name == name);
+            let joined_head = joined.head;
+            for sink in joined.sinks.iter_mut().filter(|sink| unknown(&journal.sinks, &sink.name)) {
+                sink.position += journal.head;
+            }
+            for mut sink in journal.sinks {
+                match joined.sinks.iter_mut().find(|known| known.name == sink.name) {
+                    Some(known) => known.add(sink),
+                    None => {
+                        sink.position += joined_head;
+                        joined.sinks.push(sink);
+                    }
+                }
+            }
+            joined.sources.extend(journal.sources);
+            joined.head += journal.head;
+            joined.oldest += journal.oldest;
+            joined.bytes += journal.bytes;
+        }
+        joined
+    }
+}
+
+impl JournalSnapshot {
+    /// Several journals as one, as [`JournalStats::joined`]; `None` if there are none.
+    #[must_use]
+    pub fn joined(journals: Vec<Self>) -> Option<Self> {
+        let (mut stats, mut held, mut sources) = (Vec::new(), 0, Vec::new());
+        let mut pending: Vec<(String, PendingBatch)> = Vec::new();
+        if journals.is_empty() {
+            return None;
+        }
+        for journal in journals {
+            stats.push(journal.stats);
+            held += journal.held;
+            sources.extend(journal.sources);
+            for (name, batch) in journal.pending {
+                match pending.iter_mut().find(|(known, _)| *known == name) {
+                    Some((_, known)) => known.add(batch),
+                    None => pending.push((name, batch)),
+                }
+            }
+        }
+        Some(Self { stats: JournalStats::joined(stats), held, sources, pending })
+    }
+}
+
+impl SinkStats {
+    /// Adds the same sink of another journal. Its last error is the older one, its state that of the later delivery.
+    fn add(&mut self, other: Self) {
+        self.active |= other.active;
+        self.position += other.position;
+        self.delivered += other.delivered;
+        self.filtered += other.filtered;
+        self.dead_lettered += other.dead_lettered;
+        self.bytes += other.bytes;
+        self.redelivered += other.redelivered;
+        self.skipped += other.skipped;
+        if other.delivered_at > self.delivered_at {
+            (self.delivered_at, self.state) = (other.delivered_at, other.state);
+        }
+        let is_older = |error: &LastError| self.last_error.as_ref().is_none_or(|own| error.since < own.since);
+        if other.last_error.as_ref().is_some_and(is_older) {
+            self.last_error = other.last_error;
+        }
+    }
+}
+
 /// What a snapshot contains.
 #[derive(Clone, Debug)]
 pub struct SnapshotQuery<'a> {

@@ -19,6 +19,7 @@ mod graph;
 mod merge;
 mod own_paths;
 mod routes;
+mod shards;
 mod sinks;
 mod sources;
 mod sources_from;

@@ -12,6 +12,7 @@ use crate::config::component_settings::CommonSinkSettings;
 use crate::config::deserialize::field_names;
 use crate::config::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::deliver::Route;
+use crate::shard::ShardCount;
 use crate::sinks::claims::{OwnPath, real_path};
 use crate::sinks::registry::SinkConfig;
 
@@ -20,6 +21,8 @@ const GENERIC_KEYS: &[&str] = &["type", "inputs"];
 /// A sink whose settings are valid.
 pub(super) struct CheckedSink {
     pub(super) config: SinkConfig,
+    /// With `{{ shard }}` as written.
+    written: SinkConfig,
     common: CommonSinkSettings,
     /// The files of its secrets.
     pub(super) secret_files: Vec<OwnPath>,
@@ -38,12 +41,25 @@ impl CheckedSink {
         files.extend(self.secret_files.into_iter().map(|file| file.path));
         files.extend(routes.iter().flat_map(|route| route.redactions.files()));
         let identity = SettingsIdentity { digest: self.digest, directory: self.directory, files };
-        ValidatedSink { name: name.to_owned(), config: self.config, batch, start: self.common.start, routes, identity }
+        ValidatedSink {
+            name: name.to_owned(),
+            config: self.config,
+            written: self.written,
+            batch,
+            start: self.common.start,
+            routes,
+            identity,
+        }
     }
 }
 
 /// Checks a sink. Returns it if its settings are valid.
-pub(super) fn check(component: &Component<'_>, directory: &Path, diagnostics: &mut Diagnostics) -> Option<CheckedSink> {
+pub(super) fn check(
+    component: &Component<'_>,
+    directory: &Path,
+    shards: Option<ShardCount>,
+    diagnostics: &mut Diagnostics,
+) -> Option<CheckedSink> {
     let common_fields = field_names(|probe| CommonSinkSettings::deserialize(probe));
     let common =
         component::read_fields(component, common_fields, diagnostics, |reader| CommonSinkSettings::deserialize(reader));
@@ -57,15 +73,29 @@ pub(super) fn check(component: &Component<'_>, directory: &Path, diagnostics: &m
     config.iter_mut().for_each(|config| config.resolve_against(directory));
     let secrets = config.iter_mut().filter(|_| clean).flat_map(SinkConfig::secrets_mut);
     let secret_files = own_paths::secret_files(component, secrets.map(|secret| &*secret), diagnostics);
+    let written = config.clone();
+    if shards.is_some() {
+        // All shards have the same problems.
+        config = config.map(|config| config.with_shard("0"));
+    }
+    if let (Some(written), true) = (&written, shards.is_some_and(|shards| shards.get() > 1)) {
+        component::report_setting_diagnostics(
+            component,
+            written.check_shards().as_slice(),
+            Severity::Error,
+            clean,
+            diagnostics,
+        );
+    }
     if let Some(config) = &config {
         component::report_setting_diagnostics(component, &config.check(), Severity::Error, clean, diagnostics);
         component::report_setting_diagnostics(component, &config.warnings(), Severity::Warning, clean, diagnostics);
     }
-    let (config, common) = (config.filter(|_| clean)?, common.complete()?);
+    let (config, written, common) = (config.filter(|_| clean)?, written?, common.complete()?);
     let of_batch = config.check_batch(&common.batch.over(config.default_batch()));
     component::report_setting_diagnostics(component, of_batch.as_slice(), Severity::Error, true, diagnostics);
     let (digest, directory) = (component.node.digest(), directory.to_owned());
-    Some(CheckedSink { config, common, secret_files, digest, directory })
+    Some(CheckedSink { config, written, common, secret_files, digest, directory })
 }
 
 /// Reports sinks that write to the same target.

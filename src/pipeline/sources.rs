@@ -43,7 +43,7 @@ impl CheckedSource {
         let mut files: Vec<_> = options.tls.files().cloned().collect();
         files.extend(self.secret_files.into_iter().map(|file| file.path));
         let identity = SettingsIdentity { digest: self.digest, directory: self.directory, files };
-        Some(ValidatedSource { name: self.name, vendor_name, vendor, options, identity })
+        Some(ValidatedSource { name: self.name, vendor_name, vendor, options, shard: None, identity })
     }
 
     /// How far back it reads again.

@@ -33,6 +33,7 @@ use crate::config::source_list::SOURCES_FROM;
 use crate::config::unit_test::{self, UnitTest};
 use crate::config::{suggest, yaml};
 use crate::deliver::Route;
+use crate::shard::{ShardCount, ShardSelection};
 use crate::sinks::EventForm;
 use crate::sinks::claims::OwnPath;
 
@@ -151,7 +152,7 @@ impl<'l> Loader<'l> {
         let (read, diagnostics) = (&self.read, &mut self.diagnostics);
         fan_out::fan_out(&mut root);
         let components = component::components(&root, diagnostics);
-        let checked = check_components(&components, read, diagnostics);
+        let checked = check_components(&components, settings.shards, read, diagnostics);
         sinks::report_conflicting_targets(&components, &checked.sinks, diagnostics);
         let mut own_paths = own_paths::of_process(&settings, read);
         own_paths.extend(checked.sources.iter().flat_map(|source| source.secret_files.iter().cloned()));
@@ -167,7 +168,7 @@ impl<'l> Loader<'l> {
         let (sinks, wired) = route(&components, &checked.inputs, &checked.effects, checked.sinks, diagnostics);
         let sources = checked.sources.into_iter().map(CheckedSource::into_validated).collect::<Option<Vec<_>>>()?;
         let tests = self.tests(&name, &wired);
-        Some(ValidatedPipeline {
+        let mut pipeline = ValidatedPipeline {
             name,
             settings,
             sources,
@@ -175,8 +176,13 @@ impl<'l> Loader<'l> {
             components: wired,
             own_paths,
             tests,
+            shards: Vec::new(),
+            selection: ShardSelection::All,
+            shard: None,
             warnings: Vec::new(),
-        })
+        };
+        pipeline.assign_shards();
+        Some(pipeline)
     }
 
     /// The tests of all files. Their mistakes are apart from those of the pipeline, which runs in spite of them.
@@ -254,6 +260,7 @@ struct Checked<'c, 't> {
 
 fn check_components<'c, 't>(
     components: &'c [Component<'t>],
+    shards: Option<ShardCount>,
     read: &ReadFiles,
     diagnostics: &mut Diagnostics,
 ) -> Checked<'c, 't> {
@@ -267,7 +274,7 @@ fn check_components<'c, 't>(
                 checked.effects.extend(effect.map(|effect| (component.name, effect)));
             }
             Section::Sink => {
-                let sink = sinks::check(component, directory, diagnostics);
+                let sink = sinks::check(component, directory, shards, diagnostics);
                 checked.sinks.extend(sink.map(|sink| (component.name, sink)));
             }
         }

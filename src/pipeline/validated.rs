@@ -9,6 +9,7 @@ use crate::config::settings::Settings;
 use crate::config::unit_test::UnitTest;
 use crate::deliver::Route;
 use crate::journal::SinkStart;
+use crate::shard::ShardSelection;
 use crate::sinks::BatchOptions;
 use crate::sinks::claims::OwnPath;
 use crate::sinks::registry::SinkConfig;
@@ -32,6 +33,12 @@ pub struct ValidatedPipeline {
     pub own_paths: Vec<OwnPath>,
     /// The tests of the file, or what is wrong with them; a run does not care.
     pub tests: Result<Vec<UnitTest>, Vec<Diagnostic>>,
+    /// The shards whose sources these are, in order; empty without `shards`.
+    pub shards: Vec<u16>,
+    /// How they were selected.
+    pub selection: ShardSelection,
+    /// The shard, if this is the pipeline of one.
+    pub shard: Option<u16>,
     /// Warnings: the pipeline runs, but probably not as intended.
     pub warnings: Vec<Diagnostic>,
 }
@@ -84,6 +91,8 @@ pub struct ValidatedSource {
     pub vendor: Arc<dyn Vendor>,
     /// The common settings of sources.
     pub options: SourceOptions,
+    /// The shard that it belongs to; `None` without `shards`.
+    pub shard: Option<u16>,
     /// What its settings are compared by, and the files that they name.
     pub identity: SettingsIdentity,
 }
@@ -93,8 +102,10 @@ pub struct ValidatedSource {
 pub struct ValidatedSink {
     /// Its name.
     pub name: String,
-    /// Its type and settings.
+    /// Its type and settings. In those of the whole pipeline, `{{ shard }}` is 0.
     pub config: SinkConfig,
+    /// The same with `{{ shard }}` as written.
+    pub written: SinkConfig,
     /// When a batch closes.
     pub batch: BatchOptions,
     /// Where it begins at its first start.

@@ -114,7 +114,7 @@ impl Shares {
 }
 
 /// Collects a [`MappingReport`], record by record.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct MappingCounter {
     vendors: BTreeMap<&'static str, VendorMapping>,
     other_types: BTreeMap<(&'static str, String, Difference), u64>,

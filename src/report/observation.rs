@@ -1,7 +1,7 @@
 //! What all reports are made of: the journal as seen at one moment, and the values that several reports show.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -11,7 +11,7 @@ use crate::forecast::{CoverageProgress, initial_state};
 use crate::journal::lock::{self, LockOwner};
 use crate::journal::{
     JournalError, JournalSnapshot, LastError, SinkStats, SnapshotQuery, SourceSnapshot, SourceState, SourceStats,
-    SqliteJournal, WindowKind,
+    SqliteJournal, WindowKind, shard_dirs,
 };
 use crate::pipeline::{ValidatedPipeline, ValidatedSource};
 use crate::time::{TimeRange, Timestamp};
@@ -28,6 +28,8 @@ pub struct Observation {
     pub process: Option<LockOwner>,
     /// What the journal holds; `None` if nothing has run yet.
     pub journal: Option<JournalSnapshot>,
+    /// Each shard that was looked at, by number; empty without `shards`. The journal is then that of all of them together.
+    pub shards: Vec<ShardObservation>,
     /// Whether the evidence for the sources' time was read.
     pub has_evidence: bool,
     /// Where each source is in the journal's counters and in its snapshots, which have the same order. A search per source
@@ -41,23 +43,62 @@ pub struct Observation {
 /// # Errors
 /// The journal exists and cannot be read.
 pub fn observe(pipeline: &ValidatedPipeline, at: Timestamp, with_evidence: bool) -> Result<Observation, JournalError> {
-    let journal = snapshot(pipeline, with_evidence)?;
-    let process = lock::owner(&pipeline.settings.data_dir);
-    Ok(Observation::new(at, process, journal, with_evidence))
+    let owner = |data_dir: &Path| lock::owner(data_dir);
+    observe_with(pipeline, at, with_evidence, owner)
 }
 
-/// The same in the process that runs the pipeline, which must not query its own lock: that would release it. `runs` says
+/// The same in the process that runs the pipeline, or its selected shards, which must not query its own lock: that would release it. `runs` says
 /// whether it has started.
 ///
 /// # Errors
 /// The journal exists and cannot be read.
 pub fn observe_own(pipeline: &ValidatedPipeline, at: Timestamp, runs: bool) -> Result<Observation, JournalError> {
-    let journal = snapshot(pipeline, false)?;
-    let process = runs.then(|| LockOwner { pid: Some(std::process::id()) });
-    Ok(Observation::new(at, process, journal, false))
+    observe_with(pipeline, at, false, |_| runs.then(|| LockOwner { pid: Some(std::process::id()) }))
 }
 
-fn snapshot(pipeline: &ValidatedPipeline, with_evidence: bool) -> Result<Option<JournalSnapshot>, JournalError> {
+fn observe_with(
+    pipeline: &ValidatedPipeline,
+    at: Timestamp,
+    with_evidence: bool,
+    owner: impl Fn(&Path) -> Option<LockOwner>,
+) -> Result<Observation, JournalError> {
+    let data_dir = &pipeline.settings.data_dir;
+    if !pipeline.is_sharded() {
+        // The directory of one shard says nothing of shards.
+        shard_dirs::check(data_dir, None)?;
+        let journal = snapshot(pipeline, data_dir, with_evidence)?;
+        return Ok(Observation::new(at, owner(data_dir), journal, with_evidence));
+    }
+    shard_dirs::check(data_dir, pipeline.settings.shards)?;
+    let (mut journals, mut shards) = (Vec::new(), Vec::new());
+    for number in pipeline.shards.iter().copied() {
+        let directory = shard_dirs::directory(data_dir, number);
+        let journal = snapshot(pipeline, &directory, with_evidence)?;
+        shards.push(ShardObservation::new(number, owner(&directory), journal.as_ref()));
+        journals.extend(journal.map(|journal| naming_shard(number, journal)));
+    }
+    let processes: Vec<_> = shards.iter().filter_map(|shard| shard.process.clone()).collect();
+    let process = processes.first().map(|first| {
+        let is_one = processes.iter().all(|process| process == first);
+        LockOwner { pid: first.pid.filter(|_| is_one) }
+    });
+    let joined = Observation::new(at, process, JournalSnapshot::joined(journals), with_evidence);
+    Ok(Observation { shards, ..joined })
+}
+
+/// The errors of sinks say in which shard they are: each sink is in several.
+fn naming_shard(number: u16, mut journal: JournalSnapshot) -> JournalSnapshot {
+    for error in journal.stats.sinks.iter_mut().filter_map(|sink| sink.last_error.as_mut()) {
+        error.message = format!("shard {number}: {}", error.message);
+    }
+    journal
+}
+
+fn snapshot(
+    pipeline: &ValidatedPipeline,
+    data_dir: &Path,
+    with_evidence: bool,
+) -> Result<Option<JournalSnapshot>, JournalError> {
     let sinks: Vec<_> = pipeline
         .sinks
         .iter()
@@ -65,14 +106,55 @@ fn snapshot(pipeline: &ValidatedPipeline, with_evidence: bool) -> Result<Option<
         .collect();
     let evidence = with_evidence.then_some(TimeRange::ALL);
     let query = SnapshotQuery { sources: None, sinks: &sinks, evidence };
-    SqliteJournal::snapshot(&pipeline.settings.data_dir, &query)
+    SqliteJournal::snapshot(data_dir, &query)
+}
+
+/// A shard, as seen in the data directory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ShardObservation {
+    /// Its number.
+    pub number: u16,
+    /// The process that runs it, if any.
+    pub process: Option<LockOwner>,
+    /// Whether its journal is in the data directory.
+    pub is_here: bool,
+    /// Events that the journal holds.
+    pub held: u64,
+    /// Their size on disk.
+    pub bytes: u64,
+    /// What each sink has pending, with the time when the oldest of it became visible.
+    pub(super) pending: Vec<(String, Timestamp)>,
+}
+
+impl ShardObservation {
+    fn new(number: u16, process: Option<LockOwner>, journal: Option<&JournalSnapshot>) -> Self {
+        let pending = journal.iter().flat_map(|journal| &journal.pending);
+        let pending = pending.filter_map(|(sink, batch)| Some((sink.clone(), batch.oldest_visible_at?))).collect();
+        let (held, bytes) = journal.map_or((0, 0), |journal| (journal.held, journal.stats.bytes));
+        Self { number, process, is_here: journal.is_some(), held, bytes, pending }
+    }
 }
 
 impl Observation {
     fn new(at: Timestamp, process: Option<LockOwner>, journal: Option<JournalSnapshot>, has_evidence: bool) -> Self {
         let sources = journal.iter().flat_map(|journal| &journal.sources);
         let positions = sources.enumerate().map(|(position, source)| (source.name.clone(), position)).collect();
-        Self { at, process, journal, has_evidence, positions }
+        Self { at, process, journal, shards: Vec::new(), has_evidence, positions }
+    }
+
+    /// The shard of a source, if the pipeline has shards.
+    pub(super) fn shard_of(&self, source: &ValidatedSource) -> Option<&ShardObservation> {
+        self.shards.iter().find(|shard| Some(shard.number) == source.shard)
+    }
+
+    /// Whether a process collects the source.
+    pub(super) fn runs(&self, source: &ValidatedSource) -> bool {
+        self.shard_of(source).map_or(self.process.is_some(), |shard| shard.process.is_some())
+    }
+
+    /// Whether the source's journal is not in this data directory, although others are.
+    pub(super) fn is_elsewhere(&self, source: &ValidatedSource) -> bool {
+        self.journal.is_some() && self.shard_of(source).is_some_and(|shard| !shard.is_here)
     }
 
     /// The sources of the file, in its order.

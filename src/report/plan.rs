@@ -235,7 +235,10 @@ fn example(sink: &ValidatedSink, source: &ValidatedSource, route: &Route, now: T
         },
         timestamp: event.timestamp,
         filtered: route.condition.as_ref().is_some_and(|condition| !condition.holds(&event)),
-        destination: sink.config.example(&event),
+        destination: match source.shard {
+            Some(shard) => sink.written.with_shard(&shard.to_string()).example(&event),
+            None => sink.config.example(&event),
+        },
     }
 }
 

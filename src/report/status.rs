@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::doubt::{self, DoubtReport};
 use super::freshness::SinceNewestEvent;
-use super::observation::{LastErrorReport, Observation, ReportHead, SourceView, seconds};
+use super::observation::{LastErrorReport, Observation, ReportHead, ShardObservation, SourceView, seconds};
 use crate::forecast::Phase;
 use crate::journal::{CoverageState, JournalSnapshot, SinkStats};
 use crate::pipeline::{ValidatedPipeline, ValidatedSink};
@@ -32,8 +32,11 @@ pub struct StatusReport {
     pub sources: Vec<SourceStatus>,
     /// Each sink of the file, in its order.
     pub sinks: Vec<SinkStatus>,
-    /// The journal's size; `None` if nothing has run yet.
+    /// The journal's size; `None` if nothing has run yet. With shards: that of all their journals together.
     pub journal: Option<JournalStatus>,
+    /// Each shard; absent without `shards`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub shards: Vec<ShardStatus>,
     /// Sources and sinks of the journal that are no longer in the file.
     pub not_in_file: Vec<String>,
 }
@@ -58,6 +61,8 @@ pub enum SourceState {
     Done,
     /// The pipeline does not run; the next run collects what is missing.
     Stopped,
+    /// The journal of its shard is not in this data directory: nothing is known of it here.
+    Elsewhere,
 }
 
 /// A source.
@@ -67,6 +72,9 @@ pub struct SourceStatus {
     pub name: String,
     /// Its vendor.
     pub vendor: &'static str,
+    /// The shard that it belongs to; absent without `shards`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shard: Option<u16>,
     /// Its state.
     pub state: SourceState,
     /// Covered share of the time that should be covered by now, 0 to 1.
@@ -137,6 +145,9 @@ pub struct SinkStatus {
     pub pending_bytes: u64,
     /// Time since the oldest of them became visible in the journal, in seconds.
     pub oldest_pending_seconds: Option<f64>,
+    /// The shard that this event is in; absent without `shards`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest_pending_shard: Option<u16>,
     /// How long an event may wait for others, so that batches are large: `batch.timeout_secs`.
     pub batch_timeout_seconds: f64,
     /// Every event that became visible before is delivered, filtered or dead-lettered; `None` if it never ran.
@@ -159,6 +170,33 @@ pub struct SinkStatus {
     pub table: Option<TableState>,
     /// The present error.
     pub last_error: Option<LastErrorReport>,
+}
+
+/// A shard.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ShardStatus {
+    /// Its number.
+    pub shard: u16,
+    /// Its state.
+    pub state: ShardState,
+    /// The process that runs it, if it is known.
+    pub pid: Option<u32>,
+    /// Size of its journal on disk, in bytes.
+    pub journal_bytes: u64,
+    /// Whether its journal has reached the size at which its sources pause.
+    pub journal_full: bool,
+}
+
+/// The state of a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShardState {
+    /// A process runs it.
+    Running,
+    /// No process of this machine runs it.
+    Stopped,
+    /// Its journal is not in this data directory.
+    Elsewhere,
 }
 
 /// The journal.
@@ -187,9 +225,14 @@ impl StatusReport {
 
     /// The same of sources that were looked at before.
     pub(super) fn of_views(pipeline: &ValidatedPipeline, observation: &Observation, views: &[SourceView<'_>]) -> Self {
-        let journal = observation.journal.as_ref().map(|journal| journal_status(pipeline, journal));
+        let shards: Vec<_> = observation.shards.iter().map(|shard| shard_status(pipeline, shard)).collect();
+        let journal = observation.journal.as_ref().map(|journal| journal_status(pipeline, journal, &shards));
         let full = journal.as_ref().is_some_and(|journal| journal.full);
-        let sources: Vec<_> = views.iter().map(|view| source_status(view, observation, full)).collect();
+        let is_full = |view: &SourceView<'_>| match view.plan.shard {
+            Some(number) => shards.iter().any(|shard| shard.shard == number && shard.journal_full),
+            None => full,
+        };
+        let sources: Vec<_> = views.iter().map(|view| source_status(view, observation, is_full(view))).collect();
         let sinks: Vec<_> = pipeline.sinks.iter().map(|plan| sink_status(plan, observation)).collect();
         Self {
             head: ReportHead::new(pipeline, observation),
@@ -199,6 +242,7 @@ impl StatusReport {
             sources,
             sinks,
             journal,
+            shards,
             not_in_file: not_in_file(pipeline, observation),
         }
     }
@@ -214,14 +258,29 @@ impl SourceStatus {
     }
 }
 
-fn journal_status(pipeline: &ValidatedPipeline, journal: &JournalSnapshot) -> JournalStatus {
+fn shard_status(pipeline: &ValidatedPipeline, shard: &ShardObservation) -> ShardStatus {
+    ShardStatus {
+        shard: shard.number,
+        state: match &shard.process {
+            Some(_) => ShardState::Running,
+            None if shard.is_here => ShardState::Stopped,
+            None => ShardState::Elsewhere,
+        },
+        pid: shard.process.as_ref().and_then(|process| process.pid),
+        journal_bytes: shard.bytes,
+        journal_full: shard.held > 0 && shard.bytes >= pipeline.settings.journal.max_size.0,
+    }
+}
+
+fn journal_status(pipeline: &ValidatedPipeline, journal: &JournalSnapshot, shards: &[ShardStatus]) -> JournalStatus {
     let stats = &journal.stats;
-    let max_bytes = pipeline.settings.journal.max_size.0;
+    let journals = shards.iter().filter(|shard| shard.state != ShardState::Elsewhere).count().max(1);
+    let max_bytes = pipeline.settings.journal.max_size.0.saturating_mul(journals as u64);
     JournalStatus {
         events: journal.held,
         bytes: stats.bytes,
         max_bytes,
-        full: journal.held > 0 && stats.bytes >= max_bytes,
+        full: (journal.held > 0 && stats.bytes >= max_bytes) || shards.iter().any(|shard| shard.journal_full),
         head: stats.head,
         oldest: stats.oldest,
     }
@@ -237,7 +296,12 @@ fn source_status(view: &SourceView<'_>, observation: &Observation, full: bool) -
     SourceStatus {
         name: plan.name.clone(),
         vendor: plan.vendor_name,
-        state: source_state(view, last_error.is_some(), full, observation.process.is_some()),
+        shard: plan.shard,
+        state: if observation.is_elsewhere(plan) {
+            SourceState::Elsewhere
+        } else {
+            source_state(view, last_error.is_some(), full, observation.runs(plan))
+        },
         covered_share: view.covered_share(),
         covered_to,
         lag_seconds: covered_to.map(|to| seconds(observation.at.since(to))),
@@ -306,6 +370,7 @@ fn sink_status(plan: &ValidatedSink, observation: &Observation) -> SinkStatus {
         pending_events: pending.map_or(0, |batch| batch.events),
         pending_bytes: pending.map_or(0, |batch| batch.raw_bytes),
         oldest_pending_seconds: oldest.map(|oldest| seconds(observation.at.since(oldest))),
+        oldest_pending_shard: oldest.and_then(|oldest| oldest_shard(observation, &plan.name, oldest)),
         batch_timeout_seconds: seconds(plan.batch.timeout),
         delivered_to: stats.map(|_| oldest.unwrap_or(observation.at)),
         last_delivered_at: stats.and_then(|stats| stats.delivered_at),
@@ -318,6 +383,12 @@ fn sink_status(plan: &ValidatedSink, observation: &Observation) -> SinkStatus {
         table: stats.and_then(|stats| plan.config.table_state(stats.state.as_deref()?)),
         last_error,
     }
+}
+
+/// The shard in which the oldest pending event of a sink is.
+fn oldest_shard(observation: &Observation, sink: &str, oldest: Timestamp) -> Option<u16> {
+    let is_in = |shard: &&ShardObservation| shard.pending.iter().any(|(name, since)| name == sink && *since == oldest);
+    observation.shards.iter().find(is_in).map(|shard| shard.number)
 }
 
 fn not_in_file(pipeline: &ValidatedPipeline, observation: &Observation) -> Vec<String> {

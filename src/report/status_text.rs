@@ -1,9 +1,12 @@
 //! `status` for people: tables of sources, sinks and freshness, what is wrong, the journal's size.
 
 use super::problems::problems;
-use super::status::{JournalStatus, SinkState, SinkStatus, SourceState, SourceStatus, StatusReport};
+use super::status::{
+    JournalStatus, ShardState, ShardStatus, SinkState, SinkStatus, SourceState, SourceStatus, StatusReport,
+};
 use super::text::{Side, Table, name, of_seconds, or_dash, short, wrapped};
 use crate::format::{count, counted};
+use crate::shard::ranges;
 use crate::units::ByteSize;
 
 impl StatusReport {
@@ -25,6 +28,9 @@ impl StatusReport {
         problems.iter().for_each(|problem| text += &problem.text(self.head.at));
         if let Some(journal) = &self.journal {
             text += &format!("\n{}\n", journal_line(journal));
+        }
+        if !self.shards.is_empty() {
+            text += &wrapped(&format!("shards: {}", shards_text(&self.shards)), "  ");
         }
         if !self.not_in_file.is_empty() {
             text += &wrapped(&format!("no longer in the file: {}", self.not_in_file.join(", ")), "  ");
@@ -81,7 +87,27 @@ pub(super) fn source_state_text(source: &SourceStatus) -> String {
         SourceState::Done => "done".to_owned(),
         SourceState::Stopped if source.has_holes => format!("stopped at {:.0} %", percent(source.covered_share)),
         SourceState::Stopped => "stopped".to_owned(),
+        SourceState::Elsewhere => "elsewhere".to_owned(),
     }
+}
+
+/// The numbers of the shards by what they do: `0-3 running (process 12), 4-7 not in this data directory`.
+pub(super) fn shards_text(shards: &[ShardStatus]) -> String {
+    let mut groups: Vec<(String, Vec<u16>)> = Vec::new();
+    for shard in shards {
+        let text = match (shard.state, shard.pid) {
+            (ShardState::Running, Some(pid)) => format!("running (process {pid})"),
+            (ShardState::Running, None) => "running".to_owned(),
+            (ShardState::Stopped, _) => "stopped".to_owned(),
+            (ShardState::Elsewhere, _) => "not in this data directory".to_owned(),
+        };
+        match groups.iter_mut().find(|(known, _)| *known == text) {
+            Some((_, numbers)) => numbers.push(shard.shard),
+            None => groups.push((text, vec![shard.shard])),
+        }
+    }
+    let parts: Vec<_> = groups.into_iter().map(|(text, numbers)| format!("{} {text}", ranges(&numbers))).collect();
+    parts.join("; ")
 }
 
 /// Rounds down, to at most 99: 100 % would mean that nothing is missing.

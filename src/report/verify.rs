@@ -29,6 +29,9 @@ pub struct VerifyReport {
 pub struct SinkOutputs {
     /// Its name in the pipeline file.
     pub name: String,
+    /// The shard whose outputs these are; absent without `shards`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shard: Option<u16>,
     /// Its type.
     #[serde(rename = "type")]
     pub type_name: &'static str,
@@ -71,13 +74,19 @@ impl VerifyReport {
 }
 
 impl SinkOutputs {
+    /// The sink, and of which shard it is.
+    fn title(&self) -> String {
+        let shard = self.shard.map_or_else(String::new, |shard| format!(" of shard {shard}"));
+        format!("{}{shard} ({})", self.name, self.type_name)
+    }
+
     fn write(&self, text: &mut String) {
         let Some(place) = &self.manifests_at else {
-            let line = format!("{} ({}): it writes no manifests, so it cannot be verified", self.name, self.type_name);
+            let line = format!("{}: it writes no manifests, so it cannot be verified", self.title());
             text.push_str(&wrapped(&line, "  "));
             return;
         };
-        text.push_str(&format!("{} ({}): {place}\n", self.name, self.type_name));
+        text.push_str(&format!("{}: {place}\n", self.title()));
         if let Some(error) = &self.error {
             text.push_str(&wrapped(&format!("  cannot be read: {error}"), "  "));
         }

@@ -11,7 +11,7 @@ use super::report::RunError;
 use super::start::{build_sink, build_transport, read_keys};
 use crate::clock::SharedClock;
 use crate::collect::{self, HttpClients};
-use crate::journal::data_dir;
+use crate::journal::{data_dir, shard_dirs};
 use crate::pipeline::{ValidatedPipeline, ValidatedSink, ValidatedSource};
 use crate::sinks::SinkError;
 use crate::time::Timestamp;
@@ -139,7 +139,13 @@ fn oldest_event(pipeline: &ValidatedPipeline, sink: &ValidatedSink, clock: &Shar
 /// # Errors
 /// [`JournalError`](crate::journal::JournalError) says what to do.
 pub fn check_data_dir(pipeline: &ValidatedPipeline) -> Result<(), RunError> {
-    Ok(data_dir::check(&pipeline.settings.data_dir)?)
+    let root = &pipeline.settings.data_dir;
+    data_dir::check(root)?;
+    shard_dirs::check(root, pipeline.settings.shards)?;
+    if pipeline.is_sharded() {
+        pipeline.data_dirs().iter().try_for_each(|directory| data_dir::check(directory))?;
+    }
+    Ok(())
 }
 
 fn not_built(error: &impl std::fmt::Display) -> HealthcheckFailure {

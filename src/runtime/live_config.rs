@@ -10,14 +10,16 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 
 use super::file_digests::{ChangedFiles, digests};
 use super::maintenance::on_own_thread;
 use crate::pipeline::{
     self, ActiveConfig, Diagnostic, Environment, FileDigests, Overrides, PipelineFiles, ValidatedPipeline,
 };
+use crate::shard::ShardSelection;
 
 /// How often files are looked at.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
@@ -53,6 +55,17 @@ struct Shared {
     requested: Notify,
     read: Mutex<ReadDigests>,
     active: watch::Sender<ActiveConfig>,
+    /// Of the configuration of one shard: what that of the process has read for it.
+    handed_out: Mutex<HandedOut>,
+    /// Cancelled when the run of the shard has ended.
+    ended: CancellationToken,
+}
+
+/// What a reload of the process hands to a shard, and where the shard says whether it has applied it.
+#[derive(Default)]
+struct HandedOut {
+    loaded: Option<Loaded>,
+    answer: Option<oneshot::Sender<bool>>,
 }
 
 /// The files as they were when a reload read them last, whether it succeeded or not.
@@ -84,9 +97,69 @@ impl LiveConfig {
     /// Those of [`pipeline::load`].
     pub fn load(files: PipelineFiles, environment: Environment, overrides: Overrides) -> Result<Self, Vec<Diagnostic>> {
         let (pipeline, read) = pipeline::load_with_digests(&files, &environment, &overrides);
-        let active = watch::Sender::new(ActiveConfig::new(pipeline?));
-        let read = Mutex::new(ReadDigests { pipeline: read, named: FileDigests::new() });
-        Ok(Self(Arc::new(Shared { files, environment, overrides, requested: Notify::new(), read, active })))
+        Ok(Self::new(files, environment, overrides, pipeline?, read))
+    }
+
+    fn new(
+        files: PipelineFiles,
+        environment: Environment,
+        overrides: Overrides,
+        pipeline: ValidatedPipeline,
+        read: FileDigests,
+    ) -> Self {
+        Self(Arc::new(Shared {
+            files,
+            environment,
+            overrides,
+            requested: Notify::new(),
+            read: Mutex::new(ReadDigests { pipeline: read, named: FileDigests::new() }),
+            active: watch::Sender::new(ActiveConfig::new(pipeline)),
+            handed_out: Mutex::default(),
+            ended: CancellationToken::new(),
+        }))
+    }
+
+    /// Selects the shards that this process runs.
+    ///
+    /// # Errors
+    /// The pipeline has no such shards; the text says what to do.
+    pub fn select(&self, selection: &ShardSelection) -> Result<(), String> {
+        let pipeline = self.0.active.borrow().pipeline.as_ref().clone().selected(selection)?;
+        self.0.active.send_modify(|active| active.pipeline = Arc::new(pipeline));
+        Ok(())
+    }
+
+    /// The configuration of a shard, whose pipeline this one hands out at each reload.
+    pub(super) fn of_shard(&self, pipeline: ValidatedPipeline) -> Self {
+        let Shared { files, environment, overrides, .. } = &*self.0;
+        Self::new(files.clone(), environment.clone(), overrides.clone(), pipeline, FileDigests::new())
+    }
+
+    /// Hands a pipeline that was read to the run of a shard, which applies it. Whether it did; `None` if it has ended.
+    pub(super) async fn hand_out(&self, pipeline: ValidatedPipeline, files: FileDigests) -> Option<bool> {
+        let (answer, answered) = oneshot::channel();
+        *self.handed_out() = HandedOut { loaded: Some(Loaded { pipeline, files }), answer: Some(answer) };
+        self.request_reload();
+        tokio::select! {
+            answer = answered => answer.ok(),
+            () = self.0.ended.cancelled() => None,
+        }
+    }
+
+    /// Whether a reload was applied.
+    pub(super) fn answer(&self, succeeded: bool) {
+        // Without a shard nobody waits for it.
+        let _ = self.handed_out().answer.take().map(|answer| answer.send(succeeded));
+    }
+
+    /// The run of the shard has ended: nothing is applied any more.
+    pub(super) fn end(&self) {
+        self.0.ended.cancel();
+    }
+
+    fn handed_out(&self) -> MutexGuard<'_, HandedOut> {
+        // No call leaves it half changed.
+        self.0.handed_out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The configuration that the run works with.
@@ -142,8 +215,11 @@ impl LiveConfig {
         files
     }
 
-    /// Reads the files again.
+    /// Reads the files again, or takes what was handed out.
     pub(super) async fn reload(&self) -> Result<Loaded, Vec<Diagnostic>> {
+        if let Some(loaded) = self.handed_out().loaded.take() {
+            return Ok(loaded);
+        }
         let config = self.clone();
         on_own_thread(move || config.reload_now()).await
     }

@@ -19,6 +19,7 @@ mod live_config;
 mod maintenance;
 mod report;
 mod run;
+mod shards;
 mod start;
 mod supervisor;
 mod tasks;

@@ -25,6 +25,8 @@ pub struct RunReport {
     pub cut_short: bool,
     /// Whether a signal, the caller or a closed standard output stopped the run.
     pub stopped: bool,
+    /// The reports of the shards, by number. Then `sources` and `sinks` are empty, and all else is that of all shards together.
+    pub shards: Vec<(u16, RunReport)>,
 }
 
 impl RunReport {
@@ -39,12 +41,41 @@ impl RunReport {
             doubts: Vec::new(),
             cut_short: false,
             stopped: false,
+            shards: Vec::new(),
         }
+    }
+
+    /// The report of a run of several shards.
+    pub(super) fn of_shards(shards: Vec<(u16, Self)>) -> Self {
+        let reports = || shards.iter().map(|(_, report)| report);
+        Self {
+            sources: Vec::new(),
+            sinks: Vec::new(),
+            before: JournalStats::joined(reports().map(|report| report.before.clone()).collect()),
+            stats: JournalStats::joined(reports().map(|report| report.stats.clone()).collect()),
+            backlogs: reports().flat_map(|report| report.backlogs.clone()).collect(),
+            doubts: reports().flat_map(|report| report.doubts.clone()).collect(),
+            cut_short: reports().any(|report| report.cut_short),
+            stopped: reports().any(|report| report.stopped),
+            shards,
+        }
+    }
+
+    /// Whether a source took part.
+    pub(crate) fn ran(&self, source: &str) -> bool {
+        self.sources.iter().any(|(name, _)| name == source) || self.shards.iter().any(|(_, shard)| shard.ran(source))
     }
 
     /// Names of sources and sinks that could not finish their work, with the reason.
     #[must_use]
     pub fn unfinished(&self) -> Vec<(&str, String)> {
+        let of_shards = self.shards.iter().flat_map(|(shard, report)| {
+            report.unfinished().into_iter().map(move |(name, reason)| (name, format!("shard {shard}: {reason}")))
+        });
+        let of_shards: Vec<_> = of_shards.collect();
+        if !of_shards.is_empty() {
+            return of_shards;
+        }
         let sources = self.sources.iter().filter_map(|(name, end)| match end {
             Ok(SourceEnd::Stopped(error)) => Some((name.as_str(), with_hint(&error.message, &error.hint))),
             Ok(_) => None,
@@ -107,6 +138,17 @@ pub enum RunError {
         name: String,
         /// What is wrong.
         reason: String,
+    },
+    /// The shards that the process is to run do not fit the pipeline.
+    #[error("{0}")]
+    Shards(String),
+    /// A shard could not be started, or could not continue.
+    #[error("shard {shard}: {error}")]
+    Shard {
+        /// The shard.
+        shard: u16,
+        /// Why.
+        error: Box<RunError>,
     },
     /// The journal's writing thread has ended while the pipeline ran.
     #[error(

@@ -5,18 +5,20 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::backlog::{backlog_reader, remaining_times};
 use super::deadline::{RunningComponents, give_up};
 use super::doubt::{accept_ignored, doubts, doubts_of_run};
 use super::maintenance::{retire_removed_components, roll_back_removed_sinks, trim_regularly};
 use super::report::{RunError, RunReport};
+use super::shards;
 use super::start::{RunOptions, Starter};
 use super::supervisor::Supervisor;
 use super::writer_watch::watch_writer;
 use crate::collect::{RateLimitGroups, SourceEnd};
-use crate::journal::Journal;
 use crate::journal::sqlite::{JournalOptions, SqliteJournal};
+use crate::journal::{Journal, LogReader, shard_dirs};
 use crate::pipeline::{ActiveConfig, LogFormat, ValidatedPipeline};
 use crate::sinks::claims::protect;
 use crate::sinks::orphans::own_journal;
@@ -28,8 +30,30 @@ use crate::telemetry::{ServiceManager, progress};
 /// The pipeline cannot be started, or nothing can write to the journal any more. Later errors of one source or sink are in
 /// the report.
 pub async fn run(pipeline: ValidatedPipeline, options: RunOptions) -> Result<RunReport, RunError> {
-    let began = options.clock.now();
+    let manager = Arc::new(options.config.as_ref().map(|_| ServiceManager::of_process()).unwrap_or_default());
+    if pipeline.is_sharded() {
+        return shards::run(pipeline, options, manager).await;
+    }
+    if pipeline.shard.is_none() {
+        shard_dirs::check(&pipeline.settings.data_dir, None)?;
+    }
     let journal = open_journal(&pipeline)?;
+    let config = match &options.config {
+        Some(live) => live.sender(),
+        None => watch::Sender::new(ActiveConfig::new(pipeline)),
+    };
+    run_journal(journal, config, options, manager).await
+}
+
+/// Runs the pipeline of one journal to its end.
+pub(super) async fn run_journal(
+    journal: Arc<dyn Journal>,
+    config: watch::Sender<ActiveConfig>,
+    options: RunOptions,
+    manager: Arc<ServiceManager>,
+) -> Result<RunReport, RunError> {
+    let pipeline = Arc::clone(&config.borrow().pipeline);
+    let began = options.clock.now();
     let writer_watch = tokio::spawn(watch_writer(journal.head(), options.writer_ended.clone()));
     protect(&pipeline.own_paths);
     own_journal(&journal.identity().await?);
@@ -40,22 +64,19 @@ pub async fn run(pipeline: ValidatedPipeline, options: RunOptions) -> Result<Run
     let mut report = RunReport::new(journal.stats().await?);
     let running = RunningComponents::of(&pipeline);
     let json = pipeline.settings.log.format == LogFormat::Json;
-    let config = match &options.config {
-        Some(live) => live.sender(),
-        None => watch::Sender::new(ActiveConfig::new(pipeline)),
-    };
     let display_stop = CancellationToken::new();
     if options.show_progress {
         let backlogs = backlog_reader(config.subscribe(), &options.clock);
-        tokio::spawn(progress::show(journal.clone(), Arc::clone(&options.clock), backlogs, display_stop.clone(), json));
+        let journals = vec![Arc::clone(&journal) as Arc<dyn LogReader>];
+        tokio::spawn(progress::show(journals, Arc::clone(&options.clock), backlogs, display_stop.clone(), json));
     }
-    let maintenance = tokio::spawn(trim_regularly(journal.clone(), Arc::clone(&options.clock), config.subscribe()));
+    let maintenance = trim_regularly(journal.clone(), Arc::clone(&options.clock), config.subscribe());
+    let maintenance = tokio::spawn(maintenance.in_current_span());
 
     let stop = options.shutdown.clone();
     // Cancelled by the caller, or when a bounded run gives up.
     let options = RunOptions { shutdown: options.shutdown.child_token(), ..options };
-    let watch = tokio::spawn(give_up(journal.clone(), options.clone(), running.clone(), began));
-    let manager = Arc::new(options.config.as_ref().map(|_| ServiceManager::of_process()).unwrap_or_default());
+    let watch = tokio::spawn(give_up(journal.clone(), options.clone(), running.clone(), began).in_current_span());
     let starter = Starter {
         journal: journal.clone(),
         options: options.clone(),
@@ -68,7 +89,7 @@ pub async fn run(pipeline: ValidatedPipeline, options: RunOptions) -> Result<Run
         () = options.writer_ended.cancelled() => Err(RunError::JournalWriterEnded),
         () = supervisor.run() => Ok(false),
         () = past_deadline(&options.shutdown, &config, &manager) => Ok(true),
-        never = prove_progress(journal.as_ref(), &manager) => match never {},
+        never = prove_progress(std::slice::from_ref(&journal), &manager) => match never {},
     };
     manager.stopping();
     watch.abort();
@@ -89,7 +110,7 @@ pub async fn run(pipeline: ValidatedPipeline, options: RunOptions) -> Result<Run
     Ok(report)
 }
 
-fn open_journal(pipeline: &ValidatedPipeline) -> Result<Arc<dyn Journal>, RunError> {
+pub(super) fn open_journal(pipeline: &ValidatedPipeline) -> Result<Arc<dyn Journal>, RunError> {
     let data_dir = pipeline.settings.data_dir.clone();
     Ok(Arc::new(SqliteJournal::open(&JournalOptions { data_dir, max_size: pipeline.settings.journal.max_size })?))
 }
@@ -105,13 +126,18 @@ async fn past_deadline(shutdown: &CancellationToken, config: &watch::Sender<Acti
 /// Tells the service manager again and again that the run makes progress: that the task which supervises it is scheduled, and
 /// that the journal's thread, which all collecting and delivering passes through, answers. A vendor, a target or a disk that
 /// returns errors is no reason for a restart.
-async fn prove_progress(journal: &dyn Journal, manager: &ServiceManager) -> std::convert::Infallible {
+pub(super) async fn prove_progress(
+    journals: &[Arc<dyn Journal>],
+    manager: &ServiceManager,
+) -> std::convert::Infallible {
     let Some(interval) = manager.watchdog_interval() else { return std::future::pending().await };
     let mut ticks = tokio::time::interval(interval);
     loop {
         ticks.tick().await;
-        // An error is an answer too; the end of the thread ends the run.
-        let _ = journal.pass_through().await;
+        for journal in journals {
+            // An error is an answer too; the end of the thread ends the run.
+            let _ = journal.pass_through().await;
+        }
         manager.alive();
     }
 }

@@ -49,7 +49,7 @@ pub(super) struct Supervisor {
 
 /// Why a reload changes nothing.
 #[derive(Debug)]
-struct ReloadFailure {
+pub(super) struct ReloadFailure {
     error: String,
     hint: String,
     /// How many errors there are; the first one is shown.
@@ -79,15 +79,19 @@ impl Supervisor {
     pub(super) async fn run(&mut self) {
         let live = self.starter.options.config.clone();
         let live = live.filter(|_| self.starter.options.mode == RunMode::Continuous);
+        let shutdown = self.starter.options.shutdown.clone();
         loop {
-            if self.sources.is_empty() {
+            // A shard without sources may get some by a reload.
+            let waits = live.is_some() && self.config.borrow().pipeline.sources.is_empty() && !shutdown.is_cancelled();
+            if self.sources.is_empty() && !waits {
                 self.starter.drain.cancel();
             }
-            if self.sources.is_empty() && self.sinks.is_empty() {
+            if self.sources.is_empty() && self.sinks.is_empty() && !waits {
                 return;
             }
             tokio::select! {
                 () = self.next_end() => {}
+                () = shutdown.cancelled(), if waits => {}
                 live = requested(live.as_ref()) => self.reload(live).await,
             }
         }
@@ -119,6 +123,7 @@ impl Supervisor {
         // The service manager waits for an answer in any case.
         let outcome = if self.is_ending() { Err(ReloadFailure::of_ending_run()) } else { self.try_reload(live).await };
         let now = self.starter.options.clock.now();
+        live.answer(outcome.is_ok());
         self.config.send_modify(|config| {
             config.reload_succeeded = outcome.is_ok();
             if outcome.is_ok() {
@@ -131,14 +136,8 @@ impl Supervisor {
                 log_reload(&changes);
                 self.manager.ready(&status);
             }
-            Err(ReloadFailure { error, hint, errors }) => {
-                tracing::error!(
-                    event = "config_reload_failed",
-                    error,
-                    hint,
-                    errors,
-                    "reload failed; the pipeline continues with its former configuration"
-                );
+            Err(failure) => {
+                failure.log();
                 self.manager.ready(&format!("{status}; the last reload failed, see the log"));
             }
         }
@@ -148,6 +147,7 @@ impl Supervisor {
     async fn try_reload(&mut self, live: &LiveConfig) -> Result<Changes, ReloadFailure> {
         let before = Arc::clone(&self.config.borrow().pipeline);
         let Loaded { mut pipeline, files } = live.reload().await.map_err(|found| ReloadFailure::of_file(&found))?;
+        expect_same_shards(&before, &pipeline)?;
         for setting in keep_fixed(&before.settings, &mut pipeline.settings) {
             let hint = "restart auditflow to apply it";
             tracing::warn!(event = "config_setting_kept", setting, hint, "a reload does not change this setting");
@@ -277,6 +277,26 @@ fn losing_an_input(before: &ValidatedPipeline, after: &ValidatedPipeline) -> BTr
     before.sinks.iter().filter(loses).map(|sink| sink.name.clone()).collect()
 }
 
+/// The number of shards, and the shard of each source, stay as they are: journals are there.
+pub(super) fn expect_same_shards(before: &ValidatedPipeline, after: &ValidatedPipeline) -> Result<(), ReloadFailure> {
+    let text = |pipeline: &ValidatedPipeline| {
+        pipeline.settings.shards.map_or_else(|| "no `shards`".to_owned(), |shards| format!("`shards: {shards}`"))
+    };
+    if before.settings.shards != after.settings.shards {
+        return Err(ReloadFailure {
+            error: format!("the file has {}, and the pipeline runs with {}", text(after), text(before)),
+            hint: "set it back: the number of shards cannot be changed, since each has a journal".to_owned(),
+            errors: 1,
+        });
+    }
+    let shards: HashMap<_, _> = before.sources.iter().map(|source| (&source.name, source.shard)).collect();
+    let moved = after.sources.iter().find_map(|source| {
+        let (was, now) = (shards.get(&source.name).copied()??, source.shard?);
+        (was != now).then(|| JournalError::OtherShard { name: source.name.clone(), was, now })
+    });
+    moved.map_or(Ok(()), |error| Err(RunError::from(error).into()))
+}
+
 /// When a reload that waits warns.
 fn warning_ticks(pipeline: &ValidatedPipeline) -> Interval {
     let wait = pipeline.settings.shutdown_timeout.0;
@@ -314,6 +334,17 @@ async fn requested(live: Option<&LiveConfig>) -> &LiveConfig {
 }
 
 impl ReloadFailure {
+    pub(super) fn log(&self) {
+        let Self { error, hint, errors } = self;
+        tracing::error!(
+            event = "config_reload_failed",
+            error,
+            hint,
+            errors,
+            "reload failed; the pipeline continues with its former configuration"
+        );
+    }
+
     fn of_ending_run() -> Self {
         Self {
             error: "the run is ending".to_owned(),
@@ -322,7 +353,7 @@ impl ReloadFailure {
         }
     }
 
-    fn of_file(diagnostics: &[Diagnostic]) -> Self {
+    pub(super) fn of_file(diagnostics: &[Diagnostic]) -> Self {
         let mut errors = diagnostics.iter().filter(|diagnostic| diagnostic.is_error());
         let first = errors.next();
         let place = first.map_or_else(String::new, |first| match first.span {
@@ -363,6 +394,6 @@ fn log_reload(changes: &Changes) {
 }
 
 /// One line for the service manager.
-fn status_of(pipeline: &ValidatedPipeline) -> String {
+pub(super) fn status_of(pipeline: &ValidatedPipeline) -> String {
     format!("running: sources {}, sinks {}", pipeline.sources.len(), pipeline.sinks.len())
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 /// How a component is asked to end.
 #[derive(Clone)]
@@ -44,7 +45,7 @@ impl<T: Send + 'static, E: std::fmt::Display + Send + 'static> Tasks<T, E> {
         self.ends.remove(&name);
         let former = self.signals.insert(name.clone(), signals);
         debug_assert!(former.is_none(), "{name} still runs, and nothing could stop it any more");
-        self.tasks.spawn(async move { (name, task.await) });
+        self.tasks.spawn(async move { (name, task.await) }.in_current_span());
     }
 
     /// Whether none runs.

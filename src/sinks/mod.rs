@@ -25,6 +25,7 @@ pub mod parquet;
 pub mod registry;
 #[cfg(feature = "s3")]
 pub mod s3;
+mod shard_path;
 pub mod table_state;
 pub mod template;
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::file::FileConfig;
 use super::kafka::KafkaConfig;
 #[cfg(feature = "s3")]
 use super::s3::S3Config;
+use super::shard_path::{names_shard, with_shard};
 use super::table_state::TableState;
 #[cfg(feature = "s3")]
 use super::verify::LocalOutputs;
@@ -193,6 +194,30 @@ impl SinkConfig {
             #[cfg(feature = "s3")]
             Self::S3(_) => None,
         }
+    }
+
+    /// The settings with `{{ shard }}` replaced in the paths of outputs.
+    #[must_use]
+    pub fn with_shard(&self, shard: &str) -> Self {
+        let mut config = self.clone();
+        match &mut config {
+            Self::File(config) => config.path = with_shard(&config.path, shard),
+            #[cfg(feature = "s3")]
+            Self::S3(config) => config.key_prefix = with_shard(&config.key_prefix, shard),
+            _ => {}
+        }
+        config
+    }
+
+    /// Whether two shards would write to one file, and how not to.
+    #[must_use]
+    pub fn check_shards(&self) -> Option<SettingDiagnostic> {
+        let Self::File(config) = self else { return None };
+        (!names_shard(&config.path)).then(|| SettingDiagnostic {
+            key: "path".to_owned(),
+            message: "the shards of the pipeline would write to the same files".to_owned(),
+            hint: "add `{{ shard }}` to the path, for example `audit/shard-{{ shard }}/%Y-%m-%d.ndjson`".to_owned(),
+        })
     }
 
     /// Says how old the events are that are going to be collected, so that the check of a target can compare.

@@ -27,16 +27,16 @@ const BACKLOG_INTERVAL: Duration = Duration::from_secs(2);
 /// The most sources with a backlog that a log line names.
 const MAX_NAMED_SOURCES: usize = 3;
 
-/// Shows progress until `stop` is cancelled. Errors of reading the journal are left to the components that use it.
+/// Shows the progress of a run with these journals until `stop` is cancelled. Errors of reading the journal are left to the components that use it.
 pub(crate) async fn show(
-    journal: Arc<dyn LogReader>,
+    journals: Vec<Arc<dyn LogReader>>,
     clock: SharedClock,
     backlogs: BacklogReader,
     stop: CancellationToken,
     json: bool,
 ) {
     let progress =
-        Progress { journal, clock, backlogs, rates: Rates::default(), sources: BTreeMap::new(), backlogs_read: None };
+        Progress { journals, clock, backlogs, rates: Rates::default(), sources: BTreeMap::new(), backlogs_read: None };
     if std::io::stderr().is_terminal() && !json {
         progress.draw(stop).await;
     } else {
@@ -46,7 +46,7 @@ pub(crate) async fn show(
 
 /// What is kept from one update to the next.
 struct Progress {
-    journal: Arc<dyn LogReader>,
+    journals: Vec<Arc<dyn LogReader>>,
     clock: SharedClock,
     backlogs: BacklogReader,
     rates: Rates,
@@ -103,7 +103,11 @@ impl Progress {
     }
 
     async fn update(&mut self) -> Option<JournalStats> {
-        let stats = self.journal.stats().await.ok()?;
+        let mut journals = Vec::with_capacity(self.journals.len());
+        for journal in &self.journals {
+            journals.push(journal.stats().await.ok()?);
+        }
+        let stats = JournalStats::joined(journals);
         let now = Instant::now();
         self.rates.update(&stats, now);
         for source in &stats.sources {

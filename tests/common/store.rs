@@ -43,6 +43,8 @@ struct Shared {
     puts: Mutex<Vec<(String, Vec<u8>)>>,
     deletes: Mutex<Vec<String>>,
     honors_conditions: Mutex<bool>,
+    /// Held by a put with a condition.
+    conditional: tokio::sync::Mutex<()>,
     /// A header without which no object is put.
     demanded: Mutex<Option<&'static str>>,
 }
@@ -66,6 +68,7 @@ impl Store {
             puts: Mutex::default(),
             deletes: Mutex::default(),
             honors_conditions: Mutex::new(true),
+            conditional: tokio::sync::Mutex::default(),
             demanded: Mutex::default(),
         });
         let router = axum::Router::new().fallback(serve).with_state(Arc::clone(&shared));
@@ -198,6 +201,9 @@ async fn serve_whole(shared: Arc<Shared>, request: Request) -> Response<Body> {
     if request.headers().contains_key("if-none-match") && !*shared.honors_conditions.lock().unwrap() {
         fs::remove_file(shared.root.join(decoded(uri.path().trim_start_matches('/')))).ok();
     }
+    // The file system looks first and writes then; S3 does both at once.
+    let is_conditional = request.headers().contains_key("if-none-match");
+    let _alone = if is_conditional { Some(shared.conditional.lock().await) } else { None };
     let reply = shared.service.call(request.map(s3s::Body::http_body_unsync)).await;
     let (mut parts, body) = reply.unwrap().map(Body::new).into_parts();
     // The body is sent with its length, not in chunks.

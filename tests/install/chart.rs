@@ -105,6 +105,24 @@ fn the_pod_is_hardened_probed_and_the_only_writer_of_its_volume() {
 
 #[test]
 #[ignore = "needs Helm (AUDITFLOW_TEST_HELM)"]
+fn each_of_several_pods_runs_its_shards_on_a_volume_of_its_own() {
+    let claim = |stateful_set: &Value| stateful_set["spec"]["volumeClaimTemplates"][0]["metadata"]["name"].clone();
+    let objects = rendered("minimal", &["--set", "processes=3,config.shards=12"]);
+    let stateful_set = &objects["StatefulSet acme-auditflow"];
+    assert_eq!(stateful_set["spec"]["replicas"], 3);
+    let container = container(stateful_set);
+    assert_eq!(container["args"][2], "--process=$(POD_NAME)/3");
+    assert_eq!(container["env"][0]["valueFrom"]["fieldRef"]["fieldPath"], "metadata.name");
+    assert_eq!(claim(stateful_set), container["volumeMounts"][0]["name"]);
+    // With another number the claims have another name: Kubernetes refuses to change them.
+    let fewer = rendered("minimal", &["--set", "processes=2,config.shards=12,replicas=0"]);
+    let fewer = &fewer["StatefulSet acme-auditflow"];
+    assert_eq!(fewer["spec"]["replicas"], 0);
+    assert_ne!(claim(stateful_set), claim(fewer));
+}
+
+#[test]
+#[ignore = "needs Helm (AUDITFLOW_TEST_HELM)"]
 fn every_object_can_be_turned_on() {
     let objects = rendered("full", &[]);
     assert_pipeline_is_valid(&objects["ConfigMap audit"], &objects["StatefulSet audit"]);
@@ -123,7 +141,10 @@ fn every_object_can_be_turned_on() {
 fn values_that_cannot_work_are_refused_with_what_to_do() {
     let unknown = "additional properties 'polling' not allowed";
     for (more, message) in [
-        ("replicas=2", "Install one release per set of sources instead"),
+        ("replicas=2", "replicas must be 1, as `processes`, or 0 to stop"),
+        ("processes=2", "set `config.shards`"),
+        ("processes=4,config.shards=3", "4 processes for 3 shards"),
+        ("processes=2,config.shards=3,persistence.existingClaim=mine", "remove `persistence.existingClaim`"),
         ("config.sources.acme_clumio.polling=1m", unknown),
         ("config.data_dir=/data", "remove `data_dir` and `api`"),
         ("podMonitor.enabled=true", "set `networkPolicy.scrapeFrom` to your Prometheus"),

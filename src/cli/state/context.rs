@@ -1,11 +1,11 @@
 //! What the `state` commands share: the pipeline and its locked journal, proposals, refusals, and their texts.
 
-use crate::cli::process::{EXIT_FAILED, print_stderr};
+use crate::cli::process::{EXIT_FAILED, EXIT_USAGE, print_stderr};
 use crate::cli::read_only::{self, Exit};
 use crate::clock::{Clock, SystemClock};
 use crate::journal::lock::{self, LockOwner};
 use crate::journal::sqlite::JOURNAL_FILE;
-use crate::journal::{ComponentKind, Edit};
+use crate::journal::{ComponentKind, Edit, shard_dirs};
 use crate::journal::{JournalError, JournalOptions, SqliteJournal};
 use crate::pipeline::{self, Environment, Overrides, PipelineFiles, ValidatedPipeline, ValidatedSink, ValidatedSource};
 use crate::report::wrapped;
@@ -21,6 +21,9 @@ pub(super) struct Common {
     /// Print what would change, and change nothing
     #[arg(long)]
     pub(super) dry_run: bool,
+    /// Of a pipeline with `shards`: the one whose journal changes
+    #[arg(long, value_name = "NUMBER")]
+    pub(super) shard: Option<u16>,
     #[command(flatten)]
     pub(super) settings: Overrides,
 }
@@ -97,10 +100,14 @@ pub(super) struct Context {
 
 impl Context {
     /// Loads the pipeline and locks its journal.
-    pub(super) fn open(files: &PipelineFiles, overrides: &Overrides) -> Result<Self, Exit> {
+    pub(super) fn open(files: &PipelineFiles, shard: Option<u16>, overrides: &Overrides) -> Result<Self, Exit> {
         let complete = pipeline::load(files, &Environment::of_process(), overrides).ok();
         let environment_is_complete = complete.is_some();
         let pipeline = complete.map_or_else(|| read_only::load(files, overrides), Ok)?;
+        let pipeline = of_shard(pipeline, shard).map_err(|mistake| {
+            print_stderr(&format!("error: {mistake}\n"));
+            Exit(EXIT_USAGE)
+        })?;
         let journal = open_journal(&pipeline).map_err(|refusal| refusal.print())?;
         Ok(Self { files: files.clone(), pipeline, environment_is_complete, journal, now: SystemClock.now() })
     }
@@ -175,6 +182,27 @@ impl Context {
         let mut same_name = sources.iter().filter(|source| source.name == recorded);
         let differs = same_name.any(|source| source.normalizer_config != plan.vendor.normalizer_config());
         Ok(differs && self.environment_is_complete)
+    }
+}
+
+/// The pipeline of the journal that is meant.
+fn of_shard(pipeline: ValidatedPipeline, shard: Option<u16>) -> Result<ValidatedPipeline, String> {
+    match (shard, pipeline.settings.shards) {
+        (None, None) => {
+            shard_dirs::check(&pipeline.settings.data_dir, None).map_err(|error| error.to_string())?;
+            Ok(pipeline)
+        }
+        (Some(_), None) => Err("the pipeline has no `shards`; leave out --shard".to_owned()),
+        (None, Some(count)) => Err(format!(
+            "the pipeline has {count} shards, and this command changes the journal of one; name it with --shard (`auditflow status --json` says the shard of each source)"
+        )),
+        (Some(shard), Some(count)) if shard >= count.get() => {
+            Err(format!("there is no shard {shard}; the shards are 0 to {}", count.get() - 1))
+        }
+        (Some(shard), Some(count)) => {
+            shard_dirs::check(&pipeline.settings.data_dir, Some(count)).map_err(|error| error.to_string())?;
+            Ok(pipeline.of_shard(shard))
+        }
     }
 }
 

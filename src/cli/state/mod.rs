@@ -63,7 +63,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
 }
 
 fn execute(change: &Change, files: &PipelineFiles, common: &Common) -> Result<u8, Exit> {
-    let context = Context::open(files, &common.settings)?;
+    let context = Context::open(files, common.shard, &common.settings)?;
     let runtime = runtime(std::num::NonZeroUsize::new(1)).map_err(|reason| Refusal(reason).print())?;
     let proposed = runtime.block_on(async {
         match change {

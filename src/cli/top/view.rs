@@ -112,6 +112,7 @@ fn source_state(source: &SourceStatus) -> (&'static str, Color) {
         SourceState::Paused => ("paused", DOUBTFUL),
         SourceState::Behind => ("behind", DOUBTFUL),
         SourceState::Stopped => ("stopped", DOUBTFUL),
+        SourceState::Elsewhere => ("elsewhere", DOUBTFUL),
         SourceState::Backfill => ("backfill", GOOD),
         SourceState::Live => ("live", GOOD),
         SourceState::Done => ("done", GOOD),

@@ -20,6 +20,7 @@ use values::{FILE, moment};
 use super::observation::{Observation, Process, SourceView};
 use super::problems::{Problem, problems};
 use super::status::{JournalStatus, StatusReport};
+use super::status_text::shards_text;
 use super::text::brief;
 use crate::format::{count, counted};
 use crate::pipeline::{ActiveConfig, ValidatedPipeline};
@@ -54,6 +55,9 @@ pub fn html(config: &ActiveConfig, observation: &Observation, number: usize) -> 
     html.raw("</ul></section>");
     if let Some(journal) = &report.journal {
         journal_section(&mut html, journal);
+    }
+    if !report.shards.is_empty() {
+        html.raw("<section><h2>Shards</h2><p>").text(shards_text(&report.shards)).raw("</p></section>");
     }
     foot(&mut html, &report);
     html.finish()

@@ -126,7 +126,7 @@ pub(super) fn level_of_source(source: &SourceStatus) -> Level {
     match source.state {
         _ if !source.is_healthy() => Level::Bad,
         SourceState::Error | SourceState::Behind | SourceState::Paused => Level::Bad,
-        SourceState::NotStarted | SourceState::Backfill | SourceState::Stopped => Level::Note,
+        SourceState::NotStarted | SourceState::Backfill | SourceState::Stopped | SourceState::Elsewhere => Level::Note,
         SourceState::Live | SourceState::Done => Level::Good,
     }
 }

@@ -451,6 +451,9 @@ impl Reader<'_> {
             .min()
             .filter(|(distance, known)| *distance <= known.len() / 3);
         let hint = match nearest {
+            _ if name == "shard" => {
+                "set `shards` in the pipeline file; then `path` and `key_prefix` may contain it".to_owned()
+            }
             _ if name.starts_with("timestamp") => "the event's time has strftime letters: %Y-%m-%d".to_owned(),
             Some((_, known)) => format!("did you mean `{known}`? The fields are {all}"),
             None => format!("the fields are {all}"),
