@@ -6,8 +6,8 @@
 //!          in chunks of a megabyte    +--> normalize and encode a chunk --+
 //! ```
 //!
-//! Chunks are given to the workers and taken from them round-robin, which keeps the order. All channels are bounded: memory
-//! is limited by the chunks in flight and the longest record.
+//! Chunks are given to the workers and taken from them round-robin, which keeps the order. Memory is limited by the bytes of
+//! input in flight, 64 MiB or the longest record, and the events made of them, however many workers there are.
 
 mod workers;
 

@@ -95,7 +95,7 @@ fn with_last_word(hash: u64, word: u64, len: usize) -> u64 {
 struct Scanner<'a, 'm> {
     text: &'a str,
     at: usize,
-    /// The last text with escapes, without them.
+    /// Begins with the last text with escapes, without them.
     plain: Vec<u8>,
     on_member: &'m mut dyn FnMut(&'a str, &'a str),
 }
@@ -225,26 +225,9 @@ impl Scanner<'_, '_> {
 
     /// The hash of a text with escapes that begins at `start`.
     fn escaped(&mut self, start: usize) -> Option<u64> {
-        let bytes = self.text.as_bytes();
-        loop {
-            while let Some(word) = bytes.get(self.at..self.at + 8) {
-                let word = u64::from_le_bytes(word.try_into().ok()?);
-                let found = first_escape(word);
-                self.at += found.trailing_zeros() as usize / 8;
-                if found != 0 {
-                    break;
-                }
-            }
-            match self.peek()? {
-                b'"' => break,
-                b'\\' => self.at += 2,
-                0..0x20 => return None,
-                _ => self.at += 1,
-            }
-        }
-        unescape(self.text.get(start..self.at)?, &mut self.plain)?;
-        self.at += 1;
-        Some(hash_text(&self.plain))
+        let (end, len) = unescape(&self.text[start..], &mut self.plain)?;
+        self.at = start + end + 1;
+        Some(hash_text(&self.plain[..len]))
     }
 
     fn number(&mut self, path: u64) -> Option<u64> {

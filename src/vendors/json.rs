@@ -59,15 +59,6 @@ pub struct Reader<'a> {
     at: usize,
 }
 
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGH_BITS: u64 = ONES << 7;
-
-/// Marks the lowest byte of a word that equals `byte`, and maybe higher ones.
-fn matches(word: u64, byte: u8) -> u64 {
-    let found = word ^ (ONES * u64::from(byte));
-    found.wrapping_sub(ONES) & !found & HIGH_BITS
-}
-
 impl<'a> Reader<'a> {
     /// At the beginning of a text.
     #[must_use]
@@ -195,41 +186,30 @@ impl<'a> Reader<'a> {
     /// Steps behind the closing quotation mark. Returns where the text ends, and whether it has escapes.
     fn rest_of_text(&mut self) -> Result<(usize, bool), Malformed> {
         let bytes = self.text.as_bytes();
-        let mut has_escapes = false;
+        let (mut rest, mut has_escapes) = (&bytes[self.at..], false);
         loop {
-            while let Some(word) = bytes.get(self.at..self.at + 8) {
-                let word = u64::from_le_bytes(word.try_into().map_err(|_| Malformed)?);
-                let end = first_escape(word);
+            while let Some((word, after)) = rest.split_first_chunk() {
+                let end = first_escape(u64::from_le_bytes(*word));
                 if end != 0 {
-                    self.at += end.trailing_zeros() as usize / 8;
+                    rest = &rest[end.trailing_zeros() as usize / 8..];
                     break;
                 }
-                self.at += 8;
+                rest = after;
             }
-            match self.peek().ok_or(Malformed)? {
-                b'"' => {
-                    self.at += 1;
-                    return Ok((self.at - 1, has_escapes));
+            rest = match rest {
+                [b'"', ..] => {
+                    let end = bytes.len() - rest.len();
+                    self.at = end + 1;
+                    return Ok((end, has_escapes));
                 }
-                b'\\' => {
+                [b'\\', escape @ ..] => {
                     has_escapes = true;
-                    self.skip_escape()?;
+                    after_escape(escape).ok_or(Malformed)?
                 }
-                0..0x20 => return Err(Malformed),
-                _ => self.at += 1,
-            }
+                [] | [0..0x20, ..] => return Err(Malformed),
+                [_, after @ ..] => after,
+            };
         }
-    }
-
-    fn skip_escape(&mut self) -> Result<(), Malformed> {
-        let escape = &self.text.as_bytes()[self.at + 1..];
-        let is_hex = |digits: &[u8]| digits.iter().all(u8::is_ascii_hexdigit);
-        self.at += match escape {
-            [b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => 2,
-            [b'u', digits @ ..] if digits.len() >= 4 && is_hex(&digits[..4]) => 6,
-            _ => return Err(Malformed),
-        };
-        Ok(())
     }
 
     /// The text that comes next, borrowed unless it has escapes. Half a surrogate pair becomes the replacement character.
@@ -244,10 +224,11 @@ impl<'a> Reader<'a> {
             return Ok(Cow::Borrowed(&self.text[start..end]));
         }
         let mut plain = Vec::new();
-        if unescape(&self.text[start..end], &mut plain).is_some()
-            && let Ok(text) = String::from_utf8(plain)
-        {
-            return Ok(Cow::Owned(text));
+        if let Some((_, len)) = unescape(&self.text[start..=end], &mut plain) {
+            plain.truncate(len);
+            if let Ok(text) = String::from_utf8(plain) {
+                return Ok(Cow::Owned(text));
+            }
         }
         decoded(&self.text[start - 1..=end])
     }
@@ -318,10 +299,9 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// When neither a member nor the end comes next.
     pub fn member(&mut self, is_first: &mut bool) -> Result<Option<Cow<'a, str>>, Malformed> {
-        if self.steps_over(b'}')? {
+        if !self.continues(b'}', is_first)? {
             return Ok(None);
         }
-        self.separator(is_first)?;
         let name = self.text()?;
         self.expect(b':')?;
         Ok(Some(name))
@@ -333,45 +313,73 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// When neither an element nor the end comes next.
     pub fn element(&mut self, is_first: &mut bool) -> Result<bool, Malformed> {
-        if self.steps_over(b']')? {
-            return Ok(false);
-        }
-        self.separator(is_first)?;
-        Ok(true)
+        self.continues(b']', is_first)
     }
 
-    fn separator(&mut self, is_first: &mut bool) -> Result<(), Malformed> {
-        if std::mem::take(is_first) { Ok(()) } else { self.expect(b',') }
+    /// Steps over the comma before the next member or element, or over the end.
+    fn continues(&mut self, end: u8, is_first: &mut bool) -> Result<bool, Malformed> {
+        let next = self.next_token()?;
+        if next == end {
+            self.at += 1;
+            return Ok(false);
+        }
+        if !std::mem::take(is_first) {
+            self.at += 1;
+            (next == b',').then_some(()).ok_or(Malformed)?;
+        }
+        Ok(true)
     }
 }
 
-/// Replaces `plain` with what the inside of a JSON string stands for. `None` if it has an escape that JSON does not know, or
-/// half a surrogate pair.
+/// What follows the escape whose backslash stands before `bytes`; `None` if JSON does not know it.
+fn after_escape(bytes: &[u8]) -> Option<&[u8]> {
+    match bytes {
+        [b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', after @ ..] => Some(after),
+        [b'u', a, b, c, d, after @ ..] if [a, b, c, d].iter().all(|digit| digit.is_ascii_hexdigit()) => Some(after),
+        _ => None,
+    }
+}
+
+/// Writes what a JSON string stands for to the beginning of `plain`, which grows if need be. `json` begins behind the opening
+/// quotation mark. Returns the offset of the closing one, and the length of the text. `None` if it is not a JSON string, or
+/// has half a surrogate pair.
 ///
 /// A JSON document inside a string has an escape every few bytes, so each step copies eight bytes, however many of them
 /// count.
-pub(super) fn unescape(escaped: &str, plain: &mut Vec<u8>) -> Option<()> {
-    let bytes = escaped.as_bytes();
-    plain.clear();
-    plain.resize(bytes.len() + 8, 0);
+pub(super) fn unescape(json: &str, plain: &mut Vec<u8>) -> Option<(usize, usize)> {
+    let bytes = json.as_bytes();
+    if plain.len() < bytes.len() + 8 {
+        plain.resize(bytes.len() + 8, 0);
+    }
     let (mut from, mut to) = (0, 0);
-    while let Some(&byte) = bytes.get(from) {
-        if byte == b'\\' {
-            let (length, character) = escape_at(&bytes[from + 1..])?;
-            to += character.encode_utf8(&mut plain[to..]).len();
-            from += 1 + length;
-        } else if let Some(word) = bytes.get(from..from + 8) {
+    loop {
+        if let Some(word) = bytes.get(from..from + 8) {
             plain[to..to + 8].copy_from_slice(word);
-            let found = matches(u64::from_le_bytes(word.try_into().ok()?), b'\\');
+            let found = first_escape(u64::from_le_bytes(word.try_into().ok()?));
             let count = found.trailing_zeros() as usize / 8;
             (from, to) = (from + count, to + count);
-        } else {
-            plain[to] = byte;
-            (from, to) = (from + 1, to + 1);
+            if found == 0 {
+                continue;
+            }
+        }
+        match bytes[from..] {
+            [b'"', ..] => return Some((from, to)),
+            [b'\\', byte @ (b'"' | b'\\' | b'/'), ..] => {
+                plain[to] = byte;
+                (from, to) = (from + 2, to + 1);
+            }
+            [b'\\', ref escape @ ..] => {
+                let (length, character) = escape_at(escape)?;
+                to += character.encode_utf8(&mut plain[to..]).len();
+                from += 1 + length;
+            }
+            [] | [0..0x20, ..] => return None,
+            [byte, ..] => {
+                plain[to] = byte;
+                (from, to) = (from + 1, to + 1);
+            }
         }
     }
-    plain.truncate(to);
-    Some(())
 }
 
 /// The character of the escape whose backslash stands before `bytes`, and how many of them belong to it.
@@ -581,7 +589,10 @@ mod tests {
             for json in [serde_json::Value::from(text.as_str()).to_string(), format!("\"{escaped}\"")] {
                 let known = serde_json::from_str::<String>(&json).ok();
                 let mut plain = Vec::new();
-                let found = unescape(&json[1..json.len() - 1], &mut plain).and_then(|()| String::from_utf8(plain).ok());
+                let found = unescape(&json[1..], &mut plain).and_then(|(_, len)| {
+                    plain.truncate(len);
+                    String::from_utf8(plain).ok()
+                });
                 prop_assert_eq!(found, known, "{}", json);
             }
         }

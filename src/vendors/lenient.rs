@@ -51,7 +51,7 @@ pub(super) trait FromJson<'de>: Default {
         if let Ok(whole) = number.parse() {
             return Self::from_whole(whole);
         }
-        let float = number.parse().ok().filter(|_| number.contains(['.', 'e', 'E']));
+        let float = number.parse().ok().filter(|_| !is_integer(number));
         float.map_or_else(Self::default, Self::from_float)
     }
 
@@ -74,6 +74,11 @@ pub(super) trait FromJson<'de>: Default {
     fn from_list(reader: &mut Reader<'de>) -> Result<Self, Malformed> {
         reader.skip().map(|_| Self::default())
     }
+}
+
+/// Whether a number is written without a fraction and an exponent.
+fn is_integer(number: &str) -> bool {
+    !number.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E'))
 }
 
 /// Integers up to this size are exact in a number with a fraction.
@@ -129,7 +134,7 @@ impl<'de> FromJson<'de> for Text<'de> {
 
     /// Ids that an API sends as numbers. Numbers that are not exact are not text: two different ids could become the same.
     fn from_number(number: &'de str) -> Self {
-        if !number.contains(['.', 'e', 'E']) {
+        if is_integer(number) {
             return Some(Cow::Borrowed(number));
         }
         let float = number.parse().ok().filter(|float: &f64| float.abs() <= EXACT);

@@ -10,6 +10,7 @@
 //! A time without a zone is read as UTC, and [`ReadTime::zone_assumed`] says so.
 
 use std::borrow::Cow;
+use std::iter;
 
 use super::json::Kind;
 use super::lenient::{FromJson, Text};
@@ -100,7 +101,7 @@ fn like_rfc3339(text: &str) -> Option<ReadTime> {
 
 /// The unit follows from the size. Numbers below a hundred million are not times: no audit trail is from 1973.
 fn since_1970(text: &str) -> Option<Timestamp> {
-    if text.contains(['e', 'E']) && text.starts_with(|c: char| c.is_ascii_digit()) {
+    if text.bytes().any(|byte| matches!(byte, b'e' | b'E')) && text.starts_with(|c: char| c.is_ascii_digit()) {
         let number: f64 = text.parse().ok()?;
         return number.is_finite().then(|| since_1970(&number.to_string())).flatten();
     }
@@ -116,7 +117,8 @@ fn since_1970(text: &str) -> Option<Timestamp> {
         100_000_000_000_000_000..4_000_000_000_000_000_000 => 1,
         _ => return None,
     };
-    let billionths: i64 = format!("{:0<9}", &fraction[..fraction.len().min(9)]).parse().ok()?;
+    let nine_digits = fraction.bytes().chain(iter::repeat(b'0')).take(9);
+    let billionths = nine_digits.fold(0, |number, digit| number * 10 + i64::from(digit - b'0'));
     let nanos = number.checked_mul(nanos_each)?.checked_add(billionths * nanos_each / 1_000_000_000)?;
     Some(Timestamp::from_nanos(nanos))
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
 use crate::cli::raw_input::{Chunk, Input, InputError, MAX_RECORD_BYTES};
@@ -13,6 +13,10 @@ use crate::vendors::{Normalizer, ReadContext};
 
 /// Capacity of the channels to and from each worker, in chunks.
 const CHANNEL_CHUNKS: usize = 2;
+
+/// Bytes of input that are read and not yet written, at most; one chunk may be larger. Chunks of small records stay far
+/// below it. Without it, huge records would take memory with each worker.
+const MAX_BYTES_IN_FLIGHT: usize = 64 << 20;
 
 /// What to normalize.
 pub(super) struct Job {
@@ -57,6 +61,8 @@ type Chunked<T> = Result<T, InputError>;
 
 /// A normalized chunk.
 struct Output {
+    /// The size of the chunk.
+    input_bytes: usize,
     bytes: Vec<u8>,
     counts: Counts,
     /// The events of a vendor without ids, in order.
@@ -101,9 +107,11 @@ pub(super) fn run(job: Job, source: Box<dyn Read + Send>, output: &mut dyn Write
         to_workers.push(chunk_sender);
         from_workers.push(done);
     }
-    threads.push(thread::spawn(move || read(&job, source, &to_workers)));
-    let counts = write(&from_workers, output)?;
-    drop(from_workers);
+    let (written, from_writer) = channel();
+    let mut in_flight = InFlight { bytes: 0, limit: MAX_BYTES_IN_FLIGHT, written: from_writer };
+    threads.push(thread::spawn(move || read(&job, source, &to_workers, &mut in_flight)));
+    let counts = write(&from_workers, output, &written)?;
+    drop((from_workers, written));
     // Not reached if the output was closed: the reader may then wait forever for more input.
     for thread in threads {
         thread.join().map_err(|_| Failure::Panicked)?;
@@ -111,8 +119,29 @@ pub(super) fn run(job: Job, source: Box<dyn Read + Send>, output: &mut dyn Write
     Ok(counts)
 }
 
-/// Sends chunks to the workers round-robin, until the input or a worker ends.
-fn read(job: &Job, source: Box<dyn Read + Send>, workers: &[SyncSender<Chunked<Chunk>>]) {
+/// Bytes of input that are read and not yet written.
+struct InFlight {
+    bytes: usize,
+    limit: usize,
+    /// The sizes of written chunks.
+    written: Receiver<usize>,
+}
+
+impl InFlight {
+    /// Adds a chunk, once there is room for it or nothing else is in flight. Returns whether the writer is still there.
+    fn add(&mut self, bytes: usize) -> bool {
+        self.bytes = self.bytes.saturating_sub(self.written.try_iter().sum());
+        while self.bytes > 0 && self.bytes.saturating_add(bytes) > self.limit {
+            let Ok(written) = self.written.recv() else { return false };
+            self.bytes = self.bytes.saturating_sub(written);
+        }
+        self.bytes = self.bytes.saturating_add(bytes);
+        true
+    }
+}
+
+/// Sends chunks to the workers round-robin, until the input, a worker or the writer ends.
+fn read(job: &Job, source: Box<dyn Read + Send>, workers: &[SyncSender<Chunked<Chunk>>], in_flight: &mut InFlight) {
     let mut input = Input::new(source, MAX_RECORD_BYTES);
     let is_page = |json: &str| job.normalizer.page_records(json).is_some();
     for worker in workers.iter().cycle() {
@@ -121,7 +150,7 @@ fn read(job: &Job, source: Box<dyn Read + Send>, workers: &[SyncSender<Chunked<C
             Ok(Some(chunk)) => Ok(chunk),
             Err(error) => Err(error),
         };
-        let ends = passed.is_err();
+        let ends = passed.as_ref().map_or(true, |chunk| !in_flight.add(chunk.bytes.len()));
         if worker.send(passed).is_err() || ends {
             return;
         }
@@ -137,7 +166,11 @@ fn work(job: &Job, chunks: &Receiver<Chunked<Chunk>>, done: &SyncSender<Chunked<
 }
 
 /// Writes the workers' output round-robin, which is the order of the input. Ends with the first worker that has no more.
-fn write(workers: &[Receiver<Chunked<Output>>], output: &mut dyn Write) -> Result<Counts, Failure> {
+fn write(
+    workers: &[Receiver<Chunked<Output>>],
+    output: &mut dyn Write,
+    written: &Sender<usize>,
+) -> Result<Counts, Failure> {
     let (mut counts, mut occurrences) = (Counts::default(), Occurrences::default());
     for worker in workers.iter().cycle() {
         let Ok(passed) = worker.recv() else { break };
@@ -146,6 +179,8 @@ fn write(workers: &[Receiver<Chunked<Output>>], output: &mut dyn Write) -> Resul
         output.write_all(&done.bytes).map_err(output_failure)?;
         counts.records += done.counts.records;
         counts.failed += done.counts.failed;
+        // The reader may have ended.
+        let _ = written.send(done.input_bytes);
     }
     output.flush().map_err(output_failure)?;
     Ok(counts)
@@ -157,7 +192,8 @@ fn output_failure(error: io::Error) -> Failure {
 
 fn normalize(job: &Job, chunk: &Chunk) -> Output {
     let bytes = Vec::with_capacity(chunk.bytes.len() * 2);
-    let mut done = Output { bytes, counts: Counts::default(), unnumbered: Vec::new() };
+    let input_bytes = chunk.bytes.len();
+    let mut done = Output { input_bytes, bytes, counts: Counts::default(), unnumbered: Vec::new() };
     chunk.each_record(job.normalizer.as_ref(), |raw, is_sound| normalize_record(job, raw, is_sound, &mut done));
     done
 }
@@ -176,4 +212,23 @@ fn normalize_record(job: &Job, raw: &str, is_sound: bool, done: &mut Output) {
     done.bytes.push(b'\n');
     done.counts.records += 1;
     done.counts.failed += u64::from(event.normalize_error.is_some());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_waits_until_there_is_room_or_nothing_else_is_in_flight() {
+        let (written, from_writer) = channel();
+        let mut in_flight = InFlight { bytes: 0, limit: 10, written: from_writer };
+        assert!(in_flight.add(25), "a chunk that is larger than the limit passes alone");
+        written.send(25).expect("is received");
+        assert!(in_flight.add(6) && in_flight.add(4), "what fits does not wait");
+        written.send(6).expect("is received");
+        written.send(4).expect("is received");
+        assert!(in_flight.add(11), "both were written");
+        drop(written);
+        assert!(!in_flight.add(1), "nobody writes any more");
+    }
 }
