@@ -63,7 +63,9 @@ pub use collecting::{
 };
 pub use contract::{CollectJournal, DeliverJournal, Journal, JournalFuture, LogReader};
 pub use coverage::{Completion, CoverageState, DoubtfulTime, DueRecheck, EvidenceRow, WindowEvidence, WindowKind};
-pub use delivering::{BatchCommit, BatchIntent, NormalizeFindings, PendingBatch, SinkId, SinkStart, SinkState};
+pub use delivering::{
+    BatchCommit, BatchIntent, NormalizeFindings, PendingBatch, SinkId, SinkProgress, SinkStart, SinkState,
+};
 pub use error::JournalError;
 pub use lateness::LatenessCounts;
 pub use rollback::{FileBefore, FileRecord, KafkaRejection, RollbackRecord, S3Location, S3ObjectRecord};

@@ -1,5 +1,5 @@
-//! The healthcheck before a run: looks at the data directory, and connects to every source and sink with its real credentials, all at the same time. It writes
-//! nothing to the journal and leaves nothing in a target.
+//! The healthcheck before a run: looks at the data directory, and connects to every source and sink with its real credentials, all at the same time. An output
+//! that names its journal must name this one. It writes nothing to the journal and leaves nothing in a target.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use super::report::RunError;
 use super::start::{build_sink, build_transport, read_keys};
 use crate::clock::SharedClock;
 use crate::collect::{self, HttpClients};
-use crate::journal::data_dir;
+use crate::journal::{SinkProgress, SqliteJournal, data_dir};
 use crate::pipeline::{ValidatedPipeline, ValidatedSink, ValidatedSource};
-use crate::sinks::SinkError;
+use crate::sinks::{SinkError, StoredPosition};
 use crate::time::Timestamp;
 
 pub use crate::journal::ComponentKind;
@@ -110,7 +110,15 @@ async fn check_sink(pipeline: &ValidatedPipeline, sink: &ValidatedSink, clock: &
         Ok(built) => built,
         Err(error) => return HealthcheckResult { kind, name, failure: Some(not_built(&error)) },
     };
-    let failure = match tokio::time::timeout(TIMEOUT, built.healthcheck()).await {
+    let data_dir = &pipeline.settings.data_dir;
+    let progress = match SqliteJournal::sink_progress(data_dir, &sink.name) {
+        Ok(progress) => progress,
+        Err(error) => return HealthcheckResult { kind, name, failure: Some(not_built(&error)) },
+    };
+    let SinkProgress { journal, generation, state, position, up_to } = &progress;
+    let (generation, position, up_to) = (*generation, *position, *up_to);
+    let stored = StoredPosition { journal, generation, state: state.as_deref(), position, up_to };
+    let failure = match tokio::time::timeout(TIMEOUT, built.healthcheck(stored)).await {
         Err(_) => Some(timed_out()),
         Ok(Ok(())) => None,
         Ok(Err(SinkError::Transient { message, hint })) => {
