@@ -4,11 +4,13 @@
 mod common;
 
 use std::fs;
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use auditflow::simulator::{SimulatorOptions, Variants};
 use common::TestPipeline;
+use rustix::process::{Pid, Resource};
 
 fn test_pipeline(events: u64) -> TestPipeline {
     let mut variants = Variants::default();
@@ -85,13 +87,8 @@ fn a_full_journal_is_trimmed_before_its_retention_and_the_run_continues() {
 fn a_journal_that_cannot_be_written_shows_in_status_and_in_the_exit_code() {
     let pipeline = test_pipeline(5_000);
     let file = pipeline.write_pipeline(&sink(&pipeline, "files"));
-    // No file may become larger than this: like a full disk, without one.
-    let script = "trap '' XFSZ; ulimit -f 1000; exec \"$0\" run \"$1\" --skip-check";
     let program = env!("CARGO_BIN_EXE_auditflow");
-    let log = fs::File::create(pipeline.path("log")).unwrap();
-    let mut command = Command::new("sh");
-    command.args(["-c", script, program, file.to_str().unwrap()]).envs(pipeline.environment());
-    let mut child = command.stdin(Stdio::null()).stderr(log).spawn().unwrap();
+    let mut child = on_full_disk(&pipeline, &file, &["--skip-check"]);
     common::until("the journal cannot be written", || pipeline.event_count("journal_unavailable") > 0);
     let status = || {
         let mut command = Command::new(program);
@@ -100,7 +97,7 @@ fn a_journal_that_cannot_be_written_shows_in_status_and_in_the_exit_code() {
     let printed = |output: &Output| String::from_utf8(output.stdout.clone()).unwrap();
     common::until("status shows it", || printed(&status()).contains("cannot write the journal"));
     assert_eq!(status().status.code(), Some(1));
-    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+    rustix::process::kill_process(Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
     let mut ended = None;
     common::until("the program has ended", || {
         ended = child.try_wait().unwrap();
@@ -108,6 +105,50 @@ fn a_journal_that_cannot_be_written_shows_in_status_and_in_the_exit_code() {
     });
     assert_eq!(ended.unwrap().code(), Some(3), "{}", pipeline.log_tail());
     assert!(pipeline.text_count("unfinished: ") > 0, "{}", pipeline.log_tail());
+    pipeline.wait_until_quiet();
+    pipeline.run_once(&file);
+    pipeline.assert_exact(&pipeline.path("out"));
+    pipeline.assert_counters_add_up(&["files"]);
+}
+
+/// Starts `run` where no file may become larger than half a megabyte: like a full disk, without one. The process's owner may
+/// lift that limit.
+fn on_full_disk(pipeline: &TestPipeline, file: &Path, options: &[&str]) -> Child {
+    let script = "trap '' XFSZ; ulimit -S -f 1000; exec \"$0\" run \"$@\"";
+    let log = fs::OpenOptions::new().create(true).append(true).open(pipeline.path("log")).unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_auditflow"), file.to_str().unwrap()]).args(options);
+    command.envs(pipeline.environment()).stdin(Stdio::null()).stderr(log).spawn().unwrap()
+}
+
+#[test]
+fn a_run_once_on_a_full_disk_gives_up_and_the_next_one_resumes() {
+    let pipeline = test_pipeline(5_000);
+    pipeline.wait_until_quiet();
+    let file = pipeline.write_pipeline(&sink(&pipeline, "files"));
+    let child = on_full_disk(&pipeline, &file, &["--once", "--give-up-after", "1s"]);
+    let status = common::wait(child, Duration::from_secs(60), || pipeline.log_tail());
+    assert_eq!(status.code(), Some(3), "{}", pipeline.log_tail());
+    assert!(pipeline.event_count("journal_unavailable") > 0, "the disk was never full: {}", pipeline.log_tail());
+    pipeline.run_once(&file);
+    pipeline.assert_exact(&pipeline.path("out"));
+    pipeline.assert_counters_add_up(&["files"]);
+}
+
+#[test]
+fn a_run_continues_where_it_was_once_the_disk_has_space_again() {
+    let pipeline = test_pipeline(5_000);
+    pipeline.wait_until_quiet();
+    let file = pipeline.write_pipeline(&sink(&pipeline, "files"));
+    let child = on_full_disk(&pipeline, &file, &["--once"]);
+    common::until("the disk is full", || pipeline.event_count("journal_unavailable") > 0);
+    let unlimited = rustix::process::getrlimit(Resource::Fsize);
+    rustix::process::prlimit(Some(Pid::from_child(&child)), Resource::Fsize, unlimited).unwrap();
+    let status = common::wait(child, Duration::from_secs(120), || pipeline.log_tail());
+    assert_eq!(status.code(), Some(0), "{}", pipeline.log_tail());
+    assert!(pipeline.event_count("journal_recovered") > 0, "{}", pipeline.log_tail());
+    pipeline.assert_exact(&pipeline.path("out"));
+    pipeline.assert_counters_add_up(&["files"]);
 }
 
 #[test]
@@ -122,7 +163,7 @@ fn a_closed_log_pipe_does_not_stop_the_pipeline() {
     common::until("all five vendors' events are in files", || {
         pipeline.path("out").exists() && common::files_below(&pipeline.path("out")).len() == 5
     });
-    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+    rustix::process::kill_process(Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
     let mut ended = None;
     common::until("the program has ended", || {
         ended = child.try_wait().unwrap();

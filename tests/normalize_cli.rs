@@ -79,7 +79,32 @@ fn unreadable_records_are_written_with_their_error() {
                  {\"id\":\"b\",\"timestamp\":\"soon\"}\n[1, 2]\n{\"id\": \"c\", broken\n";
     let ran = normalize("clumio", &[], input);
     insta::assert_snapshot!(ran.stdout);
-    assert_eq!((ran.stderr.as_str(), ran.code), ("normalized 4 records, 3 of them with normalize_error\n", 0));
+    let note =
+        "4 events have no `tenant`; if the source of a pipeline has one, give it as --tenant: event ids depend on it\n";
+    let expected = format!("{note}normalized 4 records, 3 of them with normalize_error\n");
+    assert_eq!((ran.stderr, ran.code), (expected, 0));
+}
+
+#[test]
+fn compressed_input_is_decompressed() {
+    let records = records(CLUMIO_PAGE, "/_embedded/items");
+    let expected = normalize("clumio", &[], records.join("\n")).stdout;
+    // As the file sink writes: a frame or member per batch.
+    let zstd =
+        records.iter().map(|record| zstd::bulk::compress(format!("{record}\n").as_bytes(), 1).expect("compresses"));
+    let gzip = records.iter().map(|record| {
+        let mut member = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        member.write_all(format!("{record}\n").as_bytes()).expect("written");
+        member.finish().expect("compresses")
+    });
+    let (zstd, gzip): (Vec<u8>, Vec<u8>) = (zstd.flatten().collect(), gzip.flatten().collect());
+    for input in [&zstd, &gzip] {
+        let ran = normalize("clumio", &[], input.clone());
+        assert_eq!((ran.stdout.as_str(), ran.code), (expected.as_str(), 0), "{}", ran.stderr);
+    }
+    let ran = normalize("clumio", &[], &zstd[..zstd.len() - 3]);
+    assert_eq!(ran.code, 1, "an end that is cut off is reported");
+    assert!(ran.stderr.contains("cannot read the input"), "{}", ran.stderr);
 }
 
 #[test]

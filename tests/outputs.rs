@@ -228,6 +228,54 @@ fn a_check_finds_what_a_run_would_and_changes_nothing() {
 }
 
 #[test]
+fn a_check_reads_whose_output_it_is() {
+    let pipeline = test_pipeline();
+    let file = pipeline.with_files();
+    pipeline.run_once(&file);
+    let written = || {
+        let files = common::files_below(pipeline.directory.path()).into_iter();
+        files.map(|path| (fs::read(&path).unwrap(), path)).collect::<Vec<_>>()
+    };
+    let before = written();
+    let check = |more: &[&str]| {
+        let arguments = [&["check", file.to_str().unwrap()], more].concat();
+        run(&pipeline, &arguments, pipeline.directory.path())
+    };
+    assert_eq!(check(&[]).0, Some(0));
+    let (code, printed) = check(&["--data-dir", "other"]);
+    assert!(
+        code == Some(1) && printed.contains("another data_dir") && printed.contains("state adopt FILE files"),
+        "{printed}"
+    );
+    assert!(written() == before, "a check changes nothing");
+
+    let markers = common::files_below(&pipeline.path(".auditflow"));
+    let [marker] = &markers[..] else { panic!("{markers:?}") };
+    let own = fs::read_to_string(marker).unwrap();
+    fs::write(marker, own.replace("\"position\":", "\"position\":9")).unwrap();
+    let (code, printed) = check(&[]);
+    assert!(code == Some(1) && printed.contains("restored from a backup"), "{printed}");
+    fs::write(marker, "<html>").unwrap();
+    let (code, printed) = check(&[]);
+    assert!(code == Some(1) && printed.contains("is not a marker of auditflow"), "{printed}");
+    fs::write(marker, own).unwrap();
+    assert_eq!(check(&[]).0, Some(0));
+}
+
+#[test]
+fn a_check_beside_a_process_that_delivers_finds_its_output_healthy() {
+    let pipeline = test_pipeline();
+    let file = pipeline.with_files();
+    let text = file.to_str().unwrap();
+    let mut process = pipeline.program(&["run", text, "--log-level", "debug", "--skip-check"]).spawn().unwrap();
+    pipeline.until_event("batch_committed", "");
+    let (code, printed) = run(&pipeline, &["check", text], pipeline.directory.path());
+    assert_eq!(code, Some(0), "{printed}");
+    process.kill().unwrap();
+    process.wait().unwrap();
+}
+
+#[test]
 fn secret_files_are_looked_at_and_a_pipe_does_not_hang() {
     let pipeline = test_pipeline();
     let file = pipeline.with_files();

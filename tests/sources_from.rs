@@ -77,7 +77,7 @@ GLOBEX,5,\"\"\"\",
       |
     3 | ...
       | ^^^
-      = help: set it, or add a default: `${TOKEN_UMBRELLA:-value}`
+      = help: set it in the environment of auditflow
 
     error: found the string `many`, expected an integer from 0 to 4294967295 (column `pages`)
       --> tenants.csv:3:10 (sources.clumio_UMBRELLA.page_size)
@@ -112,10 +112,34 @@ GLOBEX,5,\"\"\"\",
       |
     6 | ...
       | ^^^
-      = help: set it, or add a default: `${TOKEN_GLOBEX:-value}`
+      = help: set it in the environment of auditflow
 
     acme.yaml: invalid, 7 errors
     "#);
+}
+
+#[test]
+fn an_empty_value_and_a_row_of_an_alias_have_their_place_in_the_list() {
+    let list = |file: &str| {
+        format!(
+            "  clumio_{{{{ tenant }}}}:
+    file: {file}
+    template: {{type: clumio, region: us-west-2, access_token: \"{{{{ token }}}}\"}}
+"
+        )
+    };
+    let rows = "tenant,token\nacme,a\numbrella,\nglobex,\n";
+    let printed = mistakes_of(&list("tenants.csv"), &[("tenants.csv", rows)]);
+    for place in ["tenants.csv:3:10 (sources.clumio_umbrella)", "tenants.csv:4:8 (sources.clumio_globex)"] {
+        let message = "error: the setting `access_token` is missing (column `token`)\n  --> ";
+        assert!(printed.contains(&format!("{message}{place}\n")), "{printed}");
+    }
+    assert!(printed.contains("this value of the list is empty: fill it in"), "{printed}");
+    let rows = "- &acme {tenant: acme, token: a}\n- *acme\n";
+    let printed = mistakes_of(&list("tenants.yaml"), &[("tenants.yaml", rows)]);
+    let expected =
+        "duplicate name `clumio_acme`; the first is in line 1\n  --> tenants.yaml:2:3 (sources.clumio_acme)\n";
+    assert!(printed.contains(expected), "{printed}");
 }
 
 #[test]

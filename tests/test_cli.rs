@@ -116,6 +116,55 @@ tests:
 }
 
 #[test]
+fn json_names_each_test_with_its_place_and_what_differs() {
+    let output = run(
+        &["test", "--json"],
+        r#"
+tests:
+  - name: nothing is created
+    inputs: [{insert_at: acme, raw: RECORD}]
+    outputs: [{extract_from: events, events: [{action: create}]}]
+  - name: deletions pass
+    inputs: [{insert_at: acme, raw: RECORD}]
+    outputs: [{extract_from: deletions}]
+"#,
+    );
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let first = PIPELINE.lines().count() + 3;
+    let reason = "differs\n          action\n            expected  \"create\"\n            found     \"delete\"";
+    assert_eq!(
+        report,
+        serde_json::json!({"passed": 1, "failed": 1, "tests": [
+            {"name": "nothing is created", "file": "acme.yaml", "line": first, "passed": false,
+             "failures": [{"place": "events, event 1 of 1", "reason": reason}]},
+            {"name": "deletions pass", "file": "acme.yaml", "line": first + 3, "passed": true, "failures": []},
+        ]})
+    );
+}
+
+#[test]
+fn a_name_that_tests_of_two_files_have_is_shown_with_its_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let test = |name: &str| {
+        format!(
+            "  - {{name: {name}, inputs: [{{insert_at: acme, raw: {{action: delete}}}}], outputs: [{{extract_from: events}}]}}\n"
+        )
+    };
+    let first = format!("name: acme\n{PIPELINE}\ntests:\n{}{}", test("twice"), test("once"));
+    fs::write(directory.path().join("one.yaml"), first).unwrap();
+    fs::write(directory.path().join("two.yaml"), format!("tests:\n{}", test("twice"))).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_auditflow"));
+    let output = command.args(["test", "one.yaml", "two.yaml"]).current_dir(directory.path()).output().unwrap();
+    assert_eq!(
+        text(&output.stdout),
+        "passed  twice (one.yaml)\npassed  once\npassed  twice (two.yaml)\n3 passed, 0 failed\n",
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+#[test]
 #[cfg(all(feature = "kafka", feature = "s3"))]
 fn topics_keys_and_prefixes_are_compared() {
     let output = run(

@@ -165,7 +165,7 @@ fn every_error_is_shown_with_its_line_and_a_hint() {
        |
     16 |     api_key_id: ...
        |                 ^^^
-      = help: set it, or add a default: `${NOT_SET:-value}`
+      = help: set it in the environment of auditflow
 
     error: unknown setting `api_key`
       --> a.yaml:17:22 (sources.acme_akuity.api_key_secret.api_key)
@@ -347,7 +347,7 @@ fn ten_errors_are_reported_as_ten() {
        |
     13 |     organization_id: ...
        |                      ^^^
-      = help: set it, or add a default: `${NOT_SET:-value}`
+      = help: set it in the environment of auditflow
 
     error: the setting `api_token` is missing
       --> a.yaml:16:3 (sources.acme_captivateiq)

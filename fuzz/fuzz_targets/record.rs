@@ -1,6 +1,7 @@
 //! `cargo fuzz run record`.
 #![no_main]
 
+#[allow(dead_code, reason = "each target runs one of the checks")]
 #[path = "../checks.rs"]
 mod checks;
 

@@ -11,8 +11,8 @@ use crate::runtime::{self, HealthcheckFailure, HealthcheckResult};
 
 /// Connect to every source and sink of a pipeline with the real credentials
 ///
-/// Requests one page from each source and asks each sink whether it accepts writes; looks at the data directory. Keeps and
-/// writes nothing. `run` does the same before it starts. Exit code 0 if all succeed, 1 if one fails, 2 if the file is wrong,
+/// Requests one page from each source and asks each sink whether it accepts writes; looks at the data directory, and whether
+/// outputs that name their journal (files, S3) name this one. Keeps and writes nothing. `run` does the same before it starts. Exit code 0 if all succeed, 1 if one fails, 2 if the file is wrong,
 /// 130 after Ctrl-C.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {

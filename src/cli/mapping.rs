@@ -40,7 +40,7 @@ use crate::vendors::{ReadContext, registry};
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
-    /// The file to read, - for stdin: NDJSON, a JSON array, or pages of the vendor's API
+    /// The file to read, - for stdin: NDJSON, a JSON array, or pages of the vendor's API; maybe compressed by gzip or zstd
     #[arg(required_unless_present = "pipeline", conflicts_with = "pipeline")]
     file: Option<PathBuf>,
     /// The vendor of the raw records in FILE [default: FILE holds events of auditflow]

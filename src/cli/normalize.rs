@@ -29,8 +29,8 @@ use crate::vendors::{Normalizer, NormalizerConfig, registry, settings};
 ///
 /// Reads the vendor's records as NDJSON, as one JSON array, or as response pages of the vendor's API, and writes one event per
 /// line to stdout. The first value decides whether the input holds records or pages. A record that cannot be normalized is
-/// written with `normalize_error`; stderr shows the number of such records at the end. Exit code 0 on success, 1 if the input
-/// cannot be read or is not JSON, 2 if the arguments are wrong.
+/// written with `normalize_error`; stderr shows the number of such records at the end. Input that gzip or zstd has compressed
+/// is decompressed. Exit code 0 on success, 1 if the input cannot be read or is not JSON, 2 if the arguments are wrong.
 ///
 /// A record or page may have up to 256 MiB. For vendors without record ids (akuity, confluence) identical records are numbered,
 /// which takes about 50 bytes of memory per record.
@@ -83,7 +83,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
     };
     match workers::run(job, source, &mut io::stdout().lock()) {
         Ok(counts) => {
-            report(&counts);
+            report(&counts, arguments.tenant.is_some());
             EXIT_DONE
         }
         Err(workers::Failure::OutputClosed) => EXIT_DONE,
@@ -120,18 +120,45 @@ fn unknown_value(option: &str, written: &str, known: &[&str]) -> String {
     format!("--option {option}: {}; {}", diagnostic.message, diagnostic.hint)
 }
 
-/// Opens a file, or stdin for none and for `-`. Returns its name for messages too.
+/// Opens a file, or stdin for none and for `-`, and decompresses it. Returns its name for messages too.
 pub(super) fn open(file: Option<&PathBuf>) -> Result<(String, Box<dyn Read + Send>), String> {
-    match file.filter(|path| path.as_os_str() != "-") {
-        None => Ok(("stdin".to_owned(), Box::new(io::stdin()))),
+    let (name, source): (String, Box<dyn Read + Send>) = match file.filter(|path| path.as_os_str() != "-") {
+        None => ("stdin".to_owned(), Box::new(io::stdin())),
         Some(path) => match File::open(path) {
-            Ok(opened) => Ok((path.display().to_string(), Box::new(opened))),
-            Err(error) => Err(format!("cannot read {}: {error}", path.display())),
+            Ok(opened) => (path.display().to_string(), Box::new(opened)),
+            Err(error) => return Err(format!("cannot read {}: {error}", path.display())),
         },
+    };
+    match decompressed(source) {
+        Ok(source) => Ok((name, source)),
+        Err(error) => Err(format!("cannot read {name}: {error}")),
     }
 }
 
-fn report(counts: &workers::Counts) {
+/// The first bytes of gzip members (RFC 1952) and of zstd frames (RFC 8878).
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// What a reader gives, without the compression that its first bytes show. Neither begins like JSON.
+fn decompressed(mut source: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> {
+    let mut first = Vec::new();
+    source.by_ref().take(ZSTD_MAGIC.len() as u64).read_to_end(&mut first)?;
+    let (is_gzip, is_zstd) = (first.starts_with(&GZIP_MAGIC), first == ZSTD_MAGIC);
+    let whole = io::Cursor::new(first).chain(source);
+    Ok(match (is_gzip, is_zstd) {
+        (true, _) => Box::new(flate2::read::MultiGzDecoder::new(whole)),
+        (_, true) => Box::new(zstd::Decoder::new(whole)?),
+        _ => Box::new(whole),
+    })
+}
+
+fn report(counts: &workers::Counts, has_tenant: bool) {
+    if counts.without_tenant > 0 && !has_tenant {
+        print_stderr(&format!(
+            "{} events have no `tenant`; if the source of a pipeline has one, give it as --tenant: event ids depend on it\n",
+            counts.without_tenant
+        ));
+    }
     let bad = match counts.failed {
         0 => String::new(),
         some => format!(", {some} of them with normalize_error"),

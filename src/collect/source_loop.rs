@@ -27,6 +27,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -72,17 +73,27 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(120);
 ///
 /// # Errors
 /// The journal is damaged, belongs to another version, or rejects a call as invalid.
-pub async fn run(source: Source, context: SourceContext) -> Result<SourceEnd, CollectError> {
+pub fn run(source: Source, context: SourceContext) -> BoxFuture<'static, Result<SourceEnd, CollectError>> {
     let span = tracing::error_span!("source", source = %source.name, vendor = source.settings.spec.name);
     let source_name = source.name.clone();
-    match collect(source, context).instrument(span).await {
-        Ok(end) => Ok(end),
-        Err(StopReason::Shutdown) => Ok(SourceEnd::Shutdown),
-        Err(StopReason::Journal(error)) => Err(CollectError::Journal { source_name, error }),
-    }
+    let opening = Box::pin(open(source, context));
+    let collecting = async move {
+        match collect(opening).await {
+            Ok(end) => Ok(end),
+            Err(StopReason::Shutdown) => Ok(SourceEnd::Shutdown),
+            Err(StopReason::Journal(error)) => Err(CollectError::Journal { source_name, error }),
+        }
+    };
+    Box::pin(collecting.instrument(span))
 }
 
-async fn collect(source: Source, context: SourceContext) -> Result<SourceEnd, StopReason> {
+/// Thousands of sources wait most of the time. What only opening, or a step, needs is in a box of its own, and is freed after it.
+async fn collect(opening: BoxFuture<'static, Result<Box<SourceLoop>, StopReason>>) -> Result<SourceEnd, StopReason> {
+    let mut opened = opening.await?;
+    opened.run().await
+}
+
+async fn open(source: Source, context: SourceContext) -> Result<Box<SourceLoop>, StopReason> {
     let backoff = Backoff::new(context.rng_seed ^ 1, LONGEST_BACKOFF);
     let mut journal =
         RetryingJournal::new(context.journal.clone(), backoff, context.shutdown.clone(), context.clock.clone());
@@ -99,7 +110,7 @@ async fn collect(source: Source, context: SourceContext) -> Result<SourceEnd, St
     log_start(&state, &registration, &source.settings);
     journal.registered(state.id);
     journal.set_last_error(None).await?;
-    SourceLoop::new(source, context, journal, state).run().await
+    Ok(Box::new(SourceLoop::new(source, context, journal, state)))
 }
 
 /// Now. A run that ends covers up to `until`: were its first start later than that by the moment that starting took, this
@@ -224,16 +235,13 @@ impl SourceLoop {
         }
     }
 
-    async fn run(mut self) -> Result<SourceEnd, StopReason> {
+    async fn run(&mut self) -> Result<SourceEnd, StopReason> {
         loop {
-            self.journal.wait_for_room().await?;
-            self.cut_coverage().await?;
-            self.load_due().await?;
-            self.adapt_overlap().await?;
+            Box::pin(self.look_around()).await?;
             match self.next_step() {
-                Step::Begin(window) => self.begin(window).await?,
+                Step::Begin(window) => Box::pin(self.begin(window)).await?,
                 Step::Continue(window) => {
-                    if let Some(end) = self.read_page(window).await? {
+                    if let Some(end) = Box::pin(self.read_page(window)).await? {
                         return Ok(end);
                     }
                 }
@@ -241,6 +249,14 @@ impl SourceLoop {
                 Step::Done => return Ok(SourceEnd::Finished),
             }
         }
+    }
+
+    /// What the next step depends on.
+    async fn look_around(&mut self) -> Result<(), StopReason> {
+        self.journal.wait_for_room().await?;
+        self.cut_coverage().await?;
+        self.load_due().await?;
+        self.adapt_overlap().await
     }
 
     /// The source's clock: the earlier of this machine's and the vendor's.
@@ -407,5 +423,23 @@ impl SourceLoop {
 
     fn is_prefetched(&self, work: &Work) -> bool {
         matches!(work, Work::Resume(id) if self.scans.get(id).is_some_and(PageScan::is_prefetched))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<A, F>(_: impl Fn(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_source_that_waits_takes_little_memory() {
+        let (waiting, state) = (size_of_future(collect), size_of::<SourceLoop>());
+        assert!(
+            waiting <= 1 << 10 && state <= 4 << 10,
+            "{waiting} and {state} bytes, for each of thousands of sources"
+        );
     }
 }

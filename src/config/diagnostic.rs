@@ -160,6 +160,8 @@ pub(crate) struct Diagnostics {
     misspelled: HashSet<(NodeId, String)>,
     /// The column of each value that is a value of a list.
     cells: HashMap<TextSpan, Rc<str>>,
+    /// Settings of maps that are left out because a value of a list is empty, with that value.
+    left_out: HashMap<(NodeId, String), TextSpan>,
     /// The sources that are made from a list, with the value that their name is made of.
     generated: HashMap<String, TextSpan>,
 }
@@ -189,10 +191,14 @@ impl Diagnostics {
         self.files.get(file).map_or_else(|| "".into(), |file| Rc::clone(&file.text))
     }
 
+    /// The name of the file of a position.
+    pub(crate) fn file_name(&self, span: TextSpan) -> &str {
+        self.files.get(span.file).map_or("", |file| &file.name)
+    }
+
     /// A position as `name:line:column`.
     pub(crate) fn place(&self, span: TextSpan) -> String {
-        let name = self.files.get(span.file).map_or("", |file| &file.name);
-        format!("{name}:{}:{}", span.line, span.column)
+        format!("{}:{}:{}", self.file_name(span), span.line, span.column)
     }
 
     /// A position for a message about another one: `in line 3`, or `at name:3:5` if that is in another file.
@@ -255,6 +261,16 @@ impl Diagnostics {
     /// Records that this position is a value of a list, in this column.
     pub(crate) fn add_cell(&mut self, span: TextSpan, column: &str) {
         self.cells.insert(span, column.into());
+    }
+
+    /// Records that a setting of this map is left out, because this value of a list is empty.
+    pub(crate) fn add_left_out(&mut self, map: NodeId, setting: &str, cell: TextSpan) {
+        self.left_out.insert((map, setting.to_owned()), cell);
+    }
+
+    /// The empty value of a list because of which a setting of this map is missing.
+    pub(crate) fn left_out(&self, map: NodeId, setting: &str) -> Option<TextSpan> {
+        self.left_out.get(&(map, setting.to_owned())).copied()
     }
 
     /// Records that a source is made from a row of a list. `name` is the value that its name is made of.

@@ -80,7 +80,15 @@ fn record_error(
         if !error.is_consequence && !diagnostics.is_misspelled(location.node, field) {
             // The span of the component is its name, which is not a secret.
             let location = ErrorLocation { shows_token: location.node == root.id, ..location };
-            diagnostics.push(diagnostic(error, location, path));
+            let missing = match diagnostics.left_out(location.node, field) {
+                None => diagnostic(error, location, path),
+                Some(span) => {
+                    let hint = "this value of the list is empty: fill it in".to_owned();
+                    let location = ErrorLocation { span, shows_token: false, ..location };
+                    diagnostic(ReadError { hint, ..error }, location, path)
+                }
+            };
+            diagnostics.push(missing);
         }
         let is_new = !placeholders.contains(&(location.node, field));
         placeholders.push((location.node, field));

@@ -49,7 +49,8 @@ fn of_nodes(root: &Node, diagnostics: &mut Diagnostics) -> Option<RowList> {
             });
             let text = if entry.value.is_null() { String::new() } else { scalar.text.clone() };
             row.cells.resize(row.cells.len().max(index + 1), None);
-            row.cells[index] = Some(Cell { text, span: entry.value.span });
+            // What an alias stands for was written before it, maybe as another row.
+            row.cells[index] = Some(Cell { text, span: entry.value.span.max(item.span) });
         }
         list.rows.push(row);
     }

@@ -23,6 +23,12 @@ pub struct UnitTest {
     /// Transforms and sinks at which nothing may arrive.
     #[serde(default)]
     pub no_outputs_from: Vec<String>,
+    /// The file that it is in.
+    #[serde(skip)]
+    pub file: String,
+    /// Where it begins there, from 1.
+    #[serde(skip)]
+    pub line: usize,
 }
 
 /// Records of a source.

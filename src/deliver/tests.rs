@@ -232,7 +232,7 @@ impl Sink for ScriptedSink {
         &self.name
     }
 
-    fn healthcheck(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
+    fn healthcheck<'a>(&'a mut self, _stored: StoredPosition<'a>) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(std::future::ready(Ok(())))
     }
 

@@ -363,14 +363,20 @@ mod tests {
     }
 
     #[test]
-    fn categories_and_types_are_allowed_by_ecs() {
+    fn categories_types_and_outcomes_are_allowed_by_ecs() {
         for event in samples::every_combination() {
             let event = encoded(&event, RawForm::Drop)["event"].clone();
+            assert_eq!(event["kind"], "event");
+            let outcome = event.get("outcome").map(|outcome| outcome.as_str().expect("text"));
+            assert!(outcome.is_none_or(|word| ["failure", "success", "unknown"].contains(&word)), "{event}");
+            let categories = event.get("category").map_or(0, |list| list.as_array().expect("a list").len());
+            assert!(categories <= 1, "the types below are of one category: {event}");
             let allowed: &[&str] = match event["category"][0].as_str() {
                 Some("authentication") => &["start", "end", "info"],
                 Some("iam") => &["admin", "change", "creation", "deletion", "group", "info", "user"],
                 Some("configuration") => &["access", "change", "creation", "deletion", "info"],
-                _ => &["info"],
+                Some(other) => panic!("no category of ECS that fits: {other}"),
+                None => &["info"],
             };
             let types = event["type"].as_array().expect("always there");
             assert!(types.iter().all(|word| allowed.contains(&word.as_str().expect("text"))), "{event}");

@@ -44,6 +44,22 @@ pub struct SinkState {
     pub missed: u64,
 }
 
+/// What the journal knows of a sink, read without opening the journal for work.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SinkProgress {
+    /// The identity of the journal; empty if there is none yet.
+    pub journal: String,
+    /// As [`SinkState::generation`]; of a sink that has never started, the generation that it will get.
+    pub generation: u64,
+    /// What the sink stored with its last batch.
+    pub state: Option<String>,
+    /// As [`SinkState::position`].
+    pub position: Seq,
+    /// The last event that the target may hold: the end of a prepared batch, or the position. [`Seq::MAX`] while a process uses
+    /// the journal, whose next batch may be there before anybody has read of it.
+    pub up_to: Seq,
+}
+
 /// A batch that was prepared: it is written again, or rolled back if the sink's config has changed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BatchIntent {

@@ -65,7 +65,8 @@ pub use collecting::{
 pub use contract::{CollectJournal, DeliverJournal, Journal, JournalFuture, LogReader};
 pub use coverage::{Completion, CoverageState, DoubtfulTime, DueRecheck, EvidenceRow, WindowEvidence, WindowKind};
 pub use delivering::{
-    BatchCommit, BatchIntent, NormalizeFindings, PendingBatch, PendingSource, SinkId, SinkStart, SinkState,
+    BatchCommit, BatchIntent, NormalizeFindings, PendingBatch, PendingSource, SinkId, SinkProgress, SinkStart,
+    SinkState,
 };
 pub use error::JournalError;
 pub use lateness::LatenessCounts;

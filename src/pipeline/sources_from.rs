@@ -22,7 +22,7 @@ use crate::config::diagnostic::{Diagnostic, Diagnostics};
 use crate::config::environment::Environment;
 use crate::config::node::{Entry, KeyPath, Node, Scalar, TextSpan, Value};
 use crate::config::row_template::{RowTemplate, TemplateError};
-use crate::config::rows::{Row, RowList};
+use crate::config::rows::{Cell, Row, RowList};
 use crate::config::source_list::{SOURCES_FROM, SourceList, TEMPLATE};
 use crate::config::{multi_error, row_file, suggest};
 
@@ -169,7 +169,9 @@ impl Expansion<'_> {
             return None;
         }
         for (cell, column) in row.cells.iter().zip(&list.columns) {
-            cell.iter().for_each(|cell| self.diagnostics.add_cell(cell.span, column));
+            // The values of a row that an alias stands for have its place.
+            let cell = cell.iter().filter(|cell| cell.span != row.span);
+            cell.for_each(|cell| self.diagnostics.add_cell(cell.span, column));
         }
         let place = name.first_cell(row).map_or(row.span, |cell| cell.span);
         // The values of variables are secrets; names are not.
@@ -212,6 +214,9 @@ impl Expansion<'_> {
             TemplateValue::List(items) => Value::List(items.iter().filter_map(|item| self.render(item, row)).collect()),
             TemplateValue::Map(entries) => {
                 let entries = entries.iter().filter_map(|(key, span, value)| {
+                    if let Some(cell) = value.empty_cell(row) {
+                        self.diagnostics.add_left_out(id, key, cell.span);
+                    }
                     Some(Entry { key: key.clone(), span: *span, value: self.render(value, row)? })
                 });
                 Value::Map(entries.collect())
@@ -235,6 +240,14 @@ enum TemplateValue {
 }
 
 impl Template {
+    /// The empty value of a row because of which the value is left out.
+    fn empty_cell<'r>(&self, row: &'r Row) -> Option<&'r Cell> {
+        match &self.value {
+            TemplateValue::Scalar(_, text) => text.first_cell(row).filter(|_| text.is_left_out(row)),
+            TemplateValue::List(_) | TemplateValue::Map(_) => None,
+        }
+    }
+
     fn columns(&self, found: &mut Vec<usize>) {
         match &self.value {
             TemplateValue::Scalar(_, text) => found.extend(text.columns()),

@@ -27,6 +27,11 @@ pub(super) fn read(
     for input in tests.iter_mut().flat_map(|test| &mut test.inputs) {
         input.file = input.file.take().map(|file| directory.join(file));
     }
+    let items: &[Node] = if let Value::List(items) = &node.value { items } else { &[] };
+    for (test, item) in tests.iter_mut().zip(items) {
+        test.file = diagnostics.file_name(item.span).to_owned();
+        test.line = item.span.line;
+    }
     let mut check = Check { components, diagnostics };
     for (index, test) in tests.iter().enumerate() {
         check.test(test, &Place { node, path: path.clone(), span: node.span }.item(index));

@@ -1,5 +1,5 @@
-//! The healthcheck before a run: looks at the data directory, and connects to every source and sink with its real credentials, all at the same time. It writes
-//! nothing to the journal and leaves nothing in a target.
+//! The healthcheck before a run: looks at the data directory, and connects to every source and sink with its real credentials, all at the same time. An output
+//! that names its journal must name this one. It writes nothing to the journal and leaves nothing in a target.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use super::report::RunError;
 use super::start::{build_sink, build_transport, read_keys};
 use crate::clock::SharedClock;
 use crate::collect::{self, HttpClients};
-use crate::journal::{data_dir, shard_dirs};
+use crate::journal::{SinkProgress, SqliteJournal, data_dir, shard_dirs};
 use crate::pipeline::{ValidatedPipeline, ValidatedSink, ValidatedSource};
-use crate::sinks::SinkError;
+use crate::sinks::{SinkError, StoredPosition};
 use crate::time::Timestamp;
 
 pub use crate::journal::ComponentKind;
@@ -105,12 +105,55 @@ async fn check_sink(pipeline: &ValidatedPipeline, sink: &ValidatedSink, clock: &
     let mut sink = sink.clone();
     if let Some(oldest) = oldest_event(pipeline, &sink, clock) {
         sink.config.expect_events_since(oldest);
+        sink.written.expect_events_since(oldest);
     }
-    let mut built = match read_keys(&mut sink).and_then(|()| build_sink(pipeline, &sink, clock)) {
+    if let Err(error) = read_keys(&mut sink) {
+        return HealthcheckResult { kind, name, failure: Some(not_built(&error)) };
+    }
+    let mut failure = None;
+    if !pipeline.is_sharded() {
+        failure = check_output(pipeline, &sink, clock).await;
+    }
+    for shard in checked_shards(pipeline) {
+        let of_shard = pipeline.outputs_of_shard(shard);
+        let sink = ValidatedSink { config: sink.written.with_shard(&shard.to_string()), ..sink.clone() };
+        if let Some(found) = check_output(&of_shard, &sink, clock).await {
+            failure = Some(HealthcheckFailure { message: format!("shard {shard}: {}", found.message), ..found });
+            break;
+        }
+    }
+    HealthcheckResult { kind, name, failure }
+}
+
+/// The shards whose outputs can be checked: those that have a journal here, or one of them before the first start. Of the
+/// others the journal that may write them is not here.
+fn checked_shards(pipeline: &ValidatedPipeline) -> Vec<u16> {
+    if !pipeline.is_sharded() {
+        return Vec::new();
+    }
+    let has_journal = |shard: &u16| shard_dirs::has_journal(&pipeline.settings.data_dir, *shard);
+    let here: Vec<u16> = pipeline.shards.iter().copied().filter(has_journal).collect();
+    if here.is_empty() { pipeline.shards.iter().copied().take(1).collect() } else { here }
+}
+
+/// Checks a sink as the journal of this pipeline writes it.
+async fn check_output(
+    pipeline: &ValidatedPipeline,
+    sink: &ValidatedSink,
+    clock: &SharedClock,
+) -> Option<HealthcheckFailure> {
+    let mut built = match build_sink(pipeline, sink, clock) {
         Ok(built) => built,
-        Err(error) => return HealthcheckResult { kind, name, failure: Some(not_built(&error)) },
+        Err(error) => return Some(not_built(&error)),
     };
-    let failure = match tokio::time::timeout(TIMEOUT, built.healthcheck()).await {
+    let progress = match SqliteJournal::sink_progress(&pipeline.settings.data_dir, &sink.name) {
+        Ok(progress) => progress,
+        Err(error) => return Some(not_built(&error)),
+    };
+    let SinkProgress { journal, generation, state, position, up_to } = &progress;
+    let (generation, position, up_to) = (*generation, *position, *up_to);
+    let stored = StoredPosition { journal, generation, state: state.as_deref(), position, up_to };
+    match tokio::time::timeout(TIMEOUT, built.healthcheck(stored)).await {
         Err(_) => Some(timed_out()),
         Ok(Ok(())) => None,
         Ok(Err(SinkError::Transient { message, hint })) => {
@@ -122,8 +165,7 @@ async fn check_sink(pipeline: &ValidatedPipeline, sink: &ValidatedSink, clock: &
         Ok(Err(other)) => {
             Some(HealthcheckFailure { message: other.to_string(), hint: String::new(), is_transient: true })
         }
-    };
-    HealthcheckResult { kind, name, failure }
+    }
 }
 
 /// Where the earliest backfill of the sink's sources begins.

@@ -174,10 +174,11 @@ impl Starter {
             };
             let (name, source, context) = self.source(pipeline, source, transport, index, signals.stop.clone());
             let wait = START_INTERVAL.saturating_mul(u32::try_from(index).unwrap_or(u32::MAX));
+            let (shutdown, collecting) = (signals.stop.clone(), collect::run(source, context));
             sources.spawn(name, signals, async move {
                 // A shutdown ends the wait early; the source then stops at once.
-                let _ = tokio::time::timeout(wait, context.shutdown.cancelled()).await;
-                collect::run(source, context).await
+                let _ = tokio::time::timeout(wait, shutdown.cancelled()).await;
+                collecting.await
             });
         }
     }

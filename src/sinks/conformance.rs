@@ -120,7 +120,8 @@ async fn fingerprints_identify_the_configuration<F: Fixture>() {
 async fn healthcheck_leaves_nothing<F: Fixture>() {
     let fixture = F::new();
     let before = fixture.contents();
-    fixture.sink().healthcheck().await.expect("healthy");
+    let stored = StoredPosition { journal: JOURNAL, generation: 0, state: None, position: 0, up_to: 0 };
+    fixture.sink().healthcheck(stored).await.expect("healthy");
     assert_eq!(fixture.contents(), before);
 }
 
@@ -410,7 +411,7 @@ mod faulty {
             &self.fingerprint
         }
 
-        fn healthcheck(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
+        fn healthcheck<'a>(&'a mut self, _stored: StoredPosition<'a>) -> BoxFuture<'a, Result<(), SinkError>> {
             Box::pin(std::future::ready(Ok(())))
         }
 

@@ -91,7 +91,7 @@ impl Sink for ConsoleSink {
     }
 
     /// Standard output is always open.
-    fn healthcheck(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
+    fn healthcheck<'a>(&'a mut self, _stored: StoredPosition<'a>) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(std::future::ready(Ok(())))
     }
 

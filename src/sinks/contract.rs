@@ -45,7 +45,7 @@ pub struct BatchRange {
 /// What the journal knows about a sink when it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoredPosition<'a> {
-    /// The identity of the journal that the sequence numbers belong to.
+    /// The identity of the journal that the sequence numbers belong to; empty if there is no journal yet.
     pub journal: &'a str,
     /// The generation of the sink. It grows when the sink redelivers, is renamed or is reset. The same sequence numbers in
     /// two generations are different batches: what the target holds from an earlier generation must not be overwritten and
@@ -149,11 +149,12 @@ pub trait Sink: Send {
     /// A string that changes whenever a changed configuration writes different bytes, or writes them elsewhere.
     fn fingerprint(&self) -> &str;
 
-    /// Connects to the target with the real credentials and changes nothing.
+    /// Connects to the target with the real credentials and changes nothing. An output that names its journal must name the
+    /// one of `stored`.
     ///
     /// # Errors
-    /// The reason why this sink cannot write.
-    fn healthcheck(&mut self) -> BoxFuture<'_, Result<(), SinkError>>;
+    /// The reason why this sink cannot write, or may not.
+    fn healthcheck<'a>(&'a mut self, stored: StoredPosition<'a>) -> BoxFuture<'a, Result<(), SinkError>>;
 
     /// Opens the sink: called before the first batch, and again after an error. Returns the last sequence number that the
     /// target itself stores as delivered, or `None` if the target does not store a position. It takes precedence over the

@@ -37,6 +37,8 @@ pub(super) struct Counts {
     pub(super) records: u64,
     /// Events with `normalize_error`.
     pub(super) failed: u64,
+    /// Events without `tenant`.
+    pub(super) without_tenant: u64,
 }
 
 /// Why the command ended early.
@@ -179,6 +181,7 @@ fn write(
         output.write_all(&done.bytes).map_err(output_failure)?;
         counts.records += done.counts.records;
         counts.failed += done.counts.failed;
+        counts.without_tenant += done.counts.without_tenant;
         // The reader may have ended.
         let _ = written.send(done.input_bytes);
     }
@@ -212,6 +215,7 @@ fn normalize_record(job: &Job, raw: &str, is_sound: bool, done: &mut Output) {
     done.bytes.push(b'\n');
     done.counts.records += 1;
     done.counts.failed += u64::from(event.normalize_error.is_some());
+    done.counts.without_tenant += u64::from(event.tenant.is_none());
 }
 
 #[cfg(test)]

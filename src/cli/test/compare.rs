@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
+use serde::Serialize;
 use serde_json::Value;
 
 use super::extract::Extracted;
@@ -11,7 +12,7 @@ use crate::pipeline::TestOutput;
 const LONGEST_VALUE: usize = 300;
 
 /// Why a test failed at a component.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub(super) struct Failure {
     /// The component, and which of its events.
     place: String,

@@ -7,9 +7,11 @@
 mod compare;
 mod extract;
 
+use serde::Serialize;
+
 use self::compare::Failure;
 use self::extract::Record;
-use super::process::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, print_data, print_stderr};
+use super::process::{EXIT_USAGE, print_stderr};
 use super::read_only::{self, Exit};
 use super::validate;
 use crate::pipeline::{Overrides, PipelineFiles, UnitTest, ValidatedPipeline};
@@ -23,14 +25,36 @@ use crate::pipeline::{Overrides, PipelineFiles, UnitTest, ValidatedPipeline};
 pub(super) struct Arguments {
     #[command(flatten)]
     files: PipelineFiles,
+    /// Print JSON (format: docs/pipelines.md)
+    #[arg(long)]
+    json: bool,
+}
+
+/// What became of all tests.
+#[derive(Serialize)]
+struct Report<'t> {
+    passed: usize,
+    failed: usize,
+    /// In the order of the files.
+    tests: Vec<TestResult<'t>>,
+}
+
+/// What became of one test.
+#[derive(Serialize)]
+struct TestResult<'t> {
+    name: &'t str,
+    file: &'t str,
+    line: usize,
+    passed: bool,
+    failures: Vec<Failure>,
 }
 
 /// Runs the command; returns the exit code.
 pub(super) fn run(arguments: &Arguments) -> u8 {
-    run_tests(&arguments.files).unwrap_or_else(|Exit(code)| code)
+    run_tests(&arguments.files, arguments.json).unwrap_or_else(|Exit(code)| code)
 }
 
-fn run_tests(files: &PipelineFiles) -> Result<u8, Exit> {
+fn run_tests(files: &PipelineFiles, json: bool) -> Result<u8, Exit> {
     let pipeline = read_only::load(files, &Overrides::default())?;
     let tests = pipeline.tests.as_ref().map_err(|diagnostics| {
         validate::print_diagnostics(diagnostics);
@@ -40,14 +64,17 @@ fn run_tests(files: &PipelineFiles) -> Result<u8, Exit> {
         print_stderr(&format!("error: {files} has no tests; add them under `tests:`\n"));
         return Ok(EXIT_USAGE);
     }
-    let mut failed = 0;
-    for test in tests {
-        let failures = run_test(&pipeline, test);
-        failed += usize::from(!failures.is_empty());
-        print_data(&report(&test.name, &failures));
-    }
-    print_data(&format!("{} passed, {failed} failed\n", tests.len() - failed));
-    Ok(if failed == 0 { EXIT_DONE } else { EXIT_FAILED })
+    let tests: Vec<TestResult<'_>> = tests.iter().map(|test| result_of(&pipeline, test)).collect();
+    let passed = tests.iter().filter(|test| test.passed).count();
+    let report = Report { passed, failed: tests.len() - passed, tests };
+    read_only::show(json, &report, || report.text());
+    Ok(read_only::exit_code(report.failed == 0))
+}
+
+fn result_of<'t>(pipeline: &ValidatedPipeline, test: &'t UnitTest) -> TestResult<'t> {
+    let UnitTest { name, file, line, .. } = test;
+    let failures = run_test(pipeline, test);
+    TestResult { name, file, line: *line, passed: failures.is_empty(), failures }
 }
 
 fn run_test(pipeline: &ValidatedPipeline, test: &UnitTest) -> Vec<Failure> {
@@ -70,9 +97,17 @@ fn run_test(pipeline: &ValidatedPipeline, test: &UnitTest) -> Vec<Failure> {
     failures
 }
 
-/// `passed  NAME`, or `FAILED  NAME` and below it what differs.
-fn report(name: &str, failures: &[Failure]) -> String {
-    let verdict = if failures.is_empty() { "passed" } else { "FAILED" };
-    let failures: String = failures.iter().map(ToString::to_string).collect();
-    format!("{verdict}  {name}\n{failures}")
+impl Report<'_> {
+    /// `passed  NAME` or `FAILED  NAME` per test, below it what differs. A name that two files have is followed by its file.
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for TestResult { name, file, passed, failures, .. } in &self.tests {
+            let verdict = if *passed { "passed" } else { "FAILED" };
+            let is_ambiguous = self.tests.iter().any(|other| other.name == *name && other.file != *file);
+            let place = if is_ambiguous { format!(" ({file})") } else { String::new() };
+            let failures: String = failures.iter().map(ToString::to_string).collect();
+            text += &format!("{verdict}  {name}{place}\n{failures}");
+        }
+        text + &format!("{} passed, {} failed\n", self.passed, self.failed)
+    }
 }

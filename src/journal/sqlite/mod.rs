@@ -58,8 +58,8 @@ use super::{
     BatchCommit, BlockVisitor, CollectJournal, DeliverJournal, DueRecheck, EvidenceRow, JournalError, JournalFuture,
     JournalSnapshot, JournalStats, KnownRecords, LastError, LatenessCounts, LogReader, NewWindow, PageCommit,
     PendingBatch, PendingSource, RecordBlock, Redeliver, RedeliverPreview, RequestCounts, Rewind, RewindPreview,
-    RollbackRecord, ScanSpec, SeenKey, Seq, SinkEdit, SinkHistory, SinkId, SinkStart, SinkState, SnapshotQuery,
-    SourceEdit, SourceHistory, SourceId, SourceInfo, SourceRegistration, SourceState, WindowId,
+    RollbackRecord, ScanSpec, SeenKey, Seq, SinkEdit, SinkHistory, SinkId, SinkProgress, SinkStart, SinkState,
+    SnapshotQuery, SourceEdit, SourceHistory, SourceId, SourceInfo, SourceRegistration, SourceState, WindowId,
 };
 use crate::event::EventId;
 use crate::time::{TimeRange, Timestamp};
@@ -134,6 +134,15 @@ impl SqliteJournal {
     /// auditflow wrote it, [`JournalError::Damaged`] if it is damaged or is not a journal.
     pub fn snapshot(data_dir: &Path, query: &SnapshotQuery<'_>) -> Result<Option<JournalSnapshot>, JournalError> {
         snapshot::snapshot(data_dir, query)
+    }
+
+    /// What the journal of a directory knows of a sink, with the same care as [`Self::snapshot`]. Do not call it in the process
+    /// that has the journal open (see [`lock::owner`](super::lock::owner)).
+    ///
+    /// # Errors
+    /// As [`Self::snapshot`].
+    pub fn sink_progress(data_dir: &Path, sink: &str) -> Result<SinkProgress, JournalError> {
+        snapshot::sink_progress(data_dir, sink)
     }
 
     /// Passes the events that the journal of a directory holds to a visitor, with the same care as [`Self::snapshot`].

@@ -18,8 +18,10 @@ use super::log::{self, BatchLimits};
 use super::schema::{self, JOURNAL_FILE};
 use super::sql::{Counts, SqliteError};
 use super::{collecting, coverage, hourly, unwritten};
+use crate::journal::lock::owner;
 use crate::journal::{
-    BlockVisitor, JournalError, JournalSnapshot, PendingBatch, SnapshotQuery, SourceId, SourceInfo, SourceSnapshot,
+    BlockVisitor, JournalError, JournalSnapshot, PendingBatch, Seq, SinkProgress, SnapshotQuery, SourceId, SourceInfo,
+    SourceSnapshot,
 };
 use crate::time::Timestamp;
 
@@ -35,35 +37,65 @@ const IN_URI: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#').add(b' ');
 /// Reads the journal of a data directory; `None` if no pipeline has run there yet.
 pub(super) fn snapshot(data_dir: &Path, query: &SnapshotQuery<'_>) -> Result<Option<JournalSnapshot>, JournalError> {
     let path = data_dir.join(JOURNAL_FILE);
-    read(&path, query).map_err(|error| match error.at(&path.display().to_string()) {
-        JournalError::Storage { path, reason } => JournalError::NotRead { path, reason },
-        other => other,
-    })
+    read(&path, |connection| snapshot_of(connection, &path, query)).map_err(|error| not_read(error, &path))
 }
 
-fn read(path: &Path, query: &SnapshotQuery<'_>) -> Result<Option<JournalSnapshot>, SqliteError> {
+/// What the journal of a data directory knows of a sink.
+pub(super) fn sink_progress(data_dir: &Path, sink: &str) -> Result<SinkProgress, JournalError> {
+    let path = data_dir.join(JOURNAL_FILE);
+    let in_use = owner(data_dir).is_some();
+    let found =
+        read(&path, |connection| progress_of(connection, &path, sink)).map_err(|error| not_read(error, &path))?;
+    let progress = found.unwrap_or_default();
+    Ok(if in_use { SinkProgress { up_to: Seq::MAX, ..progress } } else { progress })
+}
+
+fn not_read(error: SqliteError, path: &Path) -> JournalError {
+    match error.at(&path.display().to_string()) {
+        JournalError::Storage { path, reason } => JournalError::NotRead { path, reason },
+        other => other,
+    }
+}
+
+fn read<T>(path: &Path, of: impl Fn(&Connection) -> Result<Option<T>, SqliteError>) -> Result<Option<T>, SqliteError> {
     for _ in 0..IMMUTABLE_ATTEMPTS {
         let Some(before) = metadata(path)? else { return Ok(None) };
         if is_in_use(path)? {
             break;
         }
-        let found = snapshot_of(&open_immutable(path)?, path, query);
+        let found = of(&open_immutable(path)?);
         let after = metadata(path)?;
         if !is_in_use(path)? && after.is_some_and(|after| is_same(&before, &after)) {
             return found;
         }
     }
-    snapshot_of(&schema::open_reader(path)?, path, query)
+    of(&schema::open_reader(path)?)
+}
+
+fn progress_of(connection: &Connection, path: &Path, sink: &str) -> Result<Option<SinkProgress>, SqliteError> {
+    if !schema::is_journal(connection, path)? {
+        return Ok(None);
+    }
+    let sql = "SELECT identity, coalesce(sinks.generation, totals.generation), state, coalesce(position, 0),
+                      coalesce(batch_last, 0)
+               FROM totals LEFT JOIN sinks ON name = ?1";
+    Ok(connection.prepare_cached(sql)?.query_row([sink], |row| {
+        let (position, batch_last) = (row.count(3)?, row.count(4)?);
+        Ok(Some(SinkProgress {
+            journal: row.get(0)?,
+            generation: row.count(1)?,
+            state: row.get(2)?,
+            position,
+            up_to: position.max(batch_last),
+        }))
+    })?)
 }
 
 /// Passes the events that the journal of a data directory holds to a visitor, a page at a time, in their order. Whether there
 /// is a journal.
 pub(super) fn visit(data_dir: &Path, visitor: &mut dyn BlockVisitor) -> Result<bool, JournalError> {
     let path = data_dir.join(JOURNAL_FILE);
-    visit_file(&path, visitor).map_err(|error| match error.at(&path.display().to_string()) {
-        JournalError::Storage { path, reason } => JournalError::NotRead { path, reason },
-        other => other,
-    })
+    visit_file(&path, visitor).map_err(|error| not_read(error, &path))
 }
 
 fn visit_file(path: &Path, visitor: &mut dyn BlockVisitor) -> Result<bool, SqliteError> {

@@ -164,6 +164,16 @@ impl FileSink {
         self.batch.choose(&context, pieces)
     }
 
+    /// Whether the files could be written now, and are this journal's. Of files that events name, only those events show more.
+    fn check(&mut self, stored: StoredPosition<'_>) -> Result<(), SinkError> {
+        let file = self.template.fixed_name().map(|file| self.root.join(file));
+        check_writable(self.marker.base())?;
+        file.as_deref().map_or(Ok(()), check_appendable)?;
+        let disk = self.disk.as_ref();
+        self.marker.restore(disk, stored)?;
+        file.map_or(Ok(()), |file| self.marker.expect_own(disk, &file))
+    }
+
     async fn write_out(&mut self, log: &mut dyn RollbackLog) -> Result<(), SinkError> {
         let pieces = blocking(|| self.take_pieces())?;
         if !pieces.is_empty() {
@@ -261,12 +271,8 @@ impl Sink for FileSink {
         &self.fingerprint
     }
 
-    fn healthcheck(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
-        let writable = check_writable(self.marker.base()).and_then(|()| match self.template.fixed_name() {
-            Some(file) => check_appendable(&self.root.join(file)),
-            None => Ok(()),
-        });
-        Box::pin(std::future::ready(writable))
+    fn healthcheck<'a>(&'a mut self, stored: StoredPosition<'a>) -> BoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(std::future::ready(blocking(|| self.check(stored))))
     }
 
     fn recover_position<'a>(&'a mut self, stored: StoredPosition<'a>) -> BoxFuture<'a, Result<Option<Seq>, SinkError>> {

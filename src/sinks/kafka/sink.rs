@@ -359,7 +359,8 @@ impl Sink for KafkaSink {
         &self.fingerprint
     }
 
-    fn healthcheck(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
+    /// Whose position the broker has is compared at the start: to read it fences the process that delivers now.
+    fn healthcheck<'a>(&'a mut self, _stored: StoredPosition<'a>) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(async {
             let done = healthcheck(&self.connection, &self.topics, self.expected).await;
             self.without_secrets(done)

@@ -468,7 +468,7 @@ async fn no_broker_is_an_error_that_names_the_option() {
     let cluster = cluster();
     let settings = json!({"bootstrap_servers": "127.0.0.1:1", "message_timeout_ms": 300});
     let mut sink = sink(&cluster, settings);
-    let error = sentence(sink.healthcheck().await.expect_err("nobody there"));
+    let error = sentence(sink.healthcheck(stored(JOURNAL, 0)).await.expect_err("nobody there"));
     assert!(error.starts_with("transient") && error.contains("bootstrap_servers"), "{error}");
 }
 

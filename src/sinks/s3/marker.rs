@@ -18,7 +18,7 @@ pub(super) struct ObjectMarker {
     sink: String,
     /// The end of its key: the directory of markers and its name.
     name: String,
-    pub(super) key: String,
+    key: String,
     /// The keys of markers with this name in the directories above.
     above: Vec<String>,
     state: MarkerState,

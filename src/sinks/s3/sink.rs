@@ -142,14 +142,15 @@ impl S3Sink {
         done.map_err(|error| error.masked(&self.store.connection.sent.mask()))
     }
 
-    async fn try_store(&mut self) -> Result<(), SinkError> {
+    async fn try_store(&mut self, stored: StoredPosition<'_>) -> Result<(), SinkError> {
         let mut keys = self.keys.probes(self.template.fixed_start());
         keys.extend(self.store.connection.roles.iter().map(|role| format!("{}auditflow-check", role.prefix)));
         self.store.try_writing(&keys).await?;
         if let Some(table) = &mut self.table {
             table.check(&mut self.store, self.keys.name()).await?;
+            table.open(&mut self.store, stored).await?;
         }
-        self.store.marker(&self.marker.key).await.map(drop)
+        self.marker.restore(&mut self.store, stored).await
     }
 
     async fn open(&mut self, stored: StoredPosition<'_>) -> Result<Option<Seq>, SinkError> {
@@ -370,9 +371,9 @@ impl Sink for S3Sink {
         &self.fingerprint
     }
 
-    fn healthcheck(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
+    fn healthcheck<'a>(&'a mut self, stored: StoredPosition<'a>) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(async move {
-            let done = self.try_store().await;
+            let done = self.try_store(stored).await;
             self.without_secrets(done)
         })
     }

@@ -468,17 +468,17 @@ async fn the_sdk_does_not_retry() {
 #[tokio::test]
 async fn the_check_leaves_nothing_behind_and_names_what_is_wrong() {
     let store = Store::with_bucket("audit");
-    sink(&store, json!({})).healthcheck().await.expect("content");
+    sink(&store, json!({})).healthcheck(FIRST_START).await.expect("content");
     assert!(store.objects("audit").is_empty() && store.unfinished_uploads().is_empty());
     store.set_fault(|_, _| Some((404, "NoSuchBucket")));
-    let error = sink(&store, json!({})).healthcheck().await.expect_err("no such bucket");
+    let error = sink(&store, json!({})).healthcheck(FIRST_START).await.expect_err("no such bucket");
     assert!(text_of(&error).contains("create the bucket"), "{error}");
     store.clear_fault();
     sink(&store, json!({"if_none_match": true})).recover_position(FIRST_START).await.expect("conditions are heeded");
     let tried: Vec<_> = store.requests().into_iter().filter(|request| request.contains("check")).collect();
     assert!(tried.len() > 4 && tried.iter().all(|request| request.contains("/_")), "{tried:?}");
     store.set_fault(|_, uri| uri.path().contains("_manifests").then_some((403, "AccessDenied")));
-    let error = sink(&store, json!({})).healthcheck().await.expect_err("manifests cannot be written");
+    let error = sink(&store, json!({})).healthcheck(FIRST_START).await.expect_err("manifests cannot be written");
     assert!(text_of(&error).contains("s3:PutObject"), "{error}");
 }
 
@@ -577,7 +577,12 @@ async fn a_second_journal_and_an_older_copy_are_refused() {
     sink(&store, json!({})).recover_position(unfinished).await.expect("killed before the journal moved its position");
     let restored = sink(&store, json!({})).recover_position(after(10)).await.expect_err("is refused");
     assert!(stopped(&restored).contains("restored"));
+    let checked = sink(&store, json!({})).healthcheck(after(10)).await.expect_err("is refused");
+    assert_eq!(stopped(&checked), stopped(&restored));
+    sink(&store, json!({})).healthcheck(after(20)).await.expect("its own");
     let other = StoredPosition { journal: "ffff", ..FIRST_START };
+    let checked = sink(&store, json!({})).healthcheck(other).await.expect_err("is refused");
+    assert!(stopped(&checked).contains("another data_dir"), "{checked}");
     let mut second = sink(&store, json!({}));
     let refused = stopped(&second.recover_position(other).await.expect_err("is refused"));
     assert!(refused.contains("another data_dir") && refused.contains("state adopt FILE lake"), "{refused}");

@@ -527,13 +527,13 @@ async fn new_columns_are_added_and_other_tables_are_refused() {
     assert_eq!(metadata[0]["metaData"]["id"], metadata[1]["metaData"]["id"]);
 
     let narrow = json!({"key_prefix": "audit/event_vendor={{ vendor }}/"});
-    let error = delta(&store, narrow).healthcheck().await.expect_err("other partitions");
+    let error = delta(&store, narrow).healthcheck(FIRST_START).await.expect_err("other partitions");
     assert!(text_of(&error).contains("partitioned by (event_vendor, event_date)"), "{error}");
     commit_of_a_stranger(
         &store,
         r#"{"protocol":{"minReaderVersion":3,"minWriterVersion":7,"writerFeatures":["rowTracking"]}}"#,
     );
-    let error = delta(&store, json!({})).healthcheck().await.expect_err("another protocol");
+    let error = delta(&store, json!({})).healthcheck(FIRST_START).await.expect_err("another protocol");
     assert!(matches!(error, SinkError::Stopped { .. }) && text_of(&error).contains("writer version 7"), "{error}");
     let text = stop_of(&mut grown, 21, 30).await;
     assert!(text.contains("writer version 7"), "{text}");
@@ -579,7 +579,7 @@ async fn a_checkpoint_keeps_the_position_and_may_fail() {
 #[tokio::test]
 async fn a_store_that_ignores_the_condition_is_refused() {
     let store = Store::with_bucket("audit");
-    delta(&store, json!({})).healthcheck().await.expect("the condition is heeded");
+    delta(&store, json!({})).healthcheck(FIRST_START).await.expect("the condition is heeded");
     let tried = store.requests().into_iter().filter(|request| request.contains("_delta_log/_auditflow-check")).count();
     assert!(tried > 1 && store.objects("audit").is_empty(), "{tried}");
     store.ignore_conditions();
@@ -587,7 +587,7 @@ async fn a_store_that_ignores_the_condition_is_refused() {
         let mut sink = delta(&store, json!({}));
         let error = match starts {
             true => sink.recover_position(FIRST_START).await.map(drop).expect_err("refused"),
-            false => sink.healthcheck().await.expect_err("refused"),
+            false => sink.healthcheck(FIRST_START).await.expect_err("refused"),
         };
         assert!(matches!(error, SinkError::Stopped { .. }) && text_of(&error).contains("remove `table`"), "{error}");
     }
@@ -598,7 +598,7 @@ async fn a_store_that_demands_headers_can_hold_a_table() {
     for (header, more) in [("x-amz-tagging", json!({"tags": {"team": "audit"}})), ("x-amz-checksum-crc32", json!({}))] {
         let store = Store::with_bucket("audit");
         store.demand_header(header);
-        delta(&store, more.clone()).healthcheck().await.expect(header);
+        delta(&store, more.clone()).healthcheck(FIRST_START).await.expect(header);
         let mut sink = delta(&store, more);
         sink.recover_position(FIRST_START).await.expect(header);
         deliver(&mut sink, 1, 10, &mut MemoryLog::default()).await.expect(header);
