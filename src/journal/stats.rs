@@ -233,3 +233,47 @@ impl JournalSnapshot {
         self.sources.iter().find(|source| source.name == name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sink(name: &str, position: Seq, error_since: Option<i64>) -> SinkStats {
+        let last_error = error_since.map(|since| LastError {
+            message: format!("since {since}"),
+            hint: String::new(),
+            since: Timestamp::from_secs(since),
+        });
+        SinkStats {
+            name: name.to_owned(),
+            active: true,
+            position,
+            delivered: position,
+            filtered: 0,
+            dead_lettered: 0,
+            bytes: 10 * position,
+            redelivered: 0,
+            delivered_at: Some(Timestamp::from_secs(position.cast_signed())),
+            state: Some(format!("at {position}")),
+            last_error,
+        }
+    }
+
+    #[test]
+    fn of_several_journals_a_sink_is_as_far_behind_as_in_all_of_them_together() {
+        let journal = |head, sinks| JournalStats { sources: Vec::new(), sinks, head, oldest: 1, bytes: 100 };
+        let joined = JournalStats::joined(vec![
+            journal(10, vec![sink("all", 7, Some(30))]),
+            journal(20, vec![sink("few", 20, None), sink("all", 15, Some(20))]),
+            journal(5, Vec::new()),
+        ]);
+        assert_eq!((joined.head, joined.bytes, joined.sinks.len()), (35, 300, 2));
+        let behind =
+            |name: &str| joined.head - joined.sinks.iter().find(|sink| sink.name == name).expect(name).position;
+        assert_eq!((behind("all"), behind("few")), (3 + 5, 0));
+        let all = &joined.sinks[0];
+        assert_eq!((all.delivered, all.bytes, all.state.as_deref()), (22, 220, Some("at 15")));
+        assert_eq!(all.last_error.as_ref().map(|error| error.message.as_str()), Some("since 20"), "the older error");
+        assert_eq!(JournalStats::joined(Vec::new()).head, 0);
+    }
+}

@@ -99,11 +99,11 @@ pub(super) async fn run(
         }
     };
     let ended = tokio::select! {
-        ended = all_ended(runs, &shutdown, &manager) => ended,
+        ended = all_ended(runs, &shutdown) => ended,
         never = reload => match never {},
+        never = announce_stop(&shutdown, &manager) => match never {},
         never = prove_progress(&journals, &manager) => match never {},
     };
-    manager.stopping();
     display_stop.cancel();
     Ok(RunReport::of_shards(ended?))
 }
@@ -145,19 +145,30 @@ async fn run_shard(shard: Shard, writer_ended: CancellationToken) -> (u16, Resul
     (number, report)
 }
 
+/// Tells the service manager once that the process stops.
+async fn announce_stop(shutdown: &CancellationToken, manager: &ServiceManager) -> std::convert::Infallible {
+    shutdown.cancelled().await;
+    manager.stopping();
+    std::future::pending().await
+}
+
 /// The reports of all shards, by number. The first error ends the others in order.
 async fn all_ended(
     mut runs: JoinSet<(u16, Result<RunReport, RunError>)>,
     shutdown: &CancellationToken,
-    manager: &ServiceManager,
 ) -> Result<Vec<(u16, RunReport)>, RunError> {
     let (mut reports, mut first_error) = (Vec::new(), None);
     while let Some(joined) = runs.join_next().await {
         let (number, end) = joined.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         match end {
-            Ok(report) => reports.push((number, report)),
+            Ok(report) => {
+                // Nobody reads standard output any more: what was asked for is done.
+                if report.stopped {
+                    shutdown.cancel();
+                }
+                reports.push((number, report));
+            }
             Err(error) => {
-                manager.stopping();
                 shutdown.cancel();
                 first_error.get_or_insert(in_shard(number, error));
             }

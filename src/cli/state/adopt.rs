@@ -44,5 +44,5 @@ pub(super) async fn propose(context: &Context, arguments: &Arguments) -> Propose
             "not rolled back",
             "this journal has an unfinished batch: the output has changed since, so the batch is forgotten and its events are delivered again",
         );
-    Ok(Proposal::Adopt { message: message.text(), sink: sink.clone() })
+    Ok(Proposal::Adopt { message: message.text(), sink: Box::new(sink.clone()) })
 }

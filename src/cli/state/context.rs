@@ -51,7 +51,7 @@ pub(super) enum Proposal {
         /// What changes, for people.
         message: String,
         /// The sink.
-        sink: ValidatedSink,
+        sink: Box<ValidatedSink>,
     },
     /// There is nothing to change; why.
     NoChange(String),
