@@ -13,7 +13,6 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
 
 use auditflow::simulator::VendorName;
 use auditflow::simulator::proof::{self, Delivered};
@@ -295,7 +294,7 @@ fn shards_share_a_prefix_and_a_table_in_a_bucket() {
     });
     for run in runs {
         assert!(
-            common::wait(run, Duration::from_secs(120), || pipeline.log_tail()).success(),
+            common::wait(run, std::time::Duration::from_secs(120), || pipeline.log_tail()).success(),
             "{}",
             pipeline.log_tail()
         );

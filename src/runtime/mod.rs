@@ -15,6 +15,7 @@ mod deadline;
 mod doubt;
 mod file_digests;
 mod healthcheck;
+mod journal_run;
 mod live_config;
 mod maintenance;
 mod report;

@@ -23,10 +23,10 @@ use tracing::Instrument as _;
 
 use super::backlog::backlog_reader;
 use super::changes::keep_fixed;
+use super::journal_run::{open_journal, prove_progress, run_journal};
 use super::live_config::{LiveConfig, Loaded};
 use super::maintenance::on_own_thread;
 use super::report::{RunError, RunReport};
-use super::run::{open_journal, prove_progress, run_journal};
 use super::start::{RunMode, RunOptions};
 use super::supervisor::{ReloadFailure, expect_same_shards, status_of};
 use crate::clock::SharedClock;
