@@ -101,14 +101,34 @@ pub enum JournalError {
         /// What to do.
         remedy: String,
     },
-    /// The settings put a source into another shard than the one whose journal has it.
+    /// Shards have begun here before, and their journals are gone.
     #[error(
-        "source `{name}` is in the journal of shard {was}, and its settings put it into shard {now}, where it would collect everything again: its account or `rate_limit_group` has changed; change it back, or give the source another name"
+        "shard {shards} has been here, and there is no journal of it in {path}: without it everything would be collected again; move its directory back, or run it where it is; to begin it anew here all the same, remove its number from `begun` in {path}/shards.json"
+    )]
+    ShardsGone {
+        /// The data directory.
+        path: String,
+        /// The shards, as ranges.
+        shards: String,
+    },
+    /// The directory of a shard is that of another one.
+    #[error("{path} is {is}, and the pipeline looks for {wanted} there; move the right directory there")]
+    OtherShardDirectory {
+        /// The directory.
+        path: String,
+        /// What it is.
+        is: String,
+        /// What it should be.
+        wanted: String,
+    },
+    /// The settings put a source into another shard than before.
+    #[error(
+        "source `{name}` belongs to shard {was}, and its settings now put it into shard {now}, where it would collect everything again: its account or `rate_limit_group` has changed, or a name that they leave to decide; change it back, or give the source another name (if it has collected nothing yet: `auditflow state remove FILE {name} --shard {was}` while it is not in the file)"
     )]
     OtherShard {
         /// The source.
         name: String,
-        /// The shard whose journal has it.
+        /// The shard that it belonged to.
         was: u16,
         /// The shard that its settings name.
         now: u16,

@@ -8,7 +8,8 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use super::validated::{ValidatedPipeline, ValidatedSink, ValidatedSource};
-use crate::journal::shard_dirs;
+use crate::deliver::Route;
+use crate::journal::shard_dirs::{self, ShardsOfSources};
 use crate::shard::{ShardKey, ShardSelection};
 use crate::sinks::claims::OwnPath;
 
@@ -31,17 +32,29 @@ impl ValidatedPipeline {
     /// sinks name after the pipeline. A sink that reads none of its sources may still have to deliver what one of them has left.
     #[must_use]
     pub fn of_shard(&self, shard: u16) -> Self {
-        let mut of_shard = self.outputs_of_shard(shard);
-        of_shard.sources = self.sources.iter().filter(|source| source.shard == Some(shard)).cloned().collect();
-        of_shard.keep_sources(|_| true);
+        let sources: Vec<_> = self.sources.iter().filter(|source| source.shard == Some(shard)).cloned().collect();
+        let names: HashSet<&str> = sources.iter().map(|source| source.name.as_str()).collect();
+        let mut of_shard = self.part(shard, |route| names.contains(route.source.as_str()));
+        of_shard.sources = sources;
         of_shard
     }
 
     /// The sinks and the journal of one shard, without sources: its outputs are found without knowing the accounts of sources.
     #[must_use]
     pub fn outputs_of_shard(&self, shard: u16) -> Self {
-        let config = |sink: &ValidatedSink| sink.written.with_shard(&shard.to_string());
-        let sinks = self.sinks.iter().map(|sink| ValidatedSink { config: config(sink), ..sink.clone() }).collect();
+        self.part(shard, |_| true)
+    }
+
+    fn part(&self, shard: u16, is_its: impl Fn(&Route) -> bool) -> Self {
+        let of_sink = |sink: &ValidatedSink| ValidatedSink {
+            name: sink.name.clone(),
+            config: sink.written.with_shard(&shard.to_string()),
+            written: sink.written.clone(),
+            routes: sink.routes.iter().filter(|route| is_its(route)).cloned().collect(),
+            identity: sink.identity.clone(),
+            batch: sink.batch,
+            start: sink.start,
+        };
         let mut settings = self.settings.clone();
         settings.data_dir = shard_dirs::directory(&self.settings.data_dir, shard);
         let name = format!("{}-shard-{shard}", self.name);
@@ -49,12 +62,13 @@ impl ValidatedPipeline {
         Self {
             name,
             sources: Vec::new(),
-            sinks,
+            sinks: self.sinks.iter().map(of_sink).collect(),
             shards: vec![shard],
             shard: Some(shard),
             selection: self.selection.clone(),
             // All others are those of the whole pipeline, as are its components, tests and warnings.
             own_paths: vec![OwnPath { path: settings.data_dir.clone(), what: "the data directory" }],
+            shards_of_sources: ShardsOfSources::new(),
             settings,
             components: Vec::new(),
             tests: Ok(Vec::new()),
@@ -96,7 +110,9 @@ impl ValidatedPipeline {
                 account: account.as_deref(),
                 rate_limit_group: source.options.rate_limit_group.as_deref(),
             };
-            source.shard = Some(key.shard(count));
+            let shard = key.shard(count);
+            source.shard = Some(shard);
+            self.shards_of_sources.insert(source.name.clone(), shard);
         }
         self.shards = (0..count.get()).collect();
     }

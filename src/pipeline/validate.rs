@@ -10,6 +10,7 @@
 //! Nothing opens a connection or changes anything. A relative path starts in the directory of its pipeline file, so that a
 //! pipeline has one data directory and one set of outputs, wherever it is started.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::component::{self, Component, Section};
@@ -177,6 +178,7 @@ impl<'l> Loader<'l> {
             own_paths,
             tests,
             shards: Vec::new(),
+            shards_of_sources: BTreeMap::new(),
             selection: ShardSelection::All,
             shard: None,
             warnings: Vec::new(),

@@ -9,6 +9,7 @@ use crate::config::settings::Settings;
 use crate::config::unit_test::UnitTest;
 use crate::deliver::Route;
 use crate::journal::SinkStart;
+use crate::journal::shard_dirs::ShardsOfSources;
 use crate::shard::ShardSelection;
 use crate::sinks::BatchOptions;
 use crate::sinks::claims::OwnPath;
@@ -35,6 +36,8 @@ pub struct ValidatedPipeline {
     pub tests: Result<Vec<UnitTest>, Vec<Diagnostic>>,
     /// The shards whose sources these are, in order; empty without `shards`.
     pub shards: Vec<u16>,
+    /// The shard of each source of the files, selected or not.
+    pub shards_of_sources: ShardsOfSources,
     /// How they were selected.
     pub selection: ShardSelection,
     /// The shard, if this is the pipeline of one.

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::MissedTickBehavior;
-use tokio_util::sync::CancellationToken;
 
 use super::file_digests::{ChangedFiles, digests};
 use super::maintenance::on_own_thread;
@@ -57,8 +56,8 @@ struct Shared {
     active: watch::Sender<ActiveConfig>,
     /// Of the configuration of one shard: what that of the process has read for it.
     handed_out: Mutex<HandedOut>,
-    /// Cancelled when the run of the shard has ended.
-    ended: CancellationToken,
+    /// Whether the run of the shard has ended.
+    ended: watch::Sender<bool>,
 }
 
 /// What a reload of the process hands to a shard, and where the shard says whether it has applied it.
@@ -115,7 +114,7 @@ impl LiveConfig {
             read: Mutex::new(ReadDigests { pipeline: read, named: FileDigests::new() }),
             active: watch::Sender::new(ActiveConfig::new(pipeline)),
             handed_out: Mutex::default(),
-            ended: CancellationToken::new(),
+            ended: watch::Sender::new(false),
         }))
     }
 
@@ -140,9 +139,10 @@ impl LiveConfig {
         let (answer, answered) = oneshot::channel();
         *self.handed_out() = HandedOut { loaded: Some(Loaded { pipeline, files }), answer: Some(answer) };
         self.request_reload();
+        let mut ended = self.0.ended.subscribe();
         tokio::select! {
             answer = answered => answer.ok(),
-            () = self.0.ended.cancelled() => None,
+            _ = ended.wait_for(|ended| *ended) => None,
         }
     }
 
@@ -154,7 +154,14 @@ impl LiveConfig {
 
     /// The run of the shard has ended: nothing is applied any more.
     pub(super) fn end(&self) {
-        self.0.ended.cancel();
+        self.0.ended.send_replace(true);
+    }
+
+    /// The shard runs again, with this pipeline.
+    pub(super) fn begin_again(&self, pipeline: ValidatedPipeline) {
+        *self.handed_out() = HandedOut::default();
+        self.0.active.send_modify(|active| active.pipeline = Arc::new(pipeline));
+        self.0.ended.send_replace(false);
     }
 
     fn handed_out(&self) -> MutexGuard<'_, HandedOut> {

@@ -79,19 +79,15 @@ impl Supervisor {
     pub(super) async fn run(&mut self) {
         let live = self.starter.options.config.clone();
         let live = live.filter(|_| self.starter.options.mode == RunMode::Continuous);
-        let shutdown = self.starter.options.shutdown.clone();
         loop {
-            // A shard without sources may get some by a reload.
-            let waits = live.is_some() && self.config.borrow().pipeline.sources.is_empty() && !shutdown.is_cancelled();
-            if self.sources.is_empty() && !waits {
+            if self.sources.is_empty() {
                 self.starter.drain.cancel();
             }
-            if self.sources.is_empty() && self.sinks.is_empty() && !waits {
+            if self.sources.is_empty() && self.sinks.is_empty() {
                 return;
             }
             tokio::select! {
                 () = self.next_end() => {}
-                () = shutdown.cancelled(), if waits => {}
                 live = requested(live.as_ref()) => self.reload(live).await,
             }
         }
@@ -148,11 +144,7 @@ impl Supervisor {
         let before = Arc::clone(&self.config.borrow().pipeline);
         let Loaded { mut pipeline, files } = live.reload().await.map_err(|found| ReloadFailure::of_file(&found))?;
         expect_same_shards(&before, &pipeline)?;
-        for setting in keep_fixed(&before.settings, &mut pipeline.settings) {
-            let hint = "restart auditflow to apply it";
-            tracing::warn!(event = "config_setting_kept", setting, hint, "a reload does not change this setting");
-        }
-        pipeline.name.clone_from(&before.name);
+        keep_what_is_fixed(&before, &mut pipeline);
         let has_failed = |kind, name: &str| match kind {
             ComponentKind::Source => self.sources.has_failed(name),
             ComponentKind::Sink => self.sinks.has_failed(name),
@@ -277,24 +269,28 @@ fn losing_an_input(before: &ValidatedPipeline, after: &ValidatedPipeline) -> BTr
     before.sinks.iter().filter(loses).map(|sink| sink.name.clone()).collect()
 }
 
-/// The number of shards, and the shard of each source, stay as they are: journals are there.
+/// The number of shards stays as it is: journals are there.
 pub(super) fn expect_same_shards(before: &ValidatedPipeline, after: &ValidatedPipeline) -> Result<(), ReloadFailure> {
     let text = |pipeline: &ValidatedPipeline| {
         pipeline.settings.shards.map_or_else(|| "no `shards`".to_owned(), |shards| format!("`shards: {shards}`"))
     };
-    if before.settings.shards != after.settings.shards {
-        return Err(ReloadFailure {
-            error: format!("the file has {}, and the pipeline runs with {}", text(after), text(before)),
-            hint: "set it back: the number of shards cannot be changed, since each has a journal".to_owned(),
-            errors: 1,
-        });
+    if before.settings.shards == after.settings.shards {
+        return Ok(());
     }
-    let shards: HashMap<_, _> = before.sources.iter().map(|source| (&source.name, source.shard)).collect();
-    let moved = after.sources.iter().find_map(|source| {
-        let (was, now) = (shards.get(&source.name).copied()??, source.shard?);
-        (was != now).then(|| JournalError::OtherShard { name: source.name.clone(), was, now })
-    });
-    moved.map_or(Ok(()), |error| Err(RunError::from(error).into()))
+    Err(ReloadFailure {
+        error: format!("the file has {}, and the pipeline runs with {}", text(after), text(before)),
+        hint: "set it back: the number of shards cannot be changed, since each has a journal".to_owned(),
+        errors: 1,
+    })
+}
+
+/// Puts back what only a start applies, and warns of it.
+pub(super) fn keep_what_is_fixed(before: &ValidatedPipeline, after: &mut ValidatedPipeline) {
+    for setting in keep_fixed(&before.settings, &mut after.settings) {
+        let hint = "restart auditflow to apply it";
+        tracing::warn!(event = "config_setting_kept", setting, hint, "a reload does not change this setting");
+    }
+    after.name.clone_from(&before.name);
 }
 
 /// When a reload that waits warns.
@@ -334,6 +330,11 @@ async fn requested(live: Option<&LiveConfig>) -> &LiveConfig {
 }
 
 impl ReloadFailure {
+    /// What was selected at the start is not there.
+    pub(super) fn of_selection(error: String) -> Self {
+        Self { error, hint: "change the file back, or restart auditflow with other shards".to_owned(), errors: 1 }
+    }
+
     pub(super) fn log(&self) {
         let Self { error, hint, errors } = self;
         tracing::error!(
