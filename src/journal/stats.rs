@@ -252,6 +252,7 @@ mod tests {
             filtered: 0,
             dead_lettered: 0,
             bytes: 10 * position,
+            skipped: 0,
             redelivered: 0,
             delivered_at: Some(Timestamp::from_secs(position.cast_signed())),
             state: Some(format!("at {position}")),

@@ -54,8 +54,9 @@ struct Shared {
     requested: Notify,
     read: Mutex<ReadDigests>,
     active: watch::Sender<ActiveConfig>,
-    /// Of the configuration of one shard: what that of the process has read for it.
-    handed_out: Mutex<HandedOut>,
+    /// Of the configuration of one shard: what that of the process has read for it. It never reads the files itself, which are
+    /// those of all shards.
+    handed_out: Option<Mutex<HandedOut>>,
     /// Whether the run of the shard has ended.
     ended: watch::Sender<bool>,
 }
@@ -96,7 +97,7 @@ impl LiveConfig {
     /// Those of [`pipeline::load`].
     pub fn load(files: PipelineFiles, environment: Environment, overrides: Overrides) -> Result<Self, Vec<Diagnostic>> {
         let (pipeline, read) = pipeline::load_with_digests(&files, &environment, &overrides);
-        Ok(Self::new(files, environment, overrides, pipeline?, read))
+        Ok(Self::new(files, environment, overrides, pipeline?, read, None))
     }
 
     fn new(
@@ -105,6 +106,7 @@ impl LiveConfig {
         overrides: Overrides,
         pipeline: ValidatedPipeline,
         read: FileDigests,
+        handed_out: Option<Mutex<HandedOut>>,
     ) -> Self {
         Self(Arc::new(Shared {
             files,
@@ -113,7 +115,7 @@ impl LiveConfig {
             requested: Notify::new(),
             read: Mutex::new(ReadDigests { pipeline: read, named: FileDigests::new() }),
             active: watch::Sender::new(ActiveConfig::new(pipeline)),
-            handed_out: Mutex::default(),
+            handed_out,
             ended: watch::Sender::new(false),
         }))
     }
@@ -131,13 +133,20 @@ impl LiveConfig {
     /// The configuration of a shard, whose pipeline this one hands out at each reload.
     pub(super) fn of_shard(&self, pipeline: ValidatedPipeline) -> Self {
         let Shared { files, environment, overrides, .. } = &*self.0;
-        Self::new(files.clone(), environment.clone(), overrides.clone(), pipeline, FileDigests::new())
+        Self::new(
+            files.clone(),
+            environment.clone(),
+            overrides.clone(),
+            pipeline,
+            FileDigests::new(),
+            Some(Mutex::default()),
+        )
     }
 
     /// Hands a pipeline that was read to the run of a shard, which applies it. Whether it did; `None` if it has ended.
     pub(super) async fn hand_out(&self, pipeline: ValidatedPipeline, files: FileDigests) -> Option<bool> {
         let (answer, answered) = oneshot::channel();
-        *self.handed_out() = HandedOut { loaded: Some(Loaded { pipeline, files }), answer: Some(answer) };
+        self.hand(HandedOut { loaded: Some(Loaded { pipeline, files }), answer: Some(answer) });
         self.request_reload();
         let mut ended = self.0.ended.subscribe();
         tokio::select! {
@@ -146,10 +155,16 @@ impl LiveConfig {
         }
     }
 
+    /// Whether it is that of one shard.
+    pub(super) fn is_of_shard(&self) -> bool {
+        self.0.handed_out.is_some()
+    }
+
     /// Whether a reload was applied.
     pub(super) fn answer(&self, succeeded: bool) {
+        let answer = self.handed_out().and_then(|mut handed_out| handed_out.answer.take());
         // Without a shard nobody waits for it.
-        let _ = self.handed_out().answer.take().map(|answer| answer.send(succeeded));
+        let _ = answer.map(|answer| answer.send(succeeded));
     }
 
     /// The run of the shard has ended: nothing is applied any more.
@@ -159,14 +174,20 @@ impl LiveConfig {
 
     /// The shard runs again, with this pipeline.
     pub(super) fn begin_again(&self, pipeline: ValidatedPipeline) {
-        *self.handed_out() = HandedOut::default();
+        self.hand(HandedOut::default());
         self.0.active.send_modify(|active| active.pipeline = Arc::new(pipeline));
         self.0.ended.send_replace(false);
     }
 
-    fn handed_out(&self) -> MutexGuard<'_, HandedOut> {
+    fn hand(&self, next: HandedOut) {
+        if let Some(mut handed_out) = self.handed_out() {
+            *handed_out = next;
+        }
+    }
+
+    fn handed_out(&self) -> Option<MutexGuard<'_, HandedOut>> {
         // No call leaves it half changed.
-        self.0.handed_out.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.handed_out.as_ref().map(|handed_out| handed_out.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The configuration that the run works with.
@@ -208,7 +229,13 @@ impl LiveConfig {
     }
 
     pub(super) async fn requested(&self) {
-        self.0.requested.notified().await;
+        loop {
+            self.0.requested.notified().await;
+            // What a shard was asked for before it ran again is part of what it runs with.
+            if self.handed_out().is_none_or(|handed_out| handed_out.loaded.is_some()) {
+                return;
+            }
+        }
     }
 
     pub(super) fn sender(&self) -> watch::Sender<ActiveConfig> {
@@ -224,8 +251,12 @@ impl LiveConfig {
 
     /// Reads the files again, or takes what was handed out.
     pub(super) async fn reload(&self) -> Result<Loaded, Vec<Diagnostic>> {
-        if let Some(loaded) = self.handed_out().loaded.take() {
-            return Ok(loaded);
+        if let Some(mut handed_out) = self.handed_out() {
+            let unchanged = || {
+                let pipeline = self.0.active.borrow().pipeline.as_ref().clone();
+                Loaded { files: digests(&pipeline), pipeline }
+            };
+            return Ok(handed_out.loaded.take().unwrap_or_else(unchanged));
         }
         let config = self.clone();
         on_own_thread(move || config.reload_now()).await

@@ -273,6 +273,7 @@ impl Runs {
                 (None, Some(live)) if !self.shutdown.is_cancelled() => {
                     let part = pipeline.of_shard(number);
                     if !part.sources.is_empty() {
+                        log_begin(number, &part);
                         live.begin_again(part);
                         self.spawn(index);
                     }
@@ -282,6 +283,12 @@ impl Runs {
         }
         refused
     }
+}
+
+fn log_begin(shard: u16, pipeline: &ValidatedPipeline) {
+    let added: Vec<_> = pipeline.sources.iter().map(|source| source.name.as_str()).collect();
+    let added = added.join(", ");
+    tracing::info!(event = "config_reloaded", shard, added, "the shard had nothing to do any more and runs again");
 }
 
 /// Waits for a request, if there can be one.

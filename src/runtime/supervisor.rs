@@ -115,6 +115,10 @@ impl Supervisor {
     }
 
     async fn reload(&mut self, live: &LiveConfig) {
+        if self.is_ending() && live.is_of_shard() {
+            // Once it has ended it runs again with what was handed out.
+            return;
+        }
         self.manager.reloading();
         // The service manager waits for an answer in any case.
         let outcome = if self.is_ending() { Err(ReloadFailure::of_ending_run()) } else { self.try_reload(live).await };
