@@ -253,6 +253,7 @@ mod tests {
             dead_lettered: 0,
             bytes: 10 * position,
             redelivered: 0,
+            skipped: 0,
             delivered_at: Some(Timestamp::from_secs(position.cast_signed())),
             state: Some(format!("at {position}")),
             last_error,
