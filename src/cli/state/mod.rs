@@ -13,11 +13,12 @@ mod remove;
 mod rename;
 mod reset;
 mod rewind;
+mod shard_search;
 
 use std::io::{self, BufRead, IsTerminal};
 use std::sync::Arc;
 
-use self::context::{Common, Context, Proposal, Refusal};
+use self::context::{Common, Context, Proposal, Refusal, Target};
 use super::process::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, print, print_stderr, runtime};
 use super::read_only::Exit;
 use crate::clock::{SharedClock, SystemClock};
@@ -50,20 +51,22 @@ enum Change {
 
 /// Runs the command; returns the exit code.
 pub(super) fn run(arguments: &Arguments) -> u8 {
-    let (files, common) = match &arguments.change {
-        Change::Rewind(change) => (&change.files, &change.common),
-        Change::Redeliver(change) => (&change.files, &change.common),
-        Change::Accept(change) => (&change.files, &change.common),
-        Change::Rename(change) => (&change.files, &change.common),
-        Change::Reset(change) => (&change.files, &change.common),
-        Change::Remove(change) => (&change.files, &change.common),
-        Change::Adopt(change) => (&change.files, &change.common),
+    let (files, common, target): (_, _, Target<'_>) = match &arguments.change {
+        Change::Rewind(change) => (&change.files, &change.common, (&change.source).into()),
+        Change::Redeliver(change) => (&change.files, &change.common, (&change.sink).into()),
+        Change::Accept(change) => (&change.files, &change.common, (&change.source).into()),
+        Change::Rename(change) => {
+            (&change.files, &change.common, Target { recorded: &change.old, in_file: &change.to })
+        }
+        Change::Reset(change) => (&change.files, &change.common, (&change.name).into()),
+        Change::Remove(change) => (&change.files, &change.common, (&change.name).into()),
+        Change::Adopt(change) => (&change.files, &change.common, (&change.sink).into()),
     };
-    execute(&arguments.change, files, common).unwrap_or_else(|Exit(code)| code)
+    execute(&arguments.change, files, target, common).unwrap_or_else(|Exit(code)| code)
 }
 
-fn execute(change: &Change, files: &PipelineFiles, common: &Common) -> Result<u8, Exit> {
-    let context = Context::open(files, common.shard, &common.settings)?;
+fn execute(change: &Change, files: &PipelineFiles, target: Target<'_>, common: &Common) -> Result<u8, Exit> {
+    let context = Context::open(files, target, common)?;
     let runtime = runtime(std::num::NonZeroUsize::new(1)).map_err(|reason| Refusal(reason).print())?;
     let proposed = runtime.block_on(async {
         match change {

@@ -18,7 +18,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     pub(super) files: PipelineFiles,
     /// The source or sink
-    name: String,
+    pub(super) name: String,
     #[command(flatten)]
     pub(super) common: Common,
 }
@@ -37,8 +37,9 @@ pub(super) async fn propose(context: &Context, arguments: &Arguments) -> Propose
     }
     if was_known {
         return Err(Refusal(format!(
-            "`{name}` is still in {}; remove it from the file first, or let it start over: auditflow state reset {0} {name}",
-            context.file()
+            "`{name}` is still in {}; remove it from the file first, or let it start over: auditflow state reset {0} {name}{1}",
+            context.file(),
+            context.shard_option()
         )));
     }
     Err(context.unknown(&format!("`{name}`")))
