@@ -14,6 +14,7 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
+use auditflow::shard::{ShardCount, ShardKey};
 use auditflow::simulator::VendorName;
 use auditflow::simulator::proof::{self, Delivered};
 use common::{TestPipeline, until};
@@ -50,6 +51,16 @@ fn auditflow(pipeline: &TestPipeline, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_auditflow"));
     command.current_dir(pipeline.directory.path()).env("SIMULATOR", "http://127.0.0.1:1").args(arguments);
     command.output().unwrap()
+}
+
+/// Runs a command with the environment of `run`.
+fn with_secrets(pipeline: &TestPipeline, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_auditflow"));
+    command.current_dir(pipeline.directory.path()).envs(pipeline.environment()).args(arguments).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 fn stderr(output: &Output) -> String {
@@ -175,14 +186,52 @@ fn two_processes_with_kills_deliver_each_source_once_and_reports_join_the_shards
     let mut all = pipeline.program(&["run", "pipeline.yaml", "--once"]);
     let refused = all.current_dir(pipeline.directory.path()).stderr(Stdio::piped()).output().unwrap();
     assert!(stderr(&refused).contains("shard 3 has been here"), "{}", stderr(&refused));
+    assert_nothing_is_said_of_a_shard_elsewhere(&pipeline);
+
+    // A damaged journal does not hide the others.
+    fs::write(pipeline.path("data/shard-2/journal.db"), "damaged".repeat(1_000)).unwrap();
+    let status = auditflow(&pipeline, &["status", "pipeline.yaml"]);
+    assert_eq!(status.status.code(), Some(1));
+    assert!(stdout(&status).contains("! shard 2: its journal cannot be read"), "{}", stdout(&status));
+    let status = json(&auditflow(&pipeline, &["status", "pipeline.yaml", "--json"]));
+    let states: Vec<_> = status["shards"].as_array().unwrap().iter().map(|shard| shard["state"].clone()).collect();
+    assert_eq!(states, ["stopped", "stopped", "unreadable", "elsewhere"]);
+    assert!(status["sinks"][0]["delivered"].as_u64().unwrap() > 0);
+    let verify = auditflow(&pipeline, &["verify", "pipeline.yaml"]);
+    assert!(stdout(&verify).contains("NOT VERIFIED: the journal of shard 2 cannot be read"), "{}", stdout(&verify));
+    assert_eq!(auditflow(&pipeline, &["plan", "pipeline.yaml"]).status.code(), Some(1));
+}
+
+/// Shard 3 is elsewhere.
+fn assert_nothing_is_said_of_a_shard_elsewhere(pipeline: &TestPipeline) {
+    let report = |command| auditflow(pipeline, &[command, "pipeline.yaml", "--json"]);
+    let status = json(&report("status"));
+    assert_eq!((&status["complete"], &status["sinks"][0]["delivered_to"]), (&false.into(), &serde_json::Value::Null));
+    let is_elsewhere = |source: &&serde_json::Value| source["shard"] == 3;
+    let source = status["sources"].as_array().unwrap().iter().find(is_elsewhere).unwrap().clone();
+    assert_eq!((&source["state"], &source["covered_to"]), (&"elsewhere".into(), &serde_json::Value::Null));
+    for command in ["plan", "coverage"] {
+        let report = json(&report(command));
+        let sources = report["sources"].as_array().unwrap();
+        let of_source = sources.iter().find(|other| other["name"] == source["name"]).unwrap();
+        assert_eq!(of_source["not_known"], "the journal of shard 3 is not in this data directory");
+        assert!(sources.iter().any(|source| source["not_known"].is_null()), "{report}");
+        let text = stdout(&auditflow(pipeline, &[command, "pipeline.yaml"]));
+        assert!(text.contains("the journal of shard 3 is not in this data directory"), "{text}");
+        assert!(!text.contains("backfill ") && !text.contains("has not started"), "{text}");
+    }
+    let verify = report("verify");
+    assert_eq!((verify.status.code(), &json(&verify)["not_verified"][0]["shard"]), (Some(1), &3.into()));
 }
 
 #[test]
 fn what_would_collect_again_is_refused() {
     let pipeline = TestPipeline::without_growth(5);
     let file = write_pipeline(&pipeline, "shards: 4", TENANTS);
+    fs::write(&file, fs::read_to_string(&file).unwrap().replace("tenant: t11, ", "")).unwrap();
     run_once(&pipeline, &[]);
     assert_all_once(&pipeline, TENANTS);
+    assert_state_commands_find_the_shard(&pipeline, &file);
     let run = |arguments: &[&str]| {
         let mut command = pipeline.program(&["run", "pipeline.yaml", "--once", "--skip-check"]);
         let output =
@@ -220,8 +269,58 @@ fn what_would_collect_again_is_refused() {
     let refused = run(&["--shard", "1-2"]);
     assert!(refused.contains("shard 1: another auditflow"), "{refused}");
     assert!(status().contains("2-3 stopped"), "{}", status());
-    let state = auditflow(&pipeline, &["state", "reset", "pipeline.yaml", "tenant_00", "--dry-run"]);
-    assert!(stderr(&state).contains("name it with --shard"), "{}", stderr(&state));
+}
+
+fn assert_state_commands_find_the_shard(pipeline: &TestPipeline, file: &str) {
+    let state = |command: &str, arguments: &[&str]| {
+        with_secrets(pipeline, &[&["state", command, "pipeline.yaml"], arguments].concat())
+    };
+    let refused = |output: Output, text: &str| {
+        assert!(
+            output.status.code() == Some(1) && stderr(&output).contains(text),
+            "{}{}",
+            stdout(&output),
+            stderr(&output)
+        );
+        stderr(&output)
+    };
+    refused(state("reset", &["files", "--dry-run"]), "name it with --shard");
+    let status = json(&auditflow(pipeline, &["status", "pipeline.yaml", "--json"]));
+    let shard = status["sources"][0]["shard"].as_u64().unwrap();
+    let other = ((shard + 1) % 4).to_string();
+    let found = state("reset", &["tenant_00", "--dry-run"]);
+    assert!(found.status.success() && stdout(&found).contains("reset source `tenant_00`"), "{}", stderr(&found));
+    for (command, more) in [("rewind", &["--to", "2026-01-01"][..]), ("reset", &[]), ("remove", &[])] {
+        let arguments = [&["tenant_00", "--dry-run", "--shard", &other], more].concat();
+        refused(state(command, &arguments), &format!("belongs to shard {shard}: use --shard {shard}"));
+    }
+    refused(state("remove", &["tenant_00", "--yes"]), "is still in pipeline.yaml");
+    refused(state("reset", &["nobody", "--dry-run"]), "has no source or sink `nobody`");
+
+    // With another account, which is not known here, the source would seem to be in no file.
+    let text = fs::read_to_string(file).unwrap();
+    fs::write(file, text.replace("tenant: t0,", "tenant: \"${TEN}\",")).unwrap();
+    for shard in ["0", "1", "2", "3"] {
+        let output = state("remove", &["tenant_00", "--yes", "--shard", shard]);
+        refused(output, "variables of the file are not set, and the shard of source `tenant_00` may depend on them");
+    }
+
+    // A new name may belong to another shard.
+    let count = ShardCount::try_from(4).unwrap();
+    let shard_of =
+        |source: &str| ShardKey { vendor: "merge", source, account: None, rate_limit_group: None }.shard(count);
+    let names = (0..).map(|number| format!("tenant_new_{number}"));
+    let new = names.into_iter().find(|name| shard_of(name) != shard_of("tenant_11")).unwrap();
+    let renamed = text.replace("tenant_11: {", &format!("{new}: {{"));
+    fs::write(file, &renamed).unwrap();
+    let rename = || state("rename", &["tenant_11", "--to", &new, "--dry-run"]);
+    let text_of_refusal = refused(rename(), "a rename cannot move it to another journal");
+    let group = text_of_refusal.split("`rate_limit_group: ").nth(1).unwrap().split('`').next().unwrap();
+    let with_group = format!("{new}: {{rate_limit_group: {group}, ");
+    fs::write(file, renamed.replace(&format!("{new}: {{"), &with_group)).unwrap();
+    let found = rename();
+    assert!(found.status.success() && stdout(&found).contains("rename source `tenant_11`"), "{}", stderr(&found));
+    fs::write(file, text).unwrap();
 }
 
 #[test]

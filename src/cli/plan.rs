@@ -1,6 +1,5 @@
 //! `auditflow plan`: what `run` would request and where events would be written, without requesting or writing anything.
 
-use super::process::EXIT_DONE;
 use super::read_only::{self, Exit};
 use crate::pipeline::{Overrides, PipelineFiles};
 use crate::report::PlanReport;
@@ -27,7 +26,8 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
 
 fn show(arguments: &Arguments) -> Result<u8, Exit> {
     let pipeline = read_only::load(&arguments.files, &arguments.settings)?;
-    let report = PlanReport::new(&pipeline, &read_only::observe(&pipeline, false)?);
+    let observation = read_only::observe(&pipeline, false)?;
+    let report = PlanReport::new(&pipeline, &observation);
     read_only::show(arguments.json, &report, || report.text());
-    Ok(EXIT_DONE)
+    Ok(read_only::exit_code(observation.is_readable()))
 }

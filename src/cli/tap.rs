@@ -17,6 +17,7 @@ use crate::journal::sqlite::SqliteJournal;
 use crate::journal::{BlockVisitor, RecordBlock, Seq, SourceInfo};
 use crate::pipeline::{Overrides, PipelineFiles, ValidatedPipeline};
 use crate::sinks::EventForm;
+use crate::time::Timestamp;
 use crate::transform::condition::Condition;
 use crate::transform::redact::Redactions;
 use crate::vendors::ReadContext;
@@ -120,7 +121,14 @@ struct Tap {
     /// The first event of this look, and of the next one, of the journal that is read.
     first: Seq,
     next: Seq,
-    latest: VecDeque<String>,
+    latest: VecDeque<Line>,
+}
+
+/// An event that passes.
+struct Line {
+    /// When it was read, or the latest such time before it in its journal: journals are merged by it.
+    at: Timestamp,
+    text: String,
 }
 
 impl Tap {
@@ -128,7 +136,7 @@ impl Tap {
     fn look(&mut self, pipeline: &ValidatedPipeline) -> Result<String, Exit> {
         let directories = pipeline.data_dirs();
         self.read_to.resize(directories.len(), 0);
-        let (mut has_run, mut lines) = (false, Vec::new());
+        let (mut has_run, mut lines): (_, Vec<Line>) = (false, Vec::new());
         for (index, directory) in directories.iter().enumerate() {
             (self.first, self.next) = (self.read_to[index], self.read_to[index]);
             let visited = SqliteJournal::visit(directory, self);
@@ -142,11 +150,12 @@ impl Tap {
         if !has_run {
             return Err(failed(EXIT_FAILED, "this pipeline has not run yet: there are no events"));
         }
-        let surplus = lines.len().saturating_sub(self.limit);
-        Ok(lines.split_off(surplus).concat())
+        Ok(latest(lines, self.limit))
     }
 
-    fn keep(&mut self, line: String) {
+    fn keep(&mut self, observed_at: Timestamp, text: String) {
+        let at = self.latest.back().map_or(observed_at, |last| last.at.max(observed_at));
+        let line = Line { at, text };
         if self.latest.len() >= self.limit {
             self.latest.pop_front();
         }
@@ -172,6 +181,13 @@ fn line(form: EventForm, event: &Event<'_>) -> String {
     String::from_utf8_lossy(&line).into_owned()
 }
 
+/// The latest of several journals together, oldest first.
+fn latest(mut lines: Vec<Line>, limit: usize) -> String {
+    lines.sort_by_key(|line| line.at);
+    let surplus = lines.len().saturating_sub(limit);
+    lines.drain(surplus..).map(|line| line.text).collect()
+}
+
 impl BlockVisitor for Tap {
     fn first(&self) -> Seq {
         self.first
@@ -195,8 +211,24 @@ impl BlockVisitor for Tap {
             event.version = event.version.or((record.version > 0).then_some(record.version));
             if self.passes(&route, &event) {
                 redactor.apply(&mut event, &mut redacted_raw);
-                self.keep(line(route.form, &event));
+                self.keep(block.observed_at, line(route.form, &event));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_events_are_those_of_all_journals_together() {
+        let mut lines = Vec::new();
+        for (journal, times) in [("a", [1, 9, 8]), ("b", [2, 3, 10])] {
+            let mut tap = Tap { limit: 3, ..Tap::default() };
+            times.iter().for_each(|at| tap.keep(Timestamp::from_secs(*at), format!("{journal}{at} ")));
+            lines.extend(tap.latest);
+        }
+        assert_eq!(latest(lines, 4), "b3 a9 a8 b10 ");
     }
 }

@@ -19,7 +19,8 @@ use crate::time::Timestamp;
 /// Reads the manifests of each sink and every object, or piece of a file, that they name, compares sizes and SHA-256, follows
 /// the chain of manifests, and compares its end with the newest manifest that the journal knows. Changes nothing; the pipeline
 /// may run meanwhile. A bucket is read with the sink's own credentials (`s3:ListBucket`, `s3:GetObject`), or as a copy. Exit
-/// code 0 if everything is there and unchanged, 1 if not, if it cannot be read, or if no sink writes manifests, 2 if the file or
+/// code 0 if everything is there and unchanged, 1 if not, if it or the journal of a shard cannot be read, or if no sink writes
+/// manifests, 2 if the file or
 /// the arguments are wrong.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
@@ -127,8 +128,8 @@ async fn verify_all(
     let mut sinks = Vec::new();
     if pipeline.is_sharded() {
         // Each shard has a chain of manifests. Where no journal is, any of them may have written something.
-        let here: Vec<_> = before.shards.iter().filter(|shard| shard.is_here).map(|shard| shard.number).collect();
-        let shards = if here.is_empty() { &pipeline.shards } else { &here };
+        let here: Vec<_> = before.shards.iter().filter(|shard| shard.is_here()).map(|shard| shard.number).collect();
+        let shards = if before.has_run() { &here } else { &pipeline.shards };
         for shard in shards {
             let of_shard = pipeline.outputs_of_shard(*shard);
             let before = read_only::observe(&of_shard, false)?;

@@ -171,6 +171,15 @@ pub fn note_sources(data_dir: &Path, sources: &ShardsOfSources) -> Result<(), Jo
     change(data_dir, |file| file.note(sources))
 }
 
+/// The shard that a source was noted in.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn shard_of_source(data_dir: &Path, name: &str) -> Result<Option<u16>, JournalError> {
+    let file = read::<ShardsFile>(&data_dir.join(SHARDS_FILE))?;
+    Ok(file.and_then(|file| file.sources.get(name).copied()))
+}
+
 /// The journal has no source of this name any more: another one may have it, in any shard.
 ///
 /// # Errors
@@ -416,6 +425,7 @@ mod tests {
         note_sources(&data, &moved).expect_err("a reload");
         start_with(&data, 2, &share("0/2"), &[("b", 1)]).expect("a has left");
         note_sources(&data, &moved).expect_err("it returns elsewhere");
+        assert_eq!(shard_of_source(&data, "a").expect("reads"), Some(0));
         forget_source(&data, "a").expect("forgotten");
         note_sources(&data, &moved).expect("another source");
     }

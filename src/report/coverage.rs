@@ -24,7 +24,7 @@ pub struct CoverageReport {
     /// What all reports begin with.
     #[serde(flatten)]
     pub head: ReportHead,
-    /// Whether no source has an error, and none has time that is in doubt or unreadable.
+    /// Whether no source has an error, none has time that is in doubt or unreadable, and each journal that is there can be read.
     pub healthy: bool,
     /// Each source of the file, in its order.
     pub sources: Vec<SourceCoverage>,
@@ -94,6 +94,9 @@ pub struct SourceCoverage {
     pub name: String,
     /// Its vendor.
     pub vendor: &'static str,
+    /// Why nothing is known of it here: the journal of its shard was not read. Absent if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_known: Option<String>,
     /// Whether it has ever run.
     pub started: bool,
     /// What should be covered by now: from the start of the backfill to the present minus `delay`.
@@ -137,7 +140,7 @@ impl CoverageReport {
         let sources: Vec<_> = pipeline.sources.iter().map(|plan| source_coverage(plan, observation)).collect();
         Self {
             head: ReportHead::new(pipeline, observation),
-            healthy: sources.iter().all(SourceCoverage::is_healthy),
+            healthy: observation.is_readable() && sources.iter().all(SourceCoverage::is_healthy),
             sources,
         }
     }
@@ -165,21 +168,27 @@ fn source_coverage(plan: &ValidatedSource, observation: &Observation) -> SourceC
     let view = SourceView::new(plan, observation);
     let stats = observation.source_stats(&plan.name);
     let stat = |of: fn(&SourceStats) -> u64| stats.map_or(0, of);
-    let started = view.snapshot.is_some();
+    let (started, not_known) = (view.snapshot.is_some(), observation.absence(plan));
+    let is_known = not_known.is_none();
     let in_progress: Vec<_> =
         view.snapshot.iter().flat_map(|snapshot| &snapshot.state.open).map(WindowReport::from).collect();
     let covered_to = view.progress.covered_to().filter(|_| started);
     SourceCoverage {
         name: plan.name.clone(),
         vendor: plan.vendor_name,
+        not_known,
         started,
         wanted: view.progress.wanted.into(),
         covered_share: view.covered_share(),
         covered: view.progress.covered.iter().copied().map(TimeSpan::from).collect(),
         in_doubt: doubt::doubts(&view, CoverageState::InDoubt),
         unreadable: doubt::doubts(&view, CoverageState::Unreadable),
-        gaps: gaps(&view),
-        planned_windows: planned_windows(&view, observation.at).saturating_sub(in_progress.len() as u64),
+        gaps: if is_known { gaps(&view) } else { Vec::new() },
+        planned_windows: if is_known {
+            planned_windows(&view, observation.at).saturating_sub(in_progress.len() as u64)
+        } else {
+            0
+        },
         in_progress,
         events: stat(|stats| stats.events),
         pages: stat(|stats| stats.pages),
@@ -247,6 +256,10 @@ const SHOWN: usize = 12;
 fn source_block(source: &SourceCoverage, file: &str, head: &ReportHead) -> String {
     let now = head.at;
     let mut text = format!("{} ({})\n", name(&source.name), source.vendor);
+    if let Some(reason) = &source.not_known {
+        values(&mut text, "covered", &wrapped_value(&format!("not known: {reason}")));
+        return text;
+    }
     if !source.started {
         line(&mut text, "covered", "nothing yet: the source has not started");
         return text;

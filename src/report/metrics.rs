@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::observation::{Observation, SourceView};
-use super::status::{JournalStatus, SinkStatus, SourceStatus, StatusReport};
+use super::status::{JournalStatus, ShardState, ShardStatus, SinkStatus, SourceStatus, StatusReport};
 use crate::journal::{RequestCounts, SourceStats};
 use crate::pipeline::ActiveConfig;
 use crate::time::Timestamp;
@@ -169,6 +169,19 @@ const JOURNAL_METRICS: &[Metric<JournalStatus>] = &[
     gauge("journal_full", "1 while the sources pause at the limit.", |journal| Some(flag(journal.full))),
 ];
 
+/// Only with shards: a journal that fills up or is damaged must not vanish in sums.
+const SHARD_METRICS: &[Metric<ShardStatus>] = &[
+    gauge("shard_journal_bytes", "Size of the events that the shard's journal holds.", |shard| {
+        Some(shard.journal_bytes as f64)
+    }),
+    gauge("shard_journal_full", "1 while the shard's sources pause at `journal.max_size`.", |shard| {
+        Some(flag(shard.journal_full))
+    }),
+    gauge("shard_unreadable", "1 while the shard's journal cannot be read.", |shard| {
+        Some(flag(shard.state == ShardState::Unreadable))
+    }),
+];
+
 const CONFIG_METRICS: &[Metric<ActiveConfig>] = &[
     gauge("config_reload_success", "1 if the last reload succeeded, or none was asked for.", |config| {
         Some(flag(config.reload_succeeded))
@@ -186,7 +199,9 @@ pub fn openmetrics(config: &ActiveConfig, observation: &Observation) -> String {
     let pipeline = config.pipeline.as_ref();
     let views = observation.views(pipeline);
     let report = StatusReport::of_views(pipeline, observation, &views);
-    let sources = report.sources.iter().zip(&views).map(|(status, view)| {
+    // Of a source whose journal is not read nothing is known; 0 would be a wrong number.
+    let known = report.sources.iter().zip(&views).filter(|(_, view)| observation.absent_shard(view.plan).is_none());
+    let sources = known.map(|(status, view)| {
         let labels = labels(&[("source", &status.name), ("vendor", status.vendor)]);
         (labels, Source { status, stats: observation.source_stats(&status.name), view })
     });
@@ -194,19 +209,31 @@ pub fn openmetrics(config: &ActiveConfig, observation: &Observation) -> String {
     let sinks = report.sinks.into_iter();
     let sinks: Vec<_> = sinks.map(|sink| (labels(&[("sink", &sink.name), ("type", sink.type_name)]), sink)).collect();
     let journal: Vec<_> = report.journal.into_iter().map(|journal| (String::new(), journal)).collect();
+    let shards = report.shards.into_iter();
+    let shards: Vec<_> = shards.map(|shard| (labels(&[("shard", &shard.shard.to_string())]), shard)).collect();
 
     let mut text = String::from("# TYPE auditflow_build info\n# HELP auditflow_build The running version.\n");
     let _ = writeln!(text, "auditflow_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
     write_metrics(&mut text, &source_metrics(), &sources);
     write_requests(&mut text, &sources);
     write_lateness(&mut text, &sources);
-    write_metrics(&mut text, SINK_METRICS, &sinks);
+    // Without one of the journals a counter would go back, which reads as a restart from 0.
+    let is_readable = observation.is_readable();
+    let sink_metrics = SINK_METRICS.iter().filter(|metric| is_readable || metric.kind == Kind::Gauge);
+    write_metrics(&mut text, sink_metrics, &sinks);
     write_metrics(&mut text, JOURNAL_METRICS, &journal);
+    if !shards.is_empty() {
+        write_metrics(&mut text, SHARD_METRICS, &shards);
+    }
     write_metrics(&mut text, CONFIG_METRICS, &[(String::new(), config.clone())]);
     text + "# EOF\n"
 }
 
-fn write_metrics<T>(text: &mut String, metrics: &[Metric<T>], components: &[(String, T)]) {
+fn write_metrics<'m, T: 'm>(
+    text: &mut String,
+    metrics: impl IntoIterator<Item = &'m Metric<T>>,
+    components: &[(String, T)],
+) {
     let in_braces: Vec<_> = components.iter().map(|(labels, _)| in_braces(labels)).collect();
     for Metric { name, kind, help, value } in metrics {
         let (kind, suffix) = match kind {

@@ -39,4 +39,4 @@ pub use status::StatusReport;
 #[cfg(feature = "top")]
 pub(crate) use status::{SinkState, SinkStatus, SourceState, SourceStatus};
 pub(crate) use text::{brief, counted, wrapped};
-pub use verify::{SinkOutputs, VerifyReport};
+pub use verify::{ShardNotVerified, SinkOutputs, VerifyReport};

@@ -30,6 +30,9 @@ pub struct Observation {
     pub journal: Option<JournalSnapshot>,
     /// Each shard that was looked at, by number; empty without `shards`. The journal is then that of all of them together.
     pub shards: Vec<ShardObservation>,
+    /// The shard whose journal has a source, by the source's name: without the account's variables it may not be that of the
+    /// file.
+    pub(super) found_in: HashMap<String, u16>,
     /// Whether the evidence for the sources' time was read.
     pub has_evidence: bool,
     /// Where each source is in the journal's counters and in its snapshots, which have the same order. A search per source
@@ -41,7 +44,7 @@ pub struct Observation {
 /// blocks nobody.
 ///
 /// # Errors
-/// The journal exists and cannot be read.
+/// The journal exists and cannot be read. That of a shard is [`ShardJournal::Unreadable`] instead, and the others are read.
 pub fn observe(pipeline: &ValidatedPipeline, at: Timestamp, with_evidence: bool) -> Result<Observation, JournalError> {
     let owner = |data_dir: &Path| lock::owner(data_dir);
     observe_with(pipeline, at, with_evidence, owner)
@@ -51,7 +54,7 @@ pub fn observe(pipeline: &ValidatedPipeline, at: Timestamp, with_evidence: bool)
 /// whether it has started.
 ///
 /// # Errors
-/// The journal exists and cannot be read.
+/// As [`observe`].
 pub fn observe_own(pipeline: &ValidatedPipeline, at: Timestamp, runs: bool) -> Result<Observation, JournalError> {
     observe_with(pipeline, at, false, |_| runs.then(|| LockOwner { pid: Some(std::process::id()) }))
 }
@@ -70,12 +73,14 @@ fn observe_with(
         return Ok(Observation::new(at, owner(data_dir), journal, with_evidence));
     }
     shard_dirs::check(data_dir, pipeline.settings.shards)?;
-    let (mut journals, mut shards) = (Vec::new(), Vec::new());
+    let (mut journals, mut shards, mut found_in) = (Vec::new(), Vec::new(), HashMap::new());
     for number in pipeline.shards.iter().copied() {
         let directory = shard_dirs::directory(data_dir, number);
-        let journal = snapshot(pipeline, &directory, with_evidence)?;
-        shards.push(ShardObservation::new(number, owner(&directory), journal.as_ref()));
-        journals.extend(journal.map(|journal| naming_shard(number, journal)));
+        let journal = snapshot(pipeline, &directory, with_evidence);
+        shards.push(ShardObservation::new(number, owner(&directory), &journal));
+        let Ok(Some(journal)) = journal else { continue };
+        found_in.extend(journal.sources.iter().map(|source| (source.name.clone(), number)));
+        journals.push(naming_shard(number, journal));
     }
     let processes: Vec<_> = shards.iter().filter_map(|shard| shard.process.clone()).collect();
     let process = processes.first().map(|first| {
@@ -83,7 +88,7 @@ fn observe_with(
         LockOwner { pid: first.pid.filter(|_| is_one) }
     });
     let joined = Observation::new(at, process, JournalSnapshot::joined(journals), with_evidence);
-    Ok(Observation { shards, ..joined })
+    Ok(Observation { shards, found_in, ..joined })
 }
 
 /// The errors of sinks say in which shard they are: each sink is in several.
@@ -109,6 +114,17 @@ fn snapshot(
     SqliteJournal::snapshot(data_dir, &query)
 }
 
+/// The journal of a shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ShardJournal {
+    /// It was read.
+    Here,
+    /// It is not in the data directory.
+    Elsewhere,
+    /// It is there and cannot be read; why.
+    Unreadable(String),
+}
+
 /// A shard, as seen in the data directory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ShardObservation {
@@ -116,8 +132,8 @@ pub struct ShardObservation {
     pub number: u16,
     /// The process that runs it, if any.
     pub process: Option<LockOwner>,
-    /// Whether its journal is in the data directory.
-    pub is_here: bool,
+    /// Its journal.
+    pub journal: ShardJournal,
     /// Events that the journal holds.
     pub held: u64,
     /// Their size on disk.
@@ -127,11 +143,34 @@ pub struct ShardObservation {
 }
 
 impl ShardObservation {
-    fn new(number: u16, process: Option<LockOwner>, journal: Option<&JournalSnapshot>) -> Self {
-        let pending = journal.iter().flat_map(|journal| &journal.pending);
+    fn new(number: u16, process: Option<LockOwner>, found: &Result<Option<JournalSnapshot>, JournalError>) -> Self {
+        let snapshot = found.as_ref().ok().and_then(Option::as_ref);
+        let pending = snapshot.iter().flat_map(|journal| &journal.pending);
         let pending = pending.filter_map(|(sink, batch)| Some((sink.clone(), batch.oldest_visible_at?))).collect();
-        let (held, bytes) = journal.map_or((0, 0), |journal| (journal.held, journal.stats.bytes));
-        Self { number, process, is_here: journal.is_some(), held, bytes, pending }
+        let (held, bytes) = snapshot.map_or((0, 0), |journal| (journal.held, journal.stats.bytes));
+        let journal = match found {
+            Ok(Some(_)) => ShardJournal::Here,
+            Ok(None) => ShardJournal::Elsewhere,
+            Err(error) => ShardJournal::Unreadable(error.to_string()),
+        };
+        Self { number, process, journal, held, bytes, pending }
+    }
+
+    /// Whether its journal was read.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        self.journal == ShardJournal::Here
+    }
+
+    /// Why nothing is known of it; `None` if its journal was read.
+    #[must_use]
+    pub fn absence(&self) -> Option<String> {
+        let number = self.number;
+        match &self.journal {
+            ShardJournal::Here => None,
+            ShardJournal::Elsewhere => Some(format!("the journal of shard {number} is not in this data directory")),
+            ShardJournal::Unreadable(error) => Some(format!("the journal of shard {number} cannot be read: {error}")),
+        }
     }
 }
 
@@ -139,12 +178,36 @@ impl Observation {
     fn new(at: Timestamp, process: Option<LockOwner>, journal: Option<JournalSnapshot>, has_evidence: bool) -> Self {
         let sources = journal.iter().flat_map(|journal| &journal.sources);
         let positions = sources.enumerate().map(|(position, source)| (source.name.clone(), position)).collect();
-        Self { at, process, journal, shards: Vec::new(), has_evidence, positions }
+        Self { at, process, journal, shards: Vec::new(), found_in: HashMap::new(), has_evidence, positions }
+    }
+
+    /// The number of a source's shard: that whose journal has it, else that of the file.
+    pub(super) fn shard_number(&self, source: &ValidatedSource) -> Option<u16> {
+        self.found_in.get(&source.name).copied().or(source.shard)
     }
 
     /// The shard of a source, if the pipeline has shards.
     pub(super) fn shard_of(&self, source: &ValidatedSource) -> Option<&ShardObservation> {
-        self.shards.iter().find(|shard| Some(shard.number) == source.shard)
+        let number = self.shard_number(source)?;
+        self.shards.iter().find(|shard| shard.number == number)
+    }
+
+    /// Whether something has run: whether there is a journal, readable or not.
+    #[must_use]
+    pub fn has_run(&self) -> bool {
+        self.journal.is_some() || !self.is_readable()
+    }
+
+    /// Whether every journal that is there was read.
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        !self.shards.iter().any(|shard| matches!(shard.journal, ShardJournal::Unreadable(_)))
+    }
+
+    /// Whether the journal of each shard was read, or nothing has run yet.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        !self.has_run() || self.shards.iter().all(ShardObservation::is_here)
     }
 
     /// Whether a process collects the source.
@@ -152,9 +215,14 @@ impl Observation {
         self.shard_of(source).map_or(self.process.is_some(), |shard| shard.process.is_some())
     }
 
-    /// Whether the source's journal is not in this data directory, although others are.
-    pub(super) fn is_elsewhere(&self, source: &ValidatedSource) -> bool {
-        self.journal.is_some() && self.shard_of(source).is_some_and(|shard| !shard.is_here)
+    /// The source's shard, if its journal was not read although something has run: nothing is known of the source.
+    pub(super) fn absent_shard(&self, source: &ValidatedSource) -> Option<&ShardObservation> {
+        self.shard_of(source).filter(|shard| self.has_run() && !shard.is_here())
+    }
+
+    /// Why nothing is known of a source; `None` if its journal was read, or nothing has run yet.
+    pub(super) fn absence(&self, source: &ValidatedSource) -> Option<String> {
+        self.absent_shard(source)?.absence()
     }
 
     /// The sources of the file, in its order.
@@ -245,7 +313,7 @@ impl ReportHead {
             pipeline: pipeline.name.clone(),
             data_dir: pipeline.settings.data_dir.clone(),
             process: Process { running: lock_owner.is_some(), pid: lock_owner.and_then(|owner| owner.pid) },
-            has_run: observation.journal.is_some(),
+            has_run: observation.has_run(),
         }
     }
 

@@ -40,6 +40,9 @@ pub struct SourceForecast {
     pub name: String,
     /// Its vendor.
     pub vendor: &'static str,
+    /// Why it is not known what it would request: the journal of its shard was not read. Absent if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_known: Option<String>,
     /// The first windows, in the order in which they would be scanned.
     pub windows: Vec<WindowForecast>,
     /// The number of all windows.
@@ -160,14 +163,31 @@ fn source_forecast(plan: &ValidatedSource, observation: &Observation) -> SourceF
     let poll = if one_page.first.is_empty() { next_poll(&view.settings, &state, now) } else { None };
     let first = one_page.first.first().or(poll.as_ref().map(|(_, window)| window));
     let rates = &view.settings.spec.rate_limit;
+    let rate_limit = rates.iter().map(ToString::to_string).collect();
+    let not_known = observation.absence(plan);
+    if not_known.is_some() {
+        return SourceForecast {
+            name: plan.name.clone(),
+            vendor: plan.vendor_name,
+            not_known,
+            windows: Vec::new(),
+            window_count: WindowCount { live: 0, backfill: 0, recheck: 0, more: false },
+            next_poll_at: None,
+            first_request: None,
+            rate_limit,
+            reserves_polls: false,
+            backfill: None,
+        };
+    }
     SourceForecast {
         name: plan.name.clone(),
         vendor: plan.vendor_name,
+        not_known,
         first_request: first.map(|window| first_request(plan, window)),
         next_poll_at: poll.as_ref().map(|(at, _)| *at),
         windows: one_page.first.iter().map(WindowForecast::from).collect(),
         window_count: WindowCount::from(&one_page),
-        rate_limit: rates.iter().map(ToString::to_string).collect(),
+        rate_limit,
         reserves_polls: one_page.backfill > 0 && rates.iter().any(|rate| rate.requests >= 10),
         backfill: (one_page.backfill > 0)
             .then(|| backfill_forecast(view.settings.spec.slice, rates, one_page.backfill, min.backfill)),
@@ -244,6 +264,10 @@ fn example(sink: &ValidatedSink, source: &ValidatedSource, route: &Route, now: T
 
 fn source_block(source: &SourceForecast) -> String {
     let mut text = format!("\nsource {} ({})\n", source.name, source.vendor);
+    if let Some(reason) = &source.not_known {
+        line(&mut text, "not known", reason);
+        return text;
+    }
     let counts = source.window_count;
     let total = counts.live + counts.backfill + counts.recheck;
     let hidden = total.saturating_sub(source.windows.len() as u64);

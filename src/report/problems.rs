@@ -1,15 +1,15 @@
 //! What is wrong with a pipeline and what to do about it, for `status` and the status page.
 
 use super::observation::LastErrorReport;
-use super::status::{SourceStatus, StatusReport};
+use super::status::{ShardStatus, SourceStatus, StatusReport};
 use super::text::{brief, of_seconds, wrapped};
 use crate::format::count;
 use crate::time::Timestamp;
 
-/// Something that is wrong with a source or a sink.
+/// Something that is wrong with a source, a sink or a shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Problem {
-    /// The source or sink.
+    /// The source, sink or shard.
     pub(super) name: String,
     /// What is wrong.
     pub(super) message: String,
@@ -19,14 +19,25 @@ pub(super) struct Problem {
     pub(super) since: Option<Timestamp>,
 }
 
-/// All problems: time in doubt, events that could not be normalized, errors. `file` is the pipeline file as the user names it.
+/// All problems: journals that cannot be read, time in doubt, events that could not be normalized, errors. `file` is the pipeline file as the user names it.
 pub(super) fn problems(report: &StatusReport, file: &str) -> Vec<Problem> {
     let in_doubt = report.sources.iter().filter(|source| source.has_doubt()).map(|source| doubt(source, file));
     let unnormalized = report.sources.iter().filter_map(|source| unnormalized(source, file));
     let sources = report.sources.iter().map(|source| (&source.name, &source.last_error));
     let sinks = report.sinks.iter().map(|sink| (&sink.name, &sink.last_error));
     let errors = sources.chain(sinks).filter_map(|(name, last_error)| Some(error(name, last_error.as_ref()?)));
-    in_doubt.chain(unnormalized).chain(errors).collect()
+    let unreadable = report.shards.iter().filter_map(unreadable);
+    unreadable.chain(in_doubt).chain(unnormalized).chain(errors).collect()
+}
+
+/// A shard whose journal cannot be read.
+fn unreadable(shard: &ShardStatus) -> Option<Problem> {
+    Some(Problem {
+        name: format!("shard {}", shard.shard),
+        message: format!("its journal cannot be read: {}", shard.error.as_ref()?),
+        hint: "nothing is known of its sources; the other shards are not affected".to_owned(),
+        since: None,
+    })
 }
 
 fn doubt(source: &SourceStatus, file: &str) -> Problem {

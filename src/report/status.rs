@@ -7,7 +7,9 @@ use serde::Serialize;
 
 use super::doubt::{self, DoubtReport};
 use super::freshness::SinceNewestEvent;
-use super::observation::{LastErrorReport, Observation, ReportHead, ShardObservation, SourceView, seconds};
+use super::observation::{
+    LastErrorReport, Observation, ReportHead, ShardJournal, ShardObservation, SourceView, seconds,
+};
 use crate::forecast::Phase;
 use crate::journal::{CoverageState, JournalSnapshot, SinkStats};
 use crate::pipeline::{ValidatedPipeline, ValidatedSink};
@@ -26,8 +28,11 @@ pub struct StatusReport {
     #[serde(flatten)]
     pub head: ReportHead,
     /// Whether no source or sink has an error, no time is in doubt or unreadable, no event of the last 24 hours has
-    /// `normalize_error`, and the journal is not full.
+    /// `normalize_error`, the journal is not full, and each that is there can be read.
     pub healthy: bool,
+    /// Whether the journals of all shards were read, so that the report is of the whole pipeline; absent without `shards`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub complete: Option<bool>,
     /// Each source of the file, in its order.
     pub sources: Vec<SourceStatus>,
     /// Each sink of the file, in its order.
@@ -63,6 +68,8 @@ pub enum SourceState {
     Stopped,
     /// The journal of its shard is not in this data directory: nothing is known of it here.
     Elsewhere,
+    /// The journal of its shard cannot be read: nothing is known of it.
+    Unreadable,
 }
 
 /// A source.
@@ -150,7 +157,8 @@ pub struct SinkStatus {
     pub oldest_pending_shard: Option<u16>,
     /// How long an event may wait for others, so that batches are large: `batch.timeout_secs`.
     pub batch_timeout_seconds: f64,
-    /// Every event that became visible before is delivered, filtered or dead-lettered; `None` if it never ran.
+    /// Every event that became visible before is delivered, filtered or dead-lettered; `None` if it never ran, or if
+    /// the journal of a shard was not read.
     pub delivered_to: Option<Timestamp>,
     /// When it last delivered an event.
     pub last_delivered_at: Option<Timestamp>,
@@ -179,6 +187,8 @@ pub struct ShardStatus {
     pub shard: u16,
     /// Its state.
     pub state: ShardState,
+    /// Why its journal cannot be read.
+    pub error: Option<String>,
     /// The process that runs it, if it is known.
     pub pid: Option<u32>,
     /// Size of its journal on disk, in bytes.
@@ -197,6 +207,8 @@ pub enum ShardState {
     Stopped,
     /// Its journal is not in this data directory.
     Elsewhere,
+    /// Its journal is there and cannot be read.
+    Unreadable,
 }
 
 /// The journal.
@@ -228,7 +240,7 @@ impl StatusReport {
         let shards: Vec<_> = observation.shards.iter().map(|shard| shard_status(pipeline, shard)).collect();
         let journal = observation.journal.as_ref().map(|journal| journal_status(pipeline, journal, &shards));
         let full = journal.as_ref().is_some_and(|journal| journal.full);
-        let is_full = |view: &SourceView<'_>| match view.plan.shard {
+        let is_full = |view: &SourceView<'_>| match observation.shard_number(view.plan) {
             Some(number) => shards.iter().any(|shard| shard.shard == number && shard.journal_full),
             None => full,
         };
@@ -237,8 +249,10 @@ impl StatusReport {
         Self {
             head: ReportHead::new(pipeline, observation),
             healthy: !full
+                && observation.is_readable()
                 && sources.iter().all(SourceStatus::is_healthy)
                 && sinks.iter().all(|sink| sink.last_error.is_none()),
+            complete: (!shards.is_empty()).then(|| observation.is_complete()),
             sources,
             sinks,
             journal,
@@ -261,10 +275,15 @@ impl SourceStatus {
 fn shard_status(pipeline: &ValidatedPipeline, shard: &ShardObservation) -> ShardStatus {
     ShardStatus {
         shard: shard.number,
-        state: match &shard.process {
-            Some(_) => ShardState::Running,
-            None if shard.is_here => ShardState::Stopped,
-            None => ShardState::Elsewhere,
+        state: match (&shard.journal, &shard.process) {
+            (ShardJournal::Unreadable(_), _) => ShardState::Unreadable,
+            (_, Some(_)) => ShardState::Running,
+            (ShardJournal::Here, None) => ShardState::Stopped,
+            (ShardJournal::Elsewhere, None) => ShardState::Elsewhere,
+        },
+        error: match &shard.journal {
+            ShardJournal::Unreadable(error) => Some(error.clone()),
+            ShardJournal::Here | ShardJournal::Elsewhere => None,
         },
         pid: shard.process.as_ref().and_then(|process| process.pid),
         journal_bytes: shard.bytes,
@@ -274,7 +293,8 @@ fn shard_status(pipeline: &ValidatedPipeline, shard: &ShardObservation) -> Shard
 
 fn journal_status(pipeline: &ValidatedPipeline, journal: &JournalSnapshot, shards: &[ShardStatus]) -> JournalStatus {
     let stats = &journal.stats;
-    let journals = shards.iter().filter(|shard| shard.state != ShardState::Elsewhere).count().max(1);
+    let has_size = |shard: &&ShardStatus| !matches!(shard.state, ShardState::Elsewhere | ShardState::Unreadable);
+    let journals = shards.iter().filter(has_size).count().max(1);
     let max_bytes = pipeline.settings.journal.max_size.0.saturating_mul(journals as u64);
     JournalStatus {
         events: journal.held,
@@ -296,11 +316,11 @@ fn source_status(view: &SourceView<'_>, observation: &Observation, full: bool) -
     SourceStatus {
         name: plan.name.clone(),
         vendor: plan.vendor_name,
-        shard: plan.shard,
-        state: if observation.is_elsewhere(plan) {
-            SourceState::Elsewhere
-        } else {
-            source_state(view, last_error.is_some(), full, observation.runs(plan))
+        shard: observation.shard_number(plan),
+        state: match observation.absent_shard(plan).map(|shard| &shard.journal) {
+            Some(ShardJournal::Unreadable(_)) => SourceState::Unreadable,
+            Some(_) => SourceState::Elsewhere,
+            None => source_state(view, last_error.is_some(), full, observation.runs(plan)),
         },
         covered_share: view.covered_share(),
         covered_to,
@@ -372,7 +392,7 @@ fn sink_status(plan: &ValidatedSink, observation: &Observation) -> SinkStatus {
         oldest_pending_seconds: oldest.map(|oldest| seconds(observation.at.since(oldest))),
         oldest_pending_shard: oldest.and_then(|oldest| oldest_shard(observation, &plan.name, oldest)),
         batch_timeout_seconds: seconds(plan.batch.timeout),
-        delivered_to: stats.map(|_| oldest.unwrap_or(observation.at)),
+        delivered_to: stats.filter(|_| observation.is_complete()).map(|_| oldest.unwrap_or(observation.at)),
         last_delivered_at: stats.and_then(|stats| stats.delivered_at),
         delivered: stat(|stats| stats.delivered),
         filtered: stat(|stats| stats.filtered),

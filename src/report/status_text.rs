@@ -32,6 +32,12 @@ impl StatusReport {
         if !self.shards.is_empty() {
             text += &wrapped(&format!("shards: {}", shards_text(&self.shards)), "  ");
         }
+        if self.complete == Some(false) {
+            text += &wrapped(
+                "incomplete: the numbers of sinks and of the journal are those of the shards whose journals were read",
+                "  ",
+            );
+        }
         if !self.not_in_file.is_empty() {
             text += &wrapped(&format!("no longer in the file: {}", self.not_in_file.join(", ")), "  ");
         }
@@ -88,6 +94,7 @@ pub(super) fn source_state_text(source: &SourceStatus) -> String {
         SourceState::Stopped if source.has_holes => format!("stopped at {:.0} %", percent(source.covered_share)),
         SourceState::Stopped => "stopped".to_owned(),
         SourceState::Elsewhere => "elsewhere".to_owned(),
+        SourceState::Unreadable => "unreadable".to_owned(),
     }
 }
 
@@ -100,6 +107,7 @@ pub(super) fn shards_text(shards: &[ShardStatus]) -> String {
             (ShardState::Running, None) => "running".to_owned(),
             (ShardState::Stopped, _) => "stopped".to_owned(),
             (ShardState::Elsewhere, _) => "not in this data directory".to_owned(),
+            (ShardState::Unreadable, _) => "unreadable".to_owned(),
         };
         match groups.iter_mut().find(|(known, _)| *known == text) {
             Some((_, numbers)) => numbers.push(shard.shard),

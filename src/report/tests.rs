@@ -65,9 +65,12 @@ fn now() -> Timestamp {
 }
 
 fn pipeline(data_dir: &Path) -> ValidatedPipeline {
-    let text = PIPELINE.replace("DATA", data_dir.to_str().expect("text"));
+    validated(&PIPELINE.replace("DATA", data_dir.to_str().expect("text")))
+}
+
+fn validated(text: &str) -> ValidatedPipeline {
     let environment = Environment::from_pairs([]).with_placeholders();
-    pipeline::validate("acme.yaml", &text, Path::new(""), &environment, &Overrides::default()).expect("a good file")
+    pipeline::validate("acme.yaml", text, Path::new(""), &environment, &Overrides::default()).expect("a good file")
 }
 
 /// Fills a journal.
@@ -280,6 +283,28 @@ async fn metrics_of_all_sources_and_sinks() {
     let config = ActiveConfig { reload_succeeded_at: now(), ..ActiveConfig::new(pipeline) };
     let text = metrics::openmetrics(&config, &observation);
     insta::assert_snapshot!(text.replace(env!("CARGO_PKG_VERSION"), "VERSION"));
+}
+
+#[test]
+fn a_damaged_journal_of_a_shard_hides_no_other() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let text = PIPELINE.replace("data_dir: DATA", &format!("data_dir: {}\nshards: 2", directory.path().display()));
+    let text = text.replace("path: \"", "path: \"{{ shard }}/");
+    let pipeline = validated(&text);
+    let shard = directory.path().join("shard-1");
+    std::fs::create_dir(&shard).expect("created");
+    std::fs::write(shard.join("journal.db"), "damaged".repeat(1_000)).expect("written");
+    let observation = observe(&pipeline, now(), false).expect("the other shard is reported");
+    let report = StatusReport::new(&pipeline, &observation);
+    let states: Vec<_> = report.shards.iter().map(|shard| shard.state).collect();
+    assert_eq!(states, [status::ShardState::Elsewhere, status::ShardState::Unreadable]);
+    assert!(report.head.has_run && !report.healthy && report.complete == Some(false));
+    assert!(report.text("p.yaml").contains("! shard 1: its journal cannot be read"), "{}", report.text("p.yaml"));
+    assert!(!CoverageReport::new(&pipeline, &observation).healthy);
+    let metrics = metrics::openmetrics(&ActiveConfig::new(pipeline), &observation);
+    assert!(metrics.contains("auditflow_shard_unreadable{shard=\"1\"} 1\n"), "{metrics}");
+    assert!(!metrics.contains("auditflow_source_gap_seconds{"), "{metrics}");
+    assert!(!metrics.contains("auditflow_sink_delivered_total"), "{metrics}");
 }
 
 #[tokio::test]

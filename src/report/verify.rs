@@ -18,10 +18,22 @@ pub struct VerifyReport {
     /// What all reports begin with.
     #[serde(flatten)]
     pub head: ReportHead,
-    /// Whether something was verified, and all manifests and objects are there, unchanged, up to what the journal knows.
+    /// Whether something was verified, of each shard, and all manifests and objects are there, unchanged, up to what the journal knows.
     pub healthy: bool,
     /// The sinks.
     pub sinks: Vec<SinkOutputs>,
+    /// Shards whose outputs were not verified.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_verified: Vec<ShardNotVerified>,
+}
+
+/// A shard whose outputs were not verified.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ShardNotVerified {
+    /// Its number.
+    pub shard: u16,
+    /// Why.
+    pub reason: String,
 }
 
 /// The outputs of one sink.
@@ -54,8 +66,11 @@ impl VerifyReport {
     #[must_use]
     pub fn new(pipeline: &ValidatedPipeline, observation: &Observation, sinks: Vec<SinkOutputs>) -> Self {
         // Where nothing was verified, nothing is proved.
-        let healthy = sinks.iter().all(SinkOutputs::is_healthy) && sinks.iter().any(|sink| sink.found.is_some());
-        Self { head: ReportHead::new(pipeline, observation), healthy, sinks }
+        let not_verified = not_verified(observation);
+        let healthy = not_verified.is_empty()
+            && sinks.iter().all(SinkOutputs::is_healthy)
+            && sinks.iter().any(|sink| sink.found.is_some());
+        Self { head: ReportHead::new(pipeline, observation), healthy, sinks, not_verified }
     }
 
     /// For people.
@@ -69,8 +84,23 @@ impl VerifyReport {
             text.push('\n');
             sink.write(&mut text);
         }
+        if !self.not_verified.is_empty() {
+            text.push('\n');
+        }
+        for ShardNotVerified { reason, .. } in &self.not_verified {
+            text.push_str(&wrapped(&format!("NOT VERIFIED: {reason}"), "  "));
+        }
         text
     }
+}
+
+/// Where nothing has run, all shards are verified without a journal.
+fn not_verified(observation: &Observation) -> Vec<ShardNotVerified> {
+    if !observation.has_run() {
+        return Vec::new();
+    }
+    let absent = observation.shards.iter().filter_map(|shard| Some((shard.number, shard.absence()?)));
+    absent.map(|(shard, reason)| ShardNotVerified { shard, reason }).collect()
 }
 
 impl SinkOutputs {

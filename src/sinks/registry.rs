@@ -12,7 +12,7 @@ use super::file::FileConfig;
 use super::kafka::KafkaConfig;
 #[cfg(feature = "s3")]
 use super::s3::S3Config;
-use super::shard_path::{names_shard, with_shard};
+use super::shard_path::{separates_shards, with_shard};
 use super::table_state::TableState;
 #[cfg(feature = "s3")]
 use super::verify::LocalOutputs;
@@ -213,10 +213,10 @@ impl SinkConfig {
     #[must_use]
     pub fn check_shards(&self) -> Option<SettingDiagnostic> {
         let Self::File(config) = self else { return None };
-        (!names_shard(&config.path)).then(|| SettingDiagnostic {
+        (!separates_shards(&config.path)).then(|| SettingDiagnostic {
             key: "path".to_owned(),
             message: "the shards of the pipeline would write to the same files".to_owned(),
-            hint: "add `{{ shard }}` to the path, for example `audit/shard-{{ shard }}/%Y-%m-%d.ndjson`".to_owned(),
+            hint: "put `{{ shard }}` into the path, between two of `/`, `-`, `.` and `_`, best in a part of its own: `audit/shard-{{ shard }}/%Y-%m-%d.ndjson`".to_owned(),
         })
     }
 

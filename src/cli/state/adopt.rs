@@ -14,7 +14,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     pub(super) files: PipelineFiles,
     /// The sink
-    sink: String,
+    pub(super) sink: String,
     #[command(flatten)]
     pub(super) common: Common,
 }

@@ -1,5 +1,8 @@
 //! What the `state` commands share: the pipeline and its locked journal, proposals, refusals, and their texts.
 
+use std::path::Path;
+
+use super::shard_search::ShardSearch;
 use crate::cli::process::{EXIT_FAILED, EXIT_USAGE, print_stderr};
 use crate::cli::read_only::{self, Exit};
 use crate::clock::{Clock, SystemClock};
@@ -21,7 +24,7 @@ pub(super) struct Common {
     /// Print what would change, and change nothing
     #[arg(long)]
     pub(super) dry_run: bool,
-    /// Of a pipeline with `shards`: the one whose journal changes
+    /// Of a pipeline with `shards`: the one whose journal changes; without it, that of the source
     #[arg(long, value_name = "NUMBER")]
     pub(super) shard: Option<u16>,
     #[command(flatten)]
@@ -52,6 +55,13 @@ pub(super) enum Proposal {
         message: String,
         /// The sink.
         sink: Box<ValidatedSink>,
+    },
+    /// The shards will not know a source any more, which no journal has.
+    Forget {
+        /// What changes, for people.
+        message: String,
+        /// The source.
+        source: String,
     },
     /// There is nothing to change; why.
     NoChange(String),
@@ -85,13 +95,31 @@ impl Refusal {
     }
 }
 
+/// The names that a command is about. They differ if it renames.
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
+    /// That of the journal.
+    pub(super) recorded: &'a str,
+    /// That of the file.
+    pub(super) in_file: &'a str,
+}
+
+impl<'a> From<&'a String> for Target<'a> {
+    fn from(name: &'a String) -> Self {
+        Self { recorded: name, in_file: name }
+    }
+}
+
 /// What a command proposes.
 pub(super) type Proposed = Result<Proposal, Refusal>;
 
 /// The pipeline and its journal, locked for this process.
 pub(super) struct Context {
     files: PipelineFiles,
+    /// The pipeline of the journal: the whole one, or that of a shard.
     pub(super) pipeline: ValidatedPipeline,
+    /// The sources of the whole file: one of another shard is in the file too.
+    sources: Vec<ValidatedSource>,
     /// Whether all variables of the file are set. If not, placeholders stand in for secrets and account ids.
     pub(super) environment_is_complete: bool,
     pub(super) journal: SqliteJournal,
@@ -99,27 +127,42 @@ pub(super) struct Context {
 }
 
 impl Context {
-    /// Loads the pipeline and locks its journal.
-    pub(super) fn open(files: &PipelineFiles, shard: Option<u16>, overrides: &Overrides) -> Result<Self, Exit> {
+    /// Loads the pipeline and locks the journal that `target` is in.
+    pub(super) fn open(files: &PipelineFiles, target: Target<'_>, common: &Common) -> Result<Self, Exit> {
+        let overrides = &common.settings;
         let complete = pipeline::load(files, &Environment::of_process(), overrides).ok();
         let environment_is_complete = complete.is_some();
-        let pipeline = complete.map_or_else(|| read_only::load(files, overrides), Ok)?;
-        let pipeline = of_shard(pipeline, shard).map_err(|mistake| {
+        let whole = complete.map_or_else(|| read_only::load(files, overrides), Ok)?;
+        check_shard_option(&whole, common.shard).map_err(|mistake| {
             print_stderr(&format!("error: {mistake}\n"));
             Exit(EXIT_USAGE)
         })?;
+        shard_dirs::check(&whole.settings.data_dir, whole.settings.shards)
+            .map_err(|error| Refusal::from(error).print())?;
+        let sources = whole.sources.clone();
+        let pipeline = if whole.is_sharded() {
+            let search = ShardSearch { files, pipeline: &whole, environment_is_complete, option: common.shard };
+            whole.of_shard(search.shard(target).map_err(|refusal| refusal.print())?)
+        } else {
+            whole
+        };
         let journal = open_journal(&pipeline).map_err(|refusal| refusal.print())?;
-        Ok(Self { files: files.clone(), pipeline, environment_is_complete, journal, now: SystemClock.now() })
+        Ok(Self { files: files.clone(), pipeline, sources, environment_is_complete, journal, now: SystemClock.now() })
+    }
+
+    /// The data directory of all shards; `None` without shards.
+    pub(super) fn data_dir_of_shards(&self) -> Option<&Path> {
+        self.pipeline.shard.and_then(|_| self.pipeline.settings.data_dir.parent())
     }
 
     /// A source of the pipeline file.
     pub(super) fn source(&self, name: &str) -> Option<&ValidatedSource> {
-        self.pipeline.sources.iter().find(|source| source.name == name)
+        self.sources.iter().find(|source| source.name == name)
     }
 
     /// A source of the pipeline file, or why there is none.
     pub(super) fn expect_source(&self, name: &str) -> Result<&ValidatedSource, Refusal> {
-        let known = || -> Vec<&str> { self.pipeline.sources.iter().map(|source| source.name.as_str()).collect() };
+        let known = || -> Vec<&str> { self.sources.iter().map(|source| source.name.as_str()).collect() };
         self.source(name).ok_or_else(|| self.not_in_file(ComponentKind::Source, name, &known()))
     }
 
@@ -140,6 +183,11 @@ impl Context {
         &self.files
     }
 
+    /// The option that names the shard, after a space; empty without shards.
+    pub(super) fn shard_option(&self) -> String {
+        self.pipeline.shard.map_or_else(String::new, |shard| format!(" --shard {shard}"))
+    }
+
     /// The pipeline file has no such component; `known` are those that it has.
     pub(super) fn not_in_file(&self, kind: ComponentKind, name: &str, known: &[&str]) -> Refusal {
         Refusal(format!("{} has no {} `{name}`; it has: {}", self.file(), kind.as_str(), known.join(", ")))
@@ -156,19 +204,19 @@ impl Context {
 
     /// The sink has an unfinished batch, which has to be completed or rolled back first.
     pub(super) fn unfinished_batch(&self, sink: &str) -> Refusal {
-        let file = self.file();
+        let (file, shard) = (self.file(), self.shard_option());
         let action = match self.sink(sink) {
             // What a table's log may have is never rolled back.
             Some(plan) if plan.config.is_table() => {
                 format!(
-                    "run `auditflow run {file} --once` to finish it, then repeat this command (docs/s3.md, Delta table)"
+                    "run `auditflow run {file} --once{shard}` to finish it, then repeat this command (docs/s3.md, Delta table)"
                 )
             }
             Some(_) => format!(
-                "run `auditflow run {file} --once` to finish it, then repeat this command; if it cannot be finished, remove the sink from the file and run once: that rolls the batch back"
+                "run `auditflow run {file} --once{shard}` to finish it, then repeat this command; if it cannot be finished, remove the sink from the file and run once: that rolls the batch back"
             ),
             None => format!(
-                "run `auditflow run {file} --once` without the sink to roll it back (put the sink back into the file first to finish it instead), then repeat this command"
+                "run `auditflow run {file} --once{shard}` without the sink to roll it back (put the sink back into the file first to finish it instead), then repeat this command"
             ),
         };
         Refusal(format!("`{sink}` has an unfinished batch; {action}"))
@@ -185,24 +233,14 @@ impl Context {
     }
 }
 
-/// The pipeline of the journal that is meant.
-fn of_shard(pipeline: ValidatedPipeline, shard: Option<u16>) -> Result<ValidatedPipeline, String> {
+/// What is wrong with `--shard`.
+fn check_shard_option(pipeline: &ValidatedPipeline, shard: Option<u16>) -> Result<(), String> {
     match (shard, pipeline.settings.shards) {
-        (None, None) => {
-            shard_dirs::check(&pipeline.settings.data_dir, None).map_err(|error| error.to_string())?;
-            Ok(pipeline)
-        }
         (Some(_), None) => Err("the pipeline has no `shards`; leave out --shard".to_owned()),
-        (None, Some(count)) => Err(format!(
-            "the pipeline has {count} shards, and this command changes the journal of one; name it with --shard (`auditflow status --json` says the shard of each source)"
-        )),
         (Some(shard), Some(count)) if shard >= count.get() => {
             Err(format!("there is no shard {shard}; the shards are 0 to {}", count.get() - 1))
         }
-        (Some(shard), Some(count)) => {
-            shard_dirs::check(&pipeline.settings.data_dir, Some(count)).map_err(|error| error.to_string())?;
-            Ok(pipeline.of_shard(shard))
-        }
+        _ => Ok(()),
     }
 }
 
@@ -213,6 +251,12 @@ fn open_journal(pipeline: &ValidatedPipeline) -> Result<SqliteJournal, Refusal> 
         return Err(Refusal(format!("{} is running{process}; stop it, then repeat this command", pipeline.name)));
     }
     if !data_dir.join(JOURNAL_FILE).exists() {
+        if let Some(shard) = pipeline.shard {
+            return Err(Refusal(format!(
+                "there is no journal of shard {shard} in {}: it has not run yet, or its journal is elsewhere; run this command where it is",
+                data_dir.display()
+            )));
+        }
         return Err(Refusal(format!("nothing has run yet in {}: there is no state to change", data_dir.display())));
     }
     let options = JournalOptions { data_dir: data_dir.clone(), max_size: pipeline.settings.journal.max_size };

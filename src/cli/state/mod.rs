@@ -13,15 +13,16 @@ mod remove;
 mod rename;
 mod reset;
 mod rewind;
+mod shard_search;
 
 use std::io::{self, BufRead, IsTerminal};
 use std::sync::Arc;
 
-use self::context::{Common, Context, Proposal, Refusal};
+use self::context::{Common, Context, Proposal, Refusal, Target};
 use super::process::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, print, print_stderr, runtime};
 use super::read_only::Exit;
 use crate::clock::{SharedClock, SystemClock};
-use crate::journal::{CollectJournal, DeliverJournal, Journal, LogReader};
+use crate::journal::{CollectJournal, DeliverJournal, Edit, Journal, LogReader, SourceEdit, shard_dirs};
 use crate::pipeline::{PipelineFiles, ValidatedSink};
 use crate::sinks::StoredPosition;
 use crate::sinks::registry::SinkName;
@@ -50,20 +51,22 @@ enum Change {
 
 /// Runs the command; returns the exit code.
 pub(super) fn run(arguments: &Arguments) -> u8 {
-    let (files, common) = match &arguments.change {
-        Change::Rewind(change) => (&change.files, &change.common),
-        Change::Redeliver(change) => (&change.files, &change.common),
-        Change::Accept(change) => (&change.files, &change.common),
-        Change::Rename(change) => (&change.files, &change.common),
-        Change::Reset(change) => (&change.files, &change.common),
-        Change::Remove(change) => (&change.files, &change.common),
-        Change::Adopt(change) => (&change.files, &change.common),
+    let (files, common, target): (_, _, Target<'_>) = match &arguments.change {
+        Change::Rewind(change) => (&change.files, &change.common, (&change.source).into()),
+        Change::Redeliver(change) => (&change.files, &change.common, (&change.sink).into()),
+        Change::Accept(change) => (&change.files, &change.common, (&change.source).into()),
+        Change::Rename(change) => {
+            (&change.files, &change.common, Target { recorded: &change.old, in_file: &change.to })
+        }
+        Change::Reset(change) => (&change.files, &change.common, (&change.name).into()),
+        Change::Remove(change) => (&change.files, &change.common, (&change.name).into()),
+        Change::Adopt(change) => (&change.files, &change.common, (&change.sink).into()),
     };
-    execute(&arguments.change, files, common).unwrap_or_else(|Exit(code)| code)
+    execute(&arguments.change, files, target, common).unwrap_or_else(|Exit(code)| code)
 }
 
-fn execute(change: &Change, files: &PipelineFiles, common: &Common) -> Result<u8, Exit> {
-    let context = Context::open(files, common.shard, &common.settings)?;
+fn execute(change: &Change, files: &PipelineFiles, target: Target<'_>, common: &Common) -> Result<u8, Exit> {
+    let context = Context::open(files, target, common)?;
     let runtime = runtime(std::num::NonZeroUsize::new(1)).map_err(|reason| Refusal(reason).print())?;
     let proposed = runtime.block_on(async {
         match change {
@@ -80,6 +83,7 @@ fn execute(change: &Change, files: &PipelineFiles, common: &Common) -> Result<u8
     let (Proposal::Change { message, .. }
     | Proposal::Accept { message, .. }
     | Proposal::Adopt { message, .. }
+    | Proposal::Forget { message, .. }
     | Proposal::NoChange(message)) = &proposal;
     print(message);
     if matches!(proposal, Proposal::NoChange(_)) {
@@ -99,11 +103,28 @@ fn execute(change: &Change, files: &PipelineFiles, common: &Common) -> Result<u8
 
 async fn apply(context: &Context, proposal: Proposal) -> Result<(), Refusal> {
     match proposal {
-        Proposal::Change { edit, .. } => Ok(context.journal.apply(edit).await?),
+        Proposal::Change { edit, .. } => change_journal(context, edit).await,
+        Proposal::Forget { source, .. } => forget_shard(context, &source),
         Proposal::Accept { source, range, .. } => Ok(context.journal.accept(&source, range).await.map(drop)?),
         Proposal::Adopt { sink, .. } => adopt_output(context, &sink).await,
         Proposal::NoChange(_) => Ok(()),
     }
+}
+
+/// The journal first: until it has forgotten the source, the shards must know it.
+async fn change_journal(context: &Context, edit: Edit) -> Result<(), Refusal> {
+    let forgotten = match &edit {
+        Edit::Source(SourceEdit::Remove { source } | SourceEdit::Rename { source, .. }) => Some(source.clone()),
+        _ => None,
+    };
+    context.journal.apply(edit).await?;
+    forgotten.map_or(Ok(()), |source| forget_shard(context, &source))
+}
+
+/// A source of this name may be in any shard from now on.
+fn forget_shard(context: &Context, source: &str) -> Result<(), Refusal> {
+    let Some(data_dir) = context.data_dir_of_shards() else { return Ok(()) };
+    Ok(shard_dirs::forget_source(data_dir, source)?)
 }
 
 /// The output first: until the journal has forgotten its unfinished batch, the command can be repeated.

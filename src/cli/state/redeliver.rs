@@ -14,7 +14,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     pub(super) files: PipelineFiles,
     /// The sink
-    sink: String,
+    pub(super) sink: String,
     /// Start with the first page of events that has one at or after this time (2026-01-31T00:00:00Z, or a date); `oldest`:
     /// with the oldest event in the journal
     #[arg(long, value_name = "TIME", value_parser = From::parse)]

@@ -4,7 +4,7 @@ use super::context::{Common, Context, Message, Proposal, Proposed, Refusal};
 use super::reset::coverage;
 use crate::format::count;
 use crate::journal::{
-    CollectJournal, DeliverJournal, Edit, LogReader, SinkEdit, SinkHistory, SourceEdit, SourceHistory,
+    CollectJournal, DeliverJournal, Edit, LogReader, SinkEdit, SinkHistory, SourceEdit, SourceHistory, shard_dirs,
 };
 use crate::pipeline::PipelineFiles;
 use crate::report::counted;
@@ -18,7 +18,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     pub(super) files: PipelineFiles,
     /// The source or sink
-    name: String,
+    pub(super) name: String,
     #[command(flatten)]
     pub(super) common: Common,
 }
@@ -37,11 +37,24 @@ pub(super) async fn propose(context: &Context, arguments: &Arguments) -> Propose
     }
     if was_known {
         return Err(Refusal(format!(
-            "`{name}` is still in {}; remove it from the file first, or let it start over: auditflow state reset {0} {name}",
-            context.file()
+            "`{name}` is still in {}; remove it from the file first, or let it start over: auditflow state reset {0} {name}{1}",
+            context.file(),
+            context.shard_option()
         )));
     }
+    if context.source(name).is_none() && is_noted(context, name)? {
+        let message = Message::new(&format!("forget the shard of source `{name}`, which no journal here has"))
+            .with("name", "is free in this data directory; a source that gets it may be in any shard")
+            .with("CAUTION", "if another process has its journal, a source of this name would be collected again");
+        return Ok(Proposal::Forget { message: message.text(), source: name.to_owned() });
+    }
     Err(context.unknown(&format!("`{name}`")))
+}
+
+/// Whether the shards know a source of this name.
+fn is_noted(context: &Context, name: &str) -> Result<bool, Refusal> {
+    let Some(data_dir) = context.data_dir_of_shards() else { return Ok(false) };
+    Ok(shard_dirs::shard_of_source(data_dir, name)?.is_some())
 }
 
 /// Whether the file has this source, with the vendor that is recorded.

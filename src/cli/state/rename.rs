@@ -14,10 +14,10 @@ pub(super) struct Arguments {
     #[command(flatten)]
     pub(super) files: PipelineFiles,
     /// The old name
-    old: String,
+    pub(super) old: String,
     /// The new name, as in the file
     #[arg(long, value_name = "NAME")]
-    to: String,
+    pub(super) to: String,
     #[command(flatten)]
     pub(super) common: Common,
 }

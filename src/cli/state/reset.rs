@@ -18,7 +18,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     pub(super) files: PipelineFiles,
     /// The source or sink
-    name: String,
+    pub(super) name: String,
     #[command(flatten)]
     pub(super) common: Common,
 }
@@ -38,8 +38,9 @@ pub(super) async fn propose(context: &Context, arguments: &Arguments) -> Propose
         return reset_sink(context, plan, &past).await;
     }
     Err(Refusal(format!(
-        "{} has no source or sink `{name}`; to remove the recorded state of one that is no longer in the file: auditflow state remove {0} {name}",
-        context.file()
+        "{} has no source or sink `{name}`; to remove the recorded state of one that is no longer in the file: auditflow state remove {0} {name}{1}",
+        context.file(),
+        context.shard_option()
     )))
 }
 

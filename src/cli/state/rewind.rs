@@ -14,7 +14,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     pub(super) files: PipelineFiles,
     /// The source
-    source: String,
+    pub(super) source: String,
     /// Collect again from this time (2026-01-31T00:00:00Z, or a date)
     #[arg(long, value_name = "TIME", value_parser = point_in_time)]
     to: Timestamp,

@@ -84,7 +84,7 @@ fn badness_of_source(source: &SourceStatus) -> f64 {
         _ if source.unreadable_seconds > 0.0 || source.in_doubt_seconds > 0.0 => 6.0,
         SourceState::Paused => 5.0,
         SourceState::Behind => 4.0,
-        SourceState::NotStarted | SourceState::Stopped | SourceState::Elsewhere => 3.0,
+        SourceState::NotStarted | SourceState::Stopped | SourceState::Elsewhere | SourceState::Unreadable => 3.0,
         SourceState::Backfill => 2.0,
         SourceState::Live => 1.0,
         SourceState::Done => 0.0,

@@ -113,6 +113,7 @@ fn source_state(source: &SourceStatus) -> (&'static str, Color) {
         SourceState::Behind => ("behind", DOUBTFUL),
         SourceState::Stopped => ("stopped", DOUBTFUL),
         SourceState::Elsewhere => ("elsewhere", DOUBTFUL),
+        SourceState::Unreadable => ("unreadable", DOUBTFUL),
         SourceState::Backfill => ("backfill", GOOD),
         SourceState::Live => ("live", GOOD),
         SourceState::Done => ("done", GOOD),

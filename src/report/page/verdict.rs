@@ -7,7 +7,7 @@ use super::values::FILE;
 use crate::format::counted;
 use crate::pipeline::ValidatedPipeline;
 use crate::report::problems::Problem;
-use crate::report::status::{SinkState, SinkStatus, SourceState, SourceStatus, StatusReport};
+use crate::report::status::{ShardState, SinkState, SinkStatus, SourceState, SourceStatus, StatusReport};
 use crate::report::text::of_seconds;
 
 /// A sink whose oldest undelivered event is older than its `batch.timeout_secs` by this much is stuck, as the alert rules say too.
@@ -83,7 +83,7 @@ impl Answer {
 pub(super) fn write(html: &mut Html, pipeline: &ValidatedPipeline, report: &StatusReport, reloaded: bool) {
     let answers = [missing(report), twice(pipeline, report), stuck(report)];
     let mut level = answers.iter().map(Answer::level).max().unwrap_or(Level::Good);
-    if !reloaded {
+    if !reloaded || has_unreadable_shard(report) {
         level = Level::Bad;
     }
     html.raw("<section class=\"verdict ").raw(level.class()).raw("\"><p class=\"headline\" role=\"status\">");
@@ -115,17 +115,22 @@ fn headline(report: &StatusReport, level: Level) -> String {
     let parts: Vec<_> = parts.map(|(number, noun)| counted(number, noun)).collect();
     match &parts[..] {
         [] if report.journal.as_ref().is_some_and(|journal| journal.full) => "The journal needs attention.".to_owned(),
+        [] if has_unreadable_shard(report) => "A shard needs attention.".to_owned(),
         [] => "The pipeline file needs attention.".to_owned(),
         [one] if one.starts_with("1 ") => format!("{one} needs attention."),
         _ => format!("{} need attention.", parts.join(" and ")),
     }
 }
 
+fn has_unreadable_shard(report: &StatusReport) -> bool {
+    report.shards.iter().any(|shard| shard.state == ShardState::Unreadable)
+}
+
 /// How much attention a source needs.
 pub(super) fn level_of_source(source: &SourceStatus) -> Level {
     match source.state {
         _ if !source.is_healthy() => Level::Bad,
-        SourceState::Error | SourceState::Behind | SourceState::Paused => Level::Bad,
+        SourceState::Error | SourceState::Behind | SourceState::Paused | SourceState::Unreadable => Level::Bad,
         SourceState::NotStarted | SourceState::Backfill | SourceState::Stopped | SourceState::Elsewhere => Level::Note,
         SourceState::Live | SourceState::Done => Level::Good,
     }
