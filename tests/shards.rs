@@ -259,6 +259,15 @@ fn what_would_collect_again_is_refused() {
     assert!(run(&["--shard", "4"]).contains("the shards 0 to 3"));
     assert!(run(&["--process", "2/2"]).contains("there is no process 2 of 2"));
 
+    // Once its state is removed, the name is free.
+    let others: String =
+        text.lines().filter(|line| !line.contains("tenant_00")).map(|line| format!("{line}\n")).collect();
+    fs::write(&file, others).unwrap();
+    let removed = auditflow(&pipeline, &["state", "remove", "pipeline.yaml", "tenant_00", "--yes"]);
+    assert!(removed.status.success(), "{}", stderr(&removed));
+    fs::write(&file, text.replace("tenant: t0,", "tenant: t0, rate_limit_group: shared-2,")).unwrap();
+    run_once(&pipeline, &[]);
+
     // One shard twice.
     let _running = Running::start(&pipeline, &["--shard", "0-1"]);
     let status = || {
