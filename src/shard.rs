@@ -189,6 +189,14 @@ impl fmt::Display for ProcessShare {
     }
 }
 
+/// The option with which `auditflow state` changes the journal of a pipeline, after a space: its shard's, if the name says that
+/// it is that of a shard, such as `acme-shard-3`.
+#[must_use]
+pub fn state_option(pipeline: &str) -> String {
+    let number = pipeline.rsplit_once("-shard-").and_then(|(_, number)| number.parse::<u16>().ok());
+    number.map_or_else(String::new, |number| format!(" --shard {number}"))
+}
+
 /// Numbers as people write them: `0, 3-5`.
 #[must_use]
 pub fn ranges(numbers: &[u16]) -> String {
@@ -265,6 +273,12 @@ mod tests {
             ProcessShare::parse(text).expect_err(text);
         }
         assert_eq!(ranges(&[0, 3, 4, 5, 7]), "0, 3-5, 7");
+    }
+
+    #[test]
+    fn the_name_of_a_shard_says_its_option() {
+        assert_eq!(state_option("acme-shard-12"), " --shard 12");
+        assert_eq!((state_option("acme"), state_option("acme-shard-x")), (String::new(), String::new()));
     }
 
     #[test]

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{BatchRange, SinkError, StoredPosition};
 use crate::journal::Seq;
+use crate::shard::state_option;
 
 /// The directory of markers in a bucket. Readers of data lakes ignore names that begin with `_`.
 pub const DIRECTORY: &str = "_auditflow";
@@ -119,7 +120,7 @@ impl MarkerState {
         let Some(own) = &self.own else { return Ok(None) };
         let Some(found) = found else { return Ok(Some(own.clone())) };
         if found.journal != own.journal {
-            return Err(of_another_journal(found, &own.sink, place));
+            return Err(of_another_journal(found, own, place));
         }
         // What another sink of this journal wrote before, or this one before a redelivery, says nothing about this position.
         if found.sink != own.sink || found.generation < own.generation {
@@ -127,7 +128,7 @@ impl MarkerState {
         }
         let delivered = own.position.max(self.latest);
         if found.generation > own.generation || found.position > delivered {
-            return Err(of_a_later_state(found, delivered, &own.sink, place));
+            return Err(of_a_later_state(found, delivered, own, place));
         }
         Ok(None)
     }
@@ -169,26 +170,35 @@ pub(super) fn of_overlapping_journals(found: &Marker, place: &str) -> SinkError 
     }
 }
 
-fn of_another_journal(found: &Marker, sink: &str, place: &str) -> SinkError {
+impl Marker {
+    /// The command that makes the output that of this journal.
+    fn adopt_command(&self) -> String {
+        format!("auditflow state adopt FILE {}{}", self.sink, state_option(&self.pipeline))
+    }
+}
+
+fn of_another_journal(found: &Marker, own: &Marker, place: &str) -> SinkError {
     let Marker { pipeline, sink: other, position, .. } = found;
     SinkError::Stopped {
         message: format!(
             "the output belongs to another journal (another data_dir): {place} names the sink `{other}` of pipeline `{pipeline}`, which delivered up to its event {position}"
         ),
         hint: format!(
-            "if that data_dir still exists, set `data_dir` to it; if another auditflow uses it, give this sink another place to write to; if it is lost: `auditflow state adopt FILE {sink}`, after which events that the old journal delivered may be delivered again, with the same ids"
+            "if that data_dir still exists, set `data_dir` to it; if another auditflow uses it, give this sink another place to write to; if it is lost: `{}`, after which events that the old journal delivered may be delivered again, with the same ids",
+            own.adopt_command()
         ),
     }
 }
 
-fn of_a_later_state(found: &Marker, delivered: Seq, sink: &str, place: &str) -> SinkError {
+fn of_a_later_state(found: &Marker, delivered: Seq, own: &Marker, place: &str) -> SinkError {
     SinkError::Stopped {
         message: format!(
             "the output holds events up to {} (generation {}), and the journal has delivered up to {delivered}: data_dir was restored from a backup or is a copy ({place})",
             found.position, found.generation
         ),
         hint: format!(
-            "restore the newest data_dir; if it is lost: `auditflow state adopt FILE {sink}`, after which the events since the backup are delivered again, with the same ids (docs/operating.md, Restore)"
+            "restore the newest data_dir; if it is lost: `{}`, after which the events since the backup are delivered again, with the same ids (docs/operating.md, Restore)",
+            own.adopt_command()
         ),
     }
 }

@@ -36,6 +36,7 @@ use super::error::transient;
 use super::upload::Store;
 use crate::clock::SharedClock;
 use crate::journal::{RollbackRecord, Seq};
+use crate::shard::state_option;
 use crate::sinks::manifest::{ManifestObject, sha256_hex};
 use crate::sinks::table_state::TableState;
 use crate::sinks::template::Template;
@@ -381,8 +382,9 @@ impl Table {
 
     fn take_over_hint(&self) -> String {
         format!(
-            "stop the other process, if there is one, and use the newest data_dir; if it is lost: `auditflow state rename FILE {} --to NEW_NAME`, after which the events since the copy are in the table twice, with the same ids (docs/operating.md, Restore)",
-            self.sink
+            "stop the other process, if there is one, and use the newest data_dir; if it is lost: `auditflow state rename FILE {} --to NEW_NAME{}`, after which the events since the copy are in the table twice, with the same ids (docs/operating.md, Restore)",
+            self.sink,
+            state_option(&self.pipeline)
         )
     }
 
