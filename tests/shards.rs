@@ -309,6 +309,9 @@ fn assert_state_commands_find_the_shard(pipeline: &TestPipeline, file: &str) {
     // With another account, which is not known here, the source would seem to be in no file.
     let text = fs::read_to_string(file).unwrap();
     fs::write(file, text.replace("tenant: t0,", "tenant: \"${TEN}\",")).unwrap();
+    // Reports know its shard from the journal.
+    let status = json(&auditflow(pipeline, &["status", "pipeline.yaml", "--json"]));
+    assert_eq!(status["sources"][0]["shard"], shard);
     for shard in ["0", "1", "2", "3"] {
         let output = state("remove", &["tenant_00", "--yes", "--shard", shard]);
         refused(output, "variables of the file are not set, and the shard of source `tenant_00` may depend on them");

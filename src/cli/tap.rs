@@ -122,6 +122,8 @@ struct Tap {
     first: Seq,
     next: Seq,
     latest: VecDeque<Line>,
+    /// With several journals: what one look was too short for.
+    waiting: Vec<Line>,
 }
 
 /// An event that passes.
@@ -135,8 +137,9 @@ impl Tap {
     /// The events since the last look, as lines.
     fn look(&mut self, pipeline: &ValidatedPipeline) -> Result<String, Exit> {
         let directories = pipeline.data_dirs();
+        let is_first = self.read_to.is_empty();
         self.read_to.resize(directories.len(), 0);
-        let (mut has_run, mut lines): (_, Vec<Line>) = (false, Vec::new());
+        let (mut has_run, mut lines) = (false, std::mem::take(&mut self.waiting));
         for (index, directory) in directories.iter().enumerate() {
             (self.first, self.next) = (self.read_to[index], self.read_to[index]);
             let visited = SqliteJournal::visit(directory, self);
@@ -150,7 +153,11 @@ impl Tap {
         if !has_run {
             return Err(failed(EXIT_FAILED, "this pipeline has not run yet: there are no events"));
         }
-        Ok(latest(lines, self.limit))
+        // The first look shows the latest events. Those that follow wait for the next look, as many as one look may find.
+        let most = if is_first { self.limit } else { self.limit.saturating_mul(directories.len()) };
+        let mut lines = latest(lines, most);
+        self.waiting = lines.split_off(lines.len().min(self.limit));
+        Ok(lines.into_iter().map(|line| line.text).collect())
     }
 
     fn keep(&mut self, observed_at: Timestamp, text: String) {
@@ -182,10 +189,10 @@ fn line(form: EventForm, event: &Event<'_>) -> String {
 }
 
 /// The latest of several journals together, oldest first.
-fn latest(mut lines: Vec<Line>, limit: usize) -> String {
+fn latest(mut lines: Vec<Line>, limit: usize) -> Vec<Line> {
     lines.sort_by_key(|line| line.at);
     let surplus = lines.len().saturating_sub(limit);
-    lines.drain(surplus..).map(|line| line.text).collect()
+    lines.split_off(surplus)
 }
 
 impl BlockVisitor for Tap {
@@ -229,6 +236,7 @@ mod tests {
             times.iter().for_each(|at| tap.keep(Timestamp::from_secs(*at), format!("{journal}{at} ")));
             lines.extend(tap.latest);
         }
-        assert_eq!(latest(lines, 4), "b3 a9 a8 b10 ");
+        let texts: String = latest(lines, 4).into_iter().map(|line| line.text).collect();
+        assert_eq!(texts, "b3 a9 a8 b10 ");
     }
 }

@@ -19,9 +19,8 @@ use crate::time::Timestamp;
 /// Reads the manifests of each sink and every object, or piece of a file, that they name, compares sizes and SHA-256, follows
 /// the chain of manifests, and compares its end with the newest manifest that the journal knows. Changes nothing; the pipeline
 /// may run meanwhile. A bucket is read with the sink's own credentials (`s3:ListBucket`, `s3:GetObject`), or as a copy. Exit
-/// code 0 if everything is there and unchanged, 1 if not, if it or the journal of a shard cannot be read, or if no sink writes
-/// manifests, 2 if the file or
-/// the arguments are wrong.
+/// code 0 if everything is there and unchanged, 1 if not, if it cannot be read, if the journal of a shard is not here, or if no
+/// sink writes manifests, 2 if the file or the arguments are wrong.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
     #[command(flatten)]

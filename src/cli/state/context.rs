@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::shard_search::ShardSearch;
+use super::shard_search::{ShardSearch, Target};
 use crate::cli::process::{EXIT_FAILED, EXIT_USAGE, print_stderr};
 use crate::cli::read_only::{self, Exit};
 use crate::clock::{Clock, SystemClock};
@@ -95,21 +95,6 @@ impl Refusal {
     }
 }
 
-/// The names that a command is about. They differ if it renames.
-#[derive(Clone, Copy)]
-pub(super) struct Target<'a> {
-    /// That of the journal.
-    pub(super) recorded: &'a str,
-    /// That of the file.
-    pub(super) in_file: &'a str,
-}
-
-impl<'a> From<&'a String> for Target<'a> {
-    fn from(name: &'a String) -> Self {
-        Self { recorded: name, in_file: name }
-    }
-}
-
 /// What a command proposes.
 pub(super) type Proposed = Result<Proposal, Refusal>;
 
@@ -142,7 +127,7 @@ impl Context {
         let sources = whole.sources.clone();
         let pipeline = if whole.is_sharded() {
             let search = ShardSearch { files, pipeline: &whole, environment_is_complete, option: common.shard };
-            whole.of_shard(search.shard(target).map_err(|refusal| refusal.print())?)
+            whole.of_shard(search.shard(target).map_err(|reason| Refusal(reason).print())?)
         } else {
             whole
         };

@@ -18,7 +18,8 @@ mod shard_search;
 use std::io::{self, BufRead, IsTerminal};
 use std::sync::Arc;
 
-use self::context::{Common, Context, Proposal, Refusal, Target};
+use self::context::{Common, Context, Proposal, Refusal};
+use self::shard_search::Target;
 use super::process::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, print, print_stderr, runtime};
 use super::read_only::Exit;
 use crate::clock::{SharedClock, SystemClock};

@@ -1,9 +1,23 @@
 //! Which shard's journal a `state` command changes: that of the source, by the whole file, else the only one that has the name.
 
-use super::context::{Refusal, Target};
 use crate::journal::{SnapshotQuery, SqliteJournal, shard_dirs};
 use crate::pipeline::{PipelineFiles, ValidatedPipeline, ValidatedSource};
 use crate::shard::{ShardKey, ranges};
+
+/// The names that a command is about. They differ if it renames.
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
+    /// That of the journal.
+    pub(super) recorded: &'a str,
+    /// That of the file.
+    pub(super) in_file: &'a str,
+}
+
+impl<'a> From<&'a String> for Target<'a> {
+    fn from(name: &'a String) -> Self {
+        Self { recorded: name, in_file: name }
+    }
+}
 
 /// A pipeline with shards, and what the command line says of the one that is meant.
 pub(super) struct ShardSearch<'a> {
@@ -19,28 +33,28 @@ pub(super) struct ShardSearch<'a> {
 
 impl ShardSearch<'_> {
     /// The shard that a command is about.
-    pub(super) fn shard(&self, target: Target<'_>) -> Result<u16, Refusal> {
+    pub(super) fn shard(&self, target: Target<'_>) -> Result<u16, String> {
         let name = target.in_file;
         if self.pipeline.sinks.iter().any(|sink| sink.name == name) {
             return self.option.ok_or_else(|| {
                 let count = self.pipeline.shards.len();
-                Refusal(format!(
+                format!(
                     "sink `{name}` is in each of the {count} shards, and this command changes the journal of one; name it with --shard"
-                ))
+                )
             });
         }
         match self.pipeline.sources.iter().find(|source| source.name == name) {
             // Placeholders would put it into another shard.
-            Some(_) if !self.environment_is_complete => Err(Refusal(format!(
+            Some(_) if !self.environment_is_complete => Err(format!(
                 "variables of the file are not set, and the shard of source `{name}` may depend on them; use the environment of `run` (`auditflow validate {}` names what is missing), then repeat this command",
                 self.files
-            ))),
+            )),
             Some(source) => self.shard_of_source(source, target),
             None => self.shard_of_recorded(target.recorded),
         }
     }
 
-    fn shard_of_source(&self, source: &ValidatedSource, target: Target<'_>) -> Result<u16, Refusal> {
+    fn shard_of_source(&self, source: &ValidatedSource, target: Target<'_>) -> Result<u16, String> {
         let shard = source.shard.expect("a pipeline with shards has put each source into one");
         let was = if target.recorded == target.in_file { Vec::new() } else { self.shards_with(target.recorded) };
         if let Some(was) = was.first().filter(|_| !was.contains(&shard)) {
@@ -48,28 +62,28 @@ impl ShardSearch<'_> {
         }
         match self.option {
             Some(option) if option != shard => {
-                Err(Refusal(format!("source `{}` belongs to shard {shard}: use --shard {shard}", source.name)))
+                Err(format!("source `{}` belongs to shard {shard}: use --shard {shard}", source.name))
             }
             _ => Ok(shard),
         }
     }
 
     /// A source that the file no longer has is where it ran.
-    fn shard_of_recorded(&self, name: &str) -> Result<u16, Refusal> {
+    fn shard_of_recorded(&self, name: &str) -> Result<u16, String> {
         if let Some(option) = self.option {
             return Ok(option);
         }
         match self.shards_with(name).as_slice() {
             [shard] => Ok(*shard),
-            [] => Err(Refusal(format!(
+            [] => Err(format!(
                 "{} has no source or sink `{name}`, and no journal in {} knows one; `auditflow status {0}` lists the names that are recorded there",
                 self.files,
                 self.pipeline.settings.data_dir.display()
-            ))),
-            several => Err(Refusal(format!(
+            )),
+            several => Err(format!(
                 "`{name}` is recorded in shards {}, and this command changes the journal of one; name it with --shard",
                 ranges(several)
-            ))),
+            )),
         }
     }
 
@@ -87,7 +101,7 @@ impl ShardSearch<'_> {
     }
 
     /// A rename would move a source into another journal.
-    fn moved(&self, source: &ValidatedSource, now: u16, old: &str, was: u16) -> Refusal {
+    fn moved(&self, source: &ValidatedSource, now: u16, old: &str, was: u16) -> String {
         let new = &source.name;
         let way_out = match (source.options.rate_limit_group.is_some(), self.pipeline.settings.shards) {
             (false, Some(count)) => {
@@ -106,8 +120,8 @@ impl ShardSearch<'_> {
             }
             _ => format!("give it the `rate_limit_group` of `{old}`"),
         };
-        Refusal(format!(
+        format!(
             "`{old}` is recorded in shard {was}, and `{new}` belongs to shard {now}: a rename cannot move it to another journal; {way_out}, or keep the name `{old}`"
-        ))
+        )
     }
 }
