@@ -254,7 +254,6 @@ mod tests {
             bytes: 10 * position,
             skipped: 0,
             redelivered: 0,
-            skipped: 0,
             delivered_at: Some(Timestamp::from_secs(position.cast_signed())),
             state: Some(format!("at {position}")),
             last_error,
