@@ -349,6 +349,10 @@ fn one_process_serves_and_reloads_its_shards() {
     assert!(status.contains("\"shard\":15") && status.contains("\"running\""), "{status}");
     assert!(get(&address, "/").contains("0-15 running"), "the page");
     assert!(get(&address, "/readyz").contains("ok"));
+    let metrics = get(&address, "/metrics");
+    for (metric, value) in [("journal_full", " 0"), ("unreadable", " 0"), ("journal_bytes", "")] {
+        assert!(metrics.contains(&format!("\nauditflow_shard_{metric}{{shard=\"15\"}}{value}")), "{metric}: {metrics}");
+    }
 
     // A source that joins begins in a shard that had none.
     write_pipeline(&pipeline, "shards: 16\napi: {address: \"127.0.0.1:0\"}", 4);

@@ -166,6 +166,10 @@ fn assert_documented(metrics: &BTreeMap<String, Family>) {
         let [name, kind, unit, labels, meaning, _] = &cells[..] else { panic!("{cells:?}") };
         assert!(!meaning.is_empty(), "{name} has no meaning");
         let labels = labels.split('`').map(str::to_owned).skip(1).step_by(2).collect::<BTreeSet<_>>();
+        if labels.contains("shard") {
+            // This pipeline has none.
+            continue;
+        }
         documented.insert(format!("auditflow_{}", name.trim_end_matches('`')), (kind.clone(), unit.clone(), labels));
     }
     let exposed = metrics.iter().map(|(name, family)| {
