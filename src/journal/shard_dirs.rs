@@ -76,7 +76,7 @@ impl Share {
         let here = ranges(&present(directory)).replace(' ', "");
         match self {
             Self::Processes(processes) => format!(
-                "start all processes with `--process I/{processes}` as before, or move the directories of shards to where their processes look for them"
+                "start all processes with `--process I/{processes}` as before, or move the directories of shards to where their processes look for them; `--shard` with others begins them here"
             ),
             _ if here.is_empty() => "name those that are to begin here with `--shard`".to_owned(),
             _ => format!(
