@@ -4,7 +4,7 @@
 mod common;
 #[cfg(feature = "s3")]
 #[path = "common/store.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "shared with other tests, which use more of it")]
 mod store;
 
 use std::collections::BTreeMap;

@@ -396,6 +396,17 @@ mod tests {
     }
 
     #[test]
+    fn a_kill_before_the_beginning_is_noted_hinders_no_start() {
+        let root = tempfile::tempdir().expect("a directory");
+        let data = root.path().join("data");
+        prepare(&data, count(2), &ShardSelection::All, &[0, 1], &ShardsOfSources::new()).expect("the first start");
+        // It is killed after the first journal.
+        std::fs::write(directory(&data, 0).join(JOURNAL_FILE), "").expect("written");
+        start(&data, 2, &ShardSelection::All).expect("the second");
+        start(&data, 2, &ShardSelection::All).expect("the third");
+    }
+
+    #[test]
     fn a_directory_of_another_shard_or_pipeline_is_refused() {
         let root = tempfile::tempdir().expect("a directory");
         let (data, copy) = (root.path().join("data"), root.path().join("copy"));
